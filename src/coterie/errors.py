@@ -39,6 +39,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from coterie.types.reason import Reason
+
 if TYPE_CHECKING:
     from coterie.types import Failure, Verdict
 
@@ -56,6 +58,11 @@ class CoterieError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    @property
+    def reason(self) -> Reason:
+        """The error as the reason of a verdict."""
+        return Reason(f"error.{self.code}", text=self.message.rstrip("."))
 
 
 class SetupError(CoterieError):
@@ -168,8 +175,13 @@ class PolicyError(CoterieError):
     code = "policy_error"
 
     def __init__(self, verdict: Verdict, *, hint: str = "") -> None:
-        super().__init__(verdict.reason, hint=hint)
+        super().__init__(str(verdict.reason), hint=hint)
         self.verdict = verdict
+
+    @property
+    def reason(self) -> Reason:
+        """The verdict's."""
+        return self.verdict.reason
 
 
 class EgressRefused(PolicyError):

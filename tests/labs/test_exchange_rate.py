@@ -70,7 +70,7 @@ def test_an_unknown_price_is_not_chosen_under_a_budget():
     found = replay(unpriced.outcomes, unpriced.vectors, aim=Aim(budget=Decimal(50)), generalist="large")
 
     assert found.chosen.shares == (1.0, 0.0)
-    assert "price of large is unknown" in found.reason
+    assert "price of large is unknown" in str(found.reason)
     assert any("price of large is unknown" in warning for warning in found.warnings)
 
 
@@ -96,4 +96,4 @@ def test_few_outcomes_show_nothing():
 
     assert setting.rate is None
     assert setting.always == 1
-    assert "do not show" in setting.reason
+    assert "policy.not_shown" in setting.reason.codes

@@ -84,7 +84,7 @@ async def test_the_model_writes_and_does_not_merely_fall_back(reply):
     """Most drafts of these messages stand as they are: the check and the prompt fit each other."""
     findings = [(await speak(reply, text, intent))[1] for intent, text in ASKED.items()]
 
-    assert sum(finding.reason.startswith("every sentence") for finding in findings) >= len(ASKED) / 2
+    assert sum(finding.reason.code == "accept.grounded" for finding in findings) >= len(ASKED) / 2
 
 
 @pytest.mark.parametrize(

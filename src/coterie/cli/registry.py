@@ -245,7 +245,7 @@ def diff(
         "before": old.version,
         "after": new.version,
         "comparable": comparison.comparable,
-        "reason": comparison.reason,
+        **comparison.reason.described(),
         "metrics": list(_side_by_side(old.report, new.report)),
         "tested": [vars(change) for change in comparison.overall],
         "slices": [vars(change) for change in comparison.slices],
@@ -278,7 +278,7 @@ def _show_diff(document: Mapping[str, Any], comparison: VersionComparison) -> No
     show_table(["figure", *heads, "difference"], figures, title=title)
     say(f"Compared {comparison.reason}." if comparison.comparable else f"Not to be compared: {comparison.reason}.")
     _show_slices(comparison)
-    say("\n".join(f"WORSE: {change}" for change in comparison.regressions) or "Nothing is measurably worse.")
+    say("\n".join(f"WORSE: {change.reason}" for change in comparison.regressions) or "Nothing is measurably worse.")
     if changes := [(key, each["before"], each["after"]) for key, each in document["changed"].items()]:
         show_table(["made from", *heads], changes)
     files = [(f["file"], *(f[side] and f"{f[side]['bytes']:,} bytes" for side in heads)) for f in document["files"]]
@@ -368,7 +368,7 @@ def promote(
         remark(f"FORCED: {verdict.reason}")
     instead = f" instead of {replaced}" if replaced not in {None, chosen} else ""
     why = f": {verdict.reason}." if verdict.allowed else "."
-    give({**done, "reason": verdict.reason}, f"{name}: {chosen} serves{instead}{why}", as_json=as_json)
+    give({**done, **verdict.reason.described()}, f"{name}: {chosen} serves{instead}{why}", as_json=as_json)
 
 
 @registry.command()

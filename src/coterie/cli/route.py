@@ -108,7 +108,7 @@ def _document(explanation: Explanation) -> dict[str, Any]:
     from coterie.runtime.codec import readable
 
     route = explanation.route
-    chosen = {"specialists": list(route.specialists), "reason": route.reason}
+    chosen = {"specialists": list(route.specialists), **route.reason.described()}
     scored = {"scores": readable(route.scores), "parts": readable(route.parts), "asked": readable(explanation.asked)}
     read = {"read_as": explanation.read_as, "orders": readable(explanation.orders)}
     return {**chosen, **scored, **read, "considered": readable(explanation.considered)}
@@ -130,7 +130,7 @@ def _show(explanation: Explanation, *, details: bool) -> None:
         show_table(["part", "asked", "after", "score", "text"], rows)
     else:
         say("Nobody is asked.")
-    paragraph(explanation.route.reason)
+    paragraph(str(explanation.route.reason))
     for order in explanation.orders:
         dim(f"Not followed, since a text does not choose who reads it: {order!r}")
     if details:

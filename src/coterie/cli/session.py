@@ -137,7 +137,7 @@ def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
     for entry, gone in zip(found.entries, why_gone(found.entries), strict=True):
         about = _entry(entry)
         content = about.pop("content")
-        about |= {"gone": gone.reason if gone else None, "words": text_of(entry)}
+        about |= {"gone": str(gone.reason) if gone else None, "words": text_of(entry)}
         entries.append(about | (content if isinstance(content, dict) else {}))
     return {"session": name, "tenant": tenant, "entries": entries}
 

@@ -209,13 +209,17 @@ def _document(found: _Found, *, updated: bool) -> dict[str, object]:
                 "calibrated": {
                     "from": each.before.value,
                     "kept": each.before.accepted_share,
-                    "reason": each.before.reason,
+                    **_reason(each.before),
                 },
-                "checked": {"from": each.after.value, "kept": each.after.accepted_share, "reason": each.after.reason},
+                "checked": {"from": each.after.value, "kept": each.after.accepted_share, **_reason(each.after)},
             }
             for each in found.rows
         ],
     }
+
+
+def _reason(threshold: AcceptThreshold) -> dict[str, object]:
+    return {"reason": ""} if threshold.reason is None else threshold.reason.described()
 
 
 def _show(found: _Found, *, waiting: bool, updated: bool) -> None:

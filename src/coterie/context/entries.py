@@ -37,7 +37,7 @@ def _summary(finding: Finding) -> FindingSummary:
     return FindingSummary(
         specialist=finding.specialist,
         task=finding.task,
-        text=finding.text if finding.accepted else finding.reason,
+        text=finding.text if finding.accepted else str(finding.reason),
         confidence=finding.confidence,
         accepted=finding.accepted,
         guess="" if finding.accepted else _guess(finding),

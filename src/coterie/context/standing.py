@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from coterie.context.entries import describe, times
-from coterie.types import Context, Entry, Fact, Label, Omission, Passage, Retraction
+from coterie.types import Context, Entry, Fact, Label, Omission, Passage, Reason, Retraction
 
 
 class Gone(NamedTuple):
     """Why an entry no longer counts."""
 
     why: Literal["retraction", "retracted", "superseded", "repeated"]
-    reason: str
+    reason: Reason
 
 
 def why_gone(entries: Sequence[Entry]) -> list[Gone | None]:
@@ -37,14 +37,15 @@ def why_gone(entries: Sequence[Entry]) -> list[Gone | None]:
         match entry.content:
             case Retraction(name=name):
                 taken_back.add((entry.producer, name))
-                why = Gone("retraction", "it only takes back a fact")
+                why = Gone("retraction", Reason("omit.retraction"))
             case Fact(name=name) if (entry.producer, name) in taken_back:
-                why = Gone("retracted", f"retracted by {entry.producer}")
+                why = Gone("retracted", Reason("omit.retracted", by=entry.producer))
             case Fact(name=name):
-                why = Gone("superseded", f"superseded by a newer one from {newest[name]}") if name in newest else None
+                if name in newest:
+                    why = Gone("superseded", Reason("omit.superseded", by=newest[name]))
                 newest.setdefault(name, entry.producer)
             case Passage(shelf=shelf, document=document, start=start, end=end):
-                why = Gone("repeated", "found again") if (shelf, document, start, end) in found else None
+                why = Gone("repeated", Reason("omit.found_again")) if (shelf, document, start, end) in found else None
                 found.add((shelf, document, start, end))
         gone.append(why)
     return gone[::-1]
@@ -76,8 +77,8 @@ def visible(context: Context, clearance: Label) -> Context:
     if not hidden:
         return context
     touched = {_what(entry) for entry in hidden} - {None}
-    above = {label: f"{label.value} is above the asker's clearance ({clearance.value})" for label in Label}
-    omitted: Counter[tuple[str, str]] = Counter()
+    above = {label: Reason("omit.above_caller", label=label.value, clearance=clearance.value) for label in Label}
+    omitted: Counter[tuple[str, Reason]] = Counter()
     kept: list[Entry] = []
     for entry, gone in zip(context.entries, why_gone(context.entries), strict=True):
         if entry.label > clearance:

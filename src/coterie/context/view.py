@@ -20,6 +20,7 @@ from coterie.types import (
     Message,
     Omission,
     Passage,
+    Reason,
     SpecialistCard,
     ViewRecord,
     impersonal,
@@ -134,7 +135,7 @@ def build_view(
         values = worth(log, first_found=len(context.entries))
         fitting = pack([values[place] for place in wanted], sizes, card.view_tokens)
     for place, fits in zip(wanted, fitting, strict=True):
-        reasons[place] = "" if fits else f"did not fit the budget of {card.view_tokens:,} tokens"
+        reasons[place] = None if fits else Reason("omit.budget", tokens=card.view_tokens)
     seen = tuple(entry for entry, reason in zip(log, reasons, strict=True) if not reason)
     superseded = [entry for entry, why in zip(log, gone, strict=True) if why is not None and why.why == "superseded"]
     return ContextView(
@@ -158,15 +159,16 @@ def describe_view(name: str, view: ContextView) -> ViewRecord:
     )
 
 
-def _why_not(entry: Entry, card: SpecialistCard, gone: Gone | None, *, read: bool) -> str:
-    """Why an entry is left out of a view whatever its budget, or nothing if it is not."""
+def _why_not(entry: Entry, card: SpecialistCard, gone: Gone | None, *, read: bool) -> Reason | None:
+    """Why an entry is left out of a view whatever its budget, or None if it is not."""
     if not read:
-        return f"{card.name} does not read it"
+        return Reason("omit.not_read", specialist=card.name)
     if gone is not None:
         return gone.reason
     if (impersonal(entry) if card.pseudonymised else entry.label) > card.clearance:
-        return f"{entry.label.value} is above {card.name}'s clearance ({card.clearance.value})"
-    return ""
+        clearance = card.clearance.value
+        return Reason("omit.above_clearance", specialist=card.name, label=entry.label.value, clearance=clearance)
+    return None
 
 
 def _is_read(entry: Entry, card: SpecialistCard) -> bool:
@@ -179,7 +181,7 @@ def _is_read(entry: Entry, card: SpecialistCard) -> bool:
             return content.name in card.reads
 
 
-def _omissions(log: Sequence[Entry], reasons: Sequence[str]) -> tuple[Omission, ...]:
+def _omissions(log: Sequence[Entry], reasons: Sequence[Reason | None]) -> tuple[Omission, ...]:
     """What was left out and why."""
     counted = Counter((describe(entry), reason) for entry, reason in zip(log, reasons, strict=True) if reason)
     return tuple(Omission(what=times(what, n), reason=reason) for (what, reason), n in counted.items())
@@ -187,7 +189,10 @@ def _omissions(log: Sequence[Entry], reasons: Sequence[str]) -> tuple[Omission, 
 
 def _missing(unsearched: Mapping[str, str]) -> tuple[Omission, ...]:
     """The shelves that could not be searched, among what is not there."""
-    return tuple(Omission(what=f"shelf {name!r}", reason=f"not searched: {why}") for name, why in unsearched.items())
+    return tuple(
+        Omission(what=f"shelf {name!r}", reason=Reason("omit.not_searched", why=why))
+        for name, why in unsearched.items()
+    )
 
 
 def _disputed(seen: Sequence[Entry], superseded: Sequence[Entry]) -> dict[str, int]:

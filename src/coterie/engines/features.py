@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from coterie.runtime.codec import DecodeError, from_json, to_json
-from coterie.types import Columns, Prompt, Scalar
+from coterie.types import Columns, Prompt, Reason, Scalar
 
 # --- Checks of what a file says before a head is made of it: a file is data from outside, whoever signed for it.
 
@@ -170,8 +170,8 @@ class Binned(NamedTuple):
     """A value's bin, and what is wrong with the value, if anything."""
 
     bin: int
-    problem: str
-    """In words; empty when the value fits a bin. A missing value is always a problem here, learnt or not."""
+    problem: Reason | None
+    """None when the value fits a bin. A missing value is always a problem here, learnt or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,15 +202,15 @@ class ColumnBins:
         """The bin of a value. A value that fits no bin is unknown, whatever it is."""
         text = as_category(value)
         if text is None:
-            return Binned(UNKNOWN, f"{self.name} is missing")
+            return Binned(UNKNOWN, Reason("column.missing", column=self.name))
         if self.kind == "category":
             if text in self._position:
-                return Binned(1 + self._position[text], "")
-            return Binned(UNKNOWN, f"{self.name} is {quoted(value)}, a value it never learnt")
+                return Binned(1 + self._position[text], None)
+            return Binned(UNKNOWN, Reason("column.unlearnt", column=self.name, value=quoted(value)))
         number = as_number(value)
         if number is None:
-            return Binned(UNKNOWN, f"{self.name} is {quoted(value)}, not a number")
-        return Binned(1 + bisect_right(self.edges, number), "")
+            return Binned(UNKNOWN, Reason("column.no_number", column=self.name, value=quoted(value)))
+        return Binned(1 + bisect_right(self.edges, number), None)
 
     @cached_property
     def _position(self) -> Mapping[str, int]:

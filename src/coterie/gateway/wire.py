@@ -199,11 +199,22 @@ class EmbeddingsRequest(_Asked):
 # --- Responses -----------------------------------------------------------------------------------
 
 
-class RouteView(_Told):
+class ReasonView(_Told):
+    """Why something was decided: in words, and beside them a stable code and the values of the words."""
+
+    reason: str
+    """In words, which may change."""
+    reason_code: str
+    """Such as `abstain.below_threshold`."""
+    reason_values: dict[str, str | int | float | bool | ReasonView | None]
+    reason_notes: list[ReasonView] | None = None
+    """What is said behind it."""
+
+
+class RouteView(ReasonView):
     """Whom the router asked, and why."""
 
     specialists: list[str]
-    reason: str
     scores: dict[str, float | None]
 
 
@@ -219,7 +230,7 @@ class EvidenceView(_Told):
     end: int | None = None
 
 
-class FieldView(_Told):
+class FieldView(ReasonView):
     """One value of one field, or that it is not stated."""
 
     name: str
@@ -231,7 +242,6 @@ class FieldView(_Told):
     end: int | None
     confidence: float | None
     accepted: bool
-    reason: str
 
 
 class CitationView(_Told):
@@ -251,7 +261,7 @@ class CitationView(_Told):
     label: Label
 
 
-class FindingView(_Told):
+class FindingView(ReasonView):
     """One specialist's result."""
 
     specialist: str
@@ -259,7 +269,6 @@ class FindingView(_Told):
     text: str
     confidence: float | None
     accepted: bool
-    reason: str
     evidence: list[EvidenceView]
     fields: list[FieldView] | None = None
     """Of an `extract` specialist: what it looked for."""
@@ -289,6 +298,9 @@ class CoterieView(_Told):
     """What was asked, standing on its own, where it leant on earlier turns."""
     degraded: str | None = None
     """What the generalist failed to do, and why, where the answer had to do without."""
+    degraded_code: str | None = None
+    degraded_values: dict[str, str | int | float | bool | ReasonView | None] | None = None
+    degraded_notes: list[ReasonView] | None = None
     findings: list[FindingView]
     usage: UsageView
 

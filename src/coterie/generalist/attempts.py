@@ -18,7 +18,7 @@ from coterie.errors import EngineError, InputError, Overloaded, PolicyError, Set
 from coterie.protocols import StreamingEngine
 from coterie.runtime.concurrency import cancel
 from coterie.text.unicode import estimate_tokens
-from coterie.types import CallContext, Delta, Failure, Output, Prompt, Step, Usage, Verdict
+from coterie.types import CallContext, Delta, Failure, Output, Prompt, Reason, Step, Usage, Verdict, all_of
 
 _EXPECTED = (EngineError, InputError, Overloaded, PolicyError, SetupError)
 """What a model that cannot be asked raises; anything else is a mistake of ours."""
@@ -49,8 +49,8 @@ class Heard:
     """Who was heard; empty if nobody."""
     steps: tuple[Step, ...]
     verdicts: tuple[Verdict, ...]
-    reason: str
-    """What went wrong on the way, in words; empty if nothing did."""
+    reason: Reason | None
+    """What went wrong on the way; None if nothing did."""
 
 
 @dataclass(eq=False)
@@ -110,7 +110,7 @@ class Tries:
         self._heard: _Try | None = None
         self._steps: list[Step] = []
         self._verdicts: list[Verdict] = []
-        self._reasons: list[str] = []
+        self._reasons: list[Reason] = []
 
     async def stream(self) -> AsyncGenerator[Delta | Heard, None]:
         """Pieces of the first who speaks, then how it ended."""
@@ -179,7 +179,7 @@ class Tries:
     def _out_of_time(self) -> None:
         self._waiting.clear()
         for each in list(self._running):
-            self._give_up(each, "had not finished when the time for the request ran out")
+            self._give_up(each, Reason("attempt.out_of_time", model=each.name))
 
     def _ask_next(self, note: str) -> None:
         """Ask the next model whose window the question fits, if there is one."""
@@ -188,7 +188,7 @@ class Tries:
             try:
                 prompt = self._prompt_for(candidate)
             except InputError as error:
-                self._reasons.append(error.message.rstrip("."))
+                self._reasons.append(error.reason)
                 continue
             each = _Try(candidate=candidate, prompt=replace(prompt, patience=self._patience()), note=note)
             self._running[each] = asyncio.create_task(self._follow(each))
@@ -218,35 +218,35 @@ class Tries:
         self._waiting.clear()
         self._spare = None
         for other in [each for each in self._running if each is not heard]:
-            self._give_up(other, f"{heard.name!r} spoke first", failed=False)
+            self._give_up(other, Reason("attempt.other_first", model=heard.name), failed=False)
 
-    def _give_up(self, each: _Try, why: str, *, failed: bool = True) -> None:
+    def _give_up(self, each: _Try, why: Reason, *, failed: bool = True) -> None:
         self._running.pop(each).cancel()
         if failed:
-            self._reasons.append(f"{each.name!r} {why}")
-        self._steps.append(self._step(each, each.so_far(), "given up: " + (f"it {why}" if failed else why)))
+            self._reasons.append(why)
+        self._steps.append(self._step(each, each.so_far(), f"given up: {why}"))
 
     def _lost(self, each: _Try, event: Output | Exception) -> None:
         """A model failed: note it, and ask the next if nobody else is being asked."""
         self._running.pop(each)
         if isinstance(event, Output):
             self._take_failures(each, event.failures)
-            self._take(each, event.usage, "its answer is empty", event.verdict)
+            self._take(each, event.usage, Reason("attempt.empty", model=each.name), event.verdict)
         elif isinstance(event, PolicyError):
             self._verdicts.append(event.verdict)
-            self._reasons.append(event.message)
+            self._reasons.append(event.reason)
         elif isinstance(event, _EXPECTED):
             failures = getattr(event, "failures", ()) or (Failure(reason=event.message),)
             self._take_failures(each, failures)
-            self._reasons.append(event.message.rstrip("."))
+            self._reasons.append(event.reason)
         else:
             raise event
         if not self._running and self._heard is None:
             self._ask_next(f"fallback: {each.name!r} failed")
 
-    def _take(self, each: _Try, usage: Usage, why: str, verdict: Verdict | None) -> None:
+    def _take(self, each: _Try, usage: Usage, why: Reason, verdict: Verdict | None) -> None:
         self._verdicts += [verdict] if verdict is not None else []
-        self._reasons.append(f"{each.name!r}: {why}")
+        self._reasons.append(why)
         self._steps.append(self._step(each, usage, f"failed: {why}"))
 
     def _take_failures(self, each: _Try, failures: Sequence[Failure]) -> None:
@@ -269,5 +269,5 @@ class Tries:
             engine=heard.name if heard is not None else "",
             steps=tuple(self._steps),
             verdicts=tuple(self._verdicts),
-            reason="; ".join(self._reasons),
+            reason=all_of(self._reasons) if self._reasons else None,
         )

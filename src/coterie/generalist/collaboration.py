@@ -29,10 +29,12 @@ from coterie.types import (
     Finding,
     Label,
     Labelled,
+    Reason,
     Stage,
     Step,
     Task,
     Verdict,
+    all_of,
     impersonal,
 )
 
@@ -86,7 +88,7 @@ class Collaboration:
     _since: float = field(default_factory=perf_counter, init=False)
     _steps: list[Step] = field(default_factory=list, init=False)
     _verdicts: list[Verdict] = field(default_factory=list, init=False)
-    _failed: list[str] = field(default_factory=list, init=False)
+    _failed: list[Reason] = field(default_factory=list, init=False)
     _seen: int = field(default=0, init=False)
 
     @property
@@ -120,7 +122,7 @@ class Collaboration:
             read=tuple(extract.finding for extract in self._extracts),
             stages=tuple(self._stages),
             seen=self._seen,
-            degraded="; ".join(self._failed),
+            degraded=all_of(self._failed) if self._failed else None,
         )
 
     def _rounds(self) -> list[bool]:
@@ -184,12 +186,10 @@ class Collaboration:
         """The generalist's answer, if all its figures and quotes stand in the quotes."""
         language = language_of(answer, self.task.language or "en")
         if added := made_up(answer, [self.task.text, *told], marks=len(quotes), language=language):
-            said = f"its conclusion says what no quote says: {', '.join(map(repr, added))}"
-            self._failed.append(said)
-            self._note("conclude", f"here, since {said}")
+            self._fail("conclude", Reason("conclude.unsupported", added=", ".join(map(repr, added))))
             return None
         self._note("conclude", f"by the generalist from {len(quotes)} quote(s)")
-        reason = f"concluded from {len(quotes)} quote(s) of {self.document.name!r}; how sure it is is not known"
+        reason = Reason("accept.concluded", quotes=len(quotes), document=self.document.name)
         return self._finding(NAME, answer, reason, confidence=0.0, citations=tuple(quotes))
 
     async def _structured(
@@ -209,11 +209,11 @@ class Collaboration:
         if content is None and heard.verdicts and not heard.steps:
             self._note(stage, f"here, since {heard.reason}")  # refused, which is no failure
         elif content is None:
-            self._fail(stage, heard.reason or f"{heard.engine!r} did not answer in the form that was asked for")
+            self._fail(stage, heard.reason or Reason("attempt.wrong_form", model=heard.engine))
         return content
 
-    def _fail(self, stage: str, reason: str) -> None:
-        self._failed.append(f"{stage}: {reason}")
+    def _fail(self, stage: str, reason: Reason) -> None:
+        self._failed.append(Reason("degraded.stage", stage=stage, why=reason))
         self._note(stage, f"here, since {reason}")
 
     def _note(self, stage: str, note: str) -> None:
@@ -256,8 +256,8 @@ class Collaboration:
             finding = self._finding(self.reader.card.name, said, doubt.reason, confidence=doubt.confidence)
             return replace(finding, value=NOT_STATED)
         nearest = asked or self._extracts[0]
-        words = f"; nearest to it is {_flat(nearest.citations[0].text)!r}" if nearest.citations else ""
-        reason = nearest.finding.reason.rstrip(".") + words
+        notes = [Reason("note.nearest", quote=_flat(nearest.citations[0].text))] if nearest.citations else []
+        reason = nearest.finding.reason.noting(*notes)
         return replace(
             nearest.finding,
             accepted=False,
@@ -277,7 +277,7 @@ class Collaboration:
         ]
 
     def _finding(
-        self, name: str, text: str, reason: str, *, confidence: float, citations: tuple[Citation, ...] = ()
+        self, name: str, text: str, reason: Reason, *, confidence: float, citations: tuple[Citation, ...] = ()
     ) -> Finding:
         return Finding(
             specialist=name,

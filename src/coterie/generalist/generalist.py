@@ -41,6 +41,7 @@ from coterie.types import (
     Labelled,
     Message,
     Prompt,
+    Reason,
     SpecialistCard,
     Task,
     impersonal,
@@ -160,8 +161,8 @@ class Asking:
             self._deadline += seconds
 
     @property
-    def spent(self) -> str:
-        """Which of the limits in tokens and money is used up, in words; empty if none is."""
+    def spent(self) -> Reason | None:
+        """Which of the limits in tokens and money is used up; None if none is."""
         return self.allowance.used_up
 
     # --- a task that nobody else could do --------------------------------------------------------
@@ -182,7 +183,7 @@ class Asking:
         An answer that breaks off after its first piece ends with a piece that says why.
         """
         if not task.text.strip() and not task.columns:
-            yield replace(abstention(NAME, task, "there is nothing to answer"), task="generate")
+            yield replace(abstention(NAME, task, Reason("abstain.no_text")), task="generate")
             return
         source = _Sensitivity.of(task, *view.entries)
         begun, held = False, ""
@@ -236,7 +237,7 @@ class Asking:
         marks = max((len(each.citations) for each in findings), default=0)
         language = language_of(finding.text, task.language or "en")
         if finding.accepted and (added := made_up(finding.text, sources, marks=marks, language=language)):
-            reason = f"it says what no finding says: {', '.join(map(repr, added))}"
+            reason = Reason("abstain.unsupported", added=", ".join(map(repr, added)))
             return replace(finding, accepted=False, reason=reason)
         return finding
 
@@ -357,11 +358,11 @@ def _answered(heard: Heard, source: _Sensitivity) -> Finding:
     if heard.output is None:
         broken = bool(text)
         text += _broken_off(heard) if broken else ""
-        reason = heard.reason or "nobody could be asked"
+        reason = heard.reason or Reason("abstain.no_model")
     else:
-        reason = f"answered by {heard.engine!r}; how sure it is is not known"
-        reason += "; its answer was cut at its longest length" if heard.output.finish != "stop" else ""
-        reason += f"; before that: {heard.reason}" if heard.reason else ""
+        notes = [Reason("note.answer_cut")] if heard.output.finish != "stop" else []
+        notes += [Reason("note.before", why=heard.reason)] if heard.reason else []
+        reason = Reason("accept.generalist", *notes, model=heard.engine)
     return Finding(
         specialist=NAME,
         value=text or None,

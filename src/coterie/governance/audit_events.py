@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from coterie.errors import ReleaseRefused
 from coterie.protocols import Audit
-from coterie.runtime.codec import to_json
-from coterie.types import AuditEvent, Feedback, Request, SpecialistCard, Trace
+from coterie.runtime.codec import readable
+from coterie.types import AuditEvent, Feedback, Reason, Request, SpecialistCard, Trace
 
 # --- Lines of an audit log: JSON, each with the SHA-256 of the line before it.
 
@@ -116,7 +116,7 @@ def audit_request(
         **({} if request.document is None else {"document": digest(request.document.text)}),
         "answered": digest(answer),
         "specialists": {name: cards[name].version if name in cards else "" for name in asked},
-        "verdicts": to_json(trace.verdicts),
+        "verdicts": readable(trace.verdicts),
         "cost": None if trace.usage.cost is None else str(trace.usage.cost),
     }
     return AuditEvent(kind="request", time=trace.time, tenant=trace.tenant, about=about)
@@ -133,14 +133,14 @@ async def refusals_noted(audit: Audit | None, request: Request, *, time: float) 
         raise
 
 
-def audit_refusal(request: Request, reason: str, *, time: float, digest: Digest) -> AuditEvent:
-    """The entry of a release that was refused, for a reason in our own words."""
+def audit_refusal(request: Request, reason: Reason, *, time: float, digest: Digest) -> AuditEvent:
+    """The entry of a release that was refused, and why."""
     about: dict[str, object] = {
         "key": request.key,
         "to": None if request.release is None else request.release.to.value,
         "asked": digest(request.text),
         **({} if request.document is None else {"document": digest(request.document.text)}),
-        "reason": reason,
+        **reason.described(),
     }
     return AuditEvent(kind="release_refused", time=time, tenant=request.tenant, about=about)
 

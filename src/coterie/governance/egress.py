@@ -34,7 +34,7 @@ from coterie.limits.limits import StoredLimits
 from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Policy, StreamingEngine
-from coterie.types import CallContext, Delta, Flow, Label, Output, Prompt, Verdict
+from coterie.types import CallContext, Delta, Flow, Label, Output, Prompt, Reason, Verdict
 
 PSEUDONYMISED = "egress.pseudonymised"
 
@@ -124,11 +124,16 @@ class _Judge:
             # Who may see the text that a value stands in may see the value.
             hidden = disguise(prompt, detector, call.pseudonyms or SessionPseudonyms(), label=impersonal)
         except (Undisguisable, TooManyValues) as trouble:
-            reason = f"{_with_cause(verdict, prompt, seen).reason}; no pseudonyms: {trouble}"
+            reason = _with_cause(verdict, prompt, seen).reason
+            reason = reason.noting(Reason("note.no_pseudonyms", why=str(trouble)))
             raise _refused(replace(verdict, reason=reason), self.name) from None
         return _Sent(
             prompt=hidden.prompt,
-            verdict=replace(allowing, rule=PSEUDONYMISED, reason=f"pseudonymised: {hidden}; {allowing.reason}"),
+            verdict=replace(
+                allowing,
+                rule=PSEUDONYMISED,
+                reason=Reason("egress.pseudonymised", allowing.reason, hidden=str(hidden)),
+            ),
             call=call,
             restorer=_restorer(hidden, call, as_json=prompt.json_schema is not None),
         )
@@ -221,7 +226,8 @@ def _with_cause(verdict: Verdict, prompt: Prompt, seen: Sighting) -> Verdict:
     """A refusal that says so where personal data is why."""
     if seen.label <= prompt.label:
         return verdict
-    return replace(verdict, reason=f"{verdict.reason}; the prompt is {prompt.label.value}, but there is {seen} in it")
+    cause = Reason("note.personal_data", label=prompt.label.value, found=str(seen))
+    return replace(verdict, reason=verdict.reason.noting(cause))
 
 
 def _refused(verdict: Verdict, name: str) -> EgressRefused:
@@ -241,9 +247,9 @@ class ClearancePolicy:
     RULE = "egress.clearance"
 
     def judge(self, flow: Flow) -> Verdict:
-        """Allowed or not, and why in words."""
+        """Allowed or not, and why."""
         label, clearance = Label(flow.label), Label(flow.clearance)
         allowed = label <= clearance
-        relation = "within" if allowed else "above"
-        reason = f"{label.value} data is {relation} the clearance of {flow.destination!r}, which is {clearance.value}"
+        code = "egress.within_clearance" if allowed else "egress.above_clearance"
+        reason = Reason(code, label=label.value, destination=flow.destination, clearance=clearance.value)
         return Verdict(allowed=allowed, rule=self.RULE, reason=reason)

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from coterie.types import Verdict
+from coterie.types import Reason, Verdict
 
 
 class _Rule(NamedTuple):
@@ -85,7 +85,7 @@ def suspect(texts: Iterable[str], where: str) -> tuple[Verdict, ...]:
     kinds = orders_in(texts)
     if not kinds:
         return ()
-    reason = f"{where} gives orders to a model ({', '.join(kinds)}): it is data, and they change nothing"
+    reason = Reason("injection.suspected", where=where, kinds=", ".join(kinds))
     return (Verdict(allowed=True, rule=SUSPECTED, reason=reason),)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from coterie.learning.dataset import Dataset
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.metrics import Interval
-from coterie.types import Rung
+from coterie.types import Reason, Rung
 
 
 class Figure(NamedTuple):
@@ -66,7 +66,7 @@ class RungChoice:
     """Which rung was taken and why."""
 
     candidate: Candidate
-    reason: str
+    reason: Reason
 
 
 def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> RungChoice:
@@ -90,9 +90,10 @@ def choose_chain(candidates: Sequence[Candidate]) -> RungChoice | None:
     chain = next((each for each in candidates if each.rung == "chain"), None)
     if chain is None:
         return None
-    rungs, figure = chain.notes.get("chain"), f"out-of-fold {chain.quality} {chain.figure.value:.3f}"
-    named = " > ".join(map(str, rungs)) if isinstance(rungs, Sequence) else "of rungs"
-    return RungChoice(candidate=chain, reason=f"the chain {named} that is asked for ({figure})")
+    rungs = chain.notes.get("chain")
+    named = " > ".join(map(str, rungs)) if isinstance(rungs, Sequence) else ""
+    reason = Reason("rung.chain", rungs=named, measure=chain.quality, value=chain.figure.value)
+    return RungChoice(candidate=chain, reason=reason)
 
 
 def _suffices(candidate: Candidate, best: Candidate, bar: Mapping[str, float]) -> bool:
@@ -102,19 +103,18 @@ def _suffices(candidate: Candidate, best: Candidate, bar: Mapping[str, float]) -
     return all(candidate.validation[measure].interval.low >= least for measure, least in bar.items())
 
 
-def _why(taken: Candidate, best: Candidate, bar: Mapping[str, float], *, alone: bool) -> str:
-    name, value = taken.quality, f"{taken.figure.value:.3f}"
+def _why(taken: Candidate, best: Candidate, bar: Mapping[str, float], *, alone: bool) -> Reason:
+    measure, value = taken.quality, taken.figure.value
     if bar:
         wanted = " and ".join(f"{measure} {least:g}" for measure, least in bar.items())
         reached = " and ".join(f"{taken.validation[measure].value:.3f}" for measure in bar)
-        if not _suffices(taken, best, bar):
-            return f"no rung reaches {wanted} with 95% confidence out of fold; this is the best ({reached})"
-        return f"cheapest rung whose out-of-fold {wanted} is reached with 95% confidence ({reached})"
+        code = "rung.meets_bar" if _suffices(taken, best, bar) else "rung.none_meets_bar"
+        return Reason(code, bar=wanted, reached=reached)
     if alone:
-        return f"the only rung (out-of-fold {name} {value})"
+        return Reason("rung.only", measure=measure, value=value)
     if taken is best:
-        return f"best out-of-fold {name} ({value})"
-    return f"cheapest rung not measurably below the best (out-of-fold {name} {value} against {best.figure.value:.3f})"
+        return Reason("rung.best", measure=measure, value=value)
+    return Reason("rung.cheapest", measure=measure, value=value, best=best.figure.value)
 
 
 def bar_met(bar: Mapping[str, float], metrics: Mapping[str, object]) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -59,13 +59,13 @@ class TextEncoder(Engine, Protocol):
 class TrainedTask(Protocol):
     """What training asks of a task; `coterie.tasks.contract.TaskType` is one."""
 
-    kind: str
+    kind: ClassVar[str]
     """Its name."""
-    form: AnswerForm
+    form: ClassVar[AnswerForm]
     """What its values are."""
-    guards_columns: bool
+    guards_columns: ClassVar[bool]
     """What it does not read of structured input, nobody who answers in its place may read."""
-    encodes_texts: bool
+    encodes_texts: ClassVar[bool]
     """Whether its rung `embedding` looks at the encoding of a whole text."""
 
     def measures(self, section: Any, /) -> tuple[str, ...]:  # noqa: ANN401 - its own section

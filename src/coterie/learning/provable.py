@@ -9,6 +9,7 @@ import numpy as np
 
 from coterie.config.specialists import SpecialistSection
 from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.types import Reason
 
 RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
 """Laxer targets, the strictest first."""
@@ -96,7 +97,7 @@ def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: 
         value=met,
         coverage=float(kept.mean()),
         realised_risk=float((~right[kept]).mean()),
-        reason=f"{found.reason} From {met:.3f} on at most {target:g} were wrong.",
+        reason=found.reason.noting(Reason("note.met_from", confidence=met, risk=target)),
     )
 
 

@@ -16,6 +16,8 @@ from scipy.special import betainc
 from scipy.stats import t
 
 from coterie.errors import DataError
+from coterie.types import Reason
+from coterie.types.reason import Value
 
 # --- How much rows say that come in groups: fewer independent rows would say the same.
 
@@ -77,7 +79,7 @@ class Threshold:
     """Share of wrong answers among those; None when it accepts none."""
     n: int
     """Calibration rows."""
-    reason: str
+    reason: Reason
 
     def accepts(self, confidence: float) -> bool:
         """Whether an answer of this confidence is accepted."""
@@ -151,9 +153,9 @@ class _Aim:
         """Accepted rows that can show it at all, if none of them is wrong."""
         return ceil(log(self.delta) / log(1 - self.target_risk))
 
-    def __str__(self) -> str:
-        sure = f"with {100 * (1 - self.delta):.3g}% confidence"
-        return f"to show {sure} that at most {self.target_risk:.1%} of accepted answers are wrong"
+    def reason(self, code: str, **values: Value) -> Reason:
+        """A reason with what is to be shown among its values."""
+        return Reason(code, sure_percent=100 * (1 - self.delta), risk=self.target_risk, rows=self.rows, **values)
 
 
 def _tally(scores: Floats, right: Ints) -> tuple[Floats, Ints, Ints]:
@@ -223,24 +225,18 @@ def _fallback(p: Floats, shares: Floats) -> Ints:
 
 
 def _too_few(aim: _Aim) -> Threshold:
-    reason = f"Nothing is accepted: {aim} takes at least {aim.fewest} calibration rows; there are {aim.rows}."
+    reason = aim.reason("threshold.too_few_rows", fewest=aim.fewest)
     return Threshold(value=None, coverage=0.0, realised_risk=None, n=aim.rows, reason=reason)
 
 
 def _refused(aim: _Aim, accepted: int, wrong: int) -> Threshold:
-    what = "too many" if wrong > aim.target_risk * accepted else "too few rows, or too many copies among them,"
-    reason = (
-        f"Nothing is accepted: of the {accepted:,} most confident of {aim.rows:,} calibration answers "
-        f"{wrong:,} were wrong ({wrong / accepted:.1%}), and no other threshold does better: {what} {aim}."
-    )
+    code = "threshold.too_many_wrong" if wrong > aim.target_risk * accepted else "threshold.not_shown"
+    reason = aim.reason(code, accepted=accepted, wrong=wrong, share=wrong / accepted)
     return Threshold(value=None, coverage=0.0, realised_risk=None, n=aim.rows, reason=reason)
 
 
 def _granted(aim: _Aim, value: float, accepted: int, wrong: int) -> Threshold:
     risk = wrong / accepted
-    everything = " (everything)" if accepted == aim.rows else ""
-    reason = (
-        f"Confidence from {value:.3f}{everything} is accepted: {wrong:,} of {accepted:,} such calibration answers "
-        f"were wrong ({risk:.1%}), few enough {aim}."
-    )
+    code = "threshold.everything" if accepted == aim.rows else "threshold.shown"
+    reason = aim.reason(code, value=value, accepted=accepted, wrong=wrong, share=risk)
     return Threshold(value=value, coverage=accepted / aim.rows, realised_risk=risk, n=aim.rows, reason=reason)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from coterie.errors import BudgetExceeded
 from coterie.limits.storage import NANO, nano
-from coterie.types import Amount, Verdict
+from coterie.types import Amount, Reason, Verdict
 
 RULE = "budget"
 _PER = 1000
@@ -47,14 +47,14 @@ class MemoryAllowance:
         return Decimal((self._nano or 0) - self._taken.nano) / NANO
 
     @property
-    def used_up(self) -> str:
-        """Which limit is reached, in words; empty if none is."""
+    def used_up(self) -> Reason | None:
+        """Which limit is reached; None if none is."""
         if self._tokens is not None and self._taken.tokens >= self._tokens:
-            return f"the limit of {self._tokens:,} tokens is used up ({self._taken.tokens:,})"
+            return Reason("limit.tokens_used_up", limit=self._tokens, used=self._taken.tokens)
         if self._nano is not None and self._taken.nano >= self._nano:
             money, taken = Decimal(self._nano) / NANO, Decimal(self._taken.nano) / NANO
-            return f"the limit of {money.normalize():f} is used up ({taken.normalize():f})"
-        return ""
+            return Reason("limit.money_used_up", limit=f"{money.normalize():f}", used=f"{taken.normalize():f}")
+        return None
 
     def earn(self) -> None:
         """Add the share of one more request. What is saved up is at most the money for a thousand."""
@@ -66,12 +66,18 @@ class MemoryAllowance:
         """Set an amount aside. Raises `BudgetExceeded` if there is not as much."""
         if self._tokens is not None and self._taken.tokens + amount.tokens > self._tokens:
             left = self._tokens - self._taken.tokens
-            raise _refused(f"asking {engine!r} may take {amount.tokens:,} tokens; {self._of} has {left:,} left")
+            raise _refused(Reason("limit.tokens", model=engine, most=amount.tokens, of=self._of, left=left))
         if self._nano is not None and self._taken.nano + amount.nano > self._nano:
             most = Decimal(amount.nano) / NANO
             raise _refused(
-                f"asking {engine!r} may cost {most.normalize():f}; the budget of {self._of} has "
-                f"{self.left.normalize():f} left (it gets {self._per_1000} per 1,000 requests)"
+                Reason(
+                    "limit.money",
+                    model=engine,
+                    most=f"{most.normalize():f}",
+                    of=self._of,
+                    left=f"{self.left.normalize():f}",
+                    per_1000=str(self._per_1000),
+                )
             )
         self._taken += amount
 
@@ -96,7 +102,7 @@ def request_allowance(per_1000: Decimal) -> MemoryAllowance:
     return allowance
 
 
-def _refused(reason: str) -> BudgetExceeded:
+def _refused(reason: Reason) -> BudgetExceeded:
     return BudgetExceeded(
         Verdict(allowed=False, rule=RULE, reason=reason),
         hint="Raise `budget` ([policy] in coterie.toml, or the request's own).",

@@ -35,7 +35,7 @@ from coterie.limits.costs import most_of, taken_by_answers, taken_by_failure
 from coterie.limits.spans import Span, span_of
 from coterie.limits.storage import MICRO, NANO, BudgetFile, micro, nano
 from coterie.runtime.concurrency import to_the_end
-from coterie.types import Allowance, Amount, CallContext, Output, Principal, Prompt, Usage, Verdict
+from coterie.types import Allowance, Amount, CallContext, Output, Principal, Prompt, Reason, Usage, Verdict
 
 _FILE = "state/budgets.db"
 _OWN = "\x1f"
@@ -203,17 +203,16 @@ class StoredLimits:
         row = table.row(connection, bucket.row, span.since)
         if section.requests is not None and row.requests >= section.requests:
             wait = self._wait(connection, bucket, span, "requests", row.requests + 1 - section.requests)
-            raise self._exceeded(
-                bucket, f"{section.requests:,} requests", f"{row.requests:,} were made", principal, wait
-            )
+            reason = Reason("budget.requests", limit=section.requests, made=row.requests)
+            raise self._exceeded(bucket, reason, principal, wait)
         if section.joules is None:
             return None
         energy = max(micro(section.reserve), table.dearest(connection, bucket.row))
         left = micro(section.joules) - row.micro - row.held_micro
         if energy > left:
-            said = f"{left / MICRO:,.1f} are left, and this request may take {energy / MICRO:,.1f}"
+            reason = Reason("budget.joules", limit=section.joules, left=left / MICRO, most=energy / MICRO)
             wait = self._wait(connection, bucket, span, "micro", energy - left)
-            raise self._exceeded(bucket, f"{section.joules:,.1f} joules", said, principal, wait)
+            raise self._exceeded(bucket, reason, principal, wait)
         return Amount(micro=energy)
 
     def _reserve(self, buckets: Sequence[Bucket], amount: Amount, principal: Principal) -> list[int]:
@@ -227,16 +226,16 @@ class StoredLimits:
         row = table.row(connection, bucket.row, span.since)
         if section.tokens is not None and row.tokens + row.held_tokens + amount.tokens > section.tokens:
             left = section.tokens - row.tokens - row.held_tokens
-            said = f"{left:,} are left, and this call may take {amount.tokens:,}"
+            reason = Reason("budget.tokens", limit=section.tokens, left=left, most=amount.tokens)
             wait = self._wait(connection, bucket, span, "tokens", amount.tokens - left)
-            raise self._exceeded(bucket, f"{section.tokens:,} tokens", said, principal, wait)
+            raise self._exceeded(bucket, reason, principal, wait)
         if section.money is not None:
             left_nano = nano(section.money) - row.nano - row.held_nano
             if amount.nano > left_nano:
                 left_money, most = (Decimal(each) / NANO for each in (left_nano, amount.nano))
-                said = f"{left_money:.6f} are left, and this call may take {most:.6f}"
+                money = {"limit": f"{section.money:f}", "left": f"{left_money:.6f}", "most": f"{most:.6f}"}
                 wait = self._wait(connection, bucket, span, "nano", amount.nano - left_nano)
-                raise self._exceeded(bucket, f"{section.money:f} of money", said, principal, wait)
+                raise self._exceeded(bucket, Reason("budget.money", **money), principal, wait)
 
     def _settle_each(self, took: Mapping[int, Amount | None]) -> None:
         with self._file.writing() as connection:
@@ -280,20 +279,19 @@ class StoredLimits:
         hint = "Set price_in and price_out of the model."
         for bucket in buckets:
             if self._sections[bucket.name].money is not None:
-                reason = f"budget {bucket.name!r} limits money, and the price of model {name!r} is unknown"
+                reason = Reason("budget.unpriced", budget=bucket.name, model=name)
                 raise BudgetExceeded(_refusal(bucket.name, reason), hint=hint)
         if any(each.limits_money for each in allowances):
-            reason = f"the price of {name!r} is unknown, and there is a budget to hold"
+            reason = Reason("limit.price_unknown", model=name)
             raise BudgetExceeded(Verdict(allowed=False, rule=RULE, reason=reason), hint=hint)
 
-    def _exceeded(
-        self, bucket: Bucket, limit: str, said: str, principal: Principal, wait: float | None
-    ) -> BudgetExceeded:
+    def _exceeded(self, bucket: Bucket, reason: Reason, principal: Principal, wait: float | None) -> BudgetExceeded:
         """The refusal; what others took of a budget that is shared is not told to who holds a key."""
         section = self._sections[bucket.name]
         own = section.each or section.tenant is not None or section.key is not None or not principal.key
-        span = "" if section.per == "ever" else f" a {section.per}"
-        reason = f"budget {bucket.name!r} is {limit}{span}: {said}" if own else f"budget {bucket.name!r} is used up"
+        per = "" if section.per == "ever" else section.per
+        values = {**reason.values, "budget": bucket.name, "per": per}
+        reason = Reason(reason.code, **values) if own else Reason("budget.used_up", budget=bucket.name)
         return BudgetExceeded(
             _refusal(bucket.name, reason),
             retry_after=wait,
@@ -360,7 +358,7 @@ def _sum(amounts: Sequence[Amount]) -> Amount:
     return sum(amounts, Amount())
 
 
-def _refusal(name: str, reason: str) -> Verdict:
+def _refusal(name: str, reason: Reason) -> Verdict:
     return Verdict(allowed=False, rule=f"{RULE}.{name}", reason=reason)
 
 

@@ -30,6 +30,7 @@ from coterie.types import (
     Label,
     Message,
     Principal,
+    Reason,
     Release,
     Request,
     Verdict,
@@ -212,7 +213,7 @@ async def _look(detector: Detector, texts: Sequence[str]) -> Sighting:
 
 
 def _raised(declared: Label, label: Label, seen: Sighting, where: str) -> Verdict:
-    reason = f"raised from {declared.value} to {label.value}: {seen} in {where}"
+    reason = Reason("label.raised", declared=declared.value, label=label.value, found=str(seen), where=where)
     return Verdict(allowed=True, rule=RAISED, reason=reason)
 
 
@@ -228,7 +229,7 @@ def _release(request: Request, release: Release, detector: Detector) -> tuple[Re
         lowered = min(document.label or label, release.to)
         document = replace(document, label=lowered, impersonal=lowered)
     lowered = min(label, release.to)
-    reason = f"released from {label.value} to {lowered.value}: {release.because.strip()}"
+    reason = Reason("label.released", label=label.value, lowered=lowered.value, because=release.because.strip())
     request = replace(request, label=lowered, impersonal=lowered, document=document)
     return request, Verdict(allowed=True, rule=RELEASED, reason=reason)
 
@@ -239,14 +240,14 @@ def _check_release(request: Request, release: Release, detector: Detector) -> No
     labels = [label_of(request), *([inline.label] if inline is not None and inline.label is not None else [])]
     because = release.because.strip()
     if max(labels) == Label.RESTRICTED:
-        raise _refusal("what is restricted never leaves this process, and is not released")
+        raise _refusal(Reason("release.restricted"))
     if not because or len(because) > _LONGEST_REASON:
-        raise _refusal(f"a release needs a reason of 1 to {_LONGEST_REASON} characters ({len(because)} given)")
+        raise _refusal(Reason("release.no_reason", given=len(because), most=_LONGEST_REASON))
     if (found := sight(detector, [because])).counts:
-        raise _refusal(f"the reason of a release is kept for ever, and there is {found} in it")
+        raise _refusal(Reason("release.personal_data", found=str(found)))
 
 
-def _refusal(reason: str) -> ReleaseRefused:
+def _refusal(reason: Reason) -> ReleaseRefused:
     return ReleaseRefused(
         Verdict(allowed=False, rule=RELEASED, reason=reason),
         hint="Send the request without the release: it is then worked on at its own label.",

@@ -29,9 +29,9 @@ async def consult(
             return await specialist.consult(task, view, call=call)
         return await _listen(cast("SpeakingSpecialist", specialist), task, view, say=say, call=call)
     except PolicyError as refusal:
-        return abstain(specialist.card.name, task, refusal.message, refusal.verdict)
+        return abstain(specialist.card.name, task, refusal.reason, refusal.verdict)
     except (EngineError, InputError, SetupError) as error:
-        return abstain(specialist.card.name, task, error.message)
+        return abstain(specialist.card.name, task, error.reason)
 
 
 async def _listen(

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from coterie.context.entries import entries_of
 from coterie.generalist.pack import pack_context
-from coterie.network.outcomes import Outcome, for_generalist, refused, verify
-from coterie.types import Context, ContextView, Finding, SpecialistCard, Task
+from coterie.network.outcomes import Outcome, for_generalist, refused, said_by, verify
+from coterie.types import Context, ContextView, Finding, Reason, SpecialistCard, Task, all_of
 
 
-def decide(outcome: Outcome, route_reason: str) -> Outcome:
+def decide(outcome: Outcome, route_reason: Reason) -> Outcome:
     """Accept what the specialists found, or abstain with their reasons; with the route's where nobody was asked."""
     if outcome.answering:
         return replace(outcome, status="accepted")
-    doubts = [f"{finding.specialist}: {finding.reason}" for finding in outcome.findings if not finding.accepted]
-    return replace(outcome, status="abstained", reason="; ".join(doubts) if outcome.findings else route_reason)
+    doubts = [said_by(finding) for finding in outcome.findings if not finding.accepted]
+    return replace(outcome, status="abstained", reason=all_of(doubts or [route_reason]))
 
 
 def handed_up(
@@ -30,7 +30,7 @@ def escalated(outcome: Outcome, finding: Finding, task: Task, view: ContextView,
     """An abstention after the generalist was asked: answered by it, or with its reason beside the others."""
     finding = verify(finding, (), task, view)
     outcome = outcome.having([finding], {finding.specialist: view}, entries_of([(finding, view)], now=now))
-    failed = "" if (finding.accepted and not finding.broken) or refused(finding) else finding.reason
+    failed = None if (finding.accepted and not finding.broken) or refused(finding) else finding.reason
     if finding.accepted:
         return replace(outcome, status="escalated", reason=finding.reason, degraded=failed)
-    return replace(outcome, reason=f"{outcome.reason}; {finding.specialist}: {finding.reason}", degraded=failed)
+    return replace(outcome, reason=outcome.reason.noting(said_by(finding)), degraded=failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from coterie.context.entries import entries_of
 from coterie.context.view import describe_view
@@ -20,12 +20,14 @@ from coterie.types import (
     Label,
     Part,
     Passage,
+    Reason,
     Request,
     SpecialistCard,
     Status,
     Task,
     Verdict,
     ViewRecord,
+    all_of,
     impersonal,
 )
 
@@ -41,12 +43,12 @@ class Outcome:
     pinned: bool = False
     """The request named the specialist: only the last wave, which it is in, can answer."""
     status: Status = "abstained"
-    reason: str = ""
+    reason: Reason = field(default_factory=lambda: Reason("abstain.not_asked"))
     findings: tuple[Finding, ...] = ()
     views: tuple[ViewRecord, ...] = ()
     entries: tuple[Entry, ...] = ()
     """What it adds to the context."""
-    degraded: str = ""
+    degraded: Reason | None = None
     """What the generalist failed to do, and why."""
 
     def having(
@@ -103,8 +105,7 @@ def verify(finding: Finding, writes: Sequence[str], task: Task, view: ContextVie
     verdict = Verdict(
         allowed=False,
         rule="label.flow",
-        reason=f"{finding.specialist} labelled its finding {finding.label.value!r}, below the {least.value!r} of what "
-        f"it was shown; it carries {least.value!r}",
+        reason=Reason("label.flow", specialist=finding.specialist, labelled=finding.label.value, least=least.value),
     )
     return replace(finding, label=least, verdicts=(*finding.verdicts, verdict))
 
@@ -132,7 +133,7 @@ def outcome_of(outcome: Outcome, answered: DocumentAnswer, *, now: float) -> Out
     return replace(
         outcome,
         status=status,
-        reason=f"{finding.specialist}: {finding.reason}",
+        reason=said_by(finding),
         findings=(*read, finding),
         views=(seen,) if answered.seen else (),
         entries=entries_of([(finding, ContextView())], now=now),
@@ -170,16 +171,21 @@ def check_document(request: Request) -> None:
         )
 
 
-def abstain(name: str, task: Task, reason: str, *verdicts: Verdict) -> Finding:
+def abstain(name: str, task: Task, reason: Reason, *verdicts: Verdict) -> Finding:
     """The finding of a specialist that could not be asked or could not answer."""
     return replace(abstention(name, task, reason), verdicts=verdicts)
 
 
-def nothing_to_read(view: ContextView) -> str:
+def said_by(finding: Finding) -> Reason:
+    """The reason of a finding, with whose it is."""
+    return Reason("outcome.finding", specialist=finding.specialist, why=finding.reason)
+
+
+def nothing_to_read(view: ContextView) -> Reason | None:
     """Why a specialist need not be asked: none of its shelves gave a passage, and one was not searched."""
     if not view.unsearched or any(isinstance(entry.content, Passage) for entry in view.entries):
-        return ""
-    return "; ".join(f"shelf {name!r} could not be searched: {why}" for name, why in view.unsearched.items())
+        return None
+    return all_of(Reason("abstain.shelf_not_searched", shelf=name, why=why) for name, why in view.unsearched.items())
 
 
 def task_of(part: Part, request: Request, asked: str) -> Task:

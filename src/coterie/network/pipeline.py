@@ -49,7 +49,18 @@ from coterie.protocols import (
     Store,
 )
 from coterie.runtime.concurrency import cancel, side_by_side, to_the_end
-from coterie.types import Answer, Bill, Context, ContextView, Delta, Finding, Request, Route, Settlement, Task
+from coterie.types import (
+    Answer,
+    Bill,
+    Context,
+    ContextView,
+    Delta,
+    Finding,
+    Request,
+    Route,
+    Settlement,
+    Task,
+)
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from coterie.protocols import Router, Specialist
 from coterie.routing.plan import permitted, pinned_route
-from coterie.types import CallContext, Context, Part, Request, Route
+from coterie.types import CallContext, Context, Part, Reason, Request, Route
 
 
 async def select(
@@ -30,7 +30,7 @@ async def select(
     """
     if request.document is not None:
         part = Part(text=request.text, waves=((reader,),), score=1.0)
-        route = Route(parts=(part,), reason="the request brings a document, which is read for it")
+        route = Route(parts=(part,), reason=Reason("route.document"))
     elif request.specialist is None:
         route = await router.route(request, context, call=call)
     else:

@@ -21,6 +21,7 @@ from coterie.types import (
     Finding,
     Part,
     Passage,
+    Reason,
     Request,
     Route,
     Stage,
@@ -28,6 +29,7 @@ from coterie.types import (
     Task,
     Usage,
     Verdict,
+    all_of,
 )
 
 _FEWEST_TO_COMPOSE = 2
@@ -61,7 +63,7 @@ class RequestState:
     question: Request = field(init=False)
     """The same, standing on its own where it leant on earlier turns."""
     context: Context = field(default_factory=Context)
-    route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
+    route: Route = field(default_factory=lambda: Route(parts=(), reason=Reason("route.not_yet")))
     outcomes: list[Outcome] = field(default_factory=list)
     """One a part, kept up to date while they are worked on."""
     done: list[asyncio.Event] = field(default_factory=list)
@@ -169,11 +171,12 @@ class RequestState:
         self.shown.append(piece)
 
     @property
-    def degraded(self) -> str:
-        """What the generalist failed to do, and why; empty where nothing was missed."""
+    def degraded(self) -> Reason | None:
+        """What the generalist failed to do, and why; None where nothing was missed."""
         composed = self.composed
-        failed = "" if composed is None or composed.accepted or refused(composed) else composed.reason
-        return "; ".join(dict.fromkeys(filter(None, [*(each.degraded for each in self.outcomes), failed])))
+        failed = None if composed is None or composed.accepted or refused(composed) else composed.reason
+        found = [each for each in [*(outcome.degraded for outcome in self.outcomes), failed] if each is not None]
+        return all_of(dict.fromkeys(found)) if found else None
 
     @contextmanager
     def stage(self, name: str, *, note: str = "") -> Iterator[Callable[[str], None]]:

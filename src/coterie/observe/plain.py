@@ -10,15 +10,14 @@ def summarise(trace: Trace) -> dict[str, Json]:
     """What an asker is told beside the answer: the `coterie` object of the gateway and of `coterie ask --json`."""
     usage = trace.usage
     restated: dict[str, Json] = {"restated": trace.restated} if trace.restated else {}
-    degraded: dict[str, Json] = {"degraded": trace.degraded} if trace.degraded else {}
+    degraded: dict[str, Json] = {} if trace.degraded is None else readable({"degraded": trace.degraded})
     return {
         "trace_id": trace.id,
         "status": trace.status,
         "accepted": trace.status != "abstained",
         "route": {
             "specialists": list(trace.route.specialists),
-            "reason": trace.route.reason,
-            "scores": readable(trace.route.scores),
+            **readable({"reason": trace.route.reason, "scores": trace.route.scores}),
         },
         **restated,
         **degraded,
@@ -35,7 +34,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
 
 def _finding(finding: Finding) -> Json:
     keys = ("specialist", "value", "text", "confidence", "accepted", "reason", "evidence")
-    told: dict[str, Json] = {key: readable(getattr(finding, key)) for key in keys}
+    told: dict[str, Json] = readable({key: getattr(finding, key) for key in keys})
     if finding.fields:
         told["fields"] = readable(finding.fields)
     if finding.citations:  # the answer's text refers to them by number

@@ -199,7 +199,7 @@ def _where(trace: Trace, producer: str, begin: int, end: int) -> tuple[int, int]
         if asked or (stage.name == "route" and producer == "router"):
             start = begin + _nanoseconds(stage.after)
             return start, start + _nanoseconds(stage.milliseconds)
-    late = [stage for stage in trace.stages if stage.name in {"decide", "compose", "synthesise"}]
+    late = [stage for stage in trace.stages if stage.name in {"decide", "compose"}]
     if producer != "router" and late:
         start = begin + _nanoseconds(min(stage.after for stage in late))
         return start, max(start, end)

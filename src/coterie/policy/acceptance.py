@@ -14,6 +14,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.policy.mean_test import DELTA, group_means, mean_p_value
+from coterie.types import Reason
 
 CALIBRATION_FILE = "calibration.safetensors"
 _SHARES = np.linspace(0.1, 1.0, 46)
@@ -63,7 +64,8 @@ class AcceptThreshold:
     """Share of the answers that is accepted."""
     expected_quality: float
     """Quality of the whole, the generalist's answers included."""
-    reason: str
+    reason: Reason | None
+    """What the threshold rests on, or why there is none; None for calibration outcomes."""
 
 
 def find_accept_threshold(outcomes: CalibrationOutcomes, *, quality: float, generalist: float) -> AcceptThreshold:
@@ -81,8 +83,8 @@ def find_accept_threshold(outcomes: CalibrationOutcomes, *, quality: float, gene
     aim, n = quality * generalist, len(outcomes.confidence)
     if aim <= 0:  # there is nothing to keep, so the generalist is not asked, however few outcomes there are
         right = float(outcomes.right.mean()) if n else 0.0
-        return AcceptThreshold(value=0.0, accepted_share=1.0, expected_quality=right, reason="")
-    reason = f"{n:,} outcomes do not show that any threshold keeps"
+        return AcceptThreshold(value=0.0, accepted_share=1.0, expected_quality=right, reason=None)
+    reason = Reason("policy.not_shown", outcomes=n)
     nothing = AcceptThreshold(value=None, accepted_share=0.0, expected_quality=generalist, reason=reason)
     if n < _FEWEST:
         return nothing
@@ -94,7 +96,7 @@ def find_accept_threshold(outcomes: CalibrationOutcomes, *, quality: float, gene
     value = float(thresholds[max(reached)])
     accepted = outcomes.confidence >= value
     expected = float(np.where(accepted, outcomes.right, generalist).mean())
-    return AcceptThreshold(value=value, accepted_share=float(accepted.mean()), expected_quality=expected, reason="")
+    return AcceptThreshold(value=value, accepted_share=float(accepted.mean()), expected_quality=expected, reason=None)
 
 
 def _last(shown: Sequence[bool], start: int) -> int:

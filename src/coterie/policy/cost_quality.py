@@ -18,7 +18,7 @@ from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find
 from coterie.policy.mean_test import mean_interval
 from coterie.policy.outcomes import RecordedOutcomes
 from coterie.policy.spot_checks import SpotChecks, find_checked_threshold
-from coterie.types import Keep, Request, Task
+from coterie.types import Keep, Reason, Request, Task
 
 _MOST_THRESHOLDS = 1000
 _FEWEST = 60
@@ -79,13 +79,19 @@ class CostQualityPolicy:
         if aim is None or aim.quality is None or specialist not in self.known:
             return task
         source = self._generalist_on(specialist)[1]
-        threshold, large = self.threshold(specialist, aim.quality), f"the generalist's quality ({source})"
+        threshold = self.threshold(specialist, aim.quality)
         if threshold.value is None:
-            reason = f"{threshold.reason} {aim.quality:g} of {large}"
+            why = threshold.reason or Reason("policy.not_shown")
+            reason = Reason("policy.keeps_nothing", why=why, quality=aim.quality, source=source)
             return replace(task, keep=Keep(confidence=None, reason=reason))
-        sent = f"{1 - threshold.accepted_share:.0%} of such requests go to it"
-        by = f", {threshold.reason}" if threshold.reason else ""
-        reason = f"which keeps {aim.quality:g} of {large}: {threshold.expected_quality:.3f} expected, {sent}{by}"
+        reason = Reason(
+            "policy.keeps",
+            quality=aim.quality,
+            source=source,
+            expected=threshold.expected_quality,
+            escalated=1 - threshold.accepted_share,
+            by="" if threshold.reason is None else threshold.reason,
+        )
         return replace(task, keep=Keep(confidence=threshold.value, reason=reason))
 
     def threshold(self, specialist: str, quality: float) -> AcceptThreshold:

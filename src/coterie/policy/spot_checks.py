@@ -22,7 +22,7 @@ from coterie.errors import ArtefactRefused
 from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find_accept_threshold
 from coterie.policy.mean_test import DELTA, group_means, mean_p_value
 from coterie.runtime.codec import from_json, to_json
-from coterie.types import Feedback, Finding, Trace
+from coterie.types import Feedback, Finding, Reason, Trace
 
 SPOT_CHECKS_FILE = "spotchecks.json"
 """Beside the store's file."""
@@ -128,9 +128,9 @@ def find_checked_threshold(
     calibrated = find_accept_threshold(outcomes, quality=quality, generalist=generalist)
     shown = find_accept_threshold(checks.as_outcomes(unknown=False), quality=quality, generalist=generalist)
     if shown.value is not None:
-        return replace(shown, reason=f"by {len(checks):,} spot checks")
+        return replace(shown, reason=Reason("policy.spot_checked", checks=len(checks)))
     if calibrated.value is not None and _refuted(checks, calibrated.value, quality * generalist, generalist):
-        reason = f"{len(checks):,} spot checks show that the calibrated threshold does not keep"
+        reason = Reason("policy.refuted", checks=len(checks))
         return AcceptThreshold(value=None, accepted_share=0.0, expected_quality=generalist, reason=reason)
     return calibrated
 

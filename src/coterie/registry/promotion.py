@@ -9,7 +9,7 @@ from itertools import pairwise
 from coterie.errors import ArtefactRefused, NotTrained, PromotionRefused
 from coterie.registry.registry import Registry
 from coterie.registry.version import Version
-from coterie.types import Verdict
+from coterie.types import Reason, Verdict, all_of
 
 # --- Reports of this or an older Coterie: what is missing is None or empty, never an error.
 
@@ -80,12 +80,18 @@ class Change:
     worse: bool = False
     """It fell, and not by chance."""
 
-    def __str__(self) -> str:
-        rows = f" on {self.n:,} rows" if self.n else ""
-        chance = "" if self.chance is None else f", p = {self.chance:.2g}"
-        verb = "fell" if self.after < self.before else "went"
-        difference = self.after - self.before
-        return f"{self.what} {verb} from {self.before:.3f} to {self.after:.3f} ({difference:+.3f}{chance}{rows})"
+    @property
+    def reason(self) -> Reason:
+        """What became of the figure."""
+        return Reason(
+            "compare.fell" if self.after < self.before else "compare.went",
+            what=self.what,
+            before=self.before,
+            after=self.after,
+            difference=self.after - self.before,
+            chance=self.chance,
+            rows=self.n or None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +99,7 @@ class VersionComparison:
     """How the figures of two versions stand to each other."""
 
     comparable: bool
-    reason: str
+    reason: Reason
     """On which rows they were compared, or why they cannot be."""
     overall: tuple[Change, ...] = ()
     """Of all rows, the measure that decides first."""
@@ -117,14 +123,14 @@ def compare(before: Mapping[str, object], after: Mapping[str, object]) -> Versio
     """
     rows = held_out_rows(after)
     if not measures(after):
-        return VersionComparison(comparable=False, reason="nothing was measured")
+        return VersionComparison(comparable=False, reason=Reason("compare.not_measured"))
     if rows is None or rows != held_out_rows(before):
-        reason = "they were measured on different held-out rows"
+        reason = Reason("compare.other_rows")
         return VersionComparison(comparable=False, reason=reason, apart=_judged(_apart(before, after)))
     n = number(mapping(after.get("metrics")).get("n")) or 0
     return VersionComparison(
         comparable=True,
-        reason=f"on the same {n:,.0f} held-out rows",
+        reason=Reason("compare.same_rows", rows=int(n)),
         overall=_judged(_overall(before, after)),
         slices=_judged(_slices(before, after)),
     )
@@ -237,7 +243,7 @@ def promote_version(registry: Registry, name: str, version: str, *, reason: str 
         raise PromotionRefused(
             verdict, hint=f"Promote it all the same: coterie registry promote {name} {version} --force --reason TEXT"
         )
-    registry.promote(name, version, reason=reason or verdict.reason, forced=not verdict.allowed)
+    registry.promote(name, version, reason=reason or str(verdict.reason), forced=not verdict.allowed)
     return verdict
 
 
@@ -253,30 +259,31 @@ def judge(version: Version, champion: Version | None) -> Verdict:
     """Whether a version may take the champion's place, with every reason why not."""
     report = version.report
     if champion is not None and champion.version == version.version:
-        return Verdict(allowed=True, rule=_RULE, reason="it serves already")
+        return Verdict(allowed=True, rule=_RULE, reason=Reason("promote.serves_already"))
     against = list(shortfalls(report))
     if champion is None:
-        beside = "no champion to compare it with"
+        beside = Reason("note.no_champion")
     else:
         comparison = compare(champion.report, report)
-        against += map(str, comparison.regressions)
-        figures = "".join(f" ({each.what} {each.before:.3f} there, {each.after:.3f} here)" for each in comparison.apart)
-        beside = f"cannot be compared with {champion.version}: {comparison.reason}{figures}"
-        if comparison.comparable:
-            beside = f"not measurably worse than {champion.version} {comparison.reason}"
+        against += [change.reason for change in comparison.regressions]
+        code = "note.not_worse" if comparison.comparable else "note.not_comparable"
+        figures = [
+            Reason("note.apart", what=each.what, before=each.before, after=each.after) for each in comparison.apart
+        ]
+        beside = Reason(code, *figures, champion=champion.version, why=comparison.reason)
     if against:
-        return Verdict(allowed=False, rule=_RULE, reason="; ".join(against))
-    met = "it meets its bar" if report.get("bar_met") else "it has no bar to meet"
-    return Verdict(allowed=True, rule=_RULE, reason=f"{met}; {beside}")
+        return Verdict(allowed=False, rule=_RULE, reason=all_of(against))
+    met = Reason("promote.meets_bar" if report.get("bar_met") else "promote.no_bar")
+    return Verdict(allowed=True, rule=_RULE, reason=met.noting(beside))
 
 
-def shortfalls(report: Mapping[str, object]) -> Iterator[str]:
-    """By how much it misses its bar, a sentence a measure."""
+def shortfalls(report: Mapping[str, object]) -> Iterator[Reason]:
+    """By how much it misses its bar, a reason a measure."""
     if report.get("bar_met") is not False:
         return
     for measure, wanted in mapping(report.get("bar")).items():
         least, reached = number(wanted), figure(report, measure)
         if reached is None:
-            yield f"{measure} was not measured; its bar is {wanted}"
+            yield Reason("promote.bar_not_measured", measure=measure, bar=number(wanted))
         elif least is not None and reached < least:
-            yield f"{measure} is {reached:.3f}, {least - reached:.3f} below its bar of {least:g}"
+            yield Reason("promote.below_bar", measure=measure, value=reached, short=least - reached, bar=least)

@@ -27,7 +27,7 @@ from coterie.runtime.codec import to_json
 from coterie.tasks.classify.prompted import match_label
 from coterie.tasks.contract import TaskType
 from coterie.text.unicode import estimate_tokens
-from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt
+from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt, Reason
 
 # --- Answers of a large model on file: read and written.
 #
@@ -234,7 +234,12 @@ def _finding(name: str, answer: str, held: HeldOutRows) -> Finding:
         value = match_label(answer, held.labels)
     sure = max(value, 1.0 - value) if isinstance(value, float) else 1.0
     return Finding(
-        specialist=name, value=value, text=answer, confidence=sure, accepted=value is not None, reason="as recorded"
+        specialist=name,
+        value=value,
+        text=answer,
+        confidence=sure,
+        accepted=value is not None,
+        reason=Reason("note.recorded"),
     )
 
 

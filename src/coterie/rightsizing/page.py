@@ -318,7 +318,7 @@ def _conditions(found: RightSizing) -> Card:
         terms.append((found.large.name, found.large.source))
     terms += [
         ("seed", str(found.seed)),
-        ("choice", found.reason),
+        ("choice", str(found.reason)),
         ("energy", f"{conditions.watts_per_core:g} W a busy core, from CPU-seconds: estimated"),
         ("money", f"{price} {conditions.currency} a core-hour: estimated" if price is not None else "no price is set"),
         ("machine", ", ".join(f"{name} {value}" for name, value in conditions.machine.items())),

@@ -13,6 +13,7 @@ from coterie.learning.candidates import Figure
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.judging import Case
 from coterie.runtime.codec import readable
+from coterie.types import Reason
 
 Outcome = Literal["met", "reached", "missed", "no_bar"]
 """How the bar fared on held-out rows: with 95% confidence; without it; not at all; there is no bar."""
@@ -252,7 +253,7 @@ class RightSizing:
     large: LargeRow | None
     comparisons: tuple[Comparison, ...]
     verdict: Recommendation
-    reason: str
+    reason: Reason
     """Why training took the rung, on out-of-fold rows."""
     conditions: Conditions
     warnings: tuple[str, ...] = field(default=())
@@ -283,7 +284,7 @@ class RightSizing:
                 "outcome": self.verdict.outcome,
                 "rung": self.verdict.rung,
                 "sentence": str(self.verdict),
-                "reason": self.reason,
+                **self.reason.described(),
             },
             "conditions": conditions,
             "warnings": list(self.warnings),

@@ -185,7 +185,7 @@ def _first(
     """What to take, and what became of the bar."""
     if not bar:
         found = f"{measure} {in_words(taken.figure)}"
-        why = "it is the only rung tried" if alone else choice.reason
+        why = "it is the only rung tried" if alone else str(choice.reason)
         return f"{taken.rung} is the right size: {found}; {why}."
     wanted = " and ".join(f"{name} {least:g}" for name, least in bar.items())
     found = " and ".join(f"{name} {in_words(figure(name, taken.evaluation, taken.cases))}" for name in bar)

@@ -12,7 +12,7 @@ import numpy as np
 
 from coterie.routing.profile import COLD_SIMILARITY, NEAR_COPY, Profile
 from coterie.routing.splitting import SHORTEST_ALONE, Mark, Piece
-from coterie.types import Route
+from coterie.types import Reason, Route
 
 # --- Scope: a conformal p-value from the specialist's own examples and all others' (Bates et al. 2023).
 #
@@ -140,11 +140,11 @@ class Fit:
         return self.standing >= 1
 
     @property
-    def words(self) -> str:
+    def described(self) -> Reason:
         """How well it fits, for reasons."""
         if self.profile.cold:
-            return f"similarity {self.similarity:.2f}"
-        return f"more typical than {self.p_value:.0%} of the examples"
+            return Reason("fit.similarity", similarity=self.similarity)
+        return Reason("fit.typicality", p_value=self.p_value)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from coterie.errors import InputError
-from coterie.types import Columns, Part, Request, Route, SpecialistCard
+from coterie.types import Columns, Part, Reason, Request, Route, SpecialistCard
 
 Waves = tuple[tuple[str, ...], ...]
 
@@ -136,7 +136,7 @@ def pinned_route(request: Request, cards: Mapping[str, SpecialistCard]) -> Route
         raise ValueError("only requests that name a specialist are pinned")
     waves = plan_waves(name, cards, readers=False)
     part = Part(text=request.text, waves=waves, score=1.0)
-    return Route(parts=(part,), reason=f"the request names {name!r}", scores={})
+    return Route(parts=(part,), reason=Reason("route.pinned", specialist=name), scores={})
 
 
 def permitted(route: Route, allowed: Collection[str]) -> Route:
@@ -157,16 +157,16 @@ def permitted(route: Route, allowed: Collection[str]) -> Route:
     return replace(route, parts=parts, scores=scores, reason=_told(route, parts, allowed))
 
 
-def _told(route: Route, parts: Sequence[Part], allowed: Collection[str]) -> str:
-    """The reason in words that name no other: a router's may name the runner-up, and quote its examples."""
+def _told(route: Route, parts: Sequence[Part], allowed: Collection[str]) -> Reason:
+    """A reason that names no other: a router's may name the runner-up, and quote its examples."""
     if not parts:
-        return "it is for nobody that may be asked"
+        return Reason("route.nobody_allowed")
     if len(parts) < len(route.parts):
-        return "a part of it is for nobody that may be asked"
+        return Reason("route.part_not_allowed")
     if not route.scores.keys() - set(allowed):
         return route.reason
     asked = dict.fromkeys(name for part in parts for name in part.specialists)
-    return f"of those that may be asked, it is for {', '.join(asked)}"
+    return Reason("route.allowed", specialists=", ".join(asked))
 
 
 # --- Structured input: one row of plain values, by itself or inside a text.

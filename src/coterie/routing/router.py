@@ -52,10 +52,12 @@ from coterie.types import (
     Output,
     Part,
     Prompt,
+    Reason,
     Request,
     Route,
     SpecialistCard,
     Step,
+    all_of,
     total_usage,
 )
 
@@ -179,7 +181,7 @@ class LearnedRouter:
 
     # --- from scores to a route ------------------------------------------------------------------
 
-    def _by_columns(self, request: Request) -> dict[str, tuple[Part, str]]:
+    def _by_columns(self, request: Request) -> dict[str, tuple[Part, Reason]]:
         """A part for each specialist that structured input is meant for, and the reason."""
         if not request.columns:
             return {}
@@ -188,11 +190,11 @@ class LearnedRouter:
             shared = len(set(card.columns) & set(request.columns))
             if shared and shared >= _COLUMNS_SHARED * len(request.columns):
                 part = Part(text=request.text, waves=((name,),), score=shared / len(card.columns))
-                found[name] = part, f"{name}: the input has {shared} of its {len(card.columns)} columns"
+                found[name] = part, Reason("route.columns", specialist=name, shared=shared, columns=len(card.columns))
         return found
 
     def _parts(
-        self, by_columns: Mapping[str, tuple[Part, str]], asked: Sequence[Match], known: AbstractSet[str]
+        self, by_columns: Mapping[str, tuple[Part, Reason]], asked: Sequence[Match], known: AbstractSet[str]
     ) -> tuple[Part, ...]:
         """The parts with their waves, and which of them read what another one writes."""
         # Who is asked for the columns gets the text with them.
@@ -225,35 +227,38 @@ class LearnedRouter:
         return self._waves[name, known]
 
     def _reason(
-        self, by_columns: Mapping[str, tuple[Part, str]], asked: Sequence[Match], matches: Sequence[Match]
-    ) -> str:
+        self, by_columns: Mapping[str, tuple[Part, Reason]], asked: Sequence[Match], matches: Sequence[Match]
+    ) -> Reason:
         reasons = [reason for _, reason in by_columns.values()]
         reasons += [self._why(match) for match in asked if match.name not in by_columns]
         if not reasons:
-            reasons = [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
-            reasons += [
-                f"{name} is not trained yet, so it is not asked: coterie train {name}" for name in self._untrained
-            ]
-        return "; ".join(reasons)
+            reasons = [self._why_not(match) for match in matches] or [Reason("route.nobody")]
+            reasons += [Reason("route.untrained", specialist=name) for name in self._untrained]
+        return all_of(reasons)
 
-    def _why(self, match: Match) -> str:
-        reason = f"{match.name}: like its {match.best.nearest!r}, {match.best.words}"
-        if match.second is not None:
-            reason += f"; second is {match.second}, {match.fits[match.second].words}"
-        return reason
+    @staticmethod
+    def _why(match: Match) -> Reason:
+        best, second = match.best, match.second
+        reason = Reason("route.like", specialist=match.name, nearest=best.nearest, fit=best.described)
+        if second is None:
+            return reason
+        return reason.noting(Reason("route.second", specialist=second, fit=match.fits[second].described))
 
-    def _why_not(self, match: Match) -> str:
+    def _why_not(self, match: Match) -> Reason:
+        fit = match.best
         if match.small_talk is not None:
-            return f"it is like {match.small_talk!r}, which is nobody's job here"
-        return (
-            f"it is like nobody's examples: the nearest specialist is {match.name} (similarity "
-            f"{match.best.similarity:.2f}, {self._needed(match.best)})"
-        )
-
-    def _needed(self, fit: Fit) -> str:
+            return Reason("route.small_talk", like=match.small_talk)
         if fit.profile.cold:
-            return f"needs {COLD_SIMILARITY}"
-        return f"more typical than {fit.p_value:.1%} of the examples, needs {self._false_rejection:.0%}"
+            return Reason(
+                "route.unlike_description", specialist=match.name, similarity=fit.similarity, needed=COLD_SIMILARITY
+            )
+        return Reason(
+            "route.unlike_examples",
+            specialist=match.name,
+            similarity=fit.similarity,
+            p_value=fit.p_value,
+            needed=self._false_rejection,
+        )
 
     # --- scores ----------------------------------------------------------------------------------
 

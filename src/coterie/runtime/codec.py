@@ -6,6 +6,7 @@
 | named tuple, tuple, list, `Sequence` | an array |
 | `Mapping` with text keys | an object |
 | `Enum` | its value |
+| `Reason` | its code, values and notes; `readable` writes words, code and values beside each other |
 | `Decimal` | text, so that no digit is lost; `readable` writes a number |
 | `Literal`, `str`, `int`, `float`, `bool`, `None` | itself |
 | a union | its member; of dataclasses, the one whose `Literal` field (its tag) has the value |
@@ -26,6 +27,8 @@ from enum import Enum
 from functools import cache
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from coterie.types.reason import Reason
 
 T = TypeVar("T")
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -85,10 +88,21 @@ def _walk(value: object, number: Callable[[float | Decimal], object]) -> object:
     if isinstance(value, float | Decimal):
         return number(value)
     if isinstance(value, Mapping):
-        return {str(key): _walk(item, number) for key, item in value.items()}
+        return _walk_object(value, number)
     if isinstance(value, list | tuple):
         return [_walk(item, number) for item in value]
     return _walk(_opened(value), number)
+
+
+def _walk_object(value: Mapping[Any, object], number: Callable[[float | Decimal], object]) -> dict[str, object]:
+    """The members of an object; for readers the code and values of a reason stand beside its words."""
+    walked: dict[str, object] = {}
+    for key, item in value.items():
+        if isinstance(item, Reason) and number is _shown:
+            walked |= {name: _walk(each, number) for name, each in item.described(str(key)).items()}
+        else:
+            walked[str(key)] = _walk(item, number)
+    return walked
 
 
 def _itself(value: float | Decimal) -> object:
@@ -101,12 +115,12 @@ def _shown(value: float | Decimal) -> object:
 
 def _opened(value: object) -> object:
     """A value that JSON has no form for, as one that it has; what is in it may be of any kind."""
+    if isinstance(value, Reason | Enum):
+        return value.value if isinstance(value, Enum) else value.to_json()
     if is_dataclass(value) and not isinstance(value, type):
         return {key: getattr(value, name) for name, key in _keys(type(value))}
     if isinstance(value, Decimal):
         return str(value)
-    if isinstance(value, Enum):
-        return value.value
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, numbers.Integral):  # numpy's numbers are none of Python's
@@ -181,6 +195,13 @@ def _found(data: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
+def _reason(data: object) -> Reason:
+    try:
+        return Reason.from_json(data)
+    except TypeError as error:
+        raise DecodeError(f"expected a reason, found {_found(data)}") from error
+
+
 def _plain(kind: type, expected: str) -> _Decode:
     def decode_plain(data: object) -> object:
         if type(data) is not kind:
@@ -219,6 +240,7 @@ _PLAIN: dict[object, _Decode] = {
     float: _number,
     NoneType: _plain(NoneType, "null"),
     Decimal: _converted(Decimal, str),
+    Reason: _reason,
 }
 
 
@@ -338,7 +360,7 @@ def _union(kinds: Sequence[Any], unknown: Unknown) -> _Decode:
     optional = NoneType in kinds
 
     def decode_union(data: object) -> object:
-        if data is None and optional:
+        if optional and (data is None or (data == "" and classes == [Reason])):  # as it was before there were codes
             return None
         if tagged is not None and (isinstance(data, dict) or not plain):
             return tagged(data)

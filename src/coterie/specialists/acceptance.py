@@ -1,4 +1,4 @@
-"""When a finding is accepted, and the reason in words."""
+"""When a finding is accepted, and the reason."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from coterie.types import Finding, Keep, Task
+from coterie.types import Finding, Keep, Reason, Task
 
 _FEWEST_DECIMALS, _MOST_DECIMALS = 2, 6
-_NOTHING_SHOWN = (
-    "confidence {confidence:.2f}; its examples show no confidence that keeps {risk}, so it never decides: "
-    "more examples may, or a higher target_risk"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +35,8 @@ class Acceptance:
 
     def judge(
         self, confidence: float, in_scope: float | None, keep: Keep | None = None, *, guess: str = ""
-    ) -> tuple[bool, str]:
-        """Accepted or not, and why in words. An acceptance override takes the place of the threshold, not of the scope.
+    ) -> tuple[bool, Reason]:
+        """Accepted or not, and why. An acceptance override takes the place of the threshold, not of the scope.
 
         Args:
             confidence: The probability that the answer is right.
@@ -48,37 +44,46 @@ class Acceptance:
             keep: The acceptance override of the cost-quality policy.
             guess: What the answer would be, if it is short: whoever is told that it is not sure can then go on.
         """
-        unsure = f"not sure enough that it is {guess!r}" if guess else "not sure enough"
         if self.scope_threshold is not None and in_scope is not None and in_scope < self.scope_threshold:
-            found, needed = _apart(in_scope, self.scope_threshold)
-            return False, f"unlike anything it was trained on (in-scope score {found}, needs {needed})"
+            apart = _decimals(in_scope, self.scope_threshold)
+            return False, Reason("abstain.out_of_scope", in_scope=in_scope, needed=self.scope_threshold, decimals=apart)
         if keep is not None:
-            return _kept(confidence, keep, unsure)
-        risk = f"the error at {100 * self.target_risk:g}% or below"
+            return _kept(confidence, keep, guess)
+        risk = 100 * self.target_risk
         if self.threshold is None:
-            return False, f"{unsure} ({_NOTHING_SHOWN.format(confidence=confidence, risk=risk)})"
-        found, needed = _apart(confidence, self.threshold)
-        if confidence < self.threshold:
-            return False, f"{unsure} (confidence {found}, needs {needed})"
-        return True, f"confidence {found} reaches {needed}, which keeps {risk}"
+            return False, Reason("abstain.no_threshold", guess=guess, confidence=confidence, risk_percent=risk)
+        needed, apart = self.threshold, _decimals(confidence, self.threshold)
+        if confidence < needed:
+            return False, Reason(
+                "abstain.below_threshold", guess=guess, confidence=confidence, needed=needed, decimals=apart
+            )
+        return True, Reason(
+            "accept.above_threshold", confidence=confidence, needed=needed, decimals=apart, risk_percent=risk
+        )
 
 
-def _kept(confidence: float, keep: Keep, unsure: str) -> tuple[bool, str]:
+def _kept(confidence: float, keep: Keep, guess: str) -> tuple[bool, Reason]:
     if keep.confidence is None:
-        return False, f"the cost-quality policy accepts no answer of it: {keep.reason}"
-    found, needed = _apart(confidence, keep.confidence)
-    if confidence < keep.confidence:
-        return False, f"{unsure} (confidence {found}, needs {needed}, {keep.reason})"
-    return True, f"confidence {found} reaches {needed}, {keep.reason}"
+        return False, Reason("abstain.override_accepts_nothing", why=keep.reason)
+    needed, apart = keep.confidence, _decimals(confidence, keep.confidence)
+    if confidence < needed:
+        return False, Reason(
+            "abstain.below_override",
+            guess=guess,
+            confidence=confidence,
+            needed=needed,
+            decimals=apart,
+            why=keep.reason,
+        )
+    return True, Reason("accept.above_override", confidence=confidence, needed=needed, decimals=apart, why=keep.reason)
 
 
-def _apart(found: float, needed: float) -> tuple[str, str]:
-    """Two numbers with as many decimals as it takes to tell them apart."""
+def _decimals(found: float, needed: float) -> int:
+    """With how many decimals two numbers are shown: as many as it takes to tell them apart."""
     for decimals in range(_FEWEST_DECIMALS, _MOST_DECIMALS + 1):
-        words = f"{found:.{decimals}f}", f"{needed:.{decimals}f}"
-        if words[0] != words[1]:
-            return words
-    return f"{found:.{_FEWEST_DECIMALS}f}", f"{needed:.{_FEWEST_DECIMALS}f}"
+        if f"{found:.{decimals}f}" != f"{needed:.{decimals}f}":
+            return decimals
+    return _FEWEST_DECIMALS
 
 
 # --- From the probability of an answer to the confidence that it is right.
@@ -114,7 +119,7 @@ STRAIGHT = ConfidenceLine()
 # --- A finding that says nothing but why.
 
 
-def abstention(specialist: str, task: Task, reason: str) -> Finding:
+def abstention(specialist: str, task: Task, reason: Reason) -> Finding:
     """The finding of a specialist that cannot even try."""
     return Finding(
         specialist=specialist,
@@ -130,9 +135,7 @@ def abstention(specialist: str, task: Task, reason: str) -> Finding:
 
 # --- Saying that a text was not read to its end.
 
-NOTE = "only the beginning of the text was read"
-
 
 def truncated_finding(finding: Finding) -> Finding:
     """The finding of a text of which only the beginning was read, with that behind its reason."""
-    return replace(finding, reason=f"{finding.reason}; {NOTE}", truncated=True)
+    return replace(finding, reason=finding.reason.noting(Reason("note.text_truncated")), truncated=True)

@@ -13,7 +13,22 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from coterie.types import Evidence, Field, Finding, Label, Omission, Route, Scalar, Stage, Step, Trace, ViewRecord
+from coterie.types import (
+    Evidence,
+    Field,
+    Finding,
+    Label,
+    Omission,
+    Reason,
+    Route,
+    Scalar,
+    Stage,
+    Step,
+    Trace,
+    ViewRecord,
+)
+from coterie.types.reason import Value
+from coterie.types.wording import quoted_in
 
 _QUOTED = re.compile(
     r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|“[^”]*”|\u2018[^\u2019]*\u2019|«[^»]*»)(?!\w)""",
@@ -38,7 +53,7 @@ def without_content(trace: Trace) -> Trace:
         findings=tuple(_finding(finding, scrub) for finding in trace.findings),
         views=tuple(_view(view, scrub) for view in trace.views),
         restated=_length(trace.restated),
-        degraded=scrub(trace.degraded),
+        degraded=None if trace.degraded is None else scrub.reason(trace.degraded),
         steps=tuple(_step(step, scrub) for step in trace.steps),
         stages=tuple(_stage(stage, scrub) for stage in trace.stages),
     )
@@ -56,7 +71,7 @@ def _stage(stage: Stage, scrub: _Scrubber) -> Stage:
 
 def _route(route: Route, scrub: _Scrubber) -> Route:
     parts = tuple(replace(part, text=_length(part.text), vector=None) for part in route.parts)
-    return replace(route, parts=parts, reason=scrub(route.reason))
+    return replace(route, parts=parts, reason=scrub.reason(route.reason))
 
 
 def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
@@ -65,7 +80,7 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
         finding,
         text=_length(finding.text),
         value=finding.value if labels else _without_strings(finding.value),
-        reason=scrub(finding.reason),
+        reason=scrub.reason(finding.reason),
         evidence=tuple(_evidence(evidence, labels=labels) for evidence in finding.evidence),
         fields=tuple(_field(field, scrub) for field in finding.fields),
         citations=tuple(replace(citation, text=_length(citation.text)) for citation in finding.citations),
@@ -89,7 +104,7 @@ def _evidence(evidence: Evidence, *, labels: bool) -> Evidence:
 def _field(field: Field, scrub: _Scrubber) -> Field:
     """Name, place and confidence stay; the quote and what it says are the asker's."""
     value = _length(field.value) if isinstance(field.value, str) else None
-    return replace(field, value=value, text=_length(field.text), reason=scrub(field.reason))
+    return replace(field, value=value, text=_length(field.text), reason=scrub.reason(field.reason))
 
 
 def _without_strings(value: Scalar | tuple[str, ...]) -> Scalar | tuple[str, ...]:
@@ -99,7 +114,7 @@ def _without_strings(value: Scalar | tuple[str, ...]) -> Scalar | tuple[str, ...
 
 
 def _view(view: ViewRecord, scrub: _Scrubber) -> ViewRecord:
-    omitted = tuple(Omission(what=scrub(o.what), reason=scrub(o.reason)) for o in view.omitted)
+    omitted = tuple(Omission(what=scrub(o.what), reason=scrub.reason(o.reason)) for o in view.omitted)
     seen = tuple(map(scrub, view.seen))
     return view if (seen, omitted) == (view.seen, view.omitted) else replace(view, seen=seen, omitted=omitted)
 
@@ -148,6 +163,19 @@ class _Scrubber:
             sentence = sentence[: words[i].start()] + mark + sentence[end:]
         return sentence
 
+    def reason(self, reason: Reason) -> Reason:
+        """The reason with its code, and its values as the sentence would have them."""
+        quoted = quoted_in(reason.code)
+        values = {name: self._value(value, quoted=name in quoted) for name, value in reason.values.items()}
+        return Reason(reason.code, *map(self.reason, reason.notes), **values)
+
+    def _value(self, value: Value | Reason, *, quoted: bool) -> Value | Reason:
+        if isinstance(value, Reason):
+            return self.reason(value)
+        if not isinstance(value, str):
+            return value
+        return self(value) if value in self.names or not quoted else _length(value)
+
     def _unquote(self, match: re.Match[str]) -> str:
         """A quoted name as it is; of any other quoted value the length."""
         value = match[0][1:-1]
@@ -190,7 +218,7 @@ def _names(trace: Trace) -> Iterator[str]:
         yield from (fact.name for fact in finding.facts)
         yield from (field.name for field in finding.fields)
         yield from _evidence_names(finding)
-        yield from (q[1:-1] for verdict in finding.verdicts for q in _QUOTED.findall(verdict.reason))
+        yield from (q[1:-1] for verdict in finding.verdicts for q in _QUOTED.findall(str(verdict.reason)))
 
 
 def _evidence_names(finding: Finding) -> Iterable[str]:

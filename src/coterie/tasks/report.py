@@ -21,7 +21,7 @@ def write_report(job: Job[Any], choice: RungChoice, candidates: Sequence[Candida
         "task": job.section.task,
         "description": job.section.description,
         "rung": choice.candidate.rung,
-        "reason": choice.reason,
+        **choice.reason.described(),
         "measures": list(job.measures),
         "bar": job.bar,
         "bar_met": bar_met(job.bar, metrics),

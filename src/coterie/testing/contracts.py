@@ -46,6 +46,7 @@ from coterie.types import (
     Part,
     Passage,
     Prompt,
+    Reason,
     Request,
     Retraction,
     Route,
@@ -58,6 +59,7 @@ from coterie.types import (
     Trace,
     Usage,
     Verdict,
+    worded,
 )
 
 
@@ -118,9 +120,14 @@ async def check_router(router: Router, request: Request | None = None, context: 
     require("the same request has the same route", again.specialists == route.specialists)
 
 
+def _is_reason(reason: object) -> bool:
+    """Whether it is a reason with a code and words."""
+    return isinstance(reason, Reason) and bool(reason.code and str(reason).strip())
+
+
 def _check_route(route: Route) -> None:
     require(f"it gives a Route, not {type(route).__name__}", isinstance(route, Route))
-    require("a route says why, also when it asks nobody", route.reason.strip())
+    require("a route says why, also when it asks nobody", _is_reason(route.reason))
     for part in route.parts:
         require("a part names whom it asks; a route for nobody has no parts", part.specialists)
         require("a part has no empty wave", all(part.waves))
@@ -165,7 +172,7 @@ async def check_policy(policy: Policy) -> None:
         require(f"it gives a Verdict, not {type(verdict).__name__}", isinstance(verdict, Verdict))
         require("a verdict is allowed or not, a bool", isinstance(verdict.allowed, bool))
         require("a verdict names its rule", verdict.rule)
-        require("a verdict says why", verdict.reason.strip())
+        require("a verdict says why", _is_reason(verdict.reason))
         require("the same flow gives the same verdict", policy.judge(flow) == verdict)
 
 
@@ -503,7 +510,7 @@ def _trace(
         text="greeting",
         confidence=0.9,
         accepted=status == "accepted",
-        reason="0.90 is above the threshold of 0.50",
+        reason=worded("0.90 is above the threshold of 0.50"),
     )
     return Trace(
         id=trace_id,
@@ -512,7 +519,7 @@ def _trace(
         session=session,
         label=Label.CONFIDENTIAL,
         status=status,
-        route=Route(parts=(Part(text="hello", waves=(("triage",),), score=0.8),), reason="it is a greeting"),
+        route=Route(parts=(Part(text="hello", waves=(("triage",),), score=0.8),), reason=worded("it is a greeting")),
         findings=(finding,),
         views=(),
         verdicts=(),
@@ -552,7 +559,7 @@ def _check_finding(finding: Finding, card: SpecialistCard, task: Task) -> None:
     require(f"it gives a Finding, not {type(finding).__name__}", isinstance(finding, Finding))
     require(f"the finding names who found it: {finding.specialist!r}", finding.specialist == card.name)
     require(f"confidence is from 0 to 1: {finding.confidence!r}", 0.0 <= finding.confidence <= 1.0)
-    require("accepted or not, the finding says why", finding.reason.strip())
+    require("accepted or not, the finding says why", _is_reason(finding.reason))
     require(
         "an accepted finding has a value and a text",
         not finding.accepted or (finding.value is not None and finding.text),

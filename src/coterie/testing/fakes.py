@@ -21,7 +21,7 @@ import numpy as np
 
 from coterie.engines.gguf import read_gguf_header
 from coterie.errors import EngineBroken
-from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Passage, Prompt, Route, Trace, Usage
+from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Passage, Prompt, Reason, Route, Trace, Usage
 
 # --- Canaries: values that must not leave, planted in texts and searched for in every byte that a server received.
 
@@ -377,7 +377,7 @@ _BARE = Trace(
     session=None,
     label=Label.INTERNAL,
     status="accepted",
-    route=Route(parts=(), reason=""),
+    route=Route(parts=(), reason=Reason("route.not_yet")),
     findings=(),
     views=(),
     verdicts=(),

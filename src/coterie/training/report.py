@@ -9,7 +9,7 @@ from coterie.errors import ArtefactRefused, NotTrained
 from coterie.registry.promotion import champion_of, compare, judge
 from coterie.registry.registry import Registry
 from coterie.registry.version import Version
-from coterie.types import Verdict
+from coterie.types import Reason, Verdict
 
 
 def judge_promotion(registry: Registry, name: str, version: Version) -> Verdict:
@@ -19,9 +19,8 @@ def judge_promotion(registry: Registry, name: str, version: Version) -> Verdict:
         old = champion.report
     except (NotTrained, ArtefactRefused) as error:
         verdict = judge(version, None)
-        there = "there is no other version" if isinstance(error, NotTrained) else "the version that serves is damaged"
-        reason = verdict.reason if verdict.allowed else f"it misses its bar ({verdict.reason}), but {there}"
-        return replace(verdict, allowed=True, reason=reason)
+        code = "promote.only_version" if isinstance(error, NotTrained) else "promote.champion_damaged"
+        return verdict if verdict.allowed else replace(verdict, allowed=True, reason=Reason(code, why=verdict.reason))
     verdict = judge(version, champion)
     if verdict.allowed or version.report.get("bar_met") is not False:
         return verdict
@@ -46,8 +45,9 @@ def _beside(version: Version, old: Mapping[str, object], champion: Version, refu
     """The promotion of a version that misses its bar: it may be less bad than the champion."""
     comparison = compare(old, version.report)
     if not comparison.overall:
-        return replace(refusal, reason=f"it misses its bar, and {champion.version} cannot be compared with it")
-    first = comparison.overall[0]
-    words = f"it misses its bar, with {first.what} {first.after:.3f} against {first.before:.3f} of {champion.version}"
-    worse = "".join(f"; {change}" for change in comparison.regressions)
-    return replace(refusal, allowed=first.after > first.before and not worse, reason=words + worse)
+        return replace(refusal, reason=Reason("promote.misses_bar_alone", champion=champion.version))
+    first, worse = comparison.overall[0], [change.reason for change in comparison.regressions]
+    reason = Reason(
+        "promote.misses_bar", measure=first.what, after=first.after, before=first.before, champion=champion.version
+    )
+    return replace(refusal, allowed=first.after > first.before and not worse, reason=reason.noting(*worse))

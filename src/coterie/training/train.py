@@ -317,7 +317,7 @@ def _stored(job: Job[SpecialistSection], registry: Registry, made: Trained) -> T
         version=version,
         promoted=promotion.allowed,
         report=made.report,
-        promotion=promotion.reason,
+        promotion=str(promotion.reason),
         warnings=fallen,
         seconds=made.seconds,
     )

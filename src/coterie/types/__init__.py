@@ -49,6 +49,7 @@ from coterie.types.engine import Output, Prompt
 from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
+from coterie.types.reason import Reason, all_of, worded
 from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
@@ -98,6 +99,7 @@ __all__ = [
     "Prompt",
     "PseudonymValue",
     "Pseudonyms",
+    "Reason",
     "Release",
     "Request",
     "Retraction",
@@ -118,6 +120,8 @@ __all__ = [
     "Usage",
     "Verdict",
     "ViewRecord",
+    "all_of",
     "impersonal",
     "total_usage",
+    "worded",
 ]

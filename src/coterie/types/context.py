@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from coterie.types.label import Label
+from coterie.types.reason import Reason
 
 Scalar = str | int | float | bool | None
 """The value of a column of structured input, or of a fact."""
@@ -114,7 +115,7 @@ class Omission:
     """An entry that was left out of a view: its name without its content, and the reason."""
 
     what: str
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True)

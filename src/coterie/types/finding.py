@@ -7,6 +7,7 @@ from typing import Literal
 
 from coterie.types.context import AnswerForm, Fact, Scalar, TaskKind
 from coterie.types.label import Label
+from coterie.types.reason import Reason
 from coterie.types.usage import Usage
 
 
@@ -41,7 +42,7 @@ class Field:
     confidence: float
     """Calibrated probability that the quote, or "not stated", is right."""
     accepted: bool
-    reason: str
+    reason: Reason
 
     @property
     def stated(self) -> bool:
@@ -87,7 +88,7 @@ class Finding:
     confidence: float
     """Calibrated probability that the value is right, 0 to 1."""
     accepted: bool
-    reason: str
+    reason: Reason
     in_scope: float | None = None
     """Score of similarity to the training data, higher is more similar; None if the specialist has none."""
     label: Label = Label.INTERNAL
@@ -124,7 +125,7 @@ class Verdict:
     allowed: bool
     rule: str
     """Stable name of the rule that decided, such as `egress.clearance`."""
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True)

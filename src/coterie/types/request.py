@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from coterie.types.context import Message, Scalar
 from coterie.types.label import Label, Release
+from coterie.types.reason import Reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,7 @@ class Keep:
 
     confidence: float | None
     """Least confidence of an accepted answer; None accepts no answer."""
-    reason: str
+    reason: Reason
     """The quality that this confidence keeps, for the finding's reason."""
 
 

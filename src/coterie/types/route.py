@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from coterie.types.context import AnswerForm, TaskKind
 from coterie.types.finding import Step
 from coterie.types.label import Label
+from coterie.types.reason import Reason
 from coterie.types.request import Rung
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Route:
     """The routing decision: parts with their specialists, or no part, and the reason."""
 
     parts: tuple[Part, ...]
-    reason: str
+    reason: Reason
     scores: Mapping[str, float] = field(default_factory=dict)
     """Score of the whole request for each compared specialist, 0 to 1."""
     steps: tuple[Step, ...] = ()

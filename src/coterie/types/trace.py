@@ -9,6 +9,7 @@ from typing import Literal
 from coterie.types.context import ViewRecord
 from coterie.types.finding import Finding, Step, Verdict
 from coterie.types.label import Label
+from coterie.types.reason import Reason
 from coterie.types.route import Route
 from coterie.types.usage import Usage
 
@@ -51,8 +52,8 @@ class Trace:
     """Cost of the configured generalist for this exchange, at least; None if there is none or its price is unknown."""
     restated: str = ""
     """The rewritten query of a follow-up; empty if the request was not rewritten."""
-    degraded: str = ""
-    """What the generalist should have added and could not, with the reason; empty if nothing is missing."""
+    degraded: Reason | None = None
+    """What the generalist should have added and could not, with the reason; None if nothing is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,5 +98,5 @@ class DocumentAnswer:
     """Stages of the collaboration: `plan`, `read` and `conclude` of each round."""
     seen: int = 0
     """Number of quotes in the generalist's prompt."""
-    degraded: str = ""
+    degraded: Reason | None = None
     """What the generalist should have added and could not, with the reason."""

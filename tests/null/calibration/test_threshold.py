@@ -104,7 +104,8 @@ def test_everything_may_be_accepted():
     assert threshold.value == 0.2
     assert threshold.coverage == 1
     assert threshold.realised_risk == 0.01
-    assert threshold.reason.startswith("Confidence from 0.200 (everything) is accepted: 10 of 1,000")
+    assert threshold.reason.code == "threshold.everything"
+    assert (threshold.reason.values["wrong"], threshold.reason.values["accepted"]) == (10, 1000)
 
 
 def test_too_few_rows_accept_nothing():
@@ -113,7 +114,8 @@ def test_too_few_rows_accept_nothing():
 
     assert few.value is None
     assert few.realised_risk is None
-    assert "takes at least 59 calibration rows; there are 58" in few.reason
+    assert few.reason.code == "threshold.too_few_rows"
+    assert (few.reason.values["fewest"], few.reason.values["rows"]) == (59, 58)
     assert enough.value == 0.9
     assert not few.accepts(1.0)
     assert enough.accepts(0.9)
@@ -126,8 +128,8 @@ def test_wrong_answers_accept_nothing():
 
     assert threshold.value is None
     assert threshold.coverage == 0
-    assert "Nothing is accepted: of the" in threshold.reason
-    assert "no other threshold does better: too many to show" in threshold.reason
+    assert threshold.reason.values["wrong"] == 40
+    assert "threshold.too_many_wrong" in threshold.reason.codes
 
 
 def test_no_rows_accept_nothing():
@@ -210,4 +212,4 @@ def test_one_group_shows_nothing():
     threshold = accept_threshold(np.linspace(0, 1, 1000), np.ones(1000), target_risk=RISK, groups=["a"] * 1000)
 
     assert threshold.value is None
-    assert "0 were wrong (0.0%), and no other threshold does better: too few rows" in threshold.reason
+    assert (threshold.reason.code, threshold.reason.values["wrong"]) == ("threshold.not_shown", 0)

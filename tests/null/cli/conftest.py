@@ -20,7 +20,7 @@ from coterie.limits.limits import open_limits
 from coterie.network.network import Network
 from coterie.protocols import Specialist
 from coterie.store.sqlite import SQLiteStore
-from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, TaskKind, Usage
+from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, TaskKind, Usage, worded
 
 CONFIG = """\
 [network]
@@ -103,7 +103,7 @@ class Speaker:
             text=self.answer or "",
             confidence=0.91,
             accepted=self.answer is not None,
-            reason="sure enough" if self.answer else "confidence 0.2 is below the threshold 0.8",
+            reason=worded("sure enough" if self.answer else "confidence 0.2 is below the threshold 0.8"),
             label=task.label,
             steps=(step,),
             truncated=len(task.text) > 1000,
@@ -126,8 +126,10 @@ class OneRouter:
     async def route(self, request, context, *, call=None) -> Route:
         """The one route."""
         if self.name is None:
-            return Route(parts=(), reason="nothing like what any specialist was trained on")
-        return Route(parts=(Part(text=request.text, waves=((self.name,),), score=0.9),), reason=f"{self.name} fits")
+            return Route(parts=(), reason=worded("nothing like what any specialist was trained on"))
+        return Route(
+            parts=(Part(text=request.text, waves=((self.name,),), score=0.9),), reason=worded(f"{self.name} fits")
+        )
 
 
 class FlatMeter:

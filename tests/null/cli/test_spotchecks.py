@@ -12,7 +12,7 @@ from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.registry.registry import open_registry
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import make_trace
-from coterie.types import Finding, Settlement
+from coterie.types import Finding, Settlement, worded
 
 ABOVE = """
 [models.large]
@@ -43,7 +43,7 @@ def settle(folder, n, *, value="refund"):
                 text=value,
                 confidence=0.95 - 0.001 * i,
                 accepted=True,
-                reason="",
+                reason=worded(""),
                 task="classify",
                 form="label",
             )

@@ -15,6 +15,7 @@ from coterie.types import (
     Label,
     Passage,
     Retraction,
+    worded,
 )
 
 FOUND = Finding(
@@ -23,7 +24,7 @@ FOUND = Finding(
     text="card lost",
     confidence=0.9,
     accepted=True,
-    reason="sure",
+    reason=worded("sure"),
     label=Label.CONFIDENTIAL,
     task="classify",
     form="label",
@@ -44,7 +45,7 @@ def test_a_finding_and_its_facts():
 
 def test_an_abstention_leaves_its_reason():
     """A finding that is not accepted leaves no facts, and its reason in place of a value."""
-    (summary,) = entries_of([(replace(FOUND, accepted=False, reason="not sure"), ContextView())], now=0.0)
+    (summary,) = entries_of([(replace(FOUND, accepted=False, reason=worded("not sure")), ContextView())], now=0.0)
 
     assert (summary.content.text, summary.content.accepted) == ("not sure", False)
 

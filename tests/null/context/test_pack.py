@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.context.view import build_view, describe_view, pack, tokens_of
-from coterie.types import Context, Entry, Fact, FindingSummary, Label, Message, Omission, Passage, SpecialistCard
+from coterie.types import (
+    Context,
+    Entry,
+    Fact,
+    FindingSummary,
+    Label,
+    Message,
+    Omission,
+    Passage,
+    Reason,
+    SpecialistCard,
+)
 
 
 def card(budget: int | None, *reads: str) -> SpecialistCard:
@@ -68,7 +79,7 @@ def test_new_turns_before_old_ones():
     view = build_view(context, card(4 * 14, "messages"))
 
     assert [e.content.text[0] for e in view.entries] == ["b", "b", "c", "c"]
-    assert view.omitted[0] == Omission(what="user message from user", reason="did not fit the budget of 56 tokens")
+    assert view.omitted[0] == Omission(what="user message from user", reason=Reason("omit.budget", tokens=56))
 
 
 def test_facts_before_passages_before_an_equally_long_talk():

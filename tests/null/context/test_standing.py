@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.context.standing import versions, visible, why_gone
-from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passage, Retraction
+from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passage, Reason, Retraction
 
 from .test_view import fact, labels, message, passage
 
@@ -67,7 +67,9 @@ def test_an_asker_sees_up_to_the_clearance():
 
     assert seen.entries == context.entries[1:]
     assert seen.omitted == (
-        Omission(what="user message from user", reason="restricted is above the asker's clearance (internal)"),
+        Omission(
+            what="user message from user", reason=Reason("omit.above_caller", label="restricted", clearance="internal")
+        ),
     )
     assert "SECRET" not in repr(seen)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.context.view import build_view, describe_view
-from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passage, SpecialistCard
+from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passage, Reason, SpecialistCard
 
 
 def card(*reads: str, clearance: Label = Label.RESTRICTED) -> SpecialistCard:
@@ -39,7 +39,7 @@ def test_newest_fact_of_a_name():
     view = build_view(Context(entries=(old, new)), card("intent"))
 
     assert view.entries == (new,)
-    assert view.omitted == (Omission(what="fact intent from triage", reason="superseded by a newer one from other"),)
+    assert view.omitted == (Omission(what="fact intent from triage", reason=Reason("omit.superseded", by="other")),)
 
 
 def test_only_what_it_reads():
@@ -50,7 +50,7 @@ def test_only_what_it_reads():
 
     assert view.entries == context.entries[:1]
     assert {o.what for o in view.omitted} == {"fact risk from triage", "user message from user", "passage from shelf"}
-    assert {o.reason for o in view.omitted} == {"reply does not read it"}
+    assert {o.reason for o in view.omitted} == {Reason("omit.not_read", specialist="reply")}
 
 
 def test_messages_in_order():
@@ -67,7 +67,7 @@ def test_clearance():
     view = build_view(context, card("messages", "intent", clearance=Label.INTERNAL))
 
     assert view.entries == context.entries[1:]
-    assert view.omitted[0].reason == "restricted is above reply's clearance (internal)"
+    assert view.omitted[0].reason.code == "omit.above_clearance"
 
 
 def test_secret_fact_supersedes():
@@ -78,8 +78,8 @@ def test_secret_fact_supersedes():
 
     assert view.entries == ()
     assert [o.reason for o in view.omitted] == [
-        "superseded by a newer one from triage",
-        "restricted is above reply's clearance (internal)",
+        Reason("omit.superseded", by="triage"),
+        Reason("omit.above_clearance", specialist="reply", label="restricted", clearance="internal"),
     ]
 
 

@@ -9,7 +9,7 @@ from coterie.config.file import OpenAIModel
 from coterie.engines.openai import OpenAIEngine
 from coterie.errors import BudgetExceeded, EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded
 from coterie.testing import ServerReply
-from coterie.types import CallContext, Message, Output, Prompt, Verdict
+from coterie.types import CallContext, Message, Output, Prompt, Verdict, worded
 
 OK = ServerReply(text="Paris")
 
@@ -46,7 +46,7 @@ async def test_a_try_that_no_budget_bears(connect, server, ask, failure, error):
 
     async def refuse(prompt):
         reserving.append(prompt)
-        raise BudgetExceeded(Verdict(allowed=False, rule="budget", reason="nothing is left"))
+        raise BudgetExceeded(Verdict(allowed=False, rule="budget", reason=worded("nothing is left")))
 
     server.script = [failure, OK]
     trying = connect().run([ask()], call=CallContext(before_retry=refuse))

@@ -4,7 +4,7 @@ import pytest
 
 from coterie.learning.dataset import Row
 from coterie.tasks.answer.metrics import holds_answer, judge, with_quotes
-from coterie.types import Citation, Finding, Label
+from coterie.types import Citation, Finding, Label, worded
 
 
 def row(*, spans=(), quotes=(), document="a.md") -> Row:
@@ -20,7 +20,7 @@ def found(*citations: tuple[str, int, int, str], accepted: bool = True) -> Findi
         text="x",
         confidence=0.9,
         accepted=accepted,
-        reason="",
+        reason=worded(""),
         task="answer",
         citations=tuple(Citation(document=d, start=s, end=e, text=t, label=Label.PUBLIC) for d, s, e, t in citations),
     )

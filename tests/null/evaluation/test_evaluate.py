@@ -12,7 +12,7 @@ from coterie.learning.evaluation import Confusion
 from coterie.tasks.classify.metrics import judge
 from coterie.tasks.generate.metrics import judge as judge_texts
 from coterie.tasks.score.metrics import judge as judge_scores
-from coterie.types import ContextView, Finding, SpecialistCard
+from coterie.types import ContextView, Finding, SpecialistCard, worded
 
 
 def card(task="classify"):
@@ -28,7 +28,7 @@ def finding(value, *, confidence=0.9, accepted=True, in_scope=None):
         text=str(value),
         confidence=confidence,
         accepted=accepted,
-        reason="",
+        reason=worded(""),
         in_scope=in_scope,
     )
 

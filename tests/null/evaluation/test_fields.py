@@ -4,7 +4,7 @@ import pytest
 
 from coterie.learning.dataset import FieldSpan, Row, Stated
 from coterie.tasks.extract.metrics import field_cases, is_right, judge, judge_fields
-from coterie.types import Field, Finding
+from coterie.types import Field, Finding, worded
 
 TEXT = "Acme Inc. and Bolt LLC agree on May 8, 2014 under the laws of Ohio."
 
@@ -21,13 +21,13 @@ def said(name, quote="", *, value=None, confidence=0.9, accepted=True):
         end=end,
         confidence=confidence,
         accepted=accepted,
-        reason="",
+        reason=worded(""),
     )
 
 
 def finding(*fields):
     """What one text came to."""
-    return Finding(specialist="x", value=None, text="", confidence=1.0, accepted=True, reason="", fields=fields)
+    return Finding(specialist="x", value=None, text="", confidence=1.0, accepted=True, reason=worded(""), fields=fields)
 
 
 def span(quote, value=None):
@@ -100,7 +100,7 @@ def test_what_is_not_stated_counts_by_itself():
 
 def test_a_quote_that_is_not_where_it_says_is_an_error():
     """Offsets are a promise: a figure over wrong ones is refused."""
-    wrong = Field(name="x", value=None, text="Acme", start=1, end=5, confidence=1.0, accepted=True, reason="")
+    wrong = Field(name="x", value=None, text="Acme", start=1, end=5, confidence=1.0, accepted=True, reason=worded(""))
     with pytest.raises(ValueError, match="not at 1"):
         field_cases([row()], [finding(wrong)])
 

@@ -40,6 +40,7 @@ from coterie.types import (
     Trace,
     Training,
     Usage,
+    worded,
 )
 
 WORDS = ("Your ", "card ", "is ", "blocked.")
@@ -77,7 +78,7 @@ class _Triage:
             text="card_lost",
             confidence=0.97,
             accepted=True,
-            reason="0.97 is at least the threshold 0.60",
+            reason=worded("0.97 is at least the threshold 0.60"),
             label=task.label,
             evidence=(Evidence(kind="alternative", name="card_stolen", text="card_stolen", weight=0.02),),
             facts=(Fact(name="intent", value="card_lost", confidence=0.97),),
@@ -117,7 +118,7 @@ class _Reply:
             text=text,
             confidence=0.9,
             accepted=True,
-            reason="every sentence is in the help text",
+            reason=worded("every sentence is in the help text"),
             label=task.label,
             steps=(Step(producer="reply", engine="smollm2", usage=usage),),
             cut=task.max_tokens == len(WORDS),
@@ -130,10 +131,12 @@ class _Words:
 
     async def route(self, request: Request, context: Context, *, call=None) -> Route:
         if "weather" in request.text:
-            return Route(parts=(), reason="no specialist scores above 0.5", scores={"triage": 0.1, "reply": 0.2})
+            return Route(
+                parts=(), reason=worded("no specialist scores above 0.5"), scores={"triage": 0.1, "reply": 0.2}
+            )
         name = "reply" if "write" in request.text else "triage"
         part = Part(text=request.text, waves=((name,),), score=0.9)
-        return Route(parts=(part,), reason=f"{name} scores 0.9", scores={name: 0.9})
+        return Route(parts=(part,), reason=worded(f"{name} scores 0.9"), scores={name: 0.9})
 
 
 @dataclass

@@ -17,7 +17,7 @@ from coterie.errors import (
     TooLong,
 )
 from coterie.gateway.wire import ChatCompletion, Error
-from coterie.types import Label, Verdict
+from coterie.types import Label, Verdict, worded
 
 
 async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
@@ -40,7 +40,13 @@ async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
     assert response.headers["x-coterie-trace"] == told["trace_id"]
     assert body["id"] == f"chatcmpl-{told['trace_id']}"
     assert (told["status"], told["accepted"]) == ("accepted", True)
-    assert told["route"] == {"specialists": ["triage"], "reason": "triage scores 0.9", "scores": {"triage": 0.9}}
+    assert told["route"] == {
+        "specialists": ["triage"],
+        "reason": "triage scores 0.9",
+        "reason_code": "text",
+        "reason_values": {"text": "triage scores 0.9"},
+        "scores": {"triage": 0.9},
+    }
     assert told["findings"] == [
         {
             "specialist": "triage",
@@ -49,6 +55,8 @@ async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
             "confidence": 0.97,
             "accepted": True,
             "reason": "0.97 is at least the threshold 0.60",
+            "reason_code": "text",
+            "reason_values": {"text": "0.97 is at least the threshold 0.60"},
             "evidence": [
                 {
                     "kind": "alternative",
@@ -133,7 +141,7 @@ async def test_a_session_is_remembered(client, network, chat_body):
 
 
 def _refused(name):
-    return EgressRefused(Verdict(allowed=False, rule="egress.clearance", reason=f"{name} is above"))
+    return EgressRefused(Verdict(allowed=False, rule="egress.clearance", reason=worded(f"{name} is above")))
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ async def test_who_may_release(door, ring, role, network):
         return
     assert response.status_code == 200
     trace = await network.store.trace(response.json()["coterie"]["trace_id"], "default")
-    assert trace.verdicts[-1].reason == "released from confidential to internal: ticket 12"
+    assert trace.verdicts[-1].reason.code == "label.released"
     body["messages"][0]["content"] = "aws key AKIAIOSFODNN7EXAMPLE"
     refused = await http.post("/v1/chat/completions", json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "release_refused")

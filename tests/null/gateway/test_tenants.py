@@ -20,7 +20,7 @@ from coterie.gateway.app import create_app
 from coterie.governance.keys import PERMISSIONS, KeyRing
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import FakeRetriever
-from coterie.types import Citation, Label, Passage
+from coterie.types import Citation, Label, Passage, worded
 
 SECRET = "zebrafish"
 """Stands in everything that is of the tenant `acme`."""
@@ -330,7 +330,13 @@ class Above:
 
         self.asked += 1
         return Finding(
-            specialist=self.card.name, value="x", text="x", confidence=0.5, accepted=True, reason="", label=task.label
+            specialist=self.card.name,
+            value="x",
+            text="x",
+            confidence=0.5,
+            accepted=True,
+            reason=worded(""),
+            label=task.label,
         )
 
 
@@ -358,7 +364,9 @@ async def test_the_reason_of_a_route_names_no_other(house, network):
 
     async def chatty(request: Any, context: Any, *, call: Any) -> Any:
         found = await route(request, context, call=call)
-        return replace(found, reason="triage: like 'x'; second is reply, like 'my zebra'", scores={"reply": 0.1})
+        return replace(
+            found, reason=worded("triage: like 'x'; second is reply, like 'my zebra'"), scores={"reply": 0.1}
+        )
 
     network.router.route = chatty
     http = house.http(house.ring.create("bea", tenant="acme", specialists=["triage"]).token)

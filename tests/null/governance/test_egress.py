@@ -14,7 +14,7 @@ from coterie.config.file import OpenAIModel
 from coterie.errors import EgressRefused, EngineUnavailable
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import FakeOpenAIServer, ServerReply, check_engine, check_streaming_engine
-from coterie.types import SYSTEM, Label, Message, Output, Prompt, Verdict
+from coterie.types import SYSTEM, Label, Message, Output, Prompt, Verdict, worded
 
 SECRET = "the patient's name is Ada"
 
@@ -143,7 +143,7 @@ class Odd:
 @pytest.mark.parametrize("allowed", [False, None, 0, "yes", 1, object()])
 async def test_only_true_is_true(opened, server, allowed):
     """A verdict that is anything but `True` lets nothing out."""
-    engine = opened(Label.RESTRICTED, Odd(Verdict(allowed=allowed, rule="odd", reason="who knows")))
+    engine = opened(Label.RESTRICTED, Odd(Verdict(allowed=allowed, rule="odd", reason=worded("who knows"))))
     with pytest.raises(EgressRefused):
         await engine.run([prompt()], call=SYSTEM)
     with pytest.raises(EgressRefused):

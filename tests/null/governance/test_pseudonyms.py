@@ -117,7 +117,9 @@ async def test_out_and_back(opened, server, asking):
         "<PERSON_1> wrote to <EMAIL_1> and <EMAIL_2>; <PERSON_1> pays from <IBAN_1>."
     )
     assert output.verdict.rule == PSEUDONYMISED
-    assert output.verdict.reason.startswith("pseudonymised: 4 values (2 EMAIL, 1 IBAN, 1 PERSON); internal data is")
+    assert str(output.verdict.reason).startswith(
+        "pseudonymised: 4 values (2 EMAIL, 1 IBAN, 1 PERSON); internal data is"
+    )
 
 
 async def test_streamed(opened, server, asking):
@@ -346,8 +348,8 @@ async def refusal(engine, what):
 async def test_off_by_default(opened, server):
     """Without `pseudonymise` it is refused, whatever the label says, and the reason counts what was found."""
     verdict = await refusal(opened(pseudonymise=False), prompt(f"Anna {EMAIL}", Label.INTERNAL, None))
-    assert "confidential data is above" in verdict.reason
-    assert "internal, but there is 1 EMAIL, 1 PERSON in it" in verdict.reason
+    assert "confidential data is above" in str(verdict.reason)
+    assert "internal, but there is 1 EMAIL, 1 PERSON in it" in str(verdict.reason)
     assert server.connections == 0
 
 
@@ -361,8 +363,8 @@ async def test_only_because_of_personal_data(opened, server, impersonal):
 async def test_secrets(opened, server):
     """A secret has no pseudonym: it stays here, also where its label was not raised."""
     verdict = await refusal(opened(Label.CONFIDENTIAL), prompt(f"key {SECRET} of Anna", Label.INTERNAL, None))
-    assert "restricted data is above" in verdict.reason
-    assert SECRET not in verdict.reason
+    assert "restricted data is above" in str(verdict.reason)
+    assert SECRET not in str(verdict.reason)
     assert server.connections == 0
 
 
@@ -378,7 +380,8 @@ async def test_a_detector_that_always_finds_more(server, asking):
         engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, pseudonymise=True
     )
     engine = Gate(ClearancePolicy(), detector=Greedy()).open("cloud", section)
-    assert "no pseudonyms" in (await refusal(Asked(engine, asking), prompt("abcdefghijklmnop"))).reason
+    refused = await refusal(Asked(engine, asking), prompt("abcdefghijklmnop"))
+    assert "note.no_pseudonyms" in refused.reason.codes
     assert server.connections == 0
     await engine.close()
 
@@ -387,7 +390,7 @@ async def test_too_many_values(opened, server, asking, monkeypatch):
     """A session with more values than pseudonyms are kept for is refused further ones."""
     monkeypatch.setattr("coterie.governance.pseudonyms._MOST_VALUES", 2)
     asking()
-    assert "the session has 2 values" in (await refusal(opened(), prompt(f"Anna, {EMAIL}, {OTHER}"))).reason
+    assert "the session has 2 values" in str((await refusal(opened(), prompt(f"Anna, {EMAIL}, {OTHER}"))).reason)
     assert server.connections == 0
 
 

@@ -26,6 +26,7 @@ from coterie.types import (
     Task,
     Usage,
     Verdict,
+    worded,
 )
 
 MODEL = OpenAIModel(engine="openai", base_url="https://llm.example/v1", name="large-1")
@@ -66,7 +67,7 @@ async def test_it_does_not_pretend_to_be_sure():
     finding = await ask(ScriptedEngine(["Yes."], name="large"))
 
     assert finding.confidence == 0.0
-    assert finding.reason == "answered by 'large'; how sure it is is not known"
+    assert finding.reason.code == "accept.generalist"
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
@@ -74,7 +75,7 @@ async def test_an_empty_answer_is_none(text):
     """A model that says nothing has not answered, and what it took is still written down."""
     finding = await ask(ScriptedEngine([text]))
 
-    assert (finding.accepted, finding.value, finding.reason) == (False, None, "'scripted': its answer is empty")
+    assert (finding.accepted, finding.value, finding.reason.code) == (False, None, "attempt.empty")
     assert len(finding.steps) == 1
 
 
@@ -82,7 +83,7 @@ async def test_a_cut_answer_says_so():
     """An answer that ran out of tokens is given with a note."""
     finding = await ask(ScriptedEngine([Output(text="A lien is", finish="length")]))
 
-    assert "cut at its longest length" in finding.reason
+    assert "cut at its longest length" in str(finding.reason)
     assert finding.cut
     assert not (await ask(ScriptedEngine(["A lien is a claim."]))).cut
 
@@ -150,7 +151,7 @@ async def test_it_sees_nothing_above_its_clearance():
 
     assert pack.entries == (low,)
     (omitted,) = pack.omitted
-    assert omitted.reason == "restricted is above generalist's clearance (internal)"
+    assert omitted.reason.code == "omit.above_clearance"
 
 
 async def test_what_is_worth_less_gives_way():
@@ -179,7 +180,7 @@ async def test_a_failing_engine_is_an_abstention_with_the_reason():
     """An `EngineError` is a finding that abstains; the try is in the ledger."""
     finding = await ask(ScriptedEngine([EngineUnavailable("It is down.", engine="large")], name="large"))
 
-    assert (finding.accepted, finding.reason) == (False, "It is down")
+    assert (finding.accepted, finding.reason.code) == (False, "error.engine_unavailable")
     assert [step.note for step in finding.steps] == ["failed: It is down."]
 
 
@@ -190,7 +191,7 @@ async def test_a_question_that_fits_no_window_is_never_sent():
 
     assert not finding.accepted
     assert not engine.prompts
-    assert "the window of 'scripted' is 8,192" in finding.reason
+    assert "the window of 'scripted' is 8,192" in str(finding.reason)
 
 
 async def test_white_space_at_the_ends_is_not_spoken():
@@ -206,7 +207,7 @@ async def test_white_space_at_the_ends_is_not_spoken():
 
 async def test_the_gates_verdict_is_kept():
     """The verdict that let the prompt out is in the finding."""
-    verdict = Verdict(allowed=True, rule="egress.clearance", reason="public may leave")
+    verdict = Verdict(allowed=True, rule="egress.clearance", reason=worded("public may leave"))
     finding = await ask(ScriptedEngine([Output(text="Yes.", verdict=verdict)]))
 
     assert finding.verdicts == (verdict,)

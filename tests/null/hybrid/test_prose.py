@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.generalist.pack import attributed, guess_of, how_sure, say, topic
-from coterie.types import Citation, Finding, Label
+from coterie.types import Citation, Finding, Label, worded
 
 
 def found(name, text, task="classify", *, confidence=0.97, accepted=True, documents=()):
@@ -15,7 +15,7 @@ def found(name, text, task="classify", *, confidence=0.97, accepted=True, docume
         text=text,
         confidence=confidence,
         accepted=accepted,
-        reason="",
+        reason=worded(""),
         task=task,
         form={"classify": "label", "extract": "fields"}.get(task, "text"),
         citations=citations,

@@ -7,7 +7,7 @@ import pytest
 from coterie.errors import ConfigError, EgressRefused, EngineBroken, EngineUnavailable, Overloaded, TooLong
 from coterie.generalist.attempts import Heard, Tries
 from coterie.testing import ScriptedEngine
-from coterie.types import SYSTEM, Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict
+from coterie.types import SYSTEM, Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict, worded
 
 PROMPT = Prompt(messages=(Message(role="user", text="What is a lien? " * 10),), label=Label.PUBLIC)
 FAR = 3600.0
@@ -29,7 +29,7 @@ async def test_the_first_answers(make):
     first, second = ScriptedEngine(["Yes."], name="a"), ScriptedEngine(["No."], name="b")
     heard = await tries(make.candidates(first, second)).ask()
 
-    assert (heard.text, heard.engine, heard.reason) == ("Yes.", "a", "")
+    assert (heard.text, heard.engine, heard.reason) == ("Yes.", "a", None)
     assert [(step.engine, step.note) for step in heard.steps] == [("a", "")]
     assert not second.prompts
 
@@ -51,7 +51,7 @@ async def test_a_fallback_is_asked_when_one_fails(make, error):
 
     assert (heard.text, heard.engine) == ("No.", "b")
     assert [step.note for step in heard.steps] == [f"failed: {error.message}", "fallback: 'a' failed"]
-    assert heard.reason == error.message.rstrip(".")
+    assert heard.reason == error.reason
 
 
 async def test_who_could_be_asked_next_decides_how_long_a_model_may_wait(make):
@@ -91,7 +91,7 @@ async def test_all_fail(make):
     heard = await tries(make.candidates(*(make.Breaks(name, down(name)) for name in "ab"))).ask()
 
     assert (heard.text, heard.output, heard.engine) == ("", None, "")
-    assert heard.reason == "Engine 'a' cannot be reached; Engine 'b' cannot be reached"
+    assert str(heard.reason) == "Engine 'a' cannot be reached; Engine 'b' cannot be reached"
 
 
 async def test_an_empty_answer_is_a_failure(make):
@@ -100,12 +100,12 @@ async def test_an_empty_answer_is_a_failure(make):
     heard = await tries(make.candidates(ScriptedEngine([empty], name="a"), ScriptedEngine(["No."], name="b"))).ask()
 
     assert heard.text == "No."
-    assert (heard.steps[0].usage.tokens_out, heard.steps[0].note) == (2, "failed: its answer is empty")
+    assert (heard.steps[0].usage.tokens_out, heard.steps[0].note) == (2, "failed: 'a': its answer is empty")
 
 
 async def test_what_is_refused_takes_nothing(make):
     """Where the gate refuses one model and lets another be asked, the verdict is kept and no step is written for it."""
-    verdict = Verdict(allowed=False, rule="egress.clearance", reason="internal is above public")
+    verdict = Verdict(allowed=False, rule="egress.clearance", reason=worded("internal is above public"))
     heard = await tries(
         make.candidates(make.Breaks("a", EgressRefused(verdict)), ScriptedEngine(["No."], name="b"))
     ).ask()
@@ -126,7 +126,7 @@ async def test_a_model_whose_window_is_too_small_is_passed_over(make):
     heard = await tries(make.candidates(first, ScriptedEngine(["No."], name="b")), prompt=prompt).ask()
 
     assert not first.prompts
-    assert (heard.text, heard.reason) == ("No.", "It has 9 tokens, the window 8")
+    assert (heard.text, heard.reason.code) == ("No.", "error.too_long")
 
 
 # --- Hedges and time -------------------------------------------------------------------------------
@@ -182,8 +182,8 @@ async def test_time_runs_out(make):
         heard = await tries(make.candidates(slow), seconds=0.01).ask()
 
     assert (heard.text, heard.output, slow.given_up) == ("", None, 1)
-    assert heard.reason == "'a' had not finished when the time for the request ran out"
-    assert heard.steps[0].note.startswith("given up: it had not finished")
+    assert heard.reason.code == "attempt.out_of_time"
+    assert heard.steps[0].note.startswith("given up: 'a' had not finished")
 
 
 async def test_a_stream_that_breaks_off(make):
@@ -195,7 +195,7 @@ async def test_a_stream_that_breaks_off(make):
     assert [e.text for e in events[:-1]] == ["It ", "is"]
     heard = events[-1]
     assert isinstance(heard, Heard)
-    assert (heard.text, heard.output, heard.engine, heard.reason) == ("It is", None, "a", "It broke off")
+    assert (heard.text, heard.output, heard.engine, str(heard.reason)) == ("It is", None, "a", "It broke off")
     assert not other.prompts
 
 

@@ -10,7 +10,7 @@ from coterie.config.file import OpenAIModel
 from coterie.errors import BudgetExceeded, EngineTimeout
 from coterie.limits.allowance import MemoryAllowance, network_allowance, request_allowance
 from coterie.limits.limits import open_limits
-from coterie.types import SYSTEM, Amount, CallContext, Message, Output, Principal, Prompt, Usage
+from coterie.types import SYSTEM, Amount, CallContext, Message, Output, Principal, Prompt, Reason, Usage
 
 MODEL = OpenAIModel(
     engine="openai", base_url="http://x/v1", name="m", price_in=Decimal(10), price_out=Decimal(30), retries=0
@@ -87,13 +87,13 @@ async def test_a_refusal_of_one_takes_nothing_of_the_other(limits):
 def test_what_is_used_up():
     """An allowance of tokens and money says which of them is reached; a part of unknown price lifts the money."""
     allowance = MemoryAllowance("this question", tokens=100, money=Decimal(1))
-    assert allowance.used_up == ""
+    assert allowance.used_up is None
     allowance.settle(Amount(), Amount(tokens=50, nano=10**9))
-    assert allowance.used_up == "the limit of 1 is used up (1)"
+    assert allowance.used_up == Reason("limit.money_used_up", limit="1", used="1")
     allowance.lift_money()
-    assert allowance.used_up == ""
+    assert allowance.used_up is None
     allowance.settle(Amount(), Amount(tokens=50))
-    assert allowance.used_up == "the limit of 100 tokens is used up (100)"
+    assert allowance.used_up == Reason("limit.tokens_used_up", limit=100, used=100)
 
 
 @given(

@@ -25,6 +25,7 @@ from coterie.types import (
     Finding,
     Label,
     Part,
+    Reason,
     Request,
     Route,
     Settlement,
@@ -32,6 +33,7 @@ from coterie.types import (
     Step,
     Task,
     Usage,
+    worded,
 )
 
 
@@ -42,7 +44,7 @@ class Says:
     name: str
     value: object = "yes"
     accepted: bool = True
-    reason: str = "it is sure"
+    reason: Reason = field(default_factory=lambda: worded("it is sure"))
     writes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     facts: tuple[Fact, ...] | None = None
@@ -153,7 +155,7 @@ class Sends:
             if word in self.cards
         )
         step = Step(producer="router", engine="onnx", usage=Usage(tokens_in=3, joules=1.0, joules_kind="measured"))
-        return Route(parts=parts, reason="by its words" if parts else "no word of it is a name", steps=(step,))
+        return Route(parts=parts, reason=worded("by its words" if parts else "no word of it is a name"), steps=(step,))
 
 
 @dataclass(eq=False)

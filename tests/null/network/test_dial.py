@@ -64,10 +64,11 @@ async def test_the_trace_says_why(dialled):
     answer = await network.ask(Request(text="triage", quality=0.8))
     reason = answer.trace.findings[0].reason
 
-    assert "confidence 0.80 reaches" in reason
-    assert "keeps 0.8 of the generalist's quality (0.880 of 400 recorded outcomes" in reason
-    assert "expected" in reason
-    assert "of such requests go to it" in reason
+    assert reason.codes == ("accept.above_override", "policy.keeps")
+    kept = reason.values["why"].values
+    assert (reason.values["confidence"], kept["quality"]) == (0.8, 0.8)
+    assert kept["source"].startswith("0.880 of 400 recorded outcomes")
+    assert {"expected", "escalated"} <= kept.keys()
 
 
 async def test_the_network_sets_the_dial_for_those_who_do_not(dialled):
@@ -96,7 +97,7 @@ async def test_a_generalist_is_as_good_as_in_the_specialist_s_domain(dialled):
     answer = await network.ask(Request(text="triage", quality=0.99))
 
     assert answer.trace.status == "accepted"  # at a generalist that is always right it is not
-    assert "90 recorded outcomes of triage" in answer.trace.findings[0].reason
+    assert "90 recorded outcomes of triage" in str(answer.trace.findings[0].reason)
     assert not large.tasks
 
 

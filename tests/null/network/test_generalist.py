@@ -14,7 +14,7 @@ from coterie.config.generalist import GeneralistSection
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
-from coterie.types import Citation, Label, Message, Passage, Request
+from coterie.types import Citation, Label, Message, Passage, Reason, Request, worded
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_what_a_score_leaves_out_is_not_shown_to_it(bench, server, above):
             """Of a score that reads one column."""
             return replace(super().card, task="score", form="number", guards_columns=True, columns=("income",))
 
-    network = bench.network(Score("risk", accepted=False, reason="sex is not used"), generalist=above())
+    network = bench.network(Score("risk", accepted=False, reason=worded("sex is not used")), generalist=above())
     columns = {"income": 1200, "sex": "female", "foreign": "yes"}
     await network.ask(Request(text="May they?", columns=columns, specialist="risk", label=Label.PUBLIC))
     network = bench.network(bench.Says("triage", accepted=False), generalist=above())
@@ -77,7 +77,7 @@ async def test_what_a_score_leaves_out_is_not_shown_to_it(bench, server, above):
 
 async def test_it_gets_a_context_pack_and_no_conversation(bench, server, above):
     """Question, guess and doubt go up; what was said before does not, and the trace names what went."""
-    triage = bench.Says("triage", "card_lost", accepted=False, reason="not sure enough", confidence=0.4)
+    triage = bench.Says("triage", "card_lost", accepted=False, reason=worded("not sure enough"), confidence=0.4)
     network = bench.network(triage, generalist=above())
     answer = await network.ask(
         Request(text="triage it", history=(Message(role="user", text="My secret diary."),), label=Label.INTERNAL)
@@ -88,7 +88,7 @@ async def test_it_gets_a_context_pack_and_no_conversation(bench, server, above):
     assert "diary" not in sent(server)
     view = next(view for view in answer.trace.views if view.specialist == "generalist")
     assert view.seen == ("finding from triage",)
-    assert [o.reason for o in view.omitted] == ["generalist does not read it"]
+    assert [o.reason for o in view.omitted] == [Reason("omit.not_read", specialist="generalist")]
     assert (view.tokens > 0, view.budget) == (True, 4096)
 
 
@@ -100,17 +100,17 @@ async def test_what_is_above_its_clearance_is_left_out(bench, server, above):
     assert answer.trace.status == "escalated"
     assert "card_lost" not in sent(server)
     view = next(view for view in answer.trace.views if view.specialist == "generalist")
-    assert view.omitted[0].reason == "restricted is above generalist's clearance (internal)"
+    assert view.omitted[0].reason.code == "omit.above_clearance"
 
 
 async def test_a_question_above_its_clearance_is_refused(bench, server, above):
     """Then nothing leaves at all, the verdict is in the trace, and that is no failure."""
-    triage = bench.Says("triage", "card_lost", accepted=False, reason="not sure")
+    triage = bench.Says("triage", "card_lost", accepted=False, reason=worded("not sure"))
     answer = await bench.network(triage, generalist=above()).ask(Request(text="triage", label=Label.CONFIDENTIAL))
 
     assert (server.connections, bytes(server.received)) == (0, b"")
     assert [verdict.allowed for verdict in answer.trace.verdicts] == [False]
-    assert (answer.trace.status, answer.trace.degraded) == ("abstained", "")
+    assert (answer.trace.status, answer.trace.degraded) == ("abstained", None)
     assert answer.text.startswith("Not answered: triage: not sure; generalist: confidential data is above")
 
 
@@ -125,7 +125,9 @@ async def test_cited_passages_go_up(bench, server, above):
     cited = Citation(
         document="fees.md", start=0, end=23, text="If you ask: 12 pounds.", label=Label.INTERNAL, shelf="docs"
     )
-    ask = bench.Says("ask", "12 pounds", accepted=False, reason="not sure", citations=(cited,), knowledge=("docs",))
+    ask = bench.Says(
+        "ask", "12 pounds", accepted=False, reason=worded("not sure"), citations=(cited,), knowledge=("docs",)
+    )
     network = bench.network(ask, knowledge={"docs": shelf}, generalist=above())
     await network.ask(Request(text="ask late fee", label=Label.INTERNAL))
 
@@ -150,13 +152,13 @@ async def test_cited_passages_go_up(bench, server, above):
 async def test_without_it_the_best_local_finding_is_shown(bench, server, above, reply, reason):
     """Whatever the large model does, the answer is the best guess, said to be one, with the reason."""
     server.default = reply
-    triage = bench.Says("triage", "card_lost", accepted=False, reason="not sure", confidence=0.4)
+    triage = bench.Says("triage", "card_lost", accepted=False, reason=worded("not sure"), confidence=0.4)
     answer = await bench.network(triage, generalist=above()).ask(Request(text="triage", label=Label.INTERNAL))
 
     *why, guess = answer.text.split("\n")
     assert guess == "Best guess, not sure: card lost (triage, 40% sure)"
     assert why[0].startswith("Not answered: triage: not sure; generalist: ")
-    assert reason in answer.trace.degraded
+    assert reason in str(answer.trace.degraded)
     assert (answer.accepted, len(server.requests)) == (False, 1)
     assert [step.note[:7] for step in answer.trace.steps if step.producer == "generalist"] == ["failed:"]
 
@@ -164,13 +166,13 @@ async def test_without_it_the_best_local_finding_is_shown(bench, server, above, 
 async def test_a_server_that_never_answers(bench, server, above):
     """The deadline of the request ends it, whatever the model's own time limit is."""
     server.default = ServerReply(hang=True)
-    triage = bench.Says("triage", "card_lost", accepted=False, reason="not sure")
+    triage = bench.Says("triage", "card_lost", accepted=False, reason=worded("not sure"))
     async with asyncio.timeout(120):
         answer = await bench.network(triage, generalist=above(deadline=0.2)).ask(
             Request(text="triage", label=Label.INTERNAL)
         )
 
-    assert answer.trace.degraded == "'large' had not finished when the time for the request ran out"
+    assert answer.trace.degraded == Reason("attempt.out_of_time", model="large")
 
 
 async def test_a_fallback_and_its_money(bench, server, above):
@@ -179,7 +181,7 @@ async def test_a_fallback_and_its_money(bench, server, above):
     triage = bench.Says("triage", accepted=False)
     answer = await bench.network(triage, generalist=above("other")).ask(Request(text="triage", label=Label.INTERNAL))
 
-    assert (answer.text, answer.trace.status, answer.trace.degraded) == ("A claim on property.", "escalated", "")
+    assert (answer.text, answer.trace.status, answer.trace.degraded) == ("A claim on property.", "escalated", None)
     steps = [step for step in answer.trace.steps if step.producer == "generalist"]
     assert [(step.engine, step.usage.cost) for step in steps] == [
         ("large", Decimal("0.01")),
@@ -200,7 +202,7 @@ async def test_a_server_that_wants_to_be_waited_for_is_not(bench, server, above)
     server.script = [ServerReply.refused(429, retry_after="8")]
     network = bench.network(triage, generalist=above(model={"retries": 2}, deadline=5))
     answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
-    assert "status 429" in answer.trace.degraded
+    assert "status 429" in str(answer.trace.degraded)
     assert len(server.requests) == 3
 
 
@@ -211,7 +213,7 @@ async def test_a_hedge_is_seen(bench, server, above):
     async with asyncio.timeout(120):
         answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
 
-    assert (answer.text, answer.trace.degraded) == ("A claim on property.", "")
+    assert (answer.text, answer.trace.degraded) == ("A claim on property.", None)
     steps = [step for step in answer.trace.steps if step.producer == "generalist"]
     assert [(step.engine, step.note) for step in steps] == [
         ("large", "given up: 'other' spoke first"),
@@ -304,7 +306,7 @@ async def test_what_it_makes_up_is_not_given(bench, above, two, reply, reason):
     )
 
     assert answer.text == LOCAL
-    assert reason in answer.trace.degraded
+    assert reason in str(answer.trace.degraded)
     assert any(s.name == "compose" and s.note.startswith("here, since ") for s in answer.trace.stages)
 
 
@@ -319,7 +321,7 @@ async def test_it_does_not_compose_what_it_may_not_see(bench, server, above):
     )
 
     assert answer.text == LOCAL
-    assert (server.connections, answer.trace.degraded) == (0, "")
+    assert (server.connections, answer.trace.degraded) == (0, None)
     assert [verdict.allowed for verdict in answer.trace.verdicts] == [False]
 
 

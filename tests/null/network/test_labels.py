@@ -13,11 +13,11 @@ from coterie.errors import ReleaseRefused
 from coterie.privacy.names import NameDetector
 from coterie.privacy.patterns import PatternDetector
 from coterie.testing import FakeRetriever
-from coterie.types import Document, Label, Message, Passage, Release, Request, Verdict
+from coterie.types import Document, Label, Message, Passage, Reason, Release, Request, Verdict
 
 EMAIL, KEY = "anna@example.org", "AKIAIOSFODNN7EXAMPLE"
 PERSONAL, SECRET = f"triage {EMAIL}", f"triage aws key {KEY}"
-RAISED = "raised from internal to confidential: 1 EMAIL in what was asked"
+RAISED = Reason("label.raised", declared="internal", label="confidential", found="1 EMAIL", where="what was asked")
 
 
 async def test_personal_data_raises_the_label(bench):
@@ -73,7 +73,7 @@ async def test_what_a_column_says_by_its_name(bench, columns, label, said):
     for request in (Request(text="triage", columns=columns), Request(text=f"triage {json.dumps(columns)}")):
         trace = (await bench.network(bench.Says("triage")).ask(request)).trace
         assert trace.label is label
-        assert trace.verdicts[0].reason == f"raised from internal to {label.value}: {said} in what was asked"
+        assert str(trace.verdicts[0].reason) == f"raised from internal to {label.value}: {said} in what was asked"
 
 
 async def test_secrets_are_restricted(bench):
@@ -98,7 +98,7 @@ async def test_documents(bench):
     answer = await bench.network().ask(Request(text="What is the fee?", document=document))
 
     assert answer.trace.label is Label.INTERNAL
-    assert answer.trace.verdicts[0].reason == "raised from internal to confidential: 3 EMAIL in its document"
+    assert answer.trace.verdicts[0].reason.code == "label.raised"
     assert {finding.label for finding in answer.trace.findings} == {Label.CONFIDENTIAL}
 
 
@@ -162,7 +162,9 @@ async def test_who_may_not_see_it(bench):
     await network.ask(Request(text=PERSONAL, session="s"))
     await network.ask(Request(text="triage", session="s"))
     assert triage.views[-1].entries == ()
-    assert "confidential is above the asker's clearance (internal)" in str(triage.views[-1].omitted)
+    assert [each.reason.code for each in triage.views[-1].omitted] == ["omit.above_caller"] * len(
+        triage.views[-1].omitted
+    )
 
 
 async def test_a_specialist_that_says_nothing_of_it(bench):
@@ -186,9 +188,10 @@ async def test_release(bench):
     answer = await bench.network(triage).ask(released())
 
     assert (answer.trace.label, triage.tasks[0].impersonal) == (Label.INTERNAL, Label.INTERNAL)
+    lowered = {"label": "confidential", "lowered": "internal", "because": "the customer agreed, ticket 12"}
     assert [(v.rule, v.reason) for v in answer.trace.verdicts] == [
         ("label.raised", RAISED),
-        ("label.released", "released from confidential to internal: the customer agreed, ticket 12"),
+        ("label.released", Reason("label.released", **lowered)),
     ]
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.errors import InputError, UnknownSpecialist
-from coterie.types import SYSTEM, Evidence, Fact, Label, Message, Part, Request, Route
+from coterie.types import SYSTEM, Evidence, Fact, Label, Message, Part, Request, Route, worded
 
 
 async def test_stages_and_trace(bench):
@@ -131,7 +131,9 @@ async def test_parts_run_side_by_side_and_are_answered_in_order(bench):
 
 async def test_a_part_that_fits_and_one_that_abstains(bench):
     """A compound request is accepted if anybody answers; the other part says why it is not answered."""
-    network = bench.network(bench.Says("triage", "lost"), bench.Says("clauses", accepted=False, reason="not sure"))
+    network = bench.network(
+        bench.Says("triage", "lost"), bench.Says("clauses", accepted=False, reason=worded("not sure"))
+    )
     answer = await network.ask(Request(text="triage+clauses"))
 
     assert answer.text == (
@@ -164,7 +166,7 @@ async def test_readers_that_abstain_leave_the_writer_s_answer(bench):
 
 async def test_a_pinned_reader_answers_itself_or_nobody_does(bench):
     """Who pins the reader gets the reader's answer or its reason, never the label it would have read."""
-    reply = bench.Says("reply", reads=("intent",), accepted=False, reason="no source text")
+    reply = bench.Says("reply", reads=("intent",), accepted=False, reason=worded("no source text"))
     network = bench.network(bench.Says("triage", "card_lost", writes=("intent",)), reply)
     answer = await network.ask(Request(text="x", specialist="reply"))
 
@@ -176,7 +178,7 @@ async def test_a_pinned_reader_answers_itself_or_nobody_does(bench):
 async def test_abstention_stops_the_readers(bench):
     """Where the writer abstains, whoever would have read it is not asked."""
     reply = bench.Says("reply", reads=("intent",))
-    triage = bench.Says("triage", writes=("intent",), accepted=False, reason="not sure enough")
+    triage = bench.Says("triage", writes=("intent",), accepted=False, reason=worded("not sure enough"))
     answer = await bench.network(triage, reply).ask(Request(text="triage"))
 
     assert not reply.tasks
@@ -199,8 +201,10 @@ async def test_several_of_one_wave_are_named(bench):
 async def test_a_score_that_refers_to_a_person_shows_what_it_knows(bench):
     """A finding with reasons is shown although it abstains; one without is not passed off as an answer."""
     reason = Evidence(kind="reason", name="income", text="income is 10: raises the odds 2.0 times", weight=0.7)
-    score = bench.Says("score", "Probability of default: 0.55.", accepted=False, reason="not sure", evidence=(reason,))
-    label = bench.Says("label", "card_lost", accepted=False, reason="not sure")
+    score = bench.Says(
+        "score", "Probability of default: 0.55.", accepted=False, reason=worded("not sure"), evidence=(reason,)
+    )
+    label = bench.Says("label", "card_lost", accepted=False, reason=worded("not sure"))
 
     assert (await bench.network(score).ask(Request(text="score"))).text == (
         "Not answered: score: not sure.\nProbability of default: 0.55."
@@ -255,7 +259,7 @@ async def test_a_second_part_that_speaks_waits_its_turn(bench):
 
 async def test_a_silent_abstention_of_a_speaker(bench):
     """A speaker that says nothing and abstains is answered by its reason."""
-    speaker = bench.Speaks("reply", pieces=(), accepted=False, reason="no source text")
+    speaker = bench.Speaks("reply", pieces=(), accepted=False, reason=worded("no source text"))
 
     assert (await bench.network(speaker).ask(Request(text="reply"))).text == "Not answered: reply: no source text."
 
@@ -368,8 +372,8 @@ async def test_out_of_scope_escalates_only_if_it_may(bench, allowed):
 async def test_a_generalist_that_abstains_too(bench):
     """Where nobody can answer, both reasons are told, with the best guess, which is said to be one."""
     network = bench.network(
-        bench.Says("triage", accepted=False, reason="not sure"),
-        generalist=bench.Says("generalist", accepted=False, reason="empty"),
+        bench.Says("triage", accepted=False, reason=worded("not sure")),
+        generalist=bench.Says("generalist", accepted=False, reason=worded("empty")),
     )
 
     answer = await network.ask(Request(text="triage"))
@@ -377,7 +381,7 @@ async def test_a_generalist_that_abstains_too(bench):
     assert answer.text == (
         "Not answered: triage: not sure; generalist: empty.\nBest guess, not sure: yes (triage, 90% sure)"
     )
-    assert (answer.accepted, answer.trace.degraded) == (False, "empty")
+    assert (answer.accepted, answer.trace.degraded) == (False, worded("empty"))
 
 
 async def test_embed_and_close(bench):
@@ -399,7 +403,7 @@ class Parts:
 
     async def route(self, request, context, *, call=None):
         """These."""
-        return Route(parts=self.parts, reason="told so")
+        return Route(parts=self.parts, reason=worded("told so"))
 
 
 async def test_a_part_reads_what_another_part_found(bench):

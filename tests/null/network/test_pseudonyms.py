@@ -57,8 +57,10 @@ async def test_streamed_through_the_network(bench, network, server):
 
     assert answer.text == "".join(deltas) == f"I wrote to {ANNA} and {BOB}."
     assert "example.org" not in server.received.decode()
-    assert answer.trace.verdicts[-1].reason == (
-        "pseudonymised: 2 values (2 EMAIL); internal data is within the clearance of 'large', which is internal"
+    reason = answer.trace.verdicts[-1].reason
+    assert (reason.codes, reason.values) == (
+        ("egress.pseudonymised", "egress.within_clearance"),
+        {"hidden": "2 values (2 EMAIL)"},
     )
     assert answer.trace.label is Label.CONFIDENTIAL
 

@@ -8,7 +8,7 @@ import pytest
 
 from coterie.errors import EgressRefused, EngineBroken, EngineTimeout, ModelMissing, Overloaded, StoreError, TooLong
 from coterie.testing import fail_nth
-from coterie.types import Answer, Request, Verdict
+from coterie.types import Answer, Request, Verdict, worded
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ async def test_what_an_engine_cannot_do_is_an_abstention(bench, error):
         f"On \u201cabout triage\u201d: not answered (triage: {error.message}).\n\n"
         "On \u201cabout clauses\u201d: termination (clauses, 90% sure)"
     )
-    assert answer.trace.findings[0].reason == error.message
+    assert answer.trace.findings[0].reason == error.reason
     assert not answer.trace.findings[0].accepted
 
 
 async def test_a_refused_crossing_is_in_the_trace(bench):
     """Data above an engine's clearance is an abstention, and the verdict is kept."""
-    verdict = Verdict(allowed=False, rule="egress.clearance", reason="internal is above public")
+    verdict = Verdict(allowed=False, rule="egress.clearance", reason=worded("internal is above public"))
     network = bench.network(
         bench.Says("triage", accepted=False),
         generalist=bench.Says("generalist", error=EgressRefused(verdict)),
@@ -270,7 +270,7 @@ async def test_closing_closes_everything_whatever_fails(bench):
 
 async def test_what_left_before_the_overload_is_written_down(bench):
     """If something was sent by the time that a queue is full, the verdict is settled, though there is no answer."""
-    sent = Verdict(allowed=True, rule="egress.clearance", reason="it may")
+    sent = Verdict(allowed=True, rule="egress.clearance", reason=worded("it may"))
 
     triage = bench.Says("triage", error=Overloaded("256 are waiting"))
     triage.before = lambda: triage.calls[-1].decided(sent)

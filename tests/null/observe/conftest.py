@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 from coterie.testing import make_trace
-from coterie.types import Evidence, Fact, Finding, Omission, Part, Route, Stage, Step, Usage, Verdict, ViewRecord
+from coterie.types import (
+    Evidence,
+    Fact,
+    Finding,
+    Omission,
+    Part,
+    Route,
+    Stage,
+    Step,
+    Usage,
+    Verdict,
+    ViewRecord,
+    worded,
+)
 
 
 @pytest.fixture
@@ -19,22 +32,24 @@ def trace():
         text="card_lost, refund",
         confidence=0.97,
         accepted=True,
-        reason="both above their thresholds",
+        reason=worded("both above their thresholds"),
         evidence=(Evidence(kind="alternative", name="pin", text="pin", weight=0.02),),
         facts=(Fact(name="intent", value="card_lost", confidence=0.97),),
         steps=(step,),
     )
     reply = Finding(
-        specialist="reply", value=None, text="", confidence=0.0, accepted=False, reason="the model is not there"
+        specialist="reply", value=None, text="", confidence=0.0, accepted=False, reason=worded("the model is not there")
     )
     part = Part(text="I lost my card", waves=(("triage",), ("reply",)), score=0.9, vector=np.zeros(3))
     return make_trace(
         id="abc",
         time=1.5,
-        route=Route(parts=(part,), reason="triage scores 0.9", scores={"triage": 0.9}),
+        route=Route(parts=(part,), reason=worded("triage scores 0.9"), scores={"triage": 0.9}),
         findings=(triage, reply),
-        views=(ViewRecord(specialist="reply", seen=("fact intent",), omitted=(Omission(what="x", reason="y"),)),),
-        verdicts=(Verdict(allowed=False, rule="egress.clearance", reason="too sensitive"),),
+        views=(
+            ViewRecord(specialist="reply", seen=("fact intent",), omitted=(Omission(what="x", reason=worded("y")),)),
+        ),
+        verdicts=(Verdict(allowed=False, rule="egress.clearance", reason=worded("too sensitive")),),
         stages=(Stage(name="admit", milliseconds=0.1), Stage(name="consult", milliseconds=9.0, note="triage")),
         steps=(step,),
         usage=Usage(tokens_in=5, milliseconds=12.5, cost=Decimal("0.00012")),

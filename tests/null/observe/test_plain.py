@@ -7,7 +7,7 @@ import pytest
 
 from coterie.observe.plain import summarise
 from coterie.runtime.codec import readable
-from coterie.types import Citation, Evidence, Field, Label
+from coterie.types import Citation, Evidence, Field, Label, worded
 
 
 def test_a_trace_is_readable(trace):
@@ -28,10 +28,20 @@ def test_a_summary_says_what_the_asker_needs(trace):
     told = summarise(trace)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert list(told) == ["trace_id", "status", "accepted", "route", "findings", "usage"]
-    assert list(told["route"]) == ["specialists", "reason", "scores"]
+    assert list(told["route"]) == ["specialists", "reason", "reason_code", "reason_values", "scores"]
     assert list(told["usage"]) == ["milliseconds", "joules", "joules_kind", "cost", "counterfactual_cost"]
     assert [finding["specialist"] for finding in told["findings"]] == ["triage", "reply"]
-    keys = ["specialist", "value", "text", "confidence", "accepted", "reason", "evidence"]
+    keys = [
+        "specialist",
+        "value",
+        "text",
+        "confidence",
+        "accepted",
+        "reason",
+        "reason_code",
+        "reason_values",
+        "evidence",
+    ]
     assert list(told["findings"][0]) == keys
 
 
@@ -61,9 +71,18 @@ def test_unknown_figures_are_null(trace):
 def test_fields_say_where_their_quotes_are(trace):
     """An extraction is told with the place of each quote; a finding without fields has no such key."""
     stated = Field(
-        name="law", value="Ohio", text="laws of Ohio", start=7, end=19, confidence=0.9, accepted=True, reason="sure"
+        name="law",
+        value="Ohio",
+        text="laws of Ohio",
+        start=7,
+        end=19,
+        confidence=0.9,
+        accepted=True,
+        reason=worded("sure"),
     )
-    unstated = Field(name="term", value=None, text="", start=None, end=None, confidence=0.8, accepted=False, reason="")
+    unstated = Field(
+        name="term", value=None, text="", start=None, end=None, confidence=0.8, accepted=False, reason=worded("")
+    )
     quote = Evidence(kind="quote", name="law", text="laws of Ohio", start=7, end=19)
     terms = replace(trace.findings[0], fields=(stated, unstated), evidence=(quote,))
 

@@ -13,7 +13,7 @@ from opentelemetry.semconv._incubating.attributes import error_attributes, gen_a
 from coterie.config.file import LlamaModel, OpenAIModel
 from coterie.observe.spans import SpanMaker, observed
 from coterie.testing import make_trace
-from coterie.types import Finding, Route, Settlement, Stage, Step, Usage, total_usage
+from coterie.types import Finding, Route, Settlement, Stage, Step, Usage, total_usage, worded
 
 MODELS = {
     "large": OpenAIModel(engine="openai", base_url="https://api.example.com/v1", name="gpt-large"),
@@ -52,7 +52,7 @@ TRACE = make_trace(
     tenant="acme",
     session=SECRET,
     status="escalated",
-    route=Route(parts=(), reason=SECRET),
+    route=Route(parts=(), reason=worded(SECRET)),
     findings=(
         Finding(
             specialist="triage",
@@ -60,7 +60,7 @@ TRACE = make_trace(
             text=SECRET,
             confidence=0.4,
             accepted=False,
-            reason=f"not sure of {SECRET}",
+            reason=worded(f"not sure of {SECRET}"),
         ),
     ),
     stages=(

@@ -7,6 +7,7 @@ from decimal import Decimal
 from rich.console import Console
 
 from coterie.observe.tree import draw_trace
+from coterie.types import worded
 
 
 def _print(trace, **arguments):
@@ -67,7 +68,7 @@ def test_the_yardstick_is_shown_where_there_is_one(trace):
 def test_nothing_in_a_trace_drives_the_terminal(trace):
     """Neither rich's markup nor control characters of a request are obeyed; line breaks stay in their line."""
     evil = "[red]\x1b]0;owned\x07\x1b[2J\rgone\nnext [/] \u202e"
-    drawn = _print(replace(trace, route=replace(trace.route, reason=evil)))
+    drawn = _print(replace(trace, route=replace(trace.route, reason=worded(evil))))
     assert "[red]\\x1b]0;owned\\x07\\x1b[2J\\rgone ⏎ next [/] \\u202e" in drawn
     assert "\x1b" not in drawn
 

@@ -51,7 +51,7 @@ def test_few_outcomes_show_nothing():
     threshold = find_accept_threshold(judged(50), quality=0.9, generalist=1.0)
 
     assert threshold.value is None
-    assert "50 outcomes" in threshold.reason
+    assert "50 outcomes" in str(threshold.reason)
 
 
 @pytest.mark.parametrize("n", [0, 7, 500])

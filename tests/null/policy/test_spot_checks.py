@@ -8,7 +8,7 @@ from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.policy.spot_checks import SpotChecks, collect, dump_checks, is_chosen, load_checks
 from coterie.testing import make_trace
-from coterie.types import Feedback, Finding
+from coterie.types import Feedback, Finding, worded
 
 
 def trace_of(*findings):
@@ -28,7 +28,7 @@ def finding(value="refund", *, accepted=True, confidence=0.8, specialist="triage
         text=value,
         confidence=confidence,
         accepted=accepted,
-        reason="",
+        reason=worded(""),
         task="classify",
         form="label",
     )
@@ -120,7 +120,7 @@ def test_checks_that_show_a_threshold_take_its_place():
     found = threshold(checks([True] * 400))
 
     assert found.value is not None
-    assert found.reason == "by 400 spot checks"
+    assert found.reason.code == "policy.spot_checked"
 
 
 def test_few_checks_change_nothing():
@@ -136,7 +136,7 @@ def test_checks_that_refute_a_threshold_end_it():
     found = threshold(checks([i % 2 == 0 for i in range(200)]))
 
     assert found.value is None
-    assert "200 spot checks show" in found.reason
+    assert "200 spot checks show" in str(found.reason)
 
 
 def test_what_nobody_judged_never_loosens():

@@ -8,6 +8,7 @@ import pytest
 from coterie.errors import PromotionRefused
 from coterie.learning.metrics import pack
 from coterie.registry.promotion import changed, compare, promote_version
+from coterie.types import Reason
 
 
 def report(wrong=0, *, each=40, labels=10, in_label=0, rows="r" * 64, bar=None, **more):
@@ -49,10 +50,10 @@ def test_what_is_good_enough_becomes_champion(registry, stored):
     verdict = promote_version(registry, "triage", better := stored(report(2, bar=0.9)))
 
     assert registry.champion("triage").version == better
-    assert verdict.reason.startswith("it meets its bar; not measurably worse than")
-    assert "on the same 400 held-out rows" in verdict.reason
-    assert registry.history("triage")[1].reason == verdict.reason
-    assert promote_version(registry, "triage", better).reason == "it serves already"
+    assert verdict.reason.codes == ("promote.meets_bar", "note.not_worse", "compare.same_rows")
+    assert verdict.reason.notes[0].values["why"] == Reason("compare.same_rows", rows=400)
+    assert registry.history("triage")[1].reason == str(verdict.reason)
+    assert promote_version(registry, "triage", better).reason.code == "promote.serves_already"
 
 
 def test_a_missed_bar_is_refused_with_the_distance(registry, stored):
@@ -112,8 +113,8 @@ def test_other_rows_are_no_comparison(registry, stored):
     promote_version(registry, "triage", stored(report(0)))
     verdict = promote_version(registry, "triage", stored(report(100, rows="s" * 64)))
 
-    assert "cannot be compared" in verdict.reason
-    assert "different held-out rows (accuracy 1.000 there, 0.750 here)" in verdict.reason
+    assert verdict.reason.codes == ("promote.no_bar", "note.not_comparable", "compare.other_rows", "note.apart")
+    assert verdict.reason.notes[0].notes == (Reason("note.apart", what="accuracy", before=1.0, after=0.75),)
 
 
 def test_a_damaged_champion_holds_nobody_back(registry, stored):

@@ -12,6 +12,7 @@ from coterie.learning.judging import Case
 from coterie.learning.metrics import Interval
 from coterie.rightsizing.result import Comparison, LargeRow, Per1000, RungRow
 from coterie.rightsizing.verdict import decide
+from coterie.types import worded
 
 
 def evaluation(accuracy, spread) -> Evaluation:
@@ -65,7 +66,7 @@ def beside(first, second, value, *, spread=0.005, joules=0.5, money=None) -> Com
 def choice(row, reason="best out-of-fold accuracy") -> RungChoice:
     """Training's choice of a row."""
     candidate = Candidate(rung=row.rung, files={}, validation=row.out_of_fold, evaluation=row.evaluation, seconds=1.0)
-    return RungChoice(candidate=candidate, reason=reason)
+    return RungChoice(candidate=candidate, reason=worded(reason))
 
 
 def verdict(rows, taken, bar, comparisons=(), large=None):

@@ -8,7 +8,7 @@ import pytest
 from coterie.errors import DataError
 from coterie.routing.evaluation import Expected, judge_routes, read_expected
 from coterie.routing.matching import CandidateSpecialist, Considered, Explanation, Likeness
-from coterie.types import Route
+from coterie.types import Route, worded
 
 
 def made(asked, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
@@ -26,7 +26,9 @@ def made(asked, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
     considered = Considered(
         text=text, asked=None, candidates=(candidate,), margin=None, small_talk=None, vector=np.array(vector)
     )
-    return Explanation(route=Route(parts=(), reason=""), asked=asked, read_as=text, orders=(), considered=(considered,))
+    return Explanation(
+        route=Route(parts=(), reason=worded("")), asked=asked, read_as=text, orders=(), considered=(considered,)
+    )
 
 
 def expected(*specialists, text="x"):

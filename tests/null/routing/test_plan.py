@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.routing.plan import permitted, pinned_route, plan_parts, plan_waves
-from coterie.types import Part, Request, Route, SpecialistCard
+from coterie.types import Part, Request, Route, SpecialistCard, worded
 
 
 def card(name: str, reads: tuple[str, ...] = (), writes: tuple[str, ...] = ()) -> SpecialistCard:
@@ -36,7 +36,7 @@ def test_pinned_reader_brings_its_writers():
 
     assert route.parts[0].waves == (("triage",), ("reply",))
     assert route.specialists == ("triage", "reply")
-    assert "'reply'" in route.reason
+    assert "'reply'" in str(route.reason)
 
 
 def test_unrelated_specialist_stays_out():
@@ -113,6 +113,6 @@ def test_what_is_left_of_a_route_waits_for_what_is_left():
         Part(text="2", waves=(("b",),), score=1.0),
         Part(text="3", waves=(("c",),), score=1.0, after=(0, 1)),
     )
-    left = permitted(Route(parts=parts, reason="so"), ["b", "c"])
+    left = permitted(Route(parts=parts, reason=worded("so")), ["b", "c"])
 
     assert [(part.text, part.after) for part in left.parts] == [("2", ()), ("3", (0,))]

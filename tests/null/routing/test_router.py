@@ -9,7 +9,7 @@ import pytest
 from coterie.routing.profile import Compared, Profile, make_profile
 from coterie.routing.reading import SMALL_TALK
 from coterie.testing import check_router
-from coterie.types import Label, Request
+from coterie.types import Label, Reason, Request
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ async def test_a_text_goes_to_the_specialist_whose_examples_it_is_like(tools, pr
     assert found.parts[0].vector is not None
     assert 0.03 <= found.parts[0].score <= 1.0
     assert found.scores["triage"] > found.scores["clauses"]
-    assert found.reason.startswith("triage: like its 'label")
-    assert "more typical than" in found.reason
-    assert "second is clauses" in found.reason
+    assert str(found.reason).startswith("triage: like its 'label")
+    assert "more typical than" in str(found.reason)
+    assert "second is clauses" in str(found.reason)
     assert found.steps[0].producer == "router"
 
 
@@ -51,8 +51,8 @@ async def test_what_is_like_nobody_s_examples_goes_nowhere(tools, profiles):
     found = await tools.route(tools.router(profiles), "the weather on Mars")
 
     assert found.parts == ()
-    assert found.reason.startswith("it is like nobody's examples: the nearest specialist is")
-    assert "needs 4%" in found.reason
+    assert found.reason.code == "route.unlike_examples"
+    assert found.reason.values["needed"] == 0.04
 
 
 def outside(by, profile, vectors):
@@ -98,7 +98,7 @@ async def test_one_specialist_only(tools, clouds, profiles):
     by = tools.router({"triage": profiles["triage"]}, {"in": clouds["triage"].draw(1)[0]})
 
     assert (await tools.route(by, "in")).specialists == ("triage",)
-    assert "second" not in (await tools.route(by, "in")).reason
+    assert "second" not in str((await tools.route(by, "in")).reason)
     assert (await tools.route(by, "out")).specialists == ()
 
 
@@ -107,7 +107,7 @@ async def test_no_specialist_with_texts(tools):
     by = tools.router({}, cards=[tools.card("underwriting", task="score", columns=("income",))])
     found = await tools.route(by, "hello")
 
-    assert (found.parts, found.reason) == ((), "no specialist takes such an input")
+    assert (found.parts, found.reason) == ((), Reason("route.nobody"))
     assert not by._encoder.batches
 
 
@@ -121,9 +121,9 @@ async def test_cold_start_from_a_description(tools, clouds):
     by = tools.router({"triage": profile}, {"near": near, "far": far})
 
     assert (await tools.route(by, "near")).specialists == ("triage",)
-    assert "like its 'questions about cards', similarity 0.9" in (await tools.route(by, "near")).reason
+    assert "like its 'questions about cards', similarity 0.9" in str((await tools.route(by, "near")).reason)
     assert (await tools.route(by, "far")).specialists == ()
-    assert "needs 0.3" in (await tools.route(by, "far")).reason
+    assert "needs 0.3" in str((await tools.route(by, "far")).reason)
 
 
 async def test_what_a_neighbour_does_not_want_may_be_for_a_cold_one(tools, clouds, profiles):
@@ -269,7 +269,7 @@ async def test_columns_go_to_who_knows_them(tools, profiles, underwriting):
     one = await tools.route(by, "", columns={"income": 1})
 
     assert found.specialists == one.specialists == ("underwriting",)
-    assert found.reason == "underwriting: the input has 2 of its 3 columns"
+    assert found.reason.code == "route.columns"
     assert not by._encoder.batches
 
 
@@ -278,7 +278,7 @@ async def test_other_columns_go_nowhere(tools, profiles, underwriting):
     by = tools.router(profiles, cards=[underwriting])
 
     assert (await tools.route(by, "", columns={"x": 1, "y": 2, "income": 3})).parts == ()
-    assert (await tools.route(by, "", columns={"x": 1})).reason == "no specialist takes such an input"
+    assert (await tools.route(by, "", columns={"x": 1})).reason.code == "route.nobody"
 
 
 async def test_columns_and_text(tools, profiles, clouds, underwriting):
@@ -357,7 +357,7 @@ async def test_small_talk_is_nobody_s_job(tools, talk):
     found = await tools.route(by, "Hello?")
 
     assert found.parts == ()
-    assert found.reason == "it is like 'hello', which is nobody's job here"
+    assert found.reason.code == "route.small_talk"
     assert (await tools.route(by, "a long text that happens to lie where hello lies")).specialists == ("parties",)
 
 

@@ -1,4 +1,4 @@
-"""When a finding is accepted, and in which words."""
+"""When a finding is accepted, and the reason."""
 
 import math
 
@@ -6,25 +6,26 @@ import pytest
 
 from coterie.runtime.codec import DecodeError, from_json
 from coterie.specialists.acceptance import Acceptance
+from coterie.types import Reason
 
 USUAL = {"temperature": 1.0, "threshold": 0.9, "target_risk": 0.05, "scope_threshold": -1.5}
 
 
 @pytest.mark.parametrize(
-    ("confidence", "in_scope", "accepted", "words"),
+    ("confidence", "in_scope", "accepted", "reason"),
     [
-        (0.95, 0.0, True, "confidence 0.95 reaches 0.90, which keeps the error at 5% or below"),
-        (0.9, -1.5, True, "confidence 0.90 reaches 0.90, which keeps the error at 5% or below"),
-        (0.5, 0.0, False, "not sure enough (confidence 0.50, needs 0.90)"),
-        (0.8999, 0.0, False, "not sure enough (confidence 0.8999, needs 0.9000)"),
-        (0.99, -2.0, False, "unlike anything it was trained on (in-scope score -2.00, needs -1.50)"),
-        (0.1, -1.501, False, "unlike anything it was trained on (in-scope score -1.501, needs -1.500)"),
-        (0.95, None, True, "confidence 0.95 reaches 0.90, which keeps the error at 5% or below"),
+        (0.95, 0.0, True, Reason("accept.above_threshold", confidence=0.95, needed=0.9, decimals=2, risk_percent=5.0)),
+        (0.9, -1.5, True, Reason("accept.above_threshold", confidence=0.9, needed=0.9, decimals=2, risk_percent=5.0)),
+        (0.5, 0.0, False, Reason("abstain.below_threshold", guess="", confidence=0.5, needed=0.9, decimals=2)),
+        (0.8999, 0.0, False, Reason("abstain.below_threshold", guess="", confidence=0.8999, needed=0.9, decimals=4)),
+        (0.99, -2.0, False, Reason("abstain.out_of_scope", in_scope=-2.0, needed=-1.5, decimals=2)),
+        (0.1, -1.501, False, Reason("abstain.out_of_scope", in_scope=-1.501, needed=-1.5, decimals=3)),
+        (0.95, None, True, Reason("accept.above_threshold", confidence=0.95, needed=0.9, decimals=2, risk_percent=5.0)),
     ],
 )
-def test_words(confidence, in_scope, accepted, words):
+def test_reasons(confidence, in_scope, accepted, reason):
     """The reason has the number found and the number needed, told apart by their decimals."""
-    assert Acceptance(**USUAL).judge(confidence, in_scope) == (accepted, words)
+    assert Acceptance(**USUAL).judge(confidence, in_scope) == (accepted, reason)
 
 
 def test_no_threshold_never_decides():
@@ -32,17 +33,14 @@ def test_no_threshold_never_decides():
     accepted, reason = Acceptance(**USUAL | {"threshold": None, "target_risk": 0.005}).judge(1.0, 5.0)
 
     assert not accepted
-    assert reason == (
-        "not sure enough (confidence 1.00; its examples show no confidence that keeps the error at 0.5% or below, so "
-        "it never decides: more examples may, or a higher target_risk)"
-    )
+    assert reason == Reason("abstain.no_threshold", guess="", confidence=1.0, risk_percent=0.5)
 
 
 def test_an_abstention_says_what_it_would_have_been():
     """Whoever is told that nobody is sure can go on with the guess."""
     accepted, reason = Acceptance(**USUAL).judge(0.5, 0.0, guess="refund")
 
-    assert (accepted, reason) == (False, "not sure enough that it is 'refund' (confidence 0.50, needs 0.90)")
+    assert (accepted, reason.code, reason.values["guess"]) == (False, "abstain.below_threshold", "refund")
 
 
 def test_without_a_scope_threshold_anything_is_in_scope():

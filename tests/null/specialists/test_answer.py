@@ -13,7 +13,7 @@ from coterie.tasks.answer.reader import AnswerReader
 from coterie.tasks.answer.scoring import OUTCOME
 from coterie.tasks.answer.writing import AnswerWriter
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
-from coterie.types import ContextView, Entry, Fact, Label, Passage, SpecialistCard, Task, Verdict
+from coterie.types import ContextView, Entry, Fact, Label, Passage, SpecialistCard, Task, Verdict, worded
 
 TEXTS = {
     "fees.md": "A paper statement costs 3 pounds. The account is free of any monthly fee.",
@@ -97,7 +97,7 @@ async def test_what_is_not_sure_enough_is_no_answer():
     finding = await specialist(answering=1.0).consult(LATE, view())
 
     assert not finding.accepted
-    assert "not sure enough" in finding.reason
+    assert finding.reason.code == "abstain.below_threshold"
 
 
 async def test_without_passages_it_abstains():
@@ -105,7 +105,7 @@ async def test_without_passages_it_abstains():
     finding = await specialist().consult(LATE, ContextView())
 
     assert not finding.accepted
-    assert "no passage" in finding.reason
+    assert "no passage" in str(finding.reason)
 
 
 async def test_an_answer_is_as_sensitive_as_what_was_shown():
@@ -154,7 +154,7 @@ async def test_an_unsupported_sentence_is_not_said():
 
     assert "25" not in finding.text
     assert "12 pounds" in finding.text
-    assert "wrote what the passages do not say" in finding.reason
+    assert "answer.unsupported" in finding.reason.codes
 
 
 async def test_what_is_not_sure_enough_is_not_worded():
@@ -179,7 +179,7 @@ async def test_a_supported_sentence_that_does_not_answer_is_not_said(said, why):
     """What rests on another sentence than the one found, or only repeats the question, gives way to the quotation."""
     finding = await specialist(writer=writer(said)).consult(LATE, view())
 
-    assert why in finding.reason
+    assert why in str(finding.reason)
     assert "late fee of 12 pounds" in finding.text
 
 
@@ -196,7 +196,7 @@ async def test_yes_is_said_where_the_rest_settles_the_question(said, accepted):
     """With the clause that was asked about; that clause alone only says the question again."""
     finding = await specialist(writer=writer(said)).consult(Task(text="Are cards valid for 4 years?"), view())
 
-    assert ("worded by" in finding.reason) is accepted
+    assert ("worded by" in str(finding.reason)) is accepted
     assert finding.citations[0].document == "cards.md"
 
 
@@ -216,17 +216,17 @@ async def test_a_model_that_finds_nothing_says_nothing(said):
     """Its silence is noted; the quotation stands."""
     finding = await specialist(writer=writer(said)).consult(LATE, view())
 
-    assert "found no answer" in finding.reason
+    assert "answer.none_written" in finding.reason.codes
     assert finding.citations
 
 
 async def test_a_refusal_of_the_gate_is_kept():
     """What may not go to the model is not worded, and the verdict is in the finding."""
-    verdict = Verdict(allowed=False, rule="egress.clearance", reason="It may not go.")
+    verdict = Verdict(allowed=False, rule="egress.clearance", reason=worded("It may not go."))
     finding = await specialist(writer=writer(EgressRefused(verdict))).consult(LATE, view())
 
     assert finding.verdicts == (verdict,)
-    assert "It may not go" in finding.reason
+    assert "It may not go" in str(finding.reason)
 
 
 async def test_the_prompt_has_the_passages_first_and_the_question_last():
@@ -246,7 +246,7 @@ async def test_a_window_that_is_too_small_is_a_reason():
     finding = await specialist(writer=asked).consult(LATE, view())
 
     assert asked.engine.prompts == []  # type: ignore[attr-defined]
-    assert "fits the model's window" in finding.reason
+    assert "answer.no_room" in finding.reason.codes
 
 
 async def test_it_is_stored_and_loaded():

@@ -110,7 +110,7 @@ async def test_abstention_keeps_the_value_and_writes_nothing():
     assert not finding.accepted
     assert finding.value == "card"
     assert finding.facts == ()
-    assert "not sure enough" in finding.reason
+    assert finding.reason.code == "abstain.below_threshold"
 
 
 @pytest.mark.parametrize("blank", ["", "   ", "\n\t"])
@@ -119,7 +119,7 @@ async def test_no_text(blank):
     who = specialist(2.0, 0.0, 0.0)
     finding = await consult(who, text=blank)
 
-    assert (finding.value, finding.accepted, finding.reason) == (None, False, "there is no text to classify")
+    assert (finding.value, finding.accepted, finding.reason.code) == (None, False, "abstain.no_text")
     assert not who.head.prompts
 
 
@@ -169,7 +169,7 @@ async def test_a_cut_text_is_told():
     encoder = ScriptedEngine([Output(vector=np.ones(3), finish="length")], name="onnx")
     finding = await consult(specialist(2.0, 0.0, 0.0, encoder=encoder))
 
-    assert finding.reason.endswith("only the beginning of the text was read")
+    assert "note.text_truncated" in finding.reason.codes
     assert finding.truncated
 
 
@@ -180,7 +180,7 @@ async def test_a_vector_of_a_cut_text_is_told():
     whole = await consult(who, vector=np.ones(3))
 
     assert (cut.truncated, whole.truncated) == (True, False)
-    assert "only the beginning" in cut.reason
+    assert "note.text_truncated" in cut.reason.codes
 
 
 async def test_n_grams_are_of_the_whole_text():

@@ -29,10 +29,12 @@ from coterie.types import (
     Label,
     Message,
     Output,
+    Reason,
     SpecialistCard,
     Task,
     Usage,
     Verdict,
+    worded,
 )
 
 SOURCE = "A new card takes 5 working days. You can track it under Cards. Tap Card not received if it is late."
@@ -107,7 +109,7 @@ async def test_a_grounded_draft_is_the_reply():
     finding = await said(f"{THANKS}\n\n# card arrival\n{SOURCE}")
 
     assert finding.text == f"{THANKS} {SOURCE}"
-    assert finding.reason == "every sentence says what the source text 'card_arrival' says"
+    assert finding.reason.code == "accept.grounded"
     assert [(e.kind, e.name, e.text) for e in finding.evidence] == [("quote", "card_arrival", SOURCE)]
 
 
@@ -116,7 +118,7 @@ async def test_a_draft_may_choose_and_reword():
     finding = await said("Your new card will take five working days.")
 
     assert finding.text == "Your new card will take five working days."
-    assert finding.reason.startswith("every sentence")
+    assert finding.reason.code == "accept.grounded"
 
 
 async def test_sentences_come_as_soon_as_they_are_certain():
@@ -181,8 +183,8 @@ async def test_a_first_sentence_that_is_not_grounded_makes_the_source_the_reply(
     finding = await said("We have sent your card. It comes tomorrow.")
 
     assert finding.text == SOURCE
-    assert finding.reason.startswith("the draft said what the source does not ('We have sent your card.': ")
-    assert finding.reason.endswith(": replaced by the source text 'card_arrival'")
+    assert str(finding.reason).startswith("the draft said what the source does not ('We have sent your card.': ")
+    assert str(finding.reason).endswith(": replaced by the source text 'card_arrival'")
 
 
 async def test_after_a_courtesy_the_source_goes_on():
@@ -190,7 +192,7 @@ async def test_after_a_courtesy_the_source_goes_on():
     finding = await said(f"{THANKS} We have sent your card.")
 
     assert finding.text == f"{THANKS} {SOURCE}"
-    assert "replaced from sentence 2 on by the source text" in finding.reason
+    assert "replaced from sentence 2 on by the source text" in str(finding.reason)
 
 
 async def test_after_its_first_sentences_the_source_goes_on_with_the_others():
@@ -198,7 +200,7 @@ async def test_after_its_first_sentences_the_source_goes_on_with_the_others():
     finding = await said(f"{THANKS} A new card takes 5 working days. You can track it at the post office. Goodbye.")
 
     assert finding.text == f"{THANKS} {SOURCE}"
-    assert "replaced from sentence 3 on" in finding.reason
+    assert "replaced from sentence 3 on" in str(finding.reason)
 
 
 async def test_after_a_selection_the_source_follows_whole():
@@ -213,7 +215,7 @@ async def test_after_the_whole_source_nothing_more_is_said():
     finding = await said(f"{SOURCE} We will also refund your fees.")
 
     assert finding.text == SOURCE
-    assert finding.reason.endswith("by then the source text 'card_arrival' had been said in full")
+    assert str(finding.reason).endswith("by then the source text 'card_arrival' had been said in full")
 
 
 async def test_a_draft_that_loops_is_stopped():
@@ -221,7 +223,7 @@ async def test_a_draft_that_loops_is_stopped():
     finding = await said(f"{THANKS} {SOURCE} {SOURCE} {SOURCE}")
 
     assert finding.text == f"{THANKS} {SOURCE}"
-    assert "says the same again" in finding.reason
+    assert "grounding.repeated" in finding.reason.codes
 
 
 async def test_the_generation_ends_with_the_draft():
@@ -258,7 +260,7 @@ async def test_a_draft_without_a_claim_is_no_answer(draft, reason):
     finding = await said(draft)
 
     assert finding.text in (SOURCE, f"{THANKS} {SOURCE}")
-    assert reason in finding.reason
+    assert reason in str(finding.reason)
 
 
 async def test_a_sentence_cut_by_the_length_is_dropped():
@@ -267,7 +269,7 @@ async def test_a_sentence_cut_by_the_length_is_dropped():
     finding = await said(draft)
 
     assert finding.text == SOURCE
-    assert finding.reason.startswith("the draft was cut at its longest length: replaced from sentence 2 on")
+    assert str(finding.reason).startswith("the draft was cut at its longest length: replaced from sentence 2 on")
 
 
 async def test_a_last_sentence_that_is_whole_survives_the_cut():
@@ -275,7 +277,7 @@ async def test_a_last_sentence_that_is_whole_survives_the_cut():
     finding = await said(Output(text="A new card takes 5 working days. You can track it under Cards.", finish="length"))
 
     assert finding.text == SOURCE
-    assert "replaced from sentence 3 on" in finding.reason
+    assert "replaced from sentence 3 on" in str(finding.reason)
 
 
 async def test_a_sentence_without_end_is_stopped():
@@ -308,7 +310,7 @@ async def test_where_the_engine_fails_the_source_answers(failure, before):
 
     assert finding.accepted
     assert finding.text == "".join(pieces) == (f"{THANKS} {SOURCE}" if before else SOURCE)
-    assert finding.reason.startswith(f"the draft failed: {failure.message}: replaced")
+    assert str(finding.reason).startswith(f"the draft failed: {failure.message.rstrip(chr(46))}: replaced")
     assert len(finding.steps) == bool(before)
 
 
@@ -323,7 +325,7 @@ async def test_a_stream_without_a_result_is_no_draft():
     _, finding = await speak(reply(Typewriter(f"{THANKS} ")))
 
     assert finding.text == f"{THANKS} {SOURCE}"
-    assert "ended it without a result" in finding.reason
+    assert "draft.no_result" in finding.reason.codes
 
 
 async def test_a_silent_engine_is_not_waited_for_forever():
@@ -341,7 +343,7 @@ async def test_a_silent_engine_is_not_waited_for_forever():
     _, finding = await speak(reply(engine, patience=0.01))
 
     assert finding.text == SOURCE
-    assert "no sentence of the draft came within 0.01 seconds" in finding.reason
+    assert finding.reason.values["fault"] == Reason("draft.too_slow", seconds=0.01)
     assert engine.stopped
     assert len(finding.steps) == 1
 
@@ -353,12 +355,12 @@ async def test_what_may_not_leave_is_not_drafted():
 
     assert finding.text == SOURCE
     assert finding.verdicts == (verdict,)
-    assert verdict.reason in finding.reason
+    assert verdict.reason.code in finding.reason.codes
 
 
 async def test_the_gates_verdict_is_kept():
     """A draft from a remote engine carries the verdict that let its prompt out."""
-    verdict = Verdict(allowed=True, rule="egress.clearance", reason="public may leave")
+    verdict = Verdict(allowed=True, rule="egress.clearance", reason=worded("public may leave"))
     _, finding = await speak(reply(Typewriter(SOURCE, Output(text=SOURCE, verdict=verdict))))
 
     assert finding.verdicts == (verdict,)
@@ -383,7 +385,7 @@ async def test_without_the_fact_it_abstains(seen):
     pieces, finding = await speak(reply(engine), seen=seen)
 
     assert (pieces, finding.accepted, finding.text, engine.prompts) == ([], False, "", [])
-    assert finding.reason == "nobody wrote the fact 'intent'"
+    assert finding.reason.code == "abstain.no_fact"
 
 
 async def test_without_a_source_text_it_abstains():
@@ -391,7 +393,7 @@ async def test_without_a_source_text_it_abstains():
     _, finding = await speak(reply(ScriptedEngine([])), seen=view("card_lost"))
 
     assert not finding.accepted
-    assert finding.reason == "there is no source text for intent = 'card_lost'"
+    assert finding.reason.code == "abstain.no_source"
 
 
 async def test_the_newest_fact_counts():

@@ -24,7 +24,7 @@ def refused(sentence, source=SOURCE, **told):
     """The reason, which there must be."""
     judged = check_grounding(sentence, source, **told)
     assert not judged.ok, judged
-    return judged.reason
+    return str(judged.reason)
 
 
 def says(sentence, source=SOURCE, **told):

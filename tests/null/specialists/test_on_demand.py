@@ -9,7 +9,7 @@ import pytest
 from coterie.errors import ArtefactRefused, EngineUnavailable
 from coterie.specialists.on_demand import OnDemand, WeightMemory
 from coterie.testing import check_specialist
-from coterie.types import ContextView, Finding, SpecialistCard, Task
+from coterie.types import ContextView, Finding, SpecialistCard, Task, worded
 
 TASK, VIEW = Task(text="hello"), ContextView()
 
@@ -38,7 +38,7 @@ class Loaded:
             text="yes",
             confidence=0.9,
             accepted=True,
-            reason="sure",
+            reason=worded("sure"),
             label=task.label,
         )
 

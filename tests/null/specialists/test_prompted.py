@@ -25,7 +25,7 @@ from coterie.tasks.classify.prompted import (
 )
 from coterie.tasks.loading import load_specialist
 from coterie.testing import EchoEngine, FakeOpenAIServer, ScriptedEngine, ServerReply
-from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
+from coterie.types import ContextView, Label, Output, Reason, SpecialistCard, Task, Usage
 
 ENCODER = EchoEngine("onnx", dimension=4)
 TEXTS = ("my card is gone", "where is my parcel", "money back please", "the card was stolen")
@@ -81,7 +81,7 @@ async def test_a_text_longer_than_the_encoders_window():
 
     for finding in (shared, own):
         assert finding.truncated
-        assert finding.reason.endswith("; its neighbours were looked for by its beginning only")
+        assert str(finding.reason).endswith("; its neighbours were looked for by its beginning only")
     assert not (await ask(specialist(ScriptedEngine(["card"])))).truncated
 
 
@@ -100,7 +100,7 @@ async def test_many_labels_are_those_of_the_neighbours_or_none():
 
     assert engine.prompts[0].messages[0].text.endswith("- card\n- parcel\n- none of these")
     assert (finding.value, finding.accepted, finding.confidence) == (None, False, 0.0)
-    assert finding.reason == "the model says that none of the 2 labels it was shown fits"
+    assert finding.reason.code == "abstain.no_label_fits"
 
 
 @pytest.mark.parametrize("form", ["schema", "grammar"])
@@ -144,9 +144,9 @@ def test_reading_an_answer(answer, label):
     [
         (
             "No idea.",
-            "the model answered 'No idea.', which names none of the 3 labels it was shown, or several",
+            Reason("abstain.no_label_named", answer="No idea.", labels=3),
         ),
-        ("  ", "the model answered nothing, which is none of the 3 labels it was shown"),
+        ("  ", Reason("abstain.empty_answer")),
     ],
 )
 async def test_an_answer_that_is_no_label(answer, said):
@@ -163,8 +163,8 @@ async def test_doubt():
     far = await ask(specialist(ScriptedEngine(["card"])), vector=np.zeros(4))
 
     assert (against.value, against.accepted) == ("refund", False)
-    assert "not sure enough" in against.reason
-    assert "unlike anything it was trained on" in far.reason
+    assert against.reason.code == "abstain.below_threshold"
+    assert "abstain.out_of_scope" in far.reason.codes
 
 
 async def test_the_answer_s_probability_counts():
@@ -188,7 +188,7 @@ async def test_the_whole_prompt_is_as_sensitive_as_its_examples():
 
     assert not server.connections
     assert (refused.accepted, refused.value, refused.label) == (False, None, Label.INTERNAL)
-    assert "internal data is above the clearance of 'giant'" in refused.reason
+    assert "internal data is above the clearance of 'giant'" in str(refused.reason)
     assert [verdict.allowed for verdict in refused.verdicts] == [False]
 
 
@@ -212,7 +212,7 @@ async def test_what_the_model_cannot_take():
     """A text too long for it is an abstention with the figures; a model that fails is an error."""
     long = await ask(specialist(ScriptedEngine([TooLong("The prompt has 9000 tokens.")])))
 
-    assert (long.accepted, long.reason) == (False, "The prompt has 9000 tokens.")
+    assert (long.accepted, long.reason.code) == (False, "error.too_long")
     with pytest.raises(EngineTimeout):
         await ask(specialist(ScriptedEngine([EngineTimeout("no answer in 30 s", engine="giant")])))
 
@@ -223,7 +223,7 @@ async def test_every_step_is_in_the_ledger():
     finding = await ask(specialist(engine), vector=None)
 
     assert [(step.engine, step.usage.tokens_in) for step in finding.steps] == [("onnx", 2), ("scripted", 70)]
-    assert (await ask(specialist(engine), "  ")).reason == "there is no text to classify"
+    assert (await ask(specialist(engine), "  ")).reason.code == "abstain.no_text"
 
 
 def test_neighbours():

@@ -10,7 +10,7 @@ from coterie.engines.linear import LinearEngine
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.score.model import ScoreSpecialist, TextModel
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
-from coterie.types import ContextView, Output, SpecialistCard, Task
+from coterie.types import ContextView, Output, Reason, SpecialistCard, Task
 
 INCOME = ColumnBins(name="income", kind="number", edges=(20.0, 40.0))
 HOME = ColumnBins(name="home", kind="category", values=("own", "rent"))
@@ -68,7 +68,8 @@ async def test_accepted_in_words():
     assert finding.value == pytest.approx(probability, abs=1e-6)
     assert finding.text.startswith("Probability of default: 0.95. Raised by: income is 10: raises the odds 7.4 times;")
     assert finding.facts[0].value == finding.value
-    assert finding.reason == "confidence 0.95 reaches 0.70, which keeps the error at 15% or below"
+    assert finding.reason.code == "accept.above_threshold"
+    assert (finding.reason.values["needed"], finding.reason.values["risk_percent"]) == (0.7, 15)
 
 
 async def test_a_sure_no_is_as_sure():
@@ -94,8 +95,8 @@ async def test_too_little_known():
     finding = await consult(specialist(base=5.0), {"home": "rent"})
 
     assert not finding.accepted
-    assert finding.reason.startswith("too little is known: 75% of what the score rests on is missing or unknown")
-    assert "missing: income" in finding.reason
+    assert (finding.reason.code, finding.reason.values["unknown"]) == ("abstain.too_little_known", 0.75)
+    assert Reason("note.missing", columns="income") in finding.reason.notes
 
 
 async def test_little_unknown_is_told_and_borne():
@@ -103,8 +104,8 @@ async def test_little_unknown_is_told_and_borne():
     finding = await consult(specialist(), {"income": 10, "home": "castle"})
 
     assert finding.accepted
-    assert "home is 'castle', a value it never learnt" in finding.reason
-    assert "what is not known counts as average" in finding.reason
+    assert Reason("column.unlearnt", column="home", value="'castle'") in finding.reason.notes
+    assert "note.unknown_is_average" in finding.reason.codes
 
 
 async def test_learnt_gaps_are_known():
@@ -113,8 +114,8 @@ async def test_learnt_gaps_are_known():
     one = await consult(specialist(gaps=("home", "income")), {"income": 10})
 
     assert finding.value is None  # nothing at all is known
-    assert "too little is known" not in one.reason
-    assert "counts as average" not in one.reason
+    assert "abstain.too_little_known" not in one.reason.codes
+    assert "note.unknown_is_average" not in one.reason.codes
     assert one.evidence[1].text == "home is missing: raises the odds 2.5 times"
 
 
@@ -125,8 +126,8 @@ async def test_protected_columns_are_told_and_change_nothing():
 
     assert told.value == plain.value
     assert told.evidence == plain.evidence
-    assert "not used: age (protected attribute); not used: id" in told.reason
-    assert "other" not in told.reason
+    assert "not used: age (protected attribute); not used: id" in str(told.reason)
+    assert "other" not in str(told.reason)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ async def test_odd_values_are_unknown(value):
     finding = await consult(specialist(), {"income": value, "home": "rent"})
 
     assert finding.value == pytest.approx(1 / (1 + math.exp(-1.0)), abs=1e-6)
-    assert "income" in finding.reason
+    assert "income" in str(finding.reason)
     assert not finding.accepted
 
 
@@ -147,7 +148,7 @@ async def test_nothing_to_score(columns):
     finding = await consult(specialist(), columns)
 
     assert finding.value is None
-    assert finding.reason == "it needs columns as a JSON object: income, home"
+    assert finding.reason.code == "abstain.no_columns"
 
 
 async def test_extreme_log_odds():
@@ -189,7 +190,7 @@ async def test_the_text_counts_as_a_column():
     finding = await consult(specialist(text=text_model()), {"income": 30, "home": "own"}, "in arrears")
 
     assert finding.evidence[0].text == "what the text says: raises the odds 4.5 times"
-    assert "arrears" not in finding.text + finding.reason
+    assert "arrears" not in finding.text + str(finding.reason)
 
 
 async def test_text_from_its_column():
@@ -220,8 +221,8 @@ async def test_no_text(note):
     finding = await consult(specialist(text=model), {"income": 30, "home": "own", "note": note})
 
     assert not model.head.prompts
-    assert "missing: text" in finding.reason
-    assert "too little is known: 33%" in finding.reason
+    assert Reason("note.missing", columns="text") in finding.reason.notes
+    assert "too little is known: 33%" in str(finding.reason)
 
 
 async def test_a_sent_column_cannot_stand_in_for_the_text_s_score():
@@ -236,7 +237,7 @@ async def test_needs_in_words():
     """What it needs is a text and columns, where it was trained with both."""
     finding = await consult(specialist(text=text_model()))
 
-    assert finding.reason == "it needs a text, and columns as a JSON object: income, home"
+    assert finding.reason.code == "abstain.no_text_and_columns"
 
 
 async def test_a_cut_text_is_told():
@@ -250,4 +251,4 @@ async def test_a_cut_text_is_told():
 
     for finding in (own, routed):
         assert finding.truncated
-        assert "only the beginning of the text was read" in finding.reason
+        assert "note.text_truncated" in finding.reason.codes

@@ -27,6 +27,7 @@ from coterie.types import (
     Usage,
     Verdict,
     ViewRecord,
+    worded,
 )
 
 NOW = 1_000_000.0
@@ -45,7 +46,7 @@ TRIAGE = Finding(
     text="card lost",
     confidence=0.97,
     accepted=True,
-    reason="'card_lost' at 0.97 is above 0.71",
+    reason=worded("'card_lost' at 0.97 is above 0.71"),
     task="classify",
     form="label",
     evidence=(Evidence(kind="alternative", name="card_stolen", text="card stolen", weight=0.02),),
@@ -59,12 +60,12 @@ REPLY = Finding(
     text="We block your card now.",
     confidence=0.9,
     accepted=True,
-    reason="grounded in 'help'",
+    reason=worded("grounded in 'help'"),
     label=Label.CONFIDENTIAL,
     task="generate",
     evidence=(Evidence(kind="quote", name="help", text="Cards are blocked at once."),),
     steps=STEPS[1:],
-    verdicts=(Verdict(allowed=True, rule="egress.clearance", reason="internal is within 'internal'"),),
+    verdicts=(Verdict(allowed=True, rule="egress.clearance", reason=worded("internal is within 'internal'")),),
 )
 
 TRACE = Trace(
@@ -76,13 +77,15 @@ TRACE = Trace(
     status="accepted",
     route=Route(
         parts=(Part(text="I lost my card", waves=(("triage",), ("reply",)), score=0.93),),
-        reason="'triage' scores 0.93",
+        reason=worded("'triage' scores 0.93"),
         scores={"triage": 0.93, "clauses": 0.01},
         steps=STEPS[:1],
     ),
     findings=(TRIAGE, REPLY),
     views=(
-        ViewRecord(specialist="reply", seen=("fact intent from triage",), omitted=(Omission(what="a", reason="b"),)),
+        ViewRecord(
+            specialist="reply", seen=("fact intent from triage",), omitted=(Omission(what="a", reason=worded("b")),)
+        ),
     ),
     verdicts=REPLY.verdicts,
     stages=(Stage(name="route", milliseconds=3.0), Stage(name="consult", milliseconds=40.0, note="triage")),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import make_trace
-from coterie.types import Entry, Label, Message, Route, Settlement, Step, Usage
+from coterie.types import Entry, Label, Message, Route, Settlement, Step, Usage, worded
 
 
 def settlement(trace_id: str, steps: int) -> Settlement:
@@ -22,7 +22,7 @@ def settlement(trace_id: str, steps: int) -> Settlement:
         id=trace_id,
         time=1.0,
         session=trace_id[-1],
-        route=Route(parts=(), reason="x" * 500),
+        route=Route(parts=(), reason=worded("x" * 500)),
         steps=(Step(producer="triage", engine="linear", usage=usage),) * steps,
         usage=usage,
     )

@@ -7,12 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.runtime.codec import dumps, loads
-from coterie.types import Evidence, Fact, Field, Finding, Label, Message, Route, Trace, Usage
+from coterie.types import Evidence, Fact, Field, Finding, Label, Message, Reason, Route, Trace, Usage, worded
 
 from .conftest import TRACE
 
 texts = st.text(st.characters(exclude_categories=()), max_size=20)
 scalars = st.one_of(texts, st.integers(), st.floats(allow_nan=False), st.booleans(), st.none())
+reasons = st.recursive(
+    st.builds(
+        lambda code, values: Reason(code, **values), texts, st.dictionaries(st.text("abcxyz", min_size=1), scalars)
+    ),
+    lambda inner: st.builds(lambda code, why, notes: Reason(code, *notes, why=why), texts, inner, st.lists(inner)),
+    max_leaves=4,
+)
 findings = st.builds(
     Finding,
     specialist=texts,
@@ -20,7 +27,7 @@ findings = st.builds(
     text=texts,
     confidence=st.floats(0, 1),
     accepted=st.booleans(),
-    reason=texts,
+    reason=reasons,
     label=st.sampled_from(Label),
     evidence=st.lists(
         st.builds(Evidence, kind=st.just("reason"), name=texts, text=texts, weight=st.floats(-9, 9)), max_size=2
@@ -35,7 +42,7 @@ findings = st.builds(
             end=st.none() | st.integers(0),
             confidence=st.floats(0, 1),
             accepted=st.booleans(),
-            reason=texts,
+            reason=reasons,
         ),
         max_size=2,
     ).map(tuple),
@@ -79,4 +86,4 @@ def test_unknown_enum_member():
 
 def test_mapping():
     """Scores keep their numbers."""
-    assert loads(Route, dumps(Route(parts=(), reason="r", scores={"a": 0.5}))).scores == {"a": 0.5}
+    assert loads(Route, dumps(Route(parts=(), reason=worded("r"), scores={"a": 0.5}))).scores == {"a": 0.5}

@@ -13,6 +13,7 @@ from coterie.types import (
     Label,
     Omission,
     Part,
+    Reason,
     Route,
     Settlement,
     Stage,
@@ -21,6 +22,7 @@ from coterie.types import (
     Usage,
     Verdict,
     ViewRecord,
+    worded,
 )
 
 from .conftest import REPLY, TRACE, TRIAGE, settlement
@@ -48,7 +50,7 @@ def leaky(reason: str) -> Trace:
         text=TEXT,
         confidence=0.5,
         accepted=True,
-        reason=reason,
+        reason=worded(reason),
         task="generate",
         evidence=(
             Evidence(kind="quote", name="help", text=TEXT),
@@ -60,16 +62,22 @@ def leaky(reason: str) -> Trace:
     )
     unknown_kind = replace(generated, task=None, value=(MARKER, TEXT))
     score = replace(generated, task="score", form="number", value=0.25)
-    classified = replace(TRIAGE, text=TEXT, reason=reason)
+    classified = replace(TRIAGE, text=TEXT, reason=worded(reason))
     return replace(
         TRACE,
-        route=Route(parts=(Part(text=TEXT, waves=(("reply",),), score=0.9),), reason=reason, scores={"reply": 0.9}),
+        route=Route(
+            parts=(Part(text=TEXT, waves=(("reply",),), score=0.9),), reason=worded(reason), scores={"reply": 0.9}
+        ),
         findings=(generated, unknown_kind, score, classified),
         restated=f"{TEXT} (card arrival)",
-        views=(ViewRecord(specialist="reply", seen=(f"fact {TEXT!r}",), omitted=(Omission(what=TEXT, reason=TEXT),)),),
+        views=(
+            ViewRecord(
+                specialist="reply", seen=(f"fact {TEXT!r}",), omitted=(Omission(what=TEXT, reason=worded(TEXT)),)
+            ),
+        ),
         stages=(Stage(name="consult", milliseconds=1.0, note=reason),),
         steps=(step,),
-        degraded=reason,
+        degraded=worded(reason),
     )
 
 
@@ -111,7 +119,7 @@ def test_what_stays():
         text="0.31",
         confidence=0.9,
         accepted=False,
-        reason="the probability 0.31 lies between 0.2 and 0.4",
+        reason=worded("the probability 0.31 lies between 0.2 and 0.4"),
         task="score",
         form="number",
         evidence=(Evidence(kind="reason", name="duration", text="duration of 48 months", weight=0.7),),
@@ -120,7 +128,7 @@ def test_what_stays():
 
     triage, reply, underwriting = kept.findings
     assert triage == replace(TRIAGE, text="[9 characters, not kept]")
-    assert reply.reason == "grounded in 'help'"
+    assert str(reply.reason) == "grounded in 'help'"
     assert reply.evidence == (Evidence(kind="quote", name="help", text="[26 characters, not kept]"),)
     assert underwriting.value == 0.31
     assert underwriting.reason == score.reason
@@ -148,14 +156,16 @@ def test_taking_content_out_twice_changes_nothing():
 )
 def test_ordinary_reasons_stay(reason):
     """A reason that repeats no content reads the same afterwards, apostrophes included."""
-    trace = replace(TRACE, findings=(replace(TRIAGE, reason=reason),))
+    trace = replace(TRACE, findings=(replace(TRIAGE, reason=worded(reason)),))
 
-    assert without_content(trace).findings[0].reason == reason
+    assert without_content(trace).findings[0].reason == worded(reason)
 
 
 def test_refusal_keeps_the_names_of_its_verdict():
     """The reason of a refused egress keeps the quoted names that its verdict has."""
-    verdict = Verdict(allowed=False, rule="egress.clearance", reason="'restricted' is above 'cloud-llm' ('public')")
+    verdict = Verdict(
+        allowed=False, rule="egress.clearance", reason=worded("'restricted' is above 'cloud-llm' ('public')")
+    )
     finding = replace(REPLY, accepted=False, value=None, text="", reason=verdict.reason, verdicts=(verdict,))
 
     assert without_content(replace(TRACE, findings=(finding,))).findings[0].reason == verdict.reason
@@ -164,9 +174,9 @@ def test_refusal_keeps_the_names_of_its_verdict():
 def test_short_content_unquoted():
     """A text of one or two words is recognised in a reason too."""
     part = Part(text="Jane Roe", waves=(("triage",),), score=0.9)
-    route = Route(parts=(part,), reason="nobody fits jane roe; ask again", scores={"triage": 0.9})
+    route = Route(parts=(part,), reason=worded("nobody fits jane roe; ask again"), scores={"triage": 0.9})
 
-    assert without_content(replace(TRACE, route=route)).route.reason == "nobody fits …; ask again"
+    assert str(without_content(replace(TRACE, route=route)).route.reason) == "nobody fits …; ask again"
 
 
 def test_long_text_is_fast(growth):
@@ -174,7 +184,7 @@ def test_long_text_is_fast(growth):
 
     def trace(times):
         part = Part(text="lorem ipsum dolor " * times, waves=(("triage",),), score=0.9)
-        return replace(TRACE, route=Route(parts=(part,), reason=" ".join(map(str, range(200))), scores={}))
+        return replace(TRACE, route=Route(parts=(part,), reason=worded(" ".join(map(str, range(200)))), scores={}))
 
     assert growth(without_content, trace(15_000), trace(60_000)) < 12
 
@@ -182,9 +192,12 @@ def test_long_text_is_fast(growth):
 def test_labels_named_like_content():
     """The label of a trace is a name, even where the asker writes the same word."""
     part = Part(text="restricted", waves=(("triage",),), score=0.9)
-    route = Route(parts=(part,), reason="the text is restricted", scores={})
+    route = Route(parts=(part,), reason=worded("the text is restricted"), scores={})
 
-    assert without_content(replace(TRACE, label=Label.RESTRICTED, route=route)).route.reason == "the text is restricted"
+    assert (
+        str(without_content(replace(TRACE, label=Label.RESTRICTED, route=route)).route.reason)
+        == "the text is restricted"
+    )
 
 
 def everything(path):
@@ -195,7 +208,14 @@ def everything(path):
 def test_quotes_and_values_of_fields_are_content():
     """What an extraction found is the asker's; that it was found, where and how surely, is kept."""
     field = Field(
-        name="owner", value=MARKER, text=TEXT, start=3, end=9, confidence=0.9, accepted=True, reason=f"sure of {TEXT}"
+        name="owner",
+        value=MARKER,
+        text=TEXT,
+        start=3,
+        end=9,
+        confidence=0.9,
+        accepted=True,
+        reason=worded(f"sure of {TEXT}"),
     )
     quote = Evidence(kind="quote", name="owner", text=TEXT, start=3, end=9)
     finding = Finding(
@@ -204,7 +224,7 @@ def test_quotes_and_values_of_fields_are_content():
         text=TEXT,
         confidence=0.9,
         accepted=True,
-        reason="sure of 1 of 1 fields",
+        reason=worded("sure of 1 of 1 fields"),
         task="extract",
         form="fields",
         evidence=(quote,),
@@ -216,4 +236,16 @@ def test_quotes_and_values_of_fields_are_content():
 
     assert MARKER not in repr(kept)
     assert (kept.fields[0].name, kept.fields[0].start, kept.fields[0].confidence) == ("owner", 3, 0.9)
-    assert kept.reason == "sure of 1 of 1 fields"
+    assert str(kept.reason) == "sure of 1 of 1 fields"
+
+
+def test_values_of_a_reason_are_content():
+    """A value that is no name goes from a reason's values as from its words; code, figures and names stay."""
+    why = Reason("draft.not_grounded", sentence=TEXT, why=Reason("grounding.contact", found=MARKER))
+    reason = Reason("accept.replaced", Reason("note.rung", rung="lexical"), source="help", fault=why)
+    kept = without_content(replace(TRACE, findings=(replace(REPLY, reason=reason),))).findings[0].reason
+
+    assert kept.codes == reason.codes
+    assert (kept.values["source"], kept.notes) == ("help", reason.notes)
+    assert MARKER not in repr(kept)
+    assert TEXT not in repr(kept)

@@ -11,7 +11,7 @@ import pytest
 
 from coterie.errors import InputError, StoreError
 from coterie.store.sqlite import SQLiteStore
-from coterie.types import Context, Entry, Label, Message, Part, Settlement
+from coterie.types import Context, Entry, Label, Message, Part, Settlement, worded
 
 from .conftest import DAY, ENTRIES, NOW, REPLY, TRACE, settlement
 
@@ -30,7 +30,7 @@ def turn(session: int, number: int, *, words: int) -> Settlement:
         id=f"t{session}-{number}",
         session=f"session-{mark(session)}",
         route=replace(TRACE.route, parts=(Part(text=text, waves=(("triage",),), score=0.9),)),
-        findings=(replace(REPLY, text=text, value=text, reason=f"it says {text!r}"),),
+        findings=(replace(REPLY, text=text, value=text, reason=worded(f"it says {text!r}")),),
         restated=text,
     )
     return Settlement(trace=trace, entries=(entry, entry))

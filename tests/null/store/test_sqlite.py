@@ -14,7 +14,7 @@ from coterie.errors import InputError, Overloaded, StoreError
 from coterie.store.rows import CONTEXT_LINES
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import check_store
-from coterie.types import Context, Entry, Fact, Label, Message, Part, Route, Usage
+from coterie.types import Context, Entry, Fact, Label, Message, Part, Route, Usage, worded
 
 from .conftest import DAY, ENTRIES, NOW, TRACE, settlement
 
@@ -56,7 +56,7 @@ async def test_vectors_are_not_stored(open_store):
     """A part's vector is left out of the stored trace."""
     store = await open_store()
     part = Part(text="x", waves=(("triage",),), score=0.9, vector=np.ones(384, dtype=np.float32))
-    await store.settle(settlement(route=Route(parts=(part,), reason="r")))
+    await store.settle(settlement(route=Route(parts=(part,), reason=worded("r"))))
 
     assert (await store.trace("t1", "default")).route.parts[0].vector is None
 
@@ -65,7 +65,9 @@ async def test_numpy_figures(open_store):
     """Figures that are numpy's are stored like Python's."""
     store = await open_store()
     usage = Usage(tokens_in=np.int64(3), joules=np.float32(0.5))
-    await store.settle(settlement(usage=usage, route=Route(parts=(), reason="", scores={"a": np.float32(0.25)})))
+    await store.settle(
+        settlement(usage=usage, route=Route(parts=(), reason=worded(""), scores={"a": np.float32(0.25)}))
+    )
 
     trace = await store.trace("t1", "default")
     assert trace.usage.joules == 0.5
@@ -171,10 +173,10 @@ async def test_any_text(open_store, text):
     """Whatever a text holds, it comes back as it was."""
     store = await open_store()
     entry = Entry(content=Message(role="user", text=text), producer="user", label=Label.INTERNAL, time=NOW)
-    await store.settle(settlement(session="s", entries=(entry,), route=Route(parts=(), reason=text)))
+    await store.settle(settlement(session="s", entries=(entry,), route=Route(parts=(), reason=worded(text))))
 
     assert (await store.context("s", "default")).entries == (entry,)
-    assert (await store.trace("t1", "default")).route.reason == text
+    assert (await store.trace("t1", "default")).route.reason == worded(text)
 
 
 async def test_session_name_that_is_no_text(open_store):
@@ -217,7 +219,7 @@ async def test_unstorable_value(open_store):
     store = await open_store()
 
     with pytest.raises(StoreError, match="TypeError"):
-        await store.settle(settlement(route=Route(parts=(), reason="", scores={"a": object()})))
+        await store.settle(settlement(route=Route(parts=(), reason=worded(""), scores={"a": object()})))
 
     assert (await store.summary()).requests == 0
 

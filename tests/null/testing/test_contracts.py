@@ -37,6 +37,7 @@ from coterie.types import (
     Task,
     Usage,
     Verdict,
+    worded,
 )
 
 # --- engines -------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ async def test_streaming_engine(engine, clause):
 # --- specialists ---------------------------------------------------------------------------------
 
 CARD = SpecialistCard(name="triage", task="classify", description="", rung="lexical", version="v1", writes=("intent",))
-GOOD = Finding(specialist="triage", value="a", text="a", confidence=0.9, accepted=True, reason="sure")
+GOOD = Finding(specialist="triage", value="a", text="a", confidence=0.9, accepted=True, reason=worded("sure"))
 
 
 class Sure:
@@ -206,7 +207,7 @@ async def test_good_specialists():
         (Sure(replace(GOOD, specialist="other")), "names who found it"),
         (Sure(replace(GOOD, confidence=1.2)), "confidence is from 0 to 1"),
         (Sure(replace(GOOD, confidence=float("nan"))), "confidence is from 0 to 1"),
-        (Sure(replace(GOOD, reason=" ")), "says why"),
+        (Sure(replace(GOOD, reason=worded(" "))), "says why"),
         (Sure(replace(GOOD, value=None)), "has a value"),
         (Sure(replace(GOOD, label=Label.PUBLIC)), "label is at least the task's"),
         (Sure(replace(GOOD, facts=(Fact(name="mood", value="bad", confidence=1.0),))), r"not \['mood'\]"),
@@ -225,7 +226,7 @@ async def test_specialist(specialist, clause):
 # --- routers, retrievers, policies ---------------------------------------------------------------
 
 PART = Part(text="x", waves=(("triage",),), score=0.5)
-ROUTE = Route(parts=(PART,), reason="because")
+ROUTE = Route(parts=(PART,), reason=worded("because"))
 
 
 class Routes:
@@ -242,14 +243,14 @@ class Routes:
 async def test_good_routers():
     """Routers that keep the contract pass, also when nobody fits."""
     await check_router(Routes(ROUTE, ROUTE))
-    await check_router(Routes(*[Route(parts=(), reason="nobody fits")] * 2))
+    await check_router(Routes(*[Route(parts=(), reason=worded("nobody fits"))] * 2))
 
 
 @pytest.mark.parametrize(
     ("routes", "clause"),
     [
         ([None], "gives a Route"),
-        ([replace(ROUTE, reason="")], "says why"),
+        ([replace(ROUTE, reason=worded(""))], "says why"),
         ([replace(ROUTE, parts=(replace(PART, waves=()),))], "names whom it asks"),
         ([replace(ROUTE, parts=(replace(PART, waves=(("triage",), ())),))], "no empty wave"),
         ([replace(ROUTE, parts=(replace(PART, waves=(("triage",), ("triage",))),))], "asked twice"),
@@ -316,7 +317,7 @@ class Judge:
         return self.verdicts[self.asked % len(self.verdicts)]
 
 
-YES = Verdict(allowed=True, rule="r", reason="because")
+YES = Verdict(allowed=True, rule="r", reason=worded("because"))
 
 
 @pytest.mark.parametrize(
@@ -325,7 +326,7 @@ YES = Verdict(allowed=True, rule="r", reason="because")
         (Judge(None), "gives a Verdict"),
         (Judge(replace(YES, allowed=1)), "a bool"),
         (Judge(replace(YES, rule="")), "names its rule"),
-        (Judge(replace(YES, reason="")), "says why"),
+        (Judge(replace(YES, reason=worded(""))), "says why"),
         (Judge(YES, replace(YES, allowed=False)), "same verdict"),
     ],
 )

@@ -223,7 +223,7 @@ def test_an_empty_text_is_an_abstention(folder, shared_encoder):
     finding = _ask(_specialist(folder, shared_encoder), "  ")
 
     assert not finding.accepted
-    assert "no text" in finding.reason
+    assert "abstain.no_text" in finding.reason.codes
 
 
 def test_a_text_of_nothing_it_knows_states_nothing(folder, shared_encoder):

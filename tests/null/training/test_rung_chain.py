@@ -15,7 +15,7 @@ from coterie.policy.stops import RungOutcomes
 from coterie.registry.registry import Registry
 from coterie.tasks.classify.fit_chain import choose_stop
 from coterie.tasks.loading import load_specialist
-from coterie.types import ContextView, Keep, Task
+from coterie.types import ContextView, Keep, Task, worded
 
 CHAIN = ("lexical", "embedding")
 SECTION = {"task": "classify", "chain": CHAIN, "chain_quality": 0.9, "writes": ["intent"]}
@@ -64,7 +64,7 @@ def test_it_answers_as_its_rungs_do(chained, encoder, texts):
         assert (found.value, found.confidence) == (said[by].value, said[by].confidence)
         assert len(found.steps) == sum(len(said[name].steps) for name in asked)
         assert all(step.producer == "it" for step in found.steps)
-        assert found.reason.startswith(f"rung {by}")
+        assert str(found.reason).startswith(f"rung {by}")
         assert found.accepted == said[by].accepted
         seen.add(by)
 
@@ -120,13 +120,13 @@ def test_what_the_dial_says_holds_for_the_whole(chained, encoder):
     """An answer of a cheap rung below the dial's line is not accepted, and writes no fact; one above is."""
     chain, text = loaded(chained[1], encoder), "my card pin was blocked"
     free = ask(chain, text)
-    high, low = (ask(chain, text, keep=Keep(confidence=line, reason="which keeps it")) for line in (1.1, 0.1))
+    high, low = (ask(chain, text, keep=Keep(confidence=line, reason=worded("which keeps it"))) for line in (1.1, 0.1))
 
     assert free.accepted
-    assert "rung lexical" in free.reason
+    assert "rung lexical" in str(free.reason)
     assert (high.accepted, high.facts) == (False, ())
     assert low.accepted
-    assert "which keeps it" in low.reason
+    assert "which keeps it" in str(low.reason)
     assert [fact.name for fact in low.facts] == ["intent"]
 
 

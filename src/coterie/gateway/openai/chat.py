@@ -19,7 +19,7 @@ from coterie.gateway.wire import ChatRequest
 from coterie.gateway.work import Gateway
 from coterie.governance.audit_events import audit_refusal
 from coterie.observe.plain import summarise
-from coterie.types import Answer, Delta, Request
+from coterie.types import Answer, Delta, Reason, Request
 
 
 def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
@@ -55,7 +55,7 @@ class Unreleased:
         """Raises `WireError`, or `AuditError` where it cannot be written down."""
         network = self.gateway.network
         if network.audit is not None:
-            reason = f"a key of the role {self.caller.role!r} may not release"
+            reason = Reason("release.role", role=self.caller.role)
             entry = audit_refusal(self.request, reason, time=network.clock(), digest=network.audit.digest)
             await network.audit.append(entry)
         self.caller.require("release")

@@ -48,7 +48,7 @@ from coterie.tasks.answer.scoring import SAME, ExpertGate, LinearScore, cited_ro
 from coterie.tasks.answer.section import AnswerSection
 from coterie.tasks.contract import HELD_OUT, Trained, Workplace
 from coterie.tasks.report import write_report
-from coterie.types import SYSTEM, CallContext, Label, Output, Passage, Prompt, Rung
+from coterie.types import SYSTEM, CallContext, Label, Output, Passage, Prompt, Reason, Rung
 
 if TYPE_CHECKING:
     from coterie.engines.onnx import OnnxEncoder
@@ -158,7 +158,7 @@ def _made(job: Job[AnswerSection], shelves: Mapping[str, Retriever], encoder: _R
         wanted = wanted[-1:]  # nothing tells them apart
     candidates = [_candidate(job, rung, corpus, sources) for rung in wanted]
     if corpus is None:
-        choice = RungChoice(candidate=candidates[0], reason="no questions to train on: calibrated on public ones")
+        choice = RungChoice(candidate=candidates[0], reason=Reason("rung.no_questions"))
     else:
         choice = choose(candidates, job.bar)
     choice = _with_writer(job, choice)
@@ -411,7 +411,7 @@ class _Fit:
                     threshold, risk = _shown(confidence[rows], right[rows], documents[rows], target, met=share * target)
                 self.risks[name] = risk
                 self.thresholds[name] = threshold
-                self.notes[f"{name} reason"] = threshold.reason
+                self.notes |= threshold.reason.described(f"{name} reason")
         decided = np.where(answers, self.best, silent)
         self.figure = Figure(float(decided.mean()), score_interval(decided, seed=0))
 
@@ -452,7 +452,7 @@ def _with_writer(job: Job[AnswerSection], choice: RungChoice) -> RungChoice:
         return choice
     described = json.loads(choice.candidate.files["model.json"]) | {"rung": worded[-1]}
     files = {**choice.candidate.files, "model.json": json.dumps(described, ensure_ascii=False, sort_keys=True).encode()}
-    reason = f"{choice.reason}; what it finds is worded by {job.section.model!r}, each sentence checked"
+    reason = choice.reason.noting(Reason("note.worded_by", model=job.section.model))
     return RungChoice(candidate=replace(choice.candidate, rung=worded[-1], files=files), reason=reason)
 
 

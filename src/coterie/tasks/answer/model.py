@@ -38,6 +38,7 @@ from coterie.types import (
     Output,
     Passage,
     Prompt,
+    Reason,
     SpecialistCard,
     Step,
     Task,
@@ -86,7 +87,7 @@ class AnswerSpecialist:
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """The answer of the passages in the view, or that they give none."""
         if not task.text.strip():
-            return abstention(self.card.name, task, "nothing is asked")
+            return abstention(self.card.name, task, Reason("abstain.no_text"))
         found = await self._answer(task, view, call)
         label = max([task.label, *(entry.label for entry in view.entries)])
         return replace(found, label=label, impersonal=impersonal(task, *view.entries))
@@ -96,8 +97,7 @@ class AnswerSpecialist:
         label = max([task.label, *(entry.label for entry in view.entries)])
         passages = passages_of(view, task)
         if not passages:
-            reason = "no passage that may be seen was found on its shelves"
-            return abstention(self.card.name, task, reason)
+            return abstention(self.card.name, task, Reason("abstain.no_passage"))
         with CpuSpan() as surveying:
             whole = survey(task.text, passages, task.language)
         question, seen, vectors, steps = await self._look(whole, task, label, call)
@@ -106,7 +106,7 @@ class AnswerSpecialist:
         usage = surveying.usage + judging.usage
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
-            return replace(abstention(self.card.name, task, "the passages hold no sentence"), steps=steps)
+            return replace(abstention(self.card.name, task, Reason("abstain.no_sentence")), steps=steps)
         finding = _doubted(self._decide(reading, label, steps), view)
         if self.writer is None or not finding.citations or not finding.accepted:
             return finding  # nothing to word: what is not sure enough to be quoted is not said in other words either
@@ -147,7 +147,7 @@ class AnswerSpecialist:
                 text=_SAID,
                 confidence=silent,
                 judged=judged,
-                how="nothing found answers it",
+                how=Reason("answer.not_stated"),
                 nearest=() if judged[0] else cite(reading.cited),
             )
         else:
@@ -159,7 +159,7 @@ class AnswerSpecialist:
                 ),
                 confidence=reading.right,
                 judged=answering.judge(reading.right, None),
-                how=f"quoted from {_places(citations)}",
+                how=Reason("answer.quoted", places=_places(citations)),
                 citations=citations,
             )
         return self._finding(said, label, steps)
@@ -168,7 +168,7 @@ class AnswerSpecialist:
         """What the writer made of it, if every sentence of it is supported; else what was quoted, which says so."""
         steps, verdicts = (*quoted.steps, *written.steps), (*quoted.verdicts, *written.verdicts)
         if not written.sentences:
-            return replace(quoted, steps=steps, verdicts=verdicts, reason=f"{written.reason}; {quoted.reason}")
+            return replace(quoted, steps=steps, verdicts=verdicts, reason=quoted.reason.noting(written.reason))
         said = _Said(
             value=" ".join(written.sentences),
             text=written.text,
@@ -188,7 +188,7 @@ class AnswerSpecialist:
             text=said.text,
             confidence=said.confidence,
             accepted=accepted,
-            reason=f"{said.how}: {reason}",
+            reason=reason.noting(said.how),
             label=label,
             task="answer",
             evidence=tuple(
@@ -224,7 +224,7 @@ def _doubted(finding: Finding, view: ContextView) -> Finding:
     if not view.unsearched or finding.value != NOT_STATED:
         return finding
     missing = ", ".join(repr(name) for name in view.unsearched)
-    reason = f"nothing found answers it, and what stands on {missing} is unknown: not searched"
+    reason = Reason("abstain.not_searched", shelves=missing)
     return replace(finding, accepted=False, reason=reason, facts=())
 
 
@@ -235,8 +235,8 @@ class _Said:
     value: str
     text: str
     confidence: float
-    judged: tuple[bool, str]
-    how: str
+    judged: tuple[bool, Reason]
+    how: Reason
     citations: tuple[Citation, ...] = ()
     nearest: tuple[Citation, ...] = ()
     """What comes nearest to an answer, where neither is sure: no answer rests on it."""

@@ -22,7 +22,7 @@ from coterie.text.negation import count_negations, negation_pattern
 from coterie.text.segmentation import split_sentences
 from coterie.text.unicode import estimate_tokens
 from coterie.text.words import terms
-from coterie.types import CallContext, Citation, Label, Message, Passage, Prompt, Step, Task, Verdict
+from coterie.types import CallContext, Citation, Label, Message, Passage, Prompt, Reason, Step, Task, Verdict
 
 # --- May an answer begin with "Yes" or "No"? Only where the rest of its sentence settles the very question.
 #
@@ -116,7 +116,7 @@ _FRAME = 40  # tokens of what frames passages and question
 class Written:
     """What a model made of the passages."""
 
-    reason: str
+    reason: Reason
     sentences: tuple[str, ...] = ()
     """None where nothing may be said."""
     text: str = ""
@@ -166,14 +166,14 @@ class AnswerWriter:
         longest = min(task.max_tokens or self.max_tokens, self.max_tokens)
         shown = self._shown(reading, seen, self.window - longest - estimate_tokens(task.text))
         if not shown:
-            return Written(reason="no passage fits the model's window")
+            return Written(reason=Reason("answer.no_room"))
         try:
             prompt = replace(self._prompt(task, shown, longest), label=label, impersonal=impersonal)
             (output,) = await self.engine.run([prompt], call=call)
         except PolicyError as refusal:
-            return Written(reason=f"no model worded it: {refusal.message}", verdicts=(refusal.verdict,))
+            return Written(reason=Reason("answer.not_worded", why=refusal.verdict.reason), verdicts=(refusal.verdict,))
         except (EngineError, TooLong, Overloaded) as error:
-            return Written(reason=f"no model worded it: {error.message}")
+            return Written(reason=Reason("answer.not_worded", why=error.reason))
         steps = (Step(producer=self.name, engine=self.engine.name, usage=output.usage),)
         verdicts = () if output.verdict is None else (output.verdict,)
         sources = [each for each in seen.sentences if any(each.passage is passage for passage in shown)]
@@ -187,11 +187,11 @@ class AnswerWriter:
         used = [sources[number] for number in dict.fromkeys(number for each in judged for number in each.sources)]
         found = any(each in reading.cited for each in used)
         if objection := self._objection(task.text, told, judged, language, found=found, settled=settled is not None):
-            return Written(reason=f"{self.engine.name!r} {objection}", steps=steps, verdicts=verdicts)
+            return Written(reason=objection, steps=steps, verdicts=verdicts)
         citations = cite(used)
         marks = [_marks(citations, [sources[number] for number in each.sources]) for each in judged]
         return Written(
-            reason=f"worded by {self.engine.name!r}, every sentence supported",
+            reason=Reason("answer.worded", model=self.engine.name),
             sentences=tuple(told),
             text=" ".join(f"{sentence} {mark}" for sentence, mark in zip(told, marks, strict=True)),
             support=min(each.support for each in judged),
@@ -225,8 +225,8 @@ class AnswerWriter:
         *,
         found: bool,
         settled: bool,
-    ) -> str:
-        """Why what was written is not said; nothing if it is.
+    ) -> Reason | None:
+        """Why what was written is not said; None if it is.
 
         Args:
             question: What was asked.
@@ -236,24 +236,31 @@ class AnswerWriter:
             found: Whether one of them rests on a sentence that was found to answer.
             settled: Whether the first one begins with a "Yes" or "No" that may be said.
         """
+        model = self.engine.name
         if not told or _SILENT.match(told[0]):
-            return "found no answer"
+            return Reason("answer.none_written", model=model)
         if len(set(told)) < len(told) or any(each.endswith("?") for each in told):
-            return f"wrote no answer ({told[0]!r})"  # a small model goes round in circles, or asks in its turn
+            # A small model goes round in circles, or asks in its turn.
+            return Reason("answer.no_answer_written", model=model, sentence=told[0])
         weakest = min(range(len(told)), key=lambda number: judged[number].support)
         if judged[weakest].support < self.least:
-            support = f"support {judged[weakest].support:.2f}, needs {self.least:.2f}"
-            return f"wrote what the passages do not say ({told[weakest]!r}: {support})"
+            return Reason(
+                "answer.unsupported",
+                model=model,
+                sentence=told[weakest],
+                support=judged[weakest].support,
+                needed=self.least,
+            )
         if not found:
-            return f"answered from other sentences than those found ({told[0]!r})"
+            return Reason("answer.other_sentences", model=model, sentence=told[0])
         denied = len(told) == 1 and count_negations(told[0], language) != count_negations(question, language)
         if (
             not settled
             and not denied
             and not set(terms(" ".join(told), language)) - set(terms(question, language)) - _ASSENT
         ):
-            return f"only said the question again ({told[0]!r})"
-        return ""
+            return Reason("answer.question_repeated", model=model, sentence=told[0])
+        return None
 
     def _shown(self, reading: AnswerReading, seen: SentenceSurvey, room: int) -> list[Passage]:
         """Passages by their best sentence, as many as fit."""

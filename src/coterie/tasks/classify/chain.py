@@ -16,7 +16,7 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.model import ClassifySpecialist
-from coterie.types import SYSTEM, CallContext, ContextView, Finding, Rung, SpecialistCard, Step, Task
+from coterie.types import SYSTEM, CallContext, ContextView, Finding, Reason, Rung, SpecialistCard, Step, Task
 
 MODEL = "model.json"
 CHAINED: tuple[Rung, ...] = ("lexical", "embedding", "encoder")
@@ -121,10 +121,9 @@ def _noted(rung: Rung, found: Finding) -> str:
     return f"rung {rung}: {found.reason}"
 
 
-def _said(reason: str, rung: Rung, passed: Sequence[str]) -> str:
-    """Whose answer it is, and who was not sure enough before."""
-    before = f", after {' and '.join(passed)}" if passed else ""
-    return f"rung {rung}{before}: {reason}"
+def _said(reason: Reason, rung: Rung, passed: Sequence[str]) -> Reason:
+    """The reason of the rung whose answer it is, with whose that is and who was not sure enough before."""
+    return reason.noting(Reason("note.rung", rung=rung, after=" and ".join(passed)))
 
 
 # --- As files ------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
             **({"expected_gain": fit.gain} if isinstance(fit, TextFit) and fit.gain else {}),
             **({"pool": [float(share) for share in fit.shares]} if isinstance(fit, TextFit) else {}),
             **fit.notes,
-            "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
+            "threshold": {"value": threshold.value, "coverage": threshold.coverage, **threshold.reason.described()},
         },
         warnings=tuple(filter(None, [shown.warning, copies, *unread])),
     )

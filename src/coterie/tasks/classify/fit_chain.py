@@ -27,7 +27,7 @@ from coterie.tasks.classify.chain import ChainRung, ChainSpecialist, chain_files
 from coterie.tasks.classify.metrics import judge
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.section import ClassifySection
-from coterie.types import Finding
+from coterie.types import Finding, Reason
 
 _PROMISED, _NONE = 0.7, 0.1
 """Shares of the level for the stop that is promised, and for none; stricter stops share the rest."""
@@ -73,7 +73,7 @@ class ChosenStop(NamedTuple):
     """None: the last rung answers alone."""
     shown: Provable
     """The threshold of the whole, never above the stop, and the risk that it holds."""
-    reason: str
+    reason: Reason
 
 
 def train_rung_chain(job: Job[ClassifySection], made: Sequence[Made]) -> Candidate:
@@ -110,10 +110,10 @@ def train_rung_chain(job: Job[ClassifySection], made: Sequence[Made]) -> Candida
         seconds=_seconds(made),
         notes={
             "chain": [each.candidate.rung for each in kept],
-            "stop": {"value": chosen.stop, "quality": job.section.chain_quality, "reason": chosen.reason},
+            "stop": {"value": chosen.stop, "quality": job.section.chain_quality, **chosen.reason.described()},
             "asked": list(outcomes.asked(chosen.stop)),
             "curve": list(_curve(job, kept)),
-            "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
+            "threshold": {"value": threshold.value, "coverage": threshold.coverage, **threshold.reason.described()},
         },
         warnings=tuple(_warnings(kept, chosen)),
     )
@@ -140,23 +140,17 @@ def choose_stop(section: ClassifySection, outcomes: RungOutcomes) -> ChosenStop:
     def shown_at(stop: float | None) -> ChosenStop:
         judged = outcomes.at(stop)
         shown = provable(section, judged.confidence, judged.right, groups, delta=levels[stop])
-        return ChosenStop(stop, shown, "")
+        return ChosenStop(stop, shown, Reason("chain.stop", rows=n, stop=stop, quality=quality, last=last))
 
     alone = shown_at(None)
     keeping = [shown_at(stop) for stop in shown_stops(outcomes, quality=quality) if stop in levels]
     possible = [each for each in keeping if _accepts_below(each)]
     least = min((each.shown.risk for each in (alone, *possible) if each.shown.threshold.value is not None), default=0.0)
     fitting = [each for each in possible if each.shown.risk <= least]
-    kept = f"{quality:g} of what {last} gets right"
-    if not fitting:
-        what = " and a share of errors among accepted answers" if keeping else ""
-        reason = (
-            f"{n:,} calibration rows show no confidence from which an earlier rung may answer and {kept}{what} is kept"
-        )
-        return alone._replace(reason=reason)
-    taken = fitting[-1]
-    shown = f"{n:,} calibration rows show with 95% confidence that the whole keeps {kept}"
-    return taken._replace(reason=f"a rung before {last} answers from {taken.stop:g} on: {shown}")
+    if fitting:
+        return fitting[-1]
+    code = "chain.no_stop_within_risk" if keeping else "chain.no_stop"
+    return alone._replace(reason=Reason(code, rows=n, quality=quality, last=last))
 
 
 def _levels(promised: float | None) -> dict[float | None, float]:

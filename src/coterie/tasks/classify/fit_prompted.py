@@ -368,7 +368,7 @@ class _Prompter:
             "demonstrations": len(specialist.demonstrations.texts),
             "data_label": self.asked.label.value,
             "agreement": dict(specialist.agreement.weights),
-            "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
+            "threshold": {"value": threshold.value, "coverage": threshold.coverage, **threshold.reason.described()},
         }
 
     def _warnings(self, specialist: PromptedSpecialist, evaluation: Evaluation) -> Iterator[str]:

@@ -30,6 +30,7 @@ from coterie.types import (
     Finding,
     Output,
     Prompt,
+    Reason,
     SpecialistCard,
     Step,
     Task,
@@ -187,7 +188,7 @@ class ClassifySpecialist:
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
         """The label or labels of the task's text, with the runners-up as evidence."""
         if not task.text.strip():
-            return abstention(self.card.name, task, "there is no text to classify")
+            return abstention(self.card.name, task, Reason("abstain.no_text"))
         vector, steps, truncated = await self._encode(task, call)
         (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)], call=call)
         steps = (*steps, self._step(self.head, scored))

@@ -38,6 +38,7 @@ from coterie.types import (
     Message,
     Output,
     Prompt,
+    Reason,
     SpecialistCard,
     Step,
     Task,
@@ -337,7 +338,7 @@ def read_signs(
 
 _ALTERNATIVES = 3  # runners-up shown with a finding
 _QUOTED = 40  # characters of an answer that is no label
-_CUT = "its neighbours were looked for by its beginning only"
+_CUT = Reason("note.neighbours_truncated")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,7 +364,7 @@ class PromptedSpecialist:
         Raises what the model's engine raises otherwise.
         """
         if not task.text.strip():
-            return abstention(self.card.name, task, "there is no text to classify")
+            return abstention(self.card.name, task, Reason("abstain.no_text"))
         vector, steps, cut = await self._encode(task, call)
         neighbours = self.demonstrations.nearest(vector, NEIGHBOURS)
         prompt = replace(
@@ -373,14 +374,14 @@ class PromptedSpecialist:
         try:
             (output,) = await self.model.run([prompt], call=call)
         except EgressRefused as refusal:
-            refused = replace(abstention(self.card.name, task, refusal.message), impersonal=prompt.impersonal)
+            refused = replace(abstention(self.card.name, task, refusal.verdict.reason), impersonal=prompt.impersonal)
             return replace(refused, label=prompt.label, steps=steps, verdicts=(refusal.verdict,))
         except TooLong as error:
-            long = replace(abstention(self.card.name, task, error.message), impersonal=prompt.impersonal)
+            long = replace(abstention(self.card.name, task, error.reason), impersonal=prompt.impersonal)
             return replace(long, label=prompt.label, steps=steps)
         steps = (*steps, self._step(self.model, output))
         finding = self._finding(prompt, neighbours, output)
-        noted = f"{finding.reason}; {_CUT}" if cut else finding.reason
+        noted = finding.reason.noting(_CUT) if cut else finding.reason
         return replace(finding, steps=steps, reason=noted, truncated=cut)
 
     async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray, tuple[Step, ...], bool]:
@@ -395,7 +396,7 @@ class PromptedSpecialist:
         confidence = 0.0 if reply.label is None else self.agreement.confidence(reply.signs)
         in_scope = neighbours[0].cosine if neighbours else 0.0
         accepted, reason = self.acceptance.judge(confidence, in_scope)
-        if reply.label is None:
+        if reply.trouble is not None:
             accepted, reason = False, reply.trouble
         return Finding(
             specialist=self.card.name,
@@ -448,7 +449,7 @@ class PromptedAnswer:
     """Of the neighbours' votes."""
     signs: Mapping[str, float]
     """Of how far to believe it; empty without a label."""
-    trouble: str = ""
+    trouble: Reason | None = None
     """Why there is no label."""
 
 
@@ -461,12 +462,11 @@ def read_reply(prompting: FewShot, neighbours: Sequence[Neighbour], output: Outp
         signs = read_signs(said, shares, [each.cosine for each in voters], output.logprob)
         return PromptedAnswer(label=said, shares=shares, signs=signs)
     if said is not None:
-        trouble = f"the model says that none of the {len(choices) - 1} labels it was shown fits"
+        trouble = Reason("abstain.no_label_fits", labels=len(choices) - 1)
+    elif answer := " ".join(output.text.split()):
+        trouble = Reason("abstain.no_label_named", answer=answer[:_QUOTED], labels=len(choices))
     else:
-        answer = " ".join(output.text.split())
-        quoted = f"{answer[:_QUOTED]!r}, which names none" if answer else "nothing, which is none"
-        trouble = f"the model answered {quoted} of the {len(choices)} labels it was shown, or several"
-        trouble = trouble if answer else trouble.removesuffix(", or several")
+        trouble = Reason("abstain.empty_answer")
     return PromptedAnswer(label=None, shares=shares, signs={}, trouble=trouble)
 
 

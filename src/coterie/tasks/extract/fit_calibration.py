@@ -23,7 +23,7 @@ from coterie.tasks.extract.metrics import is_right
 from coterie.tasks.extract.model import as_fields
 from coterie.tasks.extract.tagging import CandidateSpan
 from coterie.text.language import language_of
-from coterie.types import Finding
+from coterie.types import Finding, Reason
 
 # --- What readers that had not seen a text found there, and what statements about its fields that comes to.
 
@@ -84,7 +84,14 @@ class Unseen:
         text = self.rows[number].text
         fields = as_fields(models, found, [never()] * len(models), text, language_of(text, "en"))
         return Finding(
-            specialist="", value=None, text="", confidence=0.0, accepted=False, reason="", task="extract", fields=fields
+            specialist="",
+            value=None,
+            text="",
+            confidence=0.0,
+            accepted=False,
+            reason=Reason("note.not_judged"),
+            task="extract",
+            fields=fields,
         )
 
     def _models(self, number: int) -> Sequence[FieldModel]:

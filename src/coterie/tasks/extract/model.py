@@ -39,6 +39,7 @@ from coterie.types import (
     Label,
     Output,
     Prompt,
+    Reason,
     SpecialistCard,
     Step,
     Task,
@@ -77,7 +78,7 @@ class ExtractSpecialist:
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads the text alone
         """Every field of the task's text."""
         if not task.text.strip():
-            return abstention(self.card.name, task, "there is no text to read")
+            return abstention(self.card.name, task, Reason("abstain.no_text"))
         clock = _Clock()
         long = len(task.text) > _INLINE
         survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, task.language, long=long)
@@ -234,12 +235,12 @@ def _said(each: Field) -> str:
     return f"{each.value} ({quote})" if str(each.value) != " ".join(each.text.split()) else quote
 
 
-def _reason(fields: Sequence[Field]) -> str:
+def _reason(fields: Sequence[Field]) -> Reason:
     names = list(dict.fromkeys(each.name for each in fields))
     unsure = [name for name in names if not any(each.accepted for each in fields if each.name == name)]
     sure = len(names) - len(unsure)
-    doubt = f"; not sure of {', '.join(unsure)}" if unsure else ""
-    return f"sure of {sure} of {len(names)} fields{doubt}"
+    code = "accept.fields" if sure else "abstain.fields"
+    return Reason(code, sure=sure, fields=len(names), unsure=", ".join(unsure))
 
 
 class _Clock:

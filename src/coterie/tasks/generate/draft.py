@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from coterie.tasks.generate.grounding import Grounding, check_grounding, keys
 from coterie.text.language import language_of
 from coterie.text.segmentation import SentenceStream, split_sentences
-from coterie.types import Message
+from coterie.types import Message, Reason
 
 # --- How a draft is asked for: an instruction, a few examples, the message and the source text.
 #
@@ -78,8 +78,8 @@ class SupportedDraft:
 
     def __init__(self, *, source: str, asked: str) -> None:
         self.said: list[str] = []
-        self.fault = ""
-        """Why it was given up; empty as long as it stands."""
+        self.fault: Reason | None = None
+        """Why it was given up; None as long as it stands."""
         self._source = source
         self._asked = asked
         self._language = language_of(source, "en")
@@ -91,20 +91,20 @@ class SupportedDraft:
         """The sentences that this piece completes and that may be said."""
         yield from self._judge(self._splitter.feed(piece))
         if self._splitter.unfinished > len(self._source) + len(self._asked) + _SLACK:
-            self.give_up("the draft has a sentence longer than the source text")
+            self.give_up(Reason("draft.long_sentence"))
 
     def end(self, *, cut: bool = False) -> Iterator[str]:
         """What is left at the end of the draft, as far as it may be said; a sentence that was cut is dropped."""
         rest = self._splitter.close()
         if cut and not self.fault:
             yield from self._judge([sentence for sentence in rest if self._ground(sentence).ok])
-            self.give_up("the draft was cut at its longest length")
+            self.give_up(Reason("draft.cut"))
             return
         yield from self._judge(rest)
         if not self._claims:
-            self.give_up("the draft states nothing of the source text" if self.said else "the draft is empty")
+            self.give_up(Reason("draft.states_nothing" if self.said else "draft.empty"))
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, reason: Reason) -> None:
         """Read no further; the first reason counts."""
         self.fault = self.fault or reason
 
@@ -119,16 +119,15 @@ class SupportedDraft:
             return f"\n\n{self._source}"
         return f" {rest}" if rest else ""
 
-    def reason(self, key: str) -> str:
-        """In words, whose sentences the reply is made of."""
-        source = f"the source text {key!r}"
-        if not self.fault:
-            return f"every sentence says what {source} says"
+    def reason(self, key: str) -> Reason:
+        """Whose sentences the reply is made of."""
+        if self.fault is None:
+            return Reason("accept.grounded", source=key)
         if not self.said:
-            return f"{self.fault}: replaced by {source}"
+            return Reason("accept.replaced", source=key, fault=self.fault)
         if not self.replacement():
-            return f"{self.fault}; by then {source} had been said in full"
-        return f"{self.fault}: replaced from sentence {len(self.said) + 1} on by {source}"
+            return Reason("accept.source_complete", source=key, fault=self.fault)
+        return Reason("accept.replaced_from", source=key, fault=self.fault, sentence=len(self.said) + 1)
 
     def _judge(self, sentences: Sequence[str]) -> Iterator[str]:
         for sentence in sentences:
@@ -138,7 +137,7 @@ class SupportedDraft:
                 continue
             judged = self._ground(sentence)
             if not judged.ok:
-                self.give_up(f"the draft said what the source does not ({_shortened(sentence)!r}: {judged.reason})")
+                self.give_up(Reason("draft.not_grounded", sentence=_shortened(sentence), why=judged.reason))
                 return
             self.said.append(sentence)
             if judged.kind == "claim":
@@ -149,7 +148,7 @@ class SupportedDraft:
     def _ground(self, sentence: str) -> Grounding:
         judged = check_grounding(sentence, self._source, asked=self._asked, after=self._stated)
         if judged.ok and keys(sentence) in map(keys, self.said):
-            return Grounding(ok=False, reason="says the same again", kind=judged.kind)
+            return Grounding(ok=False, reason=Reason("grounding.repeated"), kind=judged.kind)
         return judged
 
     def _rest_of_source(self) -> str | None:

@@ -105,7 +105,11 @@ def train_write(job: Job[GenerateSection], encoded: Encoded) -> Candidate:
             "held_back": len(asked),
             "alike": job.section.alike,
             "agreement": dict(believed.agreement.weights),
-            "threshold": {key: getattr(believed.threshold, key) for key in ("value", "coverage", "reason")},
+            "threshold": {
+                "value": believed.threshold.value,
+                "coverage": believed.threshold.coverage,
+                **believed.threshold.reason.described(),
+            },
             "untuned": untuned,
         },
         warnings=tuple(_warnings(job, measured, believed)),

@@ -12,6 +12,7 @@ promise. It knows English; of a source in another language it lets sentences pas
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -21,6 +22,7 @@ from coterie.text.language import is_english, language_of
 from coterie.text.negation import negations
 from coterie.text.numerals import cardinals
 from coterie.text.segmentation import split_sentences
+from coterie.types import Reason
 
 # --- The words of an English text that carry its claim, in a form in which harmless differences are gone.
 #
@@ -147,23 +149,23 @@ def is_courtesy(sentence: str) -> bool:
     return bool(_COURTESY.fullmatch(flat) or _THANKS.fullmatch(flat))
 
 
-def fault_of_courtesy(sentence: str, source: str, asked: str) -> str:
+def fault_of_courtesy(sentence: str, source: str, asked: str) -> Reason | None:
     """Why the topic of a thanks says more than what the letter is about, or nothing."""
     match = _THANKS.fullmatch(_flat(sentence))
     topic = (match.group("topic") if match else "") or ""
     words = keys(topic)
     if len(words) > _TOPIC_WORDS:
-        return f"a topic longer than {_TOPIC_WORDS} words (words={len(words)})"
+        return Reason("grounding.long_topic", words=len(words), most=_TOPIC_WORDS)
     if found := _OURS.search(topic):
-        return f"a claim inside a courtesy: {found.group()!r}"
+        return Reason("grounding.courtesy_claim", found=found.group())
     known, stated = {*keys(source), *keys(asked)}, keys(source)
     for word in words:
         if word not in known and not any(_are_kin(word, other) for other in known):
-            return f"words that neither the source nor the customer has: {word!r}"
+            return Reason("grounding.unknown_topic", found=word)
         outcome = word[0].isdigit() or word in NEGATIONS or word in _OUTCOMES
         if outcome or (word.endswith("ed") and word not in stated):
-            return f"a claim inside a courtesy: {word!r}"
-    return ""
+            return Reason("grounding.courtesy_claim", found=word)
+    return None
 
 
 def is_said_back(sentence: str, asked: str) -> bool:
@@ -213,7 +215,7 @@ class Grounding:
     """Whether a sentence may be said, and why."""
 
     ok: bool
-    reason: str
+    reason: Reason
     kind: Literal["claim", "courtesy", "echo"] = "claim"
     """A claim of the source, a courtesy, or the customer's words said back."""
     evidence: tuple[int, ...] = ()
@@ -237,9 +239,9 @@ def check_grounding(sentence: str, source: str, *, asked: str = "", after: int |
         return Grounding(ok=False, reason=fault)
     if is_courtesy(sentence):
         fault = fault_of_courtesy(sentence, source, asked)
-        return Grounding(ok=not fault, reason=fault or "courtesy", kind="courtesy")
+        return Grounding(ok=not fault, reason=fault or Reason("grounding.courtesy"), kind="courtesy")
     if is_said_back(sentence, asked):
-        return Grounding(ok=True, reason="the customer's own words", kind="echo")
+        return Grounding(ok=True, reason=Reason("grounding.echo"), kind="echo")
     return _check_claim(sentence, source, after)
 
 
@@ -248,25 +250,25 @@ def _check_verbatim(sentence: str, source: str, language: str) -> Grounding:
     said = " ".join(sentence.split())
     for number, each in enumerate(split_sentences(source, language)):
         if said and said == " ".join(each.split()):
-            return Grounding(ok=True, reason="stated by the source", evidence=(number,))
-    return Grounding(ok=False, reason=f"not word for word what the source says, in {language!r}")
+            return Grounding(ok=True, reason=Reason("grounding.stated"), evidence=(number,))
+    return Grounding(ok=False, reason=Reason("grounding.not_verbatim", language=language))
 
 
-def _fault_of_form(sentence: str, source: str) -> str:
+def _fault_of_form(sentence: str, source: str) -> Reason | None:
     """What is wrong with a sentence before its words are looked at, or nothing."""
     if not has_words(sentence):
-        return "says nothing"
+        return Reason("grounding.empty")
     if not _CLOSED.search(sentence):
-        return "breaks off"
+        return Reason("grounding.breaks_off")
     found = _CONTACT.search(sentence.lower())
     if found and _squash(found.group()) not in _squash(source.lower()):
-        return f"a contact or number that is not in the source: {found.group()!r}"
+        return Reason("grounding.contact", found=found.group())
     for sign in plain(sentence):
         if not (sign.isalnum() or sign.isspace() or sign in _SIGNS or sign in source):
-            return f"a sign that is not in the source: {sign!r}"
+            return Reason("grounding.sign", found=sign)
     if (minus := _MINUS.search(sentence)) and minus.group() not in source:
-        return f"a number that is not in the source: {minus.group()!r}"
-    return ""
+        return Reason("grounding.number", found=minus.group())
+    return None
 
 
 def _squash(text: str) -> str:
@@ -360,22 +362,22 @@ _ADVICE = folded(
 def _check_claim(sentence: str, source: str, after: int | None) -> Grounding:
     words = keys(_LEAD.sub("", sentence.strip()))
     if not words:
-        return Grounding(ok=False, reason="says nothing")
+        return Grounding(ok=False, reason=Reason("grounding.empty"))
     claims = _claims(source)
     fitting = [claim for claim in claims if _states(words, claim)]
     if not fitting:
         return Grounding(ok=False, reason=_difference(words, claims, source))
     if "?" in sentence and "?" not in source:
-        return Grounding(ok=False, reason="asks what the source states")
+        return Grounding(ok=False, reason=Reason("grounding.asks"))
     owners = frozenset(_POSSESSIVE.findall(sentence.lower()))
     fitting = [claim for claim in fitting if not claim.owners or owners <= claim.owners]
     if not fitting:
-        return Grounding(ok=False, reason=f"makes it somebody else's: {', '.join(map(repr, sorted(owners)))}")
+        return Grounding(ok=False, reason=Reason("grounding.owner", words=_listed(sorted(owners))))
     for claim in fitting:
         if after is None or not claim.leans or claim.first - 1 <= after <= claim.first:
             numbers = tuple(range(claim.first, claim.last + 1))
-            return Grounding(ok=True, reason="stated by the source", evidence=numbers)
-    return Grounding(ok=False, reason="points at a sentence that was left out")
+            return Grounding(ok=True, reason=Reason("grounding.stated"), evidence=numbers)
+    return Grounding(ok=False, reason=Reason("grounding.reference"))
 
 
 def _states(words: tuple[str, ...], claim: _Claim) -> bool:
@@ -394,25 +396,30 @@ def _advice(words: tuple[str, ...]) -> tuple[str, ...]:
     return words[2:] if advises else words
 
 
-def _difference(words: tuple[str, ...], claims: tuple[_Claim, ...], source: str) -> str:
+def _difference(words: tuple[str, ...], claims: tuple[_Claim, ...], source: str) -> Reason:
     """What is wrong, worst first, against the nearest claim."""
     if not claims:
-        return "the source says nothing"
+        return Reason("grounding.no_claims")
     known = set(keys(source))
     unknown = [word for word in words if word not in known]
     nearest = max(claims, key=lambda claim: SequenceMatcher(None, words, claim.keys, autojunk=False).ratio())
     added = [word for word in words if word not in nearest.keys]
     left_out = [word for word in nearest.keys if word not in words]
-    for found, wording in (
-        ([word for word in unknown if word[0].isdigit()], "a number that is not in the source"),
-        ([word for word in added + left_out if word in NEGATIONS], "a negation added or left out"),
-        (unknown, "words that are not in the source"),
-        ([word for word in added if word[0].isdigit()], "a number of another sentence"),
-        ([word for word in left_out if word[0].isdigit()], "a number left out"),
-        ([word for word in left_out if word in _CONDITIONS | _HEDGES], "a condition left out"),
-        (added, "words of another sentence"),
-        (left_out, "part of the claim left out"),
+    for found, what in (
+        ([word for word in unknown if word[0].isdigit()], "unknown_number"),
+        ([word for word in added + left_out if word in NEGATIONS], "negation"),
+        (unknown, "unknown_words"),
+        ([word for word in added if word[0].isdigit()], "other_number"),
+        ([word for word in left_out if word[0].isdigit()], "number_left_out"),
+        ([word for word in left_out if word in _CONDITIONS | _HEDGES], "condition_left_out"),
+        (added, "other_words"),
+        (left_out, "claim_left_out"),
     ):
         if found:
-            return f"{wording}: {', '.join(repr(word) for word in dict.fromkeys(found))}"
-    return "the words are in another order"
+            return Reason(f"grounding.{what}", words=_listed(dict.fromkeys(found)))
+    return Reason("grounding.order")
+
+
+def _listed(words: Iterable[str]) -> str:
+    """Words of a text in a message, each quoted."""
+    return ", ".join(map(repr, words))

@@ -32,6 +32,7 @@ from coterie.types import (
     Label,
     Output,
     Prompt,
+    Reason,
     Scalar,
     SpecialistCard,
     Step,
@@ -76,12 +77,12 @@ class GenerateSpecialist:
         """The draft's sentences once they are checked, the source's in place of the others, then the finding."""
         entry = _newest(view, self.card.reads[0])
         if entry is None:
-            yield abstention(self.card.name, task, f"nobody wrote the fact {self.card.reads[0]!r}")
+            yield abstention(self.card.name, task, Reason("abstain.no_fact", fact=self.card.reads[0]))
             return
         fact = cast("Fact", entry.content)
         key = written(fact.value)
         if (source := self.sources.get(key)) is None:
-            yield abstention(self.card.name, task, f"there is no source text for {fact.name} = {key!r}")
+            yield abstention(self.card.name, task, Reason("abstain.no_source", fact=fact.name, value=key))
             return
         draft = SupportedDraft(source=source, asked=one_line(task.text))
         prompt = replace(
@@ -143,12 +144,12 @@ class GenerateSpecialist:
                         run.heard()
         except TimeoutError:
             run.timed_out = True
-            draft.give_up(f"no sentence of the draft came within {self.patience:g} seconds")
+            draft.give_up(Reason("draft.too_slow", seconds=self.patience))
         except PolicyError as error:
             run.verdicts.append(error.verdict)
-            draft.give_up(f"there is no draft: {error.message}")
+            draft.give_up(Reason("draft.refused", why=error.reason))
         except (EngineError, TooLong, Overloaded) as error:
-            draft.give_up(f"the draft failed: {error.message}")
+            draft.give_up(Reason("draft.failed", why=error.reason))
 
 
 @dataclass(kw_only=True)
@@ -172,7 +173,7 @@ class _Run:
             self.pieces += 1
             return list(draft.read(event.text))
         if event is None:
-            draft.give_up("the draft failed: the engine ended it without a result")
+            draft.give_up(Reason("draft.no_result"))
             return []
         self.output = event
         if event.verdict is not None:

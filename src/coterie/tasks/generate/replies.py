@@ -32,6 +32,7 @@ from coterie.types import (
     Message,
     Output,
     Prompt,
+    Reason,
     SpecialistCard,
     Step,
     Task,
@@ -78,12 +79,12 @@ class WriteSpecialist:
         Raises what its engines raise, but for a text that does not fit the window.
         """
         if not task.text.strip():
-            return abstention(self.card.name, task, "there is no text to reply to")
+            return abstention(self.card.name, task, Reason("abstain.no_text"))
         vector, steps, cut = await self._encode(task, call)
         try:
             (output,) = await self.engine.run([self.prompt(task)], call=call)
         except TooLong as error:
-            return replace(abstention(self.card.name, task, error.message), steps=steps)
+            return replace(abstention(self.card.name, task, error.reason), steps=steps)
         steps = (*steps, Step(producer=self.card.name, engine=self.engine.name, usage=output.usage))
         return replace(self._finding(task, vector, output), steps=steps, truncated=cut)
 
@@ -148,11 +149,11 @@ class WriteSpecialist:
         )
 
 
-def fault_of(output: Output) -> str:
-    """Why what was written is no reply; empty if it is one."""
+def fault_of(output: Output) -> Reason | None:
+    """Why what was written is no reply; None if it is one."""
     if not output.text.strip():
-        return "the model wrote nothing"
-    return "" if output.finish == "stop" else "the reply did not end within its tokens (`max_tokens`)"
+        return Reason("abstain.empty_answer")
+    return None if output.finish == "stop" else Reason("abstain.reply_cut")
 
 
 def signs_of(output: Output, near: float) -> dict[str, float]:

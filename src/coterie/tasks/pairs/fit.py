@@ -169,7 +169,7 @@ class _Judgement:
 
     def note(self) -> dict[str, object]:
         """What a report says of it."""
-        return {"value": self.threshold.value, "coverage": self.threshold.coverage, "reason": self.threshold.reason}
+        return {"value": self.threshold.value, "coverage": self.threshold.coverage, **self.threshold.reason.described()}
 
 
 def _candidate(job: Job[PairsSection], corpus: PairCorpus, fitted: _Fitted) -> Candidate:

@@ -36,6 +36,7 @@ from coterie.types import (
     Finding,
     Output,
     Prompt,
+    Reason,
     SpecialistCard,
     Step,
     Task,
@@ -121,7 +122,7 @@ _NEAR = -0.5  # relevance, a model, from which a second clause is quoted; 0 is a
 _DOCUMENTS = 8  # kept read, the last ones asked about
 _AT_ONCE = 32  # clauses encoded in one call: others get their turn in between
 _ALTERNATIVES = 3  # runners-up shown with a finding
-_CUT = "a clause was too long for the encoder, which saw its beginning only"
+_CUT = Reason("note.clause_truncated")
 
 
 class _Read(NamedTuple):
@@ -180,10 +181,9 @@ class PairSpecialist:
         """The label of the text and the hypothesis together, with the clauses that decide as quotes."""
         hypothesis = (task.columns or {}).get(self.pair_column)
         if not task.text.strip():
-            return abstention(self.card.name, task, "there is no text to judge by")
+            return abstention(self.card.name, task, Reason("abstain.no_text"))
         if not isinstance(hypothesis, str) or not hypothesis.strip():
-            wanted = f'columns as a JSON object: {{"{self.pair_column}": "..."}}'
-            return abstention(self.card.name, task, f"it needs a second text beside the document, in {wanted}")
+            return abstention(self.card.name, task, Reason("abstain.no_second_text", column=self.pair_column))
         read, steps = await self._read(task, call)
         position = self.head.position(hypothesis)
         if position is not None:
@@ -247,7 +247,7 @@ class PairSpecialist:
         confidence = float(probabilities[best])
         accepted, reason = acceptance.judge(confidence, None)
         if not known:
-            reason = f"its {self.pair_column} is none that it was trained on: {reason}"
+            reason = reason.noting(Reason("note.untrained_pair", column=self.pair_column))
         label = self.head.labels[best]
         quotes = self._quotes(task.text, read, judged) if best in self.head.evident else ()
         return Finding(
@@ -256,7 +256,7 @@ class PairSpecialist:
             text=label,
             confidence=confidence,
             accepted=accepted,
-            reason=f"{reason}; {_CUT}" if read.cut else reason,
+            reason=reason.noting(_CUT) if read.cut else reason,
             label=task.label,
             impersonal=task.impersonal,
             evidence=(*quotes, *self._alternatives(probabilities)),

@@ -379,5 +379,5 @@ def _notes(
             "interval": list(auc_interval(fitted.floor, targets, seed=0)),
         },
         "left_out": dict(fitted.plan.left_out),
-        "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
+        "threshold": {"value": threshold.value, "coverage": threshold.coverage, **threshold.reason.described()},
     }

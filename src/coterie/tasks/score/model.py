@@ -28,6 +28,7 @@ from coterie.types import (
     Fact,
     Finding,
     Prompt,
+    Reason,
     Scalar,
     SpecialistCard,
     Step,
@@ -142,17 +143,18 @@ class ScoreSpecialist:
             said = await self.text.log_odds(task, self.card.name, call)
             columns[self.text.column] = said.log_odds
         if all(as_category(columns.get(column.name)) is None for column in self.bins):
-            return abstention(self.card.name, task, f"it needs {self._wanted()}")
+            return abstention(self.card.name, task, self._wanted())
         (scored,) = await self.head.run([Prompt(columns=columns, label=task.label)], call=call)
         steps = (*said.steps, Step(producer=self.card.name, engine=self.head.name, usage=scored.usage))
         finding = self._finding(task, columns, float(np.asarray(scored.scores)[0]), scored.contributions, steps)
         return truncated_finding(finding) if said.truncated else finding
 
-    def _wanted(self) -> str:
-        """What it takes, in words."""
+    def _wanted(self) -> Reason:
+        """That it was given nothing, and what it takes."""
         names = [column.name for column in self.bins if self.text is None or column.name != self.text.column]
-        columns = f"columns as a JSON object: {', '.join(names)}" if names else ""
-        return ", and ".join(filter(None, ["a text" if self.text else "", columns]))
+        if not names:
+            return Reason("abstain.no_text")
+        return Reason("abstain.no_text_and_columns" if self.text else "abstain.no_columns", columns=", ".join(names))
 
     def _finding(
         self, task: Task, columns: Columns, log_odds: float, parts: Mapping[str, float], steps: tuple[Step, ...]
@@ -161,10 +163,7 @@ class ScoreSpecialist:
         confidence = max(probability, 1.0 - probability)
         unknown = self._unknown(columns)
         if unknown > MOST_UNKNOWN:
-            accepted, reason = (
-                False,
-                f"too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
-            )
+            accepted, reason = False, Reason("abstain.too_little_known", unknown=unknown)
         else:
             accepted, reason = self.acceptance.judge(confidence, None)
         reasons = tuple(self._reasons(columns, parts))
@@ -175,7 +174,7 @@ class ScoreSpecialist:
             text=self._in_words(probability, accepted=accepted, reasons=reasons),
             confidence=confidence,
             accepted=accepted,
-            reason="; ".join([reason, *self._remarks(columns)]),
+            reason=reason.noting(*self._remarks(columns)),
             label=task.label,
             impersonal=task.impersonal,
             evidence=reasons,
@@ -191,16 +190,18 @@ class ScoreSpecialist:
         silent = [c.name for c in self.bins if not c.gaps and c.place(columns.get(c.name)).problem]
         return sum(self.importance[name] for name in silent) / (sum(self.importance.values()) or 1.0)
 
-    def _remarks(self, columns: Columns) -> Iterator[str]:
-        """What was missing, what was not understood, and what must not be used, in words."""
+    def _remarks(self, columns: Columns) -> Iterator[Reason]:
+        """What was missing, what was not understood, and what must not be used."""
         missing = [column.name for column in self.bins if as_category(columns.get(column.name)) is None]
         if missing:
-            yield f"missing: {', '.join(missing)}"
+            yield Reason("note.missing", columns=", ".join(missing))
         odd = [column for column in self.bins if column.name not in missing]
-        yield from filter(None, (column.place(columns.get(column.name)).problem for column in odd))
+        problems = (column.place(columns.get(column.name)).problem for column in odd)
+        yield from (problem for problem in problems if problem is not None)
         if any(not column.gaps and column.place(columns.get(column.name)).problem for column in self.bins):
-            yield "what is not known counts as average"
-        yield from (f"not used: {name} ({reason})" for name, reason in self.left_out.items() if name in columns)
+            yield Reason("note.unknown_is_average")
+        given = ((name, why) for name, why in self.left_out.items() if name in columns)
+        yield from (Reason("note.not_used", column=name, why=why) for name, why in given)
 
     def _reasons(self, columns: Columns, parts: Mapping[str, float]) -> list[Evidence]:
         """The columns that moved the probability most: first those that raised it, then those that lowered it."""

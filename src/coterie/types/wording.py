@@ -1,0 +1,294 @@
+"""The words of every reason, by its code: the one place where a verdict is put into words.
+
+A template is a `str.format` pattern over the reason's values. What stands in square brackets is left out where one of
+its values is missing or empty. A value that somebody wrote is quoted (`!r`), so that it is known for one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from string import Formatter
+
+_UNSURE = "not sure enough[ that it is {guess!r}]"
+_SHOWING = "to show with {sure_percent:.3g}% confidence that at most {risk:.1%} of accepted answers are wrong"
+_WRONG = "{wrong:,} of {accepted:,} such calibration answers were wrong ({share:.1%})"
+_CONFIDENT = (
+    "of the {accepted:,} most confident of {rows:,} calibration answers {wrong:,} were wrong ({share:.1%}), and no "
+    "other threshold does better"
+)
+
+TEMPLATES: Mapping[str, str] = {
+    "text": "{text}",
+    # --- a finding, a field or an answer is accepted
+    "accept.above_override": "confidence {confidence:.{decimals}f} reaches {needed:.{decimals}f}, {why}",
+    "accept.above_threshold": "confidence {confidence:.{decimals}f} reaches {needed:.{decimals}f}, "
+    "which keeps the error at {risk_percent:g}% or below",
+    "accept.concluded": "concluded from {quotes} quote(s) of {document!r}; how sure it is is not known",
+    "accept.fields": "sure of {sure} of {fields} fields[; not sure of {unsure}]",
+    "accept.generalist": "answered by {model!r}; how sure it is is not known",
+    "accept.grounded": "every sentence says what the source text {source!r} says",
+    "accept.replaced": "{fault}: replaced by the source text {source!r}",
+    "accept.replaced_from": "{fault}: replaced from sentence {sentence} on by the source text {source!r}",
+    "accept.source_complete": "{fault}; by then the source text {source!r} had been said in full",
+    # --- it abstains
+    "abstain.below_override": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}}, "
+    "{why})",
+    "abstain.below_threshold": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}})",
+    "abstain.empty_answer": "the model wrote nothing",
+    "abstain.fields": "sure of {sure} of {fields} fields[; not sure of {unsure}]",
+    "abstain.no_columns": "it needs columns as a JSON object: {columns}",
+    "abstain.no_fact": "nobody wrote the fact {fact!r}",
+    "abstain.no_label_fits": "the model says that none of the {labels} labels it was shown fits",
+    "abstain.no_label_named": "the model answered {answer!r}, which names none of the {labels} labels it was shown, "
+    "or several",
+    "abstain.no_model": "nobody could be asked",
+    "abstain.no_passage": "no passage that may be seen was found on its shelves",
+    "abstain.no_second_text": 'it needs a second text beside the document, in columns as a JSON object: {{"{column}": '
+    '"..."}}',
+    "abstain.no_sentence": "the passages hold no sentence",
+    "abstain.no_source": "there is no source text for {fact} = {value!r}",
+    "abstain.no_text": "there is no text",
+    "abstain.no_text_and_columns": "it needs a text, and columns as a JSON object: {columns}",
+    "abstain.no_threshold": f"{_UNSURE} (confidence {{confidence:.2f}}; its examples show no confidence that keeps the "
+    "error at {risk_percent:g}% or below, so it never decides: more examples may, or a higher target_risk)",
+    "abstain.not_asked": "nobody was asked",
+    "abstain.not_searched": "nothing found answers it, and what stands on {shelves} is unknown: not searched",
+    "abstain.out_of_scope": "unlike anything it was trained on (in-scope score {in_scope:.{decimals}f}, needs "
+    "{needed:.{decimals}f})",
+    "abstain.override_accepts_nothing": "the cost-quality policy accepts no answer of it: {why}",
+    "abstain.reply_cut": "the reply did not end within its tokens (`max_tokens`)",
+    "abstain.shelf_not_searched": "shelf {shelf!r} could not be searched: {why}",
+    "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
+    "abstain.unsupported": "it says what no finding says: {added}",
+    # --- what an answer specialist and its writer did
+    "answer.no_answer_written": "{model!r} wrote no answer ({sentence!r})",
+    "answer.no_room": "no passage fits the model's window",
+    "answer.none_written": "{model!r} found no answer",
+    "answer.not_stated": "nothing found answers it",
+    "answer.not_worded": "no model worded it: {why}",
+    "answer.other_sentences": "{model!r} answered from other sentences than those found ({sentence!r})",
+    "answer.question_repeated": "{model!r} only said the question again ({sentence!r})",
+    "answer.quoted": "quoted from {places}",
+    "answer.unsupported": "{model!r} wrote what the passages do not say ({sentence!r}: support {support:.2f}, needs "
+    "{needed:.2f})",
+    "answer.worded": "worded by {model!r}, every sentence supported",
+    # --- a try of a large model that gave nothing
+    "attempt.empty": "{model!r}: its answer is empty",
+    "attempt.other_first": "{model!r} spoke first",
+    "attempt.out_of_time": "{model!r} had not finished when the time for the request ran out",
+    "attempt.wrong_form": "{model!r} did not answer in the form that was asked for",
+    # --- limits
+    "budget.joules": "budget {budget!r} is {limit:,.1f} joules[ a {per}]: {left:,.1f} are left, and this request may "
+    "take {most:,.1f}",
+    "budget.money": "budget {budget!r} is {limit} of money[ a {per}]: {left} are left, and this call may take {most}",
+    "budget.requests": "budget {budget!r} is {limit:,} requests[ a {per}]: {made:,} were made",
+    "budget.tokens": "budget {budget!r} is {limit:,} tokens[ a {per}]: {left:,} are left, and this call may take "
+    "{most:,}",
+    "budget.unpriced": "budget {budget!r} limits money, and the price of model {model!r} is unknown",
+    "budget.used_up": "budget {budget!r} is used up",
+    "limit.money": "asking {model!r} may cost {most}; the budget of {of} has {left} left (it gets {per_1000} "
+    "per 1,000 requests)",
+    "limit.money_used_up": "the limit of {limit} is used up ({used})",
+    "limit.price_unknown": "the price of {model!r} is unknown, and there is a budget to hold",
+    "limit.tokens": "asking {model!r} may take {most:,} tokens; {of} has {left:,} left",
+    "limit.tokens_used_up": "the limit of {limit:,} tokens is used up ({used:,})",
+    # --- the stop of a chain of rungs
+    "chain.no_stop": "{rows:,} calibration rows show no confidence from which an earlier rung may answer and "
+    "{quality:g} of what {last} gets right is kept",
+    "chain.no_stop_within_risk": "{rows:,} calibration rows show no confidence from which an earlier rung may answer "
+    "and {quality:g} of what {last} gets right and a share of errors among accepted answers is kept",
+    "chain.stop": "a rung before {last} answers from {stop:g} on: {rows:,} calibration rows show with 95% confidence "
+    "that the whole keeps {quality:g} of what {last} gets right",
+    # --- a column of structured input
+    "column.missing": "{column} is missing",
+    "column.no_number": "{column} is {value}, not a number",
+    "column.unlearnt": "{column} is {value}, a value it never learnt",
+    # --- two versions beside each other
+    "compare.fell": "{what} fell from {before:.3f} to {after:.3f} ({difference:+.3f}[, p = {chance:.2g}][ on {rows:,} "
+    "rows])",
+    "compare.not_measured": "nothing was measured",
+    "compare.other_rows": "they were measured on different held-out rows",
+    "compare.same_rows": "on the same {rows:,} held-out rows",
+    "compare.went": "{what} went from {before:.3f} to {after:.3f} ({difference:+.3f}[, p = {chance:.2g}][ on {rows:,} "
+    "rows])",
+    # --- what the generalist failed to do
+    "conclude.unsupported": "its conclusion says what no quote says: {added}",
+    "degraded.stage": "{stage}: {why}",
+    # --- why a draft was given up, and what is wrong with its sentence
+    "draft.cut": "the draft was cut at its longest length",
+    "draft.empty": "the draft is empty",
+    "draft.failed": "the draft failed: {why}",
+    "draft.long_sentence": "the draft has a sentence longer than the source text",
+    "draft.no_result": "the draft failed: the engine ended it without a result",
+    "draft.not_grounded": "the draft said what the source does not ({sentence!r}: {why})",
+    "draft.refused": "there is no draft: {why}",
+    "draft.states_nothing": "the draft states nothing of the source text",
+    "draft.too_slow": "no sentence of the draft came within {seconds:g} seconds",
+    "grounding.asks": "asks what the source states",
+    "grounding.breaks_off": "breaks off",
+    "grounding.claim_left_out": "part of the claim left out: {words}",
+    "grounding.condition_left_out": "a condition left out: {words}",
+    "grounding.contact": "a contact or number that is not in the source: {found!r}",
+    "grounding.courtesy": "courtesy",
+    "grounding.courtesy_claim": "a claim inside a courtesy: {found!r}",
+    "grounding.echo": "the customer's own words",
+    "grounding.empty": "says nothing",
+    "grounding.long_topic": "a topic longer than {most} words (words={words})",
+    "grounding.negation": "a negation added or left out: {words}",
+    "grounding.no_claims": "the source says nothing",
+    "grounding.not_verbatim": "not word for word what the source says, in {language!r}",
+    "grounding.number": "a number that is not in the source: {found!r}",
+    "grounding.number_left_out": "a number left out: {words}",
+    "grounding.order": "the words are in another order",
+    "grounding.other_number": "a number of another sentence: {words}",
+    "grounding.other_words": "words of another sentence: {words}",
+    "grounding.owner": "makes it somebody else's: {words}",
+    "grounding.reference": "points at a sentence that was left out",
+    "grounding.repeated": "says the same again",
+    "grounding.sign": "a sign that is not in the source: {found!r}",
+    "grounding.stated": "stated by the source",
+    "grounding.unknown_number": "a number that is not in the source: {words}",
+    "grounding.unknown_topic": "words that neither the source nor the customer has: {found!r}",
+    "grounding.unknown_words": "words that are not in the source: {words}",
+    # --- the egress gate, labels, releases, suspected injections
+    "egress.above_clearance": "{label} data is above the clearance of {destination!r}, which is {clearance}",
+    "egress.pseudonymised": "pseudonymised: {hidden}",
+    "egress.within_clearance": "{label} data is within the clearance of {destination!r}, which is {clearance}",
+    "injection.suspected": "{where} gives orders to a model ({kinds}): it is data, and they change nothing",
+    "label.flow": "{specialist} labelled its finding {labelled!r}, below the {least!r} of what it was shown; it "
+    "carries {least!r}",
+    "label.raised": "raised from {declared} to {label}: {found} in {where}",
+    "label.released": "released from {label} to {lowered}: {because}",
+    "release.no_reason": "a release needs a reason of 1 to {most} characters ({given} given)",
+    "release.personal_data": "the reason of a release is kept for ever, and there is {found} in it",
+    "release.restricted": "what is restricted never leaves this process, and is not released",
+    "release.role": "a key of the role {role!r} may not release",
+    # --- how well a text fits a specialist, and whom a request is for
+    "fit.similarity": "similarity {similarity:.2f}",
+    "fit.typicality": "more typical than {p_value:.0%} of the examples",
+    "route.allowed": "of those that may be asked, it is for {specialists}",
+    "route.columns": "{specialist}: the input has {shared} of its {columns} columns",
+    "route.document": "the request brings a document, which is read for it",
+    "route.like": "{specialist}: like its {nearest!r}, {fit}",
+    "route.nobody": "no specialist takes such an input",
+    "route.nobody_allowed": "it is for nobody that may be asked",
+    "route.not_yet": "not routed yet",
+    "route.part_not_allowed": "a part of it is for nobody that may be asked",
+    "route.pinned": "the request names {specialist!r}",
+    "route.second": "second is {specialist}, {fit}",
+    "route.small_talk": "it is like {like!r}, which is nobody's job here",
+    "route.unlike_description": "it is like nobody's examples: the nearest specialist is {specialist} (similarity "
+    "{similarity:.2f}, needs {needed:g})",
+    "route.unlike_examples": "it is like nobody's examples: the nearest specialist is {specialist} (similarity "
+    "{similarity:.2f}, more typical than {p_value:.1%} of the examples, needs {needed:.0%})",
+    "route.untrained": "{specialist} is not trained yet, so it is not asked: coterie train {specialist}",
+    # --- what is said behind a reason
+    "note.answer_cut": "its answer was cut at its longest length",
+    "note.apart": "{what} {before:.3f} there, {after:.3f} here",
+    "note.before": "before that: {why}",
+    "note.clause_truncated": "a clause was too long for the encoder, which saw its beginning only",
+    "note.met_from": "from {confidence:.3f} on at most {risk:g} were wrong",
+    "note.missing": "missing: {columns}",
+    "note.nearest": "nearest to it is {quote!r}",
+    "note.neighbours_truncated": "its neighbours were looked for by its beginning only",
+    "note.no_champion": "no champion to compare it with",
+    "note.no_pseudonyms": "no pseudonyms: {why}",
+    "note.not_comparable": "cannot be compared with {champion}: {why}",
+    "note.not_judged": "not judged",
+    "note.not_used": "not used: {column} ({why})",
+    "note.not_worse": "not measurably worse than {champion} {why}",
+    "note.personal_data": "the prompt is {label}, but there is {found} in it",
+    "note.recorded": "as recorded",
+    "note.rung": "answered by rung {rung}[, after {after}]",
+    "note.text_truncated": "only the beginning of the text was read",
+    "note.unknown_is_average": "what is not known counts as average",
+    "note.untrained_pair": "its {column} is none that it was trained on",
+    "note.worded_by": "what it finds is worded by {model!r}, each sentence checked",
+    # --- why an entry is not in a view
+    "omit.above_caller": "{label} is above the asker's clearance ({clearance})",
+    "omit.above_clearance": "{label} is above {specialist}'s clearance ({clearance})",
+    "omit.budget": "did not fit the budget of {tokens:,} tokens",
+    "omit.found_again": "found again",
+    "omit.not_read": "{specialist} does not read it",
+    "omit.not_searched": "not searched: {why}",
+    "omit.retracted": "retracted by {by}",
+    "omit.retraction": "it only takes back a fact",
+    "omit.superseded": "superseded by a newer one from {by}",
+    # --- what became of a part of a request
+    "outcome.finding": "{specialist}: {why}",
+    # --- the cost-quality policy
+    "policy.keeps": "which keeps {quality:g} of the generalist's quality ({source}): {expected:.3f} expected, "
+    "{escalated:.0%} of such requests go to it[, {by}]",
+    "policy.keeps_nothing": "{why} {quality:g} of the generalist's quality ({source})",
+    "policy.not_shown": "{outcomes:,} outcomes do not show that any threshold keeps",
+    "policy.refuted": "{checks:,} spot checks show that the calibrated threshold does not keep",
+    "policy.spot_checked": "by {checks:,} spot checks",
+    # --- which version serves
+    "promote.bar_not_measured": "{measure} was not measured; its bar is {bar:g}",
+    "promote.below_bar": "{measure} is {value:.3f}, {short:.3f} below its bar of {bar:g}",
+    "promote.champion_damaged": "it misses its bar ({why}), but the version that serves is damaged",
+    "promote.meets_bar": "it meets its bar",
+    "promote.misses_bar": "it misses its bar, with {measure} {after:.3f} against {before:.3f} of {champion}",
+    "promote.misses_bar_alone": "it misses its bar, and {champion} cannot be compared with it",
+    "promote.no_bar": "it has no bar to meet",
+    "promote.only_version": "it misses its bar ({why}), but there is no other version",
+    "promote.serves_already": "it serves already",
+    # --- which rung is taken
+    "rung.best": "best out-of-fold {measure} ({value:.3f})",
+    "rung.chain": "the chain [{rungs} ]that is asked for (out-of-fold {measure} {value:.3f})",
+    "rung.cheapest": "cheapest rung not measurably below the best (out-of-fold {measure} {value:.3f} against "
+    "{best:.3f})",
+    "rung.meets_bar": "cheapest rung whose out-of-fold {bar} is reached with 95% confidence ({reached})",
+    "rung.no_questions": "no questions to train on: calibrated on public ones",
+    "rung.none_meets_bar": "no rung reaches {bar} with 95% confidence out of fold; this is the best ({reached})",
+    "rung.only": "the only rung (out-of-fold {measure} {value:.3f})",
+    # --- from which confidence answers are accepted
+    "threshold.everything": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}, few enough {_SHOWING}",
+    "threshold.not_shown": f"nothing is accepted: {_CONFIDENT}: too few rows, or too many copies among them, "
+    f"{_SHOWING}",
+    "threshold.shown": f"confidence from {{value:.3f}} is accepted: {_WRONG}, few enough {_SHOWING}",
+    "threshold.too_few_rows": f"nothing is accepted: {_SHOWING} takes at least {{fewest}} calibration rows; there are "
+    "{rows}",
+    "threshold.too_many_wrong": f"nothing is accepted: {_CONFIDENT}: too many {_SHOWING}",
+}
+
+_OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
+_FORMATTER = Formatter()
+
+
+def render(code: str, values: Mapping[str, object]) -> str:
+    """The words for a code and its values; for a code that is not known here, its `text` or the values by name."""
+    template = TEMPLATES.get(code)
+    if template is None and "text" in values:
+        template = "{text}"
+    try:
+        if template is not None:
+            return _OPTIONAL.sub(lambda match: _segment(match[1], values), template).format_map(values)
+    except (KeyError, ValueError, TypeError):
+        pass  # stored by another version, which had other values
+    return f"{code} ({', '.join(f'{name} {value}' for name, value in values.items())})"
+
+
+def names_of(template: str) -> tuple[str, ...]:
+    """The values that a template names, each once; those that are only in a format last."""
+    parsed = list(_FORMATTER.parse(template.replace("[", "").replace("]", "")))
+    within = [name for _, _, spec, _ in parsed for _, name, _, _ in _FORMATTER.parse(spec or "") if name]
+    return tuple(dict.fromkeys([*(name for _, name, _, _ in parsed if name), *within]))
+
+
+def optional_in(code: str) -> frozenset[str]:
+    """The values that the words of a code can do without."""
+    return frozenset(name for match in _OPTIONAL.finditer(TEMPLATES.get(code, "")) for name in names_of(match[1]))
+
+
+def quoted_in(code: str) -> frozenset[str]:
+    """The values that are quoted in the words of a code: what somebody wrote, or a name."""
+    parsed = _FORMATTER.parse(TEMPLATES.get(code, ""))
+    return frozenset(name for _, name, _, conversion in parsed if name and conversion == "r")
+
+
+def _segment(template: str, values: Mapping[str, object]) -> str:
+    """A part that may be left out, as a template still to be filled."""
+    kept = all(values.get(name) not in (None, "") for name in names_of(template))
+    return template if kept else ""
