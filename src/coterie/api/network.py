@@ -12,8 +12,8 @@ from typing import Self, TypedDict, Unpack
 from coterie.api.inputs import read_rows
 from coterie.assembly import open_network
 from coterie.errors import InputError
+from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Unreadable
-from coterie.knowledge.reading import FileReader
 from coterie.network.network import Network
 from coterie.runtime.bridge import BackgroundLoop
 from coterie.types import Answer, Delta, Document, Label, Message, Request, SpecialistCard
