@@ -54,8 +54,13 @@ class Prediction:
 
     @property
     def reason(self) -> str:
-        """Why it is accepted or not."""
-        return self.finding.reason
+        """Why it is accepted or not, in words."""
+        return str(self.finding.reason)
+
+    @property
+    def reason_code(self) -> str:
+        """The stable code of the reason, such as `accept.above_threshold`; the words may change."""
+        return self.finding.reason.code
 
     @property
     def scores(self) -> Mapping[str, float]:
