@@ -25,22 +25,25 @@ def candidate(rung: str, accuracy: float, *, half: float = 0.01, **others: float
     return Candidate(rung=rung, files={}, validation=figures, evaluation=NOTHING, seconds=0.0)
 
 
+BAR = "accuracy 0.9"
+
+
 @pytest.mark.parametrize(
     ("lexical", "embedding", "bar", "taken", "reason"),
     [
         (0.90, 0.95, {}, "embedding", Reason("rung.best", measure="accuracy", value=0.95)),
         (0.94, 0.945, {}, "lexical", Reason("rung.cheapest", measure="accuracy", value=0.94, best=0.945)),
         (0.95, 0.90, {}, "lexical", Reason("rung.best", measure="accuracy", value=0.95)),
-        (0.92, 0.95, {"accuracy": 0.9}, "lexical", Reason("rung.meets_bar", bar="accuracy 0.9", reached="0.920")),
-        (0.905, 0.95, {"accuracy": 0.9}, "embedding", Reason("rung.meets_bar", bar="accuracy 0.9", reached="0.950")),
+        (0.92, 0.95, {"accuracy": 0.9}, "lexical", Reason("rung.meets_bar", bar=BAR, reached="0.920")),
+        (0.905, 0.95, {"accuracy": 0.9}, "embedding", Reason("rung.meets_bar", bar=BAR, reached="0.950")),
         (
             0.80,
             0.85,
             {"accuracy": 0.9},
             "embedding",
-            Reason("rung.none_meets_bar", bar="accuracy 0.9", reached="0.850"),
+            Reason("rung.none_meets_bar", bar=BAR, reached="0.850"),
         ),
-        (0.85, 0.80, {"accuracy": 0.9}, "lexical", Reason("rung.none_meets_bar", bar="accuracy 0.9", reached="0.850")),
+        (0.85, 0.80, {"accuracy": 0.9}, "lexical", Reason("rung.none_meets_bar", bar=BAR, reached="0.850")),
     ],
 )
 def test_rules(lexical, embedding, bar, taken, reason):
