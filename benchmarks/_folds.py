@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from _training_rows import Rows
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.calibration import fit_temperature, softmax
 from coterie.learning.dataset import Dataset, Row
@@ -21,6 +21,7 @@ from coterie.learning.job import Job
 from coterie.learning.measure import Encoded
 from coterie.learning.progress import Silent
 from coterie.tasks.classify.heads import TextFit, fit_text
+from coterie.tasks.registry import task_of
 from coterie.types import Prompt
 
 
@@ -57,9 +58,11 @@ def dataset(rows: Rows) -> Dataset:
 
 def fit_embedding(rows: Rows, vectors: np.ndarray, encoder: OnnxEncoder, *, seed: int = 0) -> Fitted:
     """Fit on the rows, with out-of-fold logits."""
-    data, section = dataset(rows), SpecialistSection(task="classify", data="rows", seed=seed, rungs=("embedding",))
-    job = Job(name="it", section=section, train=data, held_out=data, encoder=encoder, progress=Silent())
-    examples = text_examples(data, data.label_names, deal_folds(data, FOLDS, seed, in_order=True), section)
+    data, section = dataset(rows), make_section(task="classify", data="rows", seed=seed, rungs=("embedding",))
+    job = Job(
+        name="it", task=task_of(section), section=section, train=data, held_out=data, encoder=encoder, progress=Silent()
+    )
+    examples = text_examples(data, data.label_names, deal_folds(data, FOLDS, seed, in_order=True), seed=section.seed)
     with threadpool_limits(1):
         fit = fit_text(job, examples, Encoded(vectors, 0.0))[-1]
     return Fitted(

@@ -17,7 +17,7 @@ import tomlkit
 from _record import ROOT
 from coterie.config.file import load_config
 from coterie.config.section import FILE_NAME
-from coterie.models.locate import installed
+from coterie.models.catalogue import installed
 from coterie.registry.registry import REGISTRY_FOLDER
 
 DEMO = ROOT / "demo"

@@ -24,7 +24,7 @@ from coterie.config.section import FILE_NAME
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.learning.progress import Progress
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.specialists.artefacts import ADAPTER_FILE
 from coterie.tasks.generate.model import GenerateSpecialist
 from coterie.tasks.loading import load_specialist

@@ -16,9 +16,9 @@ from typing import Literal
 
 from _data import LENDER, find, headline_rows
 from coterie.engines.onnx import OnnxEncoder
-from coterie.routing.orders import OrderSense
 from coterie.routing.profile import Profile, hint_texts, make_profile
 from coterie.routing.router import LearnedRouter
+from coterie.routing.splitting import OrderSense
 from coterie.types import SpecialistCard
 
 Half = Literal["dev", "test"]

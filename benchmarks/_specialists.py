@@ -27,13 +27,12 @@ from coterie.config.file import load_config
 from coterie.config.section import FILE_NAME
 from coterie.config.specialists import SpecialistSection
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.judging import judge
 from coterie.learning.metrics import bootstrap_interval, bootstrap_mean
 from coterie.learning.progress import Silent
-from coterie.learning.reading import read_section
 from coterie.protocols import Specialist
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.registry.version import Version
+from coterie.tasks.registry import TASK_TYPES, task_of
 from coterie.training.train import train
 from coterie.types import ContextView, Finding, Rung, Task, Usage
 
@@ -79,7 +78,7 @@ class Asked:
     def figures(self) -> dict[str, Any]:
         """Quality as `judge` sees it, latency, and energy and money of 1,000 answers."""
         task = self.findings[0].task or "classify"
-        judged = judge(self.rows, self.findings, task=task).to_json()
+        judged = TASK_TYPES.load(task).judge(self.rows, self.findings).to_json()
         known = {name: value for name, value in judged.items() if value is not None and name != "confusions"}
         known |= {"latency_ms": percentiles(self.milliseconds), "per_1000": self._per_1000()}
         return known if all(row.labels for row in self.rows) else known | {"oos_recall_at_95": self._oos_recall()}
@@ -217,7 +216,7 @@ def rung_report(version: Version, rung: str) -> dict[str, Any]:
 
 def held_out(folder: Path, section: SpecialistSection) -> Dataset:
     """The test rows of a section."""
-    return read_section(section, folder / str(section.test), for_evaluation=True)
+    return task_of(section).read_rows(section, folder / str(section.test), for_evaluation=True)
 
 
 async def _ask(folder: Path, name: str, rows: Sequence[Row]) -> Asked:

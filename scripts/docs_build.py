@@ -30,6 +30,7 @@ from coterie import errors
 from coterie.cli.app import app
 from coterie.cli.output import EXIT_CODES
 from coterie.config import file as config
+from coterie.config.specialists import TASKS, SpecialistSection
 from coterie.types.wording import TEMPLATES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -167,33 +168,46 @@ def config_page() -> str:
     """Every section of `coterie.toml` with its keys, from the docstrings under the fields."""
     lines = ["# `coterie.toml`", "", _MADE_BY, "", *inspect.cleandoc(config.__doc__ or "").splitlines(), ""]
     for section in _sections():
-        about = inspect.cleandoc(section.__doc__ or "")
-        heading, _, rest = about.partition(":")
-        lines += [
-            f"## {heading}",
-            "",
-            _sentence(rest or heading),
-            "",
-            "| key | type | default | |",
-            "|---|---|---|---|",
-        ]
-        lines += [_field(_written(name, field), field) for name, field in section.model_fields.items()]
+        heading, about = _heading(section)
+        fields = {name: field for name, field in section.model_fields.items() if _is_own(section, name)}
+        lines += [f"## {heading}", "", _sentence(about), "", "| key | type | default | |", "|---|---|---|---|"]
+        lines += [_field(_written(name, field), field) for name, field in fields.items()]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _sections() -> list[type[BaseModel]]:
-    """The section classes: the network's own, then the others in the order of `config`; the whole file left out."""
+    """The section classes: the network's own, then the others in the order of `config`; the whole file left out.
+
+    The sections of tasks, which add to the keys of every specialist, stand behind `[specialists.NAME]`.
+    """
     found = [
         kind
-        for kind in vars(config).values()
+        for kind in [*vars(config).values(), SpecialistSection]
         if inspect.isclass(kind)
         and issubclass(kind, BaseModel)
         and kind.__module__.startswith("coterie.")
         and kind is not config.Config
         and not kind.__name__.startswith("_")
     ]
-    return sorted(found, key=lambda kind: kind is not config.NetworkSection)
+    ordered = sorted(dict.fromkeys(found), key=lambda kind: kind is not config.NetworkSection)
+    place = ordered.index(SpecialistSection) + 1
+    return [*ordered[:place], *(TASKS.section_class(name) for name in TASKS.door.names), *ordered[place:]]
+
+
+def _heading(section: type[BaseModel]) -> tuple[str, str]:
+    """The table's name, and what it is for."""
+    about = inspect.cleandoc(section.__doc__ or "")
+    if issubclass(section, SpecialistSection) and section is not SpecialistSection:
+        return f'`[specialists.NAME]` with `task = "{get_args(section.model_fields["task"].annotation)[0]}"`', about
+    heading, _, rest = about.partition(":")
+    return heading, rest or heading
+
+
+def _is_own(section: type[BaseModel], name: str) -> bool:
+    """Whether a key is not said already in the section that all tasks share."""
+    shared = issubclass(section, SpecialistSection) and section is not SpecialistSection
+    return not (shared and name in SpecialistSection.model_fields)
 
 
 def _field(name: str, field: FieldInfo) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import re
+import shutil
+import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -35,7 +40,33 @@ def _start_guard() -> tuple[ModuleType, Path]:
     return guard, Path(notes)
 
 
+def _offer_entry_points() -> None:
+    """Let this process and those that it starts see the entry points of this checkout, whatever is installed.
+
+    A checkout that is tested before it is installed anew would else be served by the metadata of another.
+    """
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    offered = {group: dict(names) for group, names in project["entry-points"].items()}
+    installed = {each.name: each.value for group in offered for each in metadata.entry_points(group=group)}
+    if all(installed.get(name) == value for names in offered.values() for name, value in names.items()):
+        return
+    folder = Path(tempfile.mkdtemp(prefix="coterie-metadata-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    about = folder / f"coterie-{project['version']}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(metadata.distribution("coterie").read_text("METADATA") or "")
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in names.items())
+        for group, names in offered.items()
+    ]
+    (about / "entry_points.txt").write_text("\n".join(lines))
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
+
+
 _guard, _notes = _start_guard()
+_offer_entry_points()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

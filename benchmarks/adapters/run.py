@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _record import Bar, Record, arguments
 from coterie.config.file import LlamaModel
 from coterie.engines.llama import LlamaEngine
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.testing import write_random_adapter
 from coterie.types import Message, Prompt
 

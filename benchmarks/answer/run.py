@@ -34,10 +34,9 @@ from coterie.config.file import load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Row
 from coterie.learning.evaluate import consult_rows
-from coterie.learning.judging import judge
-from coterie.learning.reading import read_section
 from coterie.registry.registry import open_registry
-from coterie.tasks.answer.metrics import judge_answers, look_up_with
+from coterie.tasks.answer.metrics import judge, judge_answers, look_up_with
+from coterie.tasks.answer.rows import read_rows
 from coterie.tasks.loading import load_specialist
 from coterie.testing import FakeRetriever
 from coterie.training.train import train
@@ -132,7 +131,7 @@ def asked(  # noqa: PLR0917 - whom, what, and of what
     """The champion's findings, one question after the other through `consult`."""
     config = load_config(folder)
     section = config.specialists[name]
-    rows = quoted(read_section(section, file, for_evaluation=True).rows, texts)
+    rows = quoted(read_rows(section, file, for_evaluation=True).rows, texts)
     version = open_registry(folder, config.registry).champion(name)
     specialist = load_specialist(name, section, version, encoder=encoder, models={})
     look_up, milliseconds = look_up_with(shelves, specialist.card), []
@@ -148,7 +147,7 @@ def asked(  # noqa: PLR0917 - whom, what, and of what
         return found
 
     findings = asyncio.run(every())
-    judged = judge(rows, findings, task="answer")
+    judged = judge(rows, findings)
     stated = np.array([bool(row.evidence) for row in rows])
     return {
         **{key: value for key, value in judged.to_json().items() if value is not None and key != "confusions"},

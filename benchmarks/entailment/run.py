@@ -40,7 +40,7 @@ def measure(train: Sequence[Document], held: Sequence[Document], seed: int) -> d
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         section = {
-            "task": "classify",
+            "task": "pairs",
             "data": str(write_documents(folder / "train.jsonl", train)),
             "test": str(write_documents(folder / "held.jsonl", held)),
             "pair_column": "hypothesis",

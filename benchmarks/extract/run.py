@@ -28,7 +28,7 @@ from _data import LENDER, find
 from _record import Bar, Record, arguments, sha256
 from _specialists import Measured, Steps, apart, held_out, measure_champion, percentiles, rung_report, write_network
 from coterie.config.file import load_config
-from coterie.learning.judging import judge
+from coterie.tasks.extract.metrics import judge
 from coterie.training.train import train
 
 CLAIM = "A specialist finds the terms of a contract it has never seen, quotes them, and knows what is not stated."
@@ -60,7 +60,7 @@ def measure(learn: Sequence[Contract], ask: Sequence[Contract], seed: int, rungs
         measured = {rung: measure_champion(folder, rung, seconds=trained[rung].seconds[rung]) for rung in rungs}
         rows = held_out(folder, load_config(folder).specialists[rungs[0]]).rows
     said = [find_terms(row.text) for row in rows]
-    figures: dict[str, Any] = {"patterns": judge(rows, said, task="extract").to_json()}
+    figures: dict[str, Any] = {"patterns": judge(rows, said).to_json()}
     for rung, each in measured.items():
         own = rung_report(each.version, rung)
         more = {name: own[name] for name in ("recipe", "windows", "int8", "tuned_on", "held_back") if name in own}

@@ -26,6 +26,7 @@ from _record import Bar, Record, arguments, sha256
 from _specialists import WATTS_PER_CORE, Steps, write_network
 from coterie import open_network
 from coterie.config.file import LlamaModel
+from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.learning.asked import AskedModel
 from coterie.learning.metrics import bootstrap_mean
 from coterie.network.network import Network
@@ -327,7 +328,7 @@ def main() -> None:
         parallel=1,
         window=WINDOW,
     )
-    asked = AskedModel(key="large", model=model, folder=folder, label=Label.PUBLIC)
+    asked = AskedModel(key="large", model=model, folder=folder, label=Label.PUBLIC, gate=Gate(ClearancePolicy()))
     asked.check()
     record = Record(claim=CLAIM, seeds=[given.seed], data=hashes)
     record.figures["model"] = {

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _data import find
 from _routing import SEED, subjects
 from coterie.engines.onnx import OnnxEncoder
-from coterie.routing.orders import ORDERS_FILE, span_means
+from coterie.routing.splitting import ORDERS_FILE, span_means
 from coterie.types import Prompt
 
 ORDERS = 2_600

@@ -25,7 +25,7 @@ import psycopg
 from _record import Bar, Record, arguments
 from coterie.knowledge.documents import Chunk, IndexedDocument
 from coterie.knowledge.postgres import PostgresShelf
-from coterie.knowledge.postgres_write import GRAPH_FROM
+from coterie.knowledge.postgres_tables import GRAPH_FROM
 from coterie.testing import EchoEngine
 from coterie.types import Label
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import ROOT, Bar, Record, arguments, sha256
 from coterie.engines.llama import LlamaEngine
-from coterie.models.locate import installed
+from coterie.models.catalogue import installed
 from coterie.testing import write_random_adapter
 from coterie.types import Entry, Label, Message, Output, Passage, Prompt
 from labs.prompt_layout import context_first

@@ -24,6 +24,7 @@ from _data import find
 from _record import Record, arguments, sha256
 from coterie.config.file import LlamaModel
 from coterie.engines.onnx import OnnxEncoder
+from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.learning.asked import AskedModel
 from coterie.learning.metrics import bootstrap_mean
 from coterie.tasks.classify.prompted import (
@@ -152,7 +153,7 @@ def main() -> None:
         parallel=1,
         window=WINDOW,
     )
-    asked = AskedModel(key="qwen", model=model, folder=given.answers, label=Label.PUBLIC)
+    asked = AskedModel(key="qwen", model=model, folder=given.answers, label=Label.PUBLIC, gate=Gate(ClearancePolicy()))
     asked.check()
     record = Record(claim=CLAIM, seeds=[given.seed])
     record.data |= {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from coterie.engines.unicode import estimate_tokens
 from coterie.policy.outcomes import Attempt, RecordedOutcomes, read_outcomes
+from coterie.text.unicode import estimate_tokens
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,8 +15,8 @@ from faker.providers.address.en_US import Provider
 from values import LANGUAGES, MONTHS, WEEKDAYS, Values
 
 from _personal import PLACE, Span, Text, is_title, without_title
-from coterie.privacy.demonyms import DEMONYMS
 from coterie.privacy.detection import Kind
+from coterie.privacy.words import DEMONYMS
 
 HERE = Path(__file__).parent
 Labelled = tuple[str, list[Span]]

@@ -1,4 +1,4 @@
-"""From a network's folder to a running `Network`: the one place where parts are chosen and put together."""
+"""Build a running `Network` from its folder: the one place where components are chosen and connected."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting.energy import PackageMeter
+from coterie.accounting.energy import PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
-from coterie.accounting.overhead import ProcessOverhead
-from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
-from coterie.engines.llama import LlamaEngine
+from coterie.config.file import Config, LlamaModel, ModelEntry, RemoteModel, load_config
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
 from coterie.generalist.generalist import PromptedGeneralist
@@ -24,50 +24,43 @@ from coterie.governance.audit import open_audit
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.knowledge.open import open_declared
 from coterie.limits.limits import StoredLimits, open_limits
+from coterie.models.catalogue import describe_model, locate
 from coterie.models.files import checksum_of
-from coterie.models.locate import describe_model, locate
 from coterie.network.network import Network
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
 from coterie.policy.outcomes import read_outcomes
 from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
+from coterie.privacy.contract import open_detector
 from coterie.privacy.detection import Detector
-from coterie.privacy.open import open_detector
-from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
+from coterie.protocols import Engine, Meter, OwnsEngines, Retriever, Router, Specialist, Store, StreamingEngine, WarmsUp
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
-from coterie.routing.explain import Explanation
-from coterie.routing.orders import OrderSense
+from coterie.routing.contract import ROUTER_TYPES, ExplainsRoutes, RouterParts
+from coterie.routing.matching import Explanation
 from coterie.routing.profile import PROFILE_FILE, Profile
-from coterie.routing.router import LearnedRouter
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.on_demand import OnDemand, WeightMemory
 from coterie.store.sqlite import SQLiteStore
-from coterie.tasks.classify.chain import ChainSpecialist
-from coterie.tasks.classify.choices import ChoiceHead
-from coterie.tasks.classify.model import ClassifySpecialist
-from coterie.tasks.classify.prompted import calibrated_on
-from coterie.tasks.extract.model import ExtractSpecialist
-from coterie.tasks.generate.model import GenerateSpecialist
-from coterie.tasks.generate.replies import WriteSpecialist
 from coterie.tasks.loading import card_of, load_specialist
+from coterie.tasks.registry import task_of
 from coterie.text.language import detect
 from coterie.types import Request
 
 
 async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
-    """Open a trained network: read its file, load its champions, open its store.
+    """Open a trained network: read its configuration, load its champions, open its store.
 
     Args:
         folder: The network's folder.
-        warm: Let generative specialists read the part of their prompt that never changes, so that the first asker
-            does not wait for it. Takes seconds: for a server, not for one question.
+        warm: Let generative specialists read the constant part of their prompts, so that the first request does not
+            wait for it. Takes seconds: for a server, not for one question.
 
     Raises:
-        SetupError: something is missing or wrong; the message says what, the hint which command fixes it.
+        SetupError: something is missing or wrong; the message says what, and the hint names the command.
     """
-    # BLAS threads wait for each other in a loop: in products as small as ours that takes the cores from the encoder.
-    # On a busy machine of two cores one thread bears five times the requests (benchmarks/latency).
+    # BLAS threads busy-wait: in products as small as ours that takes the cores from the encoder. On a busy machine of
+    # two cores one thread serves five times the requests (benchmarks/latency).
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = load_config(folder)
@@ -118,13 +111,13 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """A network that routes and is not asked: no weights and no models are loaded."""
+    """A network that only routes: no weights and no models are loaded."""
 
     network: Network
-    router: LearnedRouter
+    router: ExplainsRoutes
 
     async def explain(self, request: Request) -> Explanation:
-        """Whom the network would ask, and why. Raises `InputError` where the request cannot be served."""
+        """Return the route of a request, with the reasons. Raises `InputError` if the request cannot be served."""
         question, context = await self.network.prepare(request)
         return await self.router.explain(question, context)
 
@@ -134,7 +127,7 @@ class Preview:
 
 
 async def open_preview(folder: Path | str) -> Preview:
-    """Open a trained network to see where requests go. Raises `SetupError` as `open_network` does."""
+    """Open a trained network for routing only. Raises `SetupError` as `open_network` does."""
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = load_config(folder)
@@ -143,6 +136,8 @@ async def open_preview(folder: Path | str) -> Preview:
     _check_encoder(versions, encoder)
     specialists = _specialists(config, versions, encoder, {}, budget=0)
     router = _router(config, specialists, versions, encoder)
+    if not isinstance(router, ExplainsRoutes):
+        raise ConfigError(f"router.kind is {config.router.kind!r}, which does not explain its routes.")
     network = Network(
         specialists=specialists,
         router=router,
@@ -159,7 +154,7 @@ async def open_preview(folder: Path | str) -> Preview:
 
 
 def _observed(config: Config, store: Store) -> Store:
-    """The store with whoever else is told of every request behind it. Raises `ExtraMissing`."""
+    """Return the store, with OpenTelemetry behind it if it is configured. Raises `ExtraMissing`."""
     endpoint = config.observe.otlp_endpoint
     if endpoint is None:
         return store
@@ -187,10 +182,15 @@ async def _open_store(config: Config, folder: Path, *, reading: bool = False) ->
 
 
 def champions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Version]:
-    """The champion of each specialist that has one; of outlines, a file is read when it is needed.
+    """Return the champion of each specialist that has one.
+
+    Args:
+        config: The network's.
+        folder: The network's.
+        outlines: Read each file of a version when it is needed, not now.
 
     Raises:
-        NotTrained: there is no specialist, or none has a champion. One without waits for no other.
+        NotTrained: there is no specialist, or none has a champion.
         ArtefactRefused: a champion is damaged.
     """
     if not config.specialists:
@@ -224,7 +224,7 @@ def _specialists(
     *,
     budget: int | None,
 ) -> dict[str, Specialist]:
-    """Every specialist, loaded, or within a budget of memory to be loaded when it is asked."""
+    """Return all specialists, loaded; with a memory budget in bytes, loaded at first use."""
     memory = None if budget is None else WeightMemory(budget)
     windows = {key: model.window for key, model in config.models.items()}
     specialists: dict[str, Specialist] = {}
@@ -241,7 +241,7 @@ def _specialists(
             view_tokens=tokens,
             windows=windows,
         )
-        if memory is None or (models and _asks_model(version)):
+        if memory is None or (models and _asks_model(section, version)):
             specialists[name] = load()
         else:
             card = card_of(name, section, version, view_tokens=tokens)
@@ -253,25 +253,18 @@ def _specialists(
 def _shelves(
     config: Config, folder: Path, specialists: Mapping[str, Specialist], encoder: OnnxEncoder
 ) -> dict[str, Retriever]:
-    """The shelves that specialists read; others stay closed."""
+    """Open the indexes that specialists read; others stay closed."""
     named = dict.fromkeys(shelf for specialist in specialists.values() for shelf in specialist.card.knowledge)
     return {name: open_declared(name, config, folder, encoder=encoder) for name in named}
 
 
 def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
-    """Encoders that came with a version and belong to one specialist."""
-    chained = [engine for each in specialists.values() if isinstance(each, ChainSpecialist) for engine in each.engines]
-    return chained + [
-        each.encoder
-        for each in specialists.values()
-        if isinstance(each, ClassifySpecialist | ExtractSpecialist)
-        and each.card.rung == "encoder"
-        and each.encoder is not None
-    ]
+    """Return the engines that are part of a version and belong to one specialist."""
+    return [engine for each in specialists.values() if isinstance(each, OwnsEngines) for engine in each.engines]
 
 
 def cost_quality_policy(config: Config, folder: Path, versions: Mapping[str, Version]) -> CostQualityPolicy:
-    """The policy that `[policy]` asks for, with the outcomes that its thresholds are derived from."""
+    """Return the policy of `[policy]`, with the outcomes from which its thresholds are derived."""
     section, above = config.policy, config.generalist
     aim = None
     if section.quality is not None or section.budget is not None:
@@ -290,12 +283,12 @@ def cost_quality_policy(config: Config, folder: Path, versions: Mapping[str, Ver
 
 
 def spot_checks_path(config: Config, folder: Path) -> Path:
-    """Where the spot checks are that were folded in: beside the store's file."""
+    """Return the path of the applied spot checks, beside the file of the store."""
     return (folder / config.store.path).with_name(SPOT_CHECKS_FILE)
 
 
 def spot_checks(config: Config, folder: Path, versions: Mapping[str, Version]) -> dict[str, SpotChecks]:
-    """The spot checks that were folded in, of the versions that serve. Raises `ArtefactRefused`."""
+    """Return the applied spot checks of the serving versions. Raises `ArtefactRefused`."""
     path = spot_checks_path(config, folder)
     found = load_checks(path.read_bytes()) if path.exists() else {}
     return {name: each for name, each in found.items() if name in versions and each.version == versions[name].version}
@@ -312,7 +305,7 @@ def _calibration_outcomes(name: str, version: Version) -> CalibrationOutcomes | 
 
 
 def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> None:
-    """Refuse versions made with another encoder: to their heads and profiles this one's vectors mean nothing."""
+    """Refuse versions trained with another encoder: its vectors do not fit their heads and profiles."""
     for name, version in versions.items():
         made_with = version.report.get("encoder_sha256", encoder.sha256)
         if made_with != encoder.sha256:
@@ -324,12 +317,12 @@ def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> Non
 
 
 def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
-    """Refuse versions calibrated on the answers of another model: what its confidence means is not known for this."""
+    """Refuse versions calibrated on the answers of another model: their calibration does not hold for this one."""
     for name, version in versions.items():
         section = config.specialists[name]
-        if version.report.get("rung") != "llm" or section.model is None or section.task != "classify":
+        if version.report.get("rung") != "llm" or section.model is None:
             continue
-        now, then = describe_model(config.models[section.model]), calibrated_on(version.files)
+        now, then = describe_model(config.models[section.model]), task_of(section).calibrated_on(version.files)
         if then is not None and then != now:
             raise ArtefactRefused(
                 f"Version {version.version} of {name!r} was calibrated on the answers of {then['name']!r}; model "
@@ -347,22 +340,22 @@ async def open_models(
     limits: StoredLimits | None = None,
     detector: Detector | None = None,
 ) -> dict[str, StreamingEngine]:
-    """An engine for each model that these versions need; remote ones are reached through the gate only.
+    """Open an engine for each model that these versions need. Remote ones are opened by the gate only.
 
     Args:
         config: The network's.
         folder: The network's.
-        versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
-        also: Keys of `[models]` that are needed besides.
-        limits: What calls of remote models are held to.
-        detector: Finds the personal data in what is to be sent; None for the patterns of `privacy`.
+        versions: Versions by specialist; the engine of a model holds their adapters.
+        also: Further keys of `[models]` that are needed.
+        limits: Limits of calls to remote models.
+        detector: Finds personal data in prompts; None for the patterns of `privacy`.
 
     Raises:
-        ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
+        ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is missing or damaged.
         ConfigError: an adapter needs a model that runs in this process, and its specialist names another.
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
-    used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
+    used = {key for name, key in named.items() if _asks_model(config.specialists[name], versions[name])} | set(also)
     gate = Gate(ClearancePolicy(), limits, detector=detector)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
@@ -371,76 +364,74 @@ async def open_models(
         adapted = [
             version for each, version in versions.items() if config.specialists[each].model == name and base_of(version)
         ]
-        if isinstance(model, OpenAIModel):
+        if isinstance(model, RemoteModel):
             _refuse_adapters(name, adapted)
             engines[name] = gate.open(name, model)
         else:
-            engines[name] = await asyncio.to_thread(_open_llama, name, model, folder, adapted)
+            engines[name] = await asyncio.to_thread(_open_here, name, model, folder, adapted)
     return engines
 
 
-def _asks_model(version: Version) -> bool:
-    """Whether a version needs a generative model: a section may name one for a rung that was not taken."""
-    worded = version.report.get("task") == "answer" and version.report.get("rung") == "slm"
-    asks = worded or version.report.get("task") == "generate" or version.report.get("rung") == "llm"
-    return asks or base_of(version) is not None
+def _asks_model(section: SpecialistSection, version: Version) -> bool:
+    """Return whether a version needs a generative model. The section may name one for a rung that was not taken."""
+    return task_of(section).asks_model(version.report) or base_of(version) is not None
 
 
 def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
     for version in adapted:
         raise ConfigError(
-            f"specialists.{version.name}.model is {model!r}, a server; the adapter of {version.name!r} needs a model "
+            f"specialists.{version.name}.model is {model!r}; the adapter of {version.name!r} needs a model "
             "that runs in this process.",
             hint=f"Set `model` of specialists.{version.name} to a [models] entry with engine = 'llama'.",
         )
 
 
 async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
-    """Fill the slots of the models in this process; remote ones are not asked anything nobody asked."""
-    for specialist in specialists.values():
-        if isinstance(specialist, ClassifySpecialist) and isinstance(specialist.head, ChoiceHead):
-            await specialist.head.warm()
-        elif isinstance(specialist, ExtractSpecialist):
-            await specialist.warm()
-        elif isinstance(specialist, GenerateSpecialist | WriteSpecialist):
-            model = config.models[config.specialists[specialist.card.name].model or ""]
-            if isinstance(model, LlamaModel):
-                await specialist.warm(slots=model.parallel)
+    """Fill the prompt caches of the models in this process. Remote ones are not called without a request."""
+    for name, specialist in specialists.items():
+        model = config.models.get(config.specialists[name].model or "")
+        if isinstance(specialist, WarmsUp) and isinstance(model, LlamaModel):
+            await specialist.warm(slots=model.parallel)
 
 
-def _open_llama(name: str, model: LlamaModel, folder: Path, adapted: Sequence[Version]) -> LlamaEngine:
-    """The model with the adapters of these versions, which were all trained on its very file."""
-    path = locate(model, folder)
+def _open_here(name: str, model: ModelEntry, folder: Path, adapted: Sequence[Version]) -> StreamingEngine:
+    """Open a model in this process with adapters. Refuses an adapter that was trained on another model file."""
+    kind = local_type(model)
+    if not kind.holds_adapters:
+        _refuse_adapters(name, adapted)
     for version in adapted:
-        if (base := base_of(version)) != (found := checksum_of(path)):
-            raise ArtefactRefused(
-                f"The adapter of {version.name!r} version {version.version} was trained on a model file with the "
-                f"checksum {base}; model {name!r} is {str(path)!r} with {found}.",
-                hint=f"Train it again: coterie train {version.name}",
-            )
-    # By path: llama.cpp reads a file itself, and the version was verified a moment ago.
+        if isinstance(model, LlamaModel):
+            _check_base(version, name, locate(model, folder))
+    # By path: an engine reads a file itself, and the version was verified a moment ago.
     adapters = {version.name: version.folder / ADAPTER_FILE for version in adapted}
-    return LlamaEngine.configured(name, model, path, adapters=adapters)
+    return kind.open(name, model, EnginePlace(folder=folder, adapters=adapters))
+
+
+def _check_base(version: Version, name: str, path: Path) -> None:
+    if (base := base_of(version)) != (found := checksum_of(path)):
+        raise ArtefactRefused(
+            f"The adapter of {version.name!r} version {version.version} was trained on a model file with the "
+            f"checksum {base}; model {name!r} is {str(path)!r} with {found}.",
+            hint=f"Train it again: coterie train {version.name}",
+        )
 
 
 def _router(
     config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: OnnxEncoder
-) -> LearnedRouter:
-    """The router of the champions' profiles; who reads facts is reached through who writes them."""
+) -> Router:
+    """Return the configured router, with the profiles of the champions."""
     profiles = {
         name: Profile.from_bytes(version.files[PROFILE_FILE])
         for name, version in versions.items()
         if PROFILE_FILE in version.files
     }
-    return LearnedRouter(
+    parts = RouterParts(
         cards={name: specialist.card for name, specialist in specialists.items()},
         profiles=profiles,
         encoder=encoder,
-        false_rejection=config.router.false_rejection,
-        words=encoder.words(),
-        order_sense=OrderSense.bundled(encoder.sha256),
         untrained=_untrained(config, versions),
     )
+    return ROUTER_TYPES.load(config.router.kind).open(config.router, parts)
 
 
 def _generalist(config: Config, models: Mapping[str, StreamingEngine], meter: Meter) -> PromptedGeneralist | None:

@@ -1,38 +1,38 @@
-"""Everything that can go wrong, by whose mistake it is.
+"""The errors of Coterie, by whose mistake they are.
 
     CoterieError
     ├── SetupError              the user's set-up: printed without a traceback, with the command that fixes it
-    │   ├── ConfigError         coterie.toml does not say what it should
+    │   ├── ConfigError         coterie.toml is invalid
     │   ├── NotTrained          a specialist has no trained version yet
     │   ├── ModelMissing        a model file is not on this machine
     │   ├── ModelUnpinned       a model file whose checksum is not recorded
     │   ├── ExtraMissing        an optional package is not installed
     │   ├── ArtefactRefused     a stored version, model or index is tampered with, truncated or unknown
-    │   ├── NotIndexed          a shelf has no index yet
-    │   ├── IndexBusy           another process is indexing the shelf
+    │   ├── NotIndexed          an index was not built yet
+    │   ├── IndexBusy           another process is building the index
     │   ├── StoreError          the database cannot be opened or written
-    │   │   └── StoreUnavailable  its server does not answer, or not in time
-    │   └── AuditError          the audit log cannot be written, so what it should say is not done
+    │   │   └── StoreUnavailable  the database server does not answer, or not in time
+    │   └── AuditError          the audit log cannot be written, so the action is not done
     ├── InputError              the caller's request or data
     │   ├── DataError           training or evaluation data is not usable
-    │   ├── TrainingDiverged    fine-tuning came to no finite loss
+    │   ├── TrainingDiverged    the loss of a fine-tuning is not finite
     │   ├── UnknownSpecialist   a name that is not in the network
     │   └── TooLong             a prompt that does not fit the engine's window
-    ├── PolicyError             a rule forbids it
+    ├── PolicyError             a rule forbids the action
     │   ├── EgressRefused       data above an engine's clearance
-    │   ├── ReleaseRefused      a label may not be lowered so
+    │   ├── ReleaseRefused      a label may not be lowered
     │   ├── BudgetExceeded      a budget has not enough left
     │   └── PromotionRefused    a version misses its bar or is worse than the champion
     ├── Overloaded              a bounded queue is full; come back later
-    └── EngineError             what runs the weights, here or at a provider
+    └── EngineError             an engine failed, here or at a provider
         ├── EngineTimeout       no answer in time
         ├── EngineUnavailable   not reachable, 429 or 5xx, or its circuit breaker is open
         ├── EngineRejected      the provider refused the request: retrying will not help
         └── EngineBroken        an answer that cannot be used: cut stream, wrong JSON, crash
 
-To add one: subclass the class that names whose mistake it is, give it a `code` that no other has, set
-`retryable` if the same call may succeed later, and write the message as "what was asked, what was found";
-what to do goes into `hint`. Codes are part of the API: they never change. A test checks all of it.
+To add one: subclass the class that names whose mistake it is, give it a `code` that no other has, and set `retryable`
+if the same call may succeed later. The message says what was asked and what was found; `hint` says what to do. Codes
+are part of the API: they never change. A test checks these rules.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class CoterieError(Exception):
-    """Base of every error Coterie raises on purpose."""
+    """Base class of all errors that Coterie raises on purpose."""
 
     code: ClassVar[str] = "coterie_error"
     retryable: ClassVar[bool] = False
@@ -66,13 +66,13 @@ class CoterieError(Exception):
 
 
 class SetupError(CoterieError):
-    """The user's set-up needs a change; the hint is the command or edit that makes it."""
+    """The user's set-up needs a change; the hint names the command or edit."""
 
     code = "setup_error"
 
 
 class ConfigError(SetupError):
-    """coterie.toml does not say what it should."""
+    """coterie.toml is invalid."""
 
     code = "config_error"
 
@@ -90,7 +90,7 @@ class ModelMissing(SetupError):
 
 
 class ModelUnpinned(SetupError):
-    """A model file is given by its path, and what it should be is not recorded, so it is not run."""
+    """A model file is given by its path and its checksum is not recorded, so it is not run."""
 
     code = "model_unpinned"
 
@@ -108,13 +108,13 @@ class ArtefactRefused(SetupError):
 
 
 class NotIndexed(SetupError):
-    """Nothing was indexed for a shelf yet."""
+    """An index was not built yet."""
 
     code = "not_indexed"
 
 
 class IndexBusy(SetupError):
-    """Another process is indexing the shelf."""
+    """Another process is building the index."""
 
     code = "index_busy"
     retryable = True
@@ -127,20 +127,20 @@ class StoreError(SetupError):
 
 
 class StoreUnavailable(StoreError):
-    """The database's server is not reachable, went away or was too slow."""
+    """The database server is not reachable, closed the connection or was too slow."""
 
     code = "store_unavailable"
     retryable = True
 
 
 class AuditError(SetupError):
-    """The audit log cannot be written; what is not written down is not done."""
+    """The audit log cannot be written; an action that is not recorded is not done."""
 
     code = "audit_error"
 
 
 class InputError(CoterieError):
-    """The caller's request cannot be served as it stands."""
+    """The caller's request cannot be served as it is."""
 
     code = "input_error"
 
@@ -152,7 +152,7 @@ class DataError(InputError):
 
 
 class TrainingDiverged(InputError):
-    """Fine-tuning came to a loss that is no finite number; nothing was stored."""
+    """The loss of a fine-tuning is not finite; nothing was stored."""
 
     code = "training_diverged"
 
@@ -170,7 +170,7 @@ class TooLong(InputError):
 
 
 class PolicyError(CoterieError):
-    """A rule forbids it; the verdict says which and why."""
+    """A rule forbids the action; the verdict has rule and reason."""
 
     code = "policy_error"
 
@@ -185,19 +185,19 @@ class PolicyError(CoterieError):
 
 
 class EgressRefused(PolicyError):
-    """Data above an engine's clearance was about to leave."""
+    """A prompt above the engine's clearance was refused by the egress gate."""
 
     code = "egress_refused"
 
 
 class ReleaseRefused(PolicyError):
-    """A label was to be lowered that may not be, or by whom may not, or without a reason that can be kept."""
+    """A release was refused: the label or the principal does not permit it, or the reason cannot be kept."""
 
     code = "release_refused"
 
 
 class BudgetExceeded(PolicyError):
-    """A budget of requests, tokens, money or joules has not enough left; nothing was spent."""
+    """A budget of requests, tokens, money or joules does not suffice; nothing was spent."""
 
     code = "budget_exceeded"
     retryable = True
@@ -205,7 +205,7 @@ class BudgetExceeded(PolicyError):
     def __init__(self, verdict: Verdict, *, retry_after: float | None = None, hint: str = "") -> None:
         super().__init__(verdict, hint=hint)
         self.retry_after = retry_after
-        """Seconds until it is full again; None if it never is."""
+        """Seconds until the budget is full again; None if it never is."""
 
 
 class PromotionRefused(PolicyError):
@@ -223,13 +223,13 @@ class Overloaded(CoterieError):
     def __init__(self, message: str, *, retry_after: float = 1.0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
-        """Seconds after which another try makes sense."""
+        """Seconds after which a retry is useful."""
         self.failures: tuple[Failure, ...] = ()
-        """Tries of an engine that failed before there was no place for the next."""
+        """Failed tries of an engine before the queue was full."""
 
 
 class EngineError(CoterieError):
-    """What runs the weights failed, in this process or at a provider."""
+    """An engine failed, in this process or at a provider."""
 
     code = "engine_error"
 
@@ -237,9 +237,9 @@ class EngineError(CoterieError):
         super().__init__(message, hint=hint)
         self.engine = engine
         self.failures: tuple[Failure, ...] = ()
-        """Every try that failed, the last one included, where the engine counts them."""
+        """All failed tries, the last one included, if the engine counts them."""
         self.turned_away = False
-        """The provider took nothing for it: it refused before it began."""
+        """Whether the provider refused the call before any work, so that it is not billed."""
 
 
 class EngineTimeout(EngineError):
@@ -258,7 +258,7 @@ class EngineUnavailable(EngineError):
     def __init__(self, message: str, *, engine: str, retry_after: float | None = None, hint: str = "") -> None:
         super().__init__(message, engine=engine, hint=hint)
         self.retry_after = retry_after
-        """Seconds the provider asked to wait, if it did."""
+        """Seconds that the provider asked to wait (`Retry-After`); None if it named none."""
         self.turned_away = True
 
 

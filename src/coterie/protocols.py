@@ -1,6 +1,7 @@
-"""The seams of Coterie: what an implementation must do, when it is called and by whom.
+"""The interfaces of Coterie: what an implementation must do, when it is called and by whom.
 
-Each protocol has a contract test in `coterie.testing`: run it on your own implementation.
+Methods that do work take `call`, a `CallContext` that says on whose behalf. Pass it on to everything that you call.
+`coterie.testing` has contract checks: run them on your own implementation.
 """
 
 from __future__ import annotations
@@ -49,157 +50,176 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Engine(Protocol):
-    """What runs weights. Specialists and routers call it; it knows neither.
+    """Runs weights. Called by specialists, routers and indexes; it knows none of them.
 
-    `call` says on whose behalf. An engine in this process may leave it alone; one that other engines stand behind
-    passes it on. It has no default here, so that nobody forgets to say it; an implementation may give it one.
+    A native call must not block the event loop. Each output has a `Usage` with tokens, milliseconds and CPU-seconds;
+    the `Meter` adds joules and money.
 
-    A native call never blocks the event loop. Each output carries a `Usage` with tokens, milliseconds
-    and CPU-seconds; joules and money are added by the `Meter`.
+    An engine in this process may ignore `call`; one that wraps other engines passes it on. `call` has no default here,
+    so that no caller forgets it; an implementation may give it one.
     """
 
     name: str
-    """Stable name in the ledger, such as `linear`, `onnx` or the `[models]` key of a generative engine."""
+    """Stable name in the ledger: `linear`, `onnx`, or the `[models]` key of a generative engine."""
     clearance: Label
-    """The most sensitive label it may see in clear; engines in this process have `restricted`."""
+    """The most sensitive label that it may see in clear; engines in this process have `restricted`."""
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
-        """One output a prompt, in order. Raises an `EngineError`, never a library's own exception."""
+        """Return one output a prompt, in order. Raises `EngineError`, never an exception of a library."""
         ...
 
     async def close(self) -> None:
-        """Free what it holds. Called once at shutdown; a second call does nothing."""
+        """Release its resources. Called once at shutdown; a second call does nothing."""
         ...
 
 
 @runtime_checkable
 class StreamingEngine(Engine, Protocol):
-    """An engine that gives text as it is made."""
+    """An engine that returns text while it is generated."""
 
     def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
-        """Yields deltas, then exactly one `Output` with the whole text.
+        """Yield deltas, then exactly one `Output` with the whole text.
 
-        Closing the iterator early stops the generation within a token.
+        If the iterator is closed early, the generation stops within a token.
         """
         ...
 
 
 @runtime_checkable
 class Specialist(Protocol):
-    """A narrow model with one task. The network calls it in the consult stage."""
+    """A narrow model with one task. Called by the network in the stage `consult`."""
 
     @property
     def card(self) -> SpecialistCard:
-        """What the rest of the network knows of it; a plain attribute will do."""
+        """Its description for router and network; may be a plain attribute."""
         ...
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext) -> Finding:
-        """Answer or abstain. Doubt is a finding that is not accepted, not an exception.
+        """Answer the task or abstain.
 
-        `call` is passed on to every engine that is asked.
-        The finding's label is at least the task's label and that of every entry it used.
+        An abstention is a finding that is not accepted, not an exception. The finding's label is at least the label of
+        the task and of every entry of the view that was used.
         """
         ...
 
 
 @runtime_checkable
 class SpeakingSpecialist(Specialist, Protocol):
-    """A specialist whose answer can be shown while it is being made."""
+    """A specialist that streams its answer. Called in place of `consult` when the caller streams."""
 
     def speak(self, task: Task, view: ContextView, *, call: CallContext) -> AsyncIterator[Delta | Finding]:
-        """Yields deltas, then exactly one `Finding`.
+        """Yield deltas, then exactly one `Finding`.
 
-        A delta is final: only text that stands whatever comes after it may be yielded. The deltas
-        together are the accepted finding's text; a finding that abstains yields none before it.
+        A delta is final: it is shown at once and cannot be withdrawn. All deltas together are the text of the accepted
+        finding. An abstention has no deltas.
         """
         ...
 
 
 @runtime_checkable
+class WarmsUp(Protocol):
+    """A specialist whose model can be loaded before the first request. Called once, when a server starts."""
+
+    async def warm(self, *, slots: int) -> None:
+        """Let the model read the common beginning of its prompts, in each slot of its engine."""
+        ...
+
+
+@runtime_checkable
+class OwnsEngines(Protocol):
+    """A specialist with engines that are part of its version. The network closes them at shutdown."""
+
+    @property
+    def engines(self) -> Sequence[Engine]:
+        """Engines that only this specialist uses."""
+        ...
+
+
+@runtime_checkable
 class Generalist(Specialist, Protocol):
-    """A large model above the specialists that can do more than answer a task. The network asks it last."""
+    """A large model above the specialists. Called by the network for what they do not answer, and to compose."""
 
     @property
     def composes(self) -> bool:
-        """Whether it is to make one text of several findings."""
+        """Whether it composes one text of several findings (`[generalist] synthesise`)."""
         ...
 
     def begin(self) -> Generalist:
-        """One request's use of it, with the time and the limits of one request."""
+        """Return the generalist for one request, with the deadline and limits of that request."""
         ...
 
     async def compose(self, task: Task, findings: Sequence[Finding], *, call: CallContext) -> Finding:
-        """One text of several findings, or an abstention with the reason."""
+        """Return one text made of several findings, or an abstention with the reason."""
         ...
 
 
 @runtime_checkable
 class DocumentAnswerer(Protocol):
-    """Answers a question about a long document that came with the request. Called in place of the specialists."""
+    """Answers a question about a document that came with the request. Called in place of the specialists."""
 
     @property
     def name(self) -> str:
-        """By which a key may be allowed to have documents read."""
+        """Name by which a key may be permitted to use it."""
         ...
 
     async def answer(
         self, task: Task, document: Document, *, large: Specialist | None, call: CallContext
     ) -> DocumentAnswer:
-        """The answer with what was read for it. `large` may plan and conclude, if there is one; it sees quotes only."""
+        """Return the answer and the findings of the reader. `large`, if given, plans and concludes from quotes only."""
         ...
 
 
 @runtime_checkable
 class AcceptancePolicy(Protocol):
-    """The network's policy between quality and cost. Called when a request is admitted, and for each consultation."""
+    """The cost-quality policy. Called at the admission of a request and before each specialist is consulted."""
 
     def aim_of(self, request: Request) -> object:
-        """What the request aims at, None for nothing. Raises `InputError` where that cannot be."""
+        """Return the quality or budget that applies to a request, or None. Raises `InputError` if it is not valid."""
         ...
 
     def set_for(self, task: Task, specialist: str, request: Request) -> Task:
-        """The task as a specialist gets it, with the confidence from which its answer is kept where the policy says."""
+        """Return the task for a specialist, with an acceptance override if the policy has one."""
         ...
 
 
 @runtime_checkable
 class PseudonymSessions(Protocol):
-    """Keeps what stands for what in which session. Called when a request is admitted."""
+    """Keeps the pseudonyms of sessions. Called at the admission of a request."""
 
     def of(self, tenant: str, session: str | None, *, begun: bool = True) -> Pseudonyms:
-        """Those of a tenant's session, some of their own without one; a session that has not begun starts afresh."""
+        """Return the pseudonyms of a tenant's session. Without a session, or if it has not `begun`, return new ones."""
         ...
 
 
 class Attendance(Protocol):
-    """One request's part in what the network does beside the steps."""
+    """The measurement of one request's overhead."""
 
     def step(self) -> Step:
-        """What it took so far, as a step of the ledger."""
+        """Return the overhead so far as a step of the ledger."""
         ...
 
 
 @runtime_checkable
 class Overhead(Protocol):
-    """Counts what answering takes beside the steps of the findings. Called once a request."""
+    """Measures CPU time and energy outside the steps of engines. Called once a request."""
 
     def attend(self) -> AbstractContextManager[Attendance]:
-        """A request is at work inside."""
+        """Return a context manager within which a request is processed."""
         ...
 
 
 @runtime_checkable
 class Router(Protocol):
-    """Reads a request and names the specialists to ask. Called once a request, unless one is pinned."""
+    """Names the specialists to ask. Called once a request, unless the request names its specialist."""
 
     async def route(self, request: Request, context: Context, *, call: CallContext) -> Route:
-        """A route with a reason; one without parts means that no specialist fits."""
+        """Return a route with a reason. A route without parts means that no specialist fits."""
         ...
 
 
 @runtime_checkable
 class Retriever(Protocol):
-    """Finds passages of one shelf of documents. Called in the gather stage."""
+    """Searches one index of documents. Called by the network in the stage `gather`."""
 
     async def search(
         self,
@@ -212,133 +232,134 @@ class Retriever(Protocol):
         document: str | None = None,
         call: CallContext,
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first; of one `document` only, where it is named.
+        """Return at most `k` passages, best first; of one `document` only, if it is named.
 
-        What is above `clearance` or another tenant's is left out before ranking: it changes no passage, no score, no
-        count and no order of what is found. `vector` (D,) is the query's encoding, where the caller has it already.
-        What searching takes is put on the bill of `call`.
-        What it cannot do it raises as an error of Coterie: the network goes on with other shelves, or abstains.
+        Passages above `clearance` or of another tenant are excluded before ranking: they change no result, no score, no
+        count and no order. `vector` (D,) is the encoding of the query, if the caller has it. The usage of the search is
+        added to the bill of `call`. Errors are raised as a `CoterieError`: the network then goes on without this index,
+        or abstains.
         """
         ...
 
     async def close(self) -> None:
-        """Free what it holds. Called once at shutdown; a second call does nothing."""
+        """Release its resources. Called once at shutdown; a second call does nothing."""
         ...
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """Decides whether data may go somewhere. Called by the egress gate before anything is sent."""
+    """Decides whether data may go to a destination. Called by the egress gate before anything is sent."""
 
     def judge(self, flow: Flow) -> Verdict:
-        """Allowed or not, with the rule and the reason. Pure: the same flow gives the same verdict."""
+        """Return whether the flow is allowed, with rule and reason. The same flow gives the same verdict."""
         ...
 
 
 @runtime_checkable
 class Meter(Protocol):
-    """Puts joules and money on a step. Called for each step as it comes in."""
+    """Adds joules and money to a step. Called once for each step."""
 
     def price(self, step: Step) -> Step:
-        """The step with `joules`, `joules_kind` and `cost` filled; an unknown price gives a None cost."""
+        """Return the step with `joules`, `joules_kind` and `cost`; an unknown price gives the cost None."""
         ...
 
     def counterfactual(self, request: Request, answered: str, steps: Sequence[Step] = ()) -> Decimal | None:
-        """What the configured generalist would have cost for this exchange, at least; None when unknown.
+        """Return the least cost of the configured generalist for this exchange; None if it is not known.
 
-        `steps` is all that was done for it: where the generalist was asked, its tokens are known.
+        `steps` are the steps of the request. If the generalist is among them, its tokens are known.
         """
         ...
 
 
 @runtime_checkable
 class Store(Protocol):
-    """Keeps ledger, traces and sessions. Called by the network and by `coterie report`."""
+    """Stores ledger, traces and sessions. Called by the network and by commands such as `coterie report`."""
 
     async def settle(self, settlement: Settlement) -> None:
-        """Write all of it in one transaction; on return a killed process has lost nothing of it."""
+        """Write a settlement in one transaction. After the return, a killed process loses none of it."""
         ...
 
     async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
-        """The session's context, empty if it is unknown, expired or another tenant's.
+        """Return the context of a session; empty if it is unknown, expired or another tenant's.
 
-        Of a long one a store may give the newest entries alone, unless the `whole` is asked for.
+        A store may return only the newest entries of a long session, unless `whole` is set.
         """
         ...
 
     async def sessions(self, tenant: str) -> Sequence[SessionSummary]:
-        """The tenant's sessions that have not expired, the one used last first."""
+        """Return the tenant's sessions that have not expired, the most recently used first."""
         ...
 
     async def erase(self, session: str, tenant: str) -> bool:
-        """Forget a session: its entries, its name, and the content of its traces, whatever else is kept.
+        """Erase a session: its entries, its name and the content of its traces.
 
-        On return nothing of them is in any file of the store. Figures of the ledger stay. False if there was no such
-        session and no request of it.
+        After the return no file of the store holds any of them. Figures of the ledger stay. Returns False if there
+        is no such session and no request of it.
         """
         ...
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
-        """A settled trace, or None if it is unknown or another tenant's."""
+        """Return a settled trace; None if it is unknown or another tenant's."""
         ...
 
     async def feedback(self, feedback: Feedback) -> bool:
-        """Keep it, in place of what the same asker said before; False if the trace is unknown or another tenant's.
+        """Store feedback in place of earlier feedback of the same caller.
 
-        Raises `InputError` where it is about a specialist that found nothing for that request.
+        Returns False if the trace is unknown or another tenant's. Raises `InputError` if the feedback is about a
+        specialist that has no finding in the trace.
         """
         ...
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
-        """Totals over requests admitted at or after `since`, seconds since the epoch."""
+        """Return totals of the requests admitted at or after `since`, in seconds since the epoch."""
         ...
 
     async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
-        """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
+        """Return the totals by a key, unknown costs counted separately, and all trainings."""
         ...
 
     async def record_training(self, training: Training) -> None:
-        """Write down what a training took."""
+        """Record the time, energy and cost of a training."""
         ...
 
     async def close(self) -> None:
-        """Finish what is queued and free the files."""
+        """Finish queued writes and close the files."""
         ...
 
 
 @runtime_checkable
 class Audit(Protocol):
-    """Writes down what was done and decided. Called by the network for each request, and by commands that change it."""
+    """The audit log. Called by the network for each request, and by commands that change the network."""
 
     async def append(self, event: AuditEvent) -> None:
-        """Write one entry; on return a killed process has lost nothing of it. Raises `AuditError`."""
+        """Write one entry. After the return, a killed process does not lose it. Raises `AuditError`."""
         ...
 
     def digest(self, text: str) -> str:
-        """A hash that stands for some content: equal for equal content, and no help in guessing it."""
+        """Return a keyed hash of a content: equal for equal content, and of no use for guessing it."""
         ...
 
     async def close(self) -> None:
-        """Finish what is queued. A second call does nothing."""
+        """Finish queued writes. A second call does nothing."""
         ...
 
 
 @runtime_checkable
 class Limits(Protocol):
-    """Counts what may be asked. Called by the network for each request before anything is done for it."""
+    """The budgets of requests and energy. Called by the network at the admission and at the end of each request."""
 
     async def admit(self, principal: Principal, *, earns: bool = True) -> Sequence[int]:
-        """Count one request, and reserve what it may take; numbers for `settle`, none if nothing was reserved.
+        """Count one request and reserve its energy. Returns the ids of the reservations, for `settle`.
 
-        `earns` is False for one that asks no model, such as for embeddings: it brings no share of a cascade's budget.
-        Raises `BudgetExceeded`, and counts nothing, if not enough is left.
+        `earns` is False for requests that ask no model, such as embeddings: they add nothing to the token bucket of
+        `[policy] budget`. Raises `BudgetExceeded`, and counts nothing, if not enough is left.
         """
         ...
 
     async def settle(self, reserved: Sequence[int], usage: Usage | None) -> None:
-        """Called once, when the request has ended however it did, with what it took; None where that is not known."""
+        """Replace the reservations by the usage; None if it is not known. Called once, however the request ended."""
         ...
 
     async def close(self) -> None:
-        """Free what it holds. A second call does nothing."""
+        """Release its resources. A second call does nothing."""
         ...

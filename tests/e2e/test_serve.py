@@ -22,7 +22,7 @@ BODY = {"model": "coterie/reply", "messages": [{"role": "user", "content": "Hi"}
 PROGRAM = """
 import asyncio, runpy, sys
 from coterie.config.file import GatewaySection
-from coterie.gateway import serve
+from coterie.gateway.serve import serve
 network = runpy.run_path(sys.argv[1])["network"]._get_wrapped_function()()
 pause = float(sys.argv[3])
 network.specialists["reply"].pause = lambda place: asyncio.sleep(pause) if place else None

@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for name in ("docs", "benchmarks", "labs") for page in (ROOT / name).rglob("*.md"))]
+)
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -63,6 +65,32 @@ def test_the_glossary_defines_each_noun_once():
     assert nouns == sorted(nouns, key=str.casefold)
 
 
+def _defined_names() -> set[str]:
+    """Every name that the source defines (modules, classes, functions, arguments, fields), and its strings."""
+    names = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        names.add(path.stem)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.arg):
+                names.add(node.arg)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names.add(node.value)
+    return names
+
+
+def test_the_glossary_names_what_the_code_has():
+    """A word in backticks that looks like a Python name (`CallContext`, `view_tokens`) is one of the source."""
+    code = set(re.findall(r"`(\w+)`", (ROOT / "GLOSSARY.md").read_text(encoding="utf-8")))
+    python = {name for name in code if re.fullmatch(r"[A-Z][a-z]\w*|[a-z]+(_[a-z]+)+", name)}
+
+    assert python
+    assert python - _defined_names() == set()
+
+
 def test_the_changelog_repeats_nothing():
     """Each entry stands once, below Added, Changed, Fixed or another heading of keepachangelog.com."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -82,11 +110,11 @@ def test_a_decision_has_its_three_parts(page):
     assert headings[1:] == ["Context", "Decision", "Consequences"]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.is_relative_to(DOCS)], ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_python_examples_import_what_exists(page):
-    """Every name that a Python block of a page imports from Coterie is there."""
+    """Every name that a Python block of a page imports from Coterie or its laboratory is there."""
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "coterie":
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in {"coterie", "labs"}:
                 module = importlib.import_module(node.module)
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []

@@ -12,13 +12,12 @@ import pytest
 
 from coterie.assembly import open_network
 from coterie.config.file import LlamaModel
-from coterie.engines.choices import cut_words
+from coterie.engines.choices import Scoring, cut_words
 from coterie.engines.gguf import read_gguf_header
 from coterie.engines.llama import LlamaEngine
-from coterie.engines.llama_scoring import Scoring
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, ModelMissing, TooLong
+from coterie.models.catalogue import locate
 from coterie.models.files import checksum_of
-from coterie.models.locate import locate
 from coterie.registry.registry import Registry
 from coterie.runtime.codec import to_json
 from coterie.specialists.prompts import Prompting

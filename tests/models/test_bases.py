@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
-from coterie.engines.onnx import OnnxEncoder
-from coterie.engines.tags import OnnxTagger
+from coterie.engines.onnx import OnnxEncoder, OnnxTagger
 from coterie.errors import ArtefactRefused, ModelMissing
 from coterie.models.pull import pull
 from coterie.tuning.base import find_base

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
 from coterie.learning.job import Job
 from coterie.learning.kernel import PARTS_OF_FEW, expected_gain, fit_kernel, hold_back_in_parts
 from coterie.learning.progress import Silent
+from coterie.tasks.registry import task_of
 
 INTENTS = (
     *("activate_my_card", "age_limit", "apple_pay_or_google_pay", "atm_support", "automatic_top_up", "card_arrival"),
@@ -68,10 +69,12 @@ def expected_and_found(
     data: Dataset, known: np.ndarray, others: list[np.ndarray], encoder: OnnxEncoder
 ) -> tuple[float, float]:
     """The gain that is expected, and that on the vectors of other messages, a list for each label in order."""
-    section = SpecialistSection(task="classify", data="rows")
+    section = make_section(task="classify", data="rows")
     folds = deal_folds(data, FOLDS, 0)
-    examples: TextExamples = text_examples(data, data.label_names, folds, section)
-    job = Job(name="it", section=section, train=data, held_out=data, encoder=encoder, progress=Silent())
+    examples: TextExamples = text_examples(data, data.label_names, folds, seed=section.seed)
+    job = Job(
+        name="it", task=task_of(section), section=section, train=data, held_out=data, encoder=encoder, progress=Silent()
+    )
     expected = expected_gain(job, replace(examples, pieces=cut_folds(data, folds, 0)), known, None)
     fit = fit_kernel(known, replace(examples, folds=hold_back_in_parts(folds, PARTS_OF_FEW)))
     in_parts = (fit.out_of_fold.argmax(axis=1) == examples.hot.argmax(axis=1)).mean()

@@ -19,14 +19,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from coterie.config.file import LlamaModel
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import SetupError, TrainingDiverged
-from coterie.models.locate import installed
+from coterie.models.catalogue import installed
 from coterie.tasks.generate.draft import Drafting
 from coterie.tuning import causal as _precision
+from coterie.tuning.base import Checkpoints, find_causal_base
 from coterie.tuning.causal import ATTENTION, FEED_FORWARD, TokenPair, add_adapter, load_causal, load_tokens
-from coterie.tuning.causal_base import find_causal_base
-from coterie.tuning.checkpoints import Checkpoints
 from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, completion_loss, tune_adapter
-from coterie.tuning.plain_lora import plain_lora
+from coterie.tuning.plain_loop import plain_lora
 from coterie.types import Prompt
 
 WORDS = 61

@@ -9,7 +9,7 @@ import pytest
 from coterie.assembly import open_network
 from coterie.config.file import LlamaModel
 from coterie.errors import ExtraMissing, ModelMissing
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.training.train import train
 from coterie.types import Request
 

@@ -19,15 +19,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from coterie.config.file import LlamaModel, load_config
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import ArtefactRefused, ModelMissing, TooLong
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.registry.registry import Registry
 from coterie.tasks.extract.document import TokenizedText
 from coterie.tasks.extract.quotes import Quoting, QuotingModel
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train
+from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens
-from coterie.tuning.causal_base import CausalBase
-from coterie.tuning.checkpoints import Checkpoints
 from coterie.tuning.lora import LoraRecipe
 from coterie.types import ContextView, Label, Output, Task
 

@@ -9,12 +9,13 @@ import pytest
 
 pytest.importorskip("peft", reason="needs the extra `train`")
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import DataError
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.job import Job
 from coterie.learning.progress import Silent
 from coterie.tasks.generate.fit_replies import _spread_replies, read_pairs
+from coterie.tasks.registry import task_of
 
 SOURCES = {"card_lost": "Freeze it under Cards.", "card_arrival": "A new card takes 5 days."}
 GOOD = {"text": "where is it", "intent": "card_arrival", "reply": "Thank you. A new card takes 5 days."}
@@ -24,8 +25,16 @@ GOOD = {"text": "where is it", "intent": "card_arrival", "reply": "Thank you. A 
 def read(tmp_path):
     """Reads rows as the pairs of a `reply` specialist."""
     help_texts = Dataset(name="help.jsonl", rows=(), sha256="0" * 64)
-    section = SpecialistSection(task="generate", data="help.jsonl", model="m", reads=("intent",), pairs="pairs.jsonl")
-    job = Job(name="reply", section=section, train=help_texts, held_out=help_texts, encoder=None, progress=Silent())
+    section = make_section(task="generate", data="help.jsonl", model="m", reads=("intent",), pairs="pairs.jsonl")
+    job = Job(
+        name="reply",
+        task=task_of(section),
+        section=section,
+        train=help_texts,
+        held_out=help_texts,
+        encoder=None,
+        progress=Silent(),
+    )
 
     def read(*rows):
         (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 from coterie.config.file import LlamaModel
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import ModelMissing
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.tasks.generate.draft import Drafting
 from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
 from coterie.tasks.generate.grounding import check_grounding

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from coterie.config.accounting import AccountingSection
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
 from coterie.rightsizing.bench import read_rows
 from coterie.rightsizing.result import Conditions
@@ -27,7 +27,7 @@ def test_each_rung_alone(tmp_path):
         date="", machine={}, versions={}, watts_per_core=10.0, price_per_cpu_hour=None, currency="USD"
     )
     found = rightsize(
-        read_rows(SpecialistSection(task="classify", data=str(tmp_path / "said.jsonl"))),
+        read_rows(make_section(task="classify", data=str(tmp_path / "said.jsonl"))),
         encoder=OnnxEncoder.bundled(),
         accounting=AccountingSection(),
         conditions=conditions,

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from coterie.engines.onnx import OnnxEncoder
-from coterie.routing.orders import OrderSense
 from coterie.routing.profile import hint_texts, make_profile
 from coterie.routing.router import LearnedRouter
+from coterie.routing.splitting import OrderSense
 from coterie.types import Context, Request, SpecialistCard
 
 DATA = Path(__file__).parents[2] / "examples" / "lender" / "data"

@@ -18,10 +18,9 @@ from peft import PeftConfig
 from coterie.assembly import open_network
 from coterie.config.accounting import AccountingSection
 from coterie.config.file import LlamaModel
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
-from coterie.models.catalogue import CATALOGUE
-from coterie.models.locate import installed
+from coterie.models.catalogue import CATALOGUE, installed
 from coterie.registry.registry import Registry
 from coterie.rightsizing.bench import read_rows
 from coterie.rightsizing.result import Conditions
@@ -98,7 +97,7 @@ async def test_classify(tmp_path):
 def test_right_sizing(tmp_path):
     """The rung stands beside the floor with its own latency and memory, measured in a process of its own."""
     data = write_texts(tmp_path / "rows.jsonl", 12)
-    section = SpecialistSection(task="classify", data=str(data), rungs=("lexical", "slm"), model="small")
+    section = make_section(task="classify", data=str(data), rungs=("lexical", "slm"), model="small")
     found = rightsize(
         read_rows(section),
         encoder=OnnxEncoder.bundled(),

@@ -21,7 +21,7 @@ from coterie.engines.llama import LlamaEngine
 from coterie.engines.llama_native import LoadedLlama as NativeModel
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, EngineUnavailable, ModelMissing, TooLong
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.testing import check_engine, check_streaming_engine
 from coterie.types import Delta, Message, Output, Prompt
 

@@ -18,16 +18,14 @@ from transformers import BertConfig, BertModel
 
 from coterie.assembly import open_network
 from coterie.config.file import load_config
-from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder
-from coterie.engines.tags import OnnxTagger, windows
+from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder, OnnxTagger, windows
 from coterie.errors import ArtefactRefused, TrainingDiverged
 from coterie.registry.registry import Registry
 from coterie.tasks.extract.document import TextRange
 from coterie.tasks.extract.tagging import ReadTags
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train
-from coterie.tuning.base import find_base
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints, find_base
 from coterie.tuning.export import exact_tags, tagger_files
 from coterie.tuning.plain_loop import plain_tagging
 from coterie.tuning.tagging import (

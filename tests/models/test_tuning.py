@@ -16,17 +16,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
 from coterie.assembly import open_network
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing, TrainingDiverged
-from coterie.learning.reading import read_dataset
-from coterie.models.catalogue import CATALOGUE
-from coterie.models.locate import installed
+from coterie.models.catalogue import CATALOGUE, installed
 from coterie.registry.registry import Registry
+from coterie.tasks.registry import read_dataset
 from coterie.training.rungs import possible_rungs, train_rungs
 from coterie.training.train import train
-from coterie.tuning.base import find_base
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints, find_base
 from coterie.tuning.export import encoder_files, exact_vectors
 from coterie.tuning.finetune import Recipe, _loss, build_network, encode_ids, fine_tune, pad
 from coterie.tuning.plain_loop import plain_loop
@@ -260,12 +258,12 @@ async def test_the_same_data_give_the_same_version(folder):
 
 def test_right_sizing_trains_the_rung_too(folder):
     """`train_rungs`, behind `coterie rightsize`, finds the base itself."""
-    section = SpecialistSection(task="classify", data="rows.jsonl", rungs=("encoder",), base=str(folder / "tiny"))
+    section = make_section(task="classify", data="rows.jsonl", rungs=("encoder",), base=str(folder / "tiny"))
     rows = read_dataset(folder / "rows.jsonl", task="classify")
     trained = train_rungs("topic", section, train=rows, held_out=rows, encoder=OnnxEncoder.bundled())
 
     assert [each.rung for each in trained.candidates] == ["lexical", "encoder"]
-    assert possible_rungs(section, rows, OnnxEncoder.bundled()) == ("lexical", "embedding", "encoder")
+    assert possible_rungs(section, rows) == ("lexical", "embedding", "encoder")
 
 
 class Impatient:

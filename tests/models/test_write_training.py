@@ -18,9 +18,8 @@ from coterie.config.file import load_config
 from coterie.errors import ConfigError, DataError
 from coterie.registry.registry import Registry
 from coterie.training.train import train
+from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens
-from coterie.tuning.causal_base import CausalBase
-from coterie.tuning.checkpoints import Checkpoints
 from coterie.tuning.lora import LoraRecipe
 from coterie.types import Label, Output, Usage
 

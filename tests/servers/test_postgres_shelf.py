@@ -24,7 +24,7 @@ pytest.importorskip("psycopg", reason="needs coterie[postgres]")
 
 import psycopg
 
-from coterie.knowledge.postgres_search import SearchScope, by_words, look_up
+from coterie.knowledge.postgres_tables import SearchScope, by_words, look_up
 
 pytestmark = pytest.mark.slow
 

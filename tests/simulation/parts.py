@@ -13,6 +13,7 @@ from coterie.protocols import Engine
 from coterie.routing.plan import plan_waves
 from coterie.testing import FakeRetriever
 from coterie.types import (
+    CallContext,
     Citation,
     Context,
     ContextView,
@@ -67,7 +68,7 @@ class Odd:
             knowledge=self.knowledge,
         )
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext) -> Finding:
         """A finding about all it was shown, as sensitive as that."""
         draw = self.draw
         await asyncio.sleep(draw.choice([0.0, 0.0, 0.001, 0.3, 4.0]))
@@ -79,7 +80,7 @@ class Odd:
         if self.asks is not None:
             message = Message(role="user", text=task.text)
             prompt = Prompt(messages=(message,), label=task.label, impersonal=task.impersonal, max_tokens=40)
-            (output,) = await self.asks.run([prompt])
+            (output,) = await self.asks.run([prompt], call=call)
             verdicts = () if output.verdict is None else (output.verdict,)
         passages = [entry.content for entry in view.entries if isinstance(entry.content, Passage)]
         text = " | ".join([task.text, *(each.text for each in passages)])
@@ -103,9 +104,9 @@ class Odd:
 class Speaking(Odd):
     """The same, said piece by piece."""
 
-    async def speak(self, task: Task, view: ContextView) -> AsyncIterator[Delta | Finding]:
+    async def speak(self, task: Task, view: ContextView, *, call: CallContext) -> AsyncIterator[Delta | Finding]:
         """Pieces, then the finding; none before one that abstains."""
-        finding = await self.consult(task, view)
+        finding = await self.consult(task, view, call=call)
         if finding.accepted:
             for word in finding.text.split(" ")[:-1]:
                 await asyncio.sleep(self.draw.choice([0.0, 0.01]))
@@ -132,7 +133,7 @@ class ByName:
     cards: Mapping[str, SpecialistCard]
     draw: random.Random
 
-    async def route(self, request: Request, context: Context) -> Route:
+    async def route(self, request: Request, context: Context, *, call: CallContext) -> Route:
         """After a while; now and then its queue is full."""
         await asyncio.sleep(self.draw.choice([0.0, 0.002]))
         if self.draw.random() < 0.02:

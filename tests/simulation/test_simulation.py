@@ -14,7 +14,7 @@ EVERY = {
     *("AuditError", "BudgetExceeded", "Overloaded", "ReleaseRefused", "StoreError", "UnknownSpecialist"),
     *("crash", "half", "statement", "torn", "unwritable"),
     *("egress.clearance", "egress.pseudonymised", "label.raised", "label.released"),
-    *("degraded", "synthesise", "conclude"),
+    *("degraded", "composed by the generalist", "conclude"),
 }
 """Outcomes, errors, faults, rules and stages that have to come up."""
 

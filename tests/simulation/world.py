@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from coterie.governance.budgets import Budgets
-
 from coterie.accounting.meter import CostMeter
 from coterie.config.accounting import AccountingSection
 from coterie.config.budgets import BudgetSection
@@ -21,10 +19,11 @@ from coterie.config.generalist import GeneralistSection
 from coterie.errors import CoterieError, StoreError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog
-from coterie.governance.audit_lines import read_entry
+from coterie.governance.audit_events import read_entry
 from coterie.governance.audit_verification import verify_audit
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.pseudonyms import PseudonymBook
+from coterie.limits.limits import StoredLimits
 from coterie.network.network import Network
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import Canaries, EchoEngine, FakeClock
@@ -64,7 +63,7 @@ class Life:
     network: Network
     store: InTurn
     audit: AuditLog
-    budgets: Budgets
+    limits: StoredLimits
 
 
 @dataclass
@@ -127,9 +126,9 @@ class World:
     async def open(self, folder: Path) -> Life:
         """A network over what is in this folder."""
         disk = Disk(folder, self.drawn())
-        budgets = Budgets(self.limits, folder / "budgets.db", clock=self.clock)
+        limits = StoredLimits(self.limits, folder / "budgets.db", clock=self.clock)
         policy = Allowing(ClearancePolicy())
-        gate, engines = Gate(policy, budgets), {}
+        gate, engines = Gate(policy, limits), {}
         for name, server in self.servers.items():
             section = OpenAIModel(
                 engine="openai",
@@ -179,7 +178,7 @@ class World:
             escalate_out_of_scope=self.generalist.escalate_out_of_scope,
             engines=[engine for engine, _ in engines.values()],
             audit=audit,
-            budget=budgets,
+            limits=limits,
             pseudonyms=PseudonymBook(clock=self.clock),
             clock=self.clock,
         )
@@ -190,7 +189,7 @@ class World:
             network=network,
             store=store,
             audit=audit,
-            budgets=budgets,
+            limits=limits,
         )
 
     async def _open_store(self, folder: Path, disk: Disk) -> InTurn:
@@ -323,6 +322,7 @@ class World:
         if trace is not None:
             self.seen.update(verdict.rule for verdict in trace.verdicts)
             self.seen.update(stage.name for stage in trace.stages)
+            self.seen["composed by the generalist"] += any(stage.note.startswith("by ") for stage in trace.stages)
             self.seen["degraded"] += bool(trace.degraded)
 
     # --- what must hold ----------------------------------------------------------------------------
@@ -415,7 +415,7 @@ class World:
 
     def _check_budgets(self, life: Life) -> None:
         """No limit is exceeded, what the servers billed is counted, and nothing is held when nobody asks."""
-        for spending in life.budgets.spending():
+        for spending in life.limits.spending():
             limit = self.limits[spending.name]
             assert limit.requests is None or spending.requests <= limit.requests
             assert limit.tokens is None or spending.tokens <= limit.tokens

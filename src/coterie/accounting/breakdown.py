@@ -115,15 +115,15 @@ def _cell(value: Figure) -> Figure:
 
 def _by_specialist(trainings: Sequence[Training]) -> list[tuple[str, list[Training]]]:
     found: dict[str, list[Training]] = defaultdict(list)
-    for each in trainings:
-        found[each.specialist].append(each)
+    for training in trainings:
+        found[training.specialist].append(training)
     return sorted(found.items())
 
 
 def _trainings_json(name: str, trainings: Sequence[Training], answers: Mapping[str, int]) -> dict[str, Figure]:
     """What the trainings of a specialist took, and their share in each of its answers up to now."""
     joules = sum(each.joules for each in trainings)
-    known = [each.cost for each in trainings if each.cost is not None]
+    known = [training.cost for training in trainings if training.cost is not None]
     cost = sum(known, Decimal(0)) if len(known) == len(trainings) else None
     return {
         "specialist": name,

@@ -71,13 +71,13 @@ class CallEnergy:
 
     def __init__(self, meters: Sequence[CardMeter]) -> None:
         self._stack = ExitStack()
-        self._calls = [self._stack.enter_context(each.call()) for each in meters]
+        self._calls = [self._stack.enter_context(meter.call()) for meter in meters]
 
     def end(self) -> float | None:
         """Joules from the beginning until now, and the call is over; None where a card does not say."""
         self._stack.close()
-        parts = [each.joules for each in self._calls]
-        return None if not parts or None in parts else float(sum(each for each in parts if each is not None))
+        parts = [call.joules for call in self._calls]
+        return None if not parts or None in parts else float(sum(part for part in parts if part is not None))
 
 
 class Cards:
@@ -103,7 +103,7 @@ class Cards:
 def open_cards(numbers: Sequence[int]) -> Cards | None:
     """The cards of these numbers, as `nvidia-smi` has them; None if one of them has no counter that can be read."""
     meters = [_meter(number) for number in numbers]
-    found = [each for each in meters if each is not None]
+    found = [meter for meter in meters if meter is not None]
     return Cards(found) if found and len(found) == len(meters) else None
 
 

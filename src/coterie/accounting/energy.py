@@ -12,13 +12,15 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from coterie.config.file import OpenAIModel
+from coterie.config.file import RemoteModel
 from coterie.config.section import span_ends
+from coterie.runtime.cpu import CPU, CpuShare, SharedTime
+from coterie.types import Step, Usage
 
 POWERCAP = Path("/sys/class/powercap")
 PROC_STAT = Path("/proc/stat")
@@ -50,7 +52,7 @@ class PackageMeter:
     ) -> None:
         self._stat, self._clock = stat, clock
         self._packages = _packages(powercap)
-        self._spans = tuple(_number(each / "max_energy_range_uj") or 0.0 for each in self._packages)
+        self._spans = tuple(_number(package / "max_energy_range_uj") or 0.0 for package in self._packages)
         self._last = self._read()
         self._rate: float | None = None
 
@@ -72,9 +74,9 @@ class PackageMeter:
         return self._rate
 
     def _read(self) -> _Reading | None:
-        counters = [_number(each / "energy_uj") for each in self._packages]
+        counters = [_number(package / "energy_uj") for package in self._packages]
         busy = _busy_seconds(self._stat)
-        if not counters or busy is None or any(each is None for each in counters):
+        if not counters or busy is None or any(counter is None for counter in counters):
             return None
         return _Reading(tuple((each or 0.0) * _MICRO for each in counters), busy, self._clock())
 
@@ -167,7 +169,7 @@ def _gpus(parameters: float) -> int:
     return int(2 ** math.ceil(math.log2(needed)))
 
 
-def remote_joules(model: OpenAIModel, tokens_out: int, milliseconds: float) -> Joules | None:
+def remote_joules(model: RemoteModel, tokens_out: int, milliseconds: float) -> Joules | None:
     """What a remote answer took by the formula; None for a model whose size is not given. Likely is half way."""
     if model.parameters_billion is None or model.joules_per_token is not None:
         return None
@@ -179,3 +181,58 @@ def remote_joules(model: OpenAIModel, tokens_out: int, milliseconds: float) -> J
         for i in (0, 1)
     )
     return Joules((low + high) / 2, low, high)
+
+
+# --- Overhead of routing, context, JSON and HTTP: a row of its own.
+
+OVERHEAD = "network"
+"""Producer of the row; its engine is `python`."""
+
+
+class ProcessOverhead:
+    """Splits the CPU time that no step claims evenly among the requests at work at the time.
+
+    A request's row is made before it is written down, so what writing it takes is added to the next row. What the
+    process does while no request is at work (opening, training, waiting) is nobody's.
+
+    Args:
+        rest: CPU-seconds of this process that no step claims, up to now.
+    """
+
+    def __init__(self, rest: Callable[[], float] = CPU.rest) -> None:
+        self._shared = SharedTime(None, cpu=rest)
+        self._owed = 0.0
+
+    @contextmanager
+    def attend(self) -> Iterator[RequestAttendance]:
+        """A request is at work inside."""
+        attendance = RequestAttendance(self)
+        try:
+            with self._shared.share() as attendance.share:
+                yield attendance
+        finally:
+            self._owed += attendance.share.seconds - attendance.told
+
+    def take(self) -> float:
+        """What is owed of requests whose rows were made."""
+        owed, self._owed = self._owed, 0.0
+        return owed
+
+
+class RequestAttendance:
+    """One request's part in the overhead."""
+
+    share: CpuShare
+
+    def __init__(self, overhead: ProcessOverhead) -> None:
+        self._overhead = overhead
+        self.told = 0.0
+        """CPU-seconds that stand in its row."""
+
+    def step(self) -> Step:
+        """Its row, made when the request is settled."""
+        owed = self._overhead.take()
+        so_far = self.share.so_far()
+        seconds = max(so_far + owed, 0.0)
+        self.told = seconds - owed
+        return Step(producer=OVERHEAD, engine="python", usage=Usage(cpu_seconds=seconds))

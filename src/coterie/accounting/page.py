@@ -112,8 +112,8 @@ def _charts(document: Mapping[str, Any]) -> Iterable[Card]:
 
 def _known(series: Sequence[_Series], rows: Sequence[Row]) -> Sequence[_Series]:
     """Those that some row has a figure of; if all that some have is 0, only where there is nothing else to draw."""
-    known = [each for each in series if any(each.value(row) is not None for row in rows)]
-    return [each for each in known if any(each.value(row) for row in rows)] or known
+    known = [one for one in series if any(one.value(row) is not None for row in rows)]
+    return [one for one in known if any(one.value(row) for row in rows)] or known
 
 
 def _shown(document: Mapping[str, Any]) -> Sequence[Row]:

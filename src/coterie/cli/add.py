@@ -15,7 +15,7 @@ from coterie.cli.bridge import configured
 from coterie.cli.files import copy_file, find_file, sole_editor, write_bytes
 from coterie.cli.options import check_index_name
 from coterie.cli.output import Json, give, say, shell, warn
-from coterie.cli.settings import check_task, given
+from coterie.cli.settings import check_task, given, task_for
 from coterie.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ def add(
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, - and _.")],
     task: Annotated[
-        str, typer.Option(metavar="TASK", help="classify, score, extract, answer or generate.")
+        str,
+        typer.Option(
+            metavar="TASK", help="classify, pairs, score, extract, answer, generate, or one of an installed package."
+        ),
     ] = "classify",
     as_json: Json = False,
 ) -> None:
@@ -58,6 +61,7 @@ def add(
     from coterie.config.section import FILE_NAME
 
     folder, fields = context.obj, given(context)
+    task = task_for(task, fields)
     check_task(task, fields)
     _check_name(name, configured(folder).specialists)
     files = {key: _place(folder, stem.format(name), Path(fields[key])) for key, stem in _STEMS.items() if key in fields}
@@ -197,10 +201,10 @@ def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]],
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:
     """Read every row where it is now; how many there are, and what is odd about them."""
-    from coterie.learning.reading import read_section
+    from coterie.tasks.registry import task_of
 
     read = {
-        key: read_section(section, files[key].source, for_evaluation=key == "test")
+        key: task_of(section).read_rows(section, files[key].source, for_evaluation=key == "test")
         for key in ("data", "test")
         if key in files
     }

@@ -57,7 +57,7 @@ _Document = Annotated[
     ),
 ]
 _Shelf = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The document stands on this shelf, and FILE is its name there.")
+    str | None, typer.Option(metavar="NAME", help="The index that has the document; FILE is the name there.")
 ]
 _DocumentLabel = Annotated[
     str | None, typer.Option(metavar="LABEL", help="Sensitivity of that file, where it is above the question's.")
@@ -137,8 +137,8 @@ def _read_release(to: Label | None, because: str | None) -> Release | None:
 
 def _find_document(path: Path | None, shelf: str | None, label: Label | None) -> Document | None:
     """What was named: a document of a shelf, or a file, read now in a process of its own. Raises `InputError`."""
+    from coterie.knowledge.parse import FileReader
     from coterie.knowledge.parsed import Unreadable
-    from coterie.knowledge.reading import FileReader
     from coterie.types import Document
 
     if path is None:
@@ -208,7 +208,7 @@ def _show_after(trace: Trace, currency: str, *, with_trace: bool) -> None:
             _show_fields(finding)
         if finding.citations and finding.accepted:
             _show_citations(finding)
-        elif finding.task == "answer" and trace.status == "abstained":
+        elif finding.form == "text" and trace.status == "abstained":
             _show_nearest(finding)
         if finding.truncated:
             remark(f"Note: {finding.specialist} read only the beginning: the text is longer than its model's window.")

@@ -18,7 +18,7 @@ from coterie.cli.output import FORBIDDEN, Json, counted, dim, give, local_time, 
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
-    from coterie.governance.audit_lines import LogPosition
+    from coterie.governance.audit_events import LogPosition
     from coterie.governance.audit_verification import Verification
 
 audit = group("audit", "The audit log: verify, show, export.")
@@ -111,7 +111,7 @@ def _path(folder: Path) -> Path:
 
 def _entries(path: Path, kind: str | None, tenant: str | None) -> Iterator[dict[str, Any]]:
     """Those that are asked for. Raises `InputError` at a line that is none."""
-    from coterie.governance.audit_lines import read_entry
+    from coterie.governance.audit_events import read_entry
 
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -128,7 +128,7 @@ def _entries(path: Path, kind: str | None, tenant: str | None) -> Iterator[dict[
 
 
 def _place(text: str) -> LogPosition:
-    from coterie.governance.audit_lines import LogPosition
+    from coterie.governance.audit_events import LogPosition
 
     if not re.fullmatch(r"\d{1,18}:[0-9a-f]{64}", text):
         raise InputError(

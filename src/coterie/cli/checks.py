@@ -17,15 +17,16 @@ from coterie.accounting.cards import open_cards
 from coterie.accounting.energy import POWERCAP, PackageMeter
 from coterie.cli.bridge import run
 from coterie.cli.output import shell
-from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
+from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned
 from coterie.knowledge.generation import shelf_state
 from coterie.knowledge.guard import declared_access, why_refused
 from coterie.knowledge.open import shelf_folder
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE
+from coterie.tasks.registry import task_of
 from coterie.types import Label
 
 _OLDEST_PYTHON = (3, 11)
@@ -111,7 +112,7 @@ def _energy(config: Config) -> Check:
 def _gpus(config: Config) -> Iterator[Check]:
     """Whether the energy of a server on graphics cards of this machine can be measured."""
     for name, model in config.models.items():
-        if isinstance(model, OpenAIModel) and model.gpus:
+        if isinstance(model, RemoteModel) and model.gpus:
             cards = ", ".join(map(str, model.gpus))
             if open_cards(model.gpus) is not None:
                 found, fix = f"measured by the counters of graphics cards {cards}", ""
@@ -126,7 +127,7 @@ def _names(config: Config) -> Iterator[Check]:
     below = {
         name: model
         for name, model in config.models.items()
-        if isinstance(model, OpenAIModel) and name in _called(config) and model.clearance < Label.CONFIDENTIAL
+        if isinstance(model, RemoteModel) and name in _called(config) and model.clearance < Label.CONFIDENTIAL
     }
     if not below:
         return
@@ -180,7 +181,7 @@ def _versions(config: Config, folder: Path) -> Iterator[Check]:
             yield Check(name=f"trained {name}", ok=False, found=error.message, fix=shell(folder, "train", name))
             continue
         yield Check(name=f"trained {name}", ok=True, found=f"version {version.version}")
-        if section.task == "classify" and PROFILE_FILE not in version.files:
+        if task_of(section).needs_profile and PROFILE_FILE not in version.files:
             unknown.append(name)
     names = () if len(unknown) == len(config.specialists) else unknown
     found = f"does not know {', '.join(unknown)}" if unknown else f"knows {len(config.specialists)} specialist(s)"

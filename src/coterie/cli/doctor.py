@@ -18,7 +18,7 @@ def doctor(context: typer.Context, *, as_json: Json = False) -> None:
     """Say what is missing and the command that fixes it.
 
     It looks at Python, the packages, coterie.toml, data, trained versions, the router, model files and their
-    checksums, shelves, the store, secrets (whether they are set, never their value), the gateway's port and the disk,
+    checksums, indexes, the store, secrets (whether they are set, never their value), the gateway's port and the disk,
     and changes nothing. The exit code is 1 if something required is missing.
     """
     from coterie.cli.checks import examine

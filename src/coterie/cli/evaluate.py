@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,10 +83,12 @@ def evaluate(
     With rows that have no label, also how well it tells what does not belong to it. Columns are those of the training
     data unless they are named.
     """
+    from coterie.tasks.registry import task_of
+
     folder: Path = context.obj
     config = configured(folder)
     section = section_of(config, name)
-    if section.task == "generate" and not section.writes_freely:
+    if not task_of(section).is_measured(section):
         raise InputError(
             f"{name!r} drafts from source texts, which have no single right reply to compare with.",
             hint="Measure the specialist whose fact it reads.",
@@ -113,17 +116,18 @@ def evaluate(
 
 
 def _read(folder: Path, file: Path, section: SpecialistSection) -> Dataset:
-    from coterie.learning.reading import read_section
+    from coterie.tasks.registry import task_of
 
     ungrouped = section.model_copy(update={"group_column": None})
-    return read_section(ungrouped, find_file(folder, file), for_evaluation=True)
+    return task_of(section).read_rows(ungrouped, find_file(folder, file), for_evaluation=True)
 
 
 def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> tuple[dict[str, int], list[str]]:
     """Labels of the file that the version cannot give, by their rows, and what that means in words."""
     from coterie.learning.splits import describe_unknown, unknown_labels
+    from coterie.tasks.registry import task_of
 
-    if section.task != "classify":
+    if task_of(section).form != "label":
         return {}, []
     known = json.loads(version.files["model.json"])["labels"]
     words = describe_unknown(dataset, known, f"version {version.version}")
@@ -143,13 +147,15 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     from coterie.cli.progress import stage
     from coterie.learning.evaluate import evaluate as ask_about
     from coterie.tasks.answer.metrics import look_up_with, with_quotes
+    from coterie.tasks.registry import task_of
 
-    alike, label = config.specialists[name].alike, config.network.default_label
+    section, label = config.specialists[name], config.network.default_label
+    judge = partial(task_of(section).judge, section=section)
     async with _opened(name, config, folder, version) as (specialist, shelves):
         with stage(f"{name}: ask about {dataset.name}", len(dataset)) as advance:
             look_up = look_up_with(shelves, specialist.card) if shelves else None
             rows = await with_quotes(dataset.rows, shelves, clearance=label) if shelves else dataset.rows
-            return await ask_about(specialist, rows, progress=advance, label=label, alike=alike, look_up=look_up)
+            return await ask_about(specialist, rows, progress=advance, label=label, judge=judge, look_up=look_up)
 
 
 @asynccontextmanager
@@ -230,10 +236,12 @@ def fairness(
     what to look at. The column need not be one that the score uses; a protected attribute is not. Measure on rows that
     it was not trained on: of those that it was, the version's report has the figures out of fold.
     """
+    from coterie.tasks.registry import task_of
+
     folder: Path = context.obj
     config = configured(folder)
     section = config.specialists.get(name)
-    if section is None or section.task != "score":
+    if section is None or task_of(section).form != "number":
         raise InputError(
             f"Asked how {name!r} treats groups; it is no `score` specialist of this network, which has "
             f"{sorted(config.specialists)}.",

@@ -49,7 +49,7 @@ _SHOWN = 20
 def index(
     context: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The shelf: its [knowledge] key, or a new name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The index: its [knowledge] key, or a new name.")],
     paths: Annotated[
         list[Path] | None,
         typer.Argument(metavar="PATH", help="Files and folders; without any, those of the [knowledge] section."),
@@ -72,7 +72,7 @@ def index(
 
     PDF, DOCX, HTML, Markdown, text and CSV are read, cut into chunks, encoded and indexed. Unchanged documents are
     passed over, and those whose file is gone disappear; with PATH, only below it. A document that cannot be read
-    is reported and the rest go on. Until all is done the shelf answers as before; what was interrupted goes on where
+    is reported and the rest go on. Until all is done the index answers as before; what was interrupted goes on where
     it was when the command is given again.
     """
     from coterie.config.file import KnowledgeSection
@@ -170,7 +170,8 @@ def _build(
     from coterie.engines.onnx import OnnxEncoder
     from coterie.knowledge.build import ENCODER_BATCH, build_index
     from coterie.knowledge.guard import Given, declared_access
-    from coterie.knowledge.open import open_reranker, open_shelf, shelf_folder
+    from coterie.knowledge.kinds import open_reranker
+    from coterie.knowledge.open import open_shelf, shelf_folder
 
     declared, known = declared_access(config, name), name in config.knowledge
     if not known:
@@ -240,7 +241,7 @@ def _show_passed_over(found: FoundFiles, report: Indexed) -> None:
 def search(
     context: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The shelf.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The index: its [knowledge] key.")],
     query: Annotated[
         str, typer.Argument(metavar="QUERY", help="What to look for; none with --eval.", show_default=False)
     ] = "",
@@ -248,7 +249,7 @@ def search(
     clearance: Clearance = None,
     tenant: Annotated[str, typer.Option(metavar="NAME", help="Search as this tenant.")] = "default",
     mode: Annotated[
-        str | None, typer.Option(metavar="MODE", help="keyword, vector, hybrid or rerank; default: the shelf's own.")
+        str | None, typer.Option(metavar="MODE", help="keyword, vector, hybrid or rerank; default: the index's own.")
     ] = None,
     queries: Annotated[
         Path | None, typer.Option("--eval", metavar="QUERIES.jsonl", help="Measure on these queries (BEIR's format).")
@@ -258,9 +259,9 @@ def search(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Search a shelf of documents.
+    """Search an index of documents.
 
-    Only what the asker may see is searched; what is above it changes nothing that is found. With --eval the shelf is
+    Only what the caller may see is searched; what is above it changes no result. With --eval the index is
     asked every query of a file instead, and nDCG@10 and recall@100 of the documents found are printed.
     """
     from coterie.config.file import KnowledgeSection

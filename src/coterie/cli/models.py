@@ -16,7 +16,7 @@ from coterie.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from coterie.config.file import Config, LlamaModel
     from coterie.models.catalogue import KnownModel
-    from coterie.models.snapshot import Snapshot
+    from coterie.models.files import Snapshot
 
 models = group("models", "List and get model files.")
 
@@ -24,8 +24,8 @@ models = group("models", "List and get model files.")
 @models.command("list")
 def list_models(*, as_json: Json = False) -> None:
     """List the models Coterie knows, and which are on this machine."""
-    from coterie.models.locate import installed
-    from coterie.models.snapshot import snapshots
+    from coterie.models.catalogue import installed
+    from coterie.models.files import snapshots
 
     found, pulled = installed(), list(snapshots())
     document = {"models": [*(_entry(model, path) for model, path in found), *map(_pulled, pulled)]}
@@ -95,8 +95,8 @@ def pin(
     without one is not run. Compare it with what the file's publisher says. Comments and order of coterie.toml are kept.
     """
     from coterie.config.section import FILE_NAME
+    from coterie.models.catalogue import locate, snapshot_of
     from coterie.models.files import hash_file
-    from coterie.models.locate import locate, snapshot_of
 
     folder: Path = context.obj
     key, model = _own(configured(folder), name)

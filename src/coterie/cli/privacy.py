@@ -16,8 +16,8 @@ from coterie.errors import InputError
 
 if TYPE_CHECKING:
     from coterie.config.privacy import PrivacySection
-    from coterie.privacy.annotated import AnnotatedFile, SpanFigures
     from coterie.privacy.detection import PersonalData
+    from coterie.privacy.training import AnnotatedFile, SpanFigures
 
 privacy = group("privacy", "Personal data and secrets in texts: find, redact, learn from marked texts, measure.")
 
@@ -50,8 +50,8 @@ def find(
     Kind, place in characters, how sure the detector is and the least label that it asks for; at the end the label of
     the whole text. Nothing leaves this process. The words themselves are printed: mind where the output goes.
     """
+    from coterie.privacy.contract import open_detector
     from coterie.privacy.detection import redact
-    from coterie.privacy.open import open_detector
 
     text = read_text(file)
     found = open_detector(_section(context.obj, detector), context.obj).find(text)
@@ -122,9 +122,8 @@ def train(
     texts, nothing is written and the exit code is 3. Kinds that you mark nowhere are taken as the model had them.
     Name the folder in coterie.toml: `[privacy]`, detector = "names", model = "detector".
     """
-    from coterie.privacy.annotated import read_annotated
     from coterie.privacy.names import bundled_model, store_model
-    from coterie.privacy.training import train_names
+    from coterie.privacy.training import read_annotated, train_names
 
     folder: Path = context.obj
     target = folder / _FOLDER if out is None else out
@@ -203,9 +202,9 @@ def evaluate(
 
     Precision, recall and F1 of each kind that is marked in the file; only the same place with the same kind is right.
     """
-    from coterie.privacy.annotated import measure_detector, read_annotated
+    from coterie.privacy.contract import open_detector
     from coterie.privacy.names import NameDetector, load_model
-    from coterie.privacy.open import open_detector
+    from coterie.privacy.training import measure_detector, read_annotated
 
     folder: Path = context.obj
     if model is not None and detector not in {None, "names"}:

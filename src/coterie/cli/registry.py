@@ -16,7 +16,7 @@ from coterie.cli.output import SETUP, Json, give, interval, number, remark, say,
 from coterie.errors import CoterieError, InputError, UnknownSpecialist
 
 if TYPE_CHECKING:
-    from coterie.registry.compare import VersionComparison
+    from coterie.registry.promotion import VersionComparison
     from coterie.registry.registry import Registry
     from coterie.registry.version import Version
 
@@ -58,7 +58,7 @@ def _names(opened: Registry, name: str | None) -> tuple[str, ...]:
 
 def _summary(opened: Registry, name: str, version: str) -> dict[str, Any]:
     """A version in one line; what is wrong with it, if something is."""
-    from coterie.registry.report import figure, interval_of, measures
+    from coterie.registry.promotion import figure, interval_of, measures
 
     row: dict[str, Any] = {"version": version, "aliases": _aliases(opened, name, version)}
     row["stored"] = opened.added(name, version)
@@ -235,7 +235,7 @@ def diff(
     Their figures with the differences, on which labels the second one is better or worse, what they were made from
     that differs, and which files. A drop is called one if it is beyond chance on the same held-out rows.
     """
-    from coterie.registry.compare import changed, compare
+    from coterie.registry.promotion import changed, compare
 
     opened = registry_of(context.obj)
     old, new = (opened.load(name, opened.resolve(name, wanted)) for wanted in (before, after))
@@ -324,7 +324,7 @@ def sbom(
     Its files, the data it was trained and measured on, its base model and its encoder, each with SHA-256 and licence,
     and the libraries it was trained with. Every byte of the version is checked first.
     """
-    from coterie.registry.sbom import bill_of_materials
+    from coterie.registry.export import bill_of_materials
 
     opened = registry_of(context.obj)
     specialist, _, version = name.partition("@")

@@ -32,13 +32,13 @@ from coterie.cli.output import (
     size,
     warn,
 )
-from coterie.cli.settings import given, section_from
+from coterie.cli.settings import check_task, given, section_from, task_for
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
     from coterie.cli.progress import TerminalProgress
     from coterie.config.accounting import AccountingSection
-    from coterie.config.file import Config, LlamaModel, OpenAIModel
+    from coterie.config.file import Config, LlamaModel, RemoteModel
     from coterie.config.specialists import SpecialistSection
     from coterie.learning.asked import AskedModel
     from coterie.rightsizing.bench import Rows
@@ -138,7 +138,9 @@ def rightsize(
     context: typer.Context,
     *,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Training data, CSV or JSONL.")],
-    task: Annotated[str, typer.Option(metavar="TASK", help="classify, score or extract.")] = "classify",
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="classify, pairs, score, extract, or one of an installed package.")
+    ] = "classify",
     tune: _Tune = None,
     watts_per_core: _Watts = None,
     price_per_cpu_hour: _Price = None,
@@ -228,10 +230,11 @@ def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
     """What an interruption leaves, where minutes of fine-tuning may be lost."""
     from coterie.cli.progress import say_fine_tuning_is_kept
     from coterie.rightsizing.rightsize import CHECKPOINTS_FOLDER
+    from coterie.tasks.registry import task_of
 
     if keep is not None and say_fine_tuning_is_kept(keep / CHECKPOINTS_FOLDER):
         return
-    if {"encoder", "slm"} & {*(section.rungs or ()), *(section.chain or ())}:
+    if {"encoder", "slm"} & {*task_of(section).wanted_rungs(section)}:
         more = " With --keep DIR a fine-tuning goes on where it was." if keep is None else ""
         remark(f"Nothing is kept{'' if keep is None else ' yet'}: it starts over.{more}")
 
@@ -257,11 +260,12 @@ def _check_asking(model: str | None, tune: str | None, save: Path | None) -> Non
 
 def _section(folder: Path, task: str, data: Path, fields: dict[str, Any]) -> SpecialistSection:
     """The specialist that was described. Raises `InputError` for what no specialist can be."""
-    if task == "generate":
-        raise InputError(
-            "--task is 'generate': a written text has one rung, so there is no size to find.",
-            hint="Add it to a network and train it: coterie train measures it beside the untuned model.",
-        )
+    from coterie.tasks.registry import TASK_TYPES
+
+    task = task_for(task, fields)
+    check_task(task, fields)
+    if why_not := TASK_TYPES.load(task).not_rightsized:
+        raise InputError(f"--task is {task!r}, which is not right-sized.", hint=why_not)
     fields |= {"data": str(find_file(folder, data))}
     if "test" in fields:
         fields["test"] = str(find_file(folder, Path(fields["test"])))
@@ -270,6 +274,7 @@ def _section(folder: Path, task: str, data: Path, fields: dict[str, Any]) -> Spe
 
 def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
     """What the rung `llm` asks."""
+    from coterie.governance.egress import ClearancePolicy, Gate
     from coterie.learning.asked import find_asked
 
     if section.model not in config.models:
@@ -277,7 +282,7 @@ def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedMod
             f"Asked for model {section.model!r}; the network's models are {sorted(config.models)}.",
             hint="Add [models.NAME] to coterie.toml.",
         )
-    return find_asked(section, config, folder)
+    return find_asked(section, config, folder, Gate(ClearancePolicy()))
 
 
 def _tuned_model(name: str | None, config: Config | None, folder: Path) -> LlamaModel | None:
@@ -374,12 +379,12 @@ def _large_row(large: _Large, config: Config | None, rows: Rows, progress: Termi
     return judge_answers(large.model, f"{model.name}, asked now", answers, rows.held, prices)
 
 
-def _remote_model(name: str, config: Config) -> OpenAIModel:
-    from coterie.config.file import OpenAIModel
+def _remote_model(name: str, config: Config) -> RemoteModel:
+    from coterie.config.file import RemoteModel
 
     model = config.models.get(name)
-    if not isinstance(model, OpenAIModel):
-        known = sorted(key for key, each in config.models.items() if isinstance(each, OpenAIModel))
+    if not isinstance(model, RemoteModel):
+        known = sorted(key for key, each in config.models.items() if isinstance(each, RemoteModel))
         raise InputError(
             f"Asked for model {name!r}; the network's remote models are {known}.",
             hint='Add [models.NAME] with engine = "openai" to coterie.toml.',
@@ -388,7 +393,7 @@ def _remote_model(name: str, config: Config) -> OpenAIModel:
 
 
 async def _answers(
-    name: str, model: OpenAIModel, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
+    name: str, model: RemoteModel, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
 ) -> list[RecordedAnswer]:
     """Ask a remote model of the network through the gate."""
     from coterie.governance.egress import ClearancePolicy, Gate

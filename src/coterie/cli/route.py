@@ -19,7 +19,7 @@ from coterie.errors import InputError
 if TYPE_CHECKING:
     from coterie.assembly import Preview
     from coterie.routing.evaluation import Expected, RouteEvaluation
-    from coterie.routing.explain import CandidateSpecialist, Considered, Explanation
+    from coterie.routing.matching import CandidateSpecialist, Considered, Explanation
 
 T = TypeVar("T")
 

@@ -270,7 +270,7 @@ def export(
     """Write all that is kept of a tenant, a session or a person as one JSON document.
 
     Its sessions with every entry and its requests with figures, steps and traces; of a tenant, its keys without their
-    secrets too. For a --subject, every session that mentions it is written whole, and documents on shelves and files of
+    secrets too. For a --subject, every session that mentions it is written whole, and documents of indexes and files of
     the folder that mention it are named: `coterie erase --subject` takes out what this shows. A file is made readable
     for you only.
     """

@@ -154,13 +154,17 @@ def _typed(kind: object) -> type:
 
 
 def sections() -> Mapping[str, type[BaseModel]]:
-    """The class of each task's section: of one class for several tasks, or of a union with a class for each."""
-    from coterie.config.specialists import SpecialistSection
+    """The class of each installed task's section."""
+    from coterie.config.specialists import TASKS
 
-    kind: Any = SpecialistSection
-    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    classes = get_args(kind) or (kind,)
-    return {task: each for each in classes for task in get_args(each.model_fields["task"].annotation)}
+    return {task: TASKS.section_class(task) for task in TASKS.door.names}
+
+
+def task_for(task: str, fields: Mapping[str, object]) -> str:
+    """The task that is meant: one of a former name has the name of today."""
+    from coterie.config.renamed import renamed_table
+
+    return str(renamed_table({"task": task, **fields})["task"])
 
 
 def settings(classes: Mapping[str, type[BaseModel]]) -> Mapping[str, Setting]:

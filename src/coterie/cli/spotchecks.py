@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from coterie.policy.acceptance import AcceptThreshold
     from coterie.policy.cost_quality import CostQualityPolicy
     from coterie.policy.spot_checks import SpotChecks
-    from coterie.store.feedback import Complaints
+    from coterie.store.rows import Complaints
     from coterie.store.sqlite import SQLiteStore
     from coterie.types import Feedback, Trace
 

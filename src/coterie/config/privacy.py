@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, Field, model_validator
 
 from coterie.config.section import STRICT
@@ -14,12 +12,12 @@ class PrivacySection(BaseModel):
 
     model_config = STRICT
 
-    detector: Literal["patterns", "names", "presidio"] = "patterns"
+    detector: str = "patterns"
     """`patterns` finds what has a form: numbers with check digits, telephones, addresses of the net, secrets.
 
     `names` finds names, places, organisations and postal addresses too, with a small model that comes with Coterie:
     then a request that names somebody is confidential, and takes some milliseconds more. `presidio` joins the patterns
-    with Microsoft Presidio (`coterie[presidio]`).
+    with Microsoft Presidio (`coterie[presidio]`). An installed package may add others.
     """
     model: str | None = Field(default=None, min_length=1)
     """Folder of a model of names that `coterie privacy train` made, from the network's folder; without it `names` has

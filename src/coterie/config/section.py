@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -28,9 +28,6 @@ def span_ends(span: float | tuple[float, float]) -> tuple[float, float]:
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
-Measure = Literal[
-    "accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match", "citation_precision", "unanswerable_recall"
-]
 Span = Annotated[
     Annotated[float, Field(gt=0, le=100_000)]
     | tuple[Annotated[float, Field(gt=0, le=100_000)], Annotated[float, Field(gt=0, le=100_000)]],

@@ -41,6 +41,7 @@ def _summary(finding: Finding) -> FindingSummary:
         confidence=finding.confidence,
         accepted=finding.accepted,
         guess="" if finding.accepted else _guess(finding),
+        form=finding.form,
     )
 
 

@@ -474,7 +474,7 @@ def turns_of(context: Context) -> Sequence[Turn]:
         match entry.content:
             case Message(role="user", text=text):
                 turns.append(Turn(text, "", entry.label, impersonal(entry)))
-            case FindingSummary(task="classify", accepted=True, text=found) if turns and not turns[-1].found:
+            case FindingSummary(form="label", accepted=True, text=found) if turns and not turns[-1].found:
                 last = turns[-1]
                 label, bare = max(last.label, entry.label), max(last.impersonal, impersonal(entry))
                 turns[-1] = Turn(last.question, _words(found), label, bare)

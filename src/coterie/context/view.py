@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from coterie.context.entries import describe, tally, text_of, times
 from coterie.context.standing import Gone, why_gone
-from coterie.engines.unicode import estimate_tokens
+from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     Context,
     ContextView,

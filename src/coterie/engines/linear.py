@@ -20,8 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from coterie.engines.features import NgramFeatures, stored_array
-from coterie.engines.tables import TableHead
+from coterie.engines.features import NgramFeatures, TableHead, stored_array
 from coterie.errors import ArtefactRefused, EngineRejected
 from coterie.runtime.cpu import CpuSpan
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt

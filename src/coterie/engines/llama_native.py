@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
+import os
 import secrets
 import sys
 import tempfile
@@ -14,16 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from coterie.engines.choices import Node, cut_words, log_likelihoods, tree_of
+from coterie.engines.choices import Node, Scoring, cut_words, log_likelihoods, tree_of
 from coterie.engines.gguf import GGUFHeader, read_gguf_header
-from coterie.engines.llama_scoring import Scoring
 from coterie.engines.openai_wire import chat_body, read_logprob
-from coterie.engines.openmp import import_with_short_spin
-from coterie.engines.unicode import valid_text
 from coterie.errors import (
     ArtefactRefused,
     ConfigError,
@@ -34,18 +33,38 @@ from coterie.errors import (
     TooLong,
 )
 from coterie.runtime.cpu import CPU, CpuShare, CpuSpan, NativeThreads, SharedTime
+from coterie.text.unicode import valid_text
 from coterie.types import Output, Prompt, Usage
 
-# --- Which of llama.cpp's slots a request takes, and when: the one that remembers most of what it begins with.
+# --- OpenMP threads that spin a moment for each other and then sleep.
+
+_SPIN_COUNT, _WAIT_POLICY = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"
+SPINS = "2000"
+
+
+def import_with_short_spin(name: str) -> ModuleType:
+    """Import a package whose OpenMP threads are to spin only a moment for each other.
+
+    They meet after every operation of a model, hundreds of times a token or a training step. OpenMP's default, to spin
+    on, keeps the awaited thread from its core when others want it too: llama.cpp made 6 tokens a second in place of
+    40 beside one busy process, a training step of torch took 5 s in place of 0.7. To sleep at once costs a wake-up each
+    time: 27 tokens in place of 90 on two idle cores. This setting, some 50 microseconds, gives 80 and 30
+    (`docs/history/log.md`). It is read once, on import; whoever set one of the two variables is left alone.
+    """
+    if not {_SPIN_COUNT, _WAIT_POLICY}.isdisjoint(os.environ):
+        return import_module(name)
+    os.environ[_SPIN_COUNT] = SPINS
+    try:
+        return import_module(name)
+    finally:
+        del os.environ[_SPIN_COUNT]
+
+
+# --- Slot selection: a request takes the slot that caches most of its prefix.
 #
-# Where a slot that is held reads the same long beginning, it is worth waiting for: prompts that lay out one context
-# first and their own instruction last then read the context once. Two requests may wait so for one slot, each two
-# turns at most; others take a free one and read it there, so that a beginning which all requests share ends up in
-# every slot.
-#
-# llama.cpp takes steps for the adapter of the first busy slot and lets the others wait. As long as new requests with
-# that adapter come in time, a request with another one would wait in its slot for ever; so those that come later are
-# held back when enough of them went before it.
+# A request waits for a held slot that caches a much longer prefix, at most two requests a slot and two turns each.
+# llama.cpp decodes for the adapter of the first busy slot; without a limit, one with another adapter would starve,
+# so later requests with the first adapter wait once enough of them have overtaken it.
 
 _MOST_OVERTAKES = 16
 """Requests with other adapters that may begin while one is in its slot."""
@@ -83,7 +102,12 @@ class Slots:
         """The number of a slot, kept until the context is left; waits for one, and for those overtaken too often."""
         with self._changed:
             self._wait_for_like(adapter, text)
-            self._changed.wait_for(lambda: self._free and not self._is_unfair(adapter))
+            self._changed.wait_for(
+                lambda: (
+                    self._free
+                    and not any(slot.adapter != adapter and slot.overtaken >= _MOST_OVERTAKES for slot in self._held)
+                )
+            )
             slot = max(self._free, key=lambda each: (_shared(each, adapter, text), -each.turn))
             self._take(slot, adapter, text)
         try:
@@ -109,10 +133,6 @@ class Slots:
         slot.waiting += 1
         self._changed.wait_for(lambda: slot not in self._held or slot.turn != turn)
         slot.waiting -= 1
-
-    def _is_unfair(self, adapter: str | None) -> bool:
-        """Whether one more request with this adapter has to let another one end first."""
-        return any(slot.adapter != adapter and slot.overtaken >= _MOST_OVERTAKES for slot in self._held)
 
     def _take(self, slot: _Slot, adapter: str | None, text: str) -> None:
         for other in self._held:
@@ -148,11 +168,10 @@ def keep_large_blocks_apart() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
-# --- Whether a file is a LoRA adapter for a base model, found out before native code sees it.
+# --- Validation of a LoRA adapter against its base model, before native code reads it.
 #
-# An adapter holds, for a weight W of the base, two thin matrices: W x becomes W x + (alpha / rank) B A x (Hu et al.
-# 2021, "LoRA: Low-Rank Adaptation of Large Language Models"). In a GGUF they are named after the weight, `.lora_a`
-# and `.lora_b`; llama.cpp's `convert_lora_to_gguf.py` writes the same.
+# For a weight W an adapter holds two thin matrices: W x + (alpha / rank) B A x (Hu et al. 2021, "LoRA"). In a GGUF they
+# are named after the weight, `.lora_a` and `.lora_b`, as `convert_lora_to_gguf.py` writes them.
 
 _HINT = "An adapter belongs to the base model that it was trained on: train it again for this one."
 
@@ -205,10 +224,10 @@ def _misshape(weight: str, adapter: GGUFHeader, base: GGUFHeader) -> str:
     return ""
 
 
-# --- Loading a GGUF model and its adapters into llama.cpp.
+# --- Loading a GGUF model and its adapters.
 #
-# The native library starts an HTTP listener that nothing here uses. It is put on a Unix socket in a private folder,
-# asks for a random key, and the socket is unlinked as soon as the model is loaded: nobody reaches it.
+# The native library starts an HTTP listener that is not used here: it gets a Unix socket in a private folder and a
+# random key, and the socket is unlinked as soon as the model is loaded.
 
 _PROMPT_BATCH = 128
 """Prompt tokens between two chances to stop a request and to let the other slots go on."""

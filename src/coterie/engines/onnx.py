@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
@@ -21,16 +22,15 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from coterie.engines.batching import Batcher
-from coterie.engines.unicode import valid_text
 from coterie.errors import ArtefactRefused
 from coterie.runtime.cpu import CpuSpan
+from coterie.text.unicode import valid_text
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
 
 # --- One more output for a stored graph, without the library that edits graphs.
 #
-# A file of ONNX is a Protocol Buffers message, and such messages are merged by writing one after the other: lists
-# grow. So the bytes of a model, followed by those of a model with nothing but one output, are the model with that
-# output more. https://protobuf.dev/programming-guides/encoding/#last-one-wins
+# Protocol Buffers messages merge by concatenation: the bytes of a model, followed by those of a model with one output
+# only, are the model with that output added. https://protobuf.dev/programming-guides/encoding/#last-one-wins
 
 _GRAPH, _OUTPUT, _NAME, _TYPE, _TENSOR = 7, 12, 1, 2, 1
 """Field numbers of ModelProto.graph, GraphProto.output, ValueInfoProto.name and .type, TypeProto.tensor_type."""
@@ -84,6 +84,9 @@ _PREFIX_SLACK = 128
 class OnnxEncoder:
     """Runs an encoder in this process. Texts beyond its window are cut, and their `finish` is `length`.
 
+    `sha256` is the checksum of the model file, `dimension` the length of a vector, `max_tokens` the window, and
+    `vocabulary` the number of token ids.
+
     Every native call runs in one thread, so that its CPU-seconds are exact and a text's vector does not depend on
     how many cores there are; `threads` is how many calls `encode` makes side by side.
     """
@@ -117,6 +120,8 @@ class OnnxEncoder:
         """
         self.name = name
         self._model = OnnxModel(files, place, graph)
+        self.sha256, self.dimension = self._model.sha256, self._model.dimension
+        self.max_tokens, self.vocabulary = self._model.max_tokens, self._model.vocabulary
         self._threads = threads
         self._max_batch = max_batch
         self._batcher: Batcher[_Asked, _Encoded] = Batcher(
@@ -147,24 +152,9 @@ class OnnxEncoder:
         )
 
     @property
-    def sha256(self) -> str:
-        """Checksum of the model file."""
-        return self._model.sha256
-
-    @property
     def about(self) -> Mapping[str, str]:
         """What a report says of it: `name`, `source`, `sha256`, `licence`."""
         return {**self._model.origin, "sha256": self.sha256}
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        return self._model.dimension
-
-    @property
-    def max_tokens(self) -> int:
-        """Tokens of a text that are read; what follows is cut."""
-        return self._model.max_tokens
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the whole text, also beyond the window."""
@@ -173,11 +163,6 @@ class OnnxEncoder:
     def tokenise(self, text: str) -> list[int]:
         """Token ids of the whole text, with the marks at both ends."""
         return self._model.tokenise(text)
-
-    @property
-    def vocabulary(self) -> int:
-        """How many token ids there are."""
-        return self._model.vocabulary
 
     def words(self) -> list[str]:
         """The tokens that are whole words, in the order of their ids: the most frequent first."""
@@ -200,7 +185,16 @@ class OnnxEncoder:
         start = time.perf_counter()
         encoded = await self._batcher.run([_Asked(prompt.text, prompt.states) for prompt in batch])
         milliseconds = (time.perf_counter() - start) * 1000
-        return [_output(each, milliseconds) for each in encoded]
+        return [
+            Output(
+                vector=each.vector,
+                finish="length" if each.truncated else "stop",
+                states=each.states,
+                offsets=each.offsets,
+                usage=Usage(tokens_in=each.tokens, milliseconds=milliseconds, cpu_seconds=each.cpu_seconds),
+            )
+            for each in encoded
+        ]
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:  # (N, D)
         """All vectors at once, while the caller waits: for training.
@@ -454,11 +448,116 @@ def _refused(place: str, name: str, found: str) -> ArtefactRefused:
     )
 
 
-def _output(encoded: _Encoded, milliseconds: float) -> Output:
-    return Output(
-        vector=encoded.vector,
-        finish="length" if encoded.truncated else "stop",
-        states=encoded.states,
-        offsets=encoded.offsets,
-        usage=Usage(tokens_in=encoded.tokens, milliseconds=milliseconds, cpu_seconds=encoded.cpu_seconds),
-    )
+# --- Token classification: logits for every token of a text.
+
+TAGS_OUTPUT = "tags"
+"""The graph's output (B, T, L)."""
+
+
+class TokenTags(NamedTuple):
+    """What a tagger says of the tokens of one text."""
+
+    offsets: np.ndarray  # (T, 2) characters
+    logits: np.ndarray  # (T, L)
+
+
+class OnnxTagger:
+    """Runs a token classifier in this process; an output has `scores` (T, L) and `offsets` (T, 2)."""
+
+    clearance = Label.RESTRICTED
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        name: str = "onnx",
+        place: str = "these files",
+        max_batch: int = 32,
+        max_waiting: int = 256,
+    ) -> None:
+        """Load it.
+
+        Args:
+            files: Content of `ENCODER_FILES` by name.
+            name: Its key in the ledger.
+            place: Where the files come from, for errors.
+            max_batch: Texts that are worked on together.
+            max_waiting: Texts that may wait; one more is `Overloaded`.
+
+        Raises:
+            ArtefactRefused: a file is missing or not what the provenance says.
+        """
+        self.name = name
+        self._model = OnnxModel(files, place, None)
+        self._batcher: Batcher[str, _Tagged] = Batcher(
+            self._tag, engine=name, max_batch=max_batch, max_waiting=max_waiting
+        )
+
+    @property
+    def size(self) -> int:
+        """Logits of a token."""
+        return self._model.dimension
+
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
+        """Logits of the tokens of each prompt's `text`. Raises `Overloaded` when too many are waiting."""
+        start = time.perf_counter()
+        tagged = await self._batcher.run([prompt.text for prompt in batch])
+        milliseconds = (time.perf_counter() - start) * 1000
+        return [
+            Output(
+                scores=each.tags.logits,
+                offsets=each.tags.offsets,
+                usage=Usage(tokens_in=each.tokens, milliseconds=milliseconds, cpu_seconds=each.cpu_seconds),
+            )
+            for each in tagged
+        ]
+
+    def tag(self, texts: Sequence[str]) -> list[TokenTags]:
+        """What it says of each text, while the caller waits: for training."""
+        return [each.tags for each in self._tag(texts)]
+
+    async def close(self) -> None:
+        """Finish what is queued and end the worker."""
+        await self._batcher.close()
+
+    def _tag(self, texts: Sequence[str]) -> list[_Tagged]:
+        """The work of the `Batcher`."""
+        with CpuSpan() as took:
+            encodings = [self._model.tokenizer.encode(valid_text(text)) for text in texts]
+            cut = [windows(each.ids, self._model.max_tokens) for each in encodings]
+            every = [ids for each in cut for ids in each]
+            logits: list[np.ndarray] = [np.empty(0)] * len(every)
+            for rows in group_rows([len(ids) for ids in every], max(len(every), 1)):
+                found = self._model.call([every[row] for row in rows], TAGS_OUTPUT)
+                for row, each in zip(rows, found, strict=True):
+                    logits[row] = each[1 : len(every[row]) - 1]
+        spent = took.cpu_seconds / max(sum(map(len, every)), 1)
+        ends = np.cumsum([0, *map(len, cut)])
+        return [
+            _Tagged(
+                TokenTags(
+                    np.array(encoding.offsets[1:-1], dtype=np.int64).reshape(-1, 2), np.concatenate(logits[first:last])
+                ),
+                tokens := sum(map(len, every[first:last])),
+                spent * tokens,
+            )
+            for encoding, first, last in zip(encodings, ends[:-1], ends[1:], strict=True)
+        ]
+
+
+class _Tagged(NamedTuple):
+    tags: TokenTags
+    tokens: int
+    cpu_seconds: float
+
+
+def windows(ids: Sequence[int], most: int) -> list[list[int]]:
+    """A text's tokens in windows of about one length, each with the text's marks at both ends.
+
+    Args:
+        ids: With a mark at both ends.
+        most: Tokens of a window, marks included: at least 3.
+    """
+    inner = ids[1:-1]
+    size = ceil(len(inner) / max(ceil(len(inner) / (most - 2)), 1)) or 1
+    return [[ids[0], *inner[at : at + size], ids[-1]] for at in range(0, max(len(inner), 1), size)]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, TypeVar
 
@@ -17,28 +17,94 @@ import httpx
 
 from coterie.accounting.cards import CallEnergy, Cards
 from coterie.config.file import OpenAIModel
-from coterie.engines.breaker import CircuitBreaker
 from coterie.engines.openai_http import Connection, Deadline, EventParser
-from coterie.engines.openai_wire import (
-    STREAM_END,
-    Dialect,
-    Transcript,
-    quotable,
-    read_error,
-    read_retry_after,
-    refusal,
-)
-from coterie.engines.unicode import estimate_tokens
+from coterie.engines.openai_wire import STREAM_END, Dialect, Transcript, quotable, read_error, read_retry_after, refusal
 from coterie.errors import (
     BudgetExceeded,
     CoterieError,
     EngineBroken,
     EngineError,
     EngineRejected,
+    EngineUnavailable,
     Overloaded,
     TooLong,
 )
+from coterie.text.unicode import estimate_tokens
 from coterie.types import SYSTEM, CallContext, Delta, Failure, Output, Prompt
+
+# --- Circuit breaker: stops asking a server that fails and probes it with a single request.
+
+
+class CircuitBreaker:
+    """Opens after `threshold` failures in a row; after `cooldown` seconds lets one probe decide.
+
+    Only retryable engine errors count as failures: a server that refuses a request is alive.
+    """
+
+    def __init__(self, engine: str, *, threshold: int, cooldown: float, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._threshold = threshold
+        self._cooldown = cooldown
+        self._clock = clock
+        self._failures = 0
+        self._open_until: float | None = None
+        self._probing = False
+
+    @property
+    def is_open(self) -> bool:
+        """True while requests are refused, or only a probe is let through."""
+        return self._open_until is not None
+
+    @contextmanager
+    def attempt(self) -> Iterator[Callable[[], None]]:
+        """Around each try. Raises `EngineUnavailable` at once while the circuit is open.
+
+        Call what it gives once the whole answer is there: whoever reads a stream leaves when they have that, and
+        leaving says nothing of the server.
+        """
+        probe = self._enter()
+        failed: bool | None = None  # None: abandoned
+
+        def answered() -> None:
+            nonlocal failed
+            failed = False
+
+        try:
+            yield answered
+            failed = False
+        except EngineError as error:
+            failed = error.retryable
+            raise
+        finally:
+            self._leave(failed=failed, probe=probe)
+
+    def _enter(self) -> bool:
+        """True when this try is the probe."""
+        if self._open_until is None:
+            return False
+        wait = self._open_until - self._clock()
+        if wait > 0 or self._probing:
+            raise EngineUnavailable(
+                f"Engine {self._engine!r} failed {self._failures} times in a row and is not asked for now.",
+                engine=self._engine,
+                retry_after=max(wait, 1.0),
+            )
+        self._probing = True
+        return True
+
+    def _leave(self, *, failed: bool | None, probe: bool) -> None:
+        if probe:
+            self._probing = False
+        if failed:
+            self._failures += 1
+            if self._failures >= self._threshold:
+                self._open_until = self._clock() + self._cooldown
+        elif failed is False:
+            self._failures = 0
+            self._open_until = None
+
+
+# --- Engine.
 
 T = TypeVar("T")
 
@@ -120,7 +186,7 @@ class OpenAIEngine:
         failures: tuple[Failure, ...] = ()
         started, waits = False, _Waits(prompt.patience)
         while True:
-            transcript = self._transcript(prompt)
+            transcript = Transcript(engine=self.name, prompt=prompt)
             try:
                 async with aclosing(self._pieces(transcript)) as events:
                     async for event in events:
@@ -145,7 +211,7 @@ class OpenAIEngine:
         failures: tuple[Failure, ...] = ()
         waits = _Waits(prompt.patience)
         while True:
-            transcript = self._transcript(prompt)
+            transcript = Transcript(engine=self.name, prompt=prompt)
             try:
                 return replace(await self._whole(transcript), failures=failures)
             except EngineError as error:
@@ -157,12 +223,7 @@ class OpenAIEngine:
                 raise
 
     async def _pause(
-        self,
-        failures: Sequence[Failure],
-        error: EngineError,
-        waits: _Waits,
-        prompt: Prompt,
-        call: CallContext,
+        self, failures: Sequence[Failure], error: EngineError, waits: _Waits, prompt: Prompt, call: CallContext
     ) -> bool:
         """Wait before the next try; False when there should be none, or no money for it."""
         attempt = len(failures) - 1
@@ -249,7 +310,13 @@ class OpenAIEngine:
                     return
                 error = read_error(await self._connection.read_refusal(response, deadline))
                 if not self._dialect.learn(response.status_code, error):
-                    raise self._refusal(response, error, prompt)
+                    raise refusal(
+                        response.status_code,
+                        error,
+                        engine=self.name,
+                        said=quotable(error, prompt),
+                        retry_after=read_retry_after(response.headers),
+                    )
 
     async def _events(self, response: httpx.Response, deadline: Deadline) -> AsyncGenerator[str, None]:
         """The data of a stream's events, up to and including its end mark."""
@@ -266,18 +333,6 @@ class OpenAIEngine:
                 yield data
         except ValueError as error:
             raise EngineBroken(f"Engine {self.name!r} sent no event stream: {error}.", engine=self.name) from error
-
-    def _transcript(self, prompt: Prompt) -> Transcript:
-        return Transcript(engine=self.name, prompt=prompt)
-
-    def _refusal(self, response: httpx.Response, error: Mapping[str, Any], prompt: Prompt) -> CoterieError:
-        return refusal(
-            response.status_code,
-            error,
-            engine=self.name,
-            said=quotable(error, prompt),
-            retry_after=read_retry_after(response.headers),
-        )
 
 
 async def _read_out(chunks: AsyncGenerator[bytes, None]) -> None:

@@ -231,10 +231,7 @@ class _KeyAuth(httpx.Auth):
         return self._secret.reveal().strip()
 
 
-# --- Server-sent events, read from bytes as they arrive.
-#
-# Follows the standard's rules for lines (LF, CR or CRLF, split anywhere), comments and joined `data` fields
-# (https://html.spec.whatwg.org/multipage/server-sent-events.html); other fields are ignored.
+# --- Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), split anywhere; `data` only.
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 

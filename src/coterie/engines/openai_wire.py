@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from coterie.engines.unicode import estimate_tokens, valid_text
 from coterie.errors import (
     CoterieError,
     EngineBroken,
@@ -24,6 +23,7 @@ from coterie.errors import (
     EngineUnavailable,
     TooLong,
 )
+from coterie.text.unicode import estimate_tokens, valid_text
 from coterie.types import Failure, Output, Prompt, Usage
 
 # --- Prompts in the shape of OpenAI's chat requests, which llama.cpp and the servers share.

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import cast
 
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import EngineError, InputError, Overloaded, PolicyError, SetupError
 from coterie.protocols import StreamingEngine
 from coterie.runtime.concurrency import cancel
+from coterie.text.unicode import estimate_tokens
 from coterie.types import CallContext, Delta, Failure, Output, Prompt, Reason, Step, Usage, Verdict, all_of
 
 _EXPECTED = (EngineError, InputError, Overloaded, PolicyError, SetupError)

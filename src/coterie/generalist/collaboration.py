@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from coterie.generalist.faithfulness import made_up
 from coterie.generalist.generalist import NAME, Asking
-from coterie.generalist.reading import DocumentReader, Extract
+from coterie.generalist.reading import DocumentReader, Extract, made_up
 from coterie.protocols import Specialist
 from coterie.routing.splitting import split_parts
 from coterie.runtime.concurrency import side_by_side
@@ -110,7 +109,7 @@ class Collaboration:
         concluded = None
         for last in self._rounds():
             start = asyncio.get_running_loop().time()  # the clock of the deadline
-            self._extracts += await side_by_side(reading.read(each, self.task, self.call) for each in questions)
+            self._extracts += await side_by_side(reading.read(question, self.task, self.call) for question in questions)
             if self.large is not None:
                 self.large.idle(asyncio.get_running_loop().time() - start)
             self._note_read(questions)
@@ -159,7 +158,9 @@ class Collaboration:
 
     async def _conclude(self, *, last: bool) -> tuple[Finding | None, list[str]]:
         """The generalist's answer, or what else it wants read; neither where it may not or cannot say."""
-        quotes = self._quotes()
+        quotes = list(
+            {(each.start, each.end): each for extract in self._extracts for each in extract.citations}.values()
+        )
         if self.large is None or not quotes:
             return None, []
         if sum(len(quote.text) for quote in quotes) * _SHARE > len(self.document.text):
@@ -220,16 +221,14 @@ class Collaboration:
         began, self._since = self._since, perf_counter()
         self._stages.append(Stage(name=stage, milliseconds=(self._since - began) * 1000, note=note))
 
-    def _quotes(self) -> list[Citation]:
-        """What was quoted for any question, each place once."""
-        return list({(each.start, each.end): each for extract in self._extracts for each in extract.citations}.values())
-
     def _told(self, quotes: Sequence[Citation]) -> list[str]:
         """What the generalist is shown: each question with its quotes, by number, or that there is none."""
         number = {(each.start, each.end): place for place, each in enumerate(quotes, start=1)}
         told = []
         for extract in self._extracts:
-            lines = [f"[{number[each.start, each.end]}] {_flat(each.text)}" for each in extract.citations]
+            lines = [
+                f"[{number[citation.start, citation.end]}] {_flat(citation.text)}" for citation in extract.citations
+            ]
             doubt = "" if extract.sure or not lines else " (the reader is not sure that this answers it)"
             told.append("\n".join([f"Looked for: {extract.question}{doubt}", *(lines or ["Not here."])]))
         return told
@@ -271,7 +270,7 @@ class Collaboration:
 
     def _unanswered(self) -> list[str]:
         """A line for each part of the question that the quotes do not answer: nobody is to take them for the whole."""
-        rest = [each for each in self._extracts if not each.sure and each.question != self.task.text]
+        rest = [extract for extract in self._extracts if not extract.sure and extract.question != self.task.text]
         return [
             f"Not in the document: “{each.question}”" if each.absent else f"Nothing sure was found on “{each.question}”"
             for each in rest
@@ -300,12 +299,7 @@ def _schema(*, answer: bool = False, questions: int) -> dict[str, object]:
     properties: dict[str, object] = (
         {"answer": {"type": "string"}, "questions": listed} if answer else {"questions": listed}
     )
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _questions(said: object, most: int, *, known: Sequence[str]) -> list[str]:
@@ -315,7 +309,7 @@ def _questions(said: object, most: int, *, known: Sequence[str]) -> list[str]:
         if isinstance(said, list)
         else []
     )
-    return [each for each in dict.fromkeys(texts) if each and each not in known][:most]
+    return [text for text in dict.fromkeys(texts) if text and text not in known][:most]
 
 
 def _flat(text: str) -> str:

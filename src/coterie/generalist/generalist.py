@@ -14,20 +14,20 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from coterie.config.file import LlamaModel, OpenAIModel
+from coterie.config.file import LlamaModel, ModelEntry, RemoteModel
 from coterie.config.generalist import GeneralistSection
 from coterie.context.view import CONVERSATION
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import TooLong
 from coterie.generalist.attempts import CandidateModel, Heard, Tries
-from coterie.generalist.faithfulness import made_up
 from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
+from coterie.generalist.reading import made_up
 from coterie.limits.allowance import MemoryAllowance
 from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.specialists.acceptance import abstention
 from coterie.text.language import language_of
+from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     SYSTEM,
     Amount,
@@ -70,7 +70,7 @@ class PromptedGeneralist:
 
     def __init__(
         self,
-        models: Sequence[tuple[StreamingEngine, OpenAIModel | LlamaModel]],
+        models: Sequence[tuple[StreamingEngine, ModelEntry]],
         section: GeneralistSection,
         *,
         meter: Meter | None = None,
@@ -332,7 +332,7 @@ class Asking:
 def _names_labels(entry: Entry) -> bool:
     """Whether an entry is a guess at a label: whoever asked may want one."""
     known = entry.content
-    return isinstance(known, FindingSummary) and known.task == "classify" and not known.accepted and bool(known.guess)
+    return isinstance(known, FindingSummary) and known.form == "label" and not known.accepted and bool(known.guess)
 
 
 class _Sensitivity(NamedTuple):
@@ -345,11 +345,11 @@ class _Sensitivity(NamedTuple):
     @classmethod
     def of(cls, *things: Labelled) -> _Sensitivity:
         """The highest of each."""
-        return cls(max(each.label or Label.RESTRICTED for each in things), impersonal(*things))
+        return cls(max(thing.label or Label.RESTRICTED for thing in things), impersonal(*things))
 
 
-def _pseudonymises(model: OpenAIModel | LlamaModel) -> bool:
-    return isinstance(model, OpenAIModel) and model.pseudonymise
+def _pseudonymises(model: ModelEntry) -> bool:
+    return isinstance(model, RemoteModel) and model.pseudonymise
 
 
 def _answered(heard: Heard, source: _Sensitivity) -> Finding:
@@ -384,7 +384,7 @@ def _broken_off(heard: Heard) -> str:
     return f"\n\n[The answer breaks off here: {heard.reason}.]"
 
 
-def _version(model: OpenAIModel | LlamaModel) -> str:
+def _version(model: ModelEntry) -> str:
     """The model file's checksum; of a remote model only the name is known."""
     known = CATALOGUE.get(model.name) if isinstance(model, LlamaModel) else None
     checksum = model.sha256 if isinstance(model, LlamaModel) else None

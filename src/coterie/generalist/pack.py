@@ -72,30 +72,20 @@ def _in_words(entry: Entry) -> str:
         case Fact(name=name, value=value, confidence=confidence):
             return f"fact: {name} = {value} ({confidence:.0%} sure)"
         case FindingSummary(specialist=name, text=text, accepted=True):
-            return f"{name} found: {_indented(text)}"
+            return f"{name} found: " + "\n  ".join(text.splitlines())
         case FindingSummary(specialist=name, text=reason, guess="", confidence=confidence):
             return f"{name} found nothing: {reason}"
         case FindingSummary(specialist=name, text=reason, guess=guess, confidence=confidence):
             return f"{name} would say {guess!r} ({confidence:.0%} sure), but does not rely on it: {reason}"
         case Passage(document=document, heading=heading, text=text):
-            return f"[{' > '.join(part for part in (document, heading) if part)}]\n{_quoted(text)}\n"
+            # Quoted line by line: no line of a passage can look like a line of the pack's own.
+            quoted = "\n".join(f"> {line}" for line in text.splitlines())
+            return f"[{' > '.join(part for part in (document, heading) if part)}]\n{quoted}\n"
         case _:
             return ""
 
 
-def _quoted(text: str) -> str:
-    """A passage as a quotation, line by line: nothing in it can look like a line of the pack's own."""
-    return "\n".join(f"> {line}" for line in text.splitlines())
-
-
-def _indented(text: str) -> str:
-    return "\n  ".join(text.splitlines())
-
-
-# --- What was found, as a person would like to read it: written here, without a model, from the findings alone.
-#
-# One finding is its own text. Several are put one under the other, each with what it is about and who found it.
-# Nothing is said that no finding says.
+# --- Findings in words, without a model: one is its own text, several stand below one another with their specialists.
 
 _LONGEST_TOPIC = 80  # characters of a part that are repeated before its answer
 _CERTAIN = 0.995  # from here on a share would round to 100%
@@ -111,11 +101,11 @@ def say(found: Sequence[Finding], *, named: bool) -> str:
 def attributed(finding: Finding) -> str:
     """A finding with who found it and, where that is a probability, how sure it is."""
     text = finding.text.strip()
-    if finding.task == "classify":
+    if finding.form == "label":
         return f"{_label_in_words(text)} ({finding.specialist}, {how_sure(finding.confidence)})"
-    if finding.task == "extract":
+    if finding.form == "fields":
         text = "; ".join(_field_in_words(line) for line in text.splitlines())
-    sources = ", ".join(dict.fromkeys(each.document for each in finding.citations))
+    sources = ", ".join(dict.fromkeys(citation.document for citation in finding.citations))
     by = f"{finding.specialist}, from {sources}" if sources else finding.specialist
     return f"{text}\n({by})" if "\n" in text else f"{text} ({by})"
 
@@ -131,11 +121,13 @@ def topic(text: str) -> str:
 
 def guess_of(findings: Sequence[Finding]) -> str:
     """The best of what nobody was sure enough of, said to be that; empty if nobody had anything to say."""
-    guesses = [each for each in findings if not each.accepted and each.text.strip() and each.confidence > 0]
+    guesses = [
+        finding for finding in findings if not finding.accepted and finding.text.strip() and finding.confidence > 0
+    ]
     if not guesses:
         return ""
     best = max(guesses, key=lambda each: each.confidence)
-    text = _label_in_words(best.text) if best.task == "classify" else best.text.strip()
+    text = _label_in_words(best.text) if best.form == "label" else best.text.strip()
     return f"Best guess, not sure: {text} ({best.specialist}, {how_sure(best.confidence)})"
 
 

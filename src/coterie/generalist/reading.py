@@ -8,12 +8,12 @@ which is what the reader was calibrated on: that reading decides.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
 
-from coterie.engines.unicode import estimate_tokens
 from coterie.knowledge.chunking import chunk
 from coterie.knowledge.parsed import Parsed
 from coterie.protocols import Engine, Specialist
@@ -21,6 +21,9 @@ from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.text.language import language_of
+from coterie.text.numbers import read_figures
+from coterie.text.numerals import find_numerals
+from coterie.text.unicode import estimate_tokens
 from coterie.text.words import terms
 from coterie.types import (
     CallContext,
@@ -40,6 +43,65 @@ from coterie.types import (
     impersonal,
     total_usage,
 )
+
+# --- Faithfulness: figures and quotes of a text must stand in its sources, word for word.
+
+_FIGURE = re.compile(r"\d+(?:[,.:/-]\d+)*%?")
+_MARK = re.compile(r"\[\d{1,3}\]")
+_ITEM = re.compile(r"^[ \t]*\d{1,2}[.)][ \t]+", re.MULTILINE)
+"""The number of a list's item is no figure."""
+_QUOTED = re.compile(r"[\"\u201c\u00ab](.+?)[\"\u201d\u00bb]", re.DOTALL)
+
+
+def made_up(text: str, sources: Sequence[str], *, marks: int = 0, language: str | None = None) -> tuple[str, ...]:
+    """The figures and quotes of a text that no source has, each once, in order; empty if all of them stand there.
+
+    Args:
+        text: What was written.
+        sources: What it was written from.
+        marks: `[1]` up to this number are references, not figures.
+        language: By which numbers are read; None for that of the text.
+    """
+    language = language or language_of(text, "en")
+    said = " ".join(sources)
+    known, flat = _figures(said, language_of(said, language)), _flat(said)
+    wrong_marks = [mark for mark in _MARK.findall(text) if not 1 <= int(mark[1:-1]) <= marks]
+    bare = _ITEM.sub("", _MARK.sub(" ", text))
+    figures = [shown for value, shown in _figures(bare, language).items() if not _stands(value, known)]
+    quotes = [quote for quote in _QUOTED.findall(bare) if _flat(quote) and _flat(quote) not in flat]
+    return tuple(dict.fromkeys([*wrong_marks, *figures, *quotes]))
+
+
+def _figures(text: str, language: str) -> dict[str, str]:
+    """Figures in one form, each with how it is written."""
+    found = {_plain(each, language): each for each in _FIGURE.findall(text)}
+    words = [numeral for numeral in find_numerals(text, language) if numeral.value > 1]  # "one" is a pronoun too often
+    return {str(word.value): text[word.start : word.end] for word in words} | found
+
+
+def _plain(figure: str, language: str) -> str:
+    """A number without thousands separators and zeros behind the point, as its language writes it; else as it is."""
+    value = read_figures(figure.removesuffix("%"), language)
+    plain = figure.removesuffix("%") if value is None else f"{value.normalize():f}"
+    return plain + "%" * figure.endswith("%")
+
+
+def _stands(figure: str, known: dict[str, str]) -> bool:
+    """Whether the sources have it; a share may stand there as a part of one, and a bare number as a share."""
+    if figure in known or f"{figure}%" in known:
+        return True
+    if not figure.endswith("%"):
+        return False
+    bare = figure.removesuffix("%")
+    is_number = re.fullmatch(r"\d+(?:\.\d+)?", bare) is not None
+    return is_number and (bare in known or _plain(f"{float(bare) / 100:.6f}", "en") in known)
+
+
+def _flat(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+# --- Parsing the replies of a large model.
 
 READER = "reader"
 """Name of the reader that comes with Coterie."""
@@ -153,7 +215,7 @@ class DocumentReader:
             passage
             for finding, stretch in sorted(zip(first, stretches, strict=True), key=lambda pair: _promise(pair[0]))
             for passage in stretch
-            if any(each.start < passage.end and passage.start < each.end for each in _quotes(finding))
+            if any(quote.start < passage.end and passage.start < quote.end for quote in _quotes(finding))
         ]
         others = sorted(self.passages, key=lambda passage: -shared[passage])
         best = list(dict.fromkeys([*cited, *others]))[:STRETCH]
@@ -199,8 +261,8 @@ def _quotes(finding: Finding) -> tuple[Citation, ...]:
 def _view(passages: Sequence[Passage], impersonal: Label) -> ContextView:
     return ContextView(
         entries=tuple(
-            Entry(content=each, producer=each.document, label=each.label, impersonal=impersonal, time=0.0)
-            for each in passages
+            Entry(content=passage, producer=passage.document, label=passage.label, impersonal=impersonal, time=0.0)
+            for passage in passages
         )
     )
 

@@ -27,7 +27,7 @@ from typing import NamedTuple, Protocol
 
 from coterie.config.file import AuditSection
 from coterie.errors import AuditError, Overloaded
-from coterie.governance.audit_lines import (
+from coterie.governance.audit_events import (
     CHECKPOINT,
     REPAIR,
     START,

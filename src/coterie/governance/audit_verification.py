@@ -7,13 +7,12 @@ one does not name was edited; a gap in the numbers was cut out; numbers that go 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from coterie.governance.audit import AuditHead, head_of, read_head
-from coterie.governance.audit_lines import (
+from coterie.governance.audit_events import (
     CHECKPOINT,
     START,
     LogPosition,
@@ -96,7 +95,7 @@ def verify_audit(
         head = read_head(path)  # before the lines: a log that is being written has at least those that it counts
         check = _Check(is_attested=is_attested, trusted=trusted, at=at, head=head)
         with path.open("rb") as file:
-            for number, line in enumerate(_lines(file), start=1):
+            for number, line in enumerate(file, start=1):
                 check.take(number, line)
                 if check.fault:
                     break
@@ -115,10 +114,6 @@ def verify_audit(
         behind_head=0 if head is None or check.fault else check.place.n - head.place.n,
         fault=check.fault,
     )
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    yield from file
 
 
 @dataclass(kw_only=True)

@@ -1,18 +1,276 @@
-"""A prompt with pseudonyms in place of the personal data in it: in every field that has words."""
+"""Personal data of a prompt: its label, the pseudonyms that replace it, and its values restored in a reply."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from coterie.governance.personal import in_words
 from coterie.governance.pseudonyms import LITERAL
-from coterie.governance.restore import pattern_of
-from coterie.privacy.context import lowered
-from coterie.privacy.detection import Detector, Kind, PersonalData, label_of
+from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lowered
+from coterie.runtime.concurrency import still_wanted
 from coterie.types import Label, Message, Prompt, Pseudonyms, PseudonymValue
+
+# --- Labels of personal data and secrets in texts.
+
+_QUICK = 500
+"""Characters that a detector which does not say is taken to look through quickly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """What was found in some texts, by kind."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Of what asks for a label; a town or a date alone does not."""
+
+    @property
+    def label(self) -> Label:
+        """The least label that texts with this in them have; `public` if nothing was found."""
+        return max((label_of(kind) or Label.PUBLIC for kind in self.counts), default=Label.PUBLIC)
+
+    @property
+    def impersonal(self) -> Label:
+        """The same without the personal data. A secret is none: it stays."""
+        return Label.RESTRICTED if Kind.SECRET in self.counts else Label.PUBLIC
+
+    def __or__(self, other: Sighting) -> Sighting:
+        """Of two looks at the same, what either saw."""
+        return Sighting(counts=Counter(self.counts) | Counter(other.counts))
+
+    def __str__(self) -> str:
+        return in_words(self.counts)
+
+
+def sight(detector: Detector, texts: Iterable[str], *, ignore: Callable[[str], bool] | None = None) -> Sighting:
+    """Look for personal data and secrets.
+
+    Args:
+        detector: Finds them.
+        texts: Where to look; each is read by itself.
+        ignore: Whether a value does not count; None counts all. Secrets always do.
+    """
+    counts: Counter[str] = Counter()
+    for text in filter(None, texts):
+        for each in detector.find(text):
+            if label_of(each.kind) is not None and (
+                each.kind == Kind.SECRET or ignore is None or not ignore(text[each.start : each.end])
+            ):
+                counts[str(each.kind)] += 1
+    return Sighting(counts=counts)
+
+
+def worth_a_thread(detector: Detector, texts: Iterable[str]) -> bool:
+    """Whether looking at some texts takes so long that others are to be served meanwhile.
+
+    That is more than about five milliseconds: a detector says as `quick` how many characters take it so long.
+    """
+    return sum(map(len, texts)) > getattr(detector, "quick", _QUICK)
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """`2 PERSON, 1 IBAN`: the most frequent first."""
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+# --- Restoring values in place of their pseudonyms.
+
+LONGEST_HELD = 96
+"""Characters held back at most: more than any form of a pseudonym has."""
+_DIGITS = re.compile(r"[0-9]{1,6}")
+_OPEN = ("<", "&lt;", "&amp;lt;", "&#60;", "&#x3c;", "%3c", "\\<", "\\u003c", "[", "\\[")
+_CLOSE = (">", "&gt;", "&amp;gt;", "&#62;", "&#x3e;", "%3e", "\\>", "\\u003e", "]", "\\]")
+_UNDERSCORE = ("_", "\\_", "\\\\_", "&#95;")
+_GAP = (*_UNDERSCORE, " ", "-")
+_BLANK = (" ", "\n", "\t", "\u00a0")
+"""What may stand between the bracket and the kind."""
+_CASES = (
+    *("s", "es", "n", "en", "ns", "ens", "er", "a", "u", "y", "i", "e", "em", "ie", "om", "owi", "ego", "emu", "ova"),
+    *(
+        "ov",
+        "ovi",
+        "in",
+        "un",
+        "de",
+        "den",
+        "dan",
+        "nin",
+        "nun",
+        "lle",
+        "lla",
+        "lta",
+        "ssa",
+        "sta",
+        "ta",
+        "an",
+        "ra",
+        "nak",
+    ),
+)
+"""Endings of cases in languages with Latin letters, and what stands for them: `<PERSON_1en>`, `<PERSON_1'in>`."""
+_ENDINGS = ("'", "\u2019", *(f"{sign}{case}" for sign in ("", "'", "\u2019") for case in _CASES))
+"""What a model may put into the brackets behind the number."""
+_IN_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z]")
+"""Where no pseudonym begins: within a word."""
+_FLAT = re.compile(r"&#95;|[^a-z]")
+
+
+def _any(forms: Collection[str]) -> str:
+    return f"(?:{'|'.join(map(re.escape, sorted(forms, key=len, reverse=True)))})"
+
+
+@lru_cache(maxsize=256)
+def pattern_of(kinds: frozenset[str]) -> re.Pattern[str]:
+    """Finds pseudonyms of these kinds: in brackets of any form, or bare with an underscore.
+
+    Groups: `kind`, `number`, `form` and `ending` of one in brackets, else `bare`, `bare_number` and `bare_form`.
+    """
+    spelled = (_any(_GAP).join(map(re.escape, kind.split("_"))) for kind in sorted(kinds, key=len, reverse=True))
+    names, digits = "|".join(spelled) or "(?!)", _DIGITS.pattern
+    form, bare_form = (rf"(?:{_any(_UNDERSCORE)}(?P<{name}>[0-9]{{1,3}}))?" for name in ("form", "bare_form"))
+    inside = rf"{_any(_BLANK)}?(?P<kind>{names}){_any(_GAP)}?(?P<number>{digits}){form}(?P<ending>{_any(_ENDINGS)})?"
+    bare = rf"(?<![A-Za-z0-9_])(?P<bare>{names}){_any(_UNDERSCORE)}(?P<bare_number>{digits}){bare_form}(?![0-9])"
+    return re.compile(
+        f"{_any(_OPEN)}{inside}{_any(_CLOSE)}|{bare}", re.IGNORECASE | re.ASCII
+    )  # no dotless i, no long s
+
+
+class Restorer:
+    """Restores one answer: piece by piece, or whole."""
+
+    def __init__(
+        self, find: Callable[[str, int, int], PseudonymValue | None], kinds: Collection[str], *, as_json: bool = False
+    ) -> None:
+        """Take the pseudonyms.
+
+        Args:
+            find: The value of a kind, number and form, if it may be shown; else None.
+            kinds: Of the pseudonyms that there are.
+            as_json: The answer is JSON: values are written as in its strings.
+        """
+        self._find, self._as_json = find, as_json
+        self._pattern = pattern_of(frozenset(kinds))
+        self._shapes = _shapes_of(frozenset(kinds))
+        self._words = {kind.partition("_")[0].lower() for kind in kinds}
+        self._held = ""
+        self._before = ""  # the character that was given out last: a word does not begin in its middle
+
+    def whole(self, text: str) -> str:
+        """A whole answer."""
+        return self._pattern.sub(self._put_back, text) if self._may_hold(text) else text
+
+    def feed(self, piece: str) -> str:
+        """What is certain now that this piece has come."""
+        text = self._before + self._held + piece
+        return self._give(text, self._certain(text))
+
+    def end(self) -> str:
+        """What was held back."""
+        text = self._before + self._held
+        return self._give(text, len(text))
+
+    def _may_hold(self, text: str) -> bool:
+        """Whether it is worth looking for pseudonyms: False only where no kind's first word stands in the text."""
+        return any(map(text.lower().__contains__, self._words))
+
+    def _certain(self, text: str) -> int:
+        """Up to where nothing can become a pseudonym any more."""
+        begin = max(len(self._before), len(text) - LONGEST_HELD)
+        small = text[begin:].lower()
+        if len(small) != len(text) - begin:  # a letter that is two in lower case: each by itself
+            small = "".join(letter.lower()[0] for letter in text[begin:])
+        # What may still become a pseudonym has only signs that pseudonyms have, up to the end.
+        first = len(small)
+        while first and small[first - 1] in self._shapes.signs:
+            first -= 1
+        for place in range(first, len(small)):
+            if small[place] not in self._shapes.firsts:
+                continue
+            at = begin + place
+            if at and _IN_WORD.match(text, at - 1):
+                continue
+            if any(_may_become(small[place:], form) for form in self._shapes.forms):
+                return at
+        return len(text)
+
+    def _give(self, text: str, cut: int) -> str:
+        """The text before `cut`, restored; what is behind it is held."""
+        place, said = len(self._before), []
+        for match in self._pattern.finditer(text, place) if self._may_hold(text) else ():
+            if match.end() > cut:
+                cut = min(cut, max(match.start(), place)) if match.start() < cut else cut
+                break
+            said += [text[place : match.start()], self._put_back(match)]
+            place = match.end()
+        said.append(text[place:cut])
+        self._held, self._before = text[cut:], text[:cut][-1:]
+        return "".join(said)
+
+    def _put_back(self, match: re.Match[str]) -> str:
+        kind = self._shapes.kinds[_FLAT.sub("", (match["kind"] or match["bare"]).lower())]
+        number, form = match["number"] or match["bare_number"], match["form"] or match["bare_form"]
+        value = self._find(kind, int(number), int(form or 0))
+        if value is None:
+            return match[0]
+        text = json.dumps(value.text, ensure_ascii=False)[1:-1] if self._as_json else value.text
+        return text + (match["ending"] or "")
+
+
+# --- What may still become a pseudonym.
+
+
+class _Shapes(NamedTuple):
+    """What pseudonyms of some kinds look like, in lower case."""
+
+    kinds: Mapping[str, str]
+    """By their letters alone."""
+    forms: Sequence[Sequence[tuple[str, ...]]]
+    firsts: frozenset[str]
+    """Signs that one begins with."""
+    signs: frozenset[str]
+    """All signs that one may have."""
+
+
+@lru_cache(maxsize=256)
+def _shapes_of(kinds: frozenset[str]) -> _Shapes:
+    forms = [form for kind in sorted(kinds) for form in _forms_of(kind)]
+    return _Shapes(
+        kinds={_FLAT.sub("", kind.lower()): kind for kind in kinds},
+        forms=forms,
+        firsts=frozenset(part[0] for form in forms for part in form[0]),
+        signs=frozenset("0123456789").union(*(part for form in forms for parts in form for part in parts)),
+    )
+
+
+def _forms_of(kind: str) -> list[list[tuple[str, ...]]]:
+    """The parts of a kind's pseudonyms in brackets, and bare: alternatives, in lower case; none of them: a number."""
+    words = [part for word in kind.lower().split("_") for part in (_GAP, (word,))][1:]
+    opened: list[tuple[str, ...]] = [_OPEN, ("", *_BLANK), *words, (*_GAP, ""), ()]
+    bare: list[tuple[str, ...]] = [*words, _UNDERSCORE, ()]
+    form: list[tuple[str, ...]] = [_UNDERSCORE, ()]
+    closed: list[tuple[str, ...]] = [(*_ENDINGS, ""), _CLOSE]
+    return [[*opened, *closed], [*opened, *form, *closed], bare, [*bare, *form]]
+
+
+def _may_become(text: str, form: Sequence[tuple[str, ...]]) -> bool:
+    """Whether a text is the beginning of something of this form, and not yet all of it."""
+    if not form:
+        return False
+    if not text:
+        return True
+    if not form[0]:
+        number = _DIGITS.match(text)
+        return number is not None and (number.end() == len(text) or _may_become(text[number.end() :], form[1:]))
+    return any(
+        _may_become(text[len(each) :], form[1:]) if text.startswith(each) else each.startswith(text) for each in form[0]
+    )
+
+
+# --- Disguising.
 
 NOTICE = (
     "Marks such as <{kind}_1> stand for values that you are not shown. Treat each as the value itself, and where you "
@@ -20,6 +278,7 @@ NOTICE = (
 )
 _EDGE = 64
 """Characters beside a pseudonym that are looked at again."""
+_WORD, _GAP = re.compile(r"\w+"), re.compile(r"\s{2,}|[^\S ]")
 _PASSES = 4
 """Times that what is left between pseudonyms is looked at again."""
 
@@ -170,6 +429,7 @@ class _Work:
     def _find(self, text: str) -> tuple[PersonalData, ...]:
         """What may not be shown of a text."""
         if text not in self._found:
+            still_wanted()
             found = (each for each in self.detector.find(text) if label_of(each.kind) is not None)
             self._found[text] = tuple(found)
             if any(each.kind == Kind.SECRET for each in self._found[text]):
@@ -183,9 +443,7 @@ class _Work:
             for each in self._find(text)
         ]
         small = lowered(text)
-        for value in self.pseudonyms.near(small):
-            if value.kind != LITERAL:
-                spans += [(start, end, value) for start, end in _places(lowered(value.text), small)]
+        spans += _places([value for value in self.pseudonyms.near(small) if value.kind != LITERAL], small)
         kinds = frozenset({*self.pseudonyms.kinds(), LITERAL})
         if not any(kind.partition("_")[0].lower() in small for kind in kinds):
             return spans  # nothing that looks like one
@@ -197,9 +455,12 @@ class _Work:
     def _split(text: str, spans: list[tuple[int, int, PseudonymValue]]) -> Iterator[str | PseudonymValue]:
         """The text in pieces, values in place of spans; of spans that overlap the longest counts."""
         taken: list[tuple[int, int, PseudonymValue]] = []
+        used = bytearray(len(text))  # 1 where a span was taken
         for start, end, value in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
-            if end > start and all(end <= other[0] or other[1] <= start for other in taken):
+            # None that was taken is shorter, so one that overlaps covers an end of this one.
+            if end > start and not (used[start] or used[end - 1]):
                 taken.append((start, end, value))
+                used[start:end] = b"\1" * (end - start)
         place = 0
         for start, end, value in sorted(taken, key=lambda span: span[0]):
             if place < start:
@@ -210,30 +471,37 @@ class _Work:
             yield text[place:]
 
 
-def _places(value: str, text: str) -> Iterator[tuple[int, int]]:
-    """Where a value stands as words of its own, with any white space in it; both in lower case.
+def _places(values: Sequence[PseudonymValue], text: str) -> Iterator[tuple[int, int, PseudonymValue]]:
+    """Where values stand as words of their own, with any white space in them, in a text in lower case.
 
-    No regular expression: the library keeps those it has compiled, and a value is to be gone with its session.
+    Each word of the text is looked up among the first words of the values, so that many values take no longer than few.
+    No regular expression of them: the library keeps those it has compiled, and a value is to be gone with its session.
     """
-    words = value.split()
-    start = text.find(words[0]) if words else -1
-    while start >= 0:
-        end = _end_of(words, text, start)
-        if end and not _is_word(text[start - 1 : start]) and not _is_word(text[end : end + 1]):
-            yield start, end
-        start = text.find(words[0], start + 1)
+    known: dict[str, dict[tuple[int, int], dict[str, PseudonymValue]]] = {}
+    for value in values:
+        written = " ".join(lowered(value.text).split())
+        first = _WORD.search(written)
+        if first is not None:
+            known.setdefault(first[0], {}).setdefault((first.start(), len(written)), {})[written] = value
+    if not known:
+        return
+    flat, places = _flattened(text)
+    for word in _WORD.finditer(flat):
+        for (before, length), written_so in known.get(word[0], {}).items():
+            start, end = word.start() - before, word.start() - before + length
+            found = written_so.get(flat[start:end]) if start >= 0 else None
+            if found and not _is_word(flat[start - 1 : start]) and not _is_word(flat[end : end + 1]):
+                yield places[start], places[end - 1] + 1, found
 
 
-def _end_of(words: Sequence[str], text: str, place: int) -> int:
-    """Where some words end that begin at a place, white space between them; 0 if they do not stand there."""
-    for number, word in enumerate(words):
-        gap = place
-        while number and gap < len(text) and text[gap].isspace():
-            gap += 1
-        if not text.startswith(word, gap) or (number and gap == place):
-            return 0
-        place = gap + len(word)
-    return place
+def _flattened(text: str) -> tuple[str, Sequence[int]]:
+    """The text with one blank for each stretch of white space, and where each of its signs stood."""
+    pieces, places, at = list[str](), list[int](), 0
+    for gap in _GAP.finditer(text):
+        pieces += [text[at : gap.start()], " "]
+        places += range(at, gap.start() + 1)
+        at = gap.end()
+    return "".join([*pieces, text[at:]]), [*places, *range(at, len(text))] if pieces else range(len(text))
 
 
 def _is_word(character: str) -> bool:

@@ -1,36 +1,40 @@
 """The egress gate: the only path to an engine outside this process.
 
-No other module of the package imports `OpenAIEngine`; a test holds that. Each prompt is judged before anything of it
-is sent: by its label, and by what a detector finds in every field of it, whatever the label says. It passes, or it is
-refused, or, where only the personal data in it is too sensitive and the model's section allows it, it goes out with
-pseudonyms and the values are put back into the answer. Each answer carries the verdict that let its prompt out.
+An engine that is not `local` is opened here and nowhere else; a test holds that. Each prompt is judged before anything
+of it is sent: by its label, and by what a detector finds in every field of it, whatever the label says. It passes, or
+it is refused, or, where only the personal data in it is too sensitive and the model's section allows it, it goes out
+with pseudonyms and the values are put back into the answer. Each answer carries the verdict that let its prompt out.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import Any, cast
 
-from coterie.accounting.cards import open_cards
-from coterie.config.file import OpenAIModel
+from coterie.config.file import RemoteModel
+from coterie.engines.contract import ENGINE_TYPES, EnginePlace
 from coterie.errors import EgressRefused
-from coterie.governance.disguise import Disguised, Undisguisable, disguise, texts_of_prompt
-from coterie.governance.personal import Sighting, sight, worth_a_thread
+from coterie.governance.disguise import (
+    Disguised,
+    Restorer,
+    Sighting,
+    Undisguisable,
+    disguise,
+    sight,
+    texts_of_prompt,
+    worth_a_thread,
+)
 from coterie.governance.pseudonyms import SessionPseudonyms, TooManyValues
-from coterie.governance.restore import Restorer
 from coterie.limits.limits import StoredLimits
 from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Policy, StreamingEngine
+from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.types import CallContext, Delta, Flow, Label, Output, Prompt, Reason, Verdict
-
-if TYPE_CHECKING:
-    from coterie.engines.openai import EngineOptions
 
 PSEUDONYMISED = "egress.pseudonymised"
 
@@ -50,19 +54,16 @@ class Gate:
         self._limits = limits
         self._detector = detector or PatternDetector()
 
-    def open(self, name: str, model: OpenAIModel, **options: Unpack[EngineOptions]) -> StreamingEngine:
-        """The engine for a model of the configuration. It opens no connection before the first allowed prompt.
+    def open(self, name: str, model: RemoteModel, **options: Any) -> StreamingEngine:  # noqa: ANN401 - the engine's own
+        """The engine for a model of the configuration, whoever offers it: no prompt reaches it that is not allowed.
 
         `options` put something in place of the network, the clock and chance: see `OpenAIEngine`.
         """
-        from coterie.engines.openai import OpenAIEngine  # noqa: PLC0415 - a network without remote models needs no HTTP client
-
-        if (cards := open_cards(model.gpus)) is not None:
-            options.setdefault("cards", cards)
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
-        return _GatedEngine(OpenAIEngine(name, model, **options), judge, self._limits)
+        engine = ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(options=options))
+        return _GatedEngine(engine, judge, self._limits)
 
-    def check(self, name: str, model: OpenAIModel, label: Label) -> None:
+    def check(self, name: str, model: RemoteModel, label: Label) -> None:
         """Whether data of this label could go to a model at all, asked before work that would all be refused.
 
         Raises:
@@ -95,15 +96,14 @@ class _Judge:
     policy: Policy
     detector: Detector
     name: str
-    model: OpenAIModel
+    model: RemoteModel
 
     async def judge(self, prompt: Prompt, call: CallContext) -> _Sent:
         """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
         texts = texts_of_prompt(prompt)
         try:
-            if worth_a_thread(self.detector, texts):
-                return await asyncio.to_thread(self._judge, prompt, texts, call)
-            return self._judge(prompt, texts, call)
+            size = AT_ONCE + 1 if worth_a_thread(self.detector, texts) else 0
+            return await aside(size, partial(self._judge, prompt, texts, call))
         except EgressRefused as refusal:
             call.decided(refusal.verdict)
             raise
@@ -205,7 +205,7 @@ class _Remembering:
 
 def _restorer(hidden: Disguised, call: CallContext, *, as_json: bool) -> Restorer | None:
     """Puts back what this prompt had and the principal may see: one that a model makes up stands for nothing."""
-    shown = {each.name: each for each in hidden.values if call.knows(each)}
+    shown = {value.name: value for value in hidden.values if call.knows(value)}
     for each in tuple(
         shown.values()
     ):  # of a person who is named in another form only, that is how the model names them

@@ -18,8 +18,8 @@ from coterie.config.file import Config, KnowledgeSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import NotIndexed
 from coterie.governance.keys import OWN_TENANT, KeyRing
+from coterie.knowledge.build import drop_draft
 from coterie.knowledge.documents import Shelf
-from coterie.knowledge.draft import drop_draft
 from coterie.knowledge.open import KNOWLEDGE_FOLDER, open_shelf, shelf_folder
 from coterie.registry.registry import REGISTRY_FOLDER
 from coterie.store.erasure import ErasureScope, Holdings, Mention

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import os
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -20,22 +24,162 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from coterie.engines.onnx import TokenStates
+from coterie.errors import StoreError
 from coterie.knowledge.chunking import CHUNK_TOKENS, chunk, encoded_text
 from coterie.knowledge.documents import Chunk, IndexedDocument, Shelf
-from coterie.knowledge.draft import DRAFT, BuildDraft
 from coterie.knowledge.generation import sole_writer
 from coterie.knowledge.guard import Given, keep_access
+from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Parsed, Unreadable
-from coterie.knowledge.reading import FileReader
 from coterie.knowledge.rerank import Reranker
 from coterie.knowledge.sources import Access, FoundFiles, Source, below
 from coterie.models.files import hash_file
 from coterie.types import Label
 
-# --- Whether what a shelf has of a document is for more people than may see the document now.
-#
-# A document that cannot be read any more keeps its earlier version. Its label may have been raised, or its tenant
-# changed, since: then the earlier version must go, or a file that happens to be broken is a way around its label.
+# --- Resumption: read and encoded documents are kept beside an index until all of it is built.
+
+DRAFT = "draft.db"
+_SCHEMA = """
+create table if not exists draft (
+    name text primary key, sha256 text not null, text text not null, label text not null, tenant text,
+    chunks text not null, vectors blob not null, tokens blob not null
+) strict;
+create table if not exists encoder (sha256 text primary key) strict;
+"""
+
+
+def drop_draft(folder: Path, name: str) -> None:
+    """Throw away what an interrupted indexing of the shelf in this folder left: it holds texts.
+
+    Raises:
+        IndexBusy: another process is indexing it.
+        OSError: it cannot be deleted.
+    """
+    left = [path for path in (folder / DRAFT, folder / f"{DRAFT}-journal") if path.exists()]
+    if left:
+        with sole_writer(folder / "building.lock", f"shelf {name!r}"):
+            for path in left:
+                path.unlink(missing_ok=True)
+
+
+class BuildDraft:
+    """Documents of a build under way, in one SQLite file; what is committed survives a killed process."""
+
+    def __init__(self, path: Path, encoder: str, dimension: int) -> None:
+        """Open it; what another encoder left there, or what is damaged, is thrown away.
+
+        Raises:
+            StoreError: it cannot be used: no room, no right. So does whatever else is asked of it.
+        """
+        self._path, self._dimension = path, dimension
+        with self._explained():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self._connection = self._open(encoder)
+            except sqlite3.OperationalError:  # no room, no right: nothing is damaged
+                raise
+            except sqlite3.DatabaseError:
+                self._remove()
+                self._connection = self._open(encoder)
+
+    def hashes(self) -> dict[str, str]:
+        """The hash of every document in it, by name."""
+        return dict(self._connection.execute("select name, sha256 from draft"))
+
+    def add(self, documents: Iterable[IndexedDocument]) -> None:
+        """Keep these; on return they are on the disk."""
+        with self._explained(), self._connection:
+            self._connection.executemany(
+                "insert or replace into draft values (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (
+                        *(document.name, document.sha256, document.text, document.label.value, document.tenant),
+                        json.dumps([[c.start, c.end, c.heading, c.page, size] for c, size in _with_sizes(document)]),
+                        document.vectors.astype(np.float16).tobytes(),
+                        b"".join(document.tokens),
+                    )
+                    for document in documents
+                ),
+            )
+
+    def documents(self, names: Iterable[str]) -> list[IndexedDocument]:
+        """These documents, in this order."""
+        return [self._document(name) for name in names]
+
+    def discard(self) -> None:
+        """Throw all of it away."""
+        self.close()
+        self._remove()
+
+    def close(self) -> None:
+        """Free the file."""
+        self._connection.close()
+
+    def _open(self, encoder: str) -> sqlite3.Connection:
+        """A connection to a draft of this encoder's. Raises `sqlite3.Error`."""
+        connection = self._connect()
+        try:
+            known = connection.execute("select sha256 from encoder").fetchall()
+            if known and known != [(encoder,)]:
+                connection.close()
+                self._remove()
+                connection = self._connect()
+            with connection:
+                connection.execute("insert or ignore into encoder values (?)", (encoder,))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its side file the same mode
+        connection = sqlite3.connect(self._path, check_same_thread=False)
+        try:
+            connection.executescript(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _remove(self) -> None:
+        for path in (self._path, self._path.with_name(f"{self._path.name}-journal")):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"Cannot write {str(self._path)!r}: {error}. The shelf is as it was.",
+                hint="Check that the folder is writable and the disk has space, then index again.",
+            ) from error
+
+    def _document(self, name: str) -> IndexedDocument:
+        sha256, text, label, tenant, chunks, vectors, tokens = self._connection.execute(
+            "select sha256, text, label, tenant, chunks, vectors, tokens from draft where name = ?", (name,)
+        ).fetchone()
+        found = np.frombuffer(vectors, dtype=np.float16).reshape(-1, self._dimension)
+        listed = json.loads(chunks)
+        ends = np.cumsum([0, *(each[-1] for each in listed)]).tolist()
+        return IndexedDocument(
+            name=name,
+            sha256=sha256,
+            text=text,
+            label=Label(label),
+            tenant=tenant,
+            chunks=tuple(Chunk(start=a, end=b, heading=h, page=page) for a, b, h, page, _ in listed),
+            vectors=found,
+            tokens=tuple(tokens[a:b] for a, b in pairwise(ends)) if tokens else (),
+        )
+
+
+def _with_sizes(document: IndexedDocument) -> Iterator[tuple[Chunk, int]]:
+    """Each chunk with the bytes of its packed tokens."""
+    yield from zip(document.chunks, map(len, document.tokens or (b"",) * len(document.chunks)), strict=True)
+
+
+# --- Outgrown access: an unreadable document keeps its earlier version only while nobody sees more than they may now.
 
 _NOBODY = ""
 """As this tenant one sees what belongs to none."""

@@ -76,7 +76,7 @@ def _path(headings: Sequence[Heading]) -> str:
 
 def _path_to(heading: str, start: int, tables: Sequence[re.Match[str]]) -> str:
     """The heading of a chunk; one that begins inside a table has the names of its columns there, too."""
-    names = next((each["names"] for each in tables if each.end("names") < start < each.end()), None)
+    names = next((table["names"] for table in tables if table.end("names") < start < table.end()), None)
     if names is None:
         return heading
     named = " | ".join(cell.strip() for cell in names.strip("| \t").split("|"))
@@ -85,7 +85,11 @@ def _path_to(heading: str, start: int, tables: Sequence[re.Match[str]]) -> str:
 
 def _pack(text: str, body: Span, measure: Measure, tokens: int, language: str) -> Iterator[Span]:
     """Sentences put together, so that no chunk is longer than `tokens` and all are about as long."""
-    spans = [piece for span in _sentences(text, body, language) for piece in _halved(span)]
+    spans = [
+        piece
+        for span in sentences(text, language=language, lines="blocks", start=body.start, end=body.end)
+        for piece in _halved(span)
+    ]
     lengths = _lengths(text, spans, measure)
     spans, lengths = _shortened(text, spans, lengths, measure, tokens)
     total = sum(lengths)
@@ -100,11 +104,6 @@ def _pack(text: str, body: Span, measure: Measure, tokens: int, language: str) -
             begin, length = index, 0
         length += each
     yield Span(spans[begin].start, spans[-1].end)
-
-
-def _sentences(text: str, body: Span, language: str) -> list[Span]:
-    """The sentences of a part of a text, with items of lists and rows of tables apart."""
-    return sentences(text, language=language, lines="blocks", start=body.start, end=body.end)
 
 
 def _lengths(text: str, spans: Sequence[Span], measure: Measure) -> list[int]:

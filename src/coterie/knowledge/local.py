@@ -22,20 +22,24 @@ import numpy as np
 
 from coterie.engines.onnx import TokenStates
 from coterie.errors import ArtefactRefused, NotIndexed, StoreError
-from coterie.knowledge import rows as table
+from coterie.knowledge import generation as table
 from coterie.knowledge.documents import IndexedDocument, Mode
-from coterie.knowledge.generation import next_generation, present, read_manifest, sole_writer, write_manifest
-from coterie.knowledge.keyword import KeywordIndex, analyse, build_keywords, rarity, search_keywords
+from coterie.knowledge.generation import (
+    ChunkRow,
+    Group,
+    next_generation,
+    present,
+    read_manifest,
+    sole_writer,
+    write_manifest,
+)
+from coterie.knowledge.indexes import KeywordIndex, VectorIndex, analyse, build_keywords, fuse, rarity, search_keywords
 from coterie.knowledge.rerank import CandidatePassage, Reranker
-from coterie.knowledge.rows import ChunkRow, Group
-from coterie.knowledge.vectors import VectorIndex, fuse
 from coterie.protocols import Engine
 from coterie.runtime.cpu import CpuSpan
 from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt
 
-# --- Ranking the chunks of one document: few enough to be compared one by one, without an index.
-#
-# Words weigh by their rarity in this document (BM25, Robertson and Zaragoza 2009), so nothing outside it counts.
+# --- Ranking the chunks of one document one by one: BM25 with this document's own statistics (Robertson & Zaragoza).
 
 _SATURATION, _LENGTH = 1.2, 0.75  # tantivy's
 
@@ -79,12 +83,12 @@ def _ranked(scores: np.ndarray) -> list[int]:
 
 
 def _keyword_scores(rows: Sequence[Worded], query: str) -> np.ndarray:  # (N,)
-    words = [Counter(analyse(f"{row.heading} {row.text}")) for row in rows]
-    lengths = np.array([each.total() for each in words], dtype=float)
+    counts = [Counter(analyse(f"{row.heading} {row.text}")) for row in rows]
+    lengths = np.array([count.total() for count in counts], dtype=float)
     norms = _SATURATION * (1 - _LENGTH + _LENGTH * lengths / max(float(lengths.mean()) if len(rows) else 1.0, 1.0))
     scores = np.zeros(len(rows))
     for term in dict.fromkeys(analyse(query)):
-        times = np.array([each[term] for each in words], dtype=float)
+        times = np.array([count[term] for count in counts], dtype=float)
         if found := int((times > 0).sum()):
             scores += rarity(found, len(rows)) * times * (1 + _SATURATION) / (times + norms)
     return scores
@@ -175,7 +179,9 @@ class LocalShelf:
         mode = mode or self._mode
         tokens = None
         if mode == "rerank" and self._rerank is not None:
-            vectors, states = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept), call)
+            vectors, states = await self._in_thread(
+                partial(self._rerank[1].encode_tokens, [query], lambda tokens: tokens), call
+            )
             tokens, vector = states[0], vectors[0] if vector is None else vector
         elif vector is None and mode != "keyword":
             (output,) = await self._encoder.run([Prompt(text=query)], call=call)
@@ -317,17 +323,8 @@ class LocalShelf:
         return frozenset() if generation is None else table.tenants(generation.rows)
 
     def _passage(self, row: ChunkRow, score: float) -> Passage:
-        return Passage(
-            document=row.document,
-            start=row.start,
-            end=row.end,
-            text=row.text,
-            score=score,
-            label=row.label,
-            shelf=self._name,
-            heading=row.heading,
-            page=row.page,
-        )
+        shown = {name: value for name, value in row._asdict().items() if name != "key"}
+        return Passage(score=score, shelf=self._name, **shown)
 
     def _fresh_or_raise(self) -> _Generation:
         generation = self._fresh()
@@ -436,11 +433,6 @@ def _fused(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
     last = min(top.values())
     deeper = {key: min(score, last) for key, score in fuse(rankings).items() if key not in top}
     return top | deeper
-
-
-def _kept(tokens: TokenStates) -> TokenStates:
-    """A query's tokens as they are."""
-    return tokens
 
 
 def _nearest(groups: Sequence[_Part], vector: np.ndarray, depth: int) -> list[tuple[int, float]]:

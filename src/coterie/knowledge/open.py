@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from coterie.config.file import Config, KnowledgeSection
-from coterie.config.section import EnvSecret
-from coterie.errors import ExtraMissing
-from coterie.knowledge.documents import Mode, Shelf
+from coterie.knowledge.contract import INDEX_TYPES, IndexPlace
+from coterie.knowledge.documents import Shelf
 from coterie.knowledge.guard import GuardedShelf, declared_access
-from coterie.knowledge.local import LocalShelf, TokenEncoder
-from coterie.knowledge.rerank import Reranker
+from coterie.knowledge.local import TokenEncoder
 from coterie.knowledge.sources import Access
 
 KNOWLEDGE_FOLDER = "state/knowledge"
@@ -21,15 +18,6 @@ KNOWLEDGE_FOLDER = "state/knowledge"
 def shelf_folder(folder: Path, name: str) -> Path:
     """Where a shelf keeps what is its own."""
     return folder / KNOWLEDGE_FOLDER / name
-
-
-def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker | None:
-    """The bundled reranker, if the section wants one and the encoder is the one it was made for.
-
-    A shelf in PostgreSQL keeps no tokens of passages, so it has none.
-    """
-    reranker = Reranker.bundled() if section.rerank and section.store == "local" else None
-    return reranker if reranker is not None and reranker.encoder == encoder.sha256 else None
 
 
 def open_declared(name: str, config: Config, folder: Path, *, encoder: TokenEncoder) -> Shelf:
@@ -73,37 +61,7 @@ def open_shelf(
         ConfigError: the variable that is to hold the database's address does not.
         ExtraMissing: the package that speaks to the database is not installed.
     """
-    shelf = _opened(name, section, folder, network=network, encoder=encoder, rebuild=rebuild)
-    return shelf if declared is None else GuardedShelf(shelf, shelf_folder(folder, name), declared, name=name)
-
-
-def _opened(
-    name: str, section: KnowledgeSection, folder: Path, *, network: str, encoder: TokenEncoder, rebuild: bool
-) -> Shelf:
-    mode: Mode = "rerank" if section.rerank else "hybrid"
-    if section.store == "local":
-        reranker = open_reranker(section, encoder)
-        return LocalShelf(
-            shelf_folder(folder, name),
-            name=name,
-            encoder=encoder,
-            mode=mode,
-            rerank=None if reranker is None else (reranker, encoder),
-            rebuild=rebuild,
-        )
-    if find_spec("psycopg") is None:
-        raise ExtraMissing(
-            f"The shelf {name!r} in PostgreSQL needs the package 'psycopg'.", hint="pip install 'coterie[postgres]'"
-        )
-    from coterie.knowledge.postgres import PostgresShelf  # noqa: PLC0415 - it imports psycopg
-
-    address = EnvSecret(section.store)
-    return PostgresShelf(
-        address.reveal(),
-        source=f"The environment variable {address.removeprefix('env:')!r}",
-        network=network,
-        name=name,
-        encoder=encoder,
-        mode=mode,
-        rebuild=rebuild,
-    )
+    own = shelf_folder(folder, name)
+    place = IndexPlace(name=name, folder=own, network=network, encoder=encoder, rebuild=rebuild)
+    shelf = INDEX_TYPES.load(section.index_kind).open(section, place)
+    return shelf if declared is None else GuardedShelf(shelf, own, declared, name=name)

@@ -1,23 +1,30 @@
 """The process that reads files: it gets a path a line and answers a line, and may die of any of them.
 
 It runs with limits on memory, on CPU time and on what it may write (nothing), so that a hostile file cannot harm
-who asked. It imports neither numpy nor anything that runs models: `_read` starts it and is the other end.
+who asked. It imports neither numpy nor anything that runs models: `FileReader` starts it and is the other end.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
+import selectors
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from coterie.knowledge.parse_docx import parse_docx
 from coterie.knowledge.parse_html import parse_html
 from coterie.knowledge.parse_pdf import parse_pdf
 from coterie.knowledge.parse_text import parse_csv, parse_markdown, parse_rst, parse_text
 from coterie.knowledge.parsed import Parsed, Unreadable
-from coterie.runtime.codec import dumps
+from coterie.runtime.codec import dumps, from_json
 
 PARSERS: dict[str, Callable[[bytes], Parsed]] = {
     ".pdf": parse_pdf,
@@ -89,3 +96,123 @@ def _answer(path: Path, memory: int) -> str:
         return json.dumps({"error": f"reading it takes too much memory ({type(error).__name__})", "end": True})
     except Exception as error:  # noqa: BLE001 - whatever a file does to its parser is that file's problem
         return json.dumps({"error": f"reading it failed ({type(error).__name__}: {error})"})
+
+
+# --- The parent's end: a process that hangs, crashes or takes too much memory is ended and replaced.
+
+_SECONDS = 60
+_MEMORY = 2 * 1024**3
+_FILE_BYTES = 256 * 1024 * 1024
+"""A larger file is not even opened."""
+_PROGRAM = "import sys; from coterie.knowledge.parse import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+
+
+class FileReader:
+    """Reads one file after another. A context manager: leaving it ends the process.
+
+    Args:
+        seconds: What one file may take.
+        memory: Bytes of address space that reading one file may take.
+    """
+
+    def __init__(self, *, seconds: int = _SECONDS, memory: int = _MEMORY) -> None:
+        self._seconds, self._memory = seconds, memory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def read(self, path: Path) -> Parsed:
+        """The text of a file.
+
+        Raises:
+            Unreadable: it cannot be read, with the reason; the next file can be.
+        """
+        size = _size(path)
+        if size > _FILE_BYTES:
+            raise Unreadable(f"it exceeds the limit of {_FILE_BYTES:,} bytes ({size:,})")
+        process = self._started()
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("both ends are pipes")
+        try:
+            process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
+            process.stdin.flush()
+            answer = self._line(process.stdout.fileno())
+        except TimeoutError:  # first: it is an OSError too
+            self.close()
+            raise Unreadable(f"reading it exceeds the limit of {self._seconds} s") from None
+        except (OSError, EOFError):
+            raise Unreadable(f"reading it ended the process that read it ({self._ended()})") from None
+        return self._understood(answer)
+
+    def close(self) -> None:
+        """End the process, at once. The next `read` starts another."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with suppress(BrokenPipeError):
+                        stream.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            self._process = subprocess.Popen(  # noqa: S603 - this very Python, with our own program
+                [sys.executable, "-c", _PROGRAM, str(self._memory), str(self._seconds)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # This process's own path: it may have been started with another one than the child would find.
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
+            )
+        return self._process
+
+    def _line(self, file: int) -> bytes:
+        """The answer's line, waited for no longer than a file may take."""
+        end = time.monotonic() + self._seconds
+        pieces: list[bytes] = []
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(file, selectors.EVENT_READ)
+            while not pieces or not pieces[-1].endswith(b"\n"):
+                if not waiting.select(max(end - time.monotonic(), 0)):
+                    raise TimeoutError
+                piece = os.read(file, 1 << 20)
+                if not piece:
+                    raise EOFError
+                pieces.append(piece)
+        return b"".join(pieces)
+
+    def _understood(self, answer: bytes) -> Parsed:
+        try:
+            found = json.loads(answer)
+            if "error" not in found:
+                return from_json(Parsed, found)
+        except (ValueError, KeyError, TypeError) as error:
+            self.close()
+            raise Unreadable("reading it gave no text") from error
+        if found.get("end"):
+            self.close()
+        raise Unreadable(str(found["error"]))
+
+    def _ended(self) -> str:
+        process = self._process
+        if process is None:
+            return "it is gone"
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(5)  # it closed its end, so it is about to go
+        self.close()
+        code = process.returncode
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise Unreadable(f"{error.strerror or type(error).__name__}") from error

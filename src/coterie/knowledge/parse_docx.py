@@ -14,8 +14,7 @@ from io import BytesIO
 from typing import IO, NamedTuple
 from xml.etree import ElementTree as ET
 
-from coterie.knowledge.parsed import Parsed, TextBuilder, Unreadable, raised
-from coterie.knowledge.tables import Grid
+from coterie.knowledge.parsed import Grid, Parsed, TextBuilder, Unreadable, raised
 
 # --- The numbers that Word writes before paragraphs: no text holds them, every reader sees them and cites by them.
 
@@ -206,7 +205,9 @@ def _lists(numbering: ET.Element | None) -> tuple[dict[str, list[Level]], dict[s
 
 def _list_level(level: ET.Element, overrides: Sequence[ET.Element]) -> Level:
     number = _attribute(level, "ilvl")
-    start = next((_value(each, "startOverride") for each in overrides if _attribute(each, "ilvl") == number), None)
+    start = next(
+        (_value(override, "startOverride") for override in overrides if _attribute(override, "ilvl") == number), None
+    )
     begins = start or _value(level, "start") or "1"
     return Level(_value(level, "numFmt") or "decimal", _value(level, "lvlText") or "", _whole(begins, otherwise=1))
 
@@ -229,7 +230,9 @@ def _notes(packed: zipfile.ZipFile) -> dict[tuple[str, str], str]:
         for note in root if root is not None else ():
             if _attribute(note, "type") in {None, "normal"}:
                 paragraphs = _named(note, "p")
-                found[name, _attribute(note, "id") or ""] = " ".join("".join(_words(each)) for each in paragraphs)
+                found[name, _attribute(note, "id") or ""] = " ".join(
+                    "".join(_words(paragraph)) for paragraph in paragraphs
+                )
     return found
 
 

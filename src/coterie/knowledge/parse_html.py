@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 
 from coterie.knowledge.parse_text import decode
-from coterie.knowledge.parsed import Parsed, TextBuilder, raised
-from coterie.knowledge.tables import Grid
+from coterie.knowledge.parsed import Grid, Parsed, TextBuilder, raised
 
 _CHARSET = re.compile(rb"""(?:charset|^\s*<\?xml[^>]*\sencoding)\s*=\s*["']?([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "math", "head"})
@@ -50,11 +49,6 @@ def _is_beside(tag: str, attributes: Mapping[str, str | None]) -> bool:
     """Whether an element is not shown, as far as its own tag says (style sheets are not read), or leads elsewhere."""
     unseen = "hidden" in attributes or _UNSEEN.search(attributes.get("style") or "") is not None
     return unseen or tag in _BESIDE or attributes.get("role") == "navigation"
-
-
-def _lines(text: str) -> str:
-    """Text that is shown as it stands: its lines, without blanks at their ends and blank lines around them."""
-    return "\n".join(line.rstrip() for line in text.expandtabs().split("\n")).strip("\n")
 
 
 class _Cell:
@@ -263,7 +257,11 @@ class _HTML(HTMLParser):
 
     def _flush(self) -> None:
         whole, self._block = "".join(self._block), []
-        text = _lines(whole) if self._as_it_stands else " ".join(whole.split())
+        text = (
+            "\n".join(line.rstrip() for line in whole.expandtabs().split("\n")).strip("\n")
+            if self._as_it_stands
+            else " ".join(whole.split())
+        )
         self._as_it_stands = False
         if not text:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from io import BytesIO
 from itertools import pairwise, takewhile
 from math import hypot
@@ -16,10 +16,7 @@ from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
 if TYPE_CHECKING:
     import pypdf
 
-# --- Where the words of a PDF stand and how large they are printed: from that, which lines are headings and
-# paragraphs.
-#
-# A PDF has neither: it puts signs in places.
+# --- Layout: positions and sizes of words, from which headings and paragraphs are derived.
 
 _LARGER = 1.12
 """Times the size of the text: what is printed so large is a heading."""
@@ -126,14 +123,9 @@ def _apart(page: Sequence[PageLine], usual: float) -> Iterator[str]:
         distance = above.y - below.y
         far = distance > _GAP * usual * size or distance < -size  # above: another column, or a head that comes last
         goes_on = above.size == below.size and above.text[-1] not in _ENDS and below.text.lstrip()[0].islower()
-        if (far or _is_other(above, below)) and not goes_on:
+        if (far or (max(above.size, below.size) > _LARGER * min(above.size, below.size))) and not goes_on:
             yield ""
         yield below.text
-
-
-def _is_other(above: PageLine, below: PageLine) -> bool:
-    """Whether a line is printed so differently from the one before that it cannot belong to it."""
-    return max(above.size, below.size) > _LARGER * min(above.size, below.size)
 
 
 def find_titles(pages: Sequence[Sequence[PageLine]]) -> list[Title]:
@@ -181,10 +173,7 @@ def _is_title(text: str) -> bool:
     return len(text) <= _LONGEST and re.search(r"[^\W\d_]{2}", text) is not None and text[-1] not in ".,;"
 
 
-# --- The pages of a document as one text: without what is printed on every page, and with words and sentences made
-# whole.
-#
-# Knows no format: it gets the text of each page.
+# --- Pages as one text, without running headers and footers, with words and sentences joined across lines.
 
 _FEWEST, _SHARE = 3, 0.4
 """What stands at the edge of so many pages, and of such a share of all, belongs to the paper and not to the text.
@@ -193,8 +182,7 @@ _EDGE = 3
 """Lines at the top and at the bottom of a page that may be such."""
 _PAGE_WORDS = "page|pages|pg|p|seite|s|página|pagina|pág|pag|side|sida|strana|str|strona|стр"
 _NUMBERED = re.compile(
-    rf"^\W*(?:(?:{_PAGE_WORDS})\W*)?(\d{{1,5}})(?:\W*(?:of|von|de|di|sur|av|z|из|/)?\W*\d{{1,5}})?\W*$",
-    re.IGNORECASE,
+    rf"^\W*(?:(?:{_PAGE_WORDS})\W*)?(\d{{1,5}})(?:\W*(?:of|von|de|di|sur|av|z|из|/)?\W*\d{{1,5}})?\W*$", re.IGNORECASE
 )
 _BROKEN = re.compile(r"([^\W\d_]+)[-\u2010\u00ad][ \t]*\n[ \t]*([^\W\d_]+[^\s\w]*)[ \t\n]?")
 """A word that goes on in the next line, and its hyphen."""
@@ -217,10 +205,15 @@ def join_pages(texts: Sequence[str], *, kept: Collection[str] = ()) -> Parsed:
     for number, text in enumerate(pages):
         writer.page()
         if text:
-            following = next((each for each in pages[number + 1 :] if each), "")
+            following = next((page for page in pages[number + 1 :] if page), "")
             goes_on = text[-1] not in _ENDS_PAGES and following[:1].islower()
             writer.write(f"{text}\n" if goes_on else f"{text}\n\n")
     return writer.parsed()
+
+
+def _offsets(number: int, lines: Iterable[str]) -> set[int]:
+    """How far what looks like a page's number is from the place of the page."""
+    return {int(match[1]) - number for line in lines if (match := _NUMBERED.match(line))}
 
 
 def _without_edges(pages: Sequence[list[str]], kept: frozenset[str]) -> list[str]:
@@ -251,11 +244,6 @@ def _edges(page: Sequence[str]) -> tuple[list[tuple[int, str]], list[tuple[int, 
     """The first and the last lines of a page that are not blank, by their place, from the edge inwards."""
     lines = [(place, " ".join(line.split())) for place, line in enumerate(page) if line.strip()]
     return lines[:_EDGE], lines[: -_EDGE - 1 : -1]
-
-
-def _offsets(number: int, lines: Collection[str]) -> set[int]:
-    """How far what looks like a page's number is from the place of the page."""
-    return {int(match[1]) - number for line in lines if (match := _NUMBERED.match(line))}
 
 
 def _whole_words(pages: Sequence[str]) -> list[str]:

@@ -12,8 +12,7 @@ from itertools import pairwise
 
 from markdown_it import MarkdownIt
 
-from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
-from coterie.knowledge.tables import table_paragraphs
+from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable, table_paragraphs
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -125,7 +124,7 @@ def parse_markdown(content: bytes) -> Parsed:
     front = _FRONT_MATTER.match(text)
     headings = list(_markdown_headings(text, front.end() if front else 0))
     title = _TITLE.search(text, 0, front.end()) if front else None
-    if title and title["title"] not in {each.title for each in headings}:
+    if title and title["title"] not in {heading.title for heading in headings}:
         below = (Heading(start, end, level + 1, words) for start, end, level, words in headings)
         headings = [Heading(title.start(), title.end(), 1, title["title"]), *below]
     return Parsed(text=text, headings=tuple(headings), note=note)

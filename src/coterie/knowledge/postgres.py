@@ -1,7 +1,6 @@
-"""The shelf in a PostgreSQL database: full-text search for words, pgvector for meaning, label and tenant by table.
+"""An index in a PostgreSQL database: full-text search, pgvector, labels and tenants by table.
 
-Several shelves of several networks share a database; processes and machines share a shelf. What the tables are is told
-in `_postgres_schema`, how they are ranked in `_postgres_search`. It does not know what a document was read from.
+Several indexes of several networks share a database; processes and machines share an index.
 """
 
 from __future__ import annotations
@@ -18,18 +17,22 @@ from coterie.errors import ArtefactRefused, CoterieError, InputError, NotIndexed
 from coterie.knowledge.documents import IndexedDocument, Mode
 from coterie.knowledge.local import Encoder
 from coterie.knowledge.postgres_connections import Connection, Connections, Cursor, Work
-from coterie.knowledge.postgres_schema import prepare, tables
-from coterie.knowledge.postgres_search import SearchScope, look_up, select_passages, select_within
-from coterie.knowledge.postgres_write import (
+from coterie.knowledge.postgres_tables import (
     GRAPH_FROM,
+    SearchScope,
     drop_table,
     forget_old,
     lock_shelf,
+    look_up,
     old_compartments,
+    prepare,
     put_documents,
     remove_documents,
+    select_passages,
+    select_within,
     set_aside,
     storable,
+    tables,
 )
 from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt
 

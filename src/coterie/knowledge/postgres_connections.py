@@ -59,11 +59,7 @@ _EXPLAINED: tuple[tuple[type[psycopg.Error], type[CoterieError], str], ...] = (
         DataError,
         "A name, or one word or passage of a document, is too long for the database.",
     ),
-    (
-        errors.OperationalError,
-        StoreUnavailable,
-        "Check that the server is up and can be reached.",
-    ),
+    (errors.OperationalError, StoreUnavailable, "Check that the server is up and can be reached."),
 )
 """What an error of the library means and what to do; first match wins."""
 
@@ -101,16 +97,11 @@ class Connections:
             ) from None
         host, database = given.get("host", "localhost"), given.get("dbname", "the user's default")
         logging.getLogger("psycopg").addFilter(_is_news)
-        self._place = f"database {str(database)!r} at {str(host)!r}"
+        self.place = f"database {str(database)!r} at {str(host)!r}"
         self._places = asyncio.Semaphore(limit)
         self._idle: list[Connection] = []
         self._seconds = seconds
         self._closed = False
-
-    @property
-    def place(self) -> str:
-        """Database and host in words."""
-        return self._place
 
     async def read(self, work: Work[T], settings: Mapping[str, str]) -> T:
         """The result of work that only reads; all of it sees one state of the database.
@@ -122,7 +113,7 @@ class Connections:
             StoreError: it refuses.
         """
         settings = {"statement_timeout": str(int(self._seconds * 1000)), **settings}
-        with self._explaining():
+        with _Explaining(self.place):
             try:
                 return await self._read(work, settings)
             except _Stale:
@@ -136,7 +127,7 @@ class Connections:
 
         It has a connection of its own. Raises like `read`, and `DataError` if the database cannot hold what is given.
         """
-        with self._explaining():
+        with _Explaining(self.place):
             connection = await self._connect()
             try:
                 async with connection.transaction():
@@ -178,7 +169,7 @@ class Connections:
 
     async def _connect(self) -> Connection:
         if self._closed:
-            raise StoreError(f"The connection to {self._place} is closed.", hint="Open the network again.")
+            raise StoreError(f"The connection to {self.place} is closed.", hint="Open the network again.")
         return await psycopg.AsyncConnection.connect(self._address, autocommit=True, prepare_threshold=None)
 
     @staticmethod
@@ -190,9 +181,6 @@ class Connections:
     async def _forget(self) -> None:
         while self._idle:
             await self._idle.pop().close()
-
-    def _explaining(self) -> _Explaining:
-        return _Explaining(self._place)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

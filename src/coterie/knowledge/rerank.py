@@ -101,7 +101,7 @@ class Reranker:
 
     def score(self, query: TokenStates, candidates: Sequence[CandidatePassage]) -> np.ndarray:  # (N,) float32
         """How well each passage fits the query; higher is better."""
-        keyword = np.array([each.keyword for each in candidates], dtype=np.float32)
+        keyword = np.array([candidate.keyword for candidate in candidates], dtype=np.float32)
         best = max(float(keyword.max(initial=0.0)), 1e-9)
         cosine = np.array([each.cosine for each in candidates], dtype=np.float32)
         interaction = self._interaction(query, [each.tokens for each in candidates], cosine)

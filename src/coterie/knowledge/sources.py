@@ -17,10 +17,7 @@ from coterie.errors import DataError, InputError
 from coterie.knowledge.parsed import SUFFIXES, Heading, Parsed
 from coterie.types import Label
 
-# --- The files below a folder, and every path that leads to one: what patterns of labels are compared with.
-#
-# A pattern is written by somebody who sees one path. The file may be reached by others, through links, and keeps its
-# label on all of them.
+# --- Files below a folder, with every path that leads to one: a file reached through a link keeps its label on all.
 
 _MOST_WAYS = 1000
 

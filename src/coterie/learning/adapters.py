@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coterie.config.file import LlamaModel
+from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.learning.job import Job
 from coterie.learning.measure import finish
+from coterie.tuning.base import CausalBase
 from coterie.tuning.causal import TokenPair, load_causal
-from coterie.tuning.causal_base import CausalBase
 from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, lora_recipe_for, tune_adapter
 
 FIRST, STORED = "first", "stored"
@@ -20,7 +21,7 @@ FIRST, STORED = "first", "stored"
 
 
 def tune_parts(
-    job: Job,
+    job: Job[SpecialistSection],
     base: CausalBase,
     parts: Mapping[str, Sequence[TokenPair]],
     *,

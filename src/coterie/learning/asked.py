@@ -14,16 +14,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from coterie.accounting.breakdown import format_money
 from coterie.accounting.meter import token_money
-from coterie.config.file import Config, Model, OpenAIModel
+from coterie.config.file import Config, LlamaModel, Model, RemoteModel
 from coterie.config.specialists import SpecialistSection
-from coterie.engines.llama import LlamaEngine
+from coterie.engines.contract import EnginePlace, local_type
 from coterie.errors import CoterieError, StoreError
-from coterie.governance.egress import ClearancePolicy, Gate
-from coterie.models.locate import describe_model, locate
+from coterie.models.catalogue import describe_model, locate
 from coterie.protocols import Engine
 from coterie.types import SYSTEM, Bill, CallContext, Label, Output, Prompt, Usage
 
@@ -204,6 +203,18 @@ _AT_ONCE = 8
 """Prompts that are with a server at the same time."""
 
 
+class RemoteGate(Protocol):
+    """The way out for what a remote model is asked; `coterie.governance.egress.Gate` is one."""
+
+    def check(self, name: str, model: RemoteModel, label: Label, /) -> object:
+        """Raises `EgressRefused` where texts of this label may not go there."""
+        ...
+
+    def open(self, name: str, model: RemoteModel, /) -> Engine:
+        """The model, behind the gate."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class AskedModel:
     """A `[models]` entry that training may ask."""
@@ -215,6 +226,8 @@ class AskedModel:
     """The network's."""
     label: Label
     """Sensitivity of the texts it is shown."""
+    gate: RemoteGate
+    """Before a remote model."""
     currency: str = "USD"
     """Of its prices."""
     bill: Bill = field(default_factory=list, compare=False)
@@ -223,7 +236,7 @@ class AskedModel:
     @property
     def is_remote(self) -> bool:
         """It is reached through the gate."""
-        return isinstance(self.model, OpenAIModel)
+        return isinstance(self.model, RemoteModel)
 
     def check(self) -> None:
         """Refuse what would be refused at every prompt, before anything is asked.
@@ -232,18 +245,18 @@ class AskedModel:
             EgressRefused: the texts are above its clearance.
             ModelMissing, ArtefactRefused: its file is not here, or is another.
         """
-        if isinstance(self.model, OpenAIModel):
-            Gate(ClearancePolicy()).check(self.key, self.model, self.label)
-        else:
+        if isinstance(self.model, RemoteModel):
+            self.gate.check(self.key, self.model, self.label)
+        elif isinstance(self.model, LlamaModel):
             locate(self.model, self.folder)
 
     def open(self) -> RememberingEngine:
         """The engine, which asks nothing twice. Opens no connection and loads nothing before the first new prompt."""
-        if isinstance(self.model, OpenAIModel):
-            engine: Engine = Gate(ClearancePolicy()).open(self.key, self.model)
+        if isinstance(self.model, RemoteModel):
+            engine: Engine = self.gate.open(self.key, self.model)
             at_once = _AT_ONCE
         else:
-            engine = LlamaEngine.configured(self.key, self.model, locate(self.model, self.folder))
+            engine = local_type(self.model).open(self.key, self.model, EnginePlace(folder=self.folder))
             at_once = self.model.parallel
         identity = [self.model.engine, *self.describe().values(), getattr(self.model, "base_url", "")]
         kept = KeptAnswers(self.folder / ANSWERS_FILE)
@@ -255,7 +268,7 @@ class AskedModel:
 
     def money(self, tokens_in: int, tokens_out: int) -> Decimal | None:
         """What so many tokens cost; None where no price is set. A model in this process takes no money a token."""
-        if not isinstance(self.model, OpenAIModel):
+        if not isinstance(self.model, RemoteModel):
             return None
         prices = self.model.prices_at()
         return token_money(
@@ -270,13 +283,14 @@ class AskedModel:
         return "at a price that is not set" if money is None else f"about {format_money(money, self.currency)}"
 
 
-def find_asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
+def find_asked(section: SpecialistSection, config: Config, folder: Path, gate: RemoteGate) -> AskedModel | None:
     """The model that a section's rung `llm` asks; None if it has no such rung.
 
     Args:
         section: The specialist's.
         config: The network's, whose `default_label` the texts have unless the section says otherwise.
         folder: The network's.
+        gate: Before a remote model.
     """
     if "llm" not in (section.rungs or ()) or section.model is None:
         return None
@@ -285,5 +299,6 @@ def find_asked(section: SpecialistSection, config: Config, folder: Path) -> Aske
         model=config.models[section.model],
         folder=folder,
         label=section.data_label or config.network.default_label,
+        gate=gate,
         currency=config.accounting.currency,
     )

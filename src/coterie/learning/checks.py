@@ -7,17 +7,14 @@ refused. A warning means that it works and that the person should know.
 from __future__ import annotations
 
 import difflib
-import itertools
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from coterie.errors import DataError
 from coterie.learning.dataset import Row, normalise
-from coterie.learning.values import is_typed
-from coterie.types import TaskKind
 
 # --- How data problems are put into words: lines, values and counts.
 
@@ -65,7 +62,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 FEWEST_ROWS = 10
 """Rows below which nothing can be trained and held out."""
-_CALIBRATED_ROWS = 59
+CALIBRATED_ROWS = 59
 """Rows below which not even a specialist without a mistake shows a risk of 5% with 95% confidence: 0.95^59 < 0.05."""
 
 
@@ -76,32 +73,30 @@ class ParsedRows:
     rows: Sequence[Row]
     raw_labels: Mapping[str, Counter[str]]
     """By label: how often it is written in which way, spaces included."""
-    task: TaskKind
     multi_label: bool
     for_evaluation: bool
-    messages: bool = False
-    """Texts of a `generate` specialist's askers, of which several may want the same source text."""
-    replies: bool = False
-    """Texts of a `generate` specialist's askers, each with the reply that should be written."""
+    fewest: int = 1
+    """Rows below which the file is of no use."""
     group_column: str | None = None
-    pair_column: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
-    """Of `extract`: the type of what is looked for."""
     others: Sequence[str] = ()
-    """Of `extract`: what the file states beside that."""
+    """What the file states and nobody looks for."""
 
 
-def check(name: str, found: ParsedRows) -> list[str]:
-    """The warnings about a file's rows.
+def check(
+    name: str,
+    found: ParsedRows,
+    problems: Sequence[Callable[[ParsedRows], Iterator[Problem]]],
+    warnings: Sequence[Callable[[ParsedRows], Iterator[str]]],
+) -> list[str]:
+    """The warnings about a file's rows, by what a task looks for.
 
     Raises:
         DataError: the rows cannot be used; every problem is listed.
     """
-    kind = "replies" if found.replies else found.task
-    problems = [problem for examine in _PROBLEMS[kind] for problem in examine(found)]
-    if problems:
-        raise _explain(name, problems, found)
-    return [warning for warn in _WARNINGS[kind] for warning in warn(found)]
+    wrong = [problem for examine in problems for problem in examine(found)]
+    if wrong:
+        raise _explain(name, wrong, found)
+    return [warning for warn in warnings for warning in warn(found)]
 
 
 def _explain(name: str, problems: Sequence[Problem], found: ParsedRows) -> DataError:
@@ -114,16 +109,17 @@ def _explain(name: str, problems: Sequence[Problem], found: ParsedRows) -> DataE
 # --- Problems ------------------------------------------------------------------------------------
 
 
-def _too_few(found: ParsedRows) -> Iterator[Problem]:
-    fewest = 1 if found.for_evaluation or (found.task == "generate" and not found.replies) else FEWEST_ROWS
-    if len(found.rows) < fewest:
+def too_few(found: ParsedRows) -> Iterator[Problem]:
+    """Rows that are fewer than it takes."""
+    if len(found.rows) < found.fewest:
         yield Problem(
-            f"it has {count(len(found.rows), 'row')}; at least {fewest} are needed",
-            "About 20 examples a label are a good start." if fewest > 1 else "",
+            f"it has {count(len(found.rows), 'row')}; at least {found.fewest} are needed",
+            "About 20 examples a label are a good start." if found.fewest > 1 else "",
         )
 
 
-def _empty_texts(found: ParsedRows) -> Iterator[Problem]:
+def empty_texts(found: ParsedRows) -> Iterator[Problem]:
+    """Rows without a text."""
     empty = [row.line for row in found.rows if not row.text.strip()]
     if empty:
         yield Problem(
@@ -131,39 +127,23 @@ def _empty_texts(found: ParsedRows) -> Iterator[Problem]:
         )
 
 
-def _empty_pairs(found: ParsedRows) -> Iterator[Problem]:
-    name = found.pair_column
-    empty = [row.line for row in found.rows if name is not None and row.columns.get(name) is None]
-    if empty:
-        yield Problem(
-            f"{count(len(empty), 'row')} with nothing in {name!r}: {lines(empty)}", "A pair needs its second text."
-        )
-
-
-def _unlabelled(found: ParsedRows) -> Iterator[Problem]:
+def unlabelled(found: ParsedRows) -> Iterator[Problem]:
+    """Rows to learn from without a label."""
     bare = [row.line for row in found.rows if not row.labels]
-    if bare and not found.multi_label and (found.task == "score" or not found.for_evaluation):
+    if bare and not found.multi_label and not found.for_evaluation:
         yield Problem(
             f"{count(len(bare), 'row')} without a label: {lines(bare)}",
-            "Every row needs its outcome."
-            if found.task == "score"
-            else "Training learns from labelled rows only; rows out of scope belong into evaluation data.",
+            "Training learns from labelled rows only; rows out of scope belong into evaluation data.",
         )
 
 
-def _unanswered(found: ParsedRows) -> Iterator[Problem]:
-    bare = [row.line for row in found.rows if not row.labels]
-    if bare and not found.for_evaluation:
-        yield Problem(f"{count(len(bare), 'row')} without a reply: {lines(bare)}", "Write one, or drop the row.")
-
-
-def _spelled_in_several_ways(found: ParsedRows) -> Iterator[Problem]:
+def spelled_in_several_ways(found: ParsedRows) -> Iterator[Problem]:
     """Labels that are the same but for case or spaces."""
     ways: dict[str, Counter[str]] = defaultdict(Counter)
     for label, raw in found.raw_labels.items():
         ways[fold_label(label)].update(raw)
     several = [written for written in ways.values() if len(written) > 1]
-    if several and not any(_free_text_labels(found)):
+    if several and not any(free_text_labels(found)):
         seen = [listing(f"{quote(raw)} ({count(n, 'row')})" for raw, n in way.most_common()) for way in several]
         yield Problem(
             f"labels that differ only by case or spaces: {'; '.join(seen[:3])}"
@@ -177,8 +157,9 @@ def fold_label(label: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
-def _free_text_labels(found: ParsedRows) -> Iterator[Problem]:
-    counts = _label_counts(found.rows)
+def free_text_labels(found: ParsedRows) -> Iterator[Problem]:
+    """Labels of which most occur once."""
+    counts = label_counts(found.rows)
     if found.for_evaluation or len(found.rows) < FEWEST_ROWS:
         return
     single = [label for label, n in counts.items() if n == 1]
@@ -190,11 +171,11 @@ def _free_text_labels(found: ParsedRows) -> Iterator[Problem]:
         )
 
 
-def _single_examples(found: ParsedRows) -> Iterator[Problem]:
+def single_examples(found: ParsedRows) -> Iterator[Problem]:
     """Labels that occur once: they can be learned or measured, but not both."""
-    if found.for_evaluation or any(_free_text_labels(found)):
+    if found.for_evaluation or any(free_text_labels(found)):
         return
-    counts = _label_counts(found.rows)
+    counts = label_counts(found.rows)
     single = {label for label, n in counts.items() if n == 1}
     where = [f"{quote(label)} (line {row.line})" for row in found.rows for label in row.labels if label in single]
     if where:
@@ -205,8 +186,9 @@ def _single_examples(found: ParsedRows) -> Iterator[Problem]:
         )
 
 
-def _one_label(found: ParsedRows) -> Iterator[Problem]:
-    counts = _label_counts(found.rows)
+def one_label(found: ParsedRows) -> Iterator[Problem]:
+    """Rows that all have the same label, or none."""
+    counts = label_counts(found.rows)
     bare = any(not row.labels for row in found.rows)
     if not counts and found.multi_label and not found.for_evaluation and found.rows:
         yield Problem("no row has a label", "Name the column with the labels: label_column.")
@@ -214,18 +196,8 @@ def _one_label(found: ParsedRows) -> Iterator[Problem]:
         yield Problem(f"every row has the same label: {quote(next(iter(counts)))}", "At least two are needed.")
 
 
-def _outcomes(found: ParsedRows) -> Iterator[Problem]:
-    counts = _label_counts(found.rows)
-    if not counts.keys() <= {"0", "1"}:
-        seen = listing((f"{quote(label)} ({count(n, 'row')})" for label, n in counts.most_common()), shown=5)
-        yield Problem(
-            f"outcomes that are not 1 and 0: {seen}",
-            "A score is the probability of label 1: write 1 for the outcome to predict and 0 for the other "
-            "(or true/false, yes/no).",
-        )
-
-
-def _contradictions(found: ParsedRows) -> Iterator[Problem]:
+def contradictions(found: ParsedRows) -> Iterator[Problem]:
+    """More texts with several labels than without."""
     conflicts = _conflicts(found)
     rows = sum(map(len, conflicts))
     if rows > len(found.rows) / 2 and not found.for_evaluation:
@@ -236,39 +208,11 @@ def _contradictions(found: ParsedRows) -> Iterator[Problem]:
         )
 
 
-def _unstated(found: ParsedRows) -> Iterator[Problem]:
-    """Fields that hardly any row states: they can be learned or measured, but not both."""
-    counts = _label_counts(found.rows)
-    rare = [name for name in found.fields if counts[name] < 2]
-    if rare and not found.for_evaluation and found.rows:
-        near = {name: nearest(name, found.others) for name in rare}
-        meant = [f"{quote(name)} (did you mean {other!r}?)" if other else quote(name) for name, other in near.items()]
-        yield Problem(
-            f"fields that fewer than two rows state: {listing(meant)}",
-            "Name fields as the file does, and give each at least two rows (50 are a good start).",
-        )
-
-
-def _no_key(found: ParsedRows) -> Iterator[Problem]:
-    if found.rows and not any(row.columns for row in found.rows):
-        yield Problem("it has no column beside the text", "A source text is selected by a column, such as `intent`.")
-
-
-def _same_key(found: ParsedRows) -> Iterator[Problem]:
-    if found.messages:
-        return
-    rows: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in found.rows:
-        rows[tuple(row.columns.values())].append(row)
-    for key, same in itertools.islice(((key, same) for key, same in rows.items() if key and len(same) > 1), 3):
-        where = lines([row.line for row in same])
-        yield Problem(f"{count(len(same), 'source text')} for {quote(key)}: {where}", "Keep one text a key.")
-
-
 # --- Warnings ------------------------------------------------------------------------------------
 
 
-def _repeated(found: ParsedRows) -> Iterator[str]:
+def repeated(found: ParsedRows) -> Iterator[str]:
+    """Rows that say what an earlier one says."""
     seen: set[object] = set()
     again = []
     for row in found.rows:
@@ -280,20 +224,23 @@ def _repeated(found: ParsedRows) -> Iterator[str]:
         yield f"{count(len(again), 'row')} repeating an earlier one, case and punctuation aside: {lines(again)}"
 
 
-def _contradicting(found: ParsedRows) -> Iterator[str]:
+def contradicting(found: ParsedRows) -> Iterator[str]:
+    """Texts that occur with several labels."""
     conflicts = _conflicts(found)
     if conflicts:
         rows = sum(map(len, conflicts))
         yield f"{count(rows, 'row')} have a text that occurs with several labels, such as {_conflict(conflicts[0])}"
 
 
-def _bars_in_labels(found: ParsedRows) -> Iterator[str]:
-    odd = [label for label in _label_counts(found.rows) if "|" in label]
+def bars_in_labels(found: ParsedRows) -> Iterator[str]:
+    """A bar in a label where one label is given."""
+    odd = [label for label in label_counts(found.rows) if "|" in label]
     if odd and not found.multi_label:
         yield f"{quote(odd[0])} is read as one label; if it means several, set multi_label = true"
 
 
-def _any_of_several(found: ParsedRows) -> Iterator[str]:
+def any_of_several(found: ParsedRows) -> Iterator[str]:
+    """Lists of labels where one label is given."""
     several = sum(len(row.labels) > 1 for row in found.rows)
     if several and not found.multi_label:
         yield (
@@ -302,73 +249,34 @@ def _any_of_several(found: ParsedRows) -> Iterator[str]:
         )
 
 
-def _few_to_calibrate(found: ParsedRows) -> Iterator[str]:
-    if not found.for_evaluation and len(found.rows) < _CALIBRATED_ROWS:
+def few_to_calibrate(found: ParsedRows) -> Iterator[str]:
+    """Rows too few to show a low risk."""
+    if not found.for_evaluation and len(found.rows) < CALIBRATED_ROWS:
         yield (
-            f"only {count(len(found.rows), 'row')}: fewer than {_CALIBRATED_ROWS} cannot show a low risk with "
+            f"only {count(len(found.rows), 'row')}: fewer than {CALIBRATED_ROWS} cannot show a low risk with "
             "confidence, so expect abstentions; about 20 examples a label are a good start"
         )
 
 
-def _ungrouped(found: ParsedRows) -> Iterator[str]:
+def ungrouped(found: ParsedRows) -> Iterator[str]:
+    """Rows without a group where there are groups."""
     bare = [row.line for row in found.rows if row.group is None]
     if found.group_column is not None and bare:
         yield f"{count(len(bare), 'row')} without a {found.group_column!r}: each counts as a group of its own"
 
 
-def _out_of_scope(found: ParsedRows) -> Iterator[str]:
+def out_of_scope(found: ParsedRows) -> Iterator[str]:
+    """Rows without a label, which are out of scope."""
     bare = sum(not row.labels for row in found.rows)
     if bare and found.for_evaluation and not found.multi_label:
         yield f"{count(bare, 'row')} without a label: taken for out of scope, where an abstention is right"
 
 
-def _without_value(found: ParsedRows) -> Iterator[str]:
-    """Fields of a type whose quotes mostly have no such value: another type may be meant."""
-    for name, kind in found.fields.items():
-        spans = [(row, span) for row in found.rows if name in row.fields for span in row.fields[name].spans]
-        bare = [row.text[span.start : span.end] for row, span in spans if span.value is None]
-        if is_typed(kind) and len(bare) > len(spans) / 2:
-            yield (
-                f"field {name!r}: {len(bare):,} of {count(len(spans), 'quote')} can be read as no "
-                f"{kind.removesuffix('*')}, such as {quote(bare[0])}: they are found, and their value stays empty"
-            )
-
-
-def _not_looked_for(found: ParsedRows) -> Iterator[str]:
-    if found.others:
-        yield f"fields in the file that are not looked for: {listing(map(quote, found.others))}"
-
-
-def _few_documents(found: ParsedRows) -> Iterator[str]:
-    if not found.for_evaluation and len(found.rows) < _CALIBRATED_ROWS:
-        yield (
-            f"only {count(len(found.rows), 'text')}: fewer than {_CALIBRATED_ROWS} cannot show a low risk with "
-            "confidence, so expect abstentions"
-        )
-
-
-def _textless(found: ParsedRows) -> Iterator[str]:
-    empty = [row.line for row in found.rows if not row.text.strip()]
-    if 0 < len(empty) < len(found.rows):
-        yield f"{count(len(empty), 'row')} with an empty text: {lines(empty)}"
-
-
-def _telling(found: ParsedRows) -> Iterator[str]:
-    """Columns that give the outcome away: often something written down after the decision."""
-    names = dict.fromkeys(name for row in found.rows for name in row.columns)
-    for name in names:
-        outcomes: dict[object, set[tuple[str, ...]]] = defaultdict(set)
-        for row in found.rows:
-            outcomes[row.columns.get(name)].add(row.labels)
-        few = 1 < len(outcomes) <= len(found.rows) / 5
-        if few and all(len(labels) == 1 for labels in outcomes.values()):
-            yield f"column {name!r} gives the label away: is it known before the decision? If not, exclude it"
-
-
 # --- Shared --------------------------------------------------------------------------------------
 
 
-def _label_counts(rows: Sequence[Row]) -> Counter[str]:
+def label_counts(rows: Sequence[Row]) -> Counter[str]:
+    """How many rows have each label."""
     return Counter(label for row in rows for label in row.labels)
 
 
@@ -379,45 +287,10 @@ def _conflicts(found: ParsedRows) -> list[list[Row]]:
     by_text: dict[object, list[Row]] = defaultdict(list)
     for row in found.rows:
         if row.labels:
-            pair = row.columns.get(found.pair_column) if found.pair_column else None
-            by_text[normalise(row.text), pair].append(row)
+            by_text[normalise(row.text), tuple(row.columns.items())].append(row)
     return [rows for rows in by_text.values() if not set.intersection(*(set(row.labels) for row in rows))]
 
 
 def _conflict(rows: Sequence[Row]) -> str:
     labels = dict.fromkeys(label for row in rows for label in row.labels)
     return f"{quote(rows[0].text)} with {listing(map(quote, labels))} ({lines([row.line for row in rows])})"
-
-
-_PROBLEMS = {
-    "classify": (
-        _too_few,
-        _empty_texts,
-        _empty_pairs,
-        _unlabelled,
-        _spelled_in_several_ways,
-        _free_text_labels,
-        _single_examples,
-        _one_label,
-        _contradictions,
-    ),
-    "score": (_too_few, _unlabelled, _outcomes, _one_label, _single_examples),
-    "extract": (_too_few, _empty_texts, _unstated),
-    "generate": (_too_few, _empty_texts, _no_key, _same_key),
-    "replies": (_too_few, _empty_texts, _unanswered),
-}
-_WARNINGS = {
-    "classify": (
-        _repeated,
-        _contradicting,
-        _bars_in_labels,
-        _any_of_several,
-        _few_to_calibrate,
-        _ungrouped,
-        _out_of_scope,
-    ),
-    "score": (_repeated, _textless, _telling, _few_to_calibrate, _ungrouped),
-    "extract": (_repeated, _not_looked_for, _without_value, _few_documents, _ungrouped),
-    "generate": (_repeated,),
-    "replies": (_repeated, _few_to_calibrate, _ungrouped),
-}

@@ -80,6 +80,11 @@ class Dataset:
         return [row.text for row in self.rows]
 
     @property
+    def has_texts(self) -> bool:
+        """Whether any row has a text."""
+        return any(row.text.strip() for row in self.rows)
+
+    @property
     def labels(self) -> list[tuple[str, ...]]:
         """The labels of each row."""
         return [row.labels for row in self.rows]

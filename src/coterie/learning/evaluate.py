@@ -6,17 +6,20 @@ It knows the protocol only: no weights, no engine, no training.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
-from coterie.learning.judging import ALIKE, judge
+from coterie.learning.judging import judge_labels
 from coterie.protocols import Specialist
-from coterie.tasks.answer.metrics import LookUp
 from coterie.types import SYSTEM, ContextView, Finding, Label, Task
 
+LookUp = Callable[[Task], Awaitable[ContextView]]
+"""Gives what a specialist is shown for a task."""
+Judge = Callable[[Sequence[Row], Sequence[Finding]], Evaluation]
+"""From findings, one a row, to figures; that of a specialist's task."""
 AT_ONCE = 64
 """Rows asked about side by side: enough to fill an encoder's batches, below its queue."""
 
@@ -29,8 +32,7 @@ async def evaluate(
     truncated: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
     label: Label = Label.INTERNAL,
-    seed: int = 0,
-    alike: float = ALIKE,
+    judge: Judge = judge_labels,
     look_up: LookUp | None = None,
     at_once: int = AT_ONCE,
 ) -> Evaluation:
@@ -43,8 +45,7 @@ async def evaluate(
         truncated: (N,) whether each of these is of a text's beginning only; none of them by default.
         progress: Called with the number of rows just done.
         label: Sensitivity of the rows.
-        seed: Seed of the bootstrap intervals.
-        alike: Token F1 from which a written text counts as right.
+        judge: Makes the figures; by default of labels.
         look_up: What the specialist is shown for a task; nothing by default.
         at_once: More than one is faster where an engine works in batches, whose make-up is chance: a confidence may
             differ in its eighth digit from run to run.
@@ -62,7 +63,7 @@ async def evaluate(
         look_up=look_up,
         at_once=at_once,
     )
-    return judge(rows, findings, task=specialist.card.task, seed=seed, alike=alike)
+    return judge(rows, findings)
 
 
 async def consult_rows(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from coterie.learning.metrics import Interval, Slice
 from coterie.runtime.codec import to_json
-from coterie.tasks.extract.metrics import FieldFigures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +17,36 @@ class Confusion:
     predicted: str | None
     """None when no value was given."""
     count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldFigures:
+    """How well one field is found. None is a figure that the rows cannot give."""
+
+    stated: int
+    """Texts that state it."""
+    exact_f1: float | None
+    """F1 of values whose quote is word for word the right one, case and white space aside."""
+    token_f1: float | None
+    """Mean F1 of the words quoted, over texts that state the field or are said to."""
+    value_accuracy: float | None
+    """Share of right values among stated ones whose value is known."""
+    not_stated_precision: float | None
+    """Share of texts that do not state it among those said not to."""
+    not_stated_recall: float | None
+    """Share of texts said not to state it among those that do not."""
+    located: float | None
+    """Share of quotes that overlap a place where the field is stated."""
+    accuracy: float | None
+    """Share of right ones among everything that was said of it, accepted or not."""
+    coverage: float | None
+    """Share accepted."""
+    accepted_accuracy: float | None
+    """Share of right ones among the accepted."""
+    ece: float | None
+    """Calibration error of the confidence, 15 bins."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """95% intervals of both F1, over texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +102,8 @@ class Evaluation:
     """For an `answer`: share of these that were told that the documents do not say."""
     not_stated_precision: float | None = None
     """For an `answer`: share of questions that are unanswerable among those that were told so."""
+    others: Mapping[str, float] = field(default_factory=dict)
+    """Figures that only one task has, by name."""
     fields: Mapping[str, FieldFigures] = field(default_factory=dict)
     """For an `extract`: the figures of each field."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
@@ -84,7 +115,13 @@ class Evaluation:
     slices: Mapping[str, Slice] = field(default_factory=dict)
     """The rows of each label, for a classifier."""
 
+    def figure(self, name: str) -> float | None:
+        """A figure by its name; None if the rows cannot give it."""
+        value = self.others.get(name, getattr(self, name, None))
+        return float(value) if isinstance(value, int | float) else None
+
     def to_json(self) -> dict[str, object]:
         """The figures as JSON values; the interval of a figure is a pair under `intervals`. No single row or slice."""
-        left_out = {"right", "slices", *(() if self.fields else {"fields"})}
-        return {key: value for key, value in to_json(replace(self, right=(), slices={})).items() if key not in left_out}
+        left_out = {"right", "slices", "others", *(() if self.fields else {"fields"})}
+        figures = to_json(replace(self, right=(), slices={}))
+        return {key: value for key, value in figures.items() if key not in left_out} | dict(self.others)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from coterie.config.specialists import SpecialistSection
 from coterie.errors import DataError
 from coterie.learning.dataset import Dataset
 from coterie.learning.splits import folds
@@ -35,6 +34,8 @@ class TextExamples:
     """Labels hold together; otherwise exactly one is given and any of a row's is right."""
     folds: np.ndarray  # (N,)
     seed: int
+    named: bool = True
+    """The labels are words that say what they mean."""
     pieces: np.ndarray | None = None  # (N,)
     """The folds cut smaller, for models that are fitted in no time; None where they are not."""
 
@@ -88,13 +89,21 @@ def in_turn(examples: TextExamples, most: int) -> np.ndarray:  # (M,)
     return np.sort(order[np.argsort(rounds, kind="stable")][:most])
 
 
-def text_examples(data: Dataset, labels: Sequence[str], folds: np.ndarray, section: SpecialistSection) -> TextExamples:
+def text_examples(
+    data: Dataset,
+    labels: Sequence[str],
+    folds: np.ndarray,
+    *,
+    seed: int,
+    several: bool = False,
+    named: bool = True,
+) -> TextExamples:
     """Rows as texts, targets and folds."""
     position = {label: index for index, label in enumerate(labels)}
     hot = np.zeros((len(data), len(labels)))
     for index, row in enumerate(data.rows):
         hot[index, [position[label] for label in row.labels]] = 1.0
-    return TextExamples(texts=data.texts, hot=hot, several=section.multi_label, folds=folds, seed=section.seed)
+    return TextExamples(texts=data.texts, hot=hot, several=several, folds=folds, seed=seed, named=named)
 
 
 def deal_folds(data: Dataset, most: int, seed: int, *, in_order: bool = False) -> np.ndarray:  # (N,)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 
-from coterie.engines.tables import as_category, as_number
+from coterie.engines.features import as_category, as_number
 from coterie.learning.metrics import Interval, auroc
 from coterie.runtime.codec import readable
 from coterie.types import Scalar

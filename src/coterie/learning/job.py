@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from coterie.config.file import LlamaModel, Model
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import EncoderSection, SpecialistSection
 from coterie.errors import ConfigError
 from coterie.learning.asked import AskedModel
-from coterie.learning.dataset import Dataset
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.evaluation import Evaluation
 from coterie.learning.progress import Progress
 from coterie.protocols import Engine
-from coterie.tuning.base import BaseEncoder, find_base
-from coterie.tuning.causal_base import CausalBase, find_causal_base
-from coterie.tuning.checkpoints import Checkpoints
-from coterie.types import Rung, SpecialistCard, TaskKind
-
-MEASURES: Mapping[TaskKind, tuple[str, ...]] = {
-    "classify": ("accuracy", "macro_f1"),
-    "score": ("auc", "accuracy", "macro_f1"),
-    "extract": ("token_f1", "exact_f1"),
-    "answer": ("accuracy", "token_f1", "citation_precision", "unanswerable_recall"),
-    "generate": ("token_f1", "accuracy", "exact_match"),
-}
-"""What a bar can be about, the usual measure first."""
+from coterie.tuning.base import BaseEncoder, CausalBase, Checkpoints, find_base, find_causal_base
+from coterie.types import AnswerForm, Finding, Rung, SpecialistCard
 
 QUICK_RUNGS: tuple[Rung, ...] = ("lexical", "embedding")
 """Rungs that are tried unless the section says otherwise: those that take seconds."""
@@ -66,12 +56,61 @@ class TextEncoder(Engine, Protocol):
         ...
 
 
+class TrainedTask(Protocol):
+    """What training asks of a task; `coterie.tasks.contract.TaskType` is one."""
+
+    kind: ClassVar[str]
+    """Its name."""
+    form: ClassVar[AnswerForm]
+    """What its values are."""
+    guards_columns: ClassVar[bool]
+    """What it does not read of structured input, nobody who answers in its place may read."""
+    encodes_texts: ClassVar[bool]
+    """Whether its rung `embedding` looks at the encoding of a whole text."""
+
+    def measures(self, section: Any, /) -> tuple[str, ...]:  # noqa: ANN401 - its own section
+        """What its bar can be about, the usual measure first."""
+        ...
+
+    def possible_rungs(self, section: Any, train: Dataset, /) -> tuple[Rung, ...]:  # noqa: ANN401 - as above
+        """Rungs that the task and its data allow, cheapest first."""
+        ...
+
+    def wanted_rungs(self, section: Any, /) -> Sequence[Rung]:  # noqa: ANN401 - as above
+        """Rungs that are tried: those that the section names, or the usual ones."""
+        ...
+
+    def is_measured(self, section: Any, /) -> bool:  # noqa: ANN401 - as above
+        """Whether rungs are measured and one is chosen."""
+        ...
+
+    def tuned_rungs(self, section: Any, rungs: Sequence[Rung], /) -> Collection[Rung]:  # noqa: ANN401 - as above
+        """Of these rungs, those whose base model has to be here before training begins."""
+        ...
+
+    def judge(
+        self,
+        rows: Sequence[Row],
+        findings: Sequence[Finding],
+        /,
+        *,
+        section: Any = None,  # noqa: ANN401 - as above
+        seed: int = 0,
+    ) -> Evaluation:
+        """What findings, one a row, say of the specialist that made them."""
+        ...
+
+
+S_co = TypeVar("S_co", bound=SpecialistSection, covariant=True)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(Generic[S_co]):
     """One specialist to train."""
 
     name: str
-    section: SpecialistSection
+    task: TrainedTask
+    section: S_co
     train: Dataset
     held_out: Dataset
     """The training rows themselves where figures are cross-validated."""
@@ -92,18 +131,7 @@ class Job:
 
     def card(self, rung: Rung, columns: tuple[str, ...] = ()) -> SpecialistCard:
         """The card of a rung's specialist before it has a version."""
-        return SpecialistCard(
-            name=self.name,
-            task=self.section.task,
-            description=self.section.description,
-            rung=rung,
-            version="",
-            reads=self.section.reads,
-            writes=self.section.writes,
-            columns=columns,
-            knowledge=self.section.knowledge,
-            passages=self.section.passages,
-        )
+        return make_card(self.name, self.task, self.section, rung=rung, version="", columns=columns)
 
     @property
     def cross_validated(self) -> bool:
@@ -111,14 +139,9 @@ class Job:
         return self.held_out is self.train
 
     @property
-    def pairs(self) -> bool:
-        """Whether a row is a text and a second one."""
-        return self.section.pair_column is not None
-
-    @property
     def has_texts(self) -> bool:
         """Whether there is a text to look at."""
-        return any(row.text.strip() for row in self.train.rows)
+        return self.train.has_texts
 
     def group_numbers(self, rows: np.ndarray) -> np.ndarray:  # (R,) -> (R,)
         """A number for the group of each of these training rows; a row without one is a group of its own."""
@@ -130,29 +153,13 @@ class Job:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """Rungs that may be chosen, cheapest first; those of a chain, which is chosen whole."""
-        if self.section.chain is not None:
-            return tuple(rung for rung in self.possible_rungs if rung in self.section.chain)
-        usual = ("slm",) if self.section.writes_freely else QUICK_RUNGS
-        wanted = usual if self.section.rungs is None else self.section.rungs
+        wanted = self.task.wanted_rungs(self.section)
         return tuple(rung for rung in self.possible_rungs if rung in wanted)
 
     @property
     def possible_rungs(self) -> tuple[Rung, ...]:
         """Rungs that the task and its data allow, cheapest first."""
-        if self.section.writes_freely:
-            return ("slm",)
-        if self.section.task == "answer":
-            worded: tuple[Rung, ...] = ("slm", "llm") if self.section.model else ()
-            return ("lexical", "embedding", *worded)
-        if not self.has_texts:
-            return ("lexical",)
-        if self.section.task == "extract":
-            return ("lexical", "embedding", "encoder", *(("slm",) if self.section.model else ()))
-        if self.section.task != "classify" or self.pairs:
-            return ("lexical", "embedding")
-        # Several labels at once: an slm has nothing to weigh against each other, and an llm names one.
-        generative: tuple[Rung, ...] = ("slm", "llm") if self.section.model and not self.section.multi_label else ()
-        return ("lexical", "embedding", "encoder", *generative)
+        return self.task.possible_rungs(self.section, self.train)
 
     @property
     def measured_rungs(self) -> tuple[Rung, ...]:
@@ -162,15 +169,43 @@ class Job:
     @property
     def bar(self) -> dict[str, float]:
         """What each measure must reach."""
-        return {str(measure): least for measure, least in self.section.bar.items()}
+        return dict(self.section.bar)
 
     @property
     def measures(self) -> tuple[str, ...]:
         """What decides between rungs: the measures of the bar, else the task's usual one."""
-        return tuple(self.bar) or MEASURES[self.section.task][:1]
+        return tuple(self.bar) or self.task.measures(self.section)[:1]
 
 
-def check_job(job: Job, folder: Path, models: Mapping[str, Model]) -> Job:
+def make_card(
+    name: str,
+    task: TrainedTask,
+    section: SpecialistSection,
+    *,
+    rung: Rung,
+    version: str,
+    columns: tuple[str, ...] = (),
+    view_tokens: int | None = None,
+) -> SpecialistCard:
+    """The card of a specialist: what its task and its section say of it."""
+    return SpecialistCard(
+        name=name,
+        task=task.kind,
+        description=section.description,
+        rung=rung,
+        version=version,
+        reads=section.reads,
+        writes=section.writes,
+        columns=columns,
+        form=task.form,
+        guards_columns=task.guards_columns,
+        knowledge=section.knowledge,
+        passages=section.passages,
+        view_tokens=view_tokens,
+    )
+
+
+def check_job(job: Job[S_co], folder: Path, models: Mapping[str, Model]) -> Job[S_co]:
     """Refuse what cannot be trained before time is spent on it; the job with all it needs.
 
     Args:
@@ -183,38 +218,31 @@ def check_job(job: Job, folder: Path, models: Mapping[str, Model]) -> Job:
         ExtraMissing, ModelMissing, ArtefactRefused: what a rung needs is not here.
         EgressRefused: the training texts may not go to the model of the rung `llm`.
     """
-    place = f"specialists.{job.name}"
-    if odd := [measure for measure in job.section.bar if measure not in _measures(job.section)]:
-        possible = " or ".join(_measures(job.section))
+    place, section = f"specialists.{job.name}", job.section
+    measures = job.task.measures(section)
+    if odd := [measure for measure in section.bar if measure not in measures]:
         raise ConfigError(
-            f"{place}.bar is about {odd[0]!r}; a {job.section.task!r} specialist is measured by {possible}."
+            f"{place}.bar is about {odd[0]!r}; a {section.task!r} specialist is measured by {' or '.join(measures)}."
         )
-    if (job.section.task != "generate" or job.section.writes_freely) and not job.rungs:
-        of_what = "of a text" if job.has_texts or job.section.task == "answer" else "of columns alone"
+    if job.task.is_measured(section) and not job.rungs:
+        of_what = "of columns alone" if len(job.train) and not job.has_texts else "of a text"
         possible = " and ".join(map(repr, job.possible_rungs))
         raise ConfigError(
-            f"{place}.rungs is {list(job.section.rungs or ())}; a {job.section.task!r} {of_what} has {possible}.",
+            f"{place}.rungs is {list(section.rungs or ())}; a {section.task!r} {of_what} has {possible}.",
             hint="Correct `rungs` in coterie.toml, or leave it out.",
         )
-    if job.section.task == "answer":
-        return job  # its models are prompted as they are, and opened when they are asked
-    if "encoder" in job.rungs:
-        job = replace(job, base=find_base(job.section.base, folder, licence=job.section.base_licence))
-    tuned = job.section.task != "generate" or job.section.writes_freely
-    if (tuned and "slm" in job.rungs) or job.section.pairs:
+    tuned = job.task.tuned_rungs(section, job.rungs)
+    if "encoder" in tuned and isinstance(section, EncoderSection):
+        job = replace(job, base=find_base(section.base, folder, licence=section.base_licence))
+    if "slm" in tuned:
         model = tunable_model(job, models)
-        job = replace(job, model=model, causal=find_causal_base(str(job.section.model), model, folder))
-    if "llm" in job.rungs:
+        job = replace(job, model=model, causal=find_causal_base(str(section.model), model, folder))
+    if "llm" in tuned:
         _check_asked(job)
     return job
 
 
-def _measures(section: SpecialistSection) -> tuple[str, ...]:
-    """What its bar can be about; a draft from a source text is held against a reply only as far as it is like it."""
-    return MEASURES["generate"][:1] if section.task == "generate" and section.reads else MEASURES[section.task]
-
-
-def tunable_model(job: Job, models: Mapping[str, Model]) -> LlamaModel:
+def tunable_model(job: Job[S_co], models: Mapping[str, Model]) -> LlamaModel:
     """The model that the section names, if it runs in this process. Raises `ConfigError`."""
     model = models.get(str(job.section.model))
     if isinstance(model, LlamaModel):
@@ -226,7 +254,7 @@ def tunable_model(job: Job, models: Mapping[str, Model]) -> LlamaModel:
     )
 
 
-def _check_asked(job: Job) -> None:
+def _check_asked(job: Job[S_co]) -> None:
     if job.asked is None:
         raise ConfigError(
             f"specialists.{job.name} is to try rung 'llm', and no model was given for it to ask.",

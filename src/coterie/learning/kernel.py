@@ -16,6 +16,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
+from coterie.config.specialists import SpecialistSection
 from coterie.engines.linear import KernelBlock
 from coterie.learning.examples import ALWAYS_SEEN, FOLDS, TextExamples, deal_folds, in_turn
 from coterie.learning.job import Job
@@ -147,7 +148,9 @@ by .033, .033, .024 and .033 where gains of .039, .039, .044 and .048 were expec
 _DEALS = 4  # ways to deal the rows, over which the luck of one evens out
 
 
-def expected_gain(job: Job, examples: TextExamples, vectors: np.ndarray, names: np.ndarray | None) -> float:
+def expected_gain(
+    job: Job[SpecialistSection], examples: TextExamples, vectors: np.ndarray, names: np.ndarray | None
+) -> float:
     """Accuracy that is gained from what is known when few parts are held back in turn to all; 0 where rows are many.
 
     Args:
@@ -172,7 +175,7 @@ def hold_back_in_parts(folds: np.ndarray, most: int) -> np.ndarray:  # (N,) -> (
 
 
 def _curve(
-    job: Job, examples: TextExamples, vectors: np.ndarray, names: np.ndarray | None, seed: int
+    job: Job[SpecialistSection], examples: TextExamples, vectors: np.ndarray, names: np.ndarray | None, seed: int
 ) -> list[tuple[float, float]]:
     """Share of the rows that a model knows, and of those held back that it names right; in few parts and in folds."""
     folds = deal_folds(job.train, FOLDS, seed)

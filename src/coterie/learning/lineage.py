@@ -11,7 +11,7 @@ from coterie import __version__
 from coterie.config.specialists import SpecialistSection
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job
-from coterie.tuning.causal_base import CausalBase
+from coterie.tuning.base import CausalBase
 from coterie.types import Rung
 
 _LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "scipy", "tokenizers")
@@ -39,7 +39,7 @@ def describe_data(data: Dataset, licence: str | None) -> dict[str, object]:
     }
 
 
-def describe_base(job: Job, rung: Rung) -> Mapping[str, object] | None:
+def describe_base(job: Job[SpecialistSection], rung: Rung) -> Mapping[str, object] | None:
     """The model that it is built on; None if it looks at columns only."""
     if rung == "slm" and job.causal is not None:
         return describe_causal(job.causal)
@@ -51,7 +51,7 @@ def describe_causal(base: CausalBase) -> dict[str, object]:
     return {"name": base.name, "source": base.repository, "sha256": base.sha256, "licence": base.licence}
 
 
-def licence_warnings(job: Job) -> Iterator[str]:
+def licence_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
     """That nobody knows whether the data may be used."""
     if job.section.licence is None and job.section.data is not None:
         yield f"no licence is stated for {job.train.name}: set `licence` of specialists.{job.name} in coterie.toml"

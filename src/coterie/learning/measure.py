@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from coterie.config.specialists import SpecialistSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.candidates import Figure
 from coterie.learning.dataset import Dataset
 from coterie.learning.evaluate import consult_rows
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.job import Job, TextEncoder
-from coterie.learning.judging import judge
 from coterie.learning.metrics import bootstrap_interval, macro_f1, multilabel_f1, score_interval, unseen
 from coterie.protocols import Specialist
 from coterie.types import Finding, Rung
@@ -34,18 +34,20 @@ class Encoded(NamedTuple):
     seconds: float
 
 
-def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
+def measure(job: Job[SpecialistSection], rung: Rung, specialist: Specialist) -> Evaluation:
     """The specialist's figures on the job's held-out rows, with progress."""
     findings = ask_held_out(job, rung, specialist, held_out_vectors(job, rung))
-    return judge(job.held_out.rows, findings, task=specialist.card.task)
+    return job.task.judge(job.held_out.rows, findings, section=job.section)
 
 
-def held_out_vectors(job: Job, rung: Rung) -> np.ndarray | None:  # (N, D)
+def held_out_vectors(job: Job[SpecialistSection], rung: Rung) -> np.ndarray | None:  # (N, D)
     """The held-out texts' encodings, if the rung looks at whole texts, with progress."""
     return encode(job, job.held_out.texts, "encode held-out rows").vectors if _encodes_whole(job, rung) else None
 
 
-def ask_held_out(job: Job, rung: Rung, specialist: Specialist, vectors: np.ndarray | None) -> list[Finding]:
+def ask_held_out(
+    job: Job[SpecialistSection], rung: Rung, specialist: Specialist, vectors: np.ndarray | None
+) -> list[Finding]:
     """What the specialist finds on the job's held-out rows, in order, with progress.
 
     The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give; then it is
@@ -62,12 +64,12 @@ def ask_held_out(job: Job, rung: Rung, specialist: Specialist, vectors: np.ndarr
     return findings
 
 
-def _encodes_whole(job: Job, rung: Rung) -> bool:
+def _encodes_whole(job: Job[SpecialistSection], rung: Rung) -> bool:
     """Whether a rung looks at the encoding of a whole text; of a document it encodes sentences."""
-    return rung == "embedding" and job.section.task != "extract" and not job.pairs
+    return rung == "embedding" and job.task.encodes_texts
 
 
-def encode(job: Job, texts: Sequence[str], what: str) -> Encoded:
+def encode(job: Job[SpecialistSection], texts: Sequence[str], what: str) -> Encoded:
     """Encodings of many texts, with progress."""
     start = time.perf_counter()
     job.progress.start(f"{job.name}: {what}", len(texts))
@@ -110,7 +112,11 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 def window_warnings(
-    job: Job, rung: Rung, evaluation: Evaluation, own: OnnxEncoder | None = None, tuned_on: int | None = None
+    job: Job[SpecialistSection],
+    rung: Rung,
+    evaluation: Evaluation,
+    own: OnnxEncoder | None = None,
+    tuned_on: int | None = None,
 ) -> Iterator[str]:
     """What of the texts a rung did not read, a sentence for training rows and one for held-out rows.
 
@@ -131,7 +137,7 @@ def window_warnings(
     yield from held_out_warnings(job, rung, evaluation)
 
 
-def held_out_warnings(job: Job, rung: Rung, evaluation: Evaluation) -> Iterator[str]:
+def held_out_warnings(job: Job[SpecialistSection], rung: Rung, evaluation: Evaluation) -> Iterator[str]:
     """What of the held-out rows a rung did not read, in a sentence."""
     if evaluation.truncated and not job.cross_validated:
         rows = f"{evaluation.truncated:,} of {evaluation.n:,} held-out texts"

@@ -225,3 +225,13 @@ def _expectations(emissions: Floats, moves: Floats, steps: _Steps) -> tuple[floa
         backward[before] = message / np.maximum(message.sum(axis=1), _TINY)[:, None]
     marginals = forward * backward
     return logarithm, marginals / np.maximum(marginals.sum(axis=1), _TINY)[:, None], moved
+
+
+def numbered(features: Sequence[Sequence[str]], at_least: int) -> dict[str, int]:
+    """A number for each feature that occurs so often."""
+    counts: dict[str, int] = {}
+    for each in features:
+        for name in each:
+            counts[name] = counts.get(name, 0) + 1
+    kept = sorted(name for name, count in counts.items() if count >= at_least)
+    return {name: number for number, name in enumerate(kept)}

@@ -10,7 +10,7 @@ from coterie.types import Amount, Reason, Verdict
 
 RULE = "budget"
 _PER = 1000
-"""A cascade's budget is money per so many requests."""
+"""A policy's budget is money per so many requests."""
 
 
 class MemoryAllowance:
@@ -105,5 +105,5 @@ def request_allowance(per_1000: Decimal) -> MemoryAllowance:
 def _refused(reason: Reason) -> BudgetExceeded:
     return BudgetExceeded(
         Verdict(allowed=False, rule=RULE, reason=reason),
-        hint="Raise `budget` ([cascade] in coterie.toml, or the request's own).",
+        hint="Raise `budget` ([policy] in coterie.toml, or the request's own).",
     )

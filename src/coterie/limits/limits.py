@@ -11,7 +11,7 @@ in, and what it took is settled when it ends. A limit of joules is exceeded by n
 above that: by nothing, unless one is dearer than any before it.
 
 The budgets of the file are kept in SQLite, which several processes may share. What a killed process had reserved counts
-as spent: nobody knows how far it came. The allowances of a cascade's budget are in memory (`allowance`).
+as spent: nobody knows how far it came. The allowances of a policy's budget are in memory (`allowance`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from coterie.config.accounting import TokenPrices
 from coterie.config.budgets import BudgetSection
-from coterie.config.file import OpenAIModel
+from coterie.config.file import RemoteModel
 from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.limits import storage as table
 from coterie.limits.allowance import RULE, MemoryAllowance, network_allowance
@@ -84,7 +84,7 @@ class StoredLimits:
         Args:
             sections: `[budgets]` of the network.
             path: The SQLite file.
-            allowance: `[cascade] budget`: it earns its share with each request.
+            allowance: `[policy] budget`: it earns its share with each request.
             clock: Seconds since the epoch.
             is_alive: Whether a process is; the system is asked by default.
         """
@@ -97,7 +97,7 @@ class StoredLimits:
 
         Args:
             principal: Who asks.
-            earns: It brings its share of the cascade's budget; one for embeddings, which asks no model, does not.
+            earns: It brings its share of the policy's budget; one for embeddings, which asks no model, does not.
 
         Raises:
             BudgetExceeded: one of its budgets has no request, or not as much energy left; nothing is counted.
@@ -119,7 +119,7 @@ class StoredLimits:
 
     @asynccontextmanager
     async def held(
-        self, prompts: Sequence[Prompt], model: OpenAIModel, name: str, call: CallContext
+        self, prompts: Sequence[Prompt], model: RemoteModel, name: str, call: CallContext
     ) -> AsyncIterator[Held]:
         """Around a call of a remote model: the most that it can take is reserved, and then what it took is settled.
 
@@ -370,7 +370,7 @@ def open_limits(
     Args:
         sections: `[budgets]`.
         folder: The network's.
-        per_1000: `[cascade] budget`: money per 1,000 requests.
+        per_1000: `[policy] budget`: money per 1,000 requests.
     """
     allowance = None if per_1000 is None else network_allowance(per_1000)
     return StoredLimits(sections, folder / _FILE, allowance=allowance)

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 from types import MappingProxyType
 from typing import Literal
+
+from coterie.config.file import LlamaModel, Model
+from coterie.errors import ModelMissing, ModelUnpinned
+from coterie.models.files import Snapshot, checksum_of, locate_snapshot, models_folder, read_origin_of_file, verify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,3 +87,106 @@ MINILM = KnownModel(
 
 CATALOGUE: Mapping[str, KnownModel] = MappingProxyType({model.name: model for model in (MINILM, SMOLLM2)})
 """Known models by the name that `coterie models pull` and `name = ...` in coterie.toml take."""
+
+
+# --- Locating a model's file and verifying it. Never uses the network.
+
+
+def installed() -> list[tuple[KnownModel, Path | None]]:
+    """The known models, each with its file if a complete one is here."""
+    return [(model, path if is_whole(path := home_of(model), model) else None) for model in CATALOGUE.values()]
+
+
+def locate(model: LlamaModel, network_folder: Path) -> Path:
+    """The verified file of a configured model.
+
+    Its name is a known one, a path relative to the network's folder, or `OWNER/NAME/FILE.gguf` pulled from the hub.
+
+    Raises:
+        ModelMissing: there is no such file; the hint is the command that fetches it.
+        ModelUnpinned: a file given by path has no checksum to be held against; the hint is the command that records it.
+        ArtefactRefused: its checksum is not the one that is pinned.
+    """
+    known = _generative().get(model.name)
+    path = home_of(known) if known is not None else network_folder / Path(model.name).expanduser()
+    if known is not None:
+        locate_known(known)
+    elif not path.is_file():
+        path = _pulled(model.name, path)
+    elif model.sha256 is None:
+        raise ModelUnpinned(
+            f"Model file {str(path)!r} has no recorded checksum, so whatever lay there would be run.",
+            hint=f"Record what lies there now: coterie models pin {quote(model.name)}",
+        )
+    if model.sha256 is not None:
+        hint = _fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml."
+        verify(path, model.sha256, hint)
+    return path
+
+
+def describe_model(model: Model) -> dict[str, str | None]:
+    """A model's name, and its file's checksum where one is pinned."""
+    if not isinstance(model, LlamaModel):
+        return {"name": model.name, "sha256": None}
+    known = CATALOGUE.get(model.name)
+    return {"name": model.name, "sha256": known.sha256 if known else model.sha256 or _pulled_checksum(model.name)}
+
+
+def _pulled(name: str, path: Path) -> Path:
+    """The verified file of `OWNER/NAME/FILE.gguf`, pulled from the hub. Raises what `locate` raises."""
+    named = read_origin_of_file(name)
+    if named is None:
+        raise _missing(name, path, None)
+    origin, file = named
+    return locate_snapshot(origin, [file]).folder / file
+
+
+def snapshot_of(name: str) -> Snapshot | None:
+    """What was pulled for a model named `OWNER/NAME/FILE.gguf`, not verified; None of others, or if nothing was."""
+    named = read_origin_of_file(name)
+    return Snapshot.read(named[0].folder) if named else None
+
+
+def _pulled_checksum(name: str) -> str | None:
+    named, snapshot = read_origin_of_file(name), snapshot_of(name)
+    return snapshot.files.get(named[1]) if named and snapshot else None
+
+
+def _generative() -> dict[str, KnownModel]:
+    """The known models that engine `llama` runs."""
+    return {name: model for name, model in CATALOGUE.items() if model.kind == "gguf"}
+
+
+def locate_known(model: KnownModel) -> Path:
+    """The verified file of a known model. Raises what `locate` raises."""
+    path = home_of(model)
+    if not path.is_file():
+        raise _missing(model.name, path, model)
+    verify(path, model.sha256, _fetch(model))
+    return path
+
+
+def home_of(model: KnownModel) -> Path:
+    """Where a known model's file belongs."""
+    return models_folder() / model.file
+
+
+def is_whole(path: Path, model: KnownModel) -> bool:
+    """True if this file is the known model, to the last byte."""
+    try:
+        return path.stat().st_size == model.bytes and checksum_of(path) == model.sha256
+    except OSError:
+        return False
+
+
+def _missing(name: str, path: Path, known: KnownModel | None) -> ModelMissing:
+    if known is not None:
+        return ModelMissing(f"Model {name!r} is not on this machine ({str(path)!r}).", hint=_fetch(known))
+    return ModelMissing(
+        f"Model {name!r} is no known name ({', '.join(sorted(_generative()))}), and there is no file {str(path)!r}.",
+        hint="Correct `name` of the model in coterie.toml: `coterie models list` shows the known ones.",
+    )
+
+
+def _fetch(model: KnownModel) -> str:
+    return f"Fetch it: coterie models pull {model.name}"

@@ -1,13 +1,17 @@
-"""Where pulled models lie, and the checksums of files. Never uses the network."""
+"""Files of pulled models, their checksums, and snapshots of several files. Never uses the network."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
+from typing import Self
 
 import platformdirs
 
@@ -62,3 +66,135 @@ def verify(path: Path, expected: str, hint: str) -> None:
         raise ArtefactRefused(
             f"Model file {str(path)!r} has the checksum {found}, not the pinned {expected}.", hint=hint
         )
+
+
+# --- Snapshots: models of several files, from the hub or a Python package.
+
+SNAPSHOT_FILE = "snapshot.json"
+_HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w.-]+))?", re.ASCII)
+_PACKAGE = re.compile(r"package:(?P<name>[A-Za-z0-9][\w.-]*)(?:==(?P<revision>[\w.!+-]+))?", re.ASCII)
+_SEPARATORS = re.compile(r"[-_.]+")
+_CARD_HEAD = re.compile(r"---\n(.*?)\n---", re.DOTALL)
+_CARD_LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a model is published: `OWNER/NAME[@REVISION]` on the hub, `package:NAME[==VERSION]` on a package index."""
+
+    name: str
+    """`OWNER/NAME`, or the package's."""
+    revision: str | None = None
+    """The one that is asked for: a commit, tag or branch, or the package's version; any where it is None."""
+    packaged: bool = False
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """What a text names; None if it has another form."""
+        if found := _HUB.fullmatch(text):
+            return cls(name=found["name"], revision=found["revision"])
+        if found := _PACKAGE.fullmatch(text):
+            return cls(name=_SEPARATORS.sub("-", found["name"]).lower(), revision=found["revision"], packaged=True)
+        return None
+
+    def __str__(self) -> str:
+        """As users write it."""
+        if self.packaged:
+            return f"package:{self.name}" + (f"=={self.revision}" if self.revision else "")
+        return self.name + (f"@{self.revision}" if self.revision else "")
+
+    @property
+    def folder(self) -> Path:
+        """Where what is pulled from it lies."""
+        return models_folder() / ("packages" if self.packaged else "hub") / self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The files of a model on this machine."""
+
+    origin: str
+    """Without a revision."""
+    revision: str
+    """The commit on the hub, the version of the package."""
+    asked: str | None
+    """The branch or tag that was asked for, if one was."""
+    licence: str | None
+    files: Mapping[str, str]
+    """Checksum of each by its name, which may have folders."""
+    folder: Path
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """What lies in a folder; None if nothing was pulled there, or not to its end."""
+        try:
+            found = json.loads((folder / SNAPSHOT_FILE).read_text(encoding="utf-8"))
+            return cls(
+                origin=str(found["origin"]),
+                revision=str(found["revision"]),
+                asked=found["asked"],
+                licence=found["licence"],
+                files={str(name): str(checksum) for name, checksum in found["files"].items()},
+                folder=folder,
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtefactRefused(
+                f"{str(folder / SNAPSHOT_FILE)!r} is damaged: {error}.",
+                hint=f"Remove the folder {str(folder)!r} and pull the model again.",
+            ) from error
+
+    def content(self) -> str:
+        """What `SNAPSHOT_FILE` says of it."""
+        said = {"origin": self.origin, "revision": self.revision, "asked": self.asked, "licence": self.licence}
+        return json.dumps(said | {"files": dict(self.files)}, indent=1) + "\n"
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files that are there."""
+        return sum(path.stat().st_size for name in self.files if (path := self.folder / name).is_file())
+
+
+def read_origin_of_file(text: str) -> tuple[Origin, str] | None:
+    """Origin and file of `OWNER/NAME/FILE.gguf` or `package:NAME/FILE.gguf`; None if a text has another form."""
+    parts = text.split("/", 1 if text.startswith("package:") else 2)
+    origin, file = Origin.read("/".join(parts[:-1])), parts[-1]
+    return (origin, file) if origin is not None and file.endswith(".gguf") and ".." not in file else None
+
+
+def locate_snapshot(origin: Origin, files: Sequence[str]) -> Snapshot:
+    """The snapshot of an origin, these of its files verified.
+
+    Raises:
+        ModelMissing: it is not here, or not at that revision, or without one of the files; the hint is the command.
+        ArtefactRefused: a file is not what was pulled.
+    """
+    alone = f" --file {quote(files[0])}" if files and files[0].endswith(".gguf") else ""
+    hint = f"Fetch it: coterie models pull {quote(str(origin))}{alone}"
+    found = Snapshot.read(origin.folder)
+    if found is None:
+        raise ModelMissing(f"Model {str(origin)!r} is not on this machine ({str(origin.folder)!r}).", hint=hint)
+    if origin.revision and origin.revision != found.asked and not found.revision.startswith(origin.revision):
+        raise ModelMissing(f"Model {str(origin)!r} is here at revision {found.revision!r} only.", hint=hint)
+    for name in files:
+        if name not in found.files:
+            raise ModelMissing(
+                f"Model {str(origin)!r} is here without {name!r}; pulled were {', '.join(found.files)}.", hint=hint
+            )
+        verify(found.folder / name, found.files[name], hint)
+    return found
+
+
+def snapshots() -> Iterator[Snapshot]:
+    """All that were pulled, by name."""
+    for found in sorted(models_folder().glob(f"*/**/{SNAPSHOT_FILE}")):
+        if (snapshot := Snapshot.read(found.parent)) is not None:
+            yield snapshot
+
+
+def licence_of_card(readme: Path) -> str | None:
+    """The licence that a model card of the hub names between the two lines of dashes at its head."""
+    head = _CARD_HEAD.match(readme.read_text(encoding="utf-8", errors="replace")) if readme.is_file() else None
+    licence = _CARD_LICENCE.search(head[1]) if head else None
+    return licence[1] if licence else None

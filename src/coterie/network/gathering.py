@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from coterie.context.view import build_view
 from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
-from coterie.governance.personal import worth_a_thread
+from coterie.governance.disguise import worth_a_thread
 from coterie.knowledge.documents import Shelf
 from coterie.privacy.detection import Detector, Kind
 from coterie.protocols import Retriever

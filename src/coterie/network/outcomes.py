@@ -211,7 +211,7 @@ def for_generalist(task: Task, asked: Sequence[SpecialistCard]) -> Task:
     Where one of them is a score, it has the columns that scores read and no others: by what a score leaves out, such as
     a protected attribute, nobody decides in its place.
     """
-    scores = [card for card in asked if card.task == "score"]
+    scores = [card for card in asked if card.guards_columns]
     if not scores or not task.columns:
         return task
     read = {column for card in scores for column in card.columns}

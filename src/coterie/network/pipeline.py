@@ -1,22 +1,21 @@
 """A request from admission to settlement, stage by stage, top to bottom.
 
-    admit      who asks, label, clearance, what the session knows; personal data and structured input are found
-    rewrite    a follow-up question is made self-contained
-    route      whom to ask about which part, or that nobody fits
-    gather     what each specialist reads of the context and of its indexes
-    consult    the specialists of a part side by side
-    verify     labels and facts of their findings are checked before anything is done with them
+    admit      set principal, label, clearance and language; find personal data; fetch the context of the session
+    rewrite    make a follow-up question self-contained
+    route      name the specialists for each part of the request, or none
+    gather     make the view of each specialist, from the context and its indexes
+    consult    ask the specialists of a part side by side
+    verify     check the labels and facts of their findings
     decide     accept, escalate to the generalist, or abstain
-    compose    one finding passes through; several become one answer
-    settle     ledger, trace, session and audit log, in one go, before the answer is given
+    compose    pass one finding through, or make one answer of several
+    settle     write ledger, trace, session and audit log, before the answer is returned
 
-`gather` to `decide` are run for each part of a request; the parts are worked on side by side and answered in order. A
-request that brings a document is not routed: small models read it, and the generalist, if there is one, plans and
-concludes.
+`gather` to `decide` run for each part of a request. Parts run side by side and are answered in order. A request with a
+document is not routed: small models read the document, and the generalist, if there is one, plans and concludes.
 
-The pipeline knows protocols only: no HTTP, no file, no library that runs weights, no concrete specialist, engine,
-index or policy. Each stage is one function, timed and traced. On whose behalf a request is worked on, `state.call`, is
-handed to everybody who is asked for it.
+The pipeline knows protocols only: no HTTP, no file, no library that runs weights, no concrete specialist, engine, index
+or policy. Each stage is one function, timed and traced. `state.call`, the call context, goes to every specialist, index
+and engine.
 """
 
 from __future__ import annotations
@@ -26,7 +25,9 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
+from coterie.governance.pseudonyms import texts_of
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
@@ -49,7 +50,7 @@ from coterie.protocols import (
     Specialist,
     Store,
 )
-from coterie.runtime.concurrency import cancel, side_by_side, to_the_end
+from coterie.runtime.concurrency import aside, cancel, side_by_side, to_the_end
 from coterie.types import (
     Answer,
     Bill,
@@ -66,7 +67,7 @@ from coterie.types import (
 
 @dataclass(kw_only=True)
 class Pipeline(ABC):
-    """What the stages work with. `coterie.network.network.Network` is one with everything that has a default."""
+    """The stages and the components that they use. `coterie.network.network.Network` adds the defaults."""
 
     specialists: Mapping[str, Specialist]
     router: Router
@@ -75,15 +76,15 @@ class Pipeline(ABC):
     knowledge: Mapping[str, Retriever]
     """Indexes by their `[knowledge]` key."""
     generalist: Specialist | None
-    """Asked last. A `protocols.Generalist` also puts findings together, and plans and concludes for documents."""
+    """Asked last. A `protocols.Generalist` also composes findings, and plans and concludes for documents."""
     dial: AcceptancePolicy
-    """Between quality and money."""
+    """The cost-quality policy."""
     audit: Audit | None
-    """Where each request is written down."""
+    """The audit log; None keeps none."""
     limits: Limits | None
-    """How much may be asked."""
+    """Budgets of requests and energy; None for no limit."""
     overhead: Overhead | None
-    """Counts what answering takes beside the steps; None leaves it uncounted."""
+    """Measures the overhead of each request; None does not measure it."""
     escalate_out_of_scope: bool
     name: str
     clock: Callable[[], float]
@@ -93,28 +94,30 @@ class Pipeline(ABC):
     @property
     @abstractmethod
     def admission(self) -> Admission:
-        """What requests are let in with."""
+        """The stage `admit`, with what it needs."""
 
     @property
     @abstractmethod
     def secrets(self) -> SecretFinder:
-        """Finds secrets in passages."""
+        """Function that finds secrets in passages."""
 
     @property
     @abstractmethod
     def documents(self) -> DocumentAnswerer:
-        """Who reads the documents that requests bring."""
+        """Answers questions about documents that come with requests."""
 
     async def stream(self, request: Request, *, trace_id: str | None = None) -> AsyncGenerator[Delta | Answer]:
-        """Deltas as they become certain, then the `Answer`, which is given only once it is settled.
+        """Yield final pieces of the text, then the `Answer`, once it is settled.
 
-        A door that shows the trace's id before the answer exists makes it with `new_id` and gives it here.
+        Args:
+            request: The request.
+            trace_id: Id of the trace, from `new_id`, for a caller that shows it before the answer exists.
 
         Raises:
-            InputError: the request itself cannot be served (empty, unknown specialist).
-            BudgetExceeded: no request is left to who asks.
-            Overloaded: an engine's queue is full.
-            StoreError, AuditError: the answer could not be written down, so it is not given.
+            InputError: the request cannot be served (empty, unknown specialist).
+            BudgetExceeded: a budget of the principal has no request left.
+            Overloaded: the queue of an engine is full.
+            StoreError, AuditError: the answer could not be stored or logged, so it is not returned.
         """
         large = generalist_for(self.generalist, request)
         state = RequestState(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
@@ -127,7 +130,7 @@ class Pipeline(ABC):
             await to_the_end(state.pay(self.limits))
 
     async def _run(self, state: RequestState) -> AsyncGenerator[Delta | Answer]:
-        """The stages in order."""
+        """Run the stages in order."""
         with state.stage("admit"):
             state.enter(await self._admit(state))
         with state.stage("rewrite") as note:
@@ -141,11 +144,11 @@ class Pipeline(ABC):
                     state.show(piece)
                     yield Delta(text=piece)
         except (asyncio.CancelledError, GeneratorExit):
-            # Who asked is gone; what was spent for them still belongs in the ledger.
+            # The caller is gone; what was spent still belongs in the ledger.
             await to_the_end(self._settle(state))
             raise
         except Exception:
-            if state.call.egress:  # something may have left: that is written down whatever came of the request
+            if state.call.egress:  # data may have left: that is recorded however the request ended
                 await to_the_end(self._settle(state))
             raise
         yield await to_the_end(self._settle(state))
@@ -153,14 +156,14 @@ class Pipeline(ABC):
     # --- admit, route ------------------------------------------------------------------------------
 
     async def _admit(self, state: RequestState) -> Admitted:
-        """Check and label the request, fetch what its session knows, and count it under the limits."""
+        """Check and label the request, fetch the context of its session, and count it under the limits."""
         admitted = await self.admission.admit(state.request, now=state.admitted)
         if self.limits is not None:
             state.reserved = await self.limits.admit(admitted.call.principal)
         return admitted
 
     async def _route(self, state: RequestState) -> Route:
-        """Whom to ask about which part."""
+        """Name the specialists for each part of the request."""
         route = await select(
             state.question,
             state.context,
@@ -174,7 +177,7 @@ class Pipeline(ABC):
     # --- each part of the request --------------------------------------------------------------------
 
     async def _answer(self, state: RequestState) -> AsyncGenerator[str, None]:
-        """Pieces of the answer in the order of the parts; what became of each part is kept in the state."""
+        """Yield pieces of the answer in the order of the parts. The outcome of each part is kept in the state."""
         state.begin()
         composer = composing(state.large, state.parts)
         channels = [Channel(muted=composer is not None) for _ in state.parts]
@@ -200,7 +203,7 @@ class Pipeline(ABC):
             await cancel([*tasks, whole] if whole else tasks)
 
     async def _work_on(self, index: int, state: RequestState, channel: Channel) -> None:
-        """Consult a part's specialists wave by wave, each on what the one before wrote, then decide."""
+        """Consult the specialists of a part stage by stage, so that each stage reads the facts of the last; decide."""
         try:
             context, task = await state.known_to(index), state.task_of(index)
             waves = state.outcomes[index].part.waves
@@ -223,7 +226,7 @@ class Pipeline(ABC):
                 outcome, context = verified(state.outcomes[index], findings, views, context, now=self.clock())
                 state.outcomes[index] = outcome
                 if not any(finding.accepted for finding in findings):
-                    break  # whoever comes next reads what was not written
+                    break  # the next ones read facts that were not written
             with state.stage("decide"):
                 state.outcomes[index] = await self._decide(state.outcomes[index], task, context, state, channel.say)
         finally:
@@ -233,7 +236,7 @@ class Pipeline(ABC):
     async def _gather(
         self, names: tuple[str, ...], task: Task, context: Context, state: RequestState
     ) -> dict[str, ContextView]:
-        """What each of some specialists reads, side by side."""
+        """Make the views of several specialists, side by side."""
         found = await side_by_side(
             gather(
                 self.knowledge,
@@ -254,23 +257,25 @@ class Pipeline(ABC):
     async def _consult(
         self, specialist: Specialist, task: Task, view: ContextView, state: RequestState, say: Say | None
     ) -> Finding:
-        """One specialist's finding, with what its engines took."""
+        """Return the finding of one specialist, with the usage of its engines."""
         card, bill = specialist.card, Bill()
         try:
             finding = await consult(specialist, task, view, call=state.call.with_bill(bill), say=say)
-        except BaseException:  # who asked is gone: there is no finding, and what was spent was spent
+        except BaseException:  # cancelled: there is no finding, but what was spent is in the ledger
             state.steps += map(self.meter.price, charged((), card.name, bill))
             raise
-        return self._priced(replace(finding, task=card.task, steps=charged(finding.steps, card.name, bill)))
+        return self._priced(
+            replace(finding, task=card.task, form=card.form, steps=charged(finding.steps, card.name, bill))
+        )
 
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(map(self.meter.price, finding.steps)))
 
     async def _decide(self, outcome: Outcome, task: Task, context: Context, state: RequestState, say: Say) -> Outcome:
-        """Accept what the specialists found, or ask the generalist if there is one, or abstain."""
+        """Accept the findings, or ask the generalist if there is one, or abstain."""
         outcome = decide(outcome, state.route.reason)
         nobody_fits = not outcome.findings
-        unread = state.request.document is not None  # nobody who may be asked reads it: there is nothing to answer from
+        unread = state.request.document is not None  # no permitted specialist reads it: nothing to answer from
         if outcome.answering or state.large is None:
             return outcome
         if nobody_fits and (unread or not self.escalate_out_of_scope):
@@ -281,7 +286,7 @@ class Pipeline(ABC):
         return escalated(outcome, finding, task, view, now=self.clock())
 
     async def _read_document(self, index: int, state: RequestState, channel: Channel) -> None:
-        """Have the document read that the request brings. Its answer is verified whole, so no piece is said before."""
+        """Answer from the request's document. The answer is verified whole, so no piece of it is streamed."""
         document, task = state.request.document, state.task_of(index)
         try:
             if document is None:
@@ -297,7 +302,7 @@ class Pipeline(ABC):
     # --- compose, settle -----------------------------------------------------------------------------
 
     async def _compose(self, composer: Generalist, state: RequestState, parts: list[asyncio.Task[None]]) -> str:
-        """The generalist's text of all findings; empty where it may not, cannot, or says what nobody found."""
+        """Return the generalist's text of all findings; empty if it may not, cannot, or adds what no finding has."""
         await asyncio.gather(*parts)
         if not state.composable:
             return ""
@@ -308,16 +313,19 @@ class Pipeline(ABC):
         return composed.text if composed.accepted else ""
 
     async def _settle(self, state: RequestState) -> Answer:
-        """Write trace, ledger, context and audit entry, and give the answer."""
+        """Write trace, ledger, context and audit entry, and return the answer."""
         text = "".join(state.shown)
-        trace = trace_of(state, text, self.meter)
+        asked = sum(map(len, texts_of(state.request))) + len(text)
+        if state.request.document is not None:
+            asked += len(state.request.document.text)
+        trace = await aside(asked, partial(trace_of, state, text, self.meter))
         state.spent = trace.usage
         entries = session_entries(state, text, producer=self.name, now=self.clock())
         written = [self.store.settle(Settlement(trace=trace, entries=entries))]
         if self.audit is not None:
             entry = audit_entry(state, trace, text, specialists=self.specialists, digest=self.audit.digest)
             written.append(self.audit.append(entry))
-        for error in await asyncio.gather(*written, return_exceptions=True):  # where one fails, the other still ends
+        for error in await asyncio.gather(*written, return_exceptions=True):  # if one fails, the other still ends
             if isinstance(error, BaseException):
                 raise error
         return Answer(text=text, trace=trace)

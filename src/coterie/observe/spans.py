@@ -24,8 +24,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from coterie.accounting.overhead import OVERHEAD
-from coterie.config.file import Model, OpenAIModel
+from coterie.accounting.energy import OVERHEAD
+from coterie.config.file import Model, OpenAIModel, RemoteModel
 from coterie.types import Settlement, Step, Trace, Usage, total_usage
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class SpanMaker:
         }
 
     def _agent(self, producer: str, steps: Sequence[Step], trace: Trace) -> dict[str, Attribute | None]:
-        found = next((each for each in trace.findings if each.specialist == producer), None)
+        found = next((finding for finding in trace.findings if finding.specialist == producer), None)
         return {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.agent.name": producer,
@@ -106,11 +106,14 @@ class SpanMaker:
             "coterie.engine": step.engine,
         }
         kind = SpanKind.INTERNAL
+        if isinstance(model, RemoteModel):
+            about["gen_ai.provider.name"] = model.engine
+            kind = SpanKind.CLIENT
         if isinstance(model, OpenAIModel):
             place = urlsplit(model.base_url)
-            about |= {"gen_ai.provider.name": "openai", "server.address": place.hostname, "server.port": _port(place)}
-            kind = SpanKind.CLIENT
-        failed = _gave_nothing(step)
+            port = place.port or (443 if place.scheme == "https" else 80)
+            about |= {"server.address": place.hostname, "server.port": port}
+        failed = any(part.startswith(("failed: ", "given up: it ")) for part in step.note.split("; "))
         about["error.type"] = "_OTHER" if failed else None  # the kind that the conventions have for no kind of theirs
         return self._span(f"{operation} {named}", context, parent, span, about, kind=kind, failed=failed)
 
@@ -196,16 +199,11 @@ def _where(trace: Trace, producer: str, begin: int, end: int) -> tuple[int, int]
         if asked or (stage.name == "route" and producer == "router"):
             start = begin + _nanoseconds(stage.after)
             return start, start + _nanoseconds(stage.milliseconds)
-    late = [stage for stage in trace.stages if stage.name in {"decide", "compose", "synthesise"}]
+    late = [stage for stage in trace.stages if stage.name in {"decide", "compose"}]
     if producer != "router" and late:
         start = begin + _nanoseconds(min(stage.after for stage in late))
         return start, max(start, end)
     return begin, end
-
-
-def _gave_nothing(step: Step) -> bool:
-    """Whether a try of the generalist's failed; a note may also say why it was asked, or that another was faster."""
-    return any(part.startswith(("failed: ", "given up: it ")) for part in step.note.split("; "))
 
 
 def _operation(engine: str) -> str:
@@ -232,7 +230,3 @@ def _context(number: int, place: int) -> SpanContext:
 
 def _nanoseconds(milliseconds: float) -> int:
     return max(0, int(milliseconds * _MILLION))
-
-
-def _port(place: Any) -> int:  # noqa: ANN401 - what urlsplit gives
-    return place.port or (443 if place.scheme == "https" else 80)

@@ -19,7 +19,13 @@ _EVIDENCE_SHOWN = 5
 
 def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
     """The whole life of a request, top to bottom: route, findings with what they saw, verdicts, stages, ledger."""
-    root = Tree(_line(f"trace {trace.id}", _status_style(trace), f"  {trace.status}  {_duration(trace.usage)}"))
+    root = Tree(
+        _line(
+            f"trace {trace.id}",
+            {"accepted": "bold green", "escalated": "bold blue", "abstained": "bold yellow"}[trace.status],
+            f"  {trace.status}  {_duration(trace.usage)}",
+        )
+    )
     if trace.restated:
         root.add(_line("restated", "cyan", f"  {trace.restated}"))
     if trace.degraded:
@@ -58,8 +64,8 @@ def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None
         budget = "" if view.budget is None else f" of {view.budget:,}"
         seen = f"{', '.join(view.seen) or 'nothing'} ({view.tokens:,}{budget} tokens)"
         branch.add(_line("saw", "dim", "  " + "; ".join([seen, *omitted])))
-    for each in finding.fields:
-        branch.add(_draw_field(each))
+    for field in finding.fields:
+        branch.add(_draw_field(field))
     for number, citation in enumerate(finding.citations, start=1):
         branch.add(_draw_citation(number, citation))
     if finding.fields:  # they quote what the evidence quotes
@@ -106,10 +112,6 @@ def _figures(usage: Usage, currency: str) -> str:
 
 def _duration(usage: Usage) -> str:
     return f"{usage.milliseconds:.1f} ms"
-
-
-def _status_style(trace: Trace) -> str:
-    return {"accepted": "bold green", "escalated": "bold blue", "abstained": "bold yellow"}[trace.status]
 
 
 def _line(head: str, style: str, rest: str = "") -> Text:

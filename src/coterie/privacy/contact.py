@@ -6,8 +6,9 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from coterie.privacy.context import ContextWords, last_before
-from coterie.privacy.detection import Kind, PersonalData
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_possible_number
+
+from coterie.privacy.detection import ContextWords, Kind, PersonalData, digits_of, last_before
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _LOCAL_SIGNS = frozenset("_.%+'-")
@@ -148,3 +149,330 @@ def find_births(text: str) -> Iterator[PersonalData]:
         if (said >= 0 and "\n\n" not in text[said:start]) or _BORN_BEHIND.match(text, end):
             yield PersonalData(kind=Kind.DATE_OF_BIRTH, start=start, end=end, score=0.9)
         before = end
+
+
+# --- Telephone numbers.
+
+# --- Context of a run of digits: a telephone number, something else, or unknown.
+
+_SAID = ContextWords(
+    "call*, phone*, tel, telephone*, mobile, cell, cellphone, fax, contact*, reach*, dial*, text, texts, texting, "
+    "sms, whatsapp, signal, telegram, messag*, answering, ring, ringing, rang, hotline, voicemail, voice, number, "
+    "ph, tf, tlf, fon, mob, telefon*, handy*, mobil*, anruf*, rufnummer, t\u00e9l*, portable, appele*, m\u00f3vil, "
+    "tel\u00e9fono, ll\u00e1m*, llam*, cellulare, telefono, chiam*, telefone, telem\u00f3vel, telefoon*, puhelin*, "
+    "bel, erreich*, joindre, joignable*, landline, pager, beeper, helpline, viber, skype, gsm, nummer, numer, numero, "
+    "num\u00e9ro, n\u00famero, \u0442\u0435\u043b, \u0442\u0435\u043b\u0435\u0444\u043e\u043d*, \u03c4\u03b7\u03bb, "
+    "\u03c4\u03b7\u03bb\u03ad\u03c6\u03c9\u03bd*, \u7535\u8bdd, \u624b\u673a, \u96fb\u8a71, "
+    "\uc804\ud654, \uc5f0\ub77d\ucc98, \u0647\u0627\u062a\u0641, \u05d8\u05dc\u05e4\u05d5\u05df"
+)
+_OTHER = ContextWords(
+    "order*, account*, invoice*, ticket*, reference, ref, case, id, policy, customer*, tracking, booking, iban, "
+    "card, version, model, serial, part, isbn, vat, tax, amount, total, price, item, sku, batch, zip, postcode, "
+    "postal, po, box, transaction, contract, claim, page, pages, port, error, code, pin, usd, eur, gbp, chf, "
+    "ssn, dl, licen*, passport*, identity, identification, security, insurance, patient*, member*, student*, "
+    "employee*, badge, routing, patent, trial, room, seat, flight, registration, plate, imei, loan, rechnung*, "
+    "bestell*, konto*, kunden*, vertrag*, commande, facture, pedido, fattura"
+)
+_BEHIND = ContextWords(
+    "call, calls, called, calling, phone, phoned, phones, telephone, mobile, cell, fax, dial*, ring, rings, ringing, "
+    "rang, texted, sms, whatsapp, voicemail, answer, answers, answered, picks, picked, engaged, unreachable"
+)
+"""Words behind a number of which nothing else is said that make a telephone of it: `from 329 7730 rang twice`."""
+_GET = re.compile(r"\bget\s(?:me|her|him|us|hold)\b[^.\n]{0,12}$", re.IGNORECASE)
+"""`You'll get me on 329 7730`."""
+_DOLLARS = re.compile(r"\$\s?$")
+_REACH_BEHIND = 40
+_SENTENCE = re.compile(r"[.!?;]\s|\n")
+_DEVICE = r"(?:office|fax|home|work|mobile|cell|phone|tel|telephone|handy|telefon|m\u00f3vil|portable)\b"
+_IS_ONE = re.compile(
+    rf"[ ]?[\-\u2010-\u2013(,]?[ ]?{_DEVICE}|['\")]?\s(?:is|was|'s|ist|est|es)\s(?:\w{{1,12}}\s){{0,3}}{_DEVICE}"
+    r"|[.!,]?[ ]{1,2}(?:please\s)?(?:call|ring|phone|text)\b",
+    re.IGNORECASE,
+)
+_NUMBER_OF = re.compile(
+    r"['\")]?\s(?:still\s)?(?:is|was|'s|as|ist|als|est|es|como|comme)?\s?((?:\w{1,12}\s){0,3}?)"
+    r"(?:number|nummer|num\u00e9ro|n\u00famero)\b",
+    re.IGNORECASE,
+)
+"""`36 85 25 24 is still her number`."""
+_PHONE_LABEL = re.compile(
+    r"(?:(?<![^\s|,;(])(?:(?:T|M|P|F|Ph|Mob|Tf|Tlf|Fon):|(?:T|M|(?-i:P|F)|Ph|Mob|Tf|Tlf|Fon)\.:?)\s{0,2}"
+    r"|(?:^|[\n|])\s{0,3}(?:T|M|P|F)[ \t]{1,3}"
+    r"|\b(?:home|work|office|desk)[ ]{0,2}[:=]?[ ]{1,2}|\b(?:direct|main|evening|daytime|private|privat|dienstlich|"
+    r"bureau|domicile|casa|trabajo|lavoro)[ ]?[:=][ ]{0,2})$",
+    re.IGNORECASE,
+)
+"""What stands for a telephone before a number; `p. 109` is a page."""
+_LETTER = re.compile(r"\s{1,3}[TMPF][ ]{1,2}")
+"""And between one telephone and the next."""
+_NEXT = re.compile(r"\s{0,2}(?:[/,;|&]|or|and|oder|und|ou|et|y|o|e)\s{0,2}", re.IGNORECASE)
+"""Between two numbers of one list."""
+_MAIL_BEFORE = re.compile(r"@[\w.-]{3,64}[>)]?[\s,;|/-]{1,4}$")
+_MAIL_BEHIND = re.compile(r"[\s,;|/-]{1,4}[<(]?[\w.+-]{1,64}@\w")
+"""An e-mail address beside a number, with nothing but signs between them."""
+_NEAR_MAIL = 72
+_PARTS = ",;|\t"
+"""What is between the columns of a table."""
+_LONGEST_LINE = 300
+_TAKEN = re.compile(r"\d(?:[^\n]*[^\W\d_]|[^\n]*[^\s\d./()\u2010-\u2013-])")
+"""A number of its own behind a word that says what it is."""
+_WHOLE_LINE = re.compile(r"[ \t]*(?:\n(?![ \t]*[\d(+])|$)")
+_SIGNED = re.compile(r"[^\W\d_]{2}[^\n]*\n[^\n]*[^\W\d_]{2}[^\n]*$")
+"""Two lines with words in them."""
+
+
+def goes_on_from(text: str, last: int, start: int) -> bool:
+    """Whether a number is the next of a list whose last telephone ended at `last`; -1 if there was none."""
+    return last >= 0 and bool(_NEXT.fullmatch(text, last, start) or _LETTER.fullmatch(text, last, start))
+
+
+def goes_down_from(text: str, last: tuple[int, int], start: int) -> bool:
+    """Whether a number stands right below the telephone at `last`, or below a word for one, in a table's column."""
+    cell = _cell_above(text, start)
+    if cell is None:
+        return False
+    if cell[0] <= last[0] < cell[1]:
+        return True
+    name = text[cell[0] : cell[1]]
+    return last_before(_SAID, name, len(name)) > last_before(_OTHER, name, len(name))
+
+
+def _cell_above(text: str, start: int) -> tuple[int, int] | None:
+    """Where the cell above what begins at `start` is; None where it does not begin a cell, or none is above."""
+    begin = text.rfind("\n", max(0, start - _LONGEST_LINE), start)
+    before = text[begin + 1 : start].rstrip(" \"'")
+    part = before[-1:]
+    if begin < 0 or not part or part not in _PARTS:
+        return None
+    above = text.rfind("\n", max(0, begin - _LONGEST_LINE), begin) + 1
+    at = above
+    for _ in range(before.count(part)):
+        at = text.find(part, at, begin) + 1
+        if not at:
+            return None
+    end = text.find(part, at, begin)
+    return (at, end if end >= 0 else begin) if begin - above <= _LONGEST_LINE else None
+
+
+def said_of(text: str, start: int, end: int) -> bool | None:
+    """True if what is said of a number speaks of telephones, False if of something else, None if nothing is said."""
+    if _IS_ONE.match(text, end) or _PHONE_LABEL.search(text, max(0, start - 8), start):
+        return True
+    phone, other = last_before(_SAID, text, start), last_before(_OTHER, text, start, reach=30)
+    if other >= 0 and _TAKEN.search(text, other, start):
+        other = -1  # "room 12, 678-777-1600": the room has its number
+    if _DOLLARS.search(text, max(0, start - 2), start):
+        return False
+    if phone < 0 and other < 0:
+        told = _is_said_behind(text, end) or _GET.search(text, max(0, start - 24), start)
+        return True if told or _is_beside_mail(text, start, end) else None
+    if text[max(0, phone - 6) : max(0, phone)].lower() == "number" and other >= 0:
+        return False  # "order number", "account number is"
+    return phone > other
+
+
+def is_called(text: str, start: int) -> bool:
+    """Whether a word for a telephone ends where a number begins but for one sign: `tel-`."""
+    return last_before(_SAID, text, start, reach=16) == start - 1
+
+
+def _is_said_behind(text: str, end: int) -> bool:
+    owner = _NUMBER_OF.match(text, end)
+    if owner and not any(True for _ in _OTHER.ends(owner[1])):
+        return True
+    stop = _SENTENCE.search(text, end, end + _REACH_BEHIND)
+    behind = text[end : stop.start() if stop else end + _REACH_BEHIND]
+    return any(True for _ in _BEHIND.ends(behind)) and not any(True for _ in _OTHER.ends(behind))
+
+
+def _is_beside_mail(text: str, start: int, end: int) -> bool:
+    near = text[max(0, start - _NEAR_MAIL) : start]
+    return bool(_MAIL_BEFORE.search(near) or _MAIL_BEHIND.match(text, end))
+
+
+def has_its_line(text: str, start: int, end: int) -> bool:
+    """Whether a number is all of its line, below two of words and above none of numbers: as in a signature."""
+    begin = text.rfind("\n", max(0, start - 4), start)
+    if begin < 0 or text[begin:start].strip() or not _WHOLE_LINE.match(text, end):
+        return False
+    return _SIGNED.search(text[max(0, begin - 120) : begin]) is not None
+
+
+_DASH = r"\-\u2010\u2011\u2012\u2013"
+_GAP = rf"[ \u00a0\u202f.{_DASH}/]"
+_EXTENSION = (
+    r"(?:,?[ ]?|;)(?i:x|ext\.?|extension|durchwahl|poste|extensi\u00f3n|int\.?|interno|toestel|wew\.?|ramal|anexo)"
+    r"[ .:=]{0,2}\d{1,6}(?![\w@])"
+)
+_BETWEEN = rf"(?:[ ]?[()][ ]?|\)?[ \u00a0\u202f.{_DASH}]\(?|[ ][{_DASH}][ ]|)"
+_PHONE = re.compile(
+    rf"(?<![\w@$€£])(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:(?P<abroad>\(?\+\(?)|\()?\d"
+    rf"(?:(?:{_BETWEEN}\d){{0,5}}\)?[ ]?/[ ]?\(?\d(?:{_BETWEEN}\d){{2,11}}"
+    rf"|(?:{_BETWEEN}\d){{5,16}}(?(abroad)(?:(?<![ ]24)/\d{{1,2}}(?![\w/]))?))"
+    rf"(?:{_EXTENSION}|(?:(?=[A-Z][a-z]{{2}})|(?![\w@]))(?![ \u00a0\u202f.{_DASH}]\d)"
+    rf"(?!/(?:19|20)?\d\d(?![ .{_DASH}]?\d)))"
+)
+"""A stroke parts the area from the number, and otherwise one number from the next, or its last digits from others.
+A word with a capital right behind it is the next one of texts whose line ends were lost: `0348 2102744Office`."""
+_EXTENDED = re.compile(rf"(?:{_EXTENSION})?$")
+_SPLIT = re.compile(r"\d+")
+_NORTH_AMERICAN = re.compile(
+    rf"(?:1{_GAP})?\(?[2-9]\d\d(?:\)?{_GAP}?{_GAP}?[2-9]|\) ?\d|[.{_DASH}]\d)\d\d{_GAP}\d{{4}}(?!\d)"
+)
+_BRACKETS = re.compile(r"\(0?\d{1,4}\)")
+_TRUNK = re.compile(rf"0\d{{1,4}}(?:{_GAP}\d{{2,8}}){{1,5}}(?!\d)")
+_TRIPLES = re.compile(rf"\d{{3}}([.{_DASH}])\d{{3}}\1\d{{4}}")
+"""Groups that hardly anything else has: `169-825-3303`."""
+_SECOND = re.compile(r"[ ]\(\d")
+"""An area in brackets behind a whole number begins the next one."""
+_WHOLE_AMERICAN = re.compile(rf"(?:\+?1{_GAP}?)?{_NORTH_AMERICAN.pattern}(?=[ ]\d)")
+"""And a number of something else behind it."""
+_STATES = (
+    "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
+    "RI SC SD TN TX UT VT VA WA WV WI WY DC PR GU VI AS MP FM MH PW AA AE AP"
+)
+_POSTCODE = re.compile(rf"(?<=(?:{'|'.join(_STATES.split())}) )(?<![A-Za-z]...)\d{{5}}(?:-\d{{4}})?[ ](?=[\d(])")
+"""In an American address, behind its state."""
+_LAST_GROUP = re.compile(r"[ ]\d{1,3}$")
+_UNIT = re.compile(
+    r"[ ](?:hours?|hrs?|h|days?|times?|weeks?|months?|years?|minutes?|mins?|am|pm|a\.m|p\.m|o'clock|uhr|stunden|tage|"
+    r"heures|jours|horas|d\u00edas|of)\b|[:,.]\d|/7\b|(?:am|pm|h)\b",
+    re.IGNORECASE,
+)
+"""Behind a number of its own: `ring 329 7730 24 hours a day`."""
+_JOINED = frozenset("./#-\u2010\u2011\u2012\u2013")
+"""Signs right before a number beside which it counts only after a word for a telephone: `tel-`, `phone #`."""
+_FRACTIONS = re.compile(r"\d{1,2}\.\d{1,4}(?: \d{1,2}\.\d{1,4})+")
+_OF_DATE = re.compile(r"\d{1,2}/\d{2,4}")
+"""The day and the year of `3/19/2007`."""
+_ONE_PIECE = re.compile(r"0[1-9]\d{8,9}")
+"""A trunk zero and no gaps."""
+_RANGE = re.compile(rf"\d+[ ]?[{_DASH}][ ]?\d+")
+_DECIMALS = re.compile(rf"\d{{1,3}}\.\d{{1,2}}[ ]?[{_DASH}][ ]?\d{{1,3}}\.\d{{1,2}}")
+_MONEY = re.compile(
+    r"\s?(?:[$€£¥%]|(?:usd|eur|euros?|gbp|chf|dollars?|pounds?|kr|z\u0142|km|kg|people|users)\b)", re.IGNORECASE
+)
+_THOUSANDS = re.compile(r"\d{1,3}(?:([ \u00a0\u202f.])\d{3}){1,4}")
+_FEWEST_DIGITS, _MOST_DIGITS = 6, 15
+_WHOLE = 8
+"""Digits that a number with a line to itself has."""
+
+
+def find_phones(text: str) -> Iterator[PersonalData]:
+    """Telephone numbers, with extensions; what else a run of digits may be is asked first."""
+    last, at = (-1, -1), 0
+    while match := _PHONE.search(text, at):
+        start, end = match.span()
+        if postcode := _POSTCODE.match(text, start, end):
+            at = postcode.end()
+            continue
+        at = end = _without_neighbours(text, start, end)
+        if text[start] == "(" and text.count("(", start, end) > text.count(")", start, end):
+            start += 1  # the bracket is around the number
+        goes_on = goes_on_from(text, last[1], start) or goes_down_from(text, last, start)
+        score = _score(text, start, end, goes_on=goes_on)
+        if score and not begins_date(text, start):
+            yield PersonalData(kind=Kind.PHONE, start=start, end=end, score=score)
+            last = start, end
+
+
+def _without_neighbours(text: str, start: int, end: int) -> int:
+    """Where a number ends, without the number of something else that only a blank parts from it."""
+    if american := _WHOLE_AMERICAN.match(text, start, end):
+        return american.end()
+    if (second := _SECOND.search(text, start + 1, end)) and len(
+        digits_of(text[start : second.start()])
+    ) > _FEWEST_DIGITS:
+        return second.start()
+    last = _LAST_GROUP.search(text, max(start, end - 4), end)
+    extension = _EXTENDED.search(text, start, end)
+    if last is None or (extension and extension[0]):
+        return end
+    whole, rest = len(digits_of(text[start:end])), len(digits_of(text[start : last.start()]))
+    apart = whole > _MOST_DIGITS or (
+        rest >= _FEWEST_DIGITS
+        and _UNIT.match(text, end)
+        and not (text[start - 1 : start] == "," == text[end : end + 1])
+    )
+    return last.start() if apart else end
+
+
+def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
+    """How sure it is that this is a telephone number, perhaps one more of a list; 0 for none."""
+    found = text[start:end]
+    plain = _EXTENDED.sub("", found)
+    groups = _SPLIT.findall(plain)
+    digits = digits_of("".join(groups))
+    if not _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS or len(set(digits)) == 1 or _FRACTIONS.fullmatch(plain):
+        return 0.0
+    if _OF_DATE.fullmatch(plain) and text[start - 1 : start] == "/":
+        return 0.0
+    said = goes_on or said_of(text, start, end)
+    if said is None and len(plain) < len(found):
+        said = True  # nothing else has an extension
+    if said is None and len(digits) >= _WHOLE and has_its_line(text, start, end):
+        said = True
+    if not _may_stand(text, start, end, plain, said=said is True):
+        return 0.0
+    return _score_of(plain, groups, digits, said=False if _MONEY.match(text, end) else said)
+
+
+def _may_stand(text: str, start: int, end: int, plain: str, *, said: bool) -> bool:
+    """Whether the signs beside and within a number let it be one, of which words may say so."""
+    if not said and (text.count("(", start, end) != text.count(")", start, end) or text[end : end + 1].isalpha()):
+        return False
+    before = text[start - 1 : start]
+    if before == "," and text[start - 2 : start - 1].isdigit() and not _is_grouped(plain):
+        return False  # what is behind a comma may be decimals
+    return before not in _JOINED or not before or _is_joined(text, start, said=said)
+
+
+def _is_grouped(found: str) -> bool:
+    """Whether a number's groups say for themselves what it is."""
+    forms = (_NORTH_AMERICAN, _BRACKETS, _TRUNK, _TRIPLES)
+    return found.startswith("+") or any(form.match(found) for form in forms)
+
+
+def _is_joined(text: str, start: int, *, said: bool) -> bool:
+    """Whether the sign before a number joins it to a word for a telephone, or it is the next of a list."""
+    beside = text[start - 1] == "#" or text[start - 2].isdigit()
+    return said and (beside or is_called(text, start))
+
+
+def _score_of(found: str, groups: list[str], digits: str, *, said: bool | None) -> float:
+    """How sure it is by the number's form, and by what is said of it: None for nothing."""
+    if found.lstrip("(").startswith("+") or digits.startswith("00"):
+        return 0.95 if _is_possible(digits.lstrip("0")) else 0.0
+    if said is False or _is_range(groups, found):
+        return 0.0
+    if _NORTH_AMERICAN.match(found) or (_BRACKETS.match(found) and len(digits) >= 7):
+        return 0.9
+    if said:
+        return 0.85 if len(digits) >= 7 or len(groups) > 1 else 0.0
+    if _ONE_PIECE.fullmatch(found) or _TRIPLES.fullmatch(found):
+        return 0.6
+    grouped = len(groups) > 1 and not _THOUSANDS.fullmatch(found)
+    return 0.7 if grouped and 9 <= len(digits) <= 11 and _TRUNK.match(found) else 0.0
+
+
+def _is_possible(digits: str) -> bool:
+    """Whether digits begin with a country's code and are as many as that country's numbers have.
+
+    `phonenumbers.parse` would do, in ten times the time. A zero in front is the trunk's, or in Italy the number's own.
+    """
+    sizes = (size for size in (1, 2, 3) if int(digits[:size] or "0") in COUNTRY_CODE_TO_REGION_CODE)
+    if (size := next(sizes, None)) is None:
+        return False
+    code, national = int(digits[:size]), digits[size:] or "0"
+    numbers = (
+        PhoneNumber(country_code=code, national_number=int(national), italian_leading_zero=zero)
+        for zero in {False, national.startswith("0")}
+    )
+    return any(map(is_possible_number, numbers))
+
+
+def _is_range(groups: list[str], found: str) -> bool:
+    """Whether it is from one number to a greater one, as pages and quantities are."""
+    if _DECIMALS.fullmatch(found):
+        return True
+    return _RANGE.fullmatch(found) is not None and len(groups[0]) == len(groups[1]) and groups[0] < groups[1]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from coterie.types import Label
 
@@ -130,7 +132,7 @@ def settle(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
     return tuple(kept)
 
 
-# --- A text without what was found in it.
+# --- Normalisation: a text without invisible, wide and escaped characters.
 
 
 def redact(text: str, found: Iterable[PersonalData]) -> str:
@@ -150,3 +152,156 @@ def redact(text: str, found: Iterable[PersonalData]) -> str:
         pieces += [text[at : each.start], f"<{each.kind}_{numbers[key]}>"]
         at = each.end
     return "".join([*pieces, text[at:]])
+
+
+# --- Context words near a number.
+
+BEFORE, AFTER = 60, 30
+"""Characters of a text that are looked at before and behind a number."""
+
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+class ContextWords:
+    """Words that say what a number beside them is: looked up in a set, which is faster than a pattern of them all."""
+
+    def __init__(self, names: str) -> None:
+        """Take words, beginnings of words and phrases (`tel, phone*, date of birth`); case does not count."""
+        self._whole, self._begins, self._phrases = set[str](), list[str](), list[str]()
+        for name in names.split(", "):
+            if name.endswith("*"):
+                self._begins.append(name[:-1])
+            elif name.isalnum():
+                self._whole.add(name)
+            else:
+                self._phrases.append(re.escape(name))
+        self._rare = [word for word in self._whole if len(word) > 1]
+        short = "".join(word for word in self._whole if len(word) == 1)
+        self._short = re.compile(rf"[{re.escape(short)}](?<![^\W_].)(?![^\W_])") if short else None
+        self._spoken = [name.casefold() for name in names.split(", ") if not name.endswith("*") and not name.isalnum()]
+        self._phrase = re.compile(rf"(?<![^\W_])(?:{'|'.join(self._phrases)})(?![^\W_])", re.IGNORECASE)
+
+    def may_stand_in(self, text: str) -> bool:
+        """Whether it is worth looking for them: False only where none of them stands in the text."""
+        small = text.casefold()
+        stands = small.__contains__
+        if any(map(stands, self._rare)) or any(map(stands, self._begins)):
+            return True
+        return any(map(stands, self._spoken)) or bool(self._short and self._short.search(small))
+
+    def ends(self, text: str) -> Iterator[int]:
+        """Where such words end in a text."""
+        begins = tuple(self._begins)
+        for match in _WORD.finditer(text):
+            word = match[0].lower()
+            if word in self._whole or (begins and word.startswith(begins)):
+                yield match.end()
+        if self._phrases:
+            yield from (match.end() for match in self._phrase.finditer(text))
+
+
+def near(known: ContextWords, text: str, start: int, end: int) -> bool:
+    """Whether such a word stands before `text[start:end]` or close behind it."""
+    sides = (text[max(0, start - BEFORE) : start], text[end : end + AFTER])
+    return any(True for side in sides for _ in known.ends(side))
+
+
+def last_before(known: ContextWords, text: str, start: int, reach: int = BEFORE) -> int:
+    """Where the last such word before `start` ends, in characters of the text; -1 if there is none in reach."""
+    begin = max(0, start - reach)
+    return max((begin + end for end in known.ends(text[begin:start])), default=-1)
+
+
+_ANY_DIGIT = re.compile(r"\d")
+_ASCII_DIGITS = "0123456789"
+
+
+def count_digits(text: str) -> int:
+    """How many decimal digits are in a text, of whatever script."""
+    return sum(map(text.count, _ASCII_DIGITS)) if text.isascii() else len(_ANY_DIGIT.findall(text))
+
+
+def digits_between(text: str) -> tuple[int, int] | None:
+    """Where the first decimal digit of a text begins and the last one ends; None if there is none."""
+    if text.isascii():  # ten looks for a sign are faster than one for any of them
+        places = [place for place in map(text.find, _ASCII_DIGITS) if place >= 0]
+        return (min(places), max(map(text.rfind, _ASCII_DIGITS)) + 1) if places else None
+    places = [match.start() for match in _ANY_DIGIT.finditer(text)]
+    return (places[0], places[-1] + 1) if places else None
+
+
+def digits_of(text: str) -> str:
+    """The decimal digits in it, in whatever script, as ASCII."""
+    return "".join(str(int(sign)) for sign in text if sign.isdecimal())
+
+
+def lowered(text: str) -> str:
+    """In lower case, each character in its place."""
+    small = text.lower()
+    if len(small) == len(text):
+        return small
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
+
+
+# --- Normalisation: a text without invisible, wide and escaped characters.
+
+_NO_WIDTH = r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff"
+_WIDE = r"\uff01-\uff5e\ufe6b\U0001d400-\U0001d7ff"
+_ACCENT = r"\u0300-\u034e\u0350-\u036f"
+_SIGN = re.compile(rf"[{_NO_WIDTH}{_WIDE}]|[^\W\d_][{_ACCENT}]{{1,4}}")
+_NUMBERED = r"&#(?P<number>\d{2,9});|&#[xX](?P<page>[0-9a-fA-F]{2,8});|\\{1,8}u(?P<json>[0-9a-fA-F]{4})"
+_HIDING = re.compile(rf"{_SIGN.pattern}|%40|&commat;|{_NUMBERED}")
+_SPELLED = ("%40", "&#", "&commat;", "\\u")
+_CODES = 0x110000
+"""Numbers that a sign can have."""
+
+
+class Plain(NamedTuple):
+    """Such a text, and where each of its signs stood."""
+
+    text: str
+    starts: list[int]
+    ends: list[int]
+
+    def back(self, each: PersonalData) -> PersonalData:
+        """What was found in it, at its place in the text that it was."""
+        start, end = self.starts[each.start], self.ends[each.end - 1]
+        return PersonalData(kind=each.kind, start=start, end=end, score=each.score)
+
+
+def plain_of(text: str) -> Plain | None:
+    """The text as it reads; None if it has nothing of the kind, as nearly all have."""
+    if (text.isascii() or not _SIGN.search(text)) and not any(map(text.__contains__, _SPELLED)):
+        return None
+    pieces, starts, ends, at = list[str](), list[int](), list[int](), 0
+    for match in _HIDING.finditer(text):
+        begin, end = match.span()
+        shown = _shown(match)
+        pieces += [text[at:begin], shown]
+        starts += [*range(at, begin), *[begin] * len(shown)]
+        ends += [*range(at + 1, begin + 1), *[end] * len(shown)]
+        at = end
+    if not at:
+        return None
+    pieces.append(text[at:])
+    starts += range(at, len(text))
+    ends += range(at + 1, len(text) + 1)
+    return Plain("".join(pieces), starts, ends)
+
+
+def _shown(match: re.Match[str]) -> str:
+    """What a reader sees: nothing of a sign without width, `@`, a plain letter, a letter with its accent."""
+    sign = match[0]
+    if match["number"] or match["page"] or match["json"]:
+        code = int(match["number"]) if match["number"] else int(match["page"] or match["json"], 16)
+        sign = chr(code) if code < _CODES else ""
+        if not (sign.isprintable() or sign.isspace() or _SIGN.fullmatch(sign)):
+            return match[0]  # a half of a sign, or one that drives a terminal: nobody sees it as anything else
+    elif sign in {"%40", "&commat;"}:
+        return "@"
+    if len(sign) > 1:
+        return unicodedata.normalize("NFC", sign)
+    if not _SIGN.fullmatch(sign):
+        return sign
+    return "" if re.match(f"[{_NO_WIDTH}]", sign) else unicodedata.normalize("NFKC", sign)

@@ -21,33 +21,25 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from coterie.errors import ArtefactRefused
-from coterie.privacy.demonyms import demonyms_of_several_words, is_only_demonym
-from coterie.privacy.detection import Kind, PersonalData, settle
+from coterie.privacy.detection import Kind, PersonalData, plain_of, settle
 from coterie.privacy.patterns import PatternDetector
-from coterie.privacy.plain import plain_of
 from coterie.privacy.words import (
     OFFSETS,
     Lexicon,
     TaggedWord,
     case_of,
+    demonyms_of_several_words,
     ends_name,
     form_pairs,
     group_pairs,
+    is_only_demonym,
     lower_of,
     own_features,
     read_words,
     shape,
 )
 
-NAME_KINDS = (
-    Kind.PERSON,
-    Kind.LOCATION,
-    Kind.ADDRESS,
-    Kind.ORGANIZATION,
-    Kind.NATIONALITY,
-    Kind.DATE,
-    Kind.AGE,
-)
+NAME_KINDS = (Kind.PERSON, Kind.LOCATION, Kind.ADDRESS, Kind.ORGANIZATION, Kind.NATIONALITY, Kind.DATE, Kind.AGE)
 """What the chain tells apart. Its tags are 0 for none, then for each kind one that begins it and one that goes on."""
 TAGS = 1 + 2 * len(NAME_KINDS)
 FOLDER = Path(__file__).parent / "names"
@@ -126,7 +118,9 @@ class NameDetector:
             while end < len(words) and kind and best[end] == kind:
                 if begins[end][kind - 1] and not (kind == _PERSON and _is_same(words, end)):
                     break
-                if ends_name(words, end) or (kind == _PERSON and _ends_sentence(words, end)):
+                if ends_name(words, end) or (
+                    kind == _PERSON and (words[end].form == "." and not _is_abbreviated(words[end - 1].form))
+                ):
                     break
                 end += 1
             if kind:
@@ -253,11 +247,6 @@ def _is_same(words: Sequence[TaggedWord], i: int) -> bool:
     return here.start == before.end + 1 and before.form[-1].isalpha() and here.form[0].isalpha()
 
 
-def _ends_sentence(words: Sequence[TaggedWord], i: int) -> bool:
-    """Whether a word is a full stop that belongs to no initial and no short form."""
-    return words[i].form == "." and not _is_abbreviated(words[i - 1].form)
-
-
 def _named_parts(kind: int, words: Sequence[TaggedWord]) -> Iterator[Sequence[TaggedWord]]:
     """A find as it is; of one that is half a sentence, as in languages that the chain cannot read, what has capitals.
 
@@ -302,7 +291,7 @@ def _trimmed(kind: Kind, words: Sequence[TaggedWord], score: float) -> list[Pers
 def _with_nationalities(text: str, names: list[PersonalData]) -> list[PersonalData]:
     """The names, in place of what is found within a nationality of several words that nationality."""
     for start, end in demonyms_of_several_words(text):
-        beside = [each for each in names if each.start < end and start < each.end]
+        beside = [name for name in names if name.start < end and start < name.end]
         if all(start <= each.start and each.end <= end for each in beside):  # not in the name of a company
             names = [each for each in names if each not in beside]
             names.append(PersonalData(kind=Kind.NATIONALITY, start=start, end=end, score=0.99))

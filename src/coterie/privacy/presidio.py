@@ -55,17 +55,18 @@ class PresidioDetector:
         readable = "".join(sign if sign.isprintable() or sign.isspace() else " " for sign in text)  # same offsets
         with self._lock:
             results = self._analyzer.analyze(text=readable, language="en", score_threshold=self._least)
-        theirs = settle(_ours(each) for each in results)
-        return settle([*own, *(each for each in theirs if not any(_overlap(each, one) for one in own))])
+        theirs = settle(_ours(result) for result in results)
+        return settle(
+            [
+                *own,
+                *(found for found in theirs if not any(found.start < one.end and one.start < found.end for one in own)),
+            ]
+        )
 
 
 def _ours(result: Any) -> PersonalData:  # noqa: ANN401 - a foreign type without annotations
     kind = KINDS.get(result.entity_type, Kind.NATIONAL_ID)
     return PersonalData(kind=kind, start=result.start, end=result.end, score=float(result.score))
-
-
-def _overlap(one: PersonalData, other: PersonalData) -> bool:
-    return one.start < other.end and other.start < one.end
 
 
 def _open_analyzer() -> Any:  # noqa: ANN401 - a foreign type without annotations

@@ -7,8 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from coterie.privacy.context import lowered
-from coterie.privacy.detection import Kind, PersonalData
+from coterie.privacy.detection import Kind, PersonalData, lowered
 
 _SHAPES = re.compile(
     r"(?<![A-Za-z0-9_-])(?:"
@@ -58,7 +57,7 @@ _NAMED = re.compile(
     rf"|(?<![^\W_])(?:{'|'.join(_ABROAD)}))"
     r"[\"'\u2019]?(?P<is>\s{0,3}(?:[:=]|:=|=>)\s{0,3}|\s{1,3}(?:is|was|to|ist|lautet|est|es|to|jest|je|\u00e9|\u00e8)\s{0,2}:?\s{1,3}"
     r"|\uff1a\s{0,3}|>(?=[^\s<>]{4,200}</))[\"'`\u201c\u2018]?"
-    r"(?P<value>[^\s\"'`,;<>\u201c\u201d\u2019]{4,200})",
+    r"(?P<value>[^\s\"'`,;<>\u201c\u201d\u2019]{4,200})"
 )
 """In lower case. It begins with letters, and not with what may not stand before them: the library skips to these."""
 _OPTION = re.compile(

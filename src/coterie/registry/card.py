@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
-from coterie.registry.report import mapping, number, rung_row
+from coterie.registry.promotion import mapping, number, rung_row
 
 # --- The Markdown of a model card.
 
@@ -93,7 +94,7 @@ def _share(value: object) -> str:
 def _proxies(attribute: str, about: Mapping[str, object]) -> str:
     """What tells an attribute that is not used, the most telling first."""
     columns = about.get("columns")
-    found = [mapping(each) for each in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
+    found = [mapping(column) for column in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
     found += [mapping(about[name]) for name in ("together", "score") if mapping(about.get(name))]
     told = [
         f"{words(each.get('column'))} {_share({'value': each.get('auc'), 'interval': each.get('interval')})} "
@@ -118,35 +119,33 @@ _FIELD = (
 )
 _WEAKEST = 10  # labels shown
 
-_PIPELINES = {
-    "classify": "text-classification",
-    "score": "tabular-classification",
-    "extract": "token-classification",
-    "generate": "text-generation",
-}
-_JOBS = {
-    "classify": "names the label, or labels, of a text",
-    "score": "gives a probability from columns, or a text, with its reasons",
-    "extract": "finds typed fields in a text, with the words they stand in",
-    "generate": "drafts a text from a source text and may say only what that says",
-}
 _LIMITS = (
     "It knows its own domain only. Asked about anything else it should abstain, which is likely, not certain.",
     "The figures hold for data like the held-out rows; on other data it can be worse, and its confidence not show it.",
     "An abstention is an answer: send it to a person or to a larger model, not to a guess.",
 )
 
-_FORBIDDEN = (
-    "A decision about a person that no person answers for: a person hears the objections to its reasons.",
-    "People, products, places or times other than those of the rows above, before it was measured on theirs.",
-    "Anything for which the law forbids automated scoring, or a use of its columns; it does not know the law.",
-    "Learning or guessing a protected attribute, also where columns above are said to tell one.",
-    "A ranking of people for any other purpose than the outcome it was trained on.",
-)
-"""Of a score about people."""
+
+class CardWords(Protocol):
+    """What a card says of every specialist of a task; `coterie.tasks.contract.CardText` is one."""
+
+    @property
+    def pipeline_tag(self) -> str:
+        """Hugging Face's name for such a model, if there is one."""
+        ...
+
+    @property
+    def not_for(self) -> Sequence[str]:
+        """Uses that it must not be put to."""
+        ...
+
+    @property
+    def job(self) -> str:
+        """What it does, after "it"."""
+        ...
 
 
-def write_card(report: Mapping[str, object]) -> str:
+def write_card(report: Mapping[str, object], about: CardWords) -> str:
     """The model card of a report.
 
     Args:
@@ -156,13 +155,14 @@ def write_card(report: Mapping[str, object]) -> str:
             `metrics` (held-out figures; an interval of one stands in `intervals`), `rungs` (a row each, with `rung`
             and `held_out`; of a score `fairness` and `proxies` by protected attribute), `slices` (by label `n`,
             `recall`, `precision`, `f1`), `warnings`.
+        about: What is true of every specialist of its task.
     """
     name = words(report.get("name"))
     parts = [
-        _front_matter(report),
+        _front_matter(report, about.pipeline_tag),
         f"# {name}",
         words(report.get("description")),
-        f"A Coterie specialist: it {_job(report)}, or it abstains and says why.",
+        f"A Coterie specialist: it {about.job}, or it abstains and says why.",
         table([("", ""), *_facts(report)]),
         "## Data",
         table([("", "file", "rows", "SHA-256", "licence"), *_data(report)]),
@@ -173,17 +173,17 @@ def write_card(report: Mapping[str, object]) -> str:
         *fairness_sections(report),
         "## Intended use and limits",
         listing([_use(report), *_LIMITS]),
-        *(["## Not to be used for", listing(_FORBIDDEN)] if report.get("task") == "score" else ()),
+        *(["## Not to be used for", listing(about.not_for)] if about.not_for else ()),
         *_warnings(report),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(report: Mapping[str, object]) -> str:
+def _front_matter(report: Mapping[str, object], pipeline: str) -> str:
     """What the Hugging Face hub reads. The licence is the data's and the base's, so none is claimed for the model."""
     task, rung = words(report.get("task")), words(report.get("rung"))
     base = str(mapping(report.get("base")).get("source"))
-    lines = ["library_name: coterie", f"pipeline_tag: {_PIPELINES[task]}" if task in _PIPELINES else ""]
+    lines = ["library_name: coterie", f"pipeline_tag: {pipeline}" if pipeline else ""]
     if rung != "lexical" and _HUB.fullmatch(base):
         lines.append(f"base_model: {base}")
     tags = [tag for tag in ("coterie", task, rung) if re.fullmatch(r"[a-z0-9-]+", tag)]
@@ -216,7 +216,8 @@ def _data(report: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
 
 def _results(report: Mapping[str, object]) -> str:
     """Every figure with its interval, the lexical floor beside it."""
-    chosen, floor = mapping(report.get("metrics")), _floor(report)
+    chosen = mapping(report.get("metrics"))
+    floor = {} if report.get("rung") == "lexical" else mapping(rung_row(report, "lexical").get("held_out"))
     if not chosen:
         return "Not measured."
     rung = words(report.get("rung"))
@@ -247,11 +248,6 @@ def _weakest(report: Mapping[str, object]) -> str:
     return f"By label, {shown}:\n\n" + table([("label", *_SLICE), *rows])
 
 
-def _floor(report: Mapping[str, object]) -> Mapping[str, object]:
-    """Held-out figures of the lexical rung, empty if that is the chosen one or was not tried."""
-    return {} if report.get("rung") == "lexical" else mapping(rung_row(report, "lexical").get("held_out"))
-
-
 def _figure(metrics: Mapping[str, object], name: str) -> str:
     """A figure and, if there is one, its interval."""
     value = metrics.get(name)
@@ -261,14 +257,6 @@ def _figure(metrics: Mapping[str, object], name: str) -> str:
     if not isinstance(interval, Sequence) or isinstance(interval, str):
         return figure_of(value)
     return f"{figure_of(value)} [{', '.join(figure_of(bound) for bound in interval)}]"
-
-
-def _job(report: Mapping[str, object]) -> str:
-    """What it does, in a few words."""
-    task = words(report.get("task"))
-    if task == "generate" and not mapping(report.get("config")).get("reads"):
-        return "writes the reply that it learnt to write from pairs, which nothing but its confidence stands for"
-    return _JOBS.get(task, "has one task")
 
 
 def _use(report: Mapping[str, object]) -> str:

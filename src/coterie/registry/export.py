@@ -1,13 +1,19 @@
-"""A version as a folder or zip file that others can use, in the form the Hugging Face hub wants."""
+"""Exports of a version: a folder or zip file in the Hugging Face form, and a bill of materials (CycloneDX)."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
+import uuid
 import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from coterie.errors import InputError
 from coterie.registry.files import MANIFEST, replace_file, told, write_folder
+from coterie.registry.promotion import mapping, number
 from coterie.registry.signature import SIGNATURE
 from coterie.registry.version import Version
 
@@ -50,3 +56,127 @@ def _zipped(folder: str, files: dict[str, bytes]) -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
+
+
+# --- Bill of materials: CycloneDX 1.6.
+
+SPECIFICATION = "1.6"
+_NAMESPACE = uuid.UUID("6f0d9d0e-7b0c-5a44-9a35-636f74657269")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Component = dict[str, Any]
+
+
+def bill_of_materials(version: Version) -> dict[str, Any]:
+    """The CycloneDX document of a version."""
+    report = version.report
+    subject = _subject(version, report)
+    parts = [*_files(version), *_data(report), *_models(report), *_libraries(report)]
+    depends = [{"ref": subject["bom-ref"], "dependsOn": [part["bom-ref"] for part in parts]}]
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": SPECIFICATION,
+        "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, f'{version.name}@{version.version}')}",
+        "version": 1,
+        "metadata": {"component": subject},
+        "components": parts,
+        "dependencies": [*depends, *({"ref": part["bom-ref"], "dependsOn": []} for part in parts)],
+    }
+
+
+def _subject(version: Version, report: Mapping[str, object]) -> Component:
+    """The version itself, with what a model card of CycloneDX has room for."""
+    figures = [
+        {"type": name, "value": f"{value:.6g}"}
+        for name, each in mapping(report.get("metrics")).items()
+        if (value := number(each)) is not None
+    ]
+    card: dict[str, Any] = {"modelParameters": {"task": str(report.get("task", ""))}}
+    if data := list(_data(report)):
+        card["modelParameters"]["datasets"] = [{"ref": each["bom-ref"]} for each in data]
+    if figures:
+        card["quantitativeAnalysis"] = {"performanceMetrics": figures}
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": f"coterie:{version.name}@{version.version}",
+        "name": version.name,
+        "version": version.version,
+        "description": str(report.get("description", "")),
+        "hashes": _hashes(hashlib.sha256(version.manifest).hexdigest()),
+        "modelCard": card,
+        "properties": [
+            {"name": "coterie:rung", "value": str(report.get("rung", ""))},
+            {"name": "coterie:code_version", "value": str(report.get("code_version", ""))},
+        ],
+    }
+
+
+def _files(version: Version) -> Iterator[Component]:
+    for name in sorted(version.files):
+        content = version.files[name]
+        yield {
+            "type": "file",
+            "bom-ref": f"file:{name}",
+            "name": name,
+            "hashes": _hashes(hashlib.sha256(content).hexdigest()),
+        }
+
+
+def _data(report: Mapping[str, object]) -> Iterator[Component]:
+    """The rows it was trained and measured on, each file once."""
+    seen = set[str]()
+    for use, described in mapping(report.get("data")).items():
+        about = mapping(described)
+        digest = str(about.get("sha256", ""))
+        if digest in seen:
+            continue
+        seen.add(digest)
+        yield {
+            "type": "data",
+            "bom-ref": f"data:{use}",
+            "name": str(about.get("file", use)),
+            "hashes": _hashes(digest),
+            **_licensed(about.get("licence")),
+            "properties": [{"name": "coterie:rows", "value": str(about.get("rows", ""))}],
+        }
+
+
+def _models(report: Mapping[str, object]) -> Iterator[Component]:
+    """The model it was made from, and the encoder whose vectors it reads."""
+    if base := mapping(report.get("base")):
+        source = str(base.get("source", ""))
+        yield {
+            "type": "machine-learning-model",
+            "bom-ref": "model:base",
+            "name": str(base.get("name", "base model")),
+            "hashes": _hashes(str(base.get("sha256", ""))),
+            **_licensed(base.get("licence")),
+            **({"properties": [{"name": "coterie:source", "value": source}]} if source else {}),
+        }
+    if encoder := str(report.get("encoder_sha256") or ""):
+        yield {
+            "type": "machine-learning-model",
+            "bom-ref": "model:encoder",
+            "name": "all-MiniLM-L6-v2 (int8 ONNX)",
+            "hashes": _hashes(encoder),
+            **_licensed("Apache-2.0"),
+        }
+
+
+def _libraries(report: Mapping[str, object]) -> Iterator[Component]:
+    """What it was trained with."""
+    for name, found in mapping(report.get("libraries")).items():
+        purl = f"pkg:pypi/{name.lower()}@{str(found).partition('+')[0]}"
+        yield {"type": "library", "bom-ref": purl, "name": name, "version": str(found), "purl": purl}
+
+
+def _hashes(digest: str) -> list[dict[str, str]]:
+    return [{"alg": "SHA-256", "content": digest}] if _SHA256.fullmatch(digest) else []
+
+
+def _licensed(licence: object) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """A licence in the words of whoever stated it; nothing where none is stated."""
+    if not isinstance(licence, str) or not licence.strip():
+        return {}
+    return {"licenses": [{"license": {"name": licence.strip()}}]}

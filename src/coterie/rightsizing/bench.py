@@ -21,11 +21,9 @@ from coterie.learning.asked import AskedModel
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.evaluate import consult_rows
-from coterie.learning.job import MEASURES, TextEncoder
-from coterie.learning.judging import judge_rows
+from coterie.learning.job import TextEncoder
 from coterie.learning.metrics import Interval
 from coterie.learning.progress import Progress
-from coterie.learning.reading import read_section
 from coterie.learning.splits import compare_datasets, split_dataset
 from coterie.protocols import Engine
 from coterie.registry.registry import Registry
@@ -35,8 +33,10 @@ from coterie.rightsizing.probe import Probed
 from coterie.rightsizing.result import ChainPoint, Per1000, RungRow
 from coterie.rightsizing.small import open_small
 from coterie.rightsizing.verdict import figure
+from coterie.tasks.classify.section import ClassifySection
+from coterie.tasks.contract import HELD_OUT
 from coterie.tasks.loading import load_specialist
-from coterie.training.train import HELD_OUT
+from coterie.tasks.registry import task_of
 from coterie.types import Finding, Label, Step, Usage, total_usage
 
 # --- The rows of one job: read, checked, divided.
@@ -65,38 +65,25 @@ def read_rows(section: SpecialistSection) -> Rows:
         DataError: a file cannot be used.
         InputError: the bar is about a measure that the task does not have.
     """
-    if section.task == "generate":
-        raise InputError(
-            f"Asked to right-size task {section.task!r}.",
-            hint="It is for 'classify', 'score' and 'extract'; a written text has one rung, `slm`. `coterie train` "
-            "measures it beside the untuned model.",
-        )
-    if section.task == "answer":
-        raise InputError(
-            "Asked to right-size task 'answer'.",
-            hint="It answers from shelves, which a file alone does not have: coterie train compares its rungs on "
-            "questions, coterie eval measures one.",
-        )
-    measures = MEASURES[section.task]
-    if odd := [name for name in section.bar if name not in measures]:
-        raise InputError(
-            f"The bar is about {odd[0]!r}; a {section.task!r} specialist is measured by {' or '.join(measures)}."
-        )
-    data = _read(section, str(section.data), for_evaluation=False)
+    task = task_of(section)
+    if task.not_rightsized:
+        raise InputError(f"Asked to right-size task {section.task!r}.", hint=task.not_rightsized)
+    measures = task.measures(section)
+    data = task.read_rows(section, str(section.data))
     if section.test is None:
         train, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed)
         held_out = held_out.measured()
         number = {id(row): n for n, row in enumerate(data.rows, 1)}
     else:
-        train, held_out = data, _read(section, section.test, for_evaluation=True)
+        train, held_out = data, task.read_rows(section, section.test, for_evaluation=True)
         number = {id(row): n for n, row in enumerate(held_out.rows, 1)}
     _check_held_out(held_out, section)
     held = HeldOutRows(
         rows=held_out.rows,
         numbers=[number[id(row)] for row in held_out.rows],
-        task=section.task,
+        task=task,
         labels=train.label_names,
-        multi_label=section.multi_label,
+        multi_label=isinstance(section, ClassifySection) and section.multi_label,
         measure=next(iter(section.bar), measures[0]),
     )
     return Rows(section=section, train=train, held=held, held_out=held_out)
@@ -105,16 +92,12 @@ def read_rows(section: SpecialistSection) -> Rows:
 def _check_held_out(held_out: Dataset, section: SpecialistSection) -> None:
     """Refuse rows that no figure can be taken from. Raises `DataError`."""
     found = held_out.label_names
-    if not found or (section.task == "score" and len(found) < 2):
+    if len(found) < task_of(section).least_labels:
         raise DataError(
             f"The {len(held_out):,} held-out rows of {held_out.name} have {list(found) or 'no labels'}: nothing can be "
             "measured on them.",
             hint="Give held-out rows with their labels, and for a score both outcomes: --test FILE",
         )
-
-
-def _read(section: SpecialistSection, file: str, *, for_evaluation: bool) -> Dataset:
-    return read_section(section, file, for_evaluation=for_evaluation)
 
 
 T = TypeVar("T")
@@ -160,7 +143,7 @@ class Bench:
         asked = self.asked if rung == "llm" else None
         taken = self._probed(rung, version) if asked is None else _taken(findings)
         held = self.rows.held_out.rows
-        cases = judge_rows([held[i] for i in rows], findings, task=self.rows.section.task)
+        cases = self.rows.held.task.cases([held[i] for i in rows], findings)
         return RungRow(
             rung=rung,
             version=version,
@@ -293,7 +276,7 @@ def chain_curve(candidates: Sequence[Candidate], rows: Sequence[RungRow]) -> tup
     What it takes is the sum of what its rungs take where they are asked: by held-out rows, and by what each rung takes
     alone.
     """
-    chain = next((each for each in candidates if each.rung == "chain"), None)
+    chain = next((candidate for candidate in candidates if candidate.rung == "chain"), None)
     if chain is None:
         return ()
     about: Mapping[str, Any] = chain.notes
@@ -318,6 +301,6 @@ def _summed(costs: Sequence[Per1000], asked: Sequence[float]) -> Per1000:
     joules = [None if each.joules is None else each.joules * share for each, share in pairs]
     money = [None if each.money is None else each.money * Decimal(str(share)) for each, share in pairs]
     return Per1000(
-        joules=None if None in joules else sum(each for each in joules if each is not None),
-        money=None if None in money else sum((each for each in money if each is not None), Decimal(0)),
+        joules=None if None in joules else sum(part for part in joules if part is not None),
+        money=None if None in money else sum((part for part in money if part is not None), Decimal(0)),
     )

@@ -11,23 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from coterie.accounting.meter import JOULES_PER_TOKEN, token_money
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import DataError
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.files import Lines, Record, open_lines, read_records
-from coterie.learning.judging import judge, judge_rows
 from coterie.learning.progress import Progress
 from coterie.protocols import Engine
 from coterie.rightsizing.result import LargeRow, Per1000
 from coterie.rightsizing.verdict import figure
 from coterie.runtime.codec import to_json
 from coterie.tasks.classify.prompted import match_label
-from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt, Reason, TaskKind
+from coterie.tasks.contract import TaskType
+from coterie.text.unicode import estimate_tokens
+from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt, Reason
 
 # --- Answers of a large model on file: read and written.
 #
@@ -115,8 +115,8 @@ def _number(record: Record, name: str, kind: Callable[[str | int], N], lines: Li
 def write_answers(answers: Sequence[RecordedAnswer]) -> bytes:
     """Answers as JSONL that `read_answers` reads."""
     lines = []
-    for each in answers:
-        known = {name: value for name, value in to_json(each).items() if value is not None}
+    for answer in answers:
+        known = {name: value for name, value in to_json(answer).items() if value is not None}
         lines.append(json.dumps(known, ensure_ascii=False))
     return ("\n".join(lines) + "\n").encode()
 
@@ -142,7 +142,7 @@ class HeldOutRows:
     rows: Sequence[Row]
     numbers: Sequence[int]
     """Number of each row in its file, from 1."""
-    task: TaskKind
+    task: TaskType[Any]
     labels: Sequence[str]
     multi_label: bool
     measure: str
@@ -190,7 +190,7 @@ def judge_answers(
             "auc needs both.",
             hint="Record answers to more rows.",
         )
-    evaluation, cases = judge(asked, findings, task=held.task), judge_rows(asked, findings, task=held.task)
+    evaluation, cases = held.task.judge(asked, findings), held.task.cases(asked, findings)
     return LargeRow(
         name=name,
         source=source,
@@ -210,9 +210,9 @@ def _match(answers: Sequence[RecordedAnswer], held: HeldOutRows) -> dict[int, Re
     """The answer of each held-out row that has one; of several to one text, the rows take one after the other."""
     by_row = {each.row: each for each in answers if each.row is not None}
     by_text: dict[str, list[RecordedAnswer]] = defaultdict(list)
-    for each in answers:
-        if each.text is not None:
-            by_text[each.text.strip()].append(each)
+    for answer in answers:
+        if answer.text is not None:
+            by_text[answer.text.strip()].append(answer)
     found: dict[int, RecordedAnswer] = {}
     for i, (row, number) in enumerate(zip(held.rows, held.numbers, strict=True)):
         same = by_text.get(row.text.strip(), [])
@@ -226,7 +226,7 @@ def _match(answers: Sequence[RecordedAnswer], held: HeldOutRows) -> dict[int, Re
 def _finding(name: str, answer: str, held: HeldOutRows) -> Finding:
     """An answer as a finding; its value is None when it is none of the labels."""
     value: str | float | tuple[str, ...] | None
-    if held.task == "score":
+    if held.task.form == "number":
         value = _probability(answer)
     elif held.multi_label:
         value = _several(answer, held.labels)
@@ -263,7 +263,7 @@ def _probability(answer: str) -> float | None:
 
 def _per_1000(answers: Sequence[RecordedAnswer], prices: Prices) -> Per1000:
     """Means over the answers of which it is known, times 1,000."""
-    costs = [cost for each in answers if (cost := _cost(each, prices)) is not None]
+    costs = [cost for answer in answers if (cost := _cost(answer, prices)) is not None]
     tokens = [
         each.tokens_in + each.tokens_out
         for each in answers
@@ -280,17 +280,11 @@ def _cost(answer: RecordedAnswer, prices: Prices) -> Decimal | None:
     if answer.cost is not None or answer.tokens_in is None or answer.tokens_out is None:
         return answer.cost
     return token_money(
-        Decimal(answer.tokens_in),
-        Decimal(answer.tokens_out),
-        price_in=prices.tokens_in,
-        price_out=prices.tokens_out,
+        Decimal(answer.tokens_in), Decimal(answer.tokens_out), price_in=prices.tokens_in, price_out=prices.tokens_out
     )
 
 
-# --- Asking a large model about held-out rows: a few-shot prompt with every label in it.
-#
-# It knows an engine by its protocol. Whoever opened it did so through the egress gate, which sees each prompt's
-# label.
+# --- Asking a large model about held-out rows, by few-shot prompts with every label, through the egress gate.
 
 _SHOTS = 20  # examples shown, of different labels as far as there are
 _SHOTS_TOKENS = 2000  # about what they may take together
@@ -364,7 +358,7 @@ def _answer_ask(output: Output, number: int, milliseconds: float) -> RecordedAns
 
 def prompt_start(train: Dataset, held: HeldOutRows) -> tuple[Message, ...]:
     """Instruction and examples: what every prompt begins with."""
-    if held.task == "score":
+    if held.task.form == "number":
         told = "Estimate the outcome of each case. Answer with the probability that it is 1, from 0 to 1, alone."
     else:
         how = "the labels that fit, separated by |" if held.multi_label else "the one label that fits"

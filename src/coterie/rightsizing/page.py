@@ -42,7 +42,7 @@ def rightsizing_page(found: RightSizing) -> str:
                 *_charts(found),
                 *_thresholds(found),
                 *_chain(found),
-                *(() if found.task == "extract" else [_confusions(found.taken)]),
+                *([] if all(case.value is None for case in found.taken.cases) else [_confusions(found.taken)]),
                 *_warnings(found.warnings),
                 _conditions(found),
             ],

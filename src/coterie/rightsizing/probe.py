@@ -140,11 +140,11 @@ async def _ask(specialist: Specialist, task: Task) -> tuple[float, float]:
 def _load(request: dict[str, Any], encoder: _LazyEncoder) -> tuple[Specialist, Sequence[LlamaEngine]]:
     """The specialist, and the engine that only it uses."""
     from coterie.config.file import LlamaModel  # noqa: PLC0415 - nothing before the bare process is weighed
-    from coterie.config.specialists import SpecialistSection  # noqa: PLC0415 - nothing before the bare process is weighed
+    from coterie.config.specialists import make_section  # noqa: PLC0415 - nothing before the bare process is weighed
     from coterie.registry.registry import Registry  # noqa: PLC0415 - likewise
     from coterie.tasks.loading import load_specialist  # noqa: PLC0415 - likewise
 
-    section = SpecialistSection.model_validate(request["section"])
+    section = make_section(**request["section"])
     version = Registry(Path(request["root"])).load(request["rung"], request["version"])
     models: dict[str, LlamaEngine] = {}
     if request["rung"] == "slm" and request["model"]:

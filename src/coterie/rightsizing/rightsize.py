@@ -26,8 +26,9 @@ from coterie.rightsizing.bench import NAME, Bench, Probe, Rows, chain_curve
 from coterie.rightsizing.probe import probe as probe_alone
 from coterie.rightsizing.result import Comparison, Conditions, LargeRow, RightSizing, RungRow
 from coterie.rightsizing.verdict import decide, difference
+from coterie.tasks.registry import task_of
 from coterie.training.rungs import TrainedRungs, possible_rungs, train_rungs
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints
 
 CHECKPOINTS_FOLDER = ".checkpoints"
 """In the folder that versions are kept in; no specialist can be called so."""
@@ -69,9 +70,19 @@ def rightsize(
         EgressRefused, EngineError, Overloaded: the model of the rung `llm` could not be asked.
     """
     progress = progress or Silent()
-    _check(rows, encoder, large)
+    _check(rows, large)
     checkpoints = None if keep is None else Checkpoints(folder=keep / CHECKPOINTS_FOLDER)
-    trained = _train(rows, encoder, progress, model=model, asked=asked, checkpoints=checkpoints)
+    trained = train_rungs(
+        NAME,
+        rows.section,
+        train=rows.train,
+        held_out=rows.held_out,
+        encoder=encoder,
+        progress=progress,
+        models={} if model is None else {str(rows.section.model): model},
+        asked=asked,
+        checkpoints=checkpoints,
+    )
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
         bench = Bench(
             rows=rows,
@@ -91,33 +102,9 @@ def rightsize(
     return _result(rows, trained, measured, large, conditions)
 
 
-def _train(
-    rows: Rows,
-    encoder: TextEncoder,
-    progress: Progress,
-    *,
-    model: LlamaModel | None,
-    asked: AskedModel | None,
-    checkpoints: Checkpoints | None,
-) -> TrainedRungs:
-    return train_rungs(
-        NAME,
-        rows.section,
-        train=rows.train,
-        held_out=rows.held_out,
-        encoder=encoder,
-        progress=progress,
-        models={} if model is None else {str(rows.section.model): model},
-        asked=asked,
-        checkpoints=checkpoints,
-    )
-
-
 def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray | None:  # (N, D)
     """Encodings of the held-out texts, once for all rungs; they are what each text alone would get."""
-    if rows.section.pair_column is not None:
-        return None  # of a pair no text is encoded as a whole
-    if rows.section.task == "extract":  # it encodes sentences, not texts
+    if not task_of(rows.section).encodes_texts:
         return None
     texts = rows.held_out.texts
     progress.start(f"{NAME}: encode held-out rows", len(texts))
@@ -126,13 +113,14 @@ def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray 
     return vectors
 
 
-def _check(rows: Rows, encoder: TextEncoder, large: LargeRow | None) -> None:
+def _check(rows: Rows, large: LargeRow | None) -> None:
     """Refuse what cannot be done before time is spent on it."""
-    if large is not None and rows.section.task == "extract":
+    if large is not None and task_of(rows.section).form not in {"label", "number"}:
         raise InputError(
-            "Asked to put a large model beside an 'extract' specialist.", hint="It is for labels and scores."
+            f"Asked to put a large model beside a specialist of task {rows.section.task!r}.",
+            hint="It is for labels and scores.",
         )
-    possible = possible_rungs(rows.section, rows.train, encoder)
+    possible = possible_rungs(rows.section, rows.train)
     if odd := [rung for rung in rows.section.rungs or () if rung not in possible]:
         raise InputError(
             f"Asked for rung {odd[0]!r}; a {rows.section.task!r} of rows like these has {', '.join(possible)}."
@@ -143,11 +131,7 @@ def _check(rows: Rows, encoder: TextEncoder, large: LargeRow | None) -> None:
 
 
 def _result(
-    rows: Rows,
-    trained: TrainedRungs,
-    measured: tuple[RungRow, ...],
-    large: LargeRow | None,
-    conditions: Conditions,
+    rows: Rows, trained: TrainedRungs, measured: tuple[RungRow, ...], large: LargeRow | None, conditions: Conditions
 ) -> RightSizing:
     section, measure, bar = rows.section, rows.held.measure, {str(k): v for k, v in rows.section.bar.items()}
     taken = next(row for row in measured if row.rung == trained.choice.candidate.rung)
@@ -221,17 +205,12 @@ def _beside(measure: str, taken: RungRow, name: str, other: RungRow | LargeRow) 
     return Comparison(
         first=taken.rung,
         second=name,
-        measure=_compared(measure),
+        measure="auc" if measure == "auc" else "accuracy",
         rows=len(common),
         difference=difference(measure, [first[at] for at in common], [second[at] for at in common]),
         joules=_ratio(taken.per_1000.joules, other.per_1000.joules),
         money=_ratio(taken.per_1000.money, other.per_1000.money),
     )
-
-
-def _compared(measure: str) -> str:
-    """What a difference is of: rows are right or wrong, and only an AUC is worked out otherwise."""
-    return "auc" if measure == "auc" else "accuracy"
 
 
 def _ratio(first: float | Decimal | None, second: float | Decimal | None) -> float | None:

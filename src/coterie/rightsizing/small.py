@@ -7,7 +7,7 @@ from pathlib import Path
 from coterie.config.file import LlamaModel
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.registry.version import Version
 from coterie.specialists.artefacts import ADAPTER_FILE
 

@@ -6,6 +6,7 @@ The rung is training's choice, made on out-of-fold rows. Held-out rows only say 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -34,17 +35,16 @@ _FEWEST = 10  # answers of a bin that is drawn
 
 def figure(measure: str, evaluation: Evaluation, cases: Sequence[Case]) -> Figure:
     """A measure of an evaluation with its interval, worked out from the cases where the evaluation has none."""
-    value = getattr(evaluation, measure)
+    value = evaluation.figure(measure)
     if value is None:
         return Figure(float("nan"), Interval(float("nan"), float("nan")))
     if measure in evaluation.intervals:
         return Figure(value, evaluation.intervals[measure])
     truth, guess = label_sets(cases)
-    return Figure(value, unseen(bootstrap_interval(_macro_f1, truth, guess, seed=0, n=_DRAWS), len(cases)))
-
-
-def _macro_f1(truth: np.ndarray, guess: np.ndarray) -> float:
-    return multilabel_f1(truth, guess, macro=True)
+    return Figure(
+        value,
+        unseen(bootstrap_interval(partial(multilabel_f1, macro=True), truth, guess, seed=0, n=_DRAWS), len(cases)),
+    )
 
 
 def label_sets(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:
@@ -118,11 +118,7 @@ def reliability(cases: Sequence[Case]) -> list[Bin]:
     place = np.clip(np.ceil(confidence * _BINS) - 1, 0, _BINS - 1)  # bins are (a, b]
     groups = [place == number for number in range(_BINS)]
     return [
-        Bin(
-            confidence=float(confidence[group].mean()),
-            accuracy=float(correct[group].mean()),
-            rows=int(group.sum()),
-        )
+        Bin(confidence=float(confidence[group].mean()), accuracy=float(correct[group].mean()), rows=int(group.sum()))
         for group in groups
         if group.sum() >= _FEWEST
     ]
@@ -157,9 +153,9 @@ def decide(
     sentences = [_first(taken, choice, bar, outcome, measure=measure, alone=len(rows) == 1)]
     sentences += [_passed_over(row, bar) for row in rows[: rows.index(taken)] if bar and _outcome(row, bar) == "met"]
     sentences += [
-        _beside_rung(each, rows, taken, measure=measure)
-        for each in comparisons
-        if large is None or each.second != large.name
+        _beside_rung(comparison, rows, taken, measure=measure)
+        for comparison in comparisons
+        if large is None or comparison.second != large.name
     ]
     sentences += [
         _beside_large(each, taken, large) for each in comparisons if large is not None and each.second == large.name
@@ -227,7 +223,11 @@ def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow
     """What another rung adds, or what this one adds over a cheaper one."""
     names = [row.rung for row in rows]
     other = rows[names.index(comparison.second)]
-    on = f", on the {comparison.rows:,} held-out rows that both answered" if _sampled(rows, comparison) else ""
+    on = (
+        f", on the {comparison.rows:,} held-out rows that both answered"
+        if comparison.rows < max(len(row.cases) for row in rows)
+        else ""
+    )
     of_what = "" if comparison.measure == measure else f" {comparison.measure}"
     value = f"{abs(comparison.difference.value):.3f}{of_what}"
     if names.index(comparison.second) > names.index(taken.rung):
@@ -241,11 +241,6 @@ def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow
         return f"It adds nothing measurable to {comparison.second} ({_signed(comparison, 1)}){for_what}."
     verb = "adds" if comparison.difference.value > 0 else "loses"
     return f"Against {comparison.second} it {verb} {value}{for_what}."
-
-
-def _sampled(rows: Sequence[RungRow], comparison: Comparison) -> bool:
-    """Not every rung was asked about so few rows."""
-    return comparison.rows < max(len(row.cases) for row in rows)
 
 
 def _price(comparison: Comparison, *rungs: RungRow, inverse: bool) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from coterie.errors import DataError
 from coterie.learning.files import Lines, Record, open_lines, read_records
-from coterie.routing.explain import Explanation
+from coterie.routing.matching import Explanation
 
 NOBODY = "nobody"
 """Stands for no specialist, in files and in confusions."""

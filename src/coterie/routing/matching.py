@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,14 +12,12 @@ import numpy as np
 
 from coterie.routing.profile import COLD_SIMILARITY, NEAR_COPY, Profile
 from coterie.routing.splitting import SHORTEST_ALONE, Mark, Piece
-from coterie.types import Reason
+from coterie.types import Reason, Route
 
-# --- Whether a text is anybody's at all: a conformal p-value, by the specialist's own examples and all others'.
+# --- Scope: a conformal p-value from the specialist's own examples and all others' (Bates et al. 2023).
 #
-# How like a specialist a text must be to be one of its own, its examples say: each is as like the others as it would
-# be if it were a text (Bates et al. 2023, "Testing for outliers with conformal p-values"). Thirty examples say that
-# only roughly, and likeness is measured by what lies around each example, so it means about the same for everybody:
-# the examples of all specialists together, each specialist weighing the same, stand in for those that one has not.
+# Similarity is relative to the density around each example, so it means the same for every specialist; the examples of
+# all specialists, each specialist weighing the same, supplement the few of one.
 
 _SHARED = 3000.0
 """Examples of a specialist from which on its own say more than everybody's. Between 50 and 400 it is a matter of taste:
@@ -300,9 +298,9 @@ def _focus(whole: Match, ends: Sequence[Match]) -> list[Match]:
 def _stated(sentences: Sequence[Match]) -> list[Match]:
     """Of each specialist the sentence that says most clearly that it is asked, where one does; in order."""
     found: dict[str, Match] = {}
-    for each in sentences:
-        if each.alone and each.best.standing >= _STATED:
-            found[each.name] = max(found.get(each.name, each), each, key=lambda match: match.best.score)
+    for sentence in sentences:
+        if sentence.alone and sentence.best.standing >= _STATED:
+            found[sentence.name] = max(found.get(sentence.name, sentence), sentence, key=lambda match: match.best.score)
     least = max((each.best.score for each in found.values()), default=0.0) - _STATED_BEHIND
     return sorted((each for each in found.values() if each.best.score >= least), key=lambda match: match.start)
 
@@ -326,12 +324,10 @@ def _united(parts: Sequence[Match], within: Piece) -> list[Match]:
     return kept
 
 
-# --- What tells the specialists apart: directions in which their examples differ most from those of the others.
+# --- A linear discriminant between specialists (Fisher 1936; regularised, Friedman 1989).
 #
-# The nearest examples say how like a specialist a text is; where two have like examples, they say little about which
-# of the two it is for. A linear discriminant (Fisher 1936; regularised, Friedman 1989) looks at nothing but that. It
-# is a closed form of means and second moments, so it is there in a fraction of a second whenever the specialists
-# change, and every specialist weighs the same, however many examples it has.
+# It separates specialists with similar examples. A closed form of means and second moments: refitted in a fraction
+# of a second when specialists change, and each weighs the same, however many examples it has.
 
 _SHRINKAGE = 7e-4
 """Share of the total moment that is added in every direction. This and `WEIGHT` were chosen on the half `dev` of
@@ -371,3 +367,101 @@ class Discriminant:
         if self._weights is None:
             return np.zeros((len(vectors), len(which)))
         return np.asarray(vectors @ self._weights[np.asarray(which)].T)
+
+
+# --- Explanations of a route.
+
+SHOWN_CANDIDATES = 5
+"""Specialists that are listed for a piece."""
+SHOWN_NEIGHBOURS = 3
+"""Nearest examples that are listed for a specialist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likeness:
+    """One of the examples that a text is most like."""
+
+    example: str
+    """Its label; a specialist's hints, its description and labels in words, are examples too. Texts are not kept."""
+    similarity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateSpecialist:
+    """How one text fits one specialist."""
+
+    specialist: str
+    score: float
+    """The highest decides who is asked: the similarity, and what tells the specialists apart."""
+    similarity: float
+    """Mean likeness to the nearest examples: the cosine, less where examples lie close together."""
+    typicality: float
+    """Share of the examples that are less like their specialist than the text is, its own counting most, 0 to 1."""
+    needed: float
+    """What `typicality` must reach; `similarity`, of a specialist with few examples."""
+    cold: bool
+    """It has too few examples to say how alike they are."""
+    in_scope: bool
+    nearest: tuple[Likeness, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Considered:
+    """A text that was compared with the specialists: the whole request, or a piece of it."""
+
+    text: str
+    asked: str | None
+    """The specialist that is asked about it; None if it is not asked about by itself."""
+    candidates: tuple[CandidateSpecialist, ...]
+    """Best first."""
+    margin: float | None
+    """Score by which the first is ahead of the second; None if there is no second."""
+    small_talk: str | None
+    """The greeting or the like that it is."""
+    vector: np.ndarray = field(compare=False, repr=False)  # (D,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """A route, and how it came about."""
+
+    route: Route
+    asked: tuple[str, ...]
+    """Whom the request is for, in its order; the route names besides who writes what they read and who reads on."""
+    read_as: str
+    """What of the text the route was made from: greetings, thanks and words to the router are left out."""
+    orders: tuple[str, ...]
+    """Words to the router itself, such as "send this to ...": they are not followed."""
+    considered: tuple[Considered, ...]
+    """The whole first, then the pieces that were proposed, in order."""
+
+
+def consider(match: Match, chosen: Sequence[Match], false_rejection: float) -> Considered:
+    """What is told of a match; `chosen` are those that are asked about."""
+    asked = any(each.start == match.start and each.end == match.end for each in chosen)
+    ranked = [match.fits[name] for name in match.ranked[:2]]
+    return Considered(
+        text=match.text,
+        asked=match.name if asked and match.in_scope else None,
+        candidates=tuple(_candidate(name, match, false_rejection) for name in match.ranked[:SHOWN_CANDIDATES]),
+        margin=round(ranked[0].score - ranked[1].score, 4) if len(ranked) > 1 else None,
+        small_talk=match.small_talk,
+        vector=match.vector,
+    )
+
+
+def _candidate(name: str, match: Match, false_rejection: float) -> CandidateSpecialist:
+    fit = match.fits[name]
+    return CandidateSpecialist(
+        specialist=name,
+        score=round(fit.score, 4),
+        similarity=round(fit.similarity, 4),
+        typicality=round(fit.p_value, 4),
+        needed=COLD_SIMILARITY if fit.profile.cold else false_rejection,
+        cold=fit.profile.cold,
+        in_scope=fit.in_scope,
+        nearest=tuple(
+            Likeness(example=example, similarity=round(similarity, 4))
+            for example, similarity in fit.profile.neighbours(match.vector, SHOWN_NEIGHBOURS)
+        ),
+    )

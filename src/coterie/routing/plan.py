@@ -37,7 +37,7 @@ def plan_parts(
         known: Names of facts of earlier turns.
     """
     after = {
-        i: {j for j, other in enumerate(names) if other != name and _feeds(other, name, cards)}
+        i: {j for j, other in enumerate(names) if other != name and set(cards[other].writes) & _facts(cards[name])}
         for i, name in enumerate(names)
     }
     _cut_circles(after)
@@ -82,10 +82,6 @@ def plan_waves(
     return tuple(waves)
 
 
-def _feeds(writer: str, reader: str, cards: Mapping[str, SpecialistCard]) -> bool:
-    return bool(set(cards[writer].writes) & _facts(cards[reader]))
-
-
 def _cut_circles(after: dict[int, set[int]]) -> None:
     """Take away what parts wait for that wait for them in turn."""
     reached = {i: set(before) for i, before in after.items()}
@@ -114,14 +110,14 @@ def _with_readers(
     """Those chosen and, transitively, everybody who reads a fact of theirs and none that is not known."""
     while True:
         written = {fact for name in chosen for fact in cards[name].writes}
-        joining = {n for n in cards.keys() - chosen - apart if _joins(_facts(cards[n]), written, known)}
+        joining = {
+            n
+            for n in cards.keys() - chosen - apart
+            if written & (reads := _facts(cards[n])) and reads <= written | known
+        }
         if not joining:
             return chosen
         chosen = chosen | joining
-
-
-def _joins(reads: AbstractSet[str], written: AbstractSet[str], known: AbstractSet[str]) -> bool:
-    return bool(reads & written) and reads <= written | known
 
 
 def _waits_for(card: SpecialistCard, others: set[str], cards: Mapping[str, SpecialistCard]) -> bool:

@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,7 +22,68 @@ from coterie.routing.profile import NEAR_COPY
 from coterie.text.language import is_english
 from coterie.types import SYSTEM, Label, Output, Prompt
 
-_CLAUSE = re.compile(r"[^.!?;:\n]+(?:[.!?;:\n]+(?=\s|$)|[.!?;:\n](?=\S)[^.!?;:\n]*)*\s*")
+# --- Spelling, English: words that nobody writes become the known word that is one slip away.
+
+_WORD = re.compile(r"(?<![\w'\u2019.@/-])[A-Za-z]{4,20}(?![\w'\u2019@/-])")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_SHORTEST = 3  # letters of a word that is put in the place of another
+_MOST_SLIPS = 8  # words that are mended; a text with more is in another language
+_MENDED = 4_000
+"""Characters of a text that are mended: more than the encoder reads of English."""
+
+
+class Spelling:
+    """Mends slips by a list of words."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        """`words` are those that are known, in lower case, the most frequent first."""
+        self._rank = {word: rank for rank, word in enumerate(words) if word.isascii() and word.isalpha()}
+        self._mended = lru_cache(maxsize=4096)(self._look_up)
+
+    def mend(self, text: str) -> str:
+        """The text with slips mended; the same text if there are none, or too many."""
+        slips: list[str] = []
+
+        def mended(match: re.Match[str]) -> str:
+            word = match[0]
+            known = self._mended(word.lower())
+            if known is None:
+                return word
+            slips.append(word)
+            return known.capitalize() if word[0].isupper() and not word.isupper() else known
+
+        end = len(text) if len(text) <= _MENDED else text.rfind(" ", 0, _MENDED) + 1
+        changed = _WORD.sub(mended, text[:end]) + text[end:]
+        return changed if len(slips) <= _MOST_SLIPS else text
+
+    def _look_up(self, word: str) -> str | None:
+        """The most frequent known word one slip away, None for a word that is known or like none."""
+        if word in self._rank or self._is_inflected(word):
+            return None
+        near = [other for other in _one_slip_away(word) if len(other) >= _SHORTEST and other in self._rank]
+        return min(near, key=self._rank.__getitem__, default=None)
+
+    def _is_inflected(self, word: str) -> bool:
+        """Whether it is a known word with an ending."""
+        stems = (
+            word.removesuffix(ending) for ending in ("s", "es", "ed", "d", "ing", "er", "ly") if word.endswith(ending)
+        )
+        return any(stem in self._rank or f"{stem}e" in self._rank for stem in stems if len(stem) >= _SHORTEST)
+
+
+def _one_slip_away(word: str) -> set[str]:
+    """Every string with one letter dropped, doubled up, swapped with its neighbour or mistyped."""
+    splits = [(word[:i], word[i:]) for i in range(len(word) + 1)]
+    dropped = {a + b[1:] for a, b in splits if b}
+    swapped = {a + b[1] + b[0] + b[2:] for a, b in splits if len(b) > 1}
+    mistyped = {a + letter + b[1:] for a, b in splits if b for letter in _LETTERS}
+    added = {a + letter + b for a, b in splits for letter in _LETTERS}
+    return dropped | swapped | mistyped | added
+
+
+# --- Reading a request.
+
+_CLAUSE = re.compile(r"[^.!?;:\n]+(?:[.!?;:\n]{1,40}(?=\s|$)|[.!?;:\n](?=\S)[^.!?;:\n]*)*\s*")
 _HANDING = r"(?:route|send|forward|redirect|direct|assign|hand|pass|give|transfer|escalate|answer|handle|treat)"
 _READER = r"(?:router|specialists?|(?:sub)?agents?|bots?|models?|experts?)"
 _ORDER = re.compile(
@@ -95,7 +157,7 @@ class RequestReader:
         """
         orders: list[str] = []
         rest = text
-        if self._is_order(text):
+        if _ORDER.search(text) is not None or self._handed.search(text) is not None:
             kept: list[str] = []
             for clause in _CLAUSE.findall(text):
                 before, order = self._cut(clause)
@@ -121,9 +183,6 @@ class RequestReader:
         match = self._named.search(text)
         return None if match is None else match.start()
 
-    def _is_order(self, text: str) -> bool:
-        return _ORDER.search(text) is not None or self._handed.search(text) is not None
-
     def _cut(self, clause: str) -> tuple[str, str]:
         """What of a clause is no order, and the order: whoever writes without marks may ask something before it."""
         found = [match.start() for pattern in (_ORDER, self._handed) if (match := pattern.search(clause))]
@@ -136,11 +195,12 @@ class RequestReader:
 def _without_courtesies(text: str) -> str:
     """The text without greetings, thanks and the like before and behind what it says."""
     parts = _PART.findall(text)
-    while parts and _is_courtesy(parts[0]):
-        parts = parts[1:]
-    while parts and _is_courtesy(parts[-1]):
-        parts = parts[:-1]
-    return "".join(parts) if len(parts) < len(_PART.findall(text)) else text
+    first, last = 0, len(parts)
+    while first < last and _is_courtesy(parts[first]):
+        first += 1
+    while first < last and _is_courtesy(parts[last - 1]):
+        last -= 1
+    return "".join(parts[first:last]) if last - first < len(parts) else text
 
 
 def only_courtesies(text: str) -> bool:
@@ -153,11 +213,9 @@ def _is_courtesy(part: str) -> bool:
     return _POLITE.fullmatch(part.strip(" .!?;:,\n")) is not None
 
 
-# --- Greetings, thanks and the like: short texts that say nothing, so that anything may seem to be like them.
+# --- Small talk, English: short texts that specialists with short, diverse examples find typical.
 #
-# A specialist whose own examples are short and diverse (names of parties, say) finds "Hi" as typical as the rest.
-# Here it is known for what it is, unless a specialist has an example that is closer: one may be made for small talk.
-# English only.
+# An example of a specialist that is closer wins: one may be made for small talk.
 
 _LONGEST = 8  # words
 _ALIKE = 0.75
@@ -198,7 +256,12 @@ class SmallTalk:
 
     async def find(self, matches: Sequence[Match]) -> list[str | None]:
         """The phrase that each text is like, None for those that are no small talk or no specialist wants anyway."""
-        return [await self._phrase(match) if _may_be(match) else None for match in matches]
+        return [
+            await self._phrase(match)
+            if (match.in_scope and match.best.closest < NEAR_COPY and len(match.text.split()) <= _LONGEST)
+            else None
+            for match in matches
+        ]
 
     async def _phrase(self, match: Match) -> str | None:
         cosines = await self._phrases() @ match.vector
@@ -216,11 +279,7 @@ class SmallTalk:
                 for start in range(0, len(SMALL_TALK), _AT_ONCE):
                     phrases = SMALL_TALK[start : start + _AT_ONCE]
                     found += await self._encoder.run(
-                        [Prompt(text=each, label=Label.PUBLIC) for each in phrases], call=SYSTEM
+                        [Prompt(text=phrase, label=Label.PUBLIC) for phrase in phrases], call=SYSTEM
                     )
                 self._vectors = np.stack([np.asarray(each.vector) for each in found])
             return self._vectors
-
-
-def _may_be(match: Match) -> bool:
-    return match.in_scope and match.best.closest < NEAR_COPY and len(match.text.split()) <= _LONGEST

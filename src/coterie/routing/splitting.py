@@ -10,17 +10,80 @@ reading of the request tells which of all boundaries parts it best, joining word
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from coterie.routing.orders import means_between
 from coterie.text.language import is_english
 from coterie.text.segmentation import LOOSE_STOP
+
+# --- Orders to the router.
+
+ORDERS_FILE = Path(__file__).parent / "orders.json"
+"""Made by `benchmarks/noise/fit_orders.py`."""
+CLEARLY = 2.0
+"""Log-odds by which what stands before an order in its clause must be none."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OrderSense:
+    """Tells orders from requests; for the vectors of one encoder."""
+
+    weights: np.ndarray  # (D,)
+    bias: float
+
+    @classmethod
+    def bundled(cls, encoder_sha256: str) -> OrderSense | None:
+        """The one that comes with the package; None for another encoder than it was made with."""
+        found: Mapping[str, object] = json.loads(ORDERS_FILE.read_text(encoding="utf-8"))
+        if found["encoder"] != encoder_sha256:
+            return None
+        return cls(weights=np.array(found["weights"], dtype=np.float32), bias=float(str(found["bias"])))
+
+    def are_orders(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,) bool
+        """Which vectors are of words to the router: of requests about 1 in 50."""
+        return self._scores(vectors) > 0
+
+    def start(self, states: np.ndarray, offsets: np.ndarray, places: Sequence[int], end: int) -> int:
+        """Where in a clause that is words to the router they begin: whoever writes without marks may ask before them.
+
+        Args:
+            states: (T, D) of the text's tokens.
+            offsets: (T, 2) where they stand in it.
+            places: The clause's beginning, then where the words to the router may begin instead.
+            end: Of the clause.
+        """
+        before = self._scores(span_means(states, offsets, np.array([(places[0], place) for place in places[1:]])))
+        behind = self._scores(span_means(states, offsets, np.array([(place, end) for place in places[1:]])))
+        parted = np.where((before < -CLEARLY) & (behind > 0), behind - before, -np.inf)
+        best = int(parted.argmax())
+        return places[1 + best] if np.isfinite(parted[best]) else places[0]
+
+    def _scores(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
+        return np.asarray(vectors @ self.weights + self.bias)
+
+
+def span_means(states: np.ndarray, offsets: np.ndarray, spans: np.ndarray) -> np.ndarray:  # (T, D), (T, 2), (M, 2)
+    """The mean of the tokens' states in each span of characters, of unit length: nearly the vectors of the spans."""
+    sums = np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)])
+    return means_between(sums, offsets, spans[:, 0], spans[:, 1])
+
+
+def means_between(sums: np.ndarray, offsets: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M, D)
+    """The same from running sums of the states (T + 1, D)."""
+    first, last = np.searchsorted(offsets[:, 0], starts), np.searchsorted(offsets[:, 0], ends)
+    means = sums[last] - sums[first]
+    return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float32).tiny))
+
+
+# --- Compound requests.
 
 LONGEST = 450
 """Characters beyond which a text is a document, not a question with several parts."""
@@ -44,6 +107,7 @@ _BOUNDARY = re.compile(
 )
 _UNJOINED = re.compile(_BOUNDARY.pattern.replace(_JOINING, r"(?!)"), re.IGNORECASE)
 """The same for other languages than English, whose joining words are not known."""
+_WORD = re.compile(r"\S+")
 _ASIDE = re.compile(r"\s\([^()]*\)$")
 _LINE, _STOP = re.compile(r"\n+\s*"), re.compile(LOOSE_STOP)
 _SHORTEST_END = 12  # characters
@@ -191,7 +255,7 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
 def word_starts(text: str, start: int, end: int) -> list[int]:
     """The beginning of a span, and where in it a piece may begin that leaves one before it."""
     inside = [match.end() for match in _BOUNDARY.finditer(text, start, end)]
-    return [start, *(place for place in inside if _stands(text, start, end, Boundary(place, place, "gap")))]
+    return [start, *(each.end for each in _standing(text, start, end, (Boundary(at, at, "gap") for at in inside)))]
 
 
 def _tokens_of(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> _Tokens:
@@ -212,7 +276,8 @@ def propose_clearest(
         spans: Where to look.
     """
     tokens = _tokens_of(text, states, offsets, judge)
-    boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
+    read = int(tokens.offsets[:, 1].max(initial=0))
+    boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text, 0, read)]
     found = dict.fromkeys(cut for span in spans for cut in _cuts(tokens, span, boundaries))
     pieces = (_piece(text, *span) for span in found)
     return tuple(piece for piece in pieces if len(piece.text.split()) >= SHORTEST_ALONE)
@@ -230,7 +295,7 @@ def _cuts(tokens: _Tokens, span: tuple[int, int], boundaries: list[Boundary]) ->
 
 def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) -> tuple[int, int] | None:
     """The side of a boundary that is most like somebody; None if the whole is about as much so."""
-    within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
+    within = _standing(tokens.text, start, end, boundaries)
     if not within:
         return None
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
@@ -274,16 +339,13 @@ def _part(
     alike: Mapping[Mark, float] = _NEVER,
 ) -> Piece:
     """The span with its best split, if its halves are like different specialists, and so on in each half."""
-    within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
+    within = _standing(tokens.text, start, end, boundaries)
     whole = _piece(tokens.text, start, end)
     best = _best(tokens, start, end, within, alike) if within and budget[0] > 0 else None
     if best is None:
         return whole
     budget[0] -= 1
-    halves = (
-        _part(tokens, start, best.end, within, budget),
-        _part(tokens, best.start, end, within, budget),
-    )
+    halves = (_part(tokens, start, best.end, within, budget), _part(tokens, best.start, end, within, budget))
     return replace(whole, mark=best.mark, joined=best.joined, pieces=halves)
 
 
@@ -339,14 +401,14 @@ def _without(likeness: np.ndarray, best: np.ndarray) -> np.ndarray:  # (B, S), (
     return np.asarray(others.argmax(axis=1))
 
 
-def _stands(text: str, start: int, end: int, boundary: Boundary) -> bool:
-    """Whether both sides of a boundary within a span are long enough to be requests."""
-    if not start < boundary.end <= boundary.start < end:
-        return False
-    return (
-        len(text[start : boundary.end].split(maxsplit=_SHORTEST)) >= _SHORTEST
-        and len(text[boundary.start : end].split(maxsplit=_SHORTEST)) >= _SHORTEST
-    )
+def _standing(text: str, start: int, end: int, boundaries: Iterable[Boundary]) -> list[Boundary]:
+    """The boundaries within a span both of whose sides are long enough to be requests."""
+    first = list(islice(_WORD.finditer(text, start, end), _SHORTEST))
+    last = text[start:end].rsplit(maxsplit=_SHORTEST - 1)
+    if len(first) < _SHORTEST or len(last) < _SHORTEST:
+        return []
+    left, right = first[-1].start(), start + len(last[0])  # where the third word begins, and the last but two ends
+    return [each for each in boundaries if left < each.end <= each.start < right]
 
 
 def _piece(text: str, start: int, end: int) -> Piece:
@@ -378,7 +440,7 @@ def _marked_spans(text: str, language: str) -> list[tuple[int, int]]:
     """The spans between ends of sentences and joining words; one of under three words stays with its neighbour."""
     spans: list[tuple[int, int]] = []
     start = 0
-    marked = [each for each in _boundaries(text, language) if each.mark in {"sentence", "joiner"}]
+    marked = [boundary for boundary in _boundaries(text, language) if boundary.mark in {"sentence", "joiner"}]
     for end, after in [*((each.end, each.start) for each in marked), (len(text), len(text))]:
         if len(text[start:end].split()) >= _SHORTEST:
             spans.append((start, end))

@@ -13,8 +13,7 @@ from coterie.registry.version import Version
 from coterie.types import SpecialistCard
 
 if TYPE_CHECKING:
-    from coterie.engines.onnx import OnnxEncoder
-    from coterie.engines.tags import OnnxTagger
+    from coterie.engines.onnx import OnnxEncoder, OnnxTagger
 
 ADAPTER_FILE = "adapter.gguf"
 
@@ -67,8 +66,7 @@ def load_own_encoder(name: str, files: Mapping[str, bytes]) -> OnnxEncoder:
 
 def load_own_tagger(name: str, files: Mapping[str, bytes]) -> OnnxTagger:
     """The tagger among a version's files. Raises `KeyError` if it is not whole, `ArtefactRefused` if damaged."""
-    from coterie.engines.onnx import ENCODER_FILES  # noqa: PLC0415 - as above
-    from coterie.engines.tags import OnnxTagger  # noqa: PLC0415 - as above
+    from coterie.engines.onnx import ENCODER_FILES, OnnxTagger  # noqa: PLC0415 - as above
 
     own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
     return OnnxTagger(own, name=f"encoder of {name}", place=f"specialist {name}")

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 from coterie.types import (
     Evidence,
-    Fact,
     Field,
     Finding,
     Label,
@@ -76,7 +75,7 @@ def _route(route: Route, scrub: _Scrubber) -> Route:
 
 
 def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
-    labels = finding.task == "classify"
+    labels = finding.form == "label"
     return replace(
         finding,
         text=_length(finding.text),
@@ -86,7 +85,12 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
         fields=tuple(_field(field, scrub) for field in finding.fields),
         citations=tuple(replace(citation, text=_length(citation.text)) for citation in finding.citations),
         steps=tuple(_step(step, scrub) for step in finding.steps),
-        facts=finding.facts if labels else tuple(_fact(fact) for fact in finding.facts),
+        facts=finding.facts
+        if labels
+        else tuple(
+            (replace(fact, value=_length(fact.value)) if isinstance(fact.value, str) else fact)
+            for fact in finding.facts
+        ),
     )
 
 
@@ -101,10 +105,6 @@ def _field(field: Field, scrub: _Scrubber) -> Field:
     """Name, place and confidence stay; the quote and what it says are the asker's."""
     value = _length(field.value) if isinstance(field.value, str) else None
     return replace(field, value=value, text=_length(field.text), reason=scrub.reason(field.reason))
-
-
-def _fact(fact: Fact) -> Fact:
-    return replace(fact, value=_length(fact.value)) if isinstance(fact.value, str) else fact
 
 
 def _without_strings(value: Scalar | tuple[str, ...]) -> Scalar | tuple[str, ...]:
@@ -202,7 +202,7 @@ def _contents(trace: Trace) -> Iterator[str]:
         yield from (evidence.text for evidence in finding.evidence if evidence.kind == "quote")
         yield from (citation.text for citation in finding.citations)
         yield from (text for field in finding.fields for text in (field.text, field.value) if isinstance(text, str))
-        if finding.task not in ("classify", "score"):
+        if finding.form not in {"label", "number"}:
             yield finding.text
             yield from (fact.value for fact in finding.facts if isinstance(fact.value, str))
 
@@ -222,7 +222,7 @@ def _names(trace: Trace) -> Iterator[str]:
 
 
 def _evidence_names(finding: Finding) -> Iterable[str]:
-    labels = finding.task == "classify"
+    labels = finding.form == "label"
     chosen = finding.value if isinstance(finding.value, tuple) else (str(finding.value),)
     named = [e.name for e in finding.evidence if labels or e.kind != "alternative"]
     return [*named, *chosen] if labels else named

@@ -20,7 +20,7 @@ from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps
 from coterie.store.content import without_content
 from coterie.store.rows import erase_session, read_trace
-from coterie.text.lookalikes import ALIKE, FOLDED
+from coterie.text.unicode import ALIKE, FOLDED
 
 # --- Whether a text mentions somebody: a name, an e-mail address, an id, as a whole and in any letter case.
 #
@@ -59,7 +59,10 @@ class Mention:
         self.values = tuple(values)
         self._pattern = re.compile("|".join(_pattern(words) for words in folded))
         composed = {unicodedata.normalize("NFC", value) for value in (*values, *folded)}
-        anywhere = b"|".join(_byte_pattern(each) for each in sorted({*values, *composed}))
+        anywhere = b"|".join(
+            _SPACES.join(b"".join(map(_letter_pattern, word)) for word in each.split())
+            for each in sorted({*values, *composed})
+        )
         self._anywhere = re.compile(anywhere, re.IGNORECASE)
         self._alone = re.compile(rb"(?<![A-Za-z0-9_])(?:" + anywhere + rb")(?![A-Za-z0-9_])", re.IGNORECASE)
 
@@ -73,7 +76,7 @@ class Mention:
             document = json.loads(text)
         except ValueError:
             return self.within(text)
-        return any(self.within(each) for each in _strings(document))
+        return any(self.within(string) for string in _strings(document))
 
     def within_bytes(self, content: bytes | mmap) -> bool:
         """Whether a file's bytes do, as UTF-8, UTF-16 or Windows-1252, or as JSON escapes it.
@@ -92,15 +95,8 @@ def _fold(text: str) -> str:
 
 
 def _pattern(words: str) -> str:
-    return rf"(?<!\w){_spaced(words)}(?!\w)"
-
-
-def _spaced(words: str) -> str:
-    return r"\s+".join(re.escape(word) for word in words.split())
-
-
-def _byte_pattern(words: str) -> bytes:
-    return _SPACES.join(b"".join(map(_letter_pattern, word)) for word in words.split())
+    spaced = r"\s+".join(re.escape(word) for word in words.split())
+    return rf"(?<!\w){spaced}(?!\w)"
 
 
 def _letter_pattern(letter: str) -> bytes:
@@ -166,8 +162,8 @@ def select_holdings(connection: sqlite3.Connection, scope: ErasureScope) -> Hold
     """Everything of a scope: sessions with all their requests, and requests without a session."""
     sessions = tuple(_sessions(connection, scope))
     entries = sum(
-        connection.execute("SELECT count(*) FROM entries WHERE tenant = ? AND session = ?", each).fetchone()[0]
-        for each in sessions
+        connection.execute("SELECT count(*) FROM entries WHERE tenant = ? AND session = ?", session).fetchone()[0]
+        for session in sessions
     )
     traces = dict.fromkeys(_traces(connection, scope, set(sessions)))
     rows = {table: _count(connection, table, column, traces) for table, column in _about_requests(connection)}

@@ -21,29 +21,28 @@ from typing import Any
 from coterie.errors import InputError, StoreError
 from coterie.store.connection import (
     Connect,
+    check_current,
     check_writable,
     connect,
     connect_for_reading,
     connect_to_nothing,
     explain,
     is_writable,
+    migrate,
     set_patience,
     sync_log,
 )
 from coterie.store.erasure import ErasureScope, Holdings, delete_old, erase_holdings, select_export, select_holdings
-from coterie.store.feedback import (
+from coterie.store.rows import (
     Complaints,
     check_feedback,
+    delete_sessions,
+    erase_session,
     insert_feedback,
+    insert_settlement,
     is_correct,
     select_chosen,
     select_complaints,
-)
-from coterie.store.migrations import check_current, migrate
-from coterie.store.rows import (
-    delete_sessions,
-    erase_session,
-    insert_settlement,
     select_context,
     select_sessions,
     select_trace,
@@ -138,10 +137,7 @@ class SQLiteStore:
         """Write all of it in one transaction; on return it is safe from a killed process."""
         await self._writer.run(
             partial(
-                insert_settlement,
-                settlement=settlement,
-                keep_content=self._keep_content,
-                expired=self._sweep.expired(),
+                insert_settlement, settlement=settlement, keep_content=self._keep_content, expired=self._sweep.expired()
             )
         )
 

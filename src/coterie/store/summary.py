@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from coterie.store.rows import dicts
 from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Training
 
 
@@ -74,7 +75,12 @@ def select_ledger(connection: sqlite3.Connection, *, since: float, by: Grouping)
     judged = _Judgements(connection, since)
     total, rows = _Sum(), defaultdict[str, _Sum](_Sum)
     began = None
-    for request in _requests(connection, since):
+    requests = connection.execute(
+        f"SELECT id, time, tenant, status, milliseconds, counterfactual_cost, {_FIGURES} FROM requests "  # noqa: S608 - our names
+        "WHERE time >= ?",
+        (since,),
+    )
+    for request in dicts(requests):
         began = request["time"] if began is None else min(began, request["time"])
         sums = (total,) if by in _COLUMN else (total, rows[_key(request, by)])
         for each in sums:
@@ -84,7 +90,10 @@ def select_ledger(connection: sqlite3.Connection, *, since: float, by: Grouping)
     return Ledger(
         total=total.row("total"),
         rows=tuple(each.row(key) for key, each in sorted(rows.items())),
-        trainings=tuple(_trainings(connection)),
+        trainings=tuple(
+            Training(**{**row, "cost": None if row["cost"] is None else Decimal(row["cost"])})
+            for row in dicts(connection.execute("SELECT * FROM trainings ORDER BY time"))
+        ),
         began=began,
     )
 
@@ -92,13 +101,13 @@ def select_ledger(connection: sqlite3.Connection, *, since: float, by: Grouping)
 def _by_step(connection: sqlite3.Connection, since: float, by: Grouping, judged: _Judgements) -> defaultdict[str, _Sum]:
     """Sums of steps, with what a specialist found."""
     rows = defaultdict[str, _Sum](_Sum)
-    for step in _dicts(
-        connection.execute(
-            f"SELECT steps.request, {_COLUMN[by]} AS key, {_qualified('steps')} FROM steps "  # noqa: S608 - our names
-            "JOIN requests ON id = request WHERE time >= ?",
-            (since,),
-        )
-    ):
+    figures = ", ".join(f"steps.{name}" for name in _FIGURES.split(", "))
+    steps = connection.execute(
+        f"SELECT steps.request, {_COLUMN[by]} AS key, {figures} FROM steps "  # noqa: S608 - our names
+        "JOIN requests ON id = request WHERE time >= ?",
+        (since,),
+    )
+    for step in dicts(steps):
         about = judged.of(step["request"], step["key"]) if by == "specialist" else judged.of(step["request"])
         rows[step["key"]].add_step(step, about)
     if by == "specialist":
@@ -227,21 +236,6 @@ class _Judgements:
         return said.get("") if self._answered[request] == {specialist} else None
 
 
-def _requests(connection: sqlite3.Connection, since: float) -> Iterable[Mapping[str, Any]]:
-    return _dicts(
-        connection.execute(
-            f"SELECT id, time, tenant, status, milliseconds, counterfactual_cost, {_FIGURES} FROM requests "  # noqa: S608 - our names
-            "WHERE time >= ?",
-            (since,),
-        )
-    )
-
-
-def _trainings(connection: sqlite3.Connection) -> Iterable[Training]:
-    for row in _dicts(connection.execute("SELECT * FROM trainings ORDER BY time")):
-        yield Training(**{**row, "cost": None if row["cost"] is None else Decimal(row["cost"])})
-
-
 def insert_training(connection: sqlite3.Connection, training: Training) -> None:
     """Write one down."""
     cost = None if training.cost is None else str(training.cost)
@@ -250,16 +244,6 @@ def insert_training(connection: sqlite3.Connection, training: Training) -> None:
         "INSERT INTO trainings VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (training.specialist, training.version, *map(float, figures), training.joules_kind, cost),
     )
-
-
-def _dicts(cursor: sqlite3.Cursor) -> Iterable[Mapping[str, Any]]:
-    names = [each[0] for each in cursor.description]
-    for row in cursor:
-        yield dict(zip(names, row, strict=True))
-
-
-def _qualified(table: str) -> str:
-    return ", ".join(f"{table}.{name}" for name in _FIGURES.split(", "))
 
 
 def _plus(total: Decimal | None, amount: str | None) -> Decimal | None:

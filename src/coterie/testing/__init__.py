@@ -1,13 +1,10 @@
-"""For tests of Coterie and of what is built on it: fakes for engines, servers and clocks, and contract checks.
+"""Fakes of engines, servers, indexes and clocks, and contract checks, for tests of Coterie and of plug-ins.
 
-The checks are plain async functions that raise `AssertionError` with the broken clause, for any test runner.
+Contract checks are async functions that raise `AssertionError` with the broken clause. They need no test runner.
 """
 
 from __future__ import annotations
 
-from coterie.testing.canaries import Canaries, Canary
-from coterie.testing.clock import FakeClock, make_trace
-from coterie.testing.contract_shelf import check_shelf
 from coterie.testing.contracts import (
     check_choices,
     check_detector,
@@ -16,13 +13,23 @@ from coterie.testing.contracts import (
     check_policy,
     check_retriever,
     check_router,
+    check_shelf,
     check_specialist,
     check_store,
     check_streaming_engine,
 )
-from coterie.testing.engines import EchoEngine, ScriptedEngine, fail_nth, write_random_adapter
+from coterie.testing.fakes import (
+    Canaries,
+    Canary,
+    EchoEngine,
+    FakeClock,
+    FakeRetriever,
+    ScriptedEngine,
+    fail_nth,
+    make_trace,
+    write_random_adapter,
+)
 from coterie.testing.openai_server import FakeOpenAIServer, ReceivedRequest, ServerReply
-from coterie.testing.retriever import FakeRetriever
 
 __all__ = [
     "Canaries",

@@ -1,18 +1,21 @@
-"""Clauses of a contract: unlike `assert`, they hold under `python -O` too."""
+"""Contract checks of the protocols. Unlike `assert`, `require` works under `python -O` too."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
-from itertools import pairwise, product
+from itertools import count, pairwise, product
 from typing import cast
 
 import numpy as np
 
+from coterie.errors import NotIndexed
+from coterie.knowledge.documents import Chunk, IndexedDocument, Shelf
 from coterie.privacy.detection import Detector
 from coterie.protocols import (
     Engine,
@@ -67,7 +70,7 @@ def require(clause: str, holds: object) -> None:
 
 
 def check_usage(usage: Usage) -> None:
-    """No figure is negative."""
+    """Check that no figure is negative."""
     figures = {
         "tokens_in": usage.tokens_in,
         "tokens_out": usage.tokens_out,
@@ -81,13 +84,13 @@ def check_usage(usage: Usage) -> None:
 
 
 def check_step(step: Step) -> None:
-    """A step says who spent what at which engine."""
+    """Check that a step names producer and engine and has a valid usage."""
     require("a step names its producer and its engine", step.producer and step.engine)
     check_usage(step.usage)
 
 
 def check_output(output: Output) -> None:
-    """What holds for the output of any engine."""
+    """Check an output of any engine: type, shapes, finite numbers, usage."""
     require(f"an output is an Output, not {type(output).__name__}", isinstance(output, Output))
     for name, array in (("vector", output.vector), ("scores", output.scores)):
         if array is not None:
@@ -101,11 +104,11 @@ def check_output(output: Output) -> None:
 
 
 async def check_router(router: Router, request: Request | None = None, context: Context | None = None) -> None:
-    """Check the clauses of `protocols.Router` with one request, asked twice.
+    """Check the clauses of `protocols.Router` with one request, routed twice.
 
     Args:
-        router: any.
-        request: what to route; whether anybody fits does not matter.
+        router: Any router.
+        request: Request to route; whether a specialist fits does not matter.
         context: what is known; nothing by default.
     """
     request = request or Request(text="my card was stolen, and does clause 7 let me end the loan?")
@@ -185,11 +188,11 @@ ODD_TEXTS = (
     "1 " * 2_500,
     "İSTANBUL ß ﬁ e\u0301",
 )
-"""Texts at which detectors stumble: nothing, half surrogates, joined emoji, letters that change length with case."""
+"""Difficult texts for detectors: empty, half surrogates, joined emoji, letters that change length with case."""
 
 
 async def check_detector(detector: Detector) -> None:
-    """Places are in the text, in order and apart; scores are chances; the same text gives the same, side by side."""
+    """Check that spans are valid, ordered and disjoint, scores are probabilities, and results equal in threads."""
     alone = [detector.find(text) for text in ODD_TEXTS]
     for text, found in zip(ODD_TEXTS, alone, strict=True):
         require(f"what is found is a tuple, not {type(found).__name__}", isinstance(found, tuple))
@@ -206,15 +209,15 @@ async def check_detector(detector: Detector) -> None:
 # --- What every engine must do.
 
 _NOTICEABLE = 0.1
-"""Seconds of a call during which the event loop must have had a turn."""
+"""Seconds of a call within which the event loop must have run."""
 
 
 async def check_engine(engine: Engine, *, prompts: Sequence[Prompt] | None = None) -> None:
     """Check the clauses of `protocols.Engine`, and close the engine.
 
     Args:
-        engine: works off at least eight prompts.
-        prompts: two or more that it can serve; short texts, also as messages, by default.
+        engine: An engine that can answer at least eight prompts.
+        prompts: Two or more prompts that it can answer; short texts, also as messages, by default.
     """
     prompts = prompts or [_prompt("hello there"), _prompt("where is my card?"), _prompt("goodbye")]
     _check_description(engine)
@@ -235,8 +238,8 @@ async def check_streaming_engine(engine: StreamingEngine, *, prompt: Prompt | No
     """Check the clauses of `protocols.StreamingEngine` beyond those of `Engine`; the engine stays open.
 
     Args:
-        engine: works off at least four prompts.
-        prompt: one whose answer has several pieces; a short request by default.
+        engine: An engine that can answer at least four prompts.
+        prompt: Prompt whose answer has several pieces; a short request by default.
     """
     prompt = prompt or _prompt("Tell me a story about a lighthouse, in a few words.")
     require("it has `stream` and all that an Engine has", isinstance(engine, StreamingEngine))
@@ -256,8 +259,8 @@ async def check_choices(engine: Engine, *, prompt: Prompt) -> None:
     """Check that an engine scores choices as `types.Prompt` says; the engine stays open.
 
     Args:
-        engine: works off at least three prompts.
-        prompt: one with two choices or more.
+        engine: An engine that can answer at least three prompts.
+        prompt: Prompt with two choices or more.
     """
     (output,) = await engine.run([prompt], call=SYSTEM)
     check_output(output)
@@ -286,7 +289,7 @@ def _check_description(engine: Engine) -> None:
 
 
 async def _without_blocking(engine: Engine, prompts: Sequence[Prompt]) -> Sequence[Output]:
-    """The outputs, with the event loop watched meanwhile."""
+    """Return the outputs, and check that the event loop was not blocked."""
     turns = 0
 
     async def count() -> None:
@@ -307,7 +310,7 @@ async def _without_blocking(engine: Engine, prompts: Sequence[Prompt]) -> Sequen
 
 
 async def _read(engine: StreamingEngine, prompt: Prompt) -> tuple[list[str], Output]:
-    """The pieces of a stream and the output that ends it."""
+    """Return the pieces of a stream and its final output."""
     events = [event async for event in engine.stream(prompt, call=SYSTEM)]
     outputs = [event for event in events if isinstance(event, Output)]
     require(f"a stream has one Output, not {len(outputs)}", len(outputs) == 1)
@@ -321,7 +324,7 @@ def _stream(engine: StreamingEngine, prompt: Prompt) -> AsyncGenerator[Delta | O
 
 
 def _close(a: Output, b: Output) -> bool:
-    """Equal but for rounding."""
+    """Return whether two outputs are equal up to rounding."""
     pairs = ((a.vector, b.vector), (a.scores, b.scores))
     return all(
         (x is None and y is None) or (x is not None and y is not None and np.allclose(x, y, atol=1e-3))
@@ -340,8 +343,8 @@ async def check_meter(meter: Meter, step: Step | None = None) -> None:
     """Check the clauses of `protocols.Meter`.
 
     Args:
-        meter: any.
-        step: what to price; one of an unknown engine by default.
+        meter: Any meter.
+        step: Step to price; one of an unknown engine by default.
     """
     step = step or Step(
         producer="triage", engine="onnx", usage=Usage(tokens_in=12, milliseconds=2.0, cpu_seconds=0.002)
@@ -365,7 +368,7 @@ async def check_store(factory: Callable[[], Awaitable[Store]]) -> None:
     """Check the clauses of `protocols.Store`.
 
     Args:
-        factory: opens a store. The first one must be empty; each call opens what the last one left.
+        factory: Opens a store. The first one must be empty; each call opens the data of the last.
     """
     store = await factory()
     parts = "settle, context, sessions, erase, trace, feedback, summary and close"
@@ -403,9 +406,11 @@ async def _check_sessions(store: Store) -> None:
 
 
 async def _check_kinds(store: Store) -> None:
-    """Every kind of content comes back as it was."""
+    """Check that every kind of content is restored unchanged."""
     passage = Passage(document="d", start=0, end=2, text="so", score=0.5, label=Label.PUBLIC, shelf="help")
-    found = FindingSummary(specialist="triage", task="classify", text="greeting", confidence=0.9, accepted=True)
+    found = FindingSummary(
+        specialist="triage", task="classify", form="label", text="greeting", confidence=0.9, accepted=True
+    )
     entries = tuple(_entry(content, "triage") for content in (passage, found, Retraction(name="intent")))
     await store.settle(Settlement(trace=_trace("k1", session="kinds", time=_TIME + 10), entries=entries))
     kept = (await store.context("kinds", "acme")).entries
@@ -444,7 +449,7 @@ async def _check_traces(store: Store) -> None:
 
 
 def _check_same(found: Trace, settled: Trace) -> None:
-    """Equal but for the texts, which a store may drop."""
+    """Check that two traces are equal, except for texts, which a store may drop."""
     for name in ("id", "time", "tenant", "session", "label", "status", "stages", "steps", "usage"):
         was, now = getattr(settled, name), getattr(found, name)
         require(f"a trace keeps its {name}: {was!r}, not {now!r}", was == now)
@@ -529,11 +534,11 @@ def _trace(
 
 
 async def check_specialist(specialist: Specialist, task: Task, view: ContextView | None = None) -> None:
-    """Check the clauses of `protocols.Specialist` and, where it speaks, of `SpeakingSpecialist`.
+    """Check the clauses of `protocols.Specialist` and, if it streams, of `SpeakingSpecialist`.
 
     Args:
-        specialist: is consulted once and, if it speaks, listened to once.
-        task: one of its kind; whether it answers or abstains does not matter.
+        specialist: It is consulted once and, if it streams, streamed once.
+        task: Task of its kind; whether it answers or abstains does not matter.
         view: what it may see of the context; nothing by default.
     """
     view = view or ContextView()
@@ -580,3 +585,357 @@ async def _check_speaking(specialist: SpeakingSpecialist, task: Task, view: Cont
         require(f"the deltas together are the finding's text: {spoken!r}, {finding.text!r}", spoken == finding.text)
     else:
         require(f"who abstains has said nothing before: {spoken!r}", not spoken)
+
+
+# --- The contract check of an index of documents (`Shelf`).
+
+MakeShelf = Callable[[], Awaitable[Shelf]]
+
+ODD_QUERIES: tuple[str, ...] = (
+    "",
+    "   \n\t",
+    "?!… --- ((",
+    "the of and",
+    "\0",
+    "late \ud800 fee",
+    "日本語 🎉 ça va?",
+    "late:* & !fee | (<-> 'payment",
+    '+late -"fee payment"~2 body:[a TO *] OR AND NOT \\',
+    "'; DROP TABLE documents; --",
+    "%s %(x)s {} {chunks}",
+    "late " * 20_000,
+    "x" * 100_000,
+)
+"""Queries that must not raise an error; what they find is not checked."""
+
+_LATE = "A late payment costs a fee of ten euros."
+_LOAN = "The loan is paid back over forty-eight months."
+_WORDS = "Ärger 🎉🎉 with the naïve café: 日本語 e\u0301 and more words about the deposit."
+
+
+FOUND_BY: tuple[tuple[str, str], ...] = (
+    ("Der Kaffee im Café Müller ist heiß.", "CAFE MULLER"),
+    ("A re\u0301sume\u0301 is enclosed with the letter.", "résumé"),
+    ("The \ufb01nancing of \uff46\uff4c\uff41\uff54\uff53 was refused.", "finance flats"),
+    ("押金为两个月的租金。", "租金"),
+    ("営業時間は午前九時からです", "午前"),
+    ("สวัสดีครับทุกคน", "ครับ"),
+    ("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd \u05e8\u05d1", "\u05e9\u05dc\u05d5\u05dd"),
+    (
+        "\u0627\u0644\u0645\u064e\u0628\u0652\u0644\u064e\u063a \u0645\u0633\u062a\u062d\u0642",
+        "\u0627\u0644\u0645\u0628\u0644\u063a",
+    ),
+    ("The landlord/tenant clause is in schedule-b.pdf of archive.example.org.", "tenant"),
+    ("Write to billing@example.org or https://example.org/kestrel/form.html", "kestrel"),
+    ("Version 4.17 of the firmware (AX-2091) is current.", "2091"),
+    ("Who was it that did this to them?", "who did this"),
+    ("The intere\u00adsts accrue daily on 62 m².", "interest m2"),
+)
+"""Texts, each with a query that has its words in another spelling and no words of the other texts."""
+
+
+async def check_shelf(make_shelf: MakeShelf, *, dimension: int = 384) -> None:
+    """Check the clauses of `knowledge.documents.Shelf`, and of `protocols.Retriever` for its results.
+
+    Args:
+        make_shelf: Opens an index. The first one must be empty; each call opens the data of the last.
+        dimension: Length D of the vectors of its encoder.
+    """
+    shelf = await make_shelf()
+    bench = _Bench(shelf, dimension)
+    try:
+        require("it has documents, update, text, search and close", isinstance(shelf, Shelf))
+        for check in (_check_empty, _check_passages, _check_words, _check_replacing, _check_visibility, _check_hidden):
+            await check(bench)
+            await bench.clear()
+        for check in (_check_odd_queries, _check_failing, _check_one_state):
+            await check(bench)
+            await bench.clear()
+        await shelf.update([bench.document("loan", _LOAN)])
+    finally:
+        await shelf.close()
+    await shelf.close()  # a second call does nothing
+    await _check_shelf_survival(make_shelf)
+
+
+class _Bench:
+    """An index with documents and queries for it. The vector of a text is drawn from its hash."""
+
+    def __init__(self, shelf: Shelf, dimension: int) -> None:
+        self.shelf, self.dimension = shelf, dimension
+
+    def document(
+        self,
+        name: str,
+        *texts: str,
+        label: Label = Label.INTERNAL,
+        tenant: str | None = None,
+        vector_of: str | None = None,
+    ) -> IndexedDocument:
+        """Make a document with a chunk, a heading and a page for each text."""
+        ends = np.cumsum([len(text) + 1 for text in texts]).tolist()
+        chunks = tuple(
+            Chunk(start=end - 1 - len(text), end=end - 1, heading=f"Part {i} > {name}", page=i)
+            for i, (text, end) in enumerate(zip(texts, ends, strict=True), start=1)
+        )
+        body = "".join(f"{text}\n" for text in texts)
+        return IndexedDocument(
+            name=name,
+            sha256=hashlib.sha256(body.encode()).hexdigest(),
+            text=body,
+            label=label,
+            tenant=tenant,
+            chunks=chunks,
+            vectors=np.array([self.vector(vector_of or text) for text in texts], np.float32).reshape(
+                -1, self.dimension
+            ),
+        )
+
+    def vector(self, text: str) -> np.ndarray:
+        """Return the unit vector (D,) of a text."""
+        seed = int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8])
+        drawn = np.random.default_rng(seed).normal(size=self.dimension)
+        return (drawn / np.linalg.norm(drawn)).astype(np.float32)
+
+    async def ask(
+        self, query: str, *, k: int = 20, clearance: Label = Label.INTERNAL, tenant: str = "default"
+    ) -> Sequence[Passage]:
+        """Search with the vector of the query."""
+        vector = self.vector(query)
+        return await self.shelf.search(query, k=k, clearance=clearance, tenant=tenant, vector=vector)
+
+    async def state(self) -> tuple[object, ...]:
+        """Return everything that a reader can observe of the index."""
+        found = [await self.ask(query, clearance=Label.RESTRICTED) for query in ("late payment fee", "loan")]
+        return dict(await self.shelf.documents()), [[_essence(passage) for passage in each] for each in found]
+
+    async def clear(self) -> None:
+        """Remove all documents."""
+        await self.shelf.update([], list(await self.shelf.documents()))
+        require("a shelf whose documents are all removed is empty", not await self.shelf.documents())
+
+
+async def _check_empty(bench: _Bench) -> None:
+    require("a new shelf has no documents", dict(await bench.shelf.documents()) == {})
+    try:
+        require("nothing is found on a new shelf", list(await bench.ask("late payment")) == [])
+    except NotIndexed as error:
+        require("a new shelf says how it is filled", "coterie index" in error.hint)
+    await bench.shelf.update([])
+    require("nothing is found on an empty shelf", list(await bench.ask("late payment")) == [])
+    nothing = await bench.shelf.text("loan", 0, 10, clearance=Label.RESTRICTED)
+    require("the text of a document that is not there is None", nothing is None)
+    await bench.shelf.update([], ["loan", "late"])
+    require("removing what is not there does nothing", dict(await bench.shelf.documents()) == {})
+
+
+async def _check_passages(bench: _Bench) -> None:
+    documents = [bench.document("late.md", _LATE, _LOAN), bench.document("ç/日本.txt", _WORDS), bench.document("none")]
+    await bench.shelf.update(documents)
+    by_name = {document.name: document for document in documents}
+    sums = {name: document.sha256 for name, document in by_name.items()}
+    require("documents are known by name and sha256", dict(await bench.shelf.documents()) == sums)
+    for query, name in (("late fee", "late.md"), ("deposit café", "ç/日本.txt")):
+        found = await bench.ask(query)
+        require(f"{query!r} finds the document that has these words first", found and found[0].document == name)
+        require(f"all three passages are found where {len(found)} are", len(found) == 3)
+        for passage in found:
+            _check_quote(passage, by_name[passage.document])
+        require("one passage is asked for, the best comes", _places(await bench.ask(query, k=1)) == _places(found[:1]))
+        await check_retriever(bench.shelf, query, k=2)
+    within = await bench.shelf.search("late", k=50, clearance=Label.INTERNAL, document="late.md")
+    chunks = by_name["late.md"].chunks
+    require(
+        "a named document is searched alone, every chunk of it is found",
+        {passage.document for passage in within} == {"late.md"} and len(within) == len(chunks),
+    )
+    for passage in within:
+        _check_quote(passage, by_name["late.md"])
+    unseen = await bench.shelf.search("late", k=50, clearance=Label.INTERNAL, document="no such document")
+    require("of a document that is not there nothing is found", not unseen)
+    (nearest,) = await bench.shelf.search("zzz", k=1, clearance=Label.INTERNAL, vector=bench.vector(_LOAN))
+    require("without a word in common, the passage with the nearest vector is the best", nearest.text == _LOAN)
+    await _check_text(bench, by_name["ç/日本.txt"])
+
+
+async def _check_words(bench: _Bench) -> None:
+    """Check that each text is found by its own words, in every script and whatever its vector."""
+    await bench.shelf.update([bench.document(f"w{i}", text) for i, (text, _) in enumerate(FOUND_BY)])
+    for i, (text, query) in enumerate(FOUND_BY):
+        found = await bench.ask(query)
+        require(f"{query!r} finds the text with these words first: {text!r}", found and found[0].document == f"w{i}")
+
+
+def _check_quote(passage: Passage, document: IndexedDocument) -> None:
+    """Check that a passage has the text of its document at its offsets."""
+    quoted = document.text[passage.start : passage.end]
+    require(f"a passage is its document's text at its offsets: {passage.text!r}, {quoted!r}", passage.text == quoted)
+    chunk = next((each for each in document.chunks if each.start == passage.start), None)
+    require("a passage is one of the document's chunks", chunk is not None and chunk.end == passage.end)
+    if chunk is not None:
+        require(f"it has the chunk's heading: {passage.heading!r}", passage.heading == chunk.heading)
+        require(f"it has the chunk's page: {passage.page!r}", passage.page == chunk.page)
+    require(f"it has the document's label: {passage.label!r}", passage.label is document.label)
+
+
+async def _check_text(bench: _Bench, document: IndexedDocument) -> None:
+    length = len(document.text)
+    for start, end in ((0, 5), (6, 8), (3, length), (10, length + 100), (length, length + 1), (7, 7)):
+        text = await bench.shelf.text(document.name, start, end, clearance=Label.INTERNAL)
+        require(f"text({start}, {end}) is text[{start}:{end}], not {text!r}", text == document.text[start:end])
+
+
+async def _check_replacing(bench: _Bench) -> None:
+    await bench.shelf.update([bench.document("a", _LATE), bench.document("b", _LOAN), bench.document("c", _WORDS)])
+    newer = bench.document("a", _LOAN, "Deposits are insured.")
+    await bench.shelf.update([newer, bench.document("d", "New.")], ["b", "nobody"])
+    names = {"a", "c", "d"}
+    require("a document of the same name is replaced", (await bench.shelf.documents())["a"] == newer.sha256)
+    require("those named in `remove` are gone, the others stay", set(await bench.shelf.documents()) == names)
+    found = await bench.ask("late fee loan deposits")
+    require("the old passages are gone with their documents", _LATE not in {passage.text for passage in found})
+    require("each new passage is there once", len(found) == 4 and len(_places(found)) == len(set(_places(found))))
+    gone = await bench.shelf.text("b", 0, 5, clearance=Label.RESTRICTED)
+    require("so is the text of a document that was removed", gone is None)
+    higher = bench.document("a", _LATE, label=Label.RESTRICTED)
+    await bench.shelf.update([higher])
+    found = await bench.ask("late fee")
+    require("a document that got a higher label is hidden", "a" not in {passage.document for passage in found})
+
+
+async def _check_visibility(bench: _Bench) -> None:
+    """Check that each caller finds all documents that it may see, and no others, for every label and tenant."""
+    kinds = {f"{label}-{tenant}": (label, tenant) for label, tenant in product(Label, (None, "acme", "other"))}
+    await bench.shelf.update(
+        [bench.document(name, f"{_LATE} {name}", label=label, tenant=tenant) for name, (label, tenant) in kinds.items()]
+    )
+    require("tenants with documents of their own are named", await bench.shelf.tenants() == {"acme", "other"})
+    for clearance, tenant in product(Label, ("default", "acme")):
+        may = {name for name, (label, owner) in kinds.items() if label <= clearance and owner in {None, tenant}}
+        for query in ("late payment fee", "zzz", " ".join(kinds)):
+            found = {passage.document for passage in await bench.ask(query, clearance=clearance, tenant=tenant)}
+            who = f"{tenant!r} with clearance {clearance.value!r}"
+            require(f"{who} finds {sorted(may)}, not {sorted(found)}", found == may)
+        for name in kinds:
+            text = await bench.shelf.text(name, 0, 6, clearance=clearance, tenant=tenant)
+            require(f"{who} may read {name!r} if it may find it: {text!r}", (text is not None) == (name in may))
+
+
+async def _check_hidden(bench: _Bench) -> None:
+    """Check that hidden documents change no visible result, whatever their text."""
+    visible = [bench.document(f"v{i}", f"{_LATE} Paragraph {i}.", f"{_LOAN} {'fee ' * i}") for i in range(5)]
+    await bench.shelf.update([*visible, bench.document("w", _WORDS)])
+    queries = ("late payment fee", "loan months fee", "deposit", "zzz", _LATE)
+    before = [await bench.ask(query, k=8) for query in queries]
+    hidden = [
+        bench.document(f"h{i}", f"{query} {_LATE} fee {i}", label=label, tenant=tenant, vector_of=query)
+        for i, (query, (label, tenant)) in enumerate(
+            product(queries, ((Label.RESTRICTED, None), (Label.CONFIDENTIAL, None), (Label.PUBLIC, "other")))
+        )
+    ]
+    await bench.shelf.update(hidden)
+    for query, was in zip(queries, before, strict=True):
+        now = await bench.ask(query, k=8)
+        require(f"what is hidden changes no passage and no order for {query!r}", _places(now) == _places(was))
+        same = np.allclose([passage.score for passage in now], [passage.score for passage in was], rtol=1e-9, atol=0)
+        require(f"what is hidden changes no score for {query!r}", same)
+
+
+async def _check_odd_queries(bench: _Bench) -> None:
+    await bench.shelf.update([bench.document("late", _LATE), bench.document("secret", _LOAN, label=Label.RESTRICTED)])
+    before = await bench.state()
+    for query in ODD_QUERIES:
+        for found in (await bench.ask(query, k=3), await bench.shelf.search(query, k=3, clearance=Label.INTERNAL)):
+            named = {passage.document for passage in found}
+            require(f"{query[:40]!r} finds only what may be seen: {named}", named <= {"late"} and len(found) <= 3)
+    require("nothing that is asked changes the shelf", await bench.state() == before)
+
+
+class _Torn(IndexedDocument):
+    """A document that raises an error when its attributes are read for the n-th time."""
+
+    def __getattribute__(self, name: str) -> object:
+        value = object.__getattribute__(self, name)
+        if (
+            name in IndexedDocument.__dataclass_fields__
+            and next(object.__getattribute__(self, "_reads")) == _Torn.fails_at
+        ):
+            raise OSError("torn")
+        return value
+
+    fails_at = 0
+
+
+async def _check_failing(bench: _Bench) -> None:
+    """Check that an update that fails changes nothing: at the first, second ... read, until one succeeds."""
+    await bench.shelf.update([bench.document("late", _LATE), bench.document("loan", _LOAN)])
+    before = await bench.state()
+    for n in count(1):
+        torn = _torn(bench.document("torn", _LATE, _LOAN), fails_at=n)
+        try:
+            await bench.shelf.update([bench.document("late", _WORDS), torn, bench.document("more", _LATE)], ["loan"])
+        except Exception:  # noqa: BLE001 - which one is the shelf's affair
+            require("an update that fails leaves the old state", await bench.state() == before)
+        else:
+            break
+    require("an update reads the documents it is given", n > 1)
+    require(
+        "an update can be tried again after it failed", set(await bench.shelf.documents()) == {"late", "torn", "more"}
+    )
+
+
+def _torn(document: IndexedDocument, *, fails_at: int) -> IndexedDocument:
+    _Torn.fails_at = 0
+    torn = object.__new__(_Torn)
+    object.__setattr__(torn, "_reads", count(1))
+    for name in IndexedDocument.__dataclass_fields__:
+        object.__setattr__(torn, name, getattr(document, name))
+    _Torn.fails_at = fails_at
+    return torn
+
+
+async def _check_one_state(bench: _Bench) -> None:
+    """Check that two documents are replaced together: a concurrent search finds both old or both new ones."""
+
+    def version(number: int) -> list[IndexedDocument]:
+        return [bench.document(name, f"{_LATE} This is version {number}.") for name in ("left", "right")]
+
+    async def replace() -> None:
+        for number in range(1, _VERSIONS):
+            await bench.shelf.update(version(number))
+
+    await bench.shelf.update(version(0))
+    writer = asyncio.ensure_future(replace())
+    try:
+        while not writer.done():
+            for found in await asyncio.gather(*(bench.ask("late payment") for _ in range(3))):
+                texts = {passage.text for passage in found}
+                require(
+                    f"a search sees one state of the shelf, not {sorted(texts)}", len(found) == 2 and len(texts) == 1
+                )
+    finally:
+        await writer
+    (left, right) = await bench.ask("late payment")
+    last = f"version {_VERSIONS - 1}."
+    require("the last update is seen when it is done", left.text.endswith(last) and right.text.endswith(last))
+
+
+_VERSIONS = 12
+
+
+async def _check_shelf_survival(make_shelf: MakeShelf) -> None:
+    shelf = await make_shelf()
+    try:
+        require("what was put is there after the shelf was closed", set(await shelf.documents()) == {"loan"})
+        (passage,) = await shelf.search("loan", k=3, clearance=Label.INTERNAL)
+        require("and is found", passage.text == _LOAN)
+    finally:
+        await shelf.close()
+
+
+def _places(found: Sequence[Passage]) -> list[tuple[str, int]]:
+    return [(passage.document, passage.start) for passage in found]
+
+
+def _essence(passage: Passage) -> tuple[object, ...]:
+    return passage.document, passage.start, passage.text, round(passage.score, 9)

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server that does as it is told: a real one, on a port of its own of 127.0.0.1."""
+"""A scripted OpenAI-compatible server: a real HTTP server on a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import Any, Self
 
 @dataclass(frozen=True, kw_only=True)
 class ServerReply:
-    """What the server does with one request. The default is a short answer, whole or streamed as asked."""
+    """The server's reaction to one request. The default is a short answer, whole or streamed as requested."""
 
     text: str = "Hello from the fake server."
     pieces: Sequence[str] | None = None
-    """How a stream cuts the text; one piece a word by default."""
+    """Pieces of a streamed text; one a word by default."""
     finish: str = "stop"
     usage: bool = True
-    """Count tokens (one a word)."""
+    """Whether the reply counts tokens (one a word)."""
     logprobs: Sequence[float] | None = None
-    """Log-probabilities of a whole answer's tokens, given where they are asked for."""
+    """Log-probabilities of the tokens of a whole answer, sent on request."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
-    """Send these bytes in place of an answer."""
+    """Bytes to send in place of an answer."""
     delay: float = 0.0
-    """Seconds before it answers, by the server's `sleep`."""
+    """Seconds before the answer, by the server's `sleep`."""
     hang: bool = False
-    """Never answer; the connection stays open until somebody closes it."""
+    """Never answer; the connection stays open until the client closes it."""
     cut_after: int | None = None
-    """Close the connection after so many pieces of a stream, or bytes of a whole answer; 0 sends nothing."""
+    """Close the connection after this number of pieces of a stream, or bytes of a whole answer; 0 sends nothing."""
     error_after: int | None = None
-    """In a stream, send an error object after so many pieces, and end."""
+    """In a stream, send an error object after this number of pieces, and end."""
 
     @classmethod
     def refused(cls, status: int, message: str = "no", *, code: str | None = None, **headers: str) -> ServerReply:
-        """An OpenAI-shaped error; `retry_after="2"` becomes the header `retry-after: 2`."""
+        """Make an error in OpenAI's form; `retry_after="2"` becomes the header `retry-after: 2`."""
         error = {"error": {"message": message, "type": "error", "param": None, "code": code}}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(status=status, body=json.dumps(error).encode(), headers=named)
@@ -47,7 +47,7 @@ class ServerReply:
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedRequest:
-    """One request as it came in."""
+    """One request as the server received it."""
 
     method: str
     path: str
@@ -57,7 +57,7 @@ class ReceivedRequest:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The body as the JSON object it should be."""
+        """The body as a JSON object."""
         content = json.loads(self.body)
         if not isinstance(content, dict):
             raise TypeError(f"the body is {type(content).__name__}, not an object")
@@ -65,13 +65,12 @@ class ReceivedRequest:
 
 
 class FakeOpenAIServer:
-    """Answers `POST .../chat/completions` with the replies of its script, then with the default one.
+    """Answers `POST .../chat/completions` with the replies of its script, then with the default reply.
 
-    The default may be a function of the request's JSON object: what a model would be.
+    The default may be a function of the JSON object of the request. Use the server as an async context manager;
+    `base_url` is the value for `coterie.toml`.
 
-    Use it as an async context manager; `base_url` is what `coterie.toml` wants.
-
-        async with FakeOpenAIServer([Reply.refused(429, retry_after="1"), Reply(text="Paris")]) as server:
+        async with FakeOpenAIServer([ServerReply.refused(429, retry_after="1"), ServerReply(text="Paris")]) as server:
             ...
     """
 
@@ -85,15 +84,15 @@ class FakeOpenAIServer:
         self.script = list(script)
         self.default = default or ServerReply()
         self.requests: list[ReceivedRequest] = []
-        """Every request, in order."""
+        """All requests, in order."""
         self.received = bytearray()
-        """Every byte that came in, over all connections."""
+        """All received bytes of all connections."""
         self.connections = 0
-        """Connections that were opened."""
+        """Number of opened connections."""
         self.asked = asyncio.Event()
-        """Set when the first request has come in."""
+        """Set when the first request was received."""
         self.disconnected = asyncio.Event()
-        """Set when a client goes away while it is being answered."""
+        """Set when a client disconnects during an answer."""
         self._sleep = sleep
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,7 +100,7 @@ class FakeOpenAIServer:
 
     @property
     def base_url(self) -> str:
-        """Its address up to and including `/v1`."""
+        """Address of the server up to and including `/v1`."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     async def __aenter__(self) -> Self:
@@ -117,7 +116,7 @@ class FakeOpenAIServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, request after request."""
+        """Serve one connection, request after request."""
         self.connections += 1
         if (task := asyncio.current_task()) is not None:
             self._tasks.add(task)
@@ -138,13 +137,13 @@ class FakeOpenAIServer:
                 await writer.wait_closed()
 
     def _reply(self, request: ReceivedRequest) -> ServerReply:
-        """What the script or the default says."""
+        """Return the next reply of the script, or the default."""
         if self.script:
             return self.script.pop(0)
         return self.default if isinstance(self.default, ServerReply) else self.default(request.json)
 
     async def _read(self, reader: asyncio.StreamReader) -> ReceivedRequest | None:
-        """The next request, or None when the client is done."""
+        """Read the next request; None if the client closed the connection."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError as end:
@@ -161,7 +160,7 @@ class FakeOpenAIServer:
     async def _answer(
         self, request: ReceivedRequest, reply: ServerReply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        """Do what the reply says; False when the connection is to be closed."""
+        """Send a reply. Returns False if the connection is to be closed."""
         if reply.delay:
             await self._sleep(reply.delay)
         if reply.hang:
@@ -180,7 +179,7 @@ class FakeOpenAIServer:
         return reply.cut_after is None
 
     async def _stream(self, asked: Mapping[str, Any], reply: ServerReply, writer: asyncio.StreamWriter) -> bool:
-        """Send the text piece by piece as server-sent events; in chunks, on a connection that stays, if all is sent."""
+        """Send the text as server-sent events. A complete stream is chunked, and its connection stays open."""
         whole = reply.cut_after is None and reply.error_after is None
         ends = {"transfer-encoding": "chunked"} if whole else {"connection": "close"}
         writer.write(_head(200, {"content-type": "text/event-stream", **ends} | dict(reply.headers)))
@@ -221,7 +220,7 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
 
 
 def _completion(asked: Mapping[str, Any], reply: ServerReply) -> dict[str, Any]:
-    """A whole answer."""
+    """Return a whole answer."""
     message = {"role": "assistant", "content": reply.text}
     completion: dict[str, Any] = {
         "id": "chatcmpl-fake",
@@ -236,7 +235,7 @@ def _completion(asked: Mapping[str, Any], reply: ServerReply) -> dict[str, Any]:
 
 
 def _chunk(asked: Mapping[str, Any], delta: Mapping[str, str] | None, *, finish: str | None = None) -> dict[str, Any]:
-    """A chunk of a stream; one without a delta has no choices."""
+    """Return a chunk of a stream; without a delta it has no choices."""
     return {
         "id": "chatcmpl-fake",
         "object": "chat.completion.chunk",
@@ -247,7 +246,7 @@ def _chunk(asked: Mapping[str, Any], delta: Mapping[str, str] | None, *, finish:
 
 
 def _usage(asked: Mapping[str, Any], reply: ServerReply) -> dict[str, int]:
-    """One token a word."""
+    """Return the usage, counting one token a word."""
     prompt = sum(len(str(message.get("content", "")).split()) for message in asked.get("messages", []))
     completion = len(reply.text.split() if reply.pieces is None else "".join(reply.pieces).split())
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

@@ -1,65 +1,15 @@
-"""What a version says of itself, and whether it may take the champion's place."""
+"""Whether a version may take the champion's place."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from coterie.errors import ArtefactRefused, NotTrained
-from coterie.learning.candidates import Candidate, RungChoice, bar_met
-from coterie.learning.dataset import Dataset
-from coterie.learning.job import Job
-from coterie.learning.lineage import describe_base, describe_data, describe_origin, licence_warnings
-from coterie.learning.metrics import pack
-from coterie.learning.splits import compare_datasets
-from coterie.registry.compare import compare
-from coterie.registry.promotion import champion_of, judge
+from coterie.registry.promotion import champion_of, compare, judge
 from coterie.registry.registry import Registry
 from coterie.registry.version import Version
 from coterie.types import Reason, Verdict
-
-
-def write_report(job: Job, choice: RungChoice, candidates: Sequence[Candidate]) -> dict[str, object]:
-    """The version's `report.json`. It depends on data, section, seed and what is installed, never on when or where."""
-    evaluation = choice.candidate.evaluation
-    metrics = evaluation.to_json()
-    return {
-        "name": job.name,
-        "task": job.section.task,
-        "description": job.section.description,
-        "rung": choice.candidate.rung,
-        **choice.reason.described(),
-        "measures": list(job.measures),
-        "bar": job.bar,
-        "bar_met": bar_met(job.bar, metrics),
-        "metrics": metrics,
-        "rungs": [candidate.row() for candidate in candidates],
-        "data": {
-            "train": describe_data(job.train, job.section.licence),
-            "held_out": describe_data(choice.candidate.measured or job.held_out, job.section.licence),
-        },
-        "encoder_sha256": job.encoder.sha256,
-        "base": describe_base(job, choice.candidate.rung),
-        "labels": None if job.section.writes_freely else len(job.train.label_names),
-        "warnings": [*job.train.warnings, *choice.candidate.warnings, *_doubts(job), *licence_warnings(job)],
-        **describe_origin(job.section),
-        "slices": {label: each.to_json() for label, each in evaluation.slices.items()},
-        "right": pack(evaluation.right),
-    }
-
-
-def _doubts(job: Job) -> tuple[str, ...]:
-    """What makes the figures doubtful; nothing where they are cross-validated, or where questions may well recur."""
-    if job.cross_validated or job.section.task == "answer":
-        return ()
-    if job.section.writes_freely:
-        return compare_datasets(_unlabelled(job.train), _unlabelled(job.held_out))
-    return compare_datasets(job.train, job.held_out)
-
-
-def _unlabelled(data: Dataset) -> Dataset:
-    """Its rows without their replies, of which each is its own: that one is not known means nothing."""
-    return replace(data, rows=tuple(replace(row, labels=()) for row in data.rows))
 
 
 def judge_promotion(registry: Registry, name: str, version: Version) -> Verdict:

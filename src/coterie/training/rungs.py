@@ -17,11 +17,8 @@ from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job, TextEncoder, check_job
 from coterie.learning.measure import Encoded, encode
 from coterie.learning.progress import Progress, Silent
-from coterie.tasks.classify.fit import train_classify
-from coterie.tasks.extract.fit import train_extract
-from coterie.tasks.pairs.fit import pair_hypotheses, train_pairs
-from coterie.tasks.score.fit import train_score
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tasks.registry import task_of
+from coterie.tuning.base import Checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +45,7 @@ def train_rungs(
     asked: AskedModel | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> TrainedRungs:
-    """Train each rung of a `classify`, `score` or `extract` specialist, without a network and without storing anything.
+    """Train each rung of a specialist, without a network and without storing anything.
 
     Args:
         name: What the specialist is called in messages.
@@ -67,6 +64,7 @@ def train_rungs(
     """
     job = Job(
         name=name,
+        task=task_of(section),
         section=section,
         train=train,
         held_out=held_out,
@@ -80,33 +78,16 @@ def train_rungs(
         return fit_rungs(job)
 
 
-def possible_rungs(section: SpecialistSection, train: Dataset, encoder: TextEncoder) -> Sequence[str]:
+def possible_rungs(section: SpecialistSection, train: Dataset) -> Sequence[str]:
     """The rungs that rows like these can climb, cheapest first, whatever the section asks for."""
-    job = Job(name="", section=section, train=train, held_out=train, encoder=encoder, progress=Silent())
-    return job.possible_rungs
+    return task_of(section).possible_rungs(section, train)
 
 
-def fit_rungs(job: Job) -> TrainedRungs:
+def fit_rungs(job: Job[SpecialistSection]) -> TrainedRungs:
     """Train every rung of a job and choose one."""
-    texts = pair_hypotheses(job) if job.pairs else job.train.texts
-    encoded = encode(job, texts, "encode") if job.has_texts else None
-    if job.section.task == "extract":
-        candidates = train_extract(job)
-    elif job.section.task == "generate" and encoded is not None:
-        candidates = [_train_write(job, encoded)]
-    elif job.section.task == "score" or encoded is None:
-        candidates = train_score(job, encoded)
-    elif job.pairs:
-        candidates = train_pairs(job, encoded)
-    else:
-        candidates = train_classify(job, encoded)
+    task = task_of(job.section)
+    encoded = encode(job, task.texts(job), "encode") if job.has_texts else None
+    candidates = task.fit(job, encoded)
     possible = [each for each in candidates if each.rung in job.rungs]
     choice = choose_chain(candidates) or choose(possible or candidates, job.bar)
     return TrainedRungs(candidates=tuple(candidates), choice=choice, encoded=encoded)
-
-
-def _train_write(job: Job, encoded: Encoded) -> Candidate:
-    # Imported here: it needs torch, which nothing else does.
-    from coterie.tasks.generate.fit_replies import train_write  # noqa: PLC0415
-
-    return train_write(job, encoded)

@@ -21,26 +21,25 @@ from threadpoolctl import threadpool_limits
 
 from coterie.accounting.energy import PackageMeter
 from coterie.accounting.meter import CostMeter
-from coterie.config.file import Config, OpenAIModel, load_config
+from coterie.config.file import Config, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ConfigError, DataError, InputError, SetupError, UnknownSpecialist
+from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.learning.asked import find_asked
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job, TextEncoder, check_job
-from coterie.learning.measure import Encoded
 from coterie.learning.progress import Progress, Silent
-from coterie.learning.reading import read_section
-from coterie.learning.splits import split_dataset
 from coterie.protocols import Retriever
 from coterie.registry.card import write_card
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry, open_registry
 from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
-from coterie.tasks.answer.fit import check_indexed, divide_questions, train_answer
-from coterie.tasks.generate.fit import train_generate
-from coterie.training.report import judge_promotion, warn_fallen, write_report
-from coterie.training.rungs import fit_rungs
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tasks.contract import Trained, Workplace
+from coterie.tasks.registry import task_of
+from coterie.tasks.report import write_report
+from coterie.training.report import judge_promotion, warn_fallen
+from coterie.training.rungs import TrainedRungs, fit_rungs
+from coterie.tuning.base import Checkpoints
 from coterie.types import Step, Usage
 
 # --- What a version says of its data is true only if the files are still those that were read.
@@ -76,7 +75,6 @@ def _changed(name: str, path: Path, found: str) -> DataError:
 
 
 _NO_DATA = Dataset(name="no data", rows=(), sha256=hashlib.sha256().hexdigest())
-HELD_OUT = 0.2  # share of the rows held out when there is no test file
 _HERE = "training"
 """Engine of what a training takes in this process."""
 _CHOICE = {"rungs", "chain"}
@@ -178,11 +176,11 @@ def train(
     if overrides:
         config = _overridden(config, chosen, overrides)
     jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in chosen]
-    if shelves is None:
-        for job in jobs:
-            check_indexed(job, config, folder)
+    place = Workplace(config=config, folder=folder, shelves=shelves)
+    for job in jobs:
+        task_of(job.section).check(job, place)
     with threadpool_limits(1):
-        trained = {job.name: _train_whole(job, config, folder, registry, shelves) for job in jobs}
+        trained = {job.name: _train_whole(job, place, registry) for job in jobs}
     return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)
 
 
@@ -220,16 +218,20 @@ def _overridden(config: Config, names: Sequence[str], overrides: Mapping[str, ob
     return config.model_copy(update={"specialists": sections})
 
 
-def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress: Progress) -> Job:
+def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress: Progress) -> Job[SpecialistSection]:
     """Read and check a specialist's data."""
     section = config.specialists[name]
-    data = _read(section, folder, section.data, for_evaluation=False) if section.data else _NO_DATA
-    train_rows, held_out = _divided(data, section, folder)
+    task = task_of(section)
+    data = task.read_rows(section, folder / section.data) if section.data else _NO_DATA
     read = {folder / section.data: data.sha256} if section.data else {}
-    if section.test is not None and _is_measured(section):
+    if section.test is not None and task.is_measured(section):
+        train_rows, held_out = data, task.read_rows(section, folder / section.test, for_evaluation=True)
         read[folder / section.test] = held_out.sha256
+    else:
+        train_rows, held_out = task.divide(section, data)
     job = Job(
         name=name,
+        task=task,
         section=section,
         train=train_rows,
         held_out=held_out,
@@ -237,138 +239,68 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
         progress=progress,
         read=read,
         checkpoints=Checkpoints(folder=folder / CHECKPOINTS_FOLDER / name),
-        asked=find_asked(section, config, folder),
+        asked=find_asked(section, config, folder, Gate(ClearancePolicy())),
     )
     return check_job(job, folder, config.models)
 
 
-def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[Dataset, Dataset]:
-    """Rows to train on and rows to measure on."""
-    if not _is_measured(section):
-        return data, data  # a text to repeat has nothing to hold out
-    if section.test is not None:
-        return data, _read(section, folder, section.test, for_evaluation=True)
-    if section.task == "answer":
-        return divide_questions(data, held_out=HELD_OUT, seed=section.seed)
-    if section.task == "score":
-        return data, data  # cross-validated on every row
-    by_label = not section.writes_freely
-    train_rows, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed, by_label=by_label)
-    return train_rows, held_out.measured()
-
-
-def _is_measured(section: SpecialistSection) -> bool:
-    """Its own rows, or some like them, say how good it is; a source text says nothing of a draft."""
-    return section.task != "generate" or section.writes_freely
-
-
-def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation: bool) -> Dataset:
-    return read_section(section, folder / file, for_evaluation=for_evaluation)
-
-
-def _train_whole(
-    job: Job, config: Config, folder: Path, registry: Registry, shelves: Mapping[str, Retriever] | None
-) -> TrainedSpecialist:
+def _train_whole(job: Job[SpecialistSection], place: Workplace, registry: Registry) -> TrainedSpecialist:
     """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
+    config = place.config
     package = PackageMeter() if config.accounting.energy_meter else None
     wall, cpu = time.perf_counter(), time.process_time()
-    if job.section.task == "answer":
-        answers = train_answer(job, config, folder, shelves)
-        trained = replace(_stored(job, registry, answers.files, answers.report), seconds=answers.seconds)
-    else:
-        trained = _train_one(job, config, folder, registry)
+    made = task_of(job.section).train(job, place) or _best_rung(job)
+    trained = _stored(job, registry, made)
     if job.checkpoints:
         job.checkpoints.clear()
     usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.process_time() - cpu)
     meter = CostMeter(config.accounting, config.models, None, package=package)
     took = meter.price(Step(producer=job.name, engine=_HERE, usage=usage)).usage
     for engine, each in job.asked.bill if job.asked else ():  # a model in this process is in its CPU time
-        if isinstance(config.models.get(engine), OpenAIModel):
+        if isinstance(config.models.get(engine), RemoteModel):
             took += replace(meter.price(Step(producer=job.name, engine=engine, usage=each)).usage, milliseconds=0.0)
     return replace(trained, took=took)
 
 
-def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:
-    """Train every rung, choose one, store it with report, card and profile, promote it if it may be."""
-    if not _is_measured(job.section):
-        return _stored(job, registry, *train_generate(job, config, folder))
+def _best_rung(job: Job[SpecialistSection]) -> Trained:
+    """Train every rung and choose one; its version has a profile by which the router finds it."""
     fitted = fit_rungs(job)
     files = dict(fitted.choice.candidate.files)
     if fitted.encoded is not None:
-        files[PROFILE_FILE] = _profile(job, fitted.encoded).to_bytes()
-    trained = _stored(job, registry, files, write_report(job, fitted.choice, fitted.candidates))
-    return replace(trained, seconds={each.rung: each.seconds for each in fitted.candidates})
+        files[PROFILE_FILE] = _profile(job, fitted).to_bytes()
+    return Trained(
+        files=files,
+        report=write_report(job, fitted.choice, fitted.candidates),
+        seconds={each.rung: each.seconds for each in fitted.candidates},
+    )
 
 
-def _profile(job: Job, encoded: Encoded) -> Profile:
+def _profile(job: Job[SpecialistSection], fitted: TrainedRungs) -> Profile:
     """What the router learns of it from its texts; columns it finds by their names."""
-    if job.pairs:
-        return _pair_profile(job, encoded)
-    rows = [index for index, row in enumerate(job.train.rows) if row.text.strip()]
-    labels = [_shown_label(job, job.train.rows[index].labels) for index in rows]
-    groups = [job.train.rows[index].group for index in rows]
-    return _profile_of(
-        job,
-        encoded.vectors[rows],
-        labels,
-        groups,
-        hint_texts(job.section.description, _subjects(job), examples=len(rows)),
-    )
-
-
-def _pair_profile(job: Job, encoded: Encoded) -> Profile:
-    """Of pairs the router learns the hypotheses: a document may be about anything, what is asked of it is not."""
-    names = [str(job.section.pair_column)] * len(encoded.vectors)
-    return _profile_of(
-        job, encoded.vectors, names, [None] * len(names), hint_texts(job.section.description, (), examples=len(names))
-    )
-
-
-def _profile_of(
-    job: Job, vectors: np.ndarray, labels: Sequence[str], groups: Sequence[str | None], hints: Sequence[str]
-) -> Profile:
+    assert fitted.encoded is not None, "there are texts"  # noqa: S101
+    task = task_of(job.section)
+    examples = task.examples(job)
+    hints = hint_texts(job.section.description, tuple(task.subjects(job)), examples=len(examples))
     empty = np.empty((0, job.encoder.dimension))
     return make_profile(
-        vectors,
-        labels,
-        groups,
+        fitted.encoded.vectors[[each.position for each in examples]],
+        [each.label for each in examples],
+        [each.group for each in examples],
         hints=job.encoder.encode(hints).reshape(-1, job.encoder.dimension) if hints else empty,
         hint_texts=hints,
         seed=job.section.seed,
     )
 
 
-def _subjects(job: Job) -> tuple[str, ...]:
-    """Names that say what it is about: the labels of a classifier, the fields of an extractor, a score's outcome."""
-    if job.section.task == "extract":
-        return tuple(job.section.fields)
-    if job.section.task == "generate":
-        return ()
-    return (job.section.label_column,) if job.section.task == "score" else job.train.label_names
-
-
-def _shown_label(job: Job, labels: tuple[str, ...]) -> str:
-    """The label by which the router names an example."""
-    if job.section.task == "score":
-        return f"{job.section.label_column} = {labels[0]}"
-    if job.section.task == "extract":
-        return "a text to read"
-    if job.section.task == "generate":
-        return "a text to reply to"
-    return labels[0] if labels else "none of the labels"
-
-
-def _stored(
-    job: Job, registry: Registry, files: Mapping[str, bytes], report: Mapping[str, object]
-) -> TrainedSpecialist:
+def _stored(job: Job[SpecialistSection], registry: Registry, made: Trained) -> TrainedSpecialist:
     """Store the version whole, then let it serve if it may; else it is the candidate."""
     about = {
-        "report.json": json.dumps(report, indent=1, ensure_ascii=False).encode(),
-        "card.md": write_card(report).encode(),
+        "report.json": json.dumps(made.report, indent=1, ensure_ascii=False).encode(),
+        "card.md": write_card(made.report, task_of(job.section).card_text(job.section)).encode(),
     }
     check_unchanged(job.name, job.read)
     before = registry.versions(job.name)
-    version = registry.add(job.name, {**files, **about})
+    version = registry.add(job.name, {**made.files, **about})
     try:
         stored = registry.load(job.name, version)
         promotion = judge_promotion(registry, job.name, stored)
@@ -384,7 +316,8 @@ def _stored(
         name=job.name,
         version=version,
         promoted=promotion.allowed,
-        report=report,
+        report=made.report,
         promotion=str(promotion.reason),
         warnings=fallen,
+        seconds=made.seconds,
     )

@@ -1,8 +1,9 @@
-"""The encoder that fine-tuning starts from: a known one by name, one that was pulled, or a folder in the hub's form."""
+"""What a tuning starts from: an encoder, or the file of a causal model; and the checkpoints it leaves."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,12 +12,82 @@ from typing import Literal
 
 from tokenizers import Tokenizer
 
+from coterie.config.file import LlamaModel
+from coterie.engines.gguf import read_gguf_header
 from coterie.engines.onnx import BUNDLED_ENCODER, TOKENIZER_FILE
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
-from coterie.models.catalogue import CATALOGUE
-from coterie.models.files import hash_file
-from coterie.models.locate import locate_known
-from coterie.models.snapshot import Origin, licence_of_card, locate_snapshot
+from coterie.models.catalogue import CATALOGUE, locate, locate_known, snapshot_of
+from coterie.models.files import Origin, checksum_of, hash_file, licence_of_card, locate_snapshot
+
+# --- Checkpoints.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """The folder of one specialist's checkpoints: what an interrupted `coterie train` leaves for the next one."""
+
+    folder: Path
+    every: float = 60.0
+    """Seconds of training between two saves."""
+
+    def clear(self) -> None:
+        """Remove them: what they were for is stored."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+# --- The causal model of an adapter.
+
+_CAUSAL_PACKAGES = ("torch", "transformers", "peft", "gguf")
+ARCHITECTURES = ("llama",)
+"""GGUF architectures whose adapters are known to mean the same in llama.cpp: each has its own order of weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalBase:
+    """A causal model's file, which is what serves too: an adapter is trained on the very weights it will correct."""
+
+    key: str
+    """Of its `[models]` entry."""
+    name: str
+    """As that entry has it."""
+    path: Path
+    sha256: str
+    licence: str | None
+    repository: str
+    """Of the unquantised weights on the hub, which the adapter's PEFT folder names; the name where nobody knows."""
+
+
+def find_causal_base(key: str, model: LlamaModel, network_folder: Path) -> CausalBase:
+    """The base of a `[models]` entry.
+
+    Raises:
+        ExtraMissing: what fine-tuning needs is not installed.
+        ModelMissing, ArtefactRefused: its file is not here, or not what it should be.
+    """
+    if missing := [package for package in _CAUSAL_PACKAGES if find_spec(package) is None]:
+        raise ExtraMissing(
+            f"Tuning the model {key!r} needs the package {missing[0]!r}, which is not installed.",
+            hint="Install it: pip install 'coterie[train]'",
+        )
+    path = locate(model, network_folder)
+    if (found := read_gguf_header(path).architecture) not in ARCHITECTURES:
+        raise ArtefactRefused(
+            f"Model {key!r} is of architecture {found!r}; adapters are trained for {', '.join(ARCHITECTURES)}.",
+            hint="Name another model, or leave the rung 'slm' out.",
+        )
+    known, snapshot = CATALOGUE.get(model.name), snapshot_of(model.name)
+    stated, repository = (snapshot.licence, snapshot.origin) if snapshot else (None, model.name)
+    return CausalBase(
+        key=key,
+        name=model.name,
+        path=path,
+        sha256=known.sha256 if known else checksum_of(path),
+        licence=known.licence if known else model.licence or stated,
+        repository=known.original if known else repository,
+    )
+
+
+# --- The encoder of a fine-tuning.
 
 # The published config.json of all-MiniLM-L6-v2, whose package holds weights only.
 _MINILM: Mapping[str, object] = {

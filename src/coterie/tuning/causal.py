@@ -17,14 +17,13 @@ from torch.nn.functional import linear
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, logging
 
 from coterie.errors import ArtefactRefused
-from coterie.tuning.causal_base import CausalBase
+from coterie.tuning.base import CausalBase
 from coterie.types import Message
 
-# --- Which numbers a frozen network is held in while an adapter is trained beside it: bfloat16 or fp32.
+# --- Precision of the frozen network: bfloat16 where this CPU multiplies it faster than fp32, else fp32.
 #
-# bfloat16 is half the memory and, on a CPU that multiplies it in hardware, half the time. On others, and on some that
-# claim to, torch converts at every product and takes twice as long: so the products are timed, once a process. The
-# two differ by a factor, not by a little, so a busy machine does not change the choice.
+# CPUs without (working) hardware support convert at every product and take twice as long, so products are timed once a
+# process; the two differ by a factor, so a busy machine does not change the choice.
 
 _ROWS, _IN, _OUT = 512, 576, 1536  # a batch of short texts through a map of a small model
 _TRIES = 5
@@ -83,7 +82,7 @@ class CausalTokens:
 
     def chat(self, messages: Sequence[Message], reply: str) -> TokenPair:
         """Messages in the model's chat template and the reply to them."""
-        said = [{"role": each.role, "content": each.text} for each in messages]
+        said = [{"role": message.role, "content": message.text} for message in messages]
         text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
         return TokenPair(
             prompt=list(self.tokenizer(text, add_special_tokens=False).input_ids), completion=self._said(reply)
@@ -124,13 +123,7 @@ def add_adapter(network: torch.nn.Module, *, rank: int, alpha: int, modules: Seq
 
     It begins as no change. Its own numbers are fp32, whatever those of the network are.
     """
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=0.0,
-        target_modules=list(modules),
-        task_type="CAUSAL_LM",
-    )
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(modules), task_type="CAUSAL_LM")
     network.config.use_cache = False  # type: ignore[union-attr]
     with _quiet():  # PEFT asks transformers for what it is about to rename
         adapted = get_peft_model(network, config)

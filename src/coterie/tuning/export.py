@@ -15,24 +15,19 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quant_pre_process
 
-from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE
-from coterie.engines.tags import TAGS_OUTPUT, TokenTags, windows
+from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TAGS_OUTPUT, TOKENIZER_FILE, TokenTags, windows
 from coterie.tuning.base import BaseEncoder
 from coterie.tuning.finetune import SentenceNetwork, encode_ids, width_of
 from coterie.tuning.tagging import TokenNetwork, token_logits
 
-# --- An fp32 encoder graph becomes int8.
+# --- An fp32 encoder graph becomes int8, each token with its own scale, computed as the graph runs.
 #
-# onnxruntime's own `quantize_dynamic` gives all activations of a batch one scale. That costs agreement (mean cosine
-# with fp32 0.993 at best, nearest neighbour kept for 88 texts in 100) and, worse, makes a text's vector depend on its
-# neighbours in the batch (cosine down to 0.985 between alone and batched). Here every token has its own scale,
-# computed as the graph runs: 0.996 and 94 in 100, at the same speed, no calibration data, and a text has the same
-# vector alone or in any batch.
+# onnxruntime's `quantize_dynamic` gives a batch one scale: less agreement (mean cosine with fp32 0.993 against 0.996,
+# same nearest neighbour for 88 against 94 texts in 100), and a vector that depends on its neighbours in the batch.
 #
 # Weights are signed, per output channel, in 7 bits: on AVX2 without VNNI, u8 x s8 products are summed in pairs in 16
-# bits, and 255 x 63 x 2 = 32,130 still fits where full 8 bits can saturate; the bit given up costs little (0.9958
-# against 0.9962). So the sums are exact on every machine. Unsigned weights do not saturate either, but took a slower
-# path (4.1 ms a text against 2.8). 8-bit MatMulNBits agrees best (0.999) at two to three times the latency on AVX2.
+# bits, and 255 x 63 x 2 = 32,130 still fits where full 8 bits can saturate; cosine 0.9958 against 0.9962. Unsigned
+# weights are slower (4.1 ms a text against 2.8); 8-bit MatMulNBits agrees best (0.999) at 2 to 3 times the latency.
 
 QUANTISATION = "int8 weights per output channel (7-bit range), activations per token; token embeddings per row"
 WEIGHT_LIMIT = 63
@@ -219,5 +214,5 @@ def exact_tags(network: TokenNetwork, base: BaseEncoder, texts: Sequence[str]) -
     for encoding in base.load_tokenizer().encode_batch(list(texts)):
         logits = token_logits(network, windows(encoding.ids, base.max_tokens))
         offsets = np.array(encoding.offsets[1:-1], dtype=np.int64).reshape(-1, 2)
-        found.append(TokenTags(offsets, np.concatenate([each[1:-1] for each in logits])))
+        found.append(TokenTags(offsets, np.concatenate([logit[1:-1] for logit in logits])))
     return found

@@ -24,8 +24,7 @@ from torch.optim import AdamW
 from transformers import AutoConfig, AutoModel
 
 from coterie.errors import ArtefactRefused
-from coterie.tuning.base import BaseEncoder, Pooling
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import BaseEncoder, Checkpoints, Pooling
 from coterie.tuning.loop import Pace, descend, open_checkpoint
 
 # --- The network that is trained: a transformer, pooling, a unit vector, and cosines to a vector a label.
@@ -113,11 +112,11 @@ def load_transformer(base: BaseEncoder) -> nn.Module:
 def _state(base: BaseEncoder, transformer: nn.Module) -> dict[str, Tensor]:
     """The published weights by today's names: those of a model with a head have a prefix, the oldest other norms."""
     prefix = f"{transformer.base_model_prefix}."
-    return {_OLD.sub(_renamed, name.removeprefix(prefix)): value for name, value in load_file(base.weights).items()}
-
-
-def _renamed(old: re.Match[str]) -> str:
-    return {"gamma": "weight", "beta": "bias"}[old[0]]
+    names = {"gamma": "weight", "beta": "bias"}
+    return {
+        _OLD.sub(lambda old: names[old[0]], name.removeprefix(prefix)): value
+        for name, value in load_file(base.weights).items()
+    }
 
 
 def width_of(transformer: nn.Module) -> int:
@@ -216,7 +215,10 @@ def fine_tune(
         order=order,
         progress=progress,
         checkpoint=open_checkpoint(
-            checkpoints, _decides(base, ids, hot, several=several) | asdict(recipe) | {"seed": seed}
+            checkpoints,
+            {"what": "encoder", "base": base.sha256, "ids": ids, "hot": hot.tolist(), "several": several}
+            | asdict(recipe)
+            | {"seed": seed},
         ),
     )
     return TunedNetwork(network.eval(), head)
@@ -224,20 +226,20 @@ def fine_tune(
 
 def encode_ids(network: SentenceNetwork, ids: Sequence[Sequence[int]], *, batch: int = 64) -> np.ndarray:  # (N, D)
     """The network's vectors, without dropout."""
+    return np.stack(run_batches(network, ids, batch=batch))
+
+
+def run_batches(network: nn.Module, ids: Sequence[Sequence[int]], *, batch: int) -> list[np.ndarray]:
+    """The network's output of each row, padding included, without dropout; rows of like length go together."""
     network.eval()
     order = np.argsort([len(each) for each in ids], kind="stable")
-    vectors: list[np.ndarray] = [np.empty(0)] * len(ids)
+    outputs: list[np.ndarray] = [np.empty(0)] * len(ids)
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            for row, vector in zip(rows, network(*pad([ids[row] for row in rows])).numpy(), strict=True):
-                vectors[row] = vector
-    return np.stack(vectors)
-
-
-def _decides(base: BaseEncoder, ids: Sequence[Sequence[int]], hot: np.ndarray, *, several: bool) -> dict[str, object]:
-    """What decides the weights beside recipe and seed."""
-    return {"what": "encoder", "base": base.sha256, "ids": ids, "hot": hot.tolist(), "several": several}
+            for row, output in zip(rows, network(*pad([ids[row] for row in rows])).numpy(), strict=True):
+                outputs[row] = output
+    return outputs
 
 
 def _optimizer(network: SentenceNetwork, head: CosineHead, recipe: Recipe) -> AdamW:

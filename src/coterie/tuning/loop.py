@@ -25,13 +25,12 @@ from torch.optim import Optimizer
 
 from coterie.errors import SetupError, TrainingDiverged
 from coterie.runtime.files import replacing
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints
 
-# --- A training that was interrupted goes on where it was, and ends with the weights it would have had.
+# --- Checkpoints: an interrupted training resumes and ends with the weights it would have had.
 #
-# A checkpoint is one safetensors file: parameters, the optimizer's moments and the state of the random numbers as
-# tensors, the step in its metadata. It is named by a hash of all that decides the weights (rows as tokens, base,
-# recipe, seed, libraries), so one of other data is never taken for this one. Knows nothing of models.
+# A checkpoint is one safetensors file: parameters, optimizer moments, random state, and the step in its metadata. Its
+# name is a hash of all that decides the weights (token ids, base, recipe, seed, libraries).
 
 _FORMAT = 1
 _RANDOM = "random"
@@ -217,13 +216,13 @@ def batches(lengths: Sequence[int], size: int, order: np.random.Generator) -> li
 def all_cores() -> Iterator[None]:
     """Let torch use the cores of this process, whatever limit is set for libraries with smaller products."""
     before = torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or _cores()))
+    torch.set_num_threads(
+        int(
+            os.environ.get("OMP_NUM_THREADS")
+            or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        )
+    )
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _cores() -> int:
-    """Those this process may use, where the system says so."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

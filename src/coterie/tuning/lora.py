@@ -24,8 +24,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 from transformers import PretrainedConfig
 
+from coterie.tuning.base import Checkpoints
 from coterie.tuning.causal import FEED_FORWARD, TokenPair, add_adapter
-from coterie.tuning.checkpoints import Checkpoints
 from coterie.tuning.loop import Pace, descend, open_checkpoint
 
 
@@ -90,7 +90,7 @@ def tune_adapter(
         "seed": seed,
         **asdict(recipe),
     }
-    parameters = [each for each in model.parameters() if each.requires_grad]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.train()
     descend(
         lambda rows: completion_loss(model, [pairs[row] for row in rows]),
@@ -127,11 +127,10 @@ def _pad(pairs: Sequence[TokenPair]) -> tuple[Tensor, Tensor, Tensor]:
     return tokens, torch.tensor(rows), torch.tensor(places)
 
 
-# --- A trained adapter as files: a PEFT folder for vLLM and transformers, and a GGUF adapter for llama.cpp.
+# --- Export: a PEFT folder for vLLM and transformers, and a GGUF adapter for llama.cpp, rounded to half precision.
 #
-# Both hold the same numbers, rounded to half precision. llama.cpp turns the rows of a head's queries and keys in
-# pairs, transformers in halves, so for a Llama the rows of B are put in the other order, as `convert_lora_to_gguf.py`
-# of llama.cpp does (Su et al. 2021 for the rotation itself).
+# llama.cpp rotates queries and keys in pairs, transformers in halves (Su et al. 2021), so for a Llama the rows of B are
+# reordered, as `convert_lora_to_gguf.py` does.
 
 PEFT_CONFIG, PEFT_WEIGHTS, GGUF_ADAPTER = "adapter_config.json", "adapter_model.safetensors", "adapter.gguf"
 _PREFIX, _HALVES = "base_model.model.", {"lora_A": "lora_a", "lora_B": "lora_b"}

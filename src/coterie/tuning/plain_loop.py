@@ -1,17 +1,20 @@
-"""Fine-tuning as one would write it on a blackboard: to read, and for a test that holds the trainer to it.
+"""Training without abstractions, for the reader and for a test that holds the trainers to it: fine-tuning and LoRA.
 
 No batches of one length, no padding, no mask: each text by itself, the mean of their losses, one step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import log_softmax
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
+from coterie.tuning.causal import TokenPair
 from coterie.tuning.finetune import CosineHead, SentenceNetwork
 from coterie.tuning.tagging import TaggedTokens, TokenNetwork
 
@@ -74,3 +77,57 @@ def _vector(network: SentenceNetwork, ids: Sequence[int]) -> torch.Tensor:  # (D
     tokens = torch.tensor([list(ids)])
     vector: torch.Tensor = network(tokens, torch.ones_like(tokens), torch.zeros_like(tokens))[0]
     return vector
+
+
+# --- The same for a LoRA adapter.
+
+
+class PlainLora(nn.Module):
+    """A frozen linear map W, corrected by a product of two thin matrices."""
+
+    def __init__(self, linear: nn.Linear, first: Tensor, *, alpha: int) -> None:
+        super().__init__()
+        self.linear = linear
+        self.scale = alpha / len(first)
+        self.a = nn.Parameter(first.clone())  # (r, in)
+        self.b = nn.Parameter(torch.zeros(linear.out_features, len(first)))  # (out, r)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        y: Tensor = x @ (self.linear.weight + self.scale * self.b @ self.a).T
+        return y
+
+
+def plain_lora(
+    network: nn.Module, pairs: Sequence[TokenPair], first: Mapping[str, Tensor], *, alpha: int, steps: int, rate: float
+) -> None:
+    """Put adapters into a causal network, in place, and train them on all pairs at every step.
+
+    Args:
+        network: A Llama without biases.
+        pairs: Prompts and completions.
+        first: The matrix A (r, in) that each linear map begins with, by its name in the network.
+        alpha: The adapters' change is scaled by alpha / r.
+        steps: Steps of AdamW without decay.
+        rate: Its learning rate.
+    """
+    network.requires_grad_(requires_grad=False)
+    adapters = []
+    for name, matrix in first.items():
+        parent, _, child = name.rpartition(".")
+        adapters.append(PlainLora(network.get_submodule(name), matrix, alpha=alpha))  # type: ignore[arg-type]
+        setattr(network.get_submodule(parent), child, adapters[-1])
+    trained = [each for adapter in adapters for each in (adapter.a, adapter.b)]
+    optimizer = AdamW(trained, lr=rate, weight_decay=0.0)
+    for _ in range(steps):
+        torch.cat([_surprises(network, pair) for pair in pairs]).mean().backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def _surprises(network: nn.Module, pair: TokenPair) -> Tensor:  # (P,)
+    """Negative log-likelihood of each token of the completion."""
+    ids = torch.tensor([*pair.prompt, *pair.completion])
+    likelihoods = log_softmax(network(ids[None]).logits[0], dim=-1)  # (T, V)
+    return -torch.stack([likelihoods[place - 1, ids[place]] for place in range(len(pair.prompt), len(ids))])

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
-from coterie.tuning.base import BaseEncoder
-from coterie.tuning.checkpoints import Checkpoints
-from coterie.tuning.finetune import load_transformer, pad, token_states, width_of
+from coterie.tuning.base import BaseEncoder, Checkpoints
+from coterie.tuning.finetune import load_transformer, pad, run_batches, token_states, width_of
 from coterie.tuning.loop import Pace, descend, open_checkpoint
 
 TAGS = 3
@@ -112,7 +111,7 @@ def fine_tune_tags(
     descend(
         lambda rows: tag_loss(network, [windows[row] for row in rows]),
         optimizer,
-        lengths=[len(each.ids) for each in windows],
+        lengths=[len(window.ids) for window in windows],
         pace=recipe,
         order=np.random.default_rng(seed),
         progress=progress,
@@ -131,7 +130,7 @@ def build_token_network(base: BaseEncoder, fields: int, *, kept: float) -> Token
 
 def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens]) -> None:
     """Let the map begin with how often each tag occurs: nearly all words are outside, which takes steps to learn."""
-    tags = np.concatenate([each.tags for each in windows])  # (P, F)
+    tags = np.concatenate([window.tags for window in windows])  # (P, F)
     counts = np.stack([(tags == tag).sum(axis=0) for tag in range(TAGS)], axis=1) + 1  # (F, 3)
     with torch.no_grad():
         network.head.bias.copy_(torch.from_numpy(np.log(counts / counts.sum(axis=1, keepdims=True)).ravel()))
@@ -139,7 +138,7 @@ def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens])
 
 def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:
     """Mean over words of the cross-entropy summed over fields."""
-    tokens, mask, kinds = pad([each.ids for each in windows])
+    tokens, mask, kinds = pad([window.ids for window in windows])
     rows = torch.tensor([row for row, each in enumerate(windows) for _ in each.places])
     places = torch.tensor([place for each in windows for place in each.places])
     tags = torch.from_numpy(np.concatenate([each.tags for each in windows]))  # (P, F)
@@ -149,20 +148,13 @@ def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:
 
 def token_logits(network: TokenNetwork, ids: Sequence[Sequence[int]], *, batch: int = 16) -> list[np.ndarray]:
     """The network's own fp32 logits (T, F * 3) of each window, without dropout."""
-    network.eval()
-    order = np.argsort([len(each) for each in ids], kind="stable")
-    found: list[np.ndarray] = [np.empty(0)] * len(ids)
-    with torch.inference_mode():
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            for row, logits in zip(rows, network(*pad([ids[row] for row in rows])).numpy(), strict=True):
-                found[row] = logits[: len(ids[row])]
-    return found
+    outputs = run_batches(network, ids, batch=batch)
+    return [logits[: len(row)] for logits, row in zip(outputs, ids, strict=True)]
 
 
 def _decides(base: BaseEncoder, windows: Sequence[TaggedTokens]) -> dict[str, object]:
     """What decides the weights beside recipe and seed."""
-    said = [[list(each.ids), list(each.places), each.tags.tolist()] for each in windows]
+    said = [[list(window.ids), list(window.places), window.tags.tolist()] for window in windows]
     return {"what": "token tagger", "base": base.sha256, "windows": said}
 
 
@@ -179,4 +171,4 @@ def _optimizer(network: TokenNetwork, recipe: TagRecipe) -> AdamW:
 
 def layers_of(transformer: nn.Module) -> nn.ModuleList:
     """A transformer's layers, from the lowest: its longest list of modules."""
-    return max((each for each in transformer.modules() if isinstance(each, nn.ModuleList)), key=len)
+    return max((module for module in transformer.modules() if isinstance(module, nn.ModuleList)), key=len)

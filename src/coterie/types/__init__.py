@@ -1,10 +1,18 @@
 """The nouns of Coterie as plain values: frozen, keyword-only, compared by content.
 
-Identity and time are given by whoever stores or schedules a value; no value reads a clock, a file or the network.
-Read them in the order in which a request meets them: `request` (what is asked) -> `route` (which specialists) ->
-`context` (what is known) -> `finding` (what a specialist returns) -> `trace` (the answer and how it came about);
-`engine` is what runs weights, `call` says on whose behalf a call is made, `label` is sensitivity; `usage`, `ledger`
-and `settlement` are what is written down.
+No value reads a clock, a file or the network: ids and times are passed in by the code that makes the value. Read the
+modules in the order in which a request meets them:
+
+    request      the request of a caller, and the task that one specialist gets of it
+    call         on whose behalf a call is made: principal, pseudonyms, limits
+    label        sensitivity and its order
+    route        the specialists that are asked
+    context      what a session knows, and the view of it that a specialist gets
+    engine       the prompt and the output of an engine
+    finding      the result of a specialist
+    trace        the answer and the record of how it was made
+    usage, ledger, settlement
+                 what was spent, its totals, and what one request writes to the store
 """
 
 from __future__ import annotations
@@ -22,6 +30,7 @@ from coterie.types.call import (
 )
 from coterie.types.context import (
     CONTENT_KINDS,
+    AnswerForm,
     Content,
     Context,
     ContextView,
@@ -53,6 +62,7 @@ __all__ = [
     "Allowance",
     "Amount",
     "Answer",
+    "AnswerForm",
     "AuditEvent",
     "Bill",
     "CallContext",

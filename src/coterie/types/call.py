@@ -1,7 +1,7 @@
-"""On whose behalf something is done: one value, passed from the pipeline down to the engines.
+"""The call context: one value that says on whose behalf a call is made, passed from the pipeline down to the engines.
 
-`CallContext` holds who asks, what they may see, and where what is spent and what leaves is written down. Nothing of
-that is kept in a context variable or a global: who calls an engine says for whom.
+`CallContext` holds the principal, the pseudonyms of the session, the limits of the request, and the lists into which
+the egress gate writes its decisions and engines write their usage. No context variable and no global holds any of it.
 """
 
 from __future__ import annotations
@@ -20,72 +20,72 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """Who asks and pays. The default is the operator of this process."""
+    """The tenant and key that a request belongs to and is charged to. The default is the operator of this process."""
 
     tenant: str = "default"
     key: str = ""
-    """Id of the key that the request came with; empty without one."""
+    """Id of the API key of the request; empty without one."""
     clearance: Label = Label.RESTRICTED
-    """The most sensitive label they may see."""
+    """The most sensitive label that the principal may see."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PseudonymValue:
-    """A value and the pseudonym that stands for it."""
+    """A personal value and the pseudonym that replaces it."""
 
     kind: str
     number: int
     text: str
-    """As it was seen first."""
+    """The value as it was first written."""
     label: Label
-    """Of the least sensitive text that it stood in: who may see that may see the value."""
+    """Label of the least sensitive text that contains the value. A principal cleared for it may see the value."""
     form: int = 0
-    """From 2 on for other ways to write what has this number; 0 for the first."""
+    """Number of the spelling: 0 for the first, 2 and higher for others of the same `number`."""
 
     @property
     def name(self) -> tuple[str, int, int]:
-        """By which a pseudonym finds it."""
+        """Key of the value: kind, number, form."""
         return self.kind, self.number, self.form
 
     @property
     def pseudonym(self) -> str:
-        """`<PERSON_1>`, or `<PERSON_1_2>` for another form of it."""
+        """The replacement text: `<PERSON_1>`, or `<PERSON_1_2>` for another spelling."""
         return f"<{self.kind}_{self.number}{f'_{self.form}' if self.form else ''}>"
 
 
 class Pseudonyms(Protocol):
-    """The pseudonyms of one session. The egress gate alone reads and adds to them; several threads may ask at once."""
+    """The pseudonyms of one session. Only the egress gate reads them and adds to them, from several threads."""
 
     def of(self, kind: str, text: str, label: Label) -> PseudonymValue:
-        """Return the value with its pseudonym, the one that it has or the next."""
+        """Return the value with its pseudonym; a value that has none gets the next number."""
         ...
 
     def near(self, text: str) -> Sequence[PseudonymValue]:
-        """Return the values that may stand in a text, given in lower case."""
+        """Return the values that may occur in a text, given in lower case."""
         ...
 
     def kinds(self) -> Collection[str]:
-        """Return the kinds of the values there are."""
+        """Return the kinds of all values."""
         ...
 
 
 class SentTexts(Protocol):
-    """What the principal wrote themselves: a value that stands there is known to them."""
+    """The texts that the principal wrote in this session: their values are known to the principal."""
 
     def has(self, value: str) -> bool:
-        """Tell whether they wrote the value, in whatever spelling."""
+        """Return whether the texts contain the value, in any spelling."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """What is reserved or was taken under a limit, in whole units, so that sums are exact."""
+    """An amount that is reserved or was spent under a limit, in integers, so that sums are exact."""
 
     tokens: int = 0
     nano: int = 0
-    """Money in billionths."""
+    """Money, in billionths of the currency's unit."""
     micro: int = 0
-    """Joules in millionths."""
+    """Energy, in millionths of a joule."""
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(self.tokens + other.tokens, self.nano + other.nano, self.micro + other.micro)
@@ -98,69 +98,71 @@ class Amount:
 
 
 class Allowance(Protocol):
-    """A limit that is kept in memory, such as one request's. The egress gate reserves there before each call."""
+    """A limit that is kept in memory, such as that of one request. The egress gate reserves there before each call."""
 
     @property
     def limits_money(self) -> bool:
-        """Whether a model of unknown price may not be asked under it."""
+        """Whether money is limited: a model whose price is unknown must then not be asked."""
         ...
 
     def reserve(self, amount: Amount, engine: str) -> None:
-        """Set an amount aside for a call of an engine. Raises `BudgetExceeded` if not enough is left."""
+        """Reserve an amount for a call of an engine. Raises `BudgetExceeded` if not enough is left."""
         ...
 
     def settle(self, reserved: Amount, took: Amount) -> None:
-        """Count what was taken in place of what was reserved."""
+        """Replace a reserved amount by the amount that the call took."""
         ...
 
 
 BeforeRetry = Callable[["Prompt"], Awaitable[None]]
+"""Awaited before a prompt is tried again, to reserve the cost of the retry."""
+"""Awaited before a prompt is tried again, to reserve the cost of the retry."""
 
 
 Bill = list[tuple[str, Usage]]
-"""What engines took, by name, where a result has no place for it."""
+"""Usage by name of the engine, for calls whose result has no field for it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CallContext:
-    """On whose behalf an engine, a specialist or an index is asked.
+    """On whose behalf an engine, a specialist or an index is called.
 
-    The pipeline makes one for each request. It is frozen; its meters, the lists, are shared by all that is derived
-    from it. The default, `SYSTEM`, is the operator of this process: it may see everything and keeps no meter.
+    The admission makes one for each request. The value is frozen; its lists are shared by all contexts derived from it.
+    `SYSTEM`, the default, is the operator of this process: it may see everything and records nothing.
     """
 
     principal: Principal = field(default_factory=Principal)
     sent: SentTexts | None = None
-    """What they wrote; None where nothing is known of it."""
+    """The texts that the principal wrote; None if they are not known."""
     released: bool = False
-    """Personal data in what they wrote was released: it does not count at the egress gate."""
+    """Whether personal data in the principal's own texts was released: the egress gate then ignores it."""
     pseudonyms: Pseudonyms | None = None
-    """Those of their session; None for some that last as long as one prompt."""
+    """The pseudonyms of the session; None for new ones in each prompt."""
     egress: list[Verdict] | None = None
-    """Where the egress gate writes each decision, whatever becomes of the call; None writes nothing down."""
+    """List to which the egress gate appends each decision, also if the call fails; None records none."""
     bill: Bill | None = None
-    """Where engines write what no result has a place for; None writes nothing down."""
+    """List to which engines append usage that no result carries; None records none."""
     limits: tuple[Allowance, ...] = ()
-    """What this request may spend, beside the budgets of its principal."""
+    """Limits of this request, in addition to the budgets of its principal."""
     before_retry: BeforeRetry | None = None
-    """Awaited by an engine before it tries a prompt again that may already have been billed. The gate sets it."""
+    """Awaited by an engine before it retries a prompt that may have been billed. Set by the gate."""
 
     def decided(self, verdict: Verdict) -> None:
-        """Write a decision of the egress gate down."""
+        """Record a decision of the egress gate."""
         if self.egress is not None:
             self.egress.append(verdict)
 
     def charge(self, engine: str, usage: Usage) -> None:
-        """Write down what an engine took."""
+        """Record the usage of an engine."""
         if self.bill is not None:
             self.bill.append((engine, usage))
 
     def with_bill(self, bill: Bill) -> CallContext:
-        """Return the same with a bill of its own."""
+        """Return a copy with another bill."""
         return replace(self, bill=bill)
 
     def knows(self, value: PseudonymValue) -> bool:
-        """Tell whether the principal may see a value: by clearance, or because they wrote it."""
+        """Return whether the principal may see a value: by clearance, or because the principal wrote it."""
         return value.label <= self.principal.clearance or (self.sent is not None and self.sent.has(value.text))
 
 

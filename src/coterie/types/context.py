@@ -1,4 +1,4 @@
-"""What a session knows: messages, facts, passages, findings, and the view one specialist gets."""
+"""The context of a session (messages, facts, passages, findings) and the view of it that one specialist gets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from coterie.types.label import Label
 from coterie.types.reason import Reason
 
 Scalar = str | int | float | bool | None
-"""A value of one column of structured input, or of a fact."""
+"""The value of a column of structured input, or of a fact."""
 
-TaskKind = Literal["classify", "score", "extract", "answer", "generate"]
-"""What a specialist does: name labels, give a probability, find typed fields, answer from documents, or write text."""
+TaskKind = str
+"""The name of a task: `classify`, `pairs`, `score`, `extract`, `answer`, `generate`, or one that a plug-in adds."""
+
+AnswerForm = Literal["label", "number", "fields", "text"]
+"""The form of a value: a label that the owner of the network chose, a number, quoted fields, or free text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A typed statement a specialist adds to the context: `intent = card_lost`, 0.97."""
+    """A typed statement that a specialist adds to the context, such as `intent = card_lost` with confidence 0.97."""
 
     name: str
     value: Scalar
@@ -35,46 +38,48 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Retraction:
-    """Takes back the facts of this name that its producer wrote before; those of others stand."""
+    """A withdrawal of the producer's earlier facts of this name; facts of other producers remain."""
 
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """A cited span of a document. `start` and `end` are character offsets into its text, as the shelf keeps it."""
+    """A span of a document that a search found. `start` and `end` are character offsets into the indexed text."""
 
     document: str
     start: int
     end: int
     text: str
     score: float
-    """Higher is more relevant; comparable within one search only."""
+    """Relevance, higher is better; comparable within one search only."""
     label: Label
     shelf: str = ""
-    """The `[knowledge]` key of the shelf it stands on."""
+    """The `[knowledge]` key of the index that holds the document."""
     heading: str = ""
-    """The headings it stands under, outermost first, joined by ` > `; empty if there is none."""
+    """The headings above the passage, outermost first, joined by ` > `; empty if there is none."""
     page: int | None = None
-    """Page that it begins on, from 1; None for a document without pages."""
+    """Page on which the passage begins, from 1; None for a document without pages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FindingSummary:
-    """What one specialist found, as the context keeps it: the finding without how it came about."""
+    """A finding as the context keeps it: without evidence, steps and verdicts."""
 
     specialist: str
     task: TaskKind | None
     text: str
-    """The value as a person would read it, or why there is none."""
+    """The value in words, or the reason for the abstention."""
     confidence: float
     accepted: bool
     guess: str = ""
-    """What it would have said, where it abstained; for the generalist, who is told the doubt with it."""
+    """The rejected value of an abstention; shown to the generalist together with its confidence."""
+    form: AnswerForm = "text"
+    """What the value is."""
 
 
 Content = Message | Fact | Retraction | Passage | FindingSummary
-"""What an entry can hold."""
+"""The content of an entry."""
 
 
 CONTENT_KINDS: Mapping[str, type[Content]] = {
@@ -84,12 +89,12 @@ CONTENT_KINDS: Mapping[str, type[Content]] = {
     "passage": Passage,
     "finding": FindingSummary,
 }
-"""The same by the names that stand in the database and in exports."""
+"""The types of content by their names in the database and in exports."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of the context: what, from whom, how sensitive, since when."""
+    """One element of the context: content, producer, label and time."""
 
     content: Content
     producer: str
@@ -97,17 +102,17 @@ class Entry:
     time: float
     """Seconds since the epoch."""
     impersonal: Label | None = None
-    """What the label would be without the personal data in what it was made of; None for the same."""
+    """The label without the personal data in the sources; None if it is the same."""
 
     @property
     def kind(self) -> str:
-        """What it holds, as a key of `CONTENT_KINDS`."""
+        """The type of the content, a key of `CONTENT_KINDS`."""
         return next(name for name, kind in CONTENT_KINDS.items() if isinstance(self.content, kind))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Omission:
-    """An entry that was left out of a view, named without its content, and why."""
+    """An entry that was left out of a view: its name without its content, and the reason."""
 
     what: str
     reason: Reason
@@ -115,34 +120,34 @@ class Omission:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What the network knows in one session: an append-only log of entries, oldest first."""
+    """The context of one session: an append-only sequence of entries, oldest first."""
 
     entries: tuple[Entry, ...] = ()
     omitted: tuple[Omission, ...] = ()
-    """What the session holds beside them and this asker may not see; every view tells of it."""
+    """Entries of the session that this principal may not see; every view names them."""
 
     def append(self, *entries: Entry) -> Context:
-        """The context with these entries after the present ones; this one stays as it is."""
+        """Return a new context with these entries at the end."""
         return replace(self, entries=self.entries + entries)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContextView:
-    """The part of the context that one specialist may and need see."""
+    """The part of the context that one specialist needs and may see, packed into its token budget."""
 
     entries: tuple[Entry, ...] = ()
     omitted: tuple[Omission, ...] = ()
     tokens: int = 0
-    """What the entries take, estimated."""
+    """Estimated number of tokens of the entries."""
     budget: int | None = None
-    """What they might take; None for no limit."""
+    """Largest number of tokens; None for no limit."""
     disputed: Mapping[str, int] = field(default_factory=dict)
-    """By name of a fact that is seen: how many older ones that still stand say otherwise."""
+    """Number of older facts with another value, by name of a fact in the view."""
     unsearched: Mapping[str, str] = field(default_factory=dict)
-    """By name of a shelf that could not be searched: why. What stands there is unknown, so nothing is "not stated"."""
+    """Reason by name of an index that could not be searched. "Not in the documents" cannot be concluded then."""
 
     def fact(self, name: str) -> Fact | None:
-        """The newest fact of this name, or None."""
+        """Return the newest fact of this name, or None."""
         for entry in reversed(self.entries):
             if isinstance(entry.content, Fact) and entry.content.name == name:
                 return entry.content
@@ -151,12 +156,12 @@ class ContextView:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewRecord:
-    """What one specialist was shown, by name and producer, and what it was not and why."""
+    """The record of one specialist's view: what it contained, by name and producer, and what was left out and why."""
 
     specialist: str
     seen: tuple[str, ...]
     omitted: tuple[Omission, ...]
     tokens: int = 0
-    """What it was shown, in tokens, estimated."""
+    """Estimated number of tokens of the view."""
     budget: int | None = None
-    """What it might have been; None for no limit."""
+    """Largest number of tokens; None for no limit."""

@@ -1,4 +1,4 @@
-"""What an engine is given and gives back."""
+"""The input and the output of an engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Prompt:
     """One input of an engine. Encoders and linear heads read `text`; generative engines read `messages`.
 
-    A generative engine that is given `choices` reads `text` as it stands, without a chat template.
+    With `choices`, a generative engine reads `text` verbatim, without a chat template, and scores instead of writing.
     """
 
     text: str = ""
@@ -29,50 +29,50 @@ class Prompt:
     vector: np.ndarray | None = None  # (D,)
     messages: tuple[Message, ...] = ()
     label: Label = Label.INTERNAL
-    """Sensitivity of everything in it: what the egress gate looks at."""
+    """Sensitivity of the whole prompt; the egress gate compares it with the engine's clearance."""
     impersonal: Label | None = None
-    """What the label would be without the personal data in it; None for the same."""
+    """The label without the personal data in the prompt; None if it is the same."""
     json_schema: Mapping[str, object] | None = None
-    """Generated text is constrained to it."""
+    """JSON Schema to which generated text is constrained."""
     grammar: str | None = None
-    """Generated text is constrained to this GBNF grammar; for engines of the kind `llama` only."""
+    """GBNF grammar to which generated text is constrained; for engines of the kind `llama` only."""
     adapter: str | None = None
-    """Name of a LoRA adapter that the engine holds; None is the base model. For engines of the kind `llama` only."""
+    """Name of a LoRA adapter that the engine holds; None for the base model. For engines of the kind `llama` only."""
     choices: tuple[str, ...] = ()
-    """Continuations of `text`, each with the end of the turn behind it, that are scored; nothing is generated."""
+    """Continuations of `text` that are scored, each followed by the end of the turn; nothing is generated."""
     max_tokens: int = 256
     temperature: float = 0.0
     stop: tuple[str, ...] = ()
     seed: int = 0
     logprobs: bool = False
-    """Ask how likely the text is, where the engine can say it."""
+    """Request the log-probability of the text; engines that have none leave it out."""
     patience: float | None = None
-    """Seconds that the waits before further tries may take together, such as a server asks for. None: 20 for each."""
+    """Largest total of the waits before retries (`Retry-After`), in seconds; None for 20 seconds a wait."""
     states: bool = False
-    """Ask an encoder for the tokens' states beside the vector; one that has none leaves them out."""
+    """Request the states of the tokens from an encoder; encoders that have none leave them out."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Output:
-    """One result of an engine; which field is set depends on the engine's kind."""
+    """One result of an engine. The kind of engine decides which fields are set."""
 
     text: str = ""
     vector: np.ndarray | None = None  # (D,)
     scores: np.ndarray | None = None  # (L,) logits, one a label of the head; log-likelihoods, one a choice
-    """Of a tagger (T, L), a row a token."""
+    """A tagger returns (T, L), a row a token."""
     offsets: np.ndarray | None = None  # (T, 2)
-    """Of a tagger, or beside `states`: where in the text each token begins and ends, in characters."""
+    """Begin and end of each token in characters; set by taggers, and with `states`."""
     states: np.ndarray | None = None  # (T, D)
-    """Of an encoder that was asked for them: each token as the last layer sees it among the others."""
+    """Hidden states of the last layer, a row a token; set by an encoder on request."""
     contributions: Mapping[str, float] = field(default_factory=dict)
-    """What each column added to the log-odds, for heads that can say so exactly."""
+    """Contribution of each column to the log-odds; set by heads that compute it exactly."""
     finish: Literal["stop", "length", "aborted"] = "stop"
     usage: Usage = field(default_factory=Usage)
     logprob: float | None = None
-    """Natural logarithm of the text's probability, where it was asked for and the engine says it."""
+    """Natural logarithm of the text's probability, if it was requested and the engine has it."""
     logprobs: tuple[tuple[str, float], ...] = ()
-    """The same by piece of the text, for engines of the kind `llama` only."""
+    """Log-probability of each piece of the text; for engines of the kind `llama` only."""
     verdict: Verdict | None = None
-    """The egress gate's, when the engine is a remote one."""
+    """Decision of the egress gate, if the engine is remote."""
     failures: tuple[Failure, ...] = ()
-    """The tries before the one that gave this."""
+    """Failed tries before this result."""

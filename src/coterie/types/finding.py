@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from coterie.types.context import Fact, Scalar, TaskKind
+from coterie.types.context import AnswerForm, Fact, Scalar, TaskKind
 from coterie.types.label import Label
 from coterie.types.reason import Reason
 from coterie.types.usage import Usage
@@ -13,53 +13,53 @@ from coterie.types.usage import Usage
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Why a finding says what it says: a reason code, a label's score or a cited quote."""
+    """One piece of support for a finding: a reason code, a runner-up label or a quote."""
 
     kind: Literal["reason", "alternative", "quote"]
     name: str
-    """The column of a reason, the label of an alternative, the document of a quote or the field that it states."""
+    """Column of a reason, label of an alternative, document of a quote, or field that a quote states."""
     text: str
-    """The same in words."""
+    """The evidence in words."""
     weight: float = 0.0
-    """Contribution to the log-odds of a reason, probability of an alternative, 0 for a quote."""
+    """Contribution of a reason to the log-odds, probability of an alternative, 0 for a quote."""
     start: int | None = None
-    """Of a quote: its place in the task's text, or in the document, so that `text[start:end]` is the quote."""
+    """Offset of a quote in the task's text or in the document, in characters: `text[start:end]` is the quote."""
     end: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One value of one field that was looked for in a text, with the words it stands in, or that it is not stated."""
+    """One value of one field of a text, with its quote; or the statement that the text does not state the field."""
 
     name: str
     value: Scalar
-    """In its type's form (`2024-05-31`, `P30D`); None if it is not stated, or its words have no such form."""
+    """Typed value (`2024-05-31`, `P30D`); None if the field is not stated or its quote has no unambiguous value."""
     text: str
-    """The quote, word for word; empty if the field is not stated."""
+    """The quote, verbatim; empty if the field is not stated."""
     start: int | None
     end: int | None
-    """`start` and `end`: the quote's place in the task's text, in characters; None if the field is not stated."""
+    """`start` and `end`: offsets of the quote in the task's text, in characters; None if the field is not stated."""
     confidence: float
-    """Calibrated probability that this is right: the quote, or that there is none."""
+    """Calibrated probability that the quote, or "not stated", is right."""
     accepted: bool
     reason: Reason
 
     @property
     def stated(self) -> bool:
-        """Whether the text says something about it."""
+        """Whether the text states the field."""
         return self.start is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Citation:
-    """Words of a document that support an answer, and where they stand."""
+    """A quote of a document that supports an answer, with its place."""
 
     document: str
     start: int
     end: int
-    """`start` and `end`: characters of the document's text, so that `text[start:end]` of it is the quote."""
+    """`start` and `end`: offsets in the document's text, in characters."""
     text: str
-    """The quote, word for word."""
+    """The quote, verbatim."""
     label: Label
     shelf: str = ""
     heading: str = ""
@@ -68,57 +68,59 @@ class Citation:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One call of an engine by one specialist (or the router): a row of the ledger."""
+    """One call of an engine by a specialist, the router or an index: a row of the ledger."""
 
     producer: str
     engine: str
     usage: Usage
     note: str = ""
-    """How it came to be asked, or why it gave nothing: a fallback, a hedge, a failed try, a rung that was not sure."""
+    """Circumstance of the call: a fallback, a hedge, a failed try, a rung of a chain that was not confident."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One specialist's result. It answers (`accepted`) or abstains, and says why."""
+    """The result of one specialist: an answer (`accepted`) or an abstention, with the reason."""
 
     specialist: str
     value: Scalar | tuple[str, ...]
-    """The label or labels, the probability, or the text; kept also when abstaining, None if there is none."""
-    text: str  # the value as a person would read it
+    """Label or labels, probability, or text. An abstention keeps its value; None if there is none."""
+    text: str  # the value in words
     confidence: float
     """Calibrated probability that the value is right, 0 to 1."""
     accepted: bool
     reason: Reason
     in_scope: float | None = None
-    """Higher is more like what the specialist was trained on; None when it has no such score."""
+    """Score of similarity to the training data, higher is more similar; None if the specialist has none."""
     label: Label = Label.INTERNAL
     impersonal: Label | None = None
-    """What the label would be without the personal data in what it was made of; None for the same."""
+    """The label without the personal data in the sources; None if it is the same."""
     task: TaskKind | None = None
-    """What made the value, and so whether its strings are labels or free text; None counts as free text."""
+    """Task of the specialist."""
+    form: AnswerForm = "text"
+    """Form of the value. Strings of the form `text` are content, which a trace keeps only if configured."""
     evidence: tuple[Evidence, ...] = ()
     fields: tuple[Field, ...] = ()
-    """What an `extract` specialist looked for, in the order of its fields; each of several values is an entry."""
+    """Fields of an `extract` specialist, in its order; a field with several values has an entry for each."""
     citations: tuple[Citation, ...] = ()
-    """What an `answer` specialist's text rests on, in the order of the text."""
+    """Citations of an `answer` specialist, in the order of its text."""
     facts: tuple[Fact, ...] = ()
-    """Written into the context when the finding is accepted."""
+    """Facts to add to the context if the finding is accepted."""
     retracts: tuple[str, ...] = ()
-    """Names of facts that it wrote in earlier turns and takes back, whether or not the finding is accepted."""
+    """Names of the specialist's earlier facts to withdraw, also if the finding is not accepted."""
     steps: tuple[Step, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
-    """Every crossing of the egress gate that was tried for it, allowed or not."""
+    """Egress decisions for this finding, allowed or refused."""
     truncated: bool = False
-    """Only the beginning of the text was read, by one model at least: it is longer than that one's window."""
+    """Whether a model read only the beginning of the text, because the text exceeds its window."""
     broken: bool = False
-    """The text broke off when part of it had been shown already; its end says so."""
+    """Whether the stream of the text failed after a part had been shown; the end of the text says so."""
     cut: bool = False
-    """The text ends where it might be no longer (`max_tokens`), not where its model had ended it."""
+    """Whether the text was ended by `max_tokens` and not by its model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A governance decision and its reason. Every such decision is one."""
+    """A governance decision with its rule and reason."""
 
     allowed: bool
     rule: str
@@ -128,7 +130,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """Data about to go somewhere: what a policy judges."""
+    """Data that is about to leave: the input of a `Policy`."""
 
     destination: str
     label: Label

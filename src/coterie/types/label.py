@@ -23,7 +23,7 @@ class Label(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Position in the order, 0 for `public`."""
+        """Position in the order, from 0 for `public`."""
         return self._rank
 
     def __lt__(self, other: str) -> bool:
@@ -48,31 +48,31 @@ for _position, _label in enumerate(Label):
 
 
 class Labelled(Protocol):
-    """What carries a label, and may know what it would be without the personal data in it."""
+    """A value with a label, and perhaps the label without the personal data in it."""
 
     @property
     def label(self) -> Label | None:
-        """Sensitivity; None where nothing is said."""
+        """Sensitivity; None if it is not known."""
         ...
 
     @property
     def impersonal(self) -> Label | None:
-        """Sensitivity without the personal data; None for the same."""
+        """Sensitivity without the personal data; None if it is the same."""
         ...
 
 
 def impersonal(*things: Labelled) -> Label:
-    """The highest label of some things, each without the personal data in it; one without any label is `restricted`.
+    """Return the highest label of several values, each without its personal data.
 
-    What does not say takes its label: to know nothing lowers nothing.
+    A value that does not know this label counts with its own label, and a value without a label as `restricted`.
     """
     return max(each.impersonal or each.label or Label.RESTRICTED for each in things)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """An order to lower the label of what somebody asks; written into trace and audit log with its reason."""
+    """An order to lower the label of a request. Trace and audit log record it with its reason."""
 
     to: Label
     because: str
-    """Why, in the words of who orders it, who is named beside it. No content: it is kept for ever."""
+    """Reason in the words of the principal, who is recorded too. It must not hold content: it is kept for ever."""

@@ -7,18 +7,18 @@ from decimal import Decimal
 from typing import Literal
 
 Grouping = Literal["hour", "day", "tenant", "specialist", "model"]
-"""By what the ledger is added up. Specialists and models share requests: their counts add up to more than all."""
+"""Key by which the ledger is totalled. A request counts for each of its specialists and models."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRow:
-    """Totals of one day, tenant, specialist or model. What is not known is counted apart and never taken for 0."""
+    """Totals of one hour, day, tenant, specialist or model. Unknown costs are counted separately and never as 0."""
 
     key: str
-    """The day (UTC, `2026-11-25`), or the name; `network` is the network's own work."""
+    """The day (UTC, `2026-11-25`), or the name; `network` is the overhead of the network."""
     requests: int = 0
     accepted: int = 0
-    """Answered here; of a specialist, findings that were accepted."""
+    """Requests answered without the generalist; for a specialist, accepted findings."""
     abstained: int = 0
     escalated: int = 0
     tokens_in: int = 0
@@ -29,35 +29,35 @@ class LedgerRow:
     joules_low: float = 0.0
     joules_high: float = 0.0
     joules_measured: float = 0.0
-    """Of `joules`, those that were measured."""
+    """The measured part of `joules`."""
     cost: Decimal = Decimal(0)
-    """Of what has a known cost."""
+    """Sum of the known costs."""
     unpriced: int = 0
-    """Requests, of a specialist or model its steps, whose cost is not known."""
+    """Number of requests (for a specialist or model: steps) with unknown cost."""
     counterfactual_cost: Decimal = Decimal(0)
-    """Of the requests that could be compared; 0 by specialist and model."""
+    """Cost of the generalist for the `compared` requests; 0 by specialist and model."""
     compared_cost: Decimal | None = Decimal(0)
-    """What those cost; None where that is not known."""
+    """Actual cost of the `compared` requests; None if one is unknown."""
     compared: int = 0
-    """Requests whose counterfactual is known."""
+    """Number of requests with a known counterfactual."""
     judged: int = 0
-    """Requests of which somebody said whether the answer was right."""
+    """Number of requests with feedback on whether the answer is right."""
     correct: int = 0
     judged_joules: float = 0.0
     judged_cost: Decimal | None = Decimal(0)
-    """What the judged ones cost; None where that is not known of one."""
+    """Cost of the judged requests; None if one is unknown."""
     p50_ms: float | None = None
     p95_ms: float | None = None
 
     @property
     def answered(self) -> int:
-        """Those that were answered by somebody."""
+        """Number of requests that got an answer."""
         return self.accepted + self.escalated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What one training of a specialist took."""
+    """Time, energy and cost of one training of a specialist."""
 
     specialist: str
     version: str
@@ -68,17 +68,17 @@ class Training:
     joules: float
     joules_kind: Literal["measured", "estimated"] = "estimated"
     cost: Decimal | None = None
-    """None when it is not known."""
+    """None if it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """What a store's ledger adds up to."""
+    """The ledger of a store, totalled."""
 
     total: LedgerRow
     rows: tuple[LedgerRow, ...]
-    """By key, in its order; days without a request are left out."""
+    """A row for each key, in order; hours and days without a request are left out."""
     trainings: tuple[Training, ...] = ()
-    """All that were written down, oldest first."""
+    """All recorded trainings, oldest first."""
     began: float | None = None
-    """When the first of the requests was admitted, seconds since the epoch; None of none."""
+    """Admission time of the first request, in seconds since the epoch; None without requests."""

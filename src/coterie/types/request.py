@@ -1,4 +1,4 @@
-"""What a caller asks: a request, its document, and the task that one specialist is given."""
+"""The request of a caller, its document, and the task that one specialist gets of it."""
 
 from __future__ import annotations
 
@@ -19,93 +19,92 @@ Columns = Mapping[str, Scalar]
 
 
 Rung = Literal["lexical", "embedding", "encoder", "slm", "llm", "chain"]
-"""How much machinery a specialist uses, cheapest first; `chain` is several of them, each asked where the one before
-is not sure."""
+"""The amount of machinery of a specialist, cheapest first. A `chain` asks its rungs in order until one is confident."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A long text that a question is about. It is read in this process: at most quotes of it leave, if allowed."""
+    """A long text that comes with a question. It is read in this process; at most quotes of it leave, if allowed."""
 
     text: str = ""
     name: str = "document"
-    """By which citations refer to it."""
+    """Name in citations; with `shelf`, the name of the document in the index."""
     label: Label | None = None
-    """Sensitivity; None, or less than the request's, takes the request's."""
+    """Sensitivity; None or a lower label than the request's counts as the request's."""
     impersonal: Label | None = None
-    """What that would be without the personal data in it; None for the same."""
+    """The label without the personal data in the text; None if it is the same."""
     shelf: str = ""
-    """The `[knowledge]` key of the shelf that has the text and the label of the document of this name."""
+    """The `[knowledge]` key of the index that supplies text and label; empty if `text` is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What somebody asks the network."""
+    """The request of a caller to the network."""
 
     text: str
     columns: Columns | None = None
-    """Structured input, such as an applicant's row; None when there is only text."""
+    """Structured input, such as an applicant's row; None for text only."""
     document: Document | None = None
-    """What the text asks about, to be read from beginning to end; it skips the router."""
+    """Document that the question is about. The document reader answers, and the router is skipped."""
     history: tuple[Message, ...] = ()
-    """Earlier turns that the caller sent along, oldest first, the present one excluded."""
+    """Earlier turns that the client sends along, oldest first, without the present one."""
     label: Label | None = None
-    """Sensitivity; None takes the network's default. Personal data and secrets in what is asked raise it."""
+    """Sensitivity; None for the network's default. Personal data and secrets raise it at admission."""
     impersonal: Label | None = None
-    """What it was before personal data raised it; None for the same. The network says so, not who asks."""
+    """The label before personal data raised it; None if it is the same. Set by the admission, not by the caller."""
     release: Release | None = None
-    """Lowers the label, in spite of personal data, for a reason. A door gives it only from who may."""
+    """Order to lower the label in spite of personal data. The gateway passes it on for authorised keys only."""
     clearance: Label | None = None
-    """The most sensitive label the asker may see; None takes the network's default label."""
+    """The most sensitive label that the principal may see; None for the network's default label."""
     session: str | None = None
-    """Names a remembered conversation; None remembers nothing."""
+    """Name of the remembered conversation; None remembers nothing."""
     language: str | None = None
-    """Language of the text as a BCP 47 tag, such as `de` or `en-GB`; None has it detected when it is admitted."""
+    """Language of the text as a BCP 47 tag, such as `de` or `en-GB`; None has it detected at admission."""
     tenant: str = "default"
     key: str = ""
-    """Id of the key that it came with; empty without one."""
+    """Id of the API key of the request; empty without one."""
     specialist: str | None = None
-    """Asks this specialist and skips the router."""
+    """Name of the specialist to ask; the router is skipped. None asks the router."""
     allowed: tuple[str, ...] = ()
-    """The only specialists that may be asked, those that write facts for others included; empty for all."""
+    """Names of the only specialists that may be asked, writers of facts included; empty for all."""
     max_tokens: int | None = None
     quality: float | None = None
-    """Share of the generalist's quality to keep, 0 to 1; None takes the network's."""
+    """Share of the generalist's quality to keep, 0 to 1; None for that of `[policy]`."""
     budget: Decimal | None = None
-    """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
+    """Money per 1,000 such requests, in place of `quality`; this request may cost a thousandth of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """An acceptance override: the confidence from which an answer is accepted, whatever the specialist's threshold."""
+    """An acceptance override: replaces the specialist's accept threshold for one task."""
 
     confidence: float | None
-    """None accepts no answer."""
+    """Least confidence of an accepted answer; None accepts no answer."""
     reason: Reason
-    """What that keeps."""
+    """The quality that this confidence keeps, for the finding's reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The part of a request that one specialist is asked to do."""
+    """The part of a request that one specialist gets."""
 
     text: str
-    """What is asked; a question that leant on earlier turns stands on its own here."""
+    """Text of the part; a follow-up question is self-contained here."""
     asked: str = ""
-    """The whole request in the asker's own words; empty where there is no other wording."""
+    """The whole request in the caller's own words; empty if the wording is that of `text`."""
     columns: Columns | None = None
     label: Label = Label.INTERNAL
     impersonal: Label | None = None
-    """What the label would be without the personal data in it; None for the same."""
+    """The label without the personal data in the text; None if it is the same."""
     clearance: Label = Label.INTERNAL
-    """The most sensitive label the asker may see."""
+    """The most sensitive label that the principal may see."""
     tenant: str = "default"
     language: str | None = None
-    """Language of the request; None where nobody has detected it."""
+    """Language of the request as a BCP 47 tag; None if it was not detected."""
     max_tokens: int | None = None
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
-    """The text's encoding when the router already made it: the network has one encoder, so it holds for all."""
+    """Encoding of the text by the network's encoder, if the router made it already."""
     truncated: bool = False
-    """`vector` is of the beginning only: the text is longer than the encoder's window."""
+    """Whether `vector` encodes only the beginning, because the text exceeds the encoder's window."""
     keep: Keep | None = None
-    """Acceptance override of the cost-quality policy; None where the specialist's own threshold counts."""
+    """Acceptance override of the cost-quality policy; None for the specialist's own threshold."""

@@ -1,4 +1,4 @@
-"""Which specialists are asked: cards, parts of a request, routes."""
+"""Routing: cards of specialists, parts of a request, and routes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from coterie.types.context import TaskKind
+from coterie.types.context import AnswerForm, TaskKind
 from coterie.types.finding import Step
 from coterie.types.label import Label
 from coterie.types.reason import Reason
@@ -18,65 +18,69 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialistCard:
-    """What the rest of the network knows of a specialist without asking it anything."""
+    """The description of a specialist: what the network knows without asking it."""
 
     name: str
     task: TaskKind
     description: str
     rung: Rung
     version: str
-    """Content hash of its registry version, or the checksum of the model it prompts."""
+    """Content hash of the version in the registry, or the checksum of the prompted model."""
     reads: tuple[str, ...] = ()
-    """Names of the facts it needs (it runs after whoever writes them); `messages` is the conversation,
-    `findings` what was found in earlier turns, with the passages that were cited."""
+    """Names of the facts that it reads; it runs after the specialists that write them. `messages` is the conversation,
+    `findings` the findings of earlier turns with the cited passages."""
     writes: tuple[str, ...] = ()
-    """Names of the facts it may add."""
+    """Names of the facts that it may write."""
     columns: tuple[str, ...] = ()
-    """Columns of structured input it was trained on."""
+    """Columns of structured input that it was trained on."""
+    form: AnswerForm = "text"
+    """Form of its values; each of its findings gets it."""
+    guards_columns: bool = False
+    """Whether columns that it does not read, such as protected attributes, are hidden from the generalist too."""
     knowledge: tuple[str, ...] = ()
-    """`[knowledge]` keys of the shelves it reads: passages found there are in its view."""
+    """`[knowledge]` keys of the indexes that it reads; passages found there are in its view."""
     passages: int = 8
-    """So many passages of each shelf are looked up for it, at most."""
+    """Largest number of passages of each index."""
     clearance: Label = Label.RESTRICTED
-    """The most sensitive label it may see in clear."""
+    """The most sensitive label that it may see in clear."""
     pseudonymised: bool = False
-    """Personal data reaches it under pseudonyms only, so what is above its clearance for that alone may be shown."""
+    """Whether its prompts leave under pseudonyms. It may then see what exceeds its clearance by personal data alone."""
     view_tokens: int | None = None
-    """What it is shown is packed into so many tokens; None for no limit."""
+    """Token budget of its view; None for no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One self-contained piece of a request and who is asked about it."""
+    """One self-contained part of a request, with the specialists to ask."""
 
     text: str
     waves: tuple[tuple[str, ...], ...]
-    """Specialists in the order they run: those of one wave side by side, each wave after the last."""
+    """Names of specialists by stage: those of one stage run side by side, each stage after the one before."""
     score: float
-    """The router's score for the first specialist, 0 to 1."""
+    """Score of the first specialist, 0 to 1."""
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     truncated: bool = False
-    """`vector` is of the beginning only: the text is longer than the encoder's window."""
+    """Whether `vector` encodes only the beginning, because the text exceeds the encoder's window."""
     after: tuple[int, ...] = ()
-    """Positions of the parts whose facts it reads: it is worked on when these are done."""
+    """Positions of the parts whose facts this part reads; it waits for them."""
 
     @property
     def specialists(self) -> tuple[str, ...]:
-        """Every specialist of the part, in order."""
+        """Names of all specialists of the part, in order."""
         return tuple(name for wave in self.waves for name in wave)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """Whom the router asks, or nobody, and why."""
+    """The routing decision: parts with their specialists, or no part, and the reason."""
 
     parts: tuple[Part, ...]
     reason: Reason
     scores: Mapping[str, float] = field(default_factory=dict)
-    """The whole request's score for each specialist it was compared with, 0 to 1."""
+    """Score of the whole request for each compared specialist, 0 to 1."""
     steps: tuple[Step, ...] = ()
 
     @property
     def specialists(self) -> tuple[str, ...]:
-        """Every specialist asked, in order, each once."""
+        """Names of all specialists to ask, in order, each once."""
         return tuple(dict.fromkeys(name for part in self.parts for name in part.specialists))

@@ -1,4 +1,4 @@
-"""What one request leaves behind, who pays, and what the audit log is told."""
+"""What is written at the end of a request, feedback, audit events, and summaries of sessions and requests."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Settlement:
-    """Everything one request leaves behind, stored in one transaction."""
+    """Everything that one request writes to the store, in one transaction."""
 
     trace: Trace
     entries: Sequence[Entry] = ()
-    """New lines of the session's context; empty when the request names no session."""
+    """New entries of the session's context; empty without a session."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feedback:
-    """What somebody says of an answer: a thumb, the value that would have been right, a comment."""
+    """A caller's judgement of an answer: a thumb, the right value, a comment."""
 
     trace_id: str
     time: float
     """Seconds since the epoch."""
     tenant: str = "default"
     key: str = ""
-    """Id of the key that it came with; empty without one."""
+    """Id of the API key of the caller; empty without one."""
     specialist: str = ""
-    """Whose finding is meant; empty for the whole answer."""
+    """Specialist whose finding is judged; empty for the whole answer."""
     thumb: Literal["up", "down"] | None = None
     value: Scalar | tuple[str, ...] = None
-    """What would have been right; None where nothing is said of that."""
+    """The right value; None if it is not given."""
     comment: str = ""
 
     def names(self, found: Scalar | tuple[str, ...]) -> bool:
-        """Whether a value that was found is the one that would have been right.
+        """Return whether a finding's value is the right value.
 
-        One label is the same as a list of it alone, and labels have no order.
+        One label equals a list of that label, and labels have no order.
         """
         return _as_set(found) == _as_set(self.value)
 
@@ -54,38 +54,38 @@ def _as_set(value: Scalar | tuple[str, ...]) -> frozenset[Scalar]:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEvent:
-    """Something that was done or decided, for the audit log: never what was said, only hashes of it."""
+    """An action or decision for the audit log. It holds hashes of content, never content."""
 
     kind: str
-    """What was done, such as `request`, `promote` or `erase`."""
+    """Name of the action, such as `request`, `promote` or `erase`."""
     time: float
     """Seconds since the epoch."""
     tenant: str = ""
-    """Whose it is; empty where it is nobody's."""
+    """Tenant that the event belongs to; empty for none."""
     about: Mapping[str, object] = field(default_factory=dict)
-    """What is to be known of it, as JSON would write it."""
+    """Details, as values of JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionSummary:
-    """A remembered conversation, without what was said in it."""
+    """A remembered conversation without its content."""
 
     id: str
     tenant: str
     began: float
-    """Time of its oldest entry, seconds since the epoch; `used` where it has none."""
+    """Time of the oldest entry, in seconds since the epoch; `used` without entries."""
     used: float
-    """When it was asked in last."""
+    """Time of the last request."""
     turns: int
-    """Messages of the asker."""
+    """Number of messages of the user."""
     entries: int
     label: Label
-    """Of its most sensitive entry."""
+    """Highest label of its entries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerSummary:
-    """Totals over settled requests."""
+    """Totals of settled requests."""
 
     requests: int
     accepted: int

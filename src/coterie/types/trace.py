@@ -1,4 +1,4 @@
-"""What is known of a request at its end: stages, trace and answer."""
+"""The result of a request: its answer, and the trace that records how the answer was made."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from coterie.types.usage import Usage
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage of a request's life as it happened."""
+    """One stage of a request, with its time."""
 
     name: str
     milliseconds: float
     note: str = ""
     after: float = 0.0
-    """Milliseconds from the request's coming in to the stage's beginning."""
+    """Milliseconds from the admission of the request to the beginning of the stage."""
 
 
 Status = Literal["accepted", "abstained", "escalated"]
-"""How a request ended: answered here, answered by nobody, or answered by the generalist."""
+"""Outcome of a request: answered by specialists, not answered, or answered by the generalist."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """One request's whole life."""
+    """The record of one request, from admission to settlement."""
 
     id: str
     time: float
-    """When it was admitted, seconds since the epoch."""
+    """Time of admission, in seconds since the epoch."""
     tenant: str
     session: str | None
     label: Label
@@ -47,56 +47,56 @@ class Trace:
     stages: tuple[Stage, ...]
     steps: tuple[Step, ...]
     usage: Usage
-    """Sum of the steps, with `milliseconds` the time the asker waited."""
+    """Sum of the steps; `milliseconds` is the time that the caller waited."""
     counterfactual_cost: Decimal | None
-    """What the configured generalist would have cost; None when there is none or its price is unknown."""
+    """Cost of the configured generalist for this exchange, at least; None if there is none or its price is unknown."""
     restated: str = ""
-    """What was asked, standing on its own, where it leant on earlier turns; empty where it stood alone."""
+    """The rewritten query of a follow-up; empty if the request was not rewritten."""
     degraded: Reason | None = None
-    """What the generalist failed to do, and why, where the answer had to do without; None where nothing was missed."""
+    """What the generalist should have added and could not, with the reason; None if nothing is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the asker gets: the text and the trace behind it."""
+    """The answer to a request: its text and its trace."""
 
     text: str
     trace: Trace
 
     @property
     def accepted(self) -> bool:
-        """True when somebody answered."""
+        """Whether the request was answered."""
         return self.trace.status != "abstained"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """A piece of the answer's text, ready to be shown."""
+    """A final piece of the answer's text, for streaming."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A try of an engine that gave no answer, and what it took as far as that is known."""
+    """A failed try of an engine, with its usage as far as it is known."""
 
     reason: str
     usage: Usage = field(default_factory=Usage)
     turned_away: bool = False
-    """The provider took nothing for it: it refused before it began."""
+    """Whether the provider refused the call before any work, so that it is not billed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentAnswer:
-    """What came of a question about a document that the request brought."""
+    """The result of a question about a document that came with the request."""
 
     finding: Finding
-    """The answer, or why there is none."""
+    """The answer, or an abstention with the reason."""
     read: tuple[Finding, ...]
-    """The reader's, one a short question."""
+    """Findings of the reader, one a short question."""
     stages: tuple[Stage, ...]
-    """What was done and by whom: `plan`, `read` and `conclude`, round after round."""
+    """Stages of the collaboration: `plan`, `read` and `conclude` of each round."""
     seen: int = 0
-    """Quotes that the generalist was shown."""
+    """Number of quotes in the generalist's prompt."""
     degraded: Reason | None = None
-    """What the generalist failed to do, and why."""
+    """What the generalist should have added and could not, with the reason."""

@@ -1,4 +1,4 @@
-"""What a step took: tokens, time, energy, money."""
+"""The usage of a step: tokens, time, energy and money."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What a step took. Sums with `+`; an unknown cost makes the sum unknown."""
+    """The usage of a step. `+` adds two; the sum of an unknown cost is unknown."""
 
     tokens_in: int = 0
     tokens_cached: int = 0
-    """Of `tokens_in`, those that the engine remembered from an earlier prompt and did not read again."""
+    """The part of `tokens_in` that the engine had in its prompt cache."""
     tokens_out: int = 0
     milliseconds: float = 0.0
     cpu_seconds: float = 0.0
     joules: float = 0.0
     joules_kind: Literal["measured", "estimated"] = "estimated"
-    """Measured is what a counter of the machine said, shared out by CPU time; anything else is estimated."""
+    """`measured`: from a counter of the machine, divided by CPU time; `estimated`: everything else."""
     joules_low: float | None = None
-    """The least and the most that an estimate stands for; None where it comes without a range."""
+    """`joules_low` and `joules_high`: range of an estimate; None without a range."""
     joules_high: float | None = None
     cost: Decimal | None = Decimal(0)
-    """Money in the network's currency; None when it is not known."""
+    """Money in the currency of the network; None if it is not known."""
 
     def __add__(self, other: Usage) -> Usage:
         unknown = self.cost is None or other.cost is None
@@ -44,13 +44,13 @@ class Usage:
 
 
 def total_usage(usages: Iterable[Usage]) -> Usage:
-    """Their sum; of nothing, nothing. Started from an empty `Usage`, it would always be an estimate."""
-    first, *others = tuple(usages) or (Usage(),)
+    """Return the sum; that of no usages is zero."""
+    first, *others = tuple(usages) or (Usage(),)  # an empty start would make every sum an estimate
     return sum(others, first)
 
 
 def _end(a: Usage, b: Usage, name: Literal["joules_low", "joules_high"]) -> float | None:
-    """One end of a sum's range: a part without a range counts as it is."""
+    """Return one end of the range of a sum; a part without a range counts with its value."""
     ends = [getattr(each, name) for each in (a, b)]
     if ends == [None, None]:
         return None
@@ -60,5 +60,5 @@ def _end(a: Usage, b: Usage, name: Literal["joules_low", "joules_high"]) -> floa
 def _weaker(
     a: Literal["measured", "estimated"], b: Literal["measured", "estimated"]
 ) -> Literal["measured", "estimated"]:
-    """A sum is measured only if all of it was."""
+    """Return the kind of a sum: measured only if both parts are."""
     return "measured" if a == b == "measured" else "estimated"

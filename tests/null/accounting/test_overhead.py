@@ -1,6 +1,6 @@
 """What answering takes beside the steps has a row of its own."""
 
-from coterie.accounting.overhead import OVERHEAD, ProcessOverhead
+from coterie.accounting.energy import OVERHEAD, ProcessOverhead
 from coterie.network.gathering import charged
 from coterie.types import Step, Usage
 

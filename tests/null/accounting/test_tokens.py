@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coterie.accounting.tokens import fewest_tokens
+from coterie.accounting.meter import fewest_tokens
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it opens its vocabularies in the old way

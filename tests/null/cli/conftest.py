@@ -88,7 +88,8 @@ class Speaker:
     """A specialist that reads 1,000 characters and says its answer word by word, or abstains; or raises its error."""
 
     def __init__(self, name: str, answer: str | None, *, error: Exception | None, task: TaskKind = "classify"):
-        self.card = SpecialistCard(name=name, task=task, description="", rung="lexical", version="1")
+        form = "label" if task == "classify" else "text"
+        self.card = SpecialistCard(name=name, task=task, form=form, description="", rung="lexical", version="1")
         self.answer, self.error = answer, error
 
     async def consult(self, task, view, *, call=None) -> Finding:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coterie.config.file import _FORMS, Config, parse_config
+from coterie.config.file import _CHOICES, _FORMS, Config, parse_config
 from coterie.errors import ConfigError
 
 SPECIALIST = '[specialists.a]\ntask = "extract"\ndata = "a.csv"\n'
@@ -21,7 +21,10 @@ def patterns(schema: object) -> Iterator[str]:
 
 def test_every_pattern_has_words():
     """Nobody is shown a regular expression."""
-    assert set(patterns(Config.model_json_schema())) == set(_FORMS)
+    chosen = [each.section_class(name) for each in _CHOICES.values() for name in each.door.names]
+    found = {each for section in [Config, *chosen] for each in patterns(section.model_json_schema())}
+
+    assert found == set(_FORMS)
 
 
 @pytest.mark.parametrize(

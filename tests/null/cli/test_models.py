@@ -7,8 +7,7 @@ import pytest
 
 from coterie.config.file import load_config
 from coterie.errors import ArtefactRefused, ModelMissing, ModelUnpinned
-from coterie.models.catalogue import CATALOGUE
-from coterie.models.locate import locate
+from coterie.models.catalogue import CATALOGUE, locate
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,7 @@ class ExtractSection(_Section):
 @pytest.fixture
 def union(monkeypatch):
     """Sections as a union with a class for each task."""
-    monkeypatch.setattr("coterie.config.specialists.SpecialistSection", ClassifySection | ExtractSection)
+    monkeypatch.setattr(settings, "sections", lambda: {"classify": ClassifySection, "extract": ExtractSection})
 
 
 def options(command: str) -> dict[str, object]:

@@ -45,6 +45,7 @@ def settle(folder, n, *, value="refund"):
                 accepted=True,
                 reason=worded(""),
                 task="classify",
+                form="label",
             )
             trace = make_trace(
                 id=f"{i:032x}",

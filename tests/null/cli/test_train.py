@@ -264,7 +264,7 @@ def measured(monkeypatch, learned_from):
             files = {"model.json": b'{"labels": ["delivery", "refund"]}'}
             return type("Version", (), {"version": "0123456789abcdef", "files": files, "report": learned_from})
 
-    async def evaluate(specialist, rows, *, progress, label, alike, look_up=None):
+    async def evaluate(specialist, rows, *, progress, label, judge, look_up=None):
         asked.extend(rows)
         progress(len(rows))
         return evaluation(0.9)
@@ -388,7 +388,7 @@ def test_eval_with_labels_the_version_does_not_know(run, folder, measured, tmp_p
 def test_eval_with_texts_longer_than_the_window(run, folder, measured, monkeypatch):
     """Texts of which only the beginning was read are counted."""
 
-    async def evaluate(specialist, rows, *, progress, label, alike, look_up=None):
+    async def evaluate(specialist, rows, *, progress, label, judge, look_up=None):
         return replace(evaluation(0.9), truncated=3)
 
     monkeypatch.setattr("coterie.learning.evaluate.evaluate", evaluate)

@@ -27,6 +27,7 @@ FOUND = Finding(
     reason=worded("sure"),
     label=Label.CONFIDENTIAL,
     task="classify",
+    form="label",
     facts=(Fact(name="intent", value="card_lost", confidence=0.9),),
 )
 
@@ -36,7 +37,7 @@ def test_a_finding_and_its_facts():
     summary, fact = entries_of([(FOUND, ContextView())], now=5.0)
 
     assert summary.content == FindingSummary(
-        specialist="triage", task="classify", text="card lost", confidence=0.9, accepted=True
+        specialist="triage", task="classify", form="label", text="card lost", confidence=0.9, accepted=True
     )
     assert fact.content == FOUND.facts[0]
     assert {(e.producer, e.label, e.time) for e in (summary, fact)} == {("triage", Label.CONFIDENTIAL, 5.0)}

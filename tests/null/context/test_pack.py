@@ -129,7 +129,9 @@ def test_passages_of_earlier_turns_are_read_with_findings():
 
 def test_findings_are_read_by_name():
     """What was found in earlier turns is seen by those who read `findings`."""
-    found = entry(FindingSummary(specialist="x", task="score", text="0.2", confidence=0.8, accepted=True), "x")
+    found = entry(
+        FindingSummary(specialist="x", task="score", form="number", text="0.2", confidence=0.8, accepted=True), "x"
+    )
 
     assert build_view(Context(entries=(found,)), card(99, "findings")).entries == (found,)
     assert build_view(Context(entries=(found,)), card(99, "messages")).entries == ()

@@ -1,6 +1,6 @@
 import pytest
 
-from coterie.learning.reading import read_dataset
+from coterie.tasks.registry import read_dataset
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_groups(read, table):
 
 def test_source_texts_are_read_with_their_keys(read):
     """For `generate`, rows are source texts and the other columns select them, as text even where they are numbers."""
-    dataset = read("intent,text\n01,How to.\nlost,Block it.\n", task="generate")
+    dataset = read("intent,text\n01,How to.\nlost,Block it.\n", task="generate", reads=("intent",))
 
     assert [dict(row.columns) for row in dataset.rows] == [{"intent": "01"}, {"intent": "lost"}]
     assert dataset.rows[0].labels == ()
@@ -150,7 +150,7 @@ def test_source_texts_are_read_with_their_keys(read):
 )
 def test_wrong_source_texts_are_explained(read, content, found):
     """Two texts for one key, no key, or no text are refused."""
-    assert found in refusal(read, content, task="generate")
+    assert found in refusal(read, content, task="generate", reads=("intent",))
 
 
 def test_a_list_of_labels_means_any_of_them(read):

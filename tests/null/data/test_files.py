@@ -4,7 +4,7 @@ import json
 import pytest
 
 from coterie.errors import DataError
-from coterie.learning.reading import read_dataset
+from coterie.tasks.registry import read_dataset
 
 
 def jsonl(*records):

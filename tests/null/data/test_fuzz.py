@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from coterie.config.file import parse_config
 from coterie.errors import ConfigError, DataError
+from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Unreadable
-from coterie.knowledge.reading import FileReader
-from coterie.learning.reading import read_dataset
+from coterie.tasks.registry import read_dataset
 
 EXAMPLES = os.environ.get("COTERIE_FUZZ")
 ROOT = Path(__file__).resolve().parents[3]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from coterie.errors import DataError
-from coterie.learning.reading import read_dataset
+from coterie.tasks.registry import read_dataset
 
 TEXT = "Pets are welcome. No deposit is due. Rent is paid monthly."
 
@@ -28,7 +28,7 @@ def read(tmp_path, records, **options):
     """The file of these records, read as pairs."""
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return read_dataset(path, task="classify", pair_column="question", **options)
+    return read_dataset(path, task="pairs", pair_column="question", **options)
 
 
 def test_a_row_keeps_its_second_text_and_evidence(tmp_path):
@@ -64,7 +64,7 @@ def test_evidence_in_csv(tmp_path):
     cells = ['"[[0, 4]]"', '"[""No deposit""]"', "Rent is paid", ""] * 3
     lines = [f'"{TEXT}",Question {i}?,{"yes" if i % 2 else "no"},{cell}' for i, cell in enumerate(cells)]
     path.write_text("\n".join(["text,question,label,evidence", *lines]))
-    data = read_dataset(path, task="classify", pair_column="question")
+    data = read_dataset(path, task="pairs", pair_column="question")
 
     quoted = [[TEXT[start:end] for start, end in row.evidence] for row in data.rows[:4]]
     assert quoted == [["Pets"], ["No deposit"], ["Rent is paid"], []]

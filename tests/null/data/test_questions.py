@@ -4,18 +4,18 @@ import json
 
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import DataError
-from coterie.learning.reading import read_section
+from coterie.tasks.answer.rows import read_rows
 
-SECTION = SpecialistSection(task="answer", knowledge=("shelf",))
+SECTION = make_section(task="answer", knowledge=("shelf",))
 
 
 def read(tmp_path, *rows, name="questions.jsonl"):
     """The rows of a file with these lines."""
     path = tmp_path / name
     path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n")
-    return read_section(SECTION, path)
+    return read_rows(SECTION, path)
 
 
 def test_answers_are_quotes_places_or_nothing(tmp_path):

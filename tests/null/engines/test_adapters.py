@@ -5,7 +5,7 @@ from coterie.engines.gguf import read_gguf_header
 from coterie.engines.llama_native import check_adapter
 from coterie.errors import ArtefactRefused
 from coterie.testing import write_random_adapter
-from coterie.testing.engines import gguf_bytes
+from coterie.testing.fakes import gguf_bytes
 
 WEIGHTS = {"blk.0.attn_q.weight": np.zeros((6, 4)), "blk.0.ffn_up.weight": np.zeros((10, 4))}
 ABOUT = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": 16.0}

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from coterie.engines.breaker import CircuitBreaker
+from coterie.engines.openai import CircuitBreaker
 from coterie.errors import EngineRejected, EngineTimeout, EngineUnavailable, Overloaded
 from coterie.testing import FakeClock
 

@@ -10,10 +10,10 @@ HEAVY = ("onnxruntime", "xllamacpp", "httpx", "tokenizers", "sklearn", "scipy", 
     "statement",
     [
         "import coterie.engines.batching",
-        "import coterie.models.locate",
+        "import coterie.models.catalogue",
         "import coterie.limits.limits",
         "from coterie.engines.llama import LlamaEngine",
-        "from coterie.engines.batching import Batcher; from coterie.engines.unicode import estimate_tokens",
+        "from coterie.engines.batching import Batcher; from coterie.text.unicode import estimate_tokens",
     ],
 )
 def test_light(statement):

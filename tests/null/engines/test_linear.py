@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from coterie.engines.features import fit_ngrams
+from coterie.engines.features import ColumnBins, TableHead, fit_ngrams
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
-from coterie.engines.tables import ColumnBins, TableHead
 from coterie.errors import ArtefactRefused, EngineRejected
 from coterie.testing import check_engine
 from coterie.types import Prompt

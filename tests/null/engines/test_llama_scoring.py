@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from coterie.engines.llama_scoring import Scoring, arrange
+from coterie.engines.choices import Scoring, arrange
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from coterie.engines import openmp as _openmp
+from coterie.engines import llama_native as _openmp
 
 
 @pytest.mark.parametrize("preset", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from coterie.engines.tables import ColumnBins, TableHead, as_category, as_number
+from coterie.engines.features import ColumnBins, TableHead, as_category, as_number
 from coterie.types import Prompt
 
 NUMBER = ColumnBins(name="months", kind="number", edges=(6.0, 12.0))

@@ -3,8 +3,7 @@
 import pytest
 
 from coterie.learning.dataset import Row
-from coterie.learning.judging import judge
-from coterie.tasks.answer.metrics import holds_answer, with_quotes
+from coterie.tasks.answer.metrics import holds_answer, judge, with_quotes
 from coterie.types import Citation, Finding, Label, worded
 
 
@@ -54,7 +53,7 @@ def test_figures():
         found(("a.md", 40, 50, "other")),
         found(),
     ]
-    judged = judge(rows, findings, task="answer")
+    judged = judge(rows, findings)
 
     assert judged.citation_precision == pytest.approx(2 / 3)
     assert judged.coverage == 0.5
@@ -68,7 +67,7 @@ def test_figures():
 
 def test_figures_that_rows_cannot_give_are_none():
     """Without unanswerable questions nothing is known of silence."""
-    judged = judge([row(quotes=["x"])], [found(accepted=False)], task="answer")
+    judged = judge([row(quotes=["x"])], [found(accepted=False)])
 
     assert judged.unanswerable_recall is None
     assert judged.citation_precision is None

@@ -3,8 +3,7 @@
 import pytest
 
 from coterie.learning.dataset import FieldSpan, Row, Stated
-from coterie.learning.judging import judge
-from coterie.tasks.extract.metrics import field_cases, is_right, judge_fields
+from coterie.tasks.extract.metrics import field_cases, is_right, judge, judge_fields
 from coterie.types import Field, Finding, worded
 
 TEXT = "Acme Inc. and Bolt LLC agree on May 8, 2014 under the laws of Ohio."
@@ -112,7 +111,7 @@ def test_an_evaluation_of_fields():
     found = [finding(said("law", "laws of Ohio")) for _ in range(5)] + [
         finding(said("law", confidence=0.4, accepted=False)) for _ in range(5)
     ]
-    evaluation = judge(rows, found, task="extract")
+    evaluation = judge(rows, found)
 
     assert evaluation.accuracy == 0.9
     assert evaluation.coverage == 0.5
@@ -125,7 +124,7 @@ def test_an_evaluation_of_fields():
 
 def test_no_rows_give_no_figures():
     """Nothing was asked: nothing is known."""
-    evaluation = judge([], [], task="extract")
+    evaluation = judge([], [])
 
     assert evaluation.token_f1 is None
     assert evaluation.coverage is None

@@ -49,6 +49,7 @@ WORDS = ("Your ", "card ", "is ", "blocked.")
 _TRIAGE = SpecialistCard(
     name="triage",
     task="classify",
+    form="label",
     description="Names the intent.",
     rung="lexical",
     version="0" * 16,

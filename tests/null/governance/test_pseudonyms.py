@@ -12,12 +12,11 @@ from coterie.errors import EgressRefused, EngineBroken
 from coterie.governance import disguise as _disguise
 from coterie.governance.disguise import _places, changed, texts_of_prompt
 from coterie.governance.egress import PSEUDONYMISED, ClearancePolicy, Gate
-from coterie.governance.own_texts import OwnTexts
-from coterie.governance.pseudonyms import PseudonymBook, SessionPseudonyms
+from coterie.governance.pseudonyms import OwnTexts, PseudonymBook, SessionPseudonyms
 from coterie.privacy.detection import Kind, PersonalData
 from coterie.store.erasure import Mention
 from coterie.testing import FakeClock, FakeOpenAIServer, ServerReply
-from coterie.text.lookalikes import ALIKE
+from coterie.text.unicode import ALIKE
 from coterie.types import SYSTEM, CallContext, Delta, Label, Message, Output, Principal, Prompt
 
 EMAIL, OTHER, IBAN = "anna@example.org", "bob@example.org", "DE89370400440532013000"
@@ -218,7 +217,7 @@ def test_part_of_two_names():
 async def test_a_long_session_costs_no_more(opened, server, asking, monkeypatch):
     """Only values whose first word stands in a text are searched for in it, however many the session has."""
     searched = []
-    monkeypatch.setattr(_disguise, "_places", lambda value, text: searched.append(value) or _places(value, text))
+    monkeypatch.setattr(_disguise, "_places", lambda values, text: searched.extend(values) or _places(values, text))
     asker = asking()
     for number in range(2000):
         asker.pseudonyms.of("PERSON", f"Person{number} Smith", Label.INTERNAL)
@@ -228,7 +227,8 @@ async def test_a_long_session_costs_no_more(opened, server, asking, monkeypatch)
     assert server.requests[0].json["messages"][-1]["content"] == (
         "Write to <PERSON_8> or person8 smithers, at <PHONE_10> (<PERSON_2001>)"
     )
-    assert set(searched) <= {"person7 smith", "person8 smith", "+9 30 1234", "+30 30 1234", "+1234 30 1234", "anna"}
+    asked = {value.text.lower() for value in searched}
+    assert asked <= {"person7 smith", "person8 smith", "+9 30 1234", "+30 30 1234", "+1234 30 1234", "anna"}
 
 
 async def test_sessions_know_nothing_of_each_other(opened, server, asking):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.governance.restore import LONGEST_HELD, Restorer
+from coterie.governance.disguise import LONGEST_HELD, Restorer
 from coterie.types import Label, PseudonymValue
 
 VALUES = {

@@ -97,6 +97,7 @@ async def test_it_is_told_what_was_prepared():
             FindingSummary(
                 specialist="triage",
                 task="classify",
+                form="label",
                 text="not sure enough",
                 confidence=0.4,
                 accepted=False,

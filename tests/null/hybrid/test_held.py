@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.generalist.faithfulness import made_up
+from coterie.generalist.reading import made_up
 
 SOURCES = ["The late fee is 12 pounds, or 1,200 pence.", 'It is due "within thirty days" of 2024-05-31.', "p = 0.23"]
 

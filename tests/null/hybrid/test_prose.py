@@ -17,6 +17,7 @@ def found(name, text, task="classify", *, confidence=0.97, accepted=True, docume
         accepted=accepted,
         reason=worded(""),
         task=task,
+        form={"classify": "label", "extract": "fields"}.get(task, "text"),
         citations=citations,
     )
 

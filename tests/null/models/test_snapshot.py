@@ -6,9 +6,9 @@ import pytest
 
 from coterie.config.file import LlamaModel
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
+from coterie.models.files import Origin, Snapshot, locate_snapshot, snapshots
 from coterie.models.pull import pull, pull_snapshot
-from coterie.models.snapshot import Origin, Snapshot, locate_snapshot, snapshots
 
 COMMIT = "c0ffee" + "0" * 34
 FILES = {

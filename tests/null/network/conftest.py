@@ -69,6 +69,7 @@ class Says:
         return SpecialistCard(
             name=self.name,
             task="classify",
+            form="label",
             description="",
             rung="lexical",
             version="0",

@@ -62,7 +62,7 @@ async def test_what_a_score_leaves_out_is_not_shown_to_it(bench, server, above):
         @property
         def card(self):
             """Of a score that reads one column."""
-            return replace(super().card, task="score", columns=("income",))
+            return replace(super().card, task="score", form="number", guards_columns=True, columns=("income",))
 
     network = bench.network(Score("risk", accepted=False, reason=worded("sex is not used")), generalist=above())
     columns = {"income": 1200, "sex": "female", "foreign": "yes"}

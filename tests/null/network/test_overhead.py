@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.accounting.overhead import ProcessOverhead
+from coterie.accounting.energy import ProcessOverhead
 from coterie.types import Label, Passage, Request, Usage
 
 

@@ -146,7 +146,7 @@ async def test_findings_and_cited_passages_are_remembered(bench):
     kept = [entry.content for entry in bench.store.settled[0].entries]
     assert [type(each).__name__ for each in kept] == ["Message", "FindingSummary", "Passage", "Message"]
     assert kept[1] == FindingSummary(
-        specialist="answers", task="classify", text="42 days", confidence=0.9, accepted=True
+        specialist="answers", task="classify", form="label", text="42 days", confidence=0.9, accepted=True
     )
     assert kept[2].document == "open"
     seen = [type(entry.content).__name__ for entry in answerer.views[-1].entries]

@@ -30,6 +30,7 @@ def finding(value="refund", *, accepted=True, confidence=0.8, specialist="triage
         accepted=accepted,
         reason=worded(""),
         task="classify",
+        form="label",
     )
 
 

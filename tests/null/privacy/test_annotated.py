@@ -5,9 +5,9 @@ import json
 import pytest
 
 from coterie.errors import DataError
-from coterie.privacy.annotated import AnnotatedText, measure_detector, read_annotated
 from coterie.privacy.detection import PersonalData
 from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.training import AnnotatedText, measure_detector, read_annotated
 
 
 def written(path, *rows):

@@ -1,6 +1,12 @@
 """The model card of a report."""
 
-from coterie.registry.card import write_card
+from functools import partial
+
+from coterie.config.specialists import make_section
+from coterie.registry.card import write_card as write
+from coterie.tasks.registry import TASK_TYPES
+
+write_card = partial(write, about=TASK_TYPES.load("classify").about)
 
 REPORT = {
     "name": "triage",
@@ -111,7 +117,7 @@ def test_fields_stand_in_the_card_of_an_extractor():
     fields = {"law": {"stated": 12, "exact_f1": 0.8, "token_f1": 0.9, "coverage": None}}
     report = {"name": "terms", "task": "extract", "rung": "lexical", "metrics": {"token_f1": 0.9, "fields": fields}}
 
-    card = write_card(report)
+    card = write(report, TASK_TYPES.load("extract").about)
 
     assert "| law | 12 | 0.8 | 0.9 |" in card
     assert "pipeline_tag: token-classification" in card
@@ -122,5 +128,6 @@ def test_what_a_writer_promises():
     """A draft from a source text may say only what that says; what was learnt from pairs has nothing behind it."""
     report = {"name": "reply", "task": "generate", "rung": "slm"}
 
-    assert "may say only what that says" in write_card({**report, "config": {"reads": ["intent"]}})
-    assert "nothing but its confidence stands for" in write_card({**report, "config": {}})
+    for reads, words in ((["intent"], "may say only what that says"), ([], "nothing but its confidence stands for")):
+        section = make_section(task="generate", data="x", model="small", reads=reads)
+        assert words in write(report, TASK_TYPES.load("generate").card_text(section))

@@ -7,8 +7,7 @@ import pytest
 
 from coterie.errors import PromotionRefused
 from coterie.learning.metrics import pack
-from coterie.registry.compare import changed, compare
-from coterie.registry.promotion import promote_version
+from coterie.registry.promotion import changed, compare, promote_version
 from coterie.types import Reason
 
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from coterie.errors import ArtefactRefused
+from coterie.registry.export import bill_of_materials
 from coterie.registry.registry import Registry
-from coterie.registry.sbom import bill_of_materials
 
 REPORT = {
     "name": "triage",

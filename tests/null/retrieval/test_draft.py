@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from coterie.errors import StoreError
-from coterie.knowledge.draft import BuildDraft
+from coterie.knowledge.build import BuildDraft
 
 
 def test_a_damaged_draft_is_thrown_away(tmp_path):

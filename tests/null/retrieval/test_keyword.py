@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.knowledge import keyword as _keyword
-from coterie.knowledge.keyword import KeywordIndex, build_keywords, search_keywords
+from coterie.knowledge import indexes as _keyword
+from coterie.knowledge.indexes import KeywordIndex, build_keywords, search_keywords
 
 
 @pytest.fixture

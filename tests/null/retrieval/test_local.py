@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from coterie.errors import ArtefactRefused, IndexBusy, NotIndexed, StoreError
 from coterie.knowledge.documents import Shelf
 from coterie.knowledge.generation import present, sole_writer
-from coterie.knowledge.vectors import VectorIndex, fuse
+from coterie.knowledge.indexes import VectorIndex, fuse
 from coterie.testing import check_retriever
 from coterie.types import Label
 
@@ -176,8 +176,8 @@ async def test_taken_away_text_is_in_no_file(shelf, document, tmp_path):
     ("where", "error"),
     [
         ("local.build_keywords", OSError(28, "No space left on device")),
-        ("keyword._build", ValueError("Failed to open file for write: No space left on device")),
-        ("rows.put", sqlite3.OperationalError("database or disk is full: No space left")),
+        ("indexes._build", ValueError("Failed to open file for write: No space left on device")),
+        ("generation.put", sqlite3.OperationalError("database or disk is full: No space left")),
     ],
 )
 async def test_a_failed_update_changes_nothing(shelf, document, monkeypatch, where, error):

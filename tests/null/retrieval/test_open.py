@@ -6,7 +6,7 @@ import pytest
 
 from coterie.config.file import KnowledgeSection, parse_config
 from coterie.errors import ConfigError, ExtraMissing
-from coterie.knowledge import open as opening
+from coterie.knowledge import kinds
 from coterie.knowledge.local import LocalShelf
 from coterie.knowledge.open import open_shelf
 from coterie.testing import EchoEngine
@@ -64,7 +64,7 @@ def test_an_address_that_is_none(tmp_path, monkeypatch):
 
 def test_the_package_is_missing(tmp_path, monkeypatch):
     """Without the driver the error is the command that installs it."""
-    monkeypatch.setattr(opening, "find_spec", lambda name: None if name == "psycopg" else util.find_spec(name))
+    monkeypatch.setattr(kinds, "find_spec", lambda name: None if name == "psycopg" else util.find_spec(name))
 
     with pytest.raises(ExtraMissing, match="psycopg") as caught:
         opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from coterie.knowledge.parse import PARSERS, parse
+from coterie.knowledge.parse import PARSERS, FileReader, parse
 from coterie.knowledge.parse_text import decode
 from coterie.knowledge.parsed import SUFFIXES, Unreadable
-from coterie.knowledge.reading import FileReader
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
@@ -340,7 +339,7 @@ def test_reads_in_another_process(written):
 
 def replace_parser(monkeypatch, reader_program):
     """Lets the reading process run another program, with the same limits."""
-    monkeypatch.setattr("coterie.knowledge.reading._PROGRAM", reader_program)
+    monkeypatch.setattr("coterie.knowledge.parse._PROGRAM", reader_program)
 
 
 def program(body):

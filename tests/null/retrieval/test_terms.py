@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.knowledge.keyword import analyse
+from coterie.knowledge.indexes import analyse
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from coterie.config.accounting import AccountingSection
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.rightsizing.bench import Rows, read_rows
 from coterie.rightsizing.probe import Probed
 from coterie.rightsizing.result import Conditions, RightSizing
@@ -97,7 +97,7 @@ def job(tmp_path) -> Callable[..., Rows]:
         files = {"data": str(write_rows(tmp_path / "train.jsonl", train))}
         if test is not None:
             files["test"] = str(write_rows(tmp_path / "test.jsonl", test))
-        return read_rows(SpecialistSection.model_validate({"task": "classify", **files, **section}))
+        return read_rows(make_section(**{"task": "classify", **files, **section}))
 
     return read
 

@@ -7,6 +7,7 @@ import pytest
 from coterie.errors import DataError
 from coterie.learning.dataset import Row
 from coterie.rightsizing.large import HeldOutRows, Prices, RecordedAnswer, judge_answers
+from coterie.tasks.registry import TASK_TYPES
 
 ROWS = (
     Row(text="where is it", labels=("parcel",)),
@@ -21,7 +22,9 @@ def held(
 ) -> HeldOutRows:
     """Held-out rows that are every other row of their file."""
     numbers = [2 * n + 1 for n in range(len(rows))]
-    return HeldOutRows(rows=rows, numbers=numbers, task=task, labels=labels, multi_label=multi_label, measure=measure)
+    return HeldOutRows(
+        rows=rows, numbers=numbers, task=TASK_TYPES.load(task), labels=labels, multi_label=multi_label, measure=measure
+    )
 
 
 def answer(said, *, text=None, row=None, **more) -> RecordedAnswer:

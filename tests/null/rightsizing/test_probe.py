@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import EngineBroken
 from coterie.learning.dataset import Row
 from coterie.rightsizing.probe import probe
@@ -22,7 +22,7 @@ def test_a_rung_alone(job, size, texts, tmp_path):
 
 def test_a_process_that_fails_says_why(tmp_path):
     """A version that is not there: the error names the rung and has the process's last words."""
-    section = SpecialistSection(task="classify", data="x.csv")
+    section = make_section(task="classify", data="x.csv")
 
     with pytest.raises(EngineBroken, match="'lexical' ended with 1: "):
         probe(tmp_path, "lexical", "0" * 16, section, [Row(text="hello")])

@@ -124,7 +124,7 @@ def test_a_large_model_beside_them(job, size, texts):
 
 def test_a_bar_about_an_unknown_measure(job, texts):
     """A measure that the task does not have is refused with those it has."""
-    with pytest.raises(InputError, match=r"'auc'.*accuracy or macro_f1"):
+    with pytest.raises(ValueError, match=r"'auc'.*accuracy or macro_f1"):
         job(texts(), bar={"auc": 0.9})
 
 

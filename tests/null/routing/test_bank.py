@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coterie.routing.profile import Profile
-from coterie.routing.shortlist import _LARGE, Bank
+from coterie.routing.profile import _LARGE, Bank, Profile
 
 
 def a_profile(random: np.random.Generator, count: int, *, cold: bool = False) -> Profile:

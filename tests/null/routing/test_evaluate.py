@@ -7,7 +7,7 @@ import pytest
 
 from coterie.errors import DataError
 from coterie.routing.evaluation import Expected, judge_routes, read_expected
-from coterie.routing.explain import CandidateSpecialist, Considered, Explanation, Likeness
+from coterie.routing.matching import CandidateSpecialist, Considered, Explanation, Likeness
 from coterie.types import Route, worded
 
 

@@ -5,10 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from coterie.routing.orders import OrderSense
 from coterie.routing.profile import make_profile
 from coterie.routing.router import LearnedRouter
-from coterie.routing.splitting import propose_clearest, propose_judged
+from coterie.routing.splitting import OrderSense, propose_clearest, propose_judged
 from coterie.types import Context, Entry, Fact, Label, Message, Output, Request, Usage
 
 WORDS = {

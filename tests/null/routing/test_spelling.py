@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.routing.spelling import Spelling
+from coterie.routing.reading import Spelling
 
 WORDS = [
     "the",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from coterie.config.file import OpenAIModel
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, ConfigError, EngineTimeout, TooLong
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.registry.version import Version
@@ -247,7 +247,7 @@ def stored(who: PromptedSpecialist, **changes) -> Version:
 
 def load(version: Version, *, models, **section) -> PromptedSpecialist:
     """The specialist of a version."""
-    described = SpecialistSection(task="classify", data="x", **{"model": "giant", **section})
+    described = make_section(task="classify", data="x", **{"model": "giant", **section})
     return load_specialist("it", described, version, encoder=ENCODER, models=models)
 
 
@@ -265,7 +265,7 @@ async def test_is_what_was_stored():
 def test_how_sensitive_the_examples_are():
     """What the version says, unless the network's file says so now; the network's default can only raise it."""
     version = stored(specialist(ScriptedEngine([]), label=Label.INTERNAL))
-    section = SpecialistSection(task="classify", data="x", model="giant")
+    section = make_section(task="classify", data="x", model="giant")
     raised = load_specialist(
         "it", section, version, encoder=ENCODER, models={"giant": ENCODER}, data_label=Label.RESTRICTED
     )

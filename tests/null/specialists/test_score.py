@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from coterie.engines.features import ColumnBins, TableHead
 from coterie.engines.linear import LinearEngine
-from coterie.engines.tables import ColumnBins, TableHead
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.score.model import ScoreSpecialist, TextModel
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist

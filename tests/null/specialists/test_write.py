@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, TooLong
 from coterie.protocols import SpeakingSpecialist
 from coterie.registry.version import Version
@@ -131,7 +131,7 @@ def load(stored: Version, engine=None, **section: object):
     """The specialist of a stored version."""
     settings = {"task": "generate", "data": "pairs.csv", "model": "small"} | section
     engine = engine or ScriptedEngine([written("Write me.", -0.2)] * 2)
-    return load_specialist("it", SpecialistSection(**settings), stored, encoder=ENCODER, models={"small": engine})
+    return load_specialist("it", make_section(**settings), stored, encoder=ENCODER, models={"small": engine})
 
 
 async def test_a_stored_writer_writes_the_same():

@@ -48,6 +48,7 @@ TRIAGE = Finding(
     accepted=True,
     reason=worded("'card_lost' at 0.97 is above 0.71"),
     task="classify",
+    form="label",
     evidence=(Evidence(kind="alternative", name="card_stolen", text="card stolen", weight=0.02),),
     facts=(Fact(name="intent", value="card_lost", confidence=0.97),),
     steps=STEPS[:1],

@@ -61,7 +61,7 @@ def leaky(reason: str) -> Trace:
         steps=(step,),
     )
     unknown_kind = replace(generated, task=None, value=(MARKER, TEXT))
-    score = replace(generated, task="score", value=0.25)
+    score = replace(generated, task="score", form="number", value=0.25)
     classified = replace(TRIAGE, text=TEXT, reason=worded(reason))
     return replace(
         TRACE,
@@ -121,6 +121,7 @@ def test_what_stays():
         accepted=False,
         reason=worded("the probability 0.31 lies between 0.2 and 0.4"),
         task="score",
+        form="number",
         evidence=(Evidence(kind="reason", name="duration", text="duration of 48 months", weight=0.7),),
     )
     kept = without_content(replace(TRACE, findings=(TRIAGE, REPLY, score)))
@@ -225,6 +226,7 @@ def test_quotes_and_values_of_fields_are_content():
         accepted=True,
         reason=worded("sure of 1 of 1 fields"),
         task="extract",
+        form="fields",
         evidence=(quote,),
         fields=(field,),
         facts=(Fact(name="owner", value=MARKER, confidence=0.9),),

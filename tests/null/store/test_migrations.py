@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from coterie.errors import StoreError
-from coterie.store.connection import connect, explain
-from coterie.store.migrations import APPLICATION_ID, MIGRATIONS, migrate
+from coterie.store.connection import APPLICATION_ID, MIGRATIONS, connect, explain, migrate
 from coterie.store.sqlite import SQLiteStore
 
 from .conftest import settlement
@@ -87,7 +86,7 @@ def test_failed_step_leaves_the_schema_it_began_with(path, monkeypatch):
         raise RuntimeError("step")
 
     at_version(path, 1)
-    monkeypatch.setattr("coterie.store.migrations.MIGRATIONS", (*MIGRATIONS, m003_breaks))
+    monkeypatch.setattr("coterie.store.connection.MIGRATIONS", (*MIGRATIONS, m003_breaks))
     with closing(connect(path, 1.0)) as connection:
         with pytest.raises(RuntimeError, match="step"):
             migrate(connection)

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import pytest
 
 from coterie.knowledge.documents import IndexedDocument
-from coterie.knowledge.keyword import analyse
+from coterie.knowledge.indexes import analyse
 from coterie.testing import check_shelf
 from coterie.types import Passage
 

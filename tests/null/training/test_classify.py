@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import DataError
 from coterie.registry.registry import Registry
 from coterie.tasks.classify import fit as _classify
@@ -23,7 +23,7 @@ def ask(tmp_path, encoder):
 
     def ask(text: str, **section: object):
         version = Registry(tmp_path / "registry").champion("it")
-        described = SpecialistSection(task="classify", data="x", **section)
+        described = make_section(task="classify", data="x", **section)
         specialist = load_specialist("it", described, version, encoder=encoder, models={})
         return asyncio.run(specialist.consult(Task(text=text), ContextView()))
 

@@ -13,12 +13,12 @@ import pytest
 
 from coterie.cli.app import main
 from coterie.config.file import load_config
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused
-from coterie.learning.reading import read_dataset
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.tasks.extract.fit import _shown
 from coterie.tasks.loading import load_specialist
+from coterie.tasks.registry import read_dataset
 from coterie.training.train import train
 from coterie.types import ContextView, Task
 
@@ -329,7 +329,7 @@ def test_many_texts_at_once_do_not_crowd_the_encoder(folder, shared_encoder):
 @pytest.mark.parametrize(("more", "risk"), [({}, 0.1), ({"target_risk": 0.05}, None)])
 def test_few_texts_answer_at_what_they_can_show(more, risk):
     """Fifty texts cannot show an error of 5%: by default a field is accepted at what they show; a set one is held."""
-    section = SpecialistSection(task="extract", data="x", fields={"law": "text"}, **more)
+    section = make_section(task="extract", data="x", fields={"law": "text"}, **more)
     cases = [
         SimpleNamespace(field=SimpleNamespace(name="law", confidence=0.9 + n / 1000), correct=True, document=n)
         for n in range(50)

@@ -10,12 +10,13 @@ from coterie.config.file import parse_config
 from coterie.errors import DataError
 from coterie.learning.job import Job
 from coterie.learning.progress import Silent
-from coterie.learning.reading import read_dataset
 from coterie.models.catalogue import CATALOGUE
 from coterie.runtime.codec import from_json
+from coterie.tasks.contract import Workplace
 from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
 from coterie.tasks.generate.fit import train_generate
 from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
+from coterie.tasks.registry import read_dataset, task_of
 
 CONFIG = """
 [specialists.triage]
@@ -50,11 +51,13 @@ def make(folder, rows=None, *, config=CONFIG):
     rows = [{"intent": key, "text": text} for key, text in SOURCES.items()] if rows is None else rows
     (folder / "help.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     parsed = parse_config(config)
-    data = read_dataset(folder / "help.jsonl", task="generate")
+    data = read_dataset(folder / "help.jsonl", task="generate", reads=("intent",))
     section = parsed.specialists["reply"]
-    job = Job(name="reply", section=section, train=data, held_out=data, encoder=None, progress=Silent())
-    files, report = train_generate(job, parsed, folder)
-    return json.loads(files["model.json"]), report, set(files)
+    job = Job(
+        name="reply", task=task_of(section), section=section, train=data, held_out=data, encoder=None, progress=Silent()
+    )
+    made = train_generate(job, Workplace(config=parsed, folder=folder))
+    return json.loads(made.files["model.json"]), dict(made.report), set(made.files)
 
 
 def test_a_version_holds_all_that_the_model_is_told(folder):

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
 from coterie.learning.job import Job
 from coterie.learning.kernel import expected_gain
 from coterie.learning.progress import Silent
+from coterie.tasks.registry import task_of
 
 
 def drawn(labels: int, each: int, noise: float, seed: int = 0) -> tuple[Dataset, TextExamples, np.ndarray]:
@@ -20,8 +21,8 @@ def drawn(labels: int, each: int, noise: float, seed: int = 0) -> tuple[Dataset,
     rows = tuple(Row(text=f"{i:b} {i}", labels=(f"l{of:03}",)) for i, of in enumerate(label))
     data = Dataset(name="rows", rows=rows, sha256="")
     folds = deal_folds(data, FOLDS, 0)
-    section = SpecialistSection(task="classify", data="rows")
-    examples = text_examples(data, data.label_names, folds, section)
+    section = make_section(task="classify", data="rows")
+    examples = text_examples(data, data.label_names, folds, seed=section.seed)
     examples = TextExamples(
         texts=examples.texts, hot=examples.hot, several=False, folds=folds, seed=0, pieces=cut_folds(data, folds, 0)
     )
@@ -30,8 +31,10 @@ def drawn(labels: int, each: int, noise: float, seed: int = 0) -> tuple[Dataset,
 
 def gain_of(data: Dataset, examples: TextExamples, vectors: np.ndarray, encoder) -> float:
     """The gain that is expected of these."""
-    section = SpecialistSection(task="classify", data="rows")
-    job = Job(name="it", section=section, train=data, held_out=data, encoder=encoder, progress=Silent())
+    section = make_section(task="classify", data="rows")
+    job = Job(
+        name="it", task=task_of(section), section=section, train=data, held_out=data, encoder=encoder, progress=Silent()
+    )
     return expected_gain(job, examples, vectors, None)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import FOLDS, deal_folds, text_examples
 from coterie.learning.job import Job
@@ -11,6 +11,7 @@ from coterie.learning.measure import Encoded
 from coterie.learning.progress import Silent
 from coterie.tasks.classify import fit_encoder as tuning
 from coterie.tasks.classify.heads import fit_text
+from coterie.tasks.registry import task_of
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ana", "elo", "iru", "otu", "uwi")]
 
@@ -29,10 +30,19 @@ def held_back(rows: list[tuple[str, str]], vectors: np.ndarray, encoder, monkeyp
 
     monkeypatch.setattr(tuning, "fit_tuned", fit_tuned)
     data = Dataset(name="rows", rows=tuple(Row(text=text, labels=(label,)) for text, label in rows), sha256="")
-    section = SpecialistSection(task="classify", data="rows", rungs=("encoder",))
+    section = make_section(task="classify", data="rows", rungs=("encoder",))
     base = object()
-    job = Job(name="it", section=section, train=data, held_out=data, encoder=encoder, progress=Silent(), base=base)
-    examples = text_examples(data, data.label_names, deal_folds(data, FOLDS, 0), section)
+    job = Job(
+        name="it",
+        task=task_of(section),
+        section=section,
+        train=data,
+        held_out=data,
+        encoder=encoder,
+        progress=Silent(),
+        base=base,
+    )
+    examples = text_examples(data, data.label_names, deal_folds(data, FOLDS, 0), seed=section.seed)
     with pytest.raises(Stopped):
         fit_text(job, examples, Encoded(vectors, 0.0))
     return seen

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from coterie.errors import DataError
-from coterie.privacy.annotated import AnnotatedText
 from coterie.privacy.detection import PersonalData
 from coterie.privacy.names import NAME_KINDS, ChainModel, NameDetector, bundled_model
-from coterie.privacy.training import fit_names, train_names
+from coterie.privacy.training import AnnotatedText, fit_names, train_names
 from coterie.privacy.words import Lexicon
 
 NAMES = ["Zork", "Blarg", "Quim", "Vexo", "Dran", "Plum", "Korb", "Snee", "Trux", "Wimp"]

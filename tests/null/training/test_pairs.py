@@ -1,4 +1,4 @@
-"""`classify` of pairs: documents, hypotheses, and the clauses that decide."""
+"""`pairs`: documents, hypotheses, and the clauses that decide."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from coterie.training.train import train
 from coterie.types import ContextView, Reason, Request, Task
 
 PAIRS = {
-    "task": "classify",
+    "task": "pairs",
     "pair_column": "hypothesis",
     "group_column": "document",
     "target_risk": 0.1,
@@ -237,8 +237,8 @@ def test_a_damaged_head_is_refused(trained, leases, encoder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"task": "score"}, "pair_column is for task 'classify'"),
-        ({"multi_label": True}, "either pair_column or multi_label"),
+        ({"task": "score"}, "a key of task 'pairs'; task 'score' has "),
+        ({"multi_label": True}, "a key of task 'classify'; task 'pairs' has "),
         ({"pair_column": "text"}, "another column's name already"),
         ({"rungs": ["encoder"]}, "has 'lexical' and 'embedding'"),
     ],

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.learning.provable import RISKS, provable, showable, warn_silent
 
-UNSET = SpecialistSection(task="classify", data="x")
-SET = SpecialistSection(task="classify", data="x", target_risk=0.05)
+UNSET = make_section(task="classify", data="x")
+SET = make_section(task="classify", data="x", target_risk=0.05)
 
 
 def sure(rows: int) -> np.ndarray:

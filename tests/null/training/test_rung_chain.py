@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from coterie.config.file import parse_config
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, ConfigError
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.stops import RungOutcomes
@@ -38,7 +38,7 @@ def chained(trained, texts, tmp_path):
 
 def loaded(registry, encoder, version=None):
     """The specialist as a network would have it."""
-    section = SpecialistSection(data="x", **SECTION)
+    section = make_section(data="x", **SECTION)
     return load_specialist("it", section, version or registry.champion("it"), encoder=encoder, models={})
 
 
@@ -147,7 +147,7 @@ def test_several_labels_at_once(trained, texts, tmp_path, encoder):
         {"text": f"{a['text']} {b['text']}", "label": sorted({a["label"], b["label"]})} for a, b in pairwise(rows)
     ]
     trained(SECTION | {"multi_label": True}, joined)
-    section = SpecialistSection(data="x", **SECTION, multi_label=True)
+    section = make_section(data="x", **SECTION, multi_label=True)
     chain = load_specialist("it", section, Registry(tmp_path / "registry").champion("it"), encoder=encoder, models={})
 
     assert ask(chain, "card blocked parcel courier card parcel").value == ("card", "parcel")
@@ -207,7 +207,7 @@ def drawn(random, n):
 @pytest.mark.parametrize("rows", [300, 1200])
 def test_the_risk_is_held_over_random_draws(rows):
     """Of 200 chains at most about 5% accept answers of which more are wrong than said, or keep less than promised."""
-    section = SpecialistSection(task="classify", data="x", chain=("lexical", "embedding", "encoder"), target_risk=0.05)
+    section = make_section(task="classify", data="x", chain=("lexical", "embedding", "encoder"), target_risk=0.05)
     random, risky, worse, answering = np.random.default_rng(rows), 0, 0, 0
     for _ in range(200):
         chosen, truth = choose_stop(section, drawn(random, rows)), drawn(random, 20_000)
@@ -224,7 +224,7 @@ def test_the_risk_is_held_over_random_draws(rows):
 
 def test_the_threshold_is_never_above_the_stop():
     """What a cheap rung answers is accepted, or it is not asked: nobody abstains where a better rung was left out."""
-    section = SpecialistSection(task="classify", data="x", chain=("lexical", "embedding", "encoder"))
+    section = make_section(task="classify", data="x", chain=("lexical", "embedding", "encoder"))
     random = np.random.default_rng(3)
     for rows in (60, 200, 700, 2000):
         chosen = choose_stop(section, drawn(random, rows))
@@ -242,10 +242,10 @@ def test_the_threshold_is_never_above_the_stop():
         ('task = "classify"\nchain = ["lexical", "lexical"]', "each once"),
         ('task = "classify"\nchain = ["lexical", "slm"]', "Input should be 'lexical', 'embedding' or 'encoder'"),
         ('task = "classify"\nchain = ["lexical", "embedding"]\nrungs = ["lexical"]', "leave `rungs` out"),
-        ('task = "score"\nchain = ["lexical", "embedding"]', "not for task 'score'"),
+        ('task = "score"\nchain = ["lexical", "embedding"]', "a key of task 'classify'; task 'score' has "),
         (
             'task = "classify"\nchain = ["lexical", "embedding"]\npair_column = "b"',
-            "not for a specialist with pair_column",
+            "a key of task 'classify'; task 'pairs' has ",
         ),
         ('task = "classify"\nchain = ["lexical", "embedding"]\nchain_quality = 1.5', "less than or equal to 1"),
         ('task = "classify"\nrungs = ["chain"]', "specialists.it.rungs"),

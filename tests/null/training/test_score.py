@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import ConfigError, DataError
 from coterie.registry.registry import Registry
 from coterie.tasks.loading import load_specialist
@@ -34,7 +34,7 @@ def ask(tmp_path, encoder):
 
     def ask(columns=None, text: str = "", **section: object):
         version = Registry(tmp_path / "registry").champion("it")
-        described = SpecialistSection(task="score", data="x", **section)
+        described = make_section(task="score", data="x", **section)
         specialist = load_specialist("it", described, version, encoder=encoder, models={})
         return asyncio.run(specialist.consult(Task(text=text, columns=columns), ContextView()))
 

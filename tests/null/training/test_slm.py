@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from coterie.config.file import LlamaModel, OpenAIModel
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import SpecialistSection, make_section
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
 from coterie.learning.dataset import Dataset, Row
 from coterie.models.files import hash_file
-from coterie.testing.engines import gguf_bytes
+from coterie.testing.fakes import gguf_bytes
 from coterie.training.rungs import possible_rungs, train_rungs
-from coterie.tuning.causal_base import find_causal_base
+from coterie.tuning.base import find_causal_base
 
 DATA = Dataset(
     name="rows.csv",
@@ -21,7 +21,7 @@ DATA = Dataset(
 
 def section(**settings) -> SpecialistSection:
     """A `classify` section whose model is called `small`."""
-    return SpecialistSection(**{"task": "classify", "data": "rows.csv", "model": "small"} | settings)
+    return make_section(**{"task": "classify", "data": "rows.csv", "model": "small"} | settings)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def section(**settings) -> SpecialistSection:
 )
 def test_what_can_climb_to_it(settings, possible, encoder):
     """A classifier of one label a text that names a model; labels that hold together are not weighed."""
-    assert ("slm" in possible_rungs(section(**settings), DATA, encoder)) is possible
+    assert ("slm" in possible_rungs(section(**settings), DATA)) is possible
 
 
 def test_only_a_model_in_this_process_is_tuned(encoder):
@@ -72,7 +72,7 @@ def test_a_base_that_is_not_here(tmp_path, monkeypatch):
 
 def test_without_peft(tmp_path, monkeypatch):
     """The hint is the command that installs it."""
-    monkeypatch.setattr("coterie.tuning.causal_base.find_spec", lambda name: None if name == "peft" else name)
+    monkeypatch.setattr("coterie.tuning.base.find_spec", lambda name: None if name == "peft" else name)
     with pytest.raises(ExtraMissing, match="needs the package 'peft'") as error:
         find_causal_base("small", LlamaModel(engine="llama", name="smollm2"), tmp_path)
     assert "coterie[train]" in error.value.hint

@@ -10,12 +10,10 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from coterie.config.file import Config
 from coterie.errors import NotIndexed
 from coterie.knowledge.documents import Shelf
 from coterie.knowledge.open import open_declared
@@ -43,11 +41,13 @@ from coterie.tasks.answer.fit_scoring import (
     gather_corpus,
     is_sound,
 )
-from coterie.tasks.answer.metrics import look_up_with, with_quotes
+from coterie.tasks.answer.metrics import judge, look_up_with, with_quotes
 from coterie.tasks.answer.model import AnswerSpecialist, Thresholds
 from coterie.tasks.answer.reader import MOST_CITED, AnswerReader
 from coterie.tasks.answer.scoring import SAME, ExpertGate, LinearScore, cited_rows, in_own_words, outcome_features
-from coterie.training.report import write_report
+from coterie.tasks.answer.section import AnswerSection
+from coterie.tasks.contract import HELD_OUT, Trained, Workplace
+from coterie.tasks.report import write_report
 from coterie.types import SYSTEM, CallContext, Label, Output, Passage, Prompt, Reason, Rung
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ _DRAWN = 40
 _SHOWN = 60  # characters of a passage by which the router names it
 
 
-def answer_profile(job: Job, shelves: Mapping[str, Retriever], label: Label) -> Profile:
+def answer_profile(job: Job[AnswerSection], shelves: Mapping[str, Retriever], label: Label) -> Profile:
     """The profile of a specialist that reads these shelves.
 
     Args:
@@ -92,7 +92,7 @@ def answer_profile(job: Job, shelves: Mapping[str, Retriever], label: Label) -> 
     )
 
 
-async def _sample(shelf: Retriever, job: Job, label: Label) -> list[Passage]:
+async def _sample(shelf: Retriever, job: Job[AnswerSection], label: Label) -> list[Passage]:
     """Passages from all over a shelf: those found for the description, and then for headings of those found before."""
     found: dict[tuple[str, int], Passage] = {}
     queries, asked = [job.section.description or job.name, *(row.text for row in job.train.rows[:_DRAWN])], set[str]()
@@ -124,47 +124,33 @@ _EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
 _WORDED: tuple[Rung, ...] = ("slm", "llm")
 
 
-class Trained(NamedTuple):
-    """What becomes a version."""
-
-    files: Mapping[str, bytes]
-    report: Mapping[str, object]
-    seconds: Mapping[str, float]
-    """Training time of each rung."""
-
-
-def train_answer(job: Job, config: Config, folder: Path, shelves: Mapping[str, Retriever] | None = None) -> Trained:
+def train_answer(job: Job[AnswerSection], place: Workplace) -> Trained:
     """The version's files and its report.
 
     Args:
         job: What to make. Without `data` its data sets are empty.
-        config: The network's: the questions of the data may see what its default label may see.
-        folder: The network's.
-        shelves: The open shelves that it reads; those of the folder by default.
+        place: The network: the questions of the data may see what its default label may see.
 
     Raises:
         SetupError: a shelf has no index.
     """
     encoder = _Remembering(job.encoder)
-    if shelves is None:
-        shelves, closing = _open(job, config, folder), True
-    else:
-        closing = False
+    shelves = _open(job, place) if place.shelves is None else place.shelves
     try:
-        return _made(job, shelves, encoder, config.network.default_label)
+        return _made(job, shelves, encoder, place.config.network.default_label)
     finally:
-        if closing:
+        if place.shelves is None:
             for shelf in shelves.values():
                 finish(shelf.close())
 
 
-def _open(job: Job, config: Config, folder: Path) -> dict[str, Shelf]:
+def _open(job: Job[AnswerSection], place: Workplace) -> Mapping[str, Shelf]:
     """The shelves that the specialist reads."""
     encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their shelves
-    return {name: open_declared(name, config, folder, encoder=encoder) for name in job.section.knowledge}
+    return {name: open_declared(name, place.config, place.folder, encoder=encoder) for name in job.section.knowledge}
 
 
-def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
+def _made(job: Job[AnswerSection], shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
     corpus = _corpus(job, shelves, encoder, label) if len(job.train) else None
     sources = _Sources(shelves=shelves, encoder=encoder, label=label)
     wanted: list[Rung] = [rung for rung in _EXTRACTIVE if rung in _rungs(job)] or ["embedding"]
@@ -187,11 +173,11 @@ def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, lab
     )
 
 
-def check_indexed(job: Job, config: Config, folder: Path) -> None:
+def check_indexed(job: Job[AnswerSection], place: Workplace) -> None:
     """Refuse to train before its shelves hold anything. Raises `NotIndexed`, or what an open shelf raises."""
-    if job.section.task != "answer":
+    if place.shelves is not None:
         return
-    for name, shelf in _open(job, config, folder).items():
+    for name, shelf in _open(job, place).items():
         try:
             documents = finish(shelf.documents())
         finally:
@@ -203,7 +189,7 @@ def check_indexed(job: Job, config: Config, folder: Path) -> None:
             )
 
 
-def divide_questions(data: Dataset, *, held_out: float, seed: int) -> tuple[Dataset, Dataset]:
+def divide_questions(data: Dataset, *, seed: int, held_out: float = HELD_OUT) -> tuple[Dataset, Dataset]:
     """Questions to learn from and to measure on; those about one document, or in the same words, stay together."""
     groups = [row.group or " ".join(row.text.casefold().split()) for row in data.rows]
     names = sorted(set(groups))
@@ -214,11 +200,13 @@ def divide_questions(data: Dataset, *, held_out: float, seed: int) -> tuple[Data
     return data.take(rest), data.take(apart)
 
 
-def _rungs(job: Job) -> Sequence[Rung]:
+def _rungs(job: Job[AnswerSection]) -> Sequence[Rung]:
     return _EXTRACTIVE if job.section.rungs is None else job.section.rungs
 
 
-def _corpus(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> AnswerCorpus:
+def _corpus(
+    job: Job[AnswerSection], shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label
+) -> AnswerCorpus:
     """Every training question with what its shelves have."""
     look_up = look_up_with(shelves, job.card("lexical"))
     job.progress.start(f"{job.name}: look up", len(job.train))
@@ -231,7 +219,7 @@ def _corpus(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, l
     return corpus
 
 
-def _candidate(job: Job, rung: Rung, corpus: AnswerCorpus | None, sources: _Sources) -> Candidate:
+def _candidate(job: Job[AnswerSection], rung: Rung, corpus: AnswerCorpus | None, sources: _Sources) -> Candidate:
     """One rung: its reader, from which confidence it answers or keeps silent, and what it reaches on held-out rows."""
     start, defaults = time.perf_counter(), load_defaults()
     given = defaults.thresholds[rung]
@@ -266,18 +254,18 @@ def _candidate(job: Job, rung: Rung, corpus: AnswerCorpus | None, sources: _Sour
     )
 
 
-def _measured(job: Job, specialist: AnswerSpecialist, sources: _Sources) -> Evaluation:
+def _measured(job: Job[AnswerSection], specialist: AnswerSpecialist, sources: _Sources) -> Evaluation:
     job.progress.start(f"{job.name}: measure {specialist.card.rung}", len(job.held_out))
     look_up = look_up_with(sources.shelves, specialist.card)
     rows = finish(with_quotes(job.held_out.rows, sources.shelves, clearance=sources.label))
     advance, label = job.progress.advance, sources.label
-    asked = evaluate(specialist, rows, look_up=look_up, progress=advance, label=label, at_once=1)
+    asked = evaluate(specialist, rows, judge=judge, look_up=look_up, progress=advance, label=label, at_once=1)
     evaluation = finish(asked)
     job.progress.finish("")
     return evaluation
 
 
-def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
+def _fitted(job: Job[AnswerSection], fit: _Fit, shipped: _Made) -> _Made:
     """What was fitted; a threshold that the rows cannot show to be safe is the one that comes with Coterie."""
     target = job.section.target_risk
     own = {
@@ -374,7 +362,7 @@ class _Fit:
         self.notes: dict[str, object] = {}
 
     @classmethod
-    def of(cls, job: Job, corpus: AnswerCorpus, shipped: AnswerReader) -> _Fit:
+    def of(cls, job: Job[AnswerSection], corpus: AnswerCorpus, shipped: AnswerReader) -> _Fit:
         """Experts where the same is asked often, else the shipped reader with its confidence made true."""
         folds = deal(corpus, job.section.seed)
         risk = job.section.target_risk
@@ -396,7 +384,7 @@ class _Fit:
         fit.notes["experts"] = 0 if found is None else int(found.experts.kinds.max()) + 1
         return fit
 
-    def decide(self, job: Job, corpus: AnswerCorpus, gates: Sequence[ExpertGate]) -> None:
+    def decide(self, job: Job[AnswerSection], corpus: AnswerCorpus, gates: Sequence[ExpertGate]) -> None:
         """From which confidence to answer and to be silent; by themselves of questions that were asked before.
 
         What is asked before is asked about new documents: those are what comes anew. Of questions in new words the
@@ -457,7 +445,7 @@ def _scaled(line: LinearScore, platt: Platt) -> LinearScore:
     )
 
 
-def _with_writer(job: Job, choice: RungChoice) -> RungChoice:
+def _with_writer(job: Job[AnswerSection], choice: RungChoice) -> RungChoice:
     """The choice as a version whose answers a model words, where the section names such a rung."""
     worded: list[Rung] = [rung for rung in _WORDED if rung in _rungs(job)]
     if not worded:

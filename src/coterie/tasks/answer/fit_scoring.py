@@ -18,9 +18,10 @@ from sklearn.linear_model import LogisticRegression
 
 from coterie.engines.features import fit_ngrams
 from coterie.learning.dataset import Row
+from coterie.learning.evaluate import LookUp
 from coterie.learning.threshold import accept_threshold
 from coterie.tasks.answer.features import ENCODED, LEXICAL, WHOLE, encoded_features
-from coterie.tasks.answer.metrics import LookUp, holds_answer
+from coterie.tasks.answer.metrics import holds_answer
 from coterie.tasks.answer.model import passages_of
 from coterie.tasks.answer.reader import MOST_CITED, likely_rows, survey
 from coterie.tasks.answer.rows import TOPIC

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from coterie.learning.dataset import Row
+from coterie.learning.evaluate import LookUp
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.judging import Case, nothing_measured
 from coterie.learning.metrics import Interval, ece, score_interval
 from coterie.protocols import Retriever
 from coterie.tasks.answer.rows import DOCUMENT
@@ -19,10 +22,6 @@ from coterie.types import SYSTEM, Context, ContextView, Entry, Finding, Label, S
 _WORD = re.compile(r"\w+")
 _SHARED = 0.6
 """Share of the words of the shorter of quote and answer that the other has, for the quote to hold the answer."""
-
-
-LookUp = Callable[[Task], Awaitable[ContextView]]
-"""Gives what a specialist is shown for a task."""
 
 
 class AnswerFigures(NamedTuple):
@@ -164,3 +163,20 @@ def _words(text: str) -> Counter[str]:
 def _alike(one: Counter[str], other: Counter[str]) -> bool:
     shorter = min(one.total(), other.total())
     return bool(shorter) and (one & other).total() >= _SHARED * shorter
+
+
+def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
+    """Figures over questions."""
+    judged = judge_answers(rows, findings, seed=seed)
+    empty = nothing_measured(len(rows), sum(bool(row.labels or row.evidence) for row in rows))
+    known: dict[str, Any] = dict(judged.figures)
+    return replace(empty, intervals=judged.intervals, right=judged.right, **known)
+
+
+def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
+    """Every question with what was answered."""
+    right = judge_answers(rows, findings).right
+    return [
+        Case(row, None, finding.confidence, finding.accepted, correct)
+        for row, finding, correct in zip(rows, findings, right, strict=True)
+    ]

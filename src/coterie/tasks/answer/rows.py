@@ -16,6 +16,7 @@ from coterie.errors import DataError
 from coterie.learning.checks import listing, nearest, quote
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.files import Lines, Record, open_lines, read_records
+from coterie.tasks.answer.section import AnswerSection
 
 QUESTION, ANSWER, DOCUMENT, TOPIC = "question", "answer", "document", "topic"
 _HINT = (
@@ -26,25 +27,18 @@ _NOT_STATED = frozenset({"", "not stated", "not in the documents", "null", "none
 _PAIR = 2
 
 
-def read_questions(
-    path: Path | str, *, text_column: str | None = None, label_column: str = "label", group_column: str | None = None
-) -> Dataset:
-    """Read a CSV or JSONL file of questions.
-
-    Args:
-        path: The file.
-        text_column: Column with the question; default `question`.
-        label_column: Column with the answer; `label` stands for the usual `answer`.
-        group_column: Rows with the same value here are never split; default: the document.
+def read_rows(section: AnswerSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:  # noqa: ARG001 - few questions are fine in any case
+    """Read a CSV or JSONL file of questions; their group is the document unless a column says otherwise.
 
     Raises:
         DataError: the file cannot be used; the message names the line.
     """
-    question, answer = text_column or QUESTION, ANSWER if label_column == "label" else label_column
+    question = section.text_column or QUESTION
+    answer = ANSWER if section.label_column == "label" else section.label_column
     with open_lines(Path(path)) as lines:
         wanted = (question, answer)
         rows = [
-            _row(record, question, answer, group_column, lines)
+            _row(record, question, answer, section.group_column, lines)
             for record in read_records(
                 lines, wanted=wanted, check_names=lambda names: _check(lines.name, names, wanted)
             )

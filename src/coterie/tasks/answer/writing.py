@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import Engine
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, borne_by, cite
@@ -21,6 +20,7 @@ from coterie.tasks.generate.grounding import check_grounding
 from coterie.text.language import is_english, language_of
 from coterie.text.negation import count_negations, negation_pattern
 from coterie.text.segmentation import split_sentences
+from coterie.text.unicode import estimate_tokens
 from coterie.text.words import terms
 from coterie.types import CallContext, Citation, Label, Message, Passage, Prompt, Reason, Step, Task, Verdict
 

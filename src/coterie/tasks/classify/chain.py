@@ -76,7 +76,7 @@ class ChainSpecialist:
     @property
     def engines(self) -> tuple[Engine, ...]:
         """Encoders that belong to its rungs alone."""
-        return tuple(each.encoder for rung, each in self.links if rung == "encoder" and each.encoder is not None)
+        return tuple(engine for _, each in self.links for engine in each.engines)
 
     def _given(self, found: Finding, task: Task, rung: Rung, passed: Sequence[str], steps: tuple[Step, ...]) -> Finding:
         """An answer of a rung before the last; an acceptance override counts for the whole chain."""

@@ -21,7 +21,6 @@ from coterie.learning.candidates import Candidate
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
 from coterie.learning.job import Job
-from coterie.learning.judging import judge
 from coterie.learning.kernel import UNSAID
 from coterie.learning.measure import Encoded, ask_held_out, held_out_vectors, held_out_warnings, rated, window_warnings
 from coterie.learning.provable import provable
@@ -31,14 +30,16 @@ from coterie.specialists.artefacts import own_encoder_files
 from coterie.tasks.classify.fit_chain import Calibrated, Made, train_rung_chain
 from coterie.tasks.classify.fit_prompted import train_prompted
 from coterie.tasks.classify.heads import TextFit, fit_text
+from coterie.tasks.classify.metrics import judge
 from coterie.tasks.classify.model import ClassifySpecialist, ScopeScore
 from coterie.tasks.classify.scope import ScopeLine, draw_line
+from coterie.tasks.classify.section import ClassifySection
 
 if TYPE_CHECKING:
     from coterie.tasks.classify.fit_slm import SlmFit
 
 
-def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
+def train_classify(job: Job[ClassifySection], encoded: Encoded) -> list[Candidate]:
     """A candidate a rung, cheapest first.
 
     Args:
@@ -46,7 +47,9 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
         encoded: The training texts' encodings; the router's profile needs them on every rung.
     """
     folds = deal_folds(job.train, FOLDS, job.section.seed, in_order=not job.section.multi_label)
-    examples = text_examples(job.train, job.train.label_names, folds, job.section)
+    examples = text_examples(
+        job.train, job.train.label_names, folds, seed=job.section.seed, several=job.section.multi_label
+    )
     examples = replace(examples, pieces=cut_folds(job.train, folds, job.section.seed))
     # First, though it is the dearest rung: a model that cannot be asked costs no training time.
     prompted = [train_prompted(job, examples, encoded)] if "llm" in job.measured_rungs else []
@@ -63,7 +66,7 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
     return [*candidates, *prompted]
 
 
-def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
+def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     """Calibrate, decide from which confidence to accept, measure on held-out rows.
 
     Args:
@@ -98,7 +101,7 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     judged = CalibrationOutcomes(confidence=confidence, right=right, group=job.group_numbers(fit.rows))
     vectors = held_out_vectors(job, fit.rung)
     findings = ask_held_out(job, fit.rung, specialist, vectors)
-    evaluation = judge(job.held_out.rows, findings, task="classify")
+    evaluation = judge(job.held_out.rows, findings)
     unread = tuple(_warnings(job, fit, evaluation))
     candidate = Candidate(
         rung=fit.rung,
@@ -132,7 +135,7 @@ def _copies_warning(with_copies: np.ndarray, without: np.ndarray) -> str:
     )
 
 
-def _warnings(job: Job, fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterator[str]:
+def _warnings(job: Job[ClassifySection], fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterator[str]:
     """What of the texts the rung did not read."""
     if isinstance(fit, TextFit):
         return window_warnings(job, fit.rung, evaluation, fit.encoder, fit.tuned_on)
@@ -140,7 +143,11 @@ def _warnings(job: Job, fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterat
 
 
 def _built(
-    job: Job, fit: TextFit | SlmFit, acceptance: Acceptance, line: ConfidenceLine, scope: ScopeScore | None
+    job: Job[ClassifySection],
+    fit: TextFit | SlmFit,
+    acceptance: Acceptance,
+    line: ConfidenceLine,
+    scope: ScopeScore | None,
 ) -> tuple[ClassifySpecialist, Mapping[str, bytes]]:
     """The specialist, and the files that make it again."""
     if not isinstance(fit, TextFit):

@@ -15,17 +15,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coterie.config.specialists import SpecialistSection
 from coterie.learning.candidates import Candidate
 from coterie.learning.job import Job
-from coterie.learning.judging import judge, judge_rows
+from coterie.learning.judging import label_cases
 from coterie.learning.measure import ask_held_out, rated
 from coterie.learning.metrics import bootstrap_mean
 from coterie.learning.provable import DELTA, Provable, provable
 from coterie.policy.stops import STOPS, RungOutcomes, promised_stop, shown_stops
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.chain import ChainRung, ChainSpecialist, chain_files, make_chain
+from coterie.tasks.classify.metrics import judge
 from coterie.tasks.classify.model import ClassifySpecialist
+from coterie.tasks.classify.section import ClassifySection
 from coterie.types import Finding, Reason
 
 _PROMISED, _NONE = 0.7, 0.1
@@ -75,7 +76,7 @@ class ChosenStop(NamedTuple):
     reason: Reason
 
 
-def train_rung_chain(job: Job, made: Sequence[Made]) -> Candidate:
+def train_rung_chain(job: Job[ClassifySection], made: Sequence[Made]) -> Candidate:
     """The candidate of a job's chain, from its rungs as they were trained by themselves.
 
     Args:
@@ -95,7 +96,7 @@ def train_rung_chain(job: Job, made: Sequence[Made]) -> Candidate:
     specialist = _specialist(job, kept, chosen)
     vectors = next((each.vectors for each in kept if each.vectors is not None), None)
     findings = ask_held_out(job, "chain", specialist, vectors)
-    evaluation = judge(job.held_out.rows, findings, task="classify")
+    evaluation = judge(job.held_out.rows, findings)
     predicted, targets = _said(calibrated, outcomes.answering(chosen.stop))
     judged, threshold = outcomes.at(chosen.stop), chosen.shown.threshold
     return Candidate(
@@ -126,7 +127,7 @@ def _common(made: Sequence[Made]) -> np.ndarray:
     return rows
 
 
-def choose_stop(section: SpecialistSection, outcomes: RungOutcomes) -> ChosenStop:
+def choose_stop(section: ClassifySection, outcomes: RungOutcomes) -> ChosenStop:
     """The lowest stop that keeps the quality and has a threshold below it that holds the smallest risk shown.
 
     Args:
@@ -169,7 +170,7 @@ def _accepts_below(chosen: ChosenStop) -> bool:
     return value is not None and chosen.stop is not None and value <= chosen.stop
 
 
-def _specialist(job: Job, made: Sequence[Made], chosen: ChosenStop) -> ChainSpecialist:
+def _specialist(job: Job[ClassifySection], made: Sequence[Made], chosen: ChosenStop) -> ChainSpecialist:
     acceptance = Acceptance(
         temperature=1.0,
         threshold=chosen.shown.threshold.value,
@@ -193,10 +194,10 @@ def _seconds(made: Sequence[Made]) -> float:
     return floor + sum(each.candidate.seconds - floor for each in made[1:])
 
 
-def _curve(job: Job, made: Sequence[Made]) -> Iterator[dict[str, object]]:
+def _curve(job: Job[ClassifySection], made: Sequence[Made]) -> Iterator[dict[str, object]]:
     """What the chain comes to on held-out rows at each stop, from none on: they choose nothing."""
     rows = job.held_out.rows
-    cases = [judge_rows(rows, each.findings, task="classify") for each in made]
+    cases = [label_cases(rows, each.findings) for each in made]
     held = RungOutcomes(
         confidence=np.array([[case.confidence for case in each] for each in cases]),
         right=np.array([[case.correct for case in each] for each in cases]),

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coterie.config.specialists import SpecialistSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.examples import TextExamples
 from coterie.learning.job import Job
@@ -63,7 +64,7 @@ class _Held:
     cosines: np.ndarray  # (R,) of each vector with that before rounding
 
 
-def fit_tuned(job: Job, base: BaseEncoder, examples: TextExamples, words: Sequence[str]) -> TunedFit:
+def fit_tuned(job: Job[SpecialistSection], base: BaseEncoder, examples: TextExamples, words: Sequence[str]) -> TunedFit:
     """Fine-tune without the rows that are held back, then on all.
 
     Args:
@@ -122,7 +123,7 @@ class _Tuned(NamedTuple):
 class _Tuner:
     """Fine-tunes one job's base on some of its rows."""
 
-    job: Job
+    job: Job[SpecialistSection]
     base: BaseEncoder
     words: Sequence[str]
 

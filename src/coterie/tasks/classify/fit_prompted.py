@@ -41,6 +41,7 @@ from coterie.tasks.classify.prompted import (
     tokens_of,
 )
 from coterie.tasks.classify.scope import FALSE_REJECTION
+from coterie.tasks.classify.section import ClassifySection
 from coterie.types import SYSTEM, Output, Prompt, total_usage
 
 # --- Fitting how far a prompted model's answers are to be believed, on answers whose rightness is known.
@@ -122,7 +123,7 @@ _ROOM = 2_000  # tokens of examples, where half the window has them
 _ANSWER = 10  # tokens of an answer, for the estimate
 
 
-def train_prompted(job: Job, examples: TextExamples, encoded: Encoded) -> Candidate:
+def train_prompted(job: Job[ClassifySection], examples: TextExamples, encoded: Encoded) -> Candidate:
     """The candidate of the rung `llm`.
 
     Args:
@@ -162,7 +163,7 @@ class _Fitted:
 class _Prompter:
     """Makes one job's candidate."""
 
-    job: Job
+    job: Job[ClassifySection]
     asked: AskedModel
     examples: TextExamples
     encoded: Encoded

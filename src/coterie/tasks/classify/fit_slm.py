@@ -26,6 +26,7 @@ from coterie.runtime.codec import to_json
 from coterie.specialists.prompts import Prompting, answers
 from coterie.tasks.classify.choices import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist
+from coterie.tasks.classify.section import ClassifySection
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
 from coterie.tuning.lora import lora_recipe_for
 from coterie.types import SYSTEM, Prompt, Rung
@@ -57,7 +58,7 @@ class SlmFit:
 
 
 @contextmanager
-def fit_slm(job: Job, examples: TextExamples) -> Iterator[SlmFit]:
+def fit_slm(job: Job[ClassifySection], examples: TextExamples) -> Iterator[SlmFit]:
     """Tune without the rows that are held back, then on all; the model is open as long as the context.
 
     Args:
@@ -111,7 +112,7 @@ def _pairs(
     ]
 
 
-def _ask(job: Job, head: Engine, texts: Sequence[str]) -> np.ndarray:  # (N, L)
+def _ask(job: Job[ClassifySection], head: Engine, texts: Sequence[str]) -> np.ndarray:  # (N, L)
     """The logits of each text."""
     job.progress.start(f"{job.name}: ask about rows held back", len(texts))
     logits = []

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from sklearn.svm import LinearSVC
 
+from coterie.config.specialists import SpecialistSection
 from coterie.engines.features import NgramFeatures, fit_ngrams
 from coterie.engines.linear import NgramBlock, TextHead
 from coterie.engines.onnx import OnnxEncoder
@@ -83,7 +84,7 @@ class TextFit:
     """What is particular to it, for the report."""
 
 
-def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit]:
+def fit_text(job: Job[SpecialistSection], examples: TextExamples, encoded: Encoded) -> list[TextFit]:
     """A fit for each rung that is measured, cheapest first; the others build on `lexical`."""
     start = time.perf_counter()
     everything, cut = np.arange(len(examples.texts)), examples.cut()
@@ -116,7 +117,7 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
     return fits
 
 
-def _expected_gain(job: Job, examples: TextExamples, vectors: np.ndarray) -> float:
+def _expected_gain(job: Job[SpecialistSection], examples: TextExamples, vectors: np.ndarray) -> float:
     words = label_words(job, examples)
     return expected_gain(job, examples, vectors, job.encoder.encode(words) if words else None)
 
@@ -131,10 +132,10 @@ class _HeldBack(NamedTuple):
 
 
 def _without_copies(
-    job: Job, examples: TextExamples, vectors: np.ndarray, matrix: csr_matrix, held: np.ndarray
+    job: Job[SpecialistSection], examples: TextExamples, vectors: np.ndarray, matrix: csr_matrix, held: np.ndarray
 ) -> _HeldBack | None:
     """The rows without their near copies, if a few patterns made them."""
-    if job.section.task != "classify":
+    if not examples.named:
         return None
     apart = hold_out_copies(examples, vectors, job.group_numbers(np.arange(len(vectors))))
     if apart is None:
@@ -147,7 +148,7 @@ Lexical = tuple[Linear, Sequence[NgramFeatures]]
 
 
 def _fit_embedding(
-    job: Job,
+    job: Job[SpecialistSection],
     examples: TextExamples,
     encoded: Encoded,
     lexical: TextFit,
@@ -182,7 +183,7 @@ def _embedding_apart(vectors: np.ndarray, apart: _HeldBack, shares: np.ndarray, 
     return Apart(logits, nearest_out_of_fold(compared, vectors, apart.examples))
 
 
-def _fit_encoder(job: Job, held_back: _HeldBack, lexical: TextFit, parts: Lexical) -> TextFit:
+def _fit_encoder(job: Job[SpecialistSection], held_back: _HeldBack, lexical: TextFit, parts: Lexical) -> TextFit:
     # Imported here: it needs torch, which nothing else does.
     from coterie.tasks.classify.fit_encoder import fit_tuned  # noqa: PLC0415
 
@@ -211,9 +212,9 @@ def _fit_encoder(job: Job, held_back: _HeldBack, lexical: TextFit, parts: Lexica
     )
 
 
-def label_words(job: Job, examples: TextExamples) -> list[str]:
+def label_words(job: Job[SpecialistSection], examples: TextExamples) -> list[str]:
     """The labels' names as texts, where they may help: none where a label has examples enough, or no words."""
-    if job.section.task != "classify" or not examples.few:
+    if not (examples.named and examples.few):
         return []
     words = hint_texts("", job.train.label_names)
     return words if len(words) == examples.labels else []

@@ -18,7 +18,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import stored_array
-from coterie.protocols import Engine
+from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
 from coterie.types import (
@@ -203,6 +203,16 @@ class ClassifySpecialist:
             return shared, (), self.encoder is not None and task.truncated
         (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)], call=call)
         return encoded.vector, (self._step(self.encoder, encoded),), encoded.finish == "length"
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Its own encoder, if it has one."""
+        return () if self.encoder is None or self.card.rung != "encoder" else (self.encoder,)
+
+    async def warm(self, *, slots: int = 1) -> None:
+        """Load the model that its head asks, if it asks one; one slot is as good as another."""
+        if isinstance(self.head, WarmsUp):
+            await self.head.warm(slots=slots)
 
     def describe(self) -> dict[str, object]:
         """What a stored version says of it beside the head."""

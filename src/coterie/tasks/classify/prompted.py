@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
@@ -20,12 +20,13 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.features import stored_array
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import EgressRefused, TooLong
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import model_of
+from coterie.tasks.contract import Parts, Stored
+from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -491,36 +492,30 @@ def calibrated_on(files: Mapping[str, bytes]) -> Mapping[str, str | None] | None
 def load_prompted(
     card: SpecialistCard,
     section: SpecialistSection,
-    described: Mapping[str, Any],
-    files: Mapping[str, bytes],
-    *,
-    encoder: Engine,
-    models: Mapping[str, Engine],
-    least: Label,
+    stored: Stored,
+    parts: Parts,
 ) -> PromptedSpecialist:
     """The specialist of a stored version.
 
     Args:
         card: Its card.
         section: Its section, whose `model` is asked; `data_label` says anew how sensitive the demonstrations are.
-        described: What the version says of itself.
-        files: The version's.
-        encoder: The network's.
-        models: Generative engines by `[models]` key.
-        least: The label the demonstrations have at least, unless the section says otherwise.
+        stored: The version.
+        parts: What the network lends it.
 
     Raises:
         ConfigError: the model is not open.
         KeyError, TypeError, ValueError: it is not whole.
     """
+    described = stored.described
     return PromptedSpecialist(
         card=card,
-        model=model_of(card, section, models),
-        encoder=encoder,
-        demonstrations=Demonstrations.from_files(files),
+        model=model_of(card, section, parts.models),
+        encoder=parts.encoder,
+        demonstrations=Demonstrations.from_files(stored.files),
         prompting=from_json(FewShot, {"labels": described["labels"], **described["prompting"]}),
         agreement=from_json(Agreement, described["agreement"]),
         acceptance=from_json(Acceptance, described["acceptance"]),
-        label=section.data_label or max(Label(described["data_label"]), least),
+        label=section.data_label or max(Label(described["data_label"]), parts.data_label),
         made_for={key: described["model"][key] for key in ("name", "sha256")},
     )

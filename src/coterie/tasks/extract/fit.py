@@ -33,6 +33,7 @@ from coterie.tasks.extract.fit_tagging import (
 )
 from coterie.tasks.extract.metrics import FieldCase, field_cases, judge_fields
 from coterie.tasks.extract.model import ExtractSpecialist
+from coterie.tasks.extract.section import ExtractSection
 from coterie.types import Rung
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ PARTS = 5
 """Parts of what was read so, each weighed and believed as the others teach."""
 
 
-def train_extract(job: Job) -> list[Candidate]:
+def train_extract(job: Job[ExtractSection]) -> list[Candidate]:
     """A candidate a rung, cheapest first."""
     folds = deal_folds(job.train, FOLDS, job.section.seed)
     corpus = Corpus.of(job.train, list(job.section.fields), folds, job.section.seed)
@@ -74,7 +75,7 @@ def train_extract(job: Job) -> list[Candidate]:
     return found
 
 
-def _with_vectors(job: Job, corpus: Corpus, words: Ranked) -> Ranked:
+def _with_vectors(job: Job[ExtractSection], corpus: Corpus, words: Ranked) -> Ranked:
     rows = shortlisted(corpus, words.scores)
     every = [d.text[place.start : place.end] for d in corpus.documents for place in d.sentences]
     vectors = encode(job, [every[row] for row in rows], "encode sentences").vectors
@@ -82,7 +83,13 @@ def _with_vectors(job: Job, corpus: Corpus, words: Ranked) -> Ranked:
 
 
 def _tagged(
-    job: Job, corpus: Corpus, rung: Rung, ranked: Ranked, spent: float, *, tuned: TunedTags | None = None
+    job: Job[ExtractSection],
+    corpus: Corpus,
+    rung: Rung,
+    ranked: Ranked,
+    spent: float,
+    *,
+    tuned: TunedTags | None = None,
 ) -> Candidate:
     """The candidate of a rung whose chains read."""
     start = time.perf_counter()
@@ -101,7 +108,7 @@ def _tagged(
     return _candidate(job, corpus, reader, spent + time.perf_counter() - start)
 
 
-def _candidate(job: Job, corpus: Corpus, reader: FieldReader, spent: float) -> Candidate:
+def _candidate(job: Job[ExtractSection], corpus: Corpus, reader: FieldReader, spent: float) -> Candidate:
     """Weigh, decide from which confidence to accept, measure on held-out texts."""
     start = time.perf_counter()
     numbers = sorted(reader.candidates)
@@ -150,7 +157,7 @@ def _candidate(job: Job, corpus: Corpus, reader: FieldReader, spent: float) -> C
     )
 
 
-def _parts(job: Job, numbers: Sequence[int]) -> np.ndarray:  # (N,)
+def _parts(job: Job[ExtractSection], numbers: Sequence[int]) -> np.ndarray:  # (N,)
     """The part of each of these texts; one part for all where they are of one group."""
     try:
         return deal_folds(job.train.take(numbers), PARTS, job.section.seed)
@@ -158,7 +165,7 @@ def _parts(job: Job, numbers: Sequence[int]) -> np.ndarray:  # (N,)
         return np.zeros(len(numbers), dtype=np.int64)
 
 
-def _unseen_models(job: Job, corpus: Corpus) -> dict[int, tuple[FieldModel, ...]]:
+def _unseen_models(job: Job[ExtractSection], corpus: Corpus) -> dict[int, tuple[FieldModel, ...]]:
     rows = np.array(job.train.rows, dtype=object)
     return {
         int(fold): field_models(rows[corpus.folds != fold].tolist(), job.section.fields)
@@ -170,7 +177,7 @@ def _acceptance(threshold: float | None, target_risk: float) -> Acceptance:
     return Acceptance(temperature=1.0, threshold=threshold, target_risk=target_risk, scope_threshold=None)
 
 
-def _shown(job: Job, name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> Provable:
+def _shown(job: Job[ExtractSection], name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> Provable:
     """From which confidence a field is accepted; several values of one text are not independent."""
     own = [case for case in cases if case.field.name == name]
     return provable(

@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Encoding
 
-from coterie.engines.tags import OnnxTagger, TokenTags, windows
+from coterie.engines.onnx import OnnxTagger, TokenTags, windows
 from coterie.learning.examples import deal_folds
 from coterie.learning.job import Job
 from coterie.tasks.extract.document import TextRange
 from coterie.tasks.extract.fit_tagging import Corpus, tag_words
 from coterie.tasks.extract.ranking import best_rows
+from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.tagging import ReadTags, first_tokens, passages, rows_to_read
 from coterie.tuning.base import BaseEncoder
 from coterie.tuning.export import exact_tags, tagger_files
@@ -45,7 +46,7 @@ class TunedTags(NamedTuple):
     """What the report says of it."""
 
 
-def tune_tags(job: Job, corpus: Corpus, scores: Floats) -> TunedTags:
+def tune_tags(job: Job[ExtractSection], corpus: Corpus, scores: Floats) -> TunedTags:
     """Fine-tune on each half, then on all.
 
     Args:
@@ -92,7 +93,7 @@ class _Tuned(NamedTuple):
 class _Tuner:
     """Fine-tunes one job's base on some of its documents."""
 
-    job: Job
+    job: Job[ExtractSection]
     base: BaseEncoder
     corpus: Corpus
     shown: Sequence[Sequence[TaggedTokens]]

@@ -21,6 +21,7 @@ from coterie.tasks.extract.document import TextRange, TokenizedText
 from coterie.tasks.extract.field_reader import FieldReader
 from coterie.tasks.extract.fit_tagging import Corpus, Ranked
 from coterie.tasks.extract.quotes import Quoting, QuotingModel, quoted
+from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.tagging import CandidateSpan
 from coterie.tuning.causal import CausalTokens, TokenPair, load_tokens
 from coterie.tuning.lora import LoraRecipe
@@ -40,7 +41,7 @@ def quote_recipe_for(rows: int) -> LoraRecipe:
 
 
 @contextmanager
-def tune_quotes(job: Job, corpus: Corpus, ranked: Ranked) -> Iterator[FieldReader]:
+def tune_quotes(job: Job[ExtractSection], corpus: Corpus, ranked: Ranked) -> Iterator[FieldReader]:
     """Tune without the texts that are held back, then on all; the model is open as long as the context.
 
     Args:
@@ -120,7 +121,7 @@ def _quotes(
 
 
 def _ask(
-    job: Job, corpus: Corpus, scores: Floats, model: QuotingModel, numbers: Sequence[int]
+    job: Job[ExtractSection], corpus: Corpus, scores: Floats, model: QuotingModel, numbers: Sequence[int]
 ) -> dict[int, list[list[CandidateSpan]]]:
     """What a model quotes from some documents."""
     job.progress.start(f"{job.name}: ask about texts held back", len(numbers))

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from coterie.engines.features import Sparse, fit_ngrams
 from coterie.learning.dataset import Dataset, FieldSpan, Row
-from coterie.learning.sequence import TAGS, ChainFit, fit_chain
+from coterie.learning.sequence import TAGS, ChainFit, fit_chain, numbered
 from coterie.learning.values import CHOICE, MANY, TEXT
 from coterie.tasks.extract.document import TextRange, TokenizedText
 from coterie.tasks.extract.extractor import OUTCOMES, FieldModel, Weigher, options, shortlist
@@ -28,7 +28,6 @@ from coterie.tasks.extract.tagging import (
     RegionWords,
     TaggedDocument,
     Tagger,
-    numbered,
     rank_features,
     regions,
     word_features,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from coterie.learning.dataset import FieldSpan, Row
+from coterie.learning.evaluation import Evaluation, FieldFigures
+from coterie.learning.judging import Case, Measured, evaluation_of, share
 from coterie.learning.metrics import Interval, ece, unseen
 from coterie.types import Field, Finding, Scalar
 
@@ -30,36 +32,6 @@ class FieldCase(NamedTuple):
     correct: bool
     stated: bool
     """Whether the document states the field at all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldFigures:
-    """How well one field is found. None is a figure that the rows cannot give."""
-
-    stated: int
-    """Texts that state it."""
-    exact_f1: float | None
-    """F1 of values whose quote is word for word the right one, case and white space aside."""
-    token_f1: float | None
-    """Mean F1 of the words quoted, over texts that state the field or are said to."""
-    value_accuracy: float | None
-    """Share of right values among stated ones whose value is known."""
-    not_stated_precision: float | None
-    """Share of texts that do not state it among those said not to."""
-    not_stated_recall: float | None
-    """Share of texts said not to state it among those that do not."""
-    located: float | None
-    """Share of quotes that overlap a place where the field is stated."""
-    accuracy: float | None
-    """Share of right ones among everything that was said of it, accepted or not."""
-    coverage: float | None
-    """Share accepted."""
-    accepted_accuracy: float | None
-    """Share of right ones among the accepted."""
-    ece: float | None
-    """Calibration error of the confidence, 15 bins."""
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
-    """95% intervals of both F1, over texts."""
 
 
 def is_right(said: Field, text: str, spans: Sequence[FieldSpan]) -> bool:
@@ -262,3 +234,38 @@ def _share(hits: Sequence[bool] | Floats) -> float | None:
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
+    """Figures over everything that was said of a field; both F1 are means over fields."""
+    said = field_cases(rows, findings)
+    report = judge_fields(rows, said, seed=seed)
+    right = np.array([case.correct for case in said], dtype=bool)
+    accepted = np.array([case.field.accepted for case in said], dtype=bool)
+    shares = {
+        "accuracy": share(right, seed),
+        "coverage": share(accepted, seed),
+        "accepted_accuracy": share(right[accepted], seed),
+        "ece": Measured(ece([case.field.confidence for case in said], right)),
+        **{name: Measured(value, report.intervals[name]) for name, value in report.figures.items()},
+    }
+    labelled = sum(bool(row.labels) for row in rows)
+    return replace(evaluation_of(shares, n=len(rows), labelled=labelled), fields=report.fields)
+
+
+def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
+    """A case a text and field, whatever number of values was found: right if all of them are."""
+    found = []
+    for row, finding in zip(rows, findings, strict=True):
+        for name in dict.fromkeys(each.name for each in finding.fields):
+            own = [case for case in field_cases([row], [finding]) if case.field.name == name]
+            found.append(
+                Case(
+                    row,
+                    None,
+                    min(case.field.confidence for case in own),
+                    all(case.field.accepted for case in own),
+                    all(case.correct for case in own),
+                )
+            )
+    return found

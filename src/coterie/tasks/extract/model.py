@@ -95,7 +95,12 @@ class ExtractSpecialist:
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
         return self._finding(task, fields, steps, truncated=truncated)
 
-    async def warm(self) -> None:
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Its own encoder, if it has one."""
+        return () if self.encoder is None or self.card.rung != "encoder" else (self.encoder,)
+
+    async def warm(self, *, slots: int = 1) -> None:  # noqa: ARG002 - its prompts share no beginning
         """Load its generative model, if it asks one, so that the first asker does not wait for that."""
         if self.model is not None:
             await self.model.ask(TokenizedText(_WARM), np.zeros((1, len(self.extractor.fields))), Label.PUBLIC, SYSTEM)

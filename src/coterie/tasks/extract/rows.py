@@ -4,21 +4,127 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from coterie.errors import DataError
-from coterie.learning.checks import quote
-from coterie.learning.dataset import FieldSpan, Stated
-from coterie.learning.files import Lines
-from coterie.learning.values import CHOICE, MANY, TEXT, normalise_value
+from coterie.learning import checks
+from coterie.learning.checks import CALIBRATED_ROWS, ParsedRows, Problem, count, label_counts, listing, nearest, quote
+from coterie.learning.dataset import Dataset, FieldSpan, Row, Stated
+from coterie.learning.files import Lines, Record
+from coterie.learning.reading import TEXT as TEXT_COLUMN
+from coterie.learning.reading import RowReader, RowsRead
+from coterie.learning.values import CHOICE, MANY, TEXT, is_typed, normalise_value
+from coterie.tasks.extract.section import ExtractSection
 from coterie.text.language import language_of
 from coterie.types import Scalar
+
+_FIELDS = "fields"
+"""Usual name of the column with all of a row's fields."""
 
 _HINT = (
     'A field is null (not stated), a quote from the text, {"start": 3, "end": 9} with "value" if it has one, or a list '
     "of these."
 )
 _KEYS = {"start", "end", "text", "value"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatedReader(RowReader):
+    """A text and what it states a row: one object under `fields`, in CSV as JSON, or a column for each field."""
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The type of each field that is looked for; others in the file are passed over."""
+
+    @property
+    def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
+        """What would teach it something that is not so."""
+        return (checks.too_few, checks.empty_texts, self._unstated)
+
+    @property
+    def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
+        """What works and somebody should know."""
+        return (checks.repeated, _not_looked_for, self._without_value, _few_documents, checks.ungrouped)
+
+    def names(self, names: Sequence[str]) -> Collection[str]:
+        """A column for each field stands for one with all of them."""
+        return [*names, _FIELDS] if self._one_each(names) else names
+
+    def usual(self) -> str:
+        """How fields are written."""
+        return f"Beside the text each field has a column, or `fields` holds them all: {', '.join(self.fields)}."
+
+    def records(self, record: Record, lines: Lines) -> Iterator[Record]:
+        """A record with a column for each field as one with all of them; an empty cell is not stated."""
+        if not self._one_each(record.cells):
+            yield from super().records(record, lines)
+            return
+        found = {name: cell or None for name, cell in record.cells.items() if name in self.fields}
+        rest = {name: cell for name, cell in record.cells.items() if name not in self.fields}
+        yield Record(record.line, {**rest, _FIELDS: found})
+
+    def row(self, record: Record, lines: Lines, read: RowsRead) -> Row:
+        """A text with the spans of the fields that are looked for; their names are its labels."""
+        text = self.text_of(record, lines)
+        cell = record.cells.get(self.label or "")
+        stated, others = read_fields(cell, self.fields, text=text, line=record.line, lines=lines)
+        read.others |= dict.fromkeys(others)
+        group = self.group_of(record, lines)
+        return Row(text=text, labels=tuple(sorted(stated)), fields=stated, group=group, line=record.line)
+
+    def _one_each(self, names: Collection[str]) -> bool:
+        """Whether the fields have a column each, in place of one for all."""
+        return self.label == _FIELDS not in names and not self.fields.keys().isdisjoint(names)
+
+    def _unstated(self, found: ParsedRows) -> Iterator[Problem]:
+        """Fields that hardly any row states: they can be learned or measured, but not both."""
+        counts = label_counts(found.rows)
+        rare = [name for name in self.fields if counts[name] < 2]
+        if rare and not found.for_evaluation and found.rows:
+            near = {name: nearest(name, found.others) for name in rare}
+            meant = [
+                f"{quote(name)} (did you mean {other!r}?)" if other else quote(name) for name, other in near.items()
+            ]
+            yield Problem(
+                f"fields that fewer than two rows state: {listing(meant)}",
+                "Name fields as the file does, and give each at least two rows (50 are a good start).",
+            )
+
+    def _without_value(self, found: ParsedRows) -> Iterator[str]:
+        """Fields of a type whose quotes mostly have no such value: another type may be meant."""
+        for name, kind in self.fields.items():
+            spans = [(row, span) for row in found.rows if name in row.fields for span in row.fields[name].spans]
+            bare = [row.text[span.start : span.end] for row, span in spans if span.value is None]
+            if is_typed(kind) and len(bare) > len(spans) / 2:
+                yield (
+                    f"field {name!r}: {len(bare):,} of {count(len(spans), 'quote')} can be read as no "
+                    f"{kind.removesuffix('*')}, such as {quote(bare[0])}: they are found, and their value stays empty"
+                )
+
+
+def read_rows(section: ExtractSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
+    """Read and check the rows of a section's file. Raises `DataError`."""
+    reader = StatedReader(
+        text=section.text_column or TEXT_COLUMN,
+        label=_FIELDS if section.label_column == "label" else section.label_column,
+        group=section.group_column,
+        fields=section.fields,
+    )
+    return reader.read(path, for_evaluation=for_evaluation)
+
+
+def _not_looked_for(found: ParsedRows) -> Iterator[str]:
+    if found.others:
+        yield f"fields in the file that are not looked for: {listing(map(quote, found.others))}"
+
+
+def _few_documents(found: ParsedRows) -> Iterator[str]:
+    if not found.for_evaluation and len(found.rows) < CALIBRATED_ROWS:
+        yield (
+            f"only {count(len(found.rows), 'text')}: fewer than {CALIBRATED_ROWS} cannot show a low risk with "
+            "confidence, so expect abstentions"
+        )
 
 
 def read_fields(

@@ -395,13 +395,3 @@ def lowest(score: float) -> float:
 def log_odds(probability: float) -> float:
     """Of a probability, within 12 each way."""
     return float(np.clip(np.log(max(probability, 1e-12)) - np.log(max(1 - probability, 1e-12)), -12, 12))
-
-
-def numbered(features: Sequence[Sequence[str]], at_least: int) -> dict[str, int]:
-    """A number for each feature that occurs so often."""
-    counts: dict[str, int] = {}
-    for each in features:
-        for name in each:
-            counts[name] = counts.get(name, 0) + 1
-    kept = sorted(name for name, count in counts.items() if count >= at_least)
-    return {name: number for number, name in enumerate(kept)}

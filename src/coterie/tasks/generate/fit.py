@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coterie.config.file import Config
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import DataError
 from coterie.learning.candidates import bar_met
 from coterie.learning.dataset import Row
 from coterie.learning.job import Job
 from coterie.learning.lineage import describe_data, describe_origin, licence_warnings
-from coterie.learning.reading import read_section
-from coterie.models.catalogue import CATALOGUE
-from coterie.models.locate import describe_model
+from coterie.models.catalogue import CATALOGUE, describe_model
 from coterie.runtime.codec import to_json
+from coterie.tasks.contract import Trained, Workplace
 from coterie.tasks.generate.draft import Drafting
 from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
+from coterie.tasks.generate.section import GenerateSection
+from coterie.tasks.registry import task_of
+from coterie.text.unicode import estimate_tokens
 
 if TYPE_CHECKING:
     from coterie.tasks.generate.fit_replies import TunedReplies
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 _SHOWN = 5  # names listed in a warning
 
 
-def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str, bytes], dict[str, object]]:
+def train_generate(job: Job[GenerateSection], place: Workplace) -> Trained:
     """The version's files and its report. The file of a model that is not tuned need not be on this machine.
 
     Args:
         job: What to make; `train` has a source text a row and, in the column of the fact it reads, its key.
-        config: The network's, for the model it names and the specialists that write the fact.
-        folder: The network's.
+        place: The network, for the model it names and the specialists that write the fact.
 
     Raises:
         DataError: a row has no key, or two have the same; or the pairs do not fit.
         ExtraMissing, ModelMissing, ArtefactRefused, TrainingDiverged: its model cannot be tuned.
     """
+    config, folder = place.config, place.folder
     job.progress.start(f"{job.name}: source texts", None)
     sources = _sources(job)
     instruction = job.section.instruction or INSTRUCTION
@@ -60,18 +61,19 @@ def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str,
     }
     warnings = [*job.train.warnings, *_warnings(job, sources, config, folder), *licence_warnings(job)]
     job.progress.finish(f"{len(sources)} source texts")
-    files = {"model.json": json.dumps(described, indent=1, ensure_ascii=False).encode()}
-    return {**files, **(tuned.files if tuned else {})}, _report(job, sources, model, warnings, tuned)
+    files: dict[str, bytes] = {"model.json": json.dumps(described, indent=1, ensure_ascii=False).encode()}
+    files |= tuned.files if tuned else {}
+    return Trained(files=files, report=_report(job, sources, model, warnings, tuned))
 
 
-def _tuned(job: Job, sources: Mapping[str, str], instruction: str, folder: Path) -> TunedReplies:
+def _tuned(job: Job[GenerateSection], sources: Mapping[str, str], instruction: str, folder: Path) -> TunedReplies:
     # Imported here: it needs torch, which nothing else does.
     from coterie.tasks.generate.fit_replies import read_pairs, tune_replies  # noqa: PLC0415
 
     return tune_replies(job, sources, instruction, read_pairs(job, sources, folder))
 
 
-def _sources(job: Job) -> dict[str, str]:
+def _sources(job: Job[GenerateSection]) -> dict[str, str]:
     """Source text by key."""
     column, file = job.section.reads[0], job.train.name
     if column not in job.train.column_names:
@@ -98,7 +100,7 @@ def _key(row: Row, column: str) -> str:
     return str(row.columns.get(column) or "").strip()
 
 
-def _warnings(job: Job, sources: Mapping[str, str], config: Config, folder: Path) -> Iterator[str]:
+def _warnings(job: Job[GenerateSection], sources: Mapping[str, str], config: Config, folder: Path) -> Iterator[str]:
     """What works, but the person should know."""
     longest = job.section.max_tokens
     if long := [key for key, text in sources.items() if estimate_tokens(text) > longest]:
@@ -123,13 +125,15 @@ def _written_values(fact: str, config: Config, folder: Path) -> set[str] | None:
     writers = [section for section in config.specialists.values() if fact in section.writes]
     values: set[str] = set()
     for section in writers:
-        if section.task != "classify" or section.multi_label or section.data is None:
-            return None
+        task = task_of(section)
         try:
-            data = read_section(section, folder / section.data)
+            data = None if section.data is None else task.read_rows(section, folder / section.data)
         except DataError:  # its own training says so
             return None
-        values.update(data.label_names)
+        written = None if data is None else task.written_values(section, data)
+        if written is None:
+            return None
+        values.update(written)
     return values if writers else None
 
 
@@ -139,7 +143,7 @@ def _some(names: list[str]) -> str:
 
 
 def _report(
-    job: Job,
+    job: Job[GenerateSection],
     sources: Mapping[str, str],
     model: Mapping[str, str | None],
     warnings: list[str],

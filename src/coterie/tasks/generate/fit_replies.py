@@ -27,14 +27,16 @@ from coterie.learning.lineage import describe_causal
 from coterie.learning.measure import Encoded, encode, finish
 from coterie.learning.metrics import best_f1, rouge_l, score_interval, token_f1
 from coterie.learning.provable import warn_silent
-from coterie.learning.reading import read_dataset
 from coterie.learning.splits import split_dataset
 from coterie.learning.threshold import Threshold, accept_threshold
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
 from coterie.tasks.classify.prompted import Agreement
 from coterie.tasks.generate.draft import HEADING, Drafting, Example, SupportedDraft, one_line
+from coterie.tasks.generate.metrics import judge
 from coterie.tasks.generate.replies import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
+from coterie.tasks.generate.rows import read_messages
+from coterie.tasks.generate.section import GenerateSection
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
 from coterie.tuning.lora import lora_recipe_for
 from coterie.types import SYSTEM, Output, Prompt
@@ -59,7 +61,7 @@ class _Believed:
     exact: np.ndarray  # (C,)
 
 
-def train_write(job: Job, encoded: Encoded) -> Candidate:
+def train_write(job: Job[GenerateSection], encoded: Encoded) -> Candidate:
     """The candidate of the rung `slm`.
 
     Args:
@@ -114,7 +116,7 @@ def train_write(job: Job, encoded: Encoded) -> Candidate:
     )
 
 
-def _writing(job: Job) -> Writing:
+def _writing(job: Job[GenerateSection]) -> Writing:
     return Writing(instruction=job.section.instruction) if job.section.instruction else Writing()
 
 
@@ -133,7 +135,7 @@ def _spread(n: int, most: int) -> list[int]:
 
 
 def _write(
-    job: Job, engine: LlamaEngine, writing: Writing, rows: Sequence[Row], *, adapter: str | None
+    job: Job[GenerateSection], engine: LlamaEngine, writing: Writing, rows: Sequence[Row], *, adapter: str | None
 ) -> list[Output]:
     """What is written to each row; nothing where the text does not fit the model's window."""
     what = "the untuned model" if adapter is None else "the tuned model"
@@ -161,7 +163,9 @@ async def _outputs(engine: LlamaEngine, prompts: Sequence[Prompt]) -> list[Outpu
         return [output for prompt in prompts for output in await _outputs(engine, [prompt])]
 
 
-def _believe(job: Job, rows: Sequence[Row], outputs: Sequence[Output], near: Sequence[float]) -> _Believed:
+def _believe(
+    job: Job[GenerateSection], rows: Sequence[Row], outputs: Sequence[Output], near: Sequence[float]
+) -> _Believed:
     """Confidence and threshold. What is no whole reply is wrong, and never accepted."""
     section = job.section
     f1, exact = _held_against(rows, outputs)
@@ -190,7 +194,7 @@ def _plain(text: str) -> str:
 
 
 def _specialist(
-    job: Job, engine: LlamaEngine, writing: Writing, believed: _Believed, vectors: np.ndarray
+    job: Job[GenerateSection], engine: LlamaEngine, writing: Writing, believed: _Believed, vectors: np.ndarray
 ) -> WriteSpecialist:
     return WriteSpecialist(
         card=job.card("slm"),
@@ -210,7 +214,7 @@ def _specialist(
     )
 
 
-def _measured(job: Job, specialist: WriteSpecialist, rows: Dataset, seconds: float) -> Candidate:
+def _measured(job: Job[GenerateSection], specialist: WriteSpecialist, rows: Dataset, seconds: float) -> Candidate:
     """The figures on held-out rows, asked as anybody asks."""
     vectors = encode(job, rows.texts, "measure slm").vectors
     job.progress.start(f"{job.name}: measure slm", len(rows))
@@ -221,14 +225,14 @@ def _measured(job: Job, specialist: WriteSpecialist, rows: Dataset, seconds: flo
             vectors=vectors,
             truncated=job.encoder.exceeds(rows.texts),
             progress=job.progress.advance,
-            alike=job.section.alike,
+            judge=partial(judge, alike=job.section.alike),
         )
     )
     job.progress.finish("")
     return Candidate(rung="slm", files={}, validation={}, evaluation=evaluation, seconds=seconds, measured=rows)
 
 
-def _untuned(job: Job, engine: LlamaEngine, measured: Dataset) -> dict[str, object]:
+def _untuned(job: Job[GenerateSection], engine: LlamaEngine, measured: Dataset) -> dict[str, object]:
     """How the model does without an adapter and with a few pairs as examples, on some of the same rows."""
     shown = [job.train.rows[place] for place in _spread(len(job.train), _SHOWN)]
     writing = replace(_writing(job), examples=tuple((row.text, row.labels[0]) for row in shown))
@@ -249,7 +253,7 @@ def _validation(believed: _Believed) -> Mapping[str, Figure]:
     return {name: Figure(float(each.mean()), score_interval(each, seed=0)) for name, each in found.items()}
 
 
-def _warnings(job: Job, measured: Dataset, believed: _Believed) -> Iterator[str]:
+def _warnings(job: Job[GenerateSection], measured: Dataset, believed: _Believed) -> Iterator[str]:
     if silent := warn_silent(believed.threshold, job.section.target_risk):
         yield silent
     if len(measured) < len(job.held_out):
@@ -310,7 +314,9 @@ class TunedReplies:
     notes: Mapping[str, object]
 
 
-def tune_replies(job: Job, sources: Mapping[str, str], instruction: str, data: Dataset) -> TunedReplies:
+def tune_replies(
+    job: Job[GenerateSection], sources: Mapping[str, str], instruction: str, data: Dataset
+) -> TunedReplies:
     """One adapter without the pairs held back, which is measured on them, and one on all.
 
     Args:
@@ -349,7 +355,9 @@ def tune_replies(job: Job, sources: Mapping[str, str], instruction: str, data: D
     )
 
 
-def _tokens(tokens: CausalTokens, drafting: Drafting, job: Job, sources: Mapping[str, str], row: Row) -> TokenPair:
+def _tokens(
+    tokens: CausalTokens, drafting: Drafting, job: Job[GenerateSection], sources: Mapping[str, str], row: Row
+) -> TokenPair:
     key = _cell(row, job.section.reads[0])
     return tokens.chat(drafting.messages(asked=row.text, key=key, source=sources[key]), _cell(row, REPLY))
 
@@ -358,7 +366,7 @@ def _tokens(tokens: CausalTokens, drafting: Drafting, job: Job, sources: Mapping
 class _Drafter:
     """One way to draft, measured."""
 
-    job: Job
+    job: Job[GenerateSection]
     engine: LlamaEngine
     adapter: str | None
     drafting: Drafting
@@ -401,14 +409,14 @@ def _spread_replies(rows: Sequence[Row], most: int) -> list[Row]:
     return [rows[place * len(rows) // most] for place in range(most)] if len(rows) > most else list(rows)
 
 
-def read_pairs(job: Job, sources: Mapping[str, str], folder: Path) -> Dataset:
+def read_pairs(job: Job[GenerateSection], sources: Mapping[str, str], folder: Path) -> Dataset:
     """The pairs of a section, every one with a reply and a source text.
 
     Raises:
         DataError: they are not; the message names the lines.
     """
     fact = job.section.reads[0]
-    data = read_dataset(folder / str(job.section.pairs), task="generate", messages=True)
+    data = read_messages(folder / str(job.section.pairs))
     if missing := [column for column in (fact, REPLY) if column not in data.column_names]:
         raise DataError(
             f"{data.name} has the columns {['text', *data.column_names]}; the pairs of {job.name!r} need "

@@ -14,12 +14,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import StreamingEngine
 from coterie.runtime.codec import from_json
 from coterie.specialists.acceptance import abstention
 from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
+from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     SYSTEM,
     CallContext,

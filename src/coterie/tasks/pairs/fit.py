@@ -51,6 +51,7 @@ from coterie.tasks.pairs.heads import (
     summarise,
 )
 from coterie.tasks.pairs.model import PairSpecialist
+from coterie.tasks.pairs.section import PairsSection
 from coterie.types import Rung
 
 _DRAWS = 200  # of the bootstrap of a measure that is no mean
@@ -76,7 +77,7 @@ class _Fitted:
         return np.stack(models, axis=1)
 
 
-def train_pairs(job: Job, hypotheses: Encoded) -> list[Candidate]:
+def train_pairs(job: Job[PairsSection], hypotheses: Encoded) -> list[Candidate]:
     """A candidate a rung, cheapest first.
 
     Args:
@@ -84,7 +85,7 @@ def train_pairs(job: Job, hypotheses: Encoded) -> list[Candidate]:
         hypotheses: Encodings of `pair_hypotheses`; the router's profile needs them on every rung.
     """
     start = time.perf_counter()
-    corpus = pair_corpus(job.train, str(job.section.pair_column), job.section.seed)
+    corpus = pair_corpus(job.train, job.section.pair_column, job.section.seed)
     lexical = _fit_lexical(job, corpus, start)
     fits = [lexical]
     if "embedding" in job.measured_rungs:
@@ -92,19 +93,19 @@ def train_pairs(job: Job, hypotheses: Encoded) -> list[Candidate]:
     return [_candidate(job, corpus, fit) for fit in fits]
 
 
-def pair_hypotheses(job: Job) -> list[str]:
+def pair_hypotheses(job: Job[PairsSection]) -> list[str]:
     """The distinct second texts of the training rows."""
-    column = str(job.section.pair_column)
+    column = job.section.pair_column
     return list({normal_form(str(row.columns[column])): str(row.columns[column]) for row in job.train.rows}.values())
 
 
-def _in_order(job: Job, corpus: PairCorpus, hypotheses: Encoded) -> np.ndarray:  # (hypotheses, D)
+def _in_order(job: Job[PairsSection], corpus: PairCorpus, hypotheses: Encoded) -> np.ndarray:  # (hypotheses, D)
     """Encodings of the hypotheses as the corpus orders them."""
     place = {normal_form(text): index for index, text in enumerate(pair_hypotheses(job))}
     return hypotheses.vectors[[place[normal_form(text)] for text in corpus.hypotheses]]
 
 
-def _fit_lexical(job: Job, corpus: PairCorpus, start: float) -> _Fitted:
+def _fit_lexical(job: Job[PairsSection], corpus: PairCorpus, start: float) -> _Fitted:
     job.progress.start(f"{job.name}: lexical", FOLDS)
     features = clause_features(corpus)
     matrix = ngram_matrix([features], corpus.clauses)
@@ -124,7 +125,7 @@ def _fit_lexical(job: Job, corpus: PairCorpus, start: float) -> _Fitted:
     )
 
 
-def _fit_embedding(job: Job, corpus: PairCorpus, lexical: _Fitted, asked: np.ndarray) -> _Fitted:
+def _fit_embedding(job: Job[PairsSection], corpus: PairCorpus, lexical: _Fitted, asked: np.ndarray) -> _Fitted:
     start = time.perf_counter()
     distinct = {text: index for index, text in enumerate(dict.fromkeys(corpus.clauses))}
     encoded = encode(job, list(distinct), "encode clauses").vectors
@@ -171,7 +172,7 @@ class _Judgement:
         return {"value": self.threshold.value, "coverage": self.threshold.coverage, **self.threshold.reason.described()}
 
 
-def _candidate(job: Job, corpus: PairCorpus, fitted: _Fitted) -> Candidate:
+def _candidate(job: Job[PairsSection], corpus: PairCorpus, fitted: _Fitted) -> Candidate:
     """Decide, calibrate, and measure on held-out rows."""
     start = time.perf_counter()
     known = np.flatnonzero(corpus.hypothesis < corpus.known)
@@ -183,7 +184,7 @@ def _candidate(job: Job, corpus: PairCorpus, fitted: _Fitted) -> Candidate:
     theirs = _judge(job, other.held, corpus.label, [f"\0{each}" for each in corpus.hypothesis], strict=True)
     head = _head(corpus, fitted, decision, other)
     specialist = PairSpecialist(
-        card=job.card(fitted.rung, (str(job.section.pair_column),)),
+        card=job.card(fitted.rung, (job.section.pair_column,)),
         head=head,
         acceptance=ours.acceptance(),
         open_acceptance=theirs.acceptance(),
@@ -244,7 +245,9 @@ def _decide_open(corpus: PairCorpus, fitted: _Fitted, seed: int) -> Decision:
     return fit_open(np.array(rows), corpus.label, corpus.hypothesis % FOLDS, len(corpus.labels), seed)
 
 
-def _judge(job: Job, logits: np.ndarray, label: np.ndarray, groups: list[str], *, strict: bool = False) -> _Judgement:
+def _judge(
+    job: Job[PairsSection], logits: np.ndarray, label: np.ndarray, groups: list[str], *, strict: bool = False
+) -> _Judgement:
     """Calibrated, with the threshold of the target or the smallest risk that can be shown; strict keeps the target."""
     temperature = fit_temperature(logits, label) if len(label) else 1.0
     probabilities = softmax(logits, temperature=temperature)

@@ -285,7 +285,7 @@ class PairSpecialist:
     def describe(self) -> dict[str, object]:
         """What a stored version says of it beside the head."""
         return {
-            "task": "classify",
+            "task": "pairs",
             "rung": self.card.rung,
             "multi_label": False,
             "columns": list(self.card.columns),

@@ -3,12 +3,96 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from coterie.learning.checks import quote
+from coterie.learning.checks import ParsedRows, Problem, count, lines, quote
+from coterie.learning.dataset import Dataset, Row
 from coterie.learning.files import Lines, Record
+from coterie.learning.reading import TEXT, RowsRead, as_text
+from coterie.tasks.classify.rows import LabelReader
+from coterie.tasks.pairs.section import PairsSection
 
 Span = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairReader(LabelReader):
+    """A text, a second one and their label a row; a JSONL record may hold many pairs of one text."""
+
+    pair: str = "hypothesis"
+    """Column with the second text."""
+    evidence: str = "evidence"
+    """Column with the spans that decide, where there is one."""
+    learn_only: str | None = None
+    """Column with `true` where a row is learnt from only."""
+
+    @property
+    def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
+        """Also a second text that is missing."""
+        few, empty, *others = super().problems
+        return (few, empty, self._empty_pairs, *others)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Also the column with the second text."""
+        return (*super().wanted, self.pair, *([self.learn_only] if self.learn_only else []))
+
+    @property
+    def settings(self) -> Mapping[str | None, tuple[str, str]]:
+        """Also of the second text."""
+        return {**super().settings, self.pair: ("pair_column", "")}
+
+    def records(self, record: Record, lines: Lines) -> Iterator[Record]:
+        """The pairs of a record."""
+        if "pairs" in record.cells and self.pair not in record.cells:
+            return flatten_pairs(record, lines)
+        return super().records(record, lines)
+
+    def row(self, record: Record, lines: Lines, read: RowsRead) -> Row:
+        """The second text is the row's only column."""
+        row = super().row(record, lines, read)
+        second = as_text(record.cells.get(self.pair), self.pair, record, lines).strip()
+        return replace(
+            row,
+            columns={self.pair: second or None},
+            evidence=read_evidence(record, self.evidence, row.text, lines),
+            learn_only=self._learn_only(record, lines),
+        )
+
+    def _empty_pairs(self, found: ParsedRows) -> Iterator[Problem]:
+        name = self.pair
+        empty = [row.line for row in found.rows if row.columns.get(name) is None]
+        if empty:
+            yield Problem(
+                f"{count(len(empty), 'row')} with nothing in {name!r}: {lines(empty)}", "A pair needs its second text."
+            )
+
+    def _learn_only(self, record: Record, lines: Lines) -> bool:
+        if self.learn_only is None:
+            return False
+        written = as_text(record.cells.get(self.learn_only), self.learn_only, record, lines).strip().casefold()
+        if written not in {"", "true", "false", "1", "0"}:
+            raise lines.error(
+                f"has {quote(written)} in {self.learn_only!r}",
+                "Write true or 1, false or 0, or nothing.",
+                line=record.line,
+            )
+        return written in {"true", "1"}
+
+
+def read_rows(section: PairsSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
+    """Read and check the rows of a section's file. Raises `DataError`."""
+    reader = PairReader(
+        text=section.text_column or TEXT,
+        label=section.label_column,
+        group=section.group_column,
+        pair=section.pair_column,
+        evidence=section.evidence_column,
+        learn_only=section.learn_only_column,
+    )
+    return reader.read(path, for_evaluation=for_evaluation)
 
 
 def flatten_pairs(record: Record, lines: Lines) -> Iterator[Record]:

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from coterie.engines.features import TableHead
 from coterie.engines.linear import LinearEngine, TextHead, dump_head
-from coterie.engines.tables import TableHead
 from coterie.learning.calibration import fit_platt
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Dataset
@@ -23,7 +23,6 @@ from coterie.learning.evaluation import Evaluation
 from coterie.learning.examples import deal_folds, text_examples
 from coterie.learning.fairness import Fairness, Proxies, fairness, find_proxies, group_names
 from coterie.learning.job import Job
-from coterie.learning.judging import judge
 from coterie.learning.measure import Encoded, measure, window_warnings
 from coterie.learning.metrics import auc_interval, auroc
 from coterie.learning.provable import showable, warn_silent
@@ -32,8 +31,10 @@ from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.heads import fit_text
 from coterie.tasks.score.fit_scorecard import ColumnPlan, bin_rows, fit_scorecard, plan_columns
+from coterie.tasks.score.metrics import judge
 from coterie.tasks.score.model import ScoreSpecialist, TextModel, text_files
 from coterie.tasks.score.protected import Exclusion, exclusion
+from coterie.tasks.score.section import ScoreSection
 from coterie.types import Columns, Finding, Rung
 
 # --- How a score that is being trained treats the groups of the protected attributes, which it does not use.
@@ -138,7 +139,7 @@ class FittedScorecard:
         return [column.name for column in self.plan.columns]
 
 
-def train_score(job: Job, encoded: Encoded | None) -> list[Candidate]:
+def train_score(job: Job[ScoreSection], encoded: Encoded | None) -> list[Candidate]:
     """A candidate a rung, cheapest first. Without a test file the figures are cross-validated.
 
     Args:
@@ -173,13 +174,13 @@ def _cases(data: Dataset) -> Dataset:
 # --- The text ------------------------------------------------------------------------------------
 
 
-def _text_columns(job: Job, encoded: Encoded, fold_of: np.ndarray) -> list[TextColumn]:
+def _text_columns(job: Job[ScoreSection], encoded: Encoded, fold_of: np.ndarray) -> list[TextColumn]:
     """A text column for each rung; none where hardly any row has a text."""
     rows = np.array([index for index, row in enumerate(job.train.rows) if row.text.strip()], dtype=np.int64)
     if len(rows) < _FEWEST_TEXTS:
         return []
     chosen = job.train.take(rows.tolist())
-    examples = text_examples(chosen, _OUTCOMES, fold_of[rows], job.section)
+    examples = text_examples(chosen, _OUTCOMES, fold_of[rows], seed=job.section.seed, named=False)
     fits = fit_text(job, examples, Encoded(encoded.vectors[rows], encoded.seconds))
     columns = []
     for fit in fits:
@@ -191,7 +192,7 @@ def _text_columns(job: Job, encoded: Encoded, fold_of: np.ndarray) -> list[TextC
     return columns
 
 
-def text_source(job: Job) -> str:
+def text_source(job: Job[ScoreSection]) -> str:
     """The column of the data that holds the text."""
     return job.section.text_column or TEXT_COLUMN
 
@@ -213,7 +214,7 @@ def _with_text(rows: Sequence[Columns], text: TextColumn | None) -> list[Columns
 # --- The scorecard -------------------------------------------------------------------------------
 
 
-def _fit(job: Job, text: TextColumn | None, fold_of: np.ndarray, excluded: Exclusion) -> FittedScorecard:
+def _fit(job: Job[ScoreSection], text: TextColumn | None, fold_of: np.ndarray, excluded: Exclusion) -> FittedScorecard:
     """Out-of-fold predictions of the whole procedure, then one fit of all rows."""
     start = time.perf_counter()
     rows, targets = _with_text(job.train.columns, text), _targets(job.train)
@@ -258,7 +259,9 @@ def _floor(plan: ColumnPlan, bins: np.ndarray, targets: np.ndarray, out: np.ndar
 # --- The candidate -------------------------------------------------------------------------------
 
 
-def _candidate(job: Job, fitted: FittedScorecard, text: TextColumn | None, fold_of: np.ndarray) -> Candidate:
+def _candidate(
+    job: Job[ScoreSection], fitted: FittedScorecard, text: TextColumn | None, fold_of: np.ndarray
+) -> Candidate:
     """Decide from which confidence to accept, and measure."""
     rung: Rung = text.rung if text else "lexical"
     if text and text.name not in fitted.names:
@@ -305,7 +308,7 @@ def _candidate(job: Job, fitted: FittedScorecard, text: TextColumn | None, fold_
 
 
 def _specialist(
-    job: Job, rung: Rung, fitted: FittedScorecard, text: TextColumn | None, threshold: Threshold
+    job: Job[ScoreSection], rung: Rung, fitted: FittedScorecard, text: TextColumn | None, threshold: Threshold
 ) -> ScoreSpecialist:
     names = fitted.names
     parts = np.abs([fitted.head.parts(row) for row in fitted.bins.tolist()]).mean(axis=0)  # (C,)
@@ -324,7 +327,7 @@ def _specialist(
     )
 
 
-def _text_model(job: Job, text: TextColumn) -> TextModel:
+def _text_model(job: Job[ScoreSection], text: TextColumn) -> TextModel:
     return TextModel(
         head=LinearEngine(text.head),
         encoder=job.encoder if text.rung == "embedding" else None,
@@ -349,7 +352,7 @@ def _cross_validated(data: Dataset, fitted: FittedScorecard, specialist: ScoreSp
                 reason=reason,
             )
         )
-    return judge(data.rows, findings, task="score", seed=0)
+    return judge(data.rows, findings)
 
 
 def _figure(evaluation: Evaluation, measure: str) -> Figure:
@@ -359,7 +362,7 @@ def _figure(evaluation: Evaluation, measure: str) -> Figure:
 
 
 def _notes(
-    job: Job, fitted: FittedScorecard, threshold: Threshold, targets: np.ndarray, fold_of: np.ndarray
+    job: Job[ScoreSection], fitted: FittedScorecard, threshold: Threshold, targets: np.ndarray, fold_of: np.ndarray
 ) -> dict[str, object]:
     """What the report says beside the figures."""
     by_fold = [

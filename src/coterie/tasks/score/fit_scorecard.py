@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from coterie.engines.tables import ColumnBins, TableHead, as_category, as_number
+from coterie.engines.features import ColumnBins, TableHead, as_category, as_number
 from coterie.errors import DataError
 from coterie.types import Columns, Scalar
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from coterie.engines.features import ColumnBins, as_category, quoted
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine
-from coterie.engines.tables import ColumnBins, as_category, quoted
 from coterie.protocols import Engine
-from coterie.runtime.codec import to_json
+from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention, truncated_finding
 from coterie.types import (
     SYSTEM,
@@ -237,3 +237,22 @@ class ScoreSpecialist:
             "acceptance": to_json(self.acceptance),
             **({"text": self.text.describe()} if self.text else {}),
         }
+
+
+def load_score(
+    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
+) -> ScoreSpecialist:
+    """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it describes none."""
+    bins, importance = from_json(tuple[ColumnBins, ...], described["bins"]), described["importance"]
+    if importance.keys() != {column.name for column in bins}:
+        raise ValueError("its importances are not those of its columns")
+    return ScoreSpecialist(
+        card=card,
+        head=LinearEngine.load(files),
+        bins=bins,
+        importance={name: float(part) for name, part in importance.items()},
+        left_out={name: str(reason) for name, reason in described["left_out"].items()},
+        positive=described["positive"],
+        acceptance=from_json(Acceptance, described["acceptance"]),
+        text=load_text_model(described, files, encoder if card.rung == "embedding" else None),
+    )

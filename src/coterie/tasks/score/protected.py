@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from coterie.errors import ConfigError
 from coterie.learning.job import Job
+from coterie.tasks.score.section import ScoreSection
 
 PROTECTED_WORDS = frozenset(
     {
@@ -81,7 +82,7 @@ class Exclusion:
     """About columns that nobody named: they are left out by their names."""
 
 
-def exclusion(job: Job, names: Sequence[str]) -> Exclusion:
+def exclusion(job: Job[ScoreSection], names: Sequence[str]) -> Exclusion:
     """The columns among these that the job must not use.
 
     Raises:

@@ -1,0 +1,1 @@
+"""A task, an engine and a detector for Coterie."""

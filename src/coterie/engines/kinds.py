@@ -1,0 +1,41 @@
+"""The engines that come with Coterie, as they register."""
+
+from __future__ import annotations
+
+from coterie.config.file import LlamaModel, OpenAIModel
+from coterie.engines.contract import EnginePlace, EngineType
+from coterie.protocols import StreamingEngine
+
+
+class LlamaType(EngineType[LlamaModel]):
+    """A GGUF file, run in this process."""
+
+    section = LlamaModel
+    local = True
+    holds_adapters = True
+
+    def open(self, name: str, model: LlamaModel, place: EnginePlace) -> StreamingEngine:
+        """The model's file with its adapters, by path: llama.cpp reads them itself."""
+        from coterie.engines.llama import LlamaEngine
+        from coterie.models.catalogue import locate
+
+        return LlamaEngine.configured(name, model, locate(model, place.folder), adapters=place.adapters)
+
+
+class OpenAIType(EngineType[OpenAIModel]):
+    """An OpenAI-compatible server."""
+
+    section = OpenAIModel
+    local = False
+
+    def open(self, name: str, model: OpenAIModel, place: EnginePlace) -> StreamingEngine:
+        """The server, with the cards that it runs on, if they can be measured."""
+        from coterie.accounting.cards import open_cards
+        from coterie.engines.openai import OpenAIEngine
+
+        cards = open_cards(model.gpus)
+        measured = {} if cards is None else {"cards": cards}
+        return OpenAIEngine(name, model, **{**measured, **place.options})
+
+
+LLAMA, OPENAI = LlamaType(), OpenAIType()

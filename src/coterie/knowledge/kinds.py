@@ -1,0 +1,80 @@
+"""The indexes that come with Coterie, as they register."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from coterie.config.file import KnowledgeSection
+from coterie.config.section import EnvSecret
+from coterie.errors import ExtraMissing
+from coterie.knowledge.contract import IndexPlace, IndexType
+
+if TYPE_CHECKING:
+    from coterie.knowledge.documents import Mode, Shelf
+    from coterie.knowledge.local import TokenEncoder
+    from coterie.knowledge.rerank import Reranker
+
+
+def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker | None:
+    """The bundled reranker, if the section wants one and the encoder is the one it was made for.
+
+    A shelf in PostgreSQL keeps no tokens of passages, so it has none.
+    """
+    from coterie.knowledge.rerank import Reranker
+
+    reranker = Reranker.bundled() if section.rerank and section.index_kind == "local" else None
+    return reranker if reranker is not None and reranker.encoder == encoder.sha256 else None
+
+
+def _mode(section: KnowledgeSection) -> Mode:
+    return "rerank" if section.rerank else "hybrid"
+
+
+class LocalType(IndexType[KnowledgeSection]):
+    """Files in the network's folder."""
+
+    section = KnowledgeSection
+
+    def open(self, section: KnowledgeSection, place: IndexPlace) -> Shelf:
+        """The index in its own folder."""
+        from coterie.knowledge.local import LocalShelf  # as below: a section is checked without numpy
+
+        reranker = open_reranker(section, place.encoder)
+        return LocalShelf(
+            place.folder,
+            name=place.name,
+            encoder=place.encoder,
+            mode=_mode(section),
+            rerank=None if reranker is None else (reranker, place.encoder),
+            rebuild=place.rebuild,
+        )
+
+
+class PostgresType(IndexType[KnowledgeSection]):
+    """Tables of a PostgreSQL database."""
+
+    section = KnowledgeSection
+
+    def open(self, section: KnowledgeSection, place: IndexPlace) -> Shelf:
+        """The index in the database whose address an environment variable holds."""
+        if find_spec("psycopg") is None:
+            raise ExtraMissing(
+                f"The shelf {place.name!r} in PostgreSQL needs the package 'psycopg'.",
+                hint="pip install 'coterie[postgres]'",
+            )
+        from coterie.knowledge.postgres import PostgresShelf  # it imports psycopg
+
+        address = EnvSecret(section.store)
+        return PostgresShelf(
+            address.reveal(),
+            source=f"The environment variable {address.removeprefix('env:')!r}",
+            network=place.network,
+            name=place.name,
+            encoder=place.encoder,
+            mode=_mode(section),
+            rebuild=place.rebuild,
+        )
+
+
+LOCAL, POSTGRES = LocalType(), PostgresType()

@@ -1,0 +1,754 @@
+"""Tables of a PostgreSQL index: schema and migrations, writing, and ranking inside a transaction that sees one state.
+
+Keywords are ranked like BM25: a word's rarity is counted among the chunks that the principal may see (`ts_rank` knows
+no rarity, and one over all chunks would reveal hidden ones), and its occurrences saturate as in `ts_rank`, the
+sum of 1/i^2, which is close to BM25 with k1 = 0.6. Vectors are ranked by the inner product of unit vectors. Both lists
+are fused by reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from psycopg import sql
+
+from coterie.errors import DataError, InputError, StoreError
+from coterie.knowledge.documents import IndexedDocument
+from coterie.knowledge.indexes import analyse, fuse, rarest, rarity, with_heading
+from coterie.knowledge.local import rank_within
+from coterie.knowledge.postgres_connections import Connection, Cursor
+from coterie.types import Label, Passage
+
+# --- Words of chunks as `tsvector`, by the same analysis as a local index: PostgreSQL's own keeps accents.
+#
+# A change of what `analyse` gives needs a step in `MIGRATIONS` that calls `reword` again.
+
+_MOST_TIMES = 255
+"""Occurrences of a word that `tsvector` keeps."""
+_AT_ONCE = 1_000
+"""Chunks."""
+
+
+def vector_of(heading: str, text: str) -> str:
+    """The words of a chunk as a `tsvector`: each as often as it stands there, in no order."""
+    counts = Counter(analyse(with_heading(heading, text)))
+    return " ".join(
+        f"{quoted(word)}:{','.join(map(str, range(1, min(times, _MOST_TIMES) + 1)))}" for word, times in counts.items()
+    )
+
+
+def quoted(word: str) -> str:
+    """A word in a `tsvector` or a `tsquery`, whatever characters it has."""
+    return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+async def reword(connection: Connection, compartment: int, chunks: sql.Identifier) -> None:
+    """Tell the words of a compartment's chunks anew, and count them anew."""
+    write = sql.SQL(
+        "UPDATE {chunks} c SET words = new.words::tsvector"
+        " FROM unnest(%s::bigint[], %s::integer[], %s::text[]) AS new (document, position, words)"
+        " WHERE c.document = new.document AND c.position = new.position"
+    ).format(chunks=chunks)
+    read = sql.SQL("SELECT document, position, heading, body FROM {chunks}").format(chunks=chunks)
+    async with connection.cursor(name="reword") as cursor:
+        await cursor.execute(read)
+        while rows := await cursor.fetchmany(_AT_ONCE):
+            documents, positions, headings, texts = map(list, zip(*rows, strict=True))
+            await connection.execute(write, [documents, positions, list(map(vector_of, headings, texts))])
+    await connection.execute("DELETE FROM words WHERE compartment = %s", [compartment])
+    count = sql.SQL("INSERT INTO words SELECT %s, lexeme, count(*) FROM {chunks}, unnest(words) GROUP BY lexeme")
+    await connection.execute(count.format(chunks=chunks), [compartment])
+
+
+SCHEMA = "coterie"
+_LOCK = 0x636F7465  # first key of our advisory locks
+_OLDEST_SERVER = 150000  # UNIQUE NULLS NOT DISTINCT
+_OLDEST_PGVECTOR = (0, 8)  # iterative scans
+_WHOLE_ROW = 8160
+"""Bytes up to which a chunk stands in its row: ranking reads it once for each word of the query."""
+_PLAIN_DIMENSION = 2000
+"""Vectors up to this dimension (halfvec: 2 bytes each) stand in the row itself, where a scan finds them at once."""
+
+
+async def m001_shelves(connection: Connection) -> None:
+    """Shelves, documents, compartments and how many of a compartment's chunks hold each word."""
+    await connection.execute(
+        """
+        CREATE TABLE shelves (
+            id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            network text NOT NULL,
+            name text NOT NULL,
+            encoder text NOT NULL,
+            dimension integer NOT NULL,
+            UNIQUE (network, name)
+        );
+        CREATE TABLE compartments (
+            id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            shelf integer NOT NULL REFERENCES shelves,
+            label smallint NOT NULL,
+            tenant text,
+            chunks bigint NOT NULL DEFAULT 0,
+            graph boolean NOT NULL DEFAULT false,
+            UNIQUE NULLS NOT DISTINCT (shelf, label, tenant)
+        );
+        CREATE TABLE documents (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            shelf integer NOT NULL REFERENCES shelves,
+            compartment integer NOT NULL REFERENCES compartments,
+            name text COLLATE "C" NOT NULL,
+            sha256 text NOT NULL,
+            body text NOT NULL,
+            UNIQUE (shelf, name)
+        );
+        CREATE TABLE words (
+            compartment integer NOT NULL REFERENCES compartments,
+            word text COLLATE "C" NOT NULL,
+            chunks integer NOT NULL,
+            PRIMARY KEY (compartment, word)
+        );
+        CREATE INDEX words_gone ON words (compartment) WHERE chunks = 0;
+        """
+    )
+
+
+async def m002_words(connection: Connection) -> None:
+    """Words are told here and not by the server, as those of a shelf in a folder are."""
+    found = await connection.execute("SELECT id FROM compartments ORDER BY id")
+    for (number,) in await found.fetchall():
+        names = tables(number)
+        await connection.execute(sql.SQL("ALTER TABLE {chunks} ALTER words DROP EXPRESSION").format(**names))
+        await reword(connection, number, names["chunks"])
+
+
+MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (m001_shelves, m002_words)
+"""Every step, in order."""
+
+
+async def prepare(connection: Connection) -> str:
+    """Bring the schema up to date; all of it or nothing, one process after the other.
+
+    Returns:
+        The `search_path` that finds our tables and pgvector; it is set for the rest of the transaction.
+
+    Raises:
+        StoreError: the server lacks something, or a newer Coterie made the schema.
+    """
+    await _check_server(connection)
+    if await _version(connection) == len(MIGRATIONS):
+        return await _find_tables(connection)  # whoever may only read comes no further
+    await connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
+    found = await connection.execute("SELECT to_regnamespace(%s) IS NULL", [SCHEMA])
+    row = await found.fetchone()
+    if row and row[0]:  # asked first: IF NOT EXISTS wants the right to make schemas even if there is nothing to make
+        await connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
+    await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    await _check_extension(connection)
+    path = await _find_tables(connection)
+    await connection.execute("CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY)")
+    for number in range(await _version(connection), len(MIGRATIONS)):  # another process may just have taken them
+        await MIGRATIONS[number](connection)
+        await connection.execute("INSERT INTO migrations VALUES (%s)", [number + 1])
+    return path
+
+
+async def _find_tables(connection: Connection) -> str:
+    """Our schema and the one that pgvector is in, as a setting. Raises `StoreError` if there is no pgvector."""
+    found = await connection.execute(
+        "SELECT quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace"
+        " WHERE extname = 'vector'"
+    )
+    row = await found.fetchone()
+    if row is None:
+        raise StoreError(
+            "The database has no pgvector.", hint="As its owner, run in the database: CREATE EXTENSION vector"
+        )
+    path = f"{SCHEMA}, {row[0]}"
+    await connection.execute("SELECT set_config('search_path', %s, true)", [path])
+    return path
+
+
+async def create_compartment(connection: Connection, number: int, dimension: int) -> None:
+    """The tables of a compartment: chunks as words, and as vectors. Locks nothing that others read."""
+    names = tables(number)
+    await connection.execute(
+        sql.SQL(
+            """
+            CREATE TABLE {chunks} (
+                document bigint NOT NULL,
+                position integer NOT NULL,
+                start integer NOT NULL,
+                stop integer NOT NULL,
+                heading text NOT NULL,
+                page integer,
+                body text NOT NULL,
+                words tsvector NOT NULL,
+                PRIMARY KEY (document, position)
+            ) WITH (toast_tuple_target = {whole});
+            CREATE INDEX ON {chunks} USING gin (words) WITH (fastupdate = off);
+            CREATE TABLE {vectors} (
+                document bigint NOT NULL,
+                position integer NOT NULL,
+                vector halfvec({dimension}) NOT NULL,
+                PRIMARY KEY (document, position)
+            );
+            """
+        ).format(dimension=sql.Literal(dimension), whole=sql.Literal(_WHOLE_ROW), **names)
+    )
+    if dimension <= _PLAIN_DIMENSION:
+        await connection.execute(sql.SQL("ALTER TABLE {vectors} ALTER vector SET STORAGE plain").format(**names))
+
+
+async def create_graph(connection: Connection, number: int) -> None:
+    """The HNSW index of a compartment's vectors. They are of length 1, so the inner product is the cosine."""
+    await connection.execute(
+        sql.SQL(
+            "CREATE INDEX ON {vectors} USING hnsw (vector halfvec_ip_ops) WITH (m = 16, ef_construction = 100)"
+        ).format(**tables(number))
+    )
+    await connection.execute("UPDATE compartments SET graph = true WHERE id = %s", [number])
+
+
+def tables(compartment: int) -> dict[str, sql.Identifier]:
+    """The tables of a compartment, for the places `{chunks}` and `{vectors}` of a statement."""
+    return {kind: sql.Identifier(f"{kind}_{compartment}") for kind in ("chunks", "vectors")}
+
+
+async def _version(connection: Connection) -> int:
+    """How many steps the database has taken."""
+    found = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{SCHEMA}.migrations"])
+    row = await found.fetchone()
+    if row is None or not row[0]:
+        return 0
+    found = await connection.execute(
+        sql.SQL("SELECT coalesce(max(version), 0) FROM {}").format(sql.Identifier(SCHEMA, "migrations"))
+    )
+    row = await found.fetchone()
+    version = int(row[0]) if row else 0
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"The database has schema {version}; this Coterie knows schemas up to {len(MIGRATIONS)}.",
+            hint="A newer Coterie wrote it. Upgrade: pip install --upgrade coterie",
+        )
+    return version
+
+
+async def _check_server(connection: Connection) -> None:
+    version = connection.info.server_version
+    if version < _OLDEST_SERVER:
+        raise StoreError(
+            f"PostgreSQL 15 or newer is needed; the server is {version // 10000}.", hint="Upgrade the server."
+        )
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StoreError(
+            f"The database keeps text as {encoding}; UTF8 is needed.",
+            hint="Make one: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0",
+        )
+
+
+async def _check_extension(connection: Connection) -> None:
+    found = await connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+    row = await found.fetchone()
+    version = str(row[0]) if row else "0"
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_PGVECTOR:
+        raise StoreError(
+            f"pgvector 0.8 or newer is needed; the database has {version}.",
+            hint="Install a newer pgvector on the server, then run in the database: ALTER EXTENSION vector UPDATE",
+        )
+
+
+# --- Writing.
+
+GRAPH_FROM = 20_000
+"""Chunks of a compartment from which its vectors get an HNSW index; fewer are compared one by one, exactly."""
+
+_BATCH = 2_000
+"""Chunks that are sent together, about."""
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_END = b"\xff\xff"
+
+
+class ShelfRow(NamedTuple):
+    """What of a row of `shelves` is needed to write to it."""
+
+    id: int
+    dimension: int
+
+
+async def lock_shelf(connection: Connection, network: str, name: str, encoder: str, dimension: int) -> ShelfRow:
+    """The shelf's row, made if it is missing and held until the transaction ends: a second writer waits for it."""
+    await connection.execute(
+        "INSERT INTO shelves (network, name, encoder, dimension) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        [network, name, encoder, dimension],
+    )
+    found = await connection.execute(
+        "SELECT id, dimension FROM shelves WHERE network = %s AND name = %s FOR UPDATE", [network, name]
+    )
+    (row,) = await found.fetchall()
+    return ShelfRow(*row)
+
+
+async def set_aside(connection: Connection, network: str, name: str) -> None:
+    """Give the shelf a name that no shelf can have, so that another one can be built in its place."""
+    await connection.execute(
+        "UPDATE shelves SET name = format('%%s (%%s)', name, id) WHERE network = %s AND name = %s", [network, name]
+    )
+
+
+async def old_compartments(connection: Connection, network: str, name: str) -> list[int]:
+    """The compartments of shelves that were set aside."""
+    found = await connection.execute(
+        "SELECT c.id FROM compartments c JOIN shelves s ON s.id = c.shelf"
+        " WHERE s.network = %s AND starts_with(s.name, %s)",
+        [network, f"{name} ("],
+    )
+    return [int(row[0]) for row in await found.fetchall()]
+
+
+async def drop_table(connection: Connection, table: sql.Identifier) -> None:
+    """Drop a table of a shelf that was set aside.
+
+    In a transaction of its own: it waits for those who read the table, who may be waiting for another one.
+    """
+    await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+
+
+async def forget_old(connection: Connection, network: str, name: str, compartments: list[int]) -> None:
+    """Delete the rows of shelves that were set aside, when the tables of all their compartments are dropped."""
+    await connection.execute("DELETE FROM documents WHERE compartment = ANY(%s)", [compartments])
+    await connection.execute("DELETE FROM words WHERE compartment = ANY(%s)", [compartments])
+    await connection.execute("DELETE FROM compartments WHERE id = ANY(%s)", [compartments])
+    await connection.execute(
+        "DELETE FROM shelves s WHERE network = %s AND starts_with(name, %s)"
+        " AND NOT EXISTS (SELECT FROM compartments c WHERE c.shelf = s.id)",
+        [network, f"{name} ("],
+    )
+
+
+async def remove_documents(connection: Connection, shelf: int, names: Collection[str]) -> None:
+    """Take documents away with their chunks and what is counted of them; names that are not there are passed over."""
+    found = await connection.execute(
+        "DELETE FROM documents WHERE shelf = %s AND name = ANY(%s) RETURNING compartment, id", [shelf, list(names)]
+    )
+    by_compartment: dict[int, list[int]] = defaultdict(list)
+    for compartment, document in await found.fetchall():
+        by_compartment[compartment].append(document)
+    for compartment, documents in by_compartment.items():
+        await _count(connection, compartment, documents, sign=-1)
+        for table in tables(compartment).values():
+            statement = sql.SQL("DELETE FROM {} WHERE document = ANY(%s)").format(table)
+            await connection.execute(statement, [documents])
+
+
+async def put_documents(
+    connection: Connection, shelf: ShelfRow, documents: Iterable[IndexedDocument], *, graph_from: int = GRAPH_FROM
+) -> None:
+    """Write documents in the place of those of the same name; some at a time, so that they may be more than memory has.
+
+    Raises:
+        DataError: a document's vectors do not fit its chunks or the shelf.
+        InputError: its name is no text.
+    """
+    compartments: dict[tuple[Label, str | None], int] = {}
+    for batch in _batches(documents):
+        for kind in {(document.label, document.tenant) for document in batch} - set(compartments):
+            compartments[kind] = await _compartment(connection, shelf, *kind)
+        await remove_documents(connection, shelf.id, [document_name(document.name) for document in batch])
+        await _write(connection, shelf, batch, compartments)
+    for compartment in compartments.values():
+        await _look_after(connection, compartment, graph_from)
+
+
+def _batches(documents: Iterable[IndexedDocument]) -> Iterator[list[IndexedDocument]]:
+    """Documents with together about `_BATCH` chunks; of several of one name the last."""
+    batch: dict[str, IndexedDocument] = {}
+    chunks = 0
+    for document in documents:
+        batch[document.name] = document
+        chunks += len(document.chunks) + 1
+        if chunks >= _BATCH:
+            yield list(batch.values())
+            batch, chunks = {}, 0
+    yield list(batch.values())
+
+
+async def _write(
+    connection: Connection,
+    shelf: ShelfRow,
+    documents: Sequence[IndexedDocument],
+    compartments: Mapping[tuple[Label, str | None], int],
+) -> None:
+    """Write documents whose names are not there (any more)."""
+    found = await connection.execute(
+        "SELECT nextval(pg_get_serial_sequence('documents', 'id')) FROM generate_series(1, %s)", [len(documents)]
+    )
+    ids = [int(row[0]) for row in await found.fetchall()]
+    by_compartment: dict[int, list[tuple[int, IndexedDocument]]] = defaultdict(list)
+    columns = "COPY documents (id, shelf, compartment, name, sha256, body) FROM STDIN"
+    async with connection.cursor() as cursor, cursor.copy(columns) as copy:
+        for number, document in zip(ids, documents, strict=True):
+            compartment = compartments[document.label, document.tenant]
+            by_compartment[compartment].append((number, document))
+            row = (
+                number,
+                shelf.id,
+                compartment,
+                document_name(document.name),
+                document.sha256,
+                storable(document.text),
+            )
+            await copy.write_row(row)
+    for compartment, numbered in by_compartment.items():
+        await _write_chunks(connection, compartment, numbered)
+        await _write_vectors(connection, compartment, numbered, shelf.dimension)
+        await _count(connection, compartment, [number for number, _ in numbered], sign=1)
+
+
+def document_name(name: str) -> str:
+    """A document's name. Raises `InputError` if the database cannot hold it."""
+    if storable(name) != name:
+        raise InputError(f"The document name {name!r} is no valid Unicode text.", hint="Rename the file.")
+    return name
+
+
+def storable(text: str) -> str:
+    """The text with U+FFFD in the place of each character that PostgreSQL cannot hold, so that offsets stay."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+    return text
+
+
+def _vectors(document: IndexedDocument, dimension: int) -> np.ndarray:  # (N, D)
+    """The document's vectors. Raises `DataError` if they do not fit."""
+    shape, wanted = document.vectors.shape, (len(document.chunks), dimension)
+    if shape != wanted and (document.chunks or document.vectors.size):
+        raise DataError(f"Document {document.name!r} has vectors of shape {shape}; its chunks need {wanted}.")
+    if not np.isfinite(document.vectors).all():
+        raise DataError(f"Document {document.name!r} has a vector with a number that is not finite.")
+    return document.vectors.reshape(wanted)
+
+
+async def _compartment(connection: Connection, shelf: ShelfRow, label: Label, tenant: str | None) -> int:
+    """The compartment of a label and a tenant, made if it is missing."""
+    kind = [shelf.id, label.rank, tenant]
+    found = await connection.execute(
+        "SELECT id FROM compartments WHERE shelf = %s AND label = %s AND tenant IS NOT DISTINCT FROM %s", kind
+    )
+    if (row := await found.fetchone()) is not None:
+        return int(row[0])
+    made = await connection.execute(
+        "INSERT INTO compartments (shelf, label, tenant) VALUES (%s, %s, %s) RETURNING id", kind
+    )
+    (row,) = await made.fetchall()
+    await create_compartment(connection, row[0], shelf.dimension)
+    return int(row[0])
+
+
+async def _write_chunks(
+    connection: Connection, compartment: int, numbered: Sequence[tuple[int, IndexedDocument]]
+) -> None:
+    statement = sql.SQL("COPY {chunks} (document, position, start, stop, heading, page, body, words) FROM STDIN")
+    async with connection.cursor() as cursor, cursor.copy(statement.format(**tables(compartment))) as copy:
+        for number, document in numbered:
+            text = storable(document.text)
+            for position, chunk in enumerate(document.chunks):
+                body, heading = text[chunk.start : chunk.end], storable(chunk.heading)
+                place = (number, position, chunk.start, chunk.end, heading, chunk.page)
+                await copy.write_row((*place, body, vector_of(heading, body)))
+
+
+async def _write_vectors(
+    connection: Connection, compartment: int, numbered: Sequence[tuple[int, IndexedDocument]], dimension: int
+) -> None:
+    """Vectors in the binary form of COPY: twenty times faster than as digits."""
+    before = [("fields", ">i2"), ("bytes_0", ">i4"), ("document", ">i8"), ("bytes_1", ">i4"), ("position", ">i4")]
+    row = np.dtype([*before, ("bytes_2", ">i4"), ("dimension", ">u2"), ("_", ">u2"), ("vector", ">f2", (dimension,))])
+    statement = sql.SQL("COPY {vectors} (document, position, vector) FROM STDIN (FORMAT binary)")
+    async with connection.cursor() as cursor, cursor.copy(statement.format(**tables(compartment))) as copy:
+        await copy.write(_COPY_HEADER)
+        for number, document in numbered:
+            rows = np.zeros(len(document.chunks), dtype=row)
+            rows["fields"], rows["bytes_0"], rows["bytes_1"], rows["bytes_2"] = 3, 8, 4, 4 + 2 * dimension
+            rows["document"], rows["position"], rows["dimension"] = number, np.arange(len(rows)), dimension
+            rows["vector"] = _vectors(document, dimension)
+            await copy.write(rows.tobytes())
+        await copy.write(_COPY_END)
+
+
+async def _count(connection: Connection, compartment: int, documents: Sequence[int], *, sign: int) -> None:
+    """Add the chunks of these documents to what is counted of the compartment, or (`sign` -1) take them off."""
+    names = tables(compartment)
+    counted = sql.SQL("SELECT count(*) FROM {chunks} WHERE document = ANY(%s)").format(**names)
+    await connection.execute(
+        sql.SQL("UPDATE compartments SET chunks = chunks + %s * ({}) WHERE id = %s").format(counted),
+        [sign, documents, compartment],
+    )
+    await connection.execute(
+        sql.SQL(
+            """
+            INSERT INTO words
+            SELECT %s, lexeme, %s * count(*) FROM {chunks}, unnest(words) WHERE document = ANY(%s) GROUP BY lexeme
+            ON CONFLICT (compartment, word) DO UPDATE SET chunks = words.chunks + excluded.chunks
+            """
+        ).format(**names),
+        [compartment, sign, documents],
+    )
+    await connection.execute("DELETE FROM words WHERE compartment = %s AND chunks = 0", [compartment])
+
+
+async def _look_after(connection: Connection, compartment: int, graph_from: int) -> None:
+    """Build the HNSW index when there are enough vectors, and tell the planner how large the tables have become."""
+    names = tables(compartment)
+    found = await connection.execute(
+        "SELECT c.chunks, c.graph, greatest(r.reltuples, 0) FROM compartments c"
+        " JOIN pg_class r ON r.oid = to_regclass(%s) WHERE c.id = %s",
+        [f"coterie.chunks_{compartment}", compartment],
+    )
+    (chunks, graph, known), *_ = await found.fetchall()
+    if chunks >= graph_from and not graph:
+        await create_graph(connection, compartment)
+    if abs(chunks - known) > 0.2 * chunks:
+        for table in names.values():
+            await connection.execute(sql.SQL("ANALYZE {}").format(table))
+
+
+# --- Searching.
+
+_LONGEST_QUERY = 20_000  # characters; what comes after them names nothing that the beginning does not
+_WORDS = 32
+"""The rarest words of a query that count."""
+_CANDIDATES = 5_000
+"""Chunks that are ranked by words: those with the rarest ones, together about so many; common words add to them."""
+_DEPTH = 100
+"""Chunks of each ranking that are fused, at least; twice as many as are asked for, if that is more."""
+
+_VISIBLE = sql.SQL(
+    "shelves s JOIN compartments c ON c.shelf = s.id"
+    " WHERE s.network = %(network)s AND s.name = %(shelf)s"
+    " AND c.label <= %(clearance)s AND (c.tenant IS NULL OR c.tenant = %(tenant)s)"
+)
+
+
+class SearchScope(NamedTuple):
+    """Which shelf is asked, by whom."""
+
+    network: str
+    shelf: str
+    clearance: Label
+    tenant: str
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """For `_VISIBLE`."""
+        return {**self._asdict(), "clearance": self.clearance.rank, "tenant": storable(self.tenant)}
+
+
+class QueryTerm(NamedTuple):
+    """A word of the query, as the index has it."""
+
+    quoted: str
+    """As a query of PostgreSQL's full-text search."""
+    chunks: int
+    """How many visible chunks have it."""
+    weight: float
+
+
+class PostgresHit(NamedTuple):
+    """A chunk, by its place."""
+
+    compartment: int
+    document: int
+    position: int
+
+
+class Ranking(NamedTuple):
+    """What a search begins with."""
+
+    compartments: list[int]
+    """Those that the asker may see and that have chunks."""
+    words: list[QueryTerm]
+    """Those of the query that are in them, rarest first."""
+
+
+async def look_up(connection: Connection, asker: SearchScope, query: str) -> Ranking:
+    """What the asker may see, and how rare the words of the query are in that."""
+    visible = await connection.execute(
+        sql.SQL("SELECT c.id, c.chunks FROM ") + _VISIBLE + sql.SQL(" AND c.chunks > 0 ORDER BY c.id"), asker.parameters
+    )
+    counted = await connection.execute(
+        sql.SQL(
+            "SELECT w.word, sum(w.chunks) FROM words w WHERE w.word = ANY(%(terms)s)"
+            " AND w.compartment IN (SELECT c.id FROM {visible}) GROUP BY w.word ORDER BY w.word"
+        ).format(visible=_VISIBLE),
+        {**asker.parameters, "terms": list(set(analyse(query[:_LONGEST_QUERY])))},
+    )
+    compartments = await visible.fetchall()
+    total = sum(int(chunks) for _, chunks in compartments)
+    counts = {str(word): int(chunks) for word, chunks in await counted.fetchall()}
+    words = [
+        QueryTerm(quoted(word), counts[word], rarity(counts[word], total)) for word in rarest(counts, total)[:_WORDS]
+    ]
+    return Ranking([int(compartment) for compartment, _ in compartments], words)
+
+
+async def select_passages(
+    connection: Connection, shelf: str, found: Ranking, vector: np.ndarray | None, k: int
+) -> list[Passage]:
+    """The best `k` chunks of what was looked up, best first.
+
+    Without a `vector` (D,), of length 1, by words alone; without words by the vector alone.
+    """
+    if not found.compartments:
+        return []
+    depth = max(2 * k, _DEPTH)
+    asked = []
+    if vector is not None:
+        asked.append((await by_vector(connection, found.compartments, vector, depth), -1.0))
+    if found.words:
+        asked.append((await by_words(connection, found.compartments, found.words, depth), 1.0))
+    rankings = [
+        [(PostgresHit(*row[:3]), sign * float(row[3])) for row in await cursor.fetchall()] for cursor, sign in asked
+    ]
+    if len(rankings) == 1:
+        ranked = rankings[0]
+    else:
+        fused = fuse([[hit for hit, _ in ranking] for ranking in rankings])
+        ranked = [(PostgresHit(*key), score) for key, score in fused.items()]
+    return await _passages(connection, shelf, ranked[:k])
+
+
+async def select_within(
+    connection: Connection, asker: SearchScope, document: str, query: str, vector: np.ndarray | None
+) -> list[Passage]:
+    """The chunks of one document, best first; none where it is not there or may not be seen."""
+    found = await connection.execute(
+        sql.SQL(
+            "SELECT c.id, d.id FROM documents d JOIN ({}) c ON c.id = d.compartment WHERE d.name = %(name)s"
+        ).format(sql.SQL("SELECT c.id FROM ") + _VISIBLE),
+        {**asker.parameters, "name": storable(document)},
+    )
+    place = await found.fetchone()
+    if place is None:
+        return []
+    compartment, number = int(place[0]), int(place[1])
+    asked = await connection.execute(
+        sql.SQL(
+            "SELECT position, vector::text FROM {chunks} JOIN {vectors} USING (document, position)"
+            " WHERE document = %s ORDER BY position"
+        ).format(**tables(compartment)),
+        [number],
+    )
+    rows = await asked.fetchall()
+    if not rows:
+        return []
+    hits = [(PostgresHit(compartment, number, int(position)), 0.0) for position, _ in rows]
+    passages = await _passages(connection, asker.shelf, hits)
+    vectors = np.array([json.loads(text) for _, text in rows], dtype=np.float32)  # (N, D)
+    return [replace(passage, score=score) for passage, score in rank_within(passages, query, vectors, vector)]
+
+
+async def by_words(
+    connection: Connection, compartments: Sequence[int], words: Sequence[QueryTerm], depth: int
+) -> Cursor:
+    """Asks for the chunks that have the query's rarest words, best first: a `Hit` and its score each."""
+    score = sql.SQL(" + ").join(
+        sql.SQL("{} * ts_rank('{{1,1,1,1}}', words, {}::tsquery)").format(
+            sql.Literal(word.weight), sql.Literal(word.quoted)
+        )
+        for word in words
+    )
+    wanted = sql.Literal(" | ".join(word.quoted for word in _rarest(words)))
+    each = sql.SQL(
+        "(SELECT {compartment}, document, position, {score} FROM {chunks} WHERE words @@ {wanted}::tsquery"
+        " ORDER BY 4 DESC, 2, 3 LIMIT {depth})"
+    )
+    return await _best(
+        connection, each, compartments, sql.SQL("DESC"), score=score, wanted=wanted, depth=sql.Literal(depth)
+    )
+
+
+def _rarest(words: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
+    """So many of the rarest words that about `_CANDIDATES` chunks have one of them; at least one word."""
+    total = 0
+    for i, word in enumerate(words):
+        total += word.chunks
+        if i and total > _CANDIDATES:
+            return words[:i]
+    return words
+
+
+async def by_vector(connection: Connection, compartments: Sequence[int], vector: np.ndarray, depth: int) -> Cursor:
+    """Asks for the chunks nearest to the vector, nearest first: a `Hit` and its distance each."""
+    text = "[" + ",".join(map(repr, vector.tolist())) + "]"
+    each = sql.SQL(
+        "(SELECT {compartment}, document, position, vector <#> {vector}::halfvec FROM {vectors}"
+        " ORDER BY vector <#> {vector}::halfvec LIMIT {depth})"
+    )
+    return await _best(
+        connection, each, compartments, sql.SQL("ASC"), vector=sql.Literal(text), depth=sql.Literal(depth)
+    )
+
+
+async def _best(
+    connection: Connection, each: sql.SQL, compartments: Sequence[int], order: sql.SQL, **parts: sql.Composable
+) -> Cursor:
+    """Asks for the best of several compartments: a statement each, joined, as one question."""
+    asked = sql.SQL(" UNION ALL ").join(
+        each.format(compartment=sql.Literal(number), **tables(number), **parts) for number in compartments
+    )
+    statement = sql.SQL("SELECT * FROM ({}) AS hits ORDER BY 4 {}, 2, 3 LIMIT {}").format(asked, order, parts["depth"])
+    return await connection.execute(statement)
+
+
+async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[PostgresHit, float]]) -> list[Passage]:
+    """The chunks as passages, in the same order."""
+    if not ranked:
+        return []
+    by_compartment: dict[int, list[PostgresHit]] = defaultdict(list)
+    for hit, _ in ranked:
+        by_compartment[hit.compartment].append(hit)
+    each = sql.SQL(
+        "SELECT {compartment}, t.document, t.position, d.name, t.start, t.stop, t.body, c.label, t.heading, t.page"
+        " FROM {chunks} t JOIN documents d ON d.id = t.document JOIN compartments c ON c.id = d.compartment"
+        " JOIN unnest({documents}::bigint[], {positions}::int[]) AS hit (document, position) USING (document, position)"
+    )
+    asked = [
+        each.format(
+            compartment=sql.Literal(compartment),
+            documents=sql.Literal([hit.document for hit in hits]),
+            positions=sql.Literal([hit.position for hit in hits]),
+            **tables(compartment),
+        )
+        for compartment, hits in by_compartment.items()
+    ]
+    found = await connection.execute(sql.SQL(" UNION ALL ").join(asked))
+    rows = {PostgresHit(*row[:3]): row[3:] for row in await found.fetchall()}
+    passages = []
+    for hit, score in ranked:
+        document, start, end, text, label, heading, page = rows[hit]
+        passages.append(
+            Passage(
+                document=document,
+                start=start,
+                end=end,
+                text=text,
+                score=score,
+                label=_LABELS[label],
+                shelf=shelf,
+                heading=heading,
+                page=page,
+            )
+        )
+    return passages
+
+
+_LABELS = {label.rank: label for label in Label}

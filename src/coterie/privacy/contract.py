@@ -1,0 +1,46 @@
+"""What a detector's plug-in is: ours register through the entry point `coterie.detectors` as anybody's do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from coterie.config.privacy import PrivacySection
+from coterie.privacy.detection import Detector
+from coterie.runtime.plugins import Door
+
+P = TypeVar("P", bound=PrivacySection)
+
+
+class DetectorType(ABC, Generic[P]):
+    """One kind of detector of personal data and secrets."""
+
+    section: type[P]
+    """Checks a `[privacy]` table that names it."""
+
+    @abstractmethod
+    def open(self, section: P, folder: Path) -> Detector:
+        """The detector; a path in the section is read from the network's folder.
+
+        Raises:
+            ExtraMissing, ArtefactRefused: what it needs is not here.
+        """
+
+
+DETECTOR_TYPES: Door[DetectorType[Any]] = Door("coterie.detectors", DetectorType, "detector")
+"""Every kind of detector by its name."""
+
+
+def open_detector(section: PrivacySection, folder: Path = Path()) -> Detector:
+    """Load what `[privacy]` names.
+
+    Args:
+        section: The setting.
+        folder: The network's, from which a path in it is read.
+
+    Raises:
+        ExtraMissing: it needs a package.
+        ArtefactRefused: the model's file is not what its checksum says.
+    """
+    return DETECTOR_TYPES.load(section.detector).open(section, folder)

@@ -1,0 +1,399 @@
+"""National identifiers, payment cards and bank accounts, each with its form and, where it has one, its check digits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from stdnum import luhn, numdb, verhoeff
+from stdnum.au import tfn
+from stdnum.be import bis, nn
+from stdnum.br import cpf
+from stdnum.ch import ssn as ahv
+from stdnum.de import idnr
+from stdnum.es import dni, nie
+from stdnum.fi import hetu
+from stdnum.fr import nir
+from stdnum.gb import nhs
+from stdnum.iso7064 import mod_97_10
+from stdnum.it import codicefiscale
+from stdnum.nl import bsn
+from stdnum.pl import pesel
+from stdnum.us import ssn
+
+from coterie.privacy.contact import begins_date
+from coterie.privacy.detection import ContextWords, Kind, PersonalData, count_digits, digits_of, near
+
+# --- National identifiers.
+
+Check = Callable[[str], bool]
+_FEWEST_DIGITS = 6
+_CODE = 16
+"""Signs of the Italian code, which may have letters in place of its digits: the only form with fewer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Number:
+    """One country's number."""
+
+    form: re.Pattern[str]
+    check: Check = lambda _: True
+    said: ContextWords | None = None
+    """Words beside which it counts."""
+    alone: bool = False
+    """It counts without such words too."""
+
+
+_LEFT, _RIGHT = r"(?<![^\W_])(?<!\d[.,/-])(?:", r")(?![^\W_])(?![.,/-]\d)"
+
+
+def _form(pattern: str) -> re.Pattern[str]:
+    return re.compile(_LEFT + pattern + _RIGHT, re.IGNORECASE | re.ASCII)
+
+
+def find_national_ids(text: str) -> Iterator[PersonalData]:
+    """Numbers of tax, social security and identity."""
+    if count_digits(text) < _FEWEST_DIGITS and not any(len(word) >= _CODE for word in text.split()):
+        return
+    named = cache(lambda words: words.may_stand_in(text))
+    for place in _START.finditer(text):
+        if not _ANY.match(text, place.start()):
+            continue
+        for number in _NUMBERS:
+            match = number.form.match(text, place.start())
+            if match and (number.alone or named(number.said)) and number.check(match[0]):
+                said = number.said is not None and near(number.said, text, match.start(), match.end())
+                if said or number.alone:
+                    score = 0.97 if said else 0.93
+                    yield PersonalData(kind=Kind.NATIONAL_ID, start=match.start(), end=match.end(), score=score)
+
+
+# --- Checks that python-stdnum does not have, or makes too narrow ---------------------------------
+
+
+def _us_ssn(found: str) -> bool:
+    """A social security number, or an ITIN: its area begins at 900, its group is one of its own (IRS, 50 to 65 too)."""
+    digits = digits_of(found)
+    if digits < "900":
+        return ssn.is_valid(f"{digits[:3]}-{digits[3:5]}-{digits[5:]}")
+    group = int(digits[3:5])
+    return 50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99
+
+
+def _uk_nino(found: str) -> bool:
+    return found[:2].upper() not in {"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"}
+
+
+def _german_insurance(found: str) -> bool:
+    """The letter as its place in the alphabet, own weights, sums of their digits (VKVV, section 4)."""
+    plain = re.sub(r"\s", "", found).upper()
+    spelled = plain[:8] + f"{ord(plain[8]) - 64:02d}" + plain[9:11]
+    return _digit_sums(spelled, (2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1)) % 10 == int(plain[11])
+
+
+def _german_health(found: str) -> bool:
+    """The letter as its place in the alphabet, weights 1 and 2, sums of their digits (section 290 SGB V)."""
+    spelled = f"{ord(found[0].upper()) - 64:02d}" + found[1:9]
+    return _digit_sums(spelled, (1, 2) * 5) % 10 == int(found[9])
+
+
+def _digit_sums(digits: str, weights: tuple[int, ...]) -> int:
+    products = (int(digit) * weight for digit, weight in zip(digits, weights, strict=True))
+    return sum(value // 10 + value % 10 for value in products)
+
+
+def _swedish_number(found: str) -> bool:
+    """A coordination number too, whose day has 60 added."""
+    digits = digits_of(found)[-10:]
+    month, day = int(digits[2:4]), int(digits[4:6])
+    return luhn.is_valid(digits) and 1 <= month <= 12 and (1 <= day <= 31 or 61 <= day <= 91)
+
+
+def _finnish_code(found: str) -> bool:
+    return hetu.is_valid(found, allow_temporary=True)
+
+
+def _spanish_id(found: str) -> bool:
+    return dni.is_valid(found) or nie.is_valid(found)
+
+
+def _belgian_number(found: str) -> bool:
+    return nn.is_valid(found) or bis.is_valid(found)
+
+
+def _brazilian_cpf(found: str) -> bool:
+    return len(set(digits_of(found))) > 1 and cpf.is_valid(found)
+
+
+def _digits(check: Check) -> Check:
+    """A check of the digits alone, whatever is between them."""
+    return lambda found: check(digits_of(found))
+
+
+# --- Forms ---------------------------------------------------------------------------------------
+
+_TAX = ContextWords("tax, tin, steuer*, idnr, tfn, itin, identifikationsnummer")
+_US = ContextWords("ssn, social security, social, itin")
+_NUMBERS = (
+    _Number(form=_form(r"\d{3}-\d{2}-\d{4}"), check=_us_ssn, said=_US, alone=True),
+    _Number(form=_form(r"\d{3}( ?)\d{2}\1\d{4}"), check=_us_ssn, said=_US),
+    _Number(
+        form=_form(r"[a-ceghj-pr-tw-z][a-ceghj-npr-tw-z] ?\d{2} ?\d{2} ?\d{2} ?[a-d]"),
+        check=_uk_nino,
+        said=ContextWords("national insurance, nino, ni"),
+        alone=True,
+    ),
+    _Number(  # beside its name also one that is never given out
+        form=_form(r"[a-z]{2} ?\d{2} ?\d{2} ?\d{2} ?[a-d]"), said=ContextWords("national insurance, nino")
+    ),
+    _Number(form=_form(r"\d{3}[ -]?\d{3}[ -]?\d{4}"), check=nhs.is_valid, said=ContextWords("nhs")),
+    _Number(form=_form(r"[1-9]\d ?\d{3} ?\d{3} ?\d{3}"), check=idnr.is_valid, said=_TAX),
+    _Number(form=_form(r"[1-9]\d \d{3} \d{3} \d{3}"), check=idnr.is_valid, alone=True),
+    _Number(
+        form=_form(r"\d{2} ?[0-3]\d[01]\d\d{2} ?[a-z] ?\d{3}"),
+        check=_german_insurance,
+        said=ContextWords("sozialversicherung*, rentenversicherung*, versicherung*, sv, svnr"),
+        alone=True,
+    ),
+    _Number(
+        form=_form(r"[a-z]\d{9}"),
+        check=_german_health,
+        said=ContextWords(
+            "versicherten*, krankenversicherung*, krankenversicherten*, krankenkasse*, kvnr, gesundheitskarte"
+        ),
+    ),
+    _Number(form=_form(r"\d{2,3}/\d{3}/\d{4,5}"), said=ContextWords("steuernummer, steuernr, tax, finanzamt")),
+    _Number(
+        form=_form(r"[12][ .]?\d{2}[ .]?(?:0[1-9]|1[0-2]|[2-4]\d)[ .]?(?:\d{2}|2[ab])[ .]?\d{3}[ .]?\d{3}[ .]?\d{2}"),
+        check=lambda found: nir.is_valid(found.replace(".", "")),
+        said=ContextWords("sécu*, secu*, insee, nir"),
+        alone=True,
+    ),
+    _Number(
+        form=_form(r"[a-z]{6}[0-9lmnp-v]{2}[abcdehlmprst][0-9lmnp-v]{2}[a-z][0-9lmnp-v]{3}[a-z]"),
+        check=codicefiscale.is_valid,
+        said=ContextWords("codice, fiscale, cf"),
+        alone=True,
+    ),
+    _Number(
+        form=_form(r"(?:\d{8}|[xyz][ -]?\d{7})[ -]?[a-z]"),
+        check=_spanish_id,
+        said=ContextWords("dni, nie, nif"),
+        alone=True,
+    ),
+    _Number(
+        form=_form(r"\d{9}|\d{4}[. ]\d{2}[. ]\d{3}"),
+        check=_digits(bsn.is_valid),
+        said=ContextWords("bsn, burgerservicenummer, sofi*"),
+    ),
+    _Number(form=_form(r"\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}"), check=_belgian_number, alone=True),
+    _Number(
+        form=_form(r"\d{11}"), check=_belgian_number, said=ContextWords("rijksregister*, registre national, insz, niss")
+    ),
+    _Number(form=_form(r"\d{11}"), check=pesel.is_valid, said=ContextWords("pesel")),
+    _Number(
+        form=_form(r"(?:19|20)?\d{6}[-+]\d{4}"),
+        check=_swedish_number,
+        said=ContextWords("personnummer, samordningsnummer"),
+        alone=True,
+    ),
+    _Number(form=_form(r"[0-3]\d[01]\d\d{2}[-+a]\d{3}[0-9a-fhj-npr-y]"), check=_finnish_code, alone=True),
+    _Number(
+        form=_form(r"756([. ]?)\d{4}\1\d{4}\1\d{2}"),
+        check=_digits(ahv.is_valid),
+        said=ContextWords("ahv*, avs"),
+        alone=True,
+    ),
+    _Number(form=_form(r"\d{3}\.\d{3}\.\d{3}-\d{2}"), check=_brazilian_cpf, said=ContextWords("cpf"), alone=True),
+    _Number(form=_form(r"\d{11}"), check=_brazilian_cpf, said=ContextWords("cpf")),
+    _Number(
+        form=_form(r"\d{3}([ -]?)\d{3}\1\d{3}"),
+        check=_digits(luhn.is_valid),
+        said=ContextWords("sin, social insurance"),
+    ),
+    _Number(form=_form(r"\d{3} ?\d{3} ?\d{3}"), check=tfn.is_valid, said=ContextWords("tfn, tax file")),
+    _Number(
+        form=_form(r"[2-9]\d{3}([ -]?)\d{4}\1\d{4}"),
+        check=_digits(verhoeff.is_valid),
+        said=ContextWords("aadhaar, aadhar, uidai"),
+    ),
+)
+_BODIES = (each.form.pattern.removeprefix(_LEFT).removesuffix(_RIGHT) for each in _NUMBERS)
+_ANY = re.compile(
+    # A reference to a group would mean another one among so many forms: more may stand there than its form allows.
+    rf"{_LEFT}(?={'|'.join(body.replace(chr(92) + '1', '[ .-]?') for body in _BODIES)}))",
+    re.IGNORECASE | re.ASCII,
+)
+"""Any of the forms: one look instead of one for each."""
+_START = re.compile(
+    r"\d(?<![^\W_]\d)|[a-z](?<![^\W_][a-z])(?=[a-z]?[ -]?\d|[a-z]{5}[0-9lmnp-v])", re.IGNORECASE | re.ASCII
+)
+"""Where one may begin: with a digit, or with one, two or six letters before what stands for one."""
+
+# --- Passports, identity cards and driving licences: no one form, so any token with digits close to the paper's name.
+
+_NAMES = (
+    r"driv(?:er|ing)(?:s?['\u2019]?s?)?\s{1,3}licen[cs]e|(?:my|your|his|her|their|our)\s{1,3}licen[cs]e|dl",
+    r"licen[cs]e\s{1,3}(?:number|no\.?|nr\.?|num\.?|\#|id)|driving\s{1,3}permit|passport|(?:identity|id)\s{1,3}card",
+    r"carte\s{1,3}(?:nationale\s{1,3})?d['\u2019]identit\u00e9|carta\s{1,3}d['\u2019]identit\u00e0|documento\s{1,3}de\s{1,3}identidad",
+    r"f\u00fchrerschein|reisepass|personalausweis|passeport|permis\s{1,3}de\s{1,3}conduire|pasaporte",
+    r"(?:carnet|permiso)\s{1,3}de\s{1,3}conducir|passaporto|patente\s{1,3}di\s{1,3}guida|rijbewijs|paspoort",
+)
+_NAME = f"(?i:{'|'.join(_NAMES)})"
+_HINTS = (
+    *("licen", "permi", "passport", "passeport", "reisepass", "pasaporte", "passaporto", "paspoort"),
+    *("patente", "carnet", "f\u00fchrer", "ausweis", "rijb", "identi"),
+)
+"""Pieces of those names, one of which every text with a name has, but for those that are pieces of many words."""
+_SHORT = re.compile(r"dl(?<![^\W_]dl)|i(?:dentity|d)\s{1,3}card", re.IGNORECASE)
+"""These two."""
+_NUMBER = (
+    r"(?P<number>(?:(?!ID[ -]|NO[ -]|NR[ -])[A-Z]{1,3}[ -]){0,2}(?!(?:ID|NO|NR)[ -])[A-Za-z]{0,8}\d[A-Za-z\d]{0,20}"
+    r"(?:-[A-Za-z\d]{1,8}){0,5}(?: \d[A-Z\d]{1,8}){0,5})(?![\w@/])"
+)
+_BEFORE = re.compile(rf"(?<![^\W_]){_NAME}(?![^\W\d_])(?:[^\d.!;]|\.(?!\s[A-Z][a-z])){{0,40}}?(?<![\w$€£]){_NUMBER}")
+_BEHIND = re.compile(rf"(?<![\w$€£.,/-]){_NUMBER}['\")]?,?\s(?:is|was|'s)\s(?:\w{{1,12}}\s){{0,4}}{_NAME}(?![^\W_])")
+_AMOUNT = re.compile(r"\s?(?:[$€£%]|(?i:usd|eur|euros?|gbp|chf|dollars?|pounds?|times|people|days|years)\b)")
+_SIGNS, _DIGITS = 5, 3
+"""Letters and digits, and digits among them, that a number has at least: no year, no house."""
+
+
+def find_papers(text: str) -> Iterator[PersonalData]:
+    """Numbers before and behind the name of such a paper."""
+    lower = text.casefold()
+    if not (any(hint in lower for hint in _HINTS) or _SHORT.search(lower)):
+        return
+    for pattern in (_BEFORE, _BEHIND):
+        for match in pattern.finditer(text):
+            signs = [sign for sign in match["number"] if sign.isalnum()]
+            whole = len(signs) >= _SIGNS and sum(sign.isdigit() for sign in signs) >= _DIGITS
+            if whole and not _AMOUNT.match(text, match.end("number")):
+                start, end = match.span("number")
+                yield PersonalData(kind=Kind.NATIONAL_ID, start=start, end=end, score=0.92)
+
+
+# --- Cards and IBANs.
+
+_SPACE = r"[ \u00a0\u202f\u2009.\-\u2010\u2011\u2013]"
+_CARD = re.compile(
+    # It begins with the digit, and not with what may not stand before it: so the library skips to the digits of a text.
+    rf"\d(?<!\d\d)(?<!\d[.,-]\d)(?:\d{{11,18}}|\d{{3}}(?:{_SPACE}\d{{4}}){{2,3}}(?:{_SPACE}\d{{1,3}})?"
+    rf"|\d{{3}}{_SPACE}\d{{6}}{_SPACE}\d{{4,5}})(?!\d)"
+)
+_ISSUERS = (
+    # first digits from, to, lengths; ISO/IEC 7812 and what the issuers publish
+    ("4", "4", (13, 16, 19)),  # Visa
+    ("51", "55", (16,)),  # Mastercard
+    ("2221", "2720", (16,)),
+    ("34", "34", (15,)),  # American Express
+    ("37", "37", (15,)),
+    ("300", "305", (14, 16)),  # Diners
+    ("3095", "3095", (14, 16)),
+    ("36", "36", (14, 16, 19)),
+    ("38", "39", (14, 16)),
+    ("6011", "6011", (16, 19)),  # Discover
+    ("644", "659", (16, 19)),
+    ("3528", "3589", (16, 17, 18, 19)),  # JCB
+    ("2131", "2131", (15,)),
+    ("1800", "1800", (15,)),
+    ("62", "62", (16, 17, 18, 19)),  # UnionPay
+    ("2200", "2204", (16, 17, 18, 19)),  # Mir
+    ("50", "50", tuple(range(12, 20))),  # Maestro
+    ("0604", "0604", tuple(range(12, 20))),
+    ("56", "58", tuple(range(12, 20))),
+    ("60", "63", tuple(range(12, 20))),
+    ("67", "69", tuple(range(12, 20))),
+)
+_SURE_LENGTHS = (14, 15, 16)
+_PLAIN = 16
+"""The length that nearly all cards have."""
+_CARD_WORDS = ContextWords(
+    "card, cards, credit, debit, visa, mastercard, amex, maestro, cc, karte, kreditkarte, carte, tarjeta, carta, "
+    "cartão, kort, kortti, karta"
+)
+_IBAN = re.compile(r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9](?=[ \-]?[0-9A-Z])", re.IGNORECASE | re.ASCII)
+"""Its check digits, behind the country: so the library skips to the digits of a text."""
+_FIGURES = re.compile(r"\d+")
+
+
+def find_cards(text: str) -> Iterator[PersonalData]:
+    """Numbers of an issuer whose check digit is right, and beside a word for a card those of shops' own cards.
+
+    Lengths that few cards have count only beside such a word.
+    """
+    for match in _CARD.finditer(text):
+        digits = digits_of(match[0])
+        if len(set(digits)) == 1 or not luhn.is_valid(digits):
+            continue
+        issued = any(
+            first <= digits[: len(first)] <= last and len(digits) in lengths for first, last, lengths in _ISSUERS
+        )
+        if (issued or len(digits) == _PLAIN) and near(_CARD_WORDS, text, match.start(), match.end()):
+            yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.99)
+        elif issued and len(digits) in _SURE_LENGTHS:
+            yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.9)
+
+
+def find_ibans(text: str) -> Iterator[PersonalData]:
+    """IBANs with the length of their country and the right check number, in one piece or in groups."""
+    for match in _IBAN.finditer(text):
+        start = match.start() - 2
+        end = _iban_end(text, start, _iban_length(text[start : start + 2].upper()))
+        if end is not None and _is_iban(text[start:end]):
+            yield PersonalData(kind=Kind.IBAN, start=start, end=end, score=1.0)
+
+
+def _iban_end(text: str, start: int, length: int) -> int | None:
+    """Where so many letters and digits end, single blanks, hyphens or line ends between them; None if they do not."""
+    if not length:
+        return None
+    at, left = start, length
+    while left and at < len(text):
+        if text[at].isascii() and text[at].isalnum():
+            left -= 1
+        elif not (text[at] in " -\n\t\u00a0\u202f\u2009" and text[at - 1].isalnum()):
+            return None
+        at += 1
+    whole = not left and not (at < len(text) and text[at].isalnum())
+    return at if whole else None
+
+
+def _is_iban(found: str) -> bool:
+    """ISO 7064 MOD 97-10 over the number turned about its fourth character."""
+    plain = "".join(sign for sign in found if sign.isalnum())
+    return mod_97_10.is_valid(plain[4:] + plain[:4])
+
+
+@cache
+def _iban_length(country: str) -> int:
+    """Characters of a country's IBAN, from the structure that SWIFT's registry gives; 0 where it has none."""
+    structure = numdb.get("iban").info(country)[0][1].get("bban", "")
+    return len(country) + 2 + sum(map(int, _FIGURES.findall(structure))) if structure else 0
+
+
+# --- Other bank accounts: they share no check digit, so only the context tells.
+
+_PAYMENT_HINTS = ("account", "acct", "a/c", "konto", "compte", "cuenta", "conto")
+_CARD_NAME = (
+    r"(?:(?:bank|checking|savings|current|giro)\s{1,3}(?:account|acct)|account\s{1,3}(?:number|no\.?|nr\.?|\#)|acct\.?|a/c"
+    r"|kontonummer|konto-?\s?nr\.?|bankkonto|girokonto|num\u00e9ro\s{1,3}de\s{1,3}compte|compte\s{1,3}bancaire"
+    r"|n\u00famero\s{1,3}de\s{1,3}cuenta|cuenta\s{1,3}bancaria|conto\s{1,3}corrente)"
+)
+_ACCOUNT = re.compile(
+    rf"(?<![^\W_]){_CARD_NAME}(?![^\W\d_])[^\d.;!?\n]{{0,24}}(?<![\w$\u20ac\u00a3+(-])(?P<number>\d(?:[ -]?\d){{5,16}})"
+    r"(?![\w@/-]|[.,]\d|\s?[$\u20ac\u00a3%])",
+    re.IGNORECASE,
+)
+
+
+def find_accounts(text: str) -> Iterator[PersonalData]:
+    """Six to seventeen digits close behind words for a bank account or for an account's number."""
+    lower = text.lower()
+    if not any(hint in lower for hint in _PAYMENT_HINTS):
+        return
+    for match in _ACCOUNT.finditer(text):
+        start, end = match.span("number")
+        if not begins_date(text, start):
+            yield PersonalData(kind=Kind.BANK_ACCOUNT, start=start, end=end, score=0.86)

@@ -1,0 +1,48 @@
+"""The detectors that come with Coterie, as they register."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coterie.config.privacy import PrivacySection
+from coterie.privacy.contract import DetectorType
+from coterie.privacy.detection import Detector
+
+
+class PatternsType(DetectorType[PrivacySection]):
+    """What has a form."""
+
+    section = PrivacySection
+
+    def open(self, section: PrivacySection, folder: Path) -> Detector:
+        """The patterns."""
+        from coterie.privacy.patterns import PatternDetector
+
+        return PatternDetector()
+
+
+class NamesType(DetectorType[PrivacySection]):
+    """Names, places and organisations too."""
+
+    section = PrivacySection
+
+    def open(self, section: PrivacySection, folder: Path) -> Detector:
+        """With the section's model, or the one that comes with Coterie."""
+        from coterie.privacy.names import NameDetector, load_model
+
+        return NameDetector(load_model(folder / section.model)) if section.model else NameDetector.bundled()
+
+
+class PresidioType(DetectorType[PrivacySection]):
+    """The patterns, and Microsoft Presidio."""
+
+    section = PrivacySection
+
+    def open(self, section: PrivacySection, folder: Path) -> Detector:
+        """Presidio, from its extra."""
+        from coterie.privacy.presidio import PresidioDetector
+
+        return PresidioDetector()
+
+
+PATTERNS, NAMES, PRESIDIO = PatternsType(), NamesType(), PresidioType()

@@ -1,0 +1,31 @@
+"""The router that comes with Coterie, as it registers."""
+
+from __future__ import annotations
+
+from coterie.config.file import RouterSection
+from coterie.protocols import Router
+from coterie.routing.contract import RouterParts, RouterType
+
+
+class LearnedType(RouterType[RouterSection]):
+    """Compares a request with the specialists' profiles."""
+
+    section = RouterSection
+
+    def open(self, section: RouterSection, parts: RouterParts) -> Router:
+        """The router of the champions' profiles; who reads facts is reached through who writes them."""
+        from coterie.routing.router import LearnedRouter
+        from coterie.routing.splitting import OrderSense
+
+        return LearnedRouter(
+            cards=parts.cards,
+            profiles=parts.profiles,
+            encoder=parts.encoder,
+            false_rejection=section.false_rejection,
+            words=parts.encoder.words(),
+            order_sense=OrderSense.bundled(parts.encoder.sha256),
+            untrained=parts.untrained,
+        )
+
+
+LEARNED = LearnedType()

@@ -1,0 +1,72 @@
+"""One door for what registers by name: tasks, engines, routers, indexes, detectors, ours as anybody's.
+
+A package names its object in its metadata, under the door's group:
+
+    [project.entry-points."coterie.tasks"]
+    tag = "my_package.tag:TASK"
+
+Nothing is imported before it is asked for by its name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from typing import Any, Generic, TypeVar, cast
+
+from coterie.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Door(Generic[T]):
+    """The objects of one kind that installed packages offer, by name."""
+
+    group: str
+    """The group of entry points, such as `coterie.tasks`."""
+    kind: type[Any]
+    """What each object must be an instance of."""
+    what: str
+    """One of them in words, such as `task`."""
+    _loaded: dict[str, T] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name, sorted; nothing is imported for it."""
+        return tuple(sorted(self._entries))
+
+    def load(self, name: str) -> T:
+        """The object of this name, imported when it is first asked for.
+
+        Raises:
+            ConfigError: no package offers it, or what it offers cannot be imported or is something else.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._import(name)
+        return self._loaded[name]
+
+    @cached_property
+    def _entries(self) -> dict[str, metadata.EntryPoint]:
+        return {each.name: each for each in metadata.entry_points(group=self.group)}
+
+    def _import(self, name: str) -> T:
+        if name not in self._entries:
+            near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
+            raise ConfigError(
+                f"There is no {self.what} {name!r}; installed packages have {', '.join(self.names) or 'none'}.",
+                hint=f"Did you mean {near[0]!r}?" if near else f"Install the package that offers it as {self.group!r}.",
+            )
+        entry = self._entries[name]
+        try:
+            found = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"The {self.what} {name!r} cannot be imported from {entry.value!r}: {error}.",
+                hint="Reinstall the package that offers it.",
+            ) from error
+        if not isinstance(found, self.kind):
+            raise ConfigError(f"{entry.value!r} is no {self.what}: {self.kind.__name__} is wanted.")
+        return cast("T", found)

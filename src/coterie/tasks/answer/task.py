@@ -1,0 +1,100 @@
+"""The task `answer`: cited answers from documents."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coterie.tasks.answer.section import AnswerSection
+from coterie.tasks.contract import Parts, Stored, TaskType, Trained, Workplace
+from coterie.types import Finding, Rung, SpecialistCard
+
+if TYPE_CHECKING:
+    from coterie.learning.dataset import Dataset, Row
+    from coterie.learning.evaluation import Evaluation
+    from coterie.learning.job import Job
+    from coterie.learning.judging import Case
+    from coterie.protocols import Specialist
+
+_WORDED: tuple[Rung, ...] = ("slm", "llm")
+
+
+class AnswerTask(TaskType[AnswerSection]):
+    """Answers questions from shelves of documents, with citations, or says that they do not say."""
+
+    kind = "answer"
+    section = AnswerSection
+    not_rightsized = (
+        "It answers from shelves, which a file alone does not have: coterie train compares its rungs on questions, "
+        "coterie eval measures one."
+    )
+
+    def read_rows(self, section: AnswerSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
+        """A question and its answer a row."""
+        from coterie.tasks.answer.rows import read_rows
+
+        return read_rows(section, path, for_evaluation=for_evaluation)
+
+    def divide(self, section: AnswerSection, data: Dataset) -> tuple[Dataset, Dataset]:
+        """Questions about one document, or in the same words, stay together."""
+        from coterie.tasks.answer.fit import divide_questions
+
+        return divide_questions(data, seed=section.seed)
+
+    def doubts(self, job: Job[AnswerSection]) -> tuple[str, ...]:
+        """None: questions may well recur."""
+        return ()
+
+    def possible_rungs(self, section: AnswerSection, train: Dataset) -> tuple[Rung, ...]:
+        """Those that quote, and those that word an answer with a model."""
+        return ("lexical", "embedding", *(_WORDED if section.model else ()))
+
+    def tuned_rungs(
+        self,
+        section: AnswerSection,
+        rungs: Sequence[Rung],
+    ) -> Collection[Rung]:
+        """None: its models are prompted as they are, and opened when they are asked."""
+        return ()
+
+    def check(self, job: Job[AnswerSection], place: Workplace) -> None:
+        """Its shelves hold something."""
+        from coterie.tasks.answer.fit import check_indexed
+
+        check_indexed(job, place)
+
+    def train(self, job: Job[AnswerSection], place: Workplace) -> Trained:
+        """Calibrated on questions with their answers, or as it comes."""
+        from coterie.tasks.answer.fit import train_answer
+
+        return train_answer(job, place)
+
+    def judge(
+        self, rows: Sequence[Row], findings: Sequence[Finding], *, section: AnswerSection | None = None, seed: int = 0
+    ) -> Evaluation:
+        """Figures over questions."""
+        from coterie.tasks.answer.metrics import judge
+
+        del section
+        return judge(rows, findings, seed=seed)
+
+    def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
+        """Every question."""
+        from coterie.tasks.answer.metrics import cases
+
+        return cases(rows, findings)
+
+    def asks_model(self, report: Mapping[str, object]) -> bool:
+        """On the rungs that word an answer."""
+        return report.get("rung") in _WORDED
+
+    def load(self, card: SpecialistCard, section: AnswerSection, stored: Stored, parts: Parts) -> Specialist:
+        """The reader, with what words its findings on the rungs that do."""
+        from coterie.tasks.answer.loading import writer_of
+        from coterie.tasks.answer.model import load_answer
+
+        return load_answer(card, stored.described, stored.files, parts.encoder, writer_of(card, section, parts))
+
+
+TASK = AnswerTask()

@@ -1,0 +1,20 @@
+"""Labels of texts, held against the right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coterie.learning.dataset import Row
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.judging import Case, judge_labels, label_cases
+from coterie.types import Finding
+
+
+def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
+    """Figures over the rows, and by label."""
+    return judge_labels(rows, findings, seed=seed)
+
+
+def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
+    """Every row that has a label with the one that was found."""
+    return label_cases(rows, findings)

@@ -1,0 +1,48 @@
+"""`[specialists.NAME]` with `task = "classify"`: labels of one text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from coterie.config.specialists import EncoderSection
+
+_CHAINED = ("lexical", "embedding", "encoder")
+"""Rungs that a chain may be made of, cheapest first."""
+
+
+class ClassifySection(EncoderSection):
+    """A specialist that names the label, or labels, of a text."""
+
+    task: Literal["classify"]
+    """`classify`."""
+    multi_label: bool = False
+    """A text may have several labels at once, or none."""
+    chain: tuple[Literal["lexical", "embedding", "encoder"], ...] | None = None
+    """Rungs to keep together, cheapest first, in place of `rungs`: `["lexical", "encoder"]`.
+
+    Each is asked where the one before it is not sure enough; from which confidence it is, is shown in training. Above
+    the last one stands the `[generalist]`, if there is one.
+    """
+    chain_quality: float = Field(default=0.99, gt=0, le=1)
+    """With `chain`: the share of its last rung's right answers that the whole chain keeps, with 95% confidence."""
+    instruction: str = ""
+    """Rung `llm`: what the model is told to do with the text. The labels are added to it."""
+    calibration_calls: int = Field(default=200, ge=1, le=100_000)
+    """Rung `llm` only: training rows that the model is asked about, at most, to calibrate its answers."""
+    test_calls: int = Field(default=200, ge=1, le=100_000)
+    """Rung `llm` only: held-out rows that the model is asked about, at most, to measure it."""
+
+    @model_validator(mode="after")
+    def _chain_fits(self) -> ClassifySection:
+        if self.chain is None:
+            return self
+        if self.rungs is not None:
+            raise ValueError("chain says which rungs are trained and kept: leave `rungs` out")
+        ordered = [rung for rung in _CHAINED if rung in self.chain]
+        if len(ordered) < 2 or list(self.chain) != ordered:
+            raise ValueError(
+                f"chain is {list(self.chain)}; it takes two or more of {list(_CHAINED)}, each once and in this order"
+            )
+        return self

@@ -1,0 +1,87 @@
+"""The task `classify`: labels of one text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coterie.tasks.classify.section import ClassifySection
+from coterie.tasks.contract import CardText, Parts, Stored, TaskType
+from coterie.types import Finding, Rung, SpecialistCard
+
+if TYPE_CHECKING:
+    from coterie.learning.candidates import Candidate
+    from coterie.learning.dataset import Dataset, Row
+    from coterie.learning.evaluation import Evaluation
+    from coterie.learning.job import Job
+    from coterie.learning.measure import Encoded
+    from coterie.protocols import Specialist
+
+
+class ClassifyTask(TaskType[ClassifySection]):
+    """Names the label, or labels, of a text."""
+
+    kind = "classify"
+    section = ClassifySection
+    form = "label"
+    about = CardText(job="names the label, or labels, of a text", pipeline_tag="text-classification")
+    needs_profile = True
+
+    def read_rows(self, section: ClassifySection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
+        """A text and its labels a row."""
+        from coterie.tasks.classify.rows import read_rows
+
+        return read_rows(section, path, for_evaluation=for_evaluation)
+
+    def written_values(self, section: ClassifySection, data: Dataset) -> Collection[str] | None:
+        """Its labels."""
+        return None if section.multi_label else data.label_names
+
+    def possible_rungs(self, section: ClassifySection, train: Dataset) -> tuple[Rung, ...]:
+        """Of several labels at once, an slm has nothing to weigh against each other, and an llm names one."""
+        if not train.has_texts:
+            return ("lexical",)
+        generative: tuple[Rung, ...] = ("slm", "llm") if section.model and not section.multi_label else ()
+        return ("lexical", "embedding", "encoder", *generative)
+
+    def wanted_rungs(self, section: ClassifySection) -> Sequence[Rung]:
+        """Those of a chain, where one is asked for."""
+        return section.chain if section.chain is not None else super().wanted_rungs(section)
+
+    def fit(self, job: Job[ClassifySection], encoded: Encoded | None) -> Sequence[Candidate]:
+        """A candidate a rung, and the chain of them where one is asked for."""
+        from coterie.tasks.classify.fit import train_classify
+
+        assert encoded is not None, "a row without a text is refused"  # noqa: S101
+        return train_classify(job, encoded)
+
+    def judge(
+        self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ClassifySection | None = None, seed: int = 0
+    ) -> Evaluation:
+        """Figures over the rows, and by label."""
+        from coterie.tasks.classify.metrics import judge
+
+        del section
+        return judge(rows, findings, seed=seed)
+
+    def accepts(self, section: ClassifySection, described: Mapping[str, Any]) -> str:
+        """A version from before `pairs` was a task of its own is one of pairs if it has a column."""
+        if described["task"] == self.kind and (columns := list(described.get("columns", ()))):
+            return f"is configured for one text; its version was trained with pair_column {columns[0]!r}"
+        return super().accepts(section, described)
+
+    def calibrated_on(self, files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:
+        """The model of the rung `llm`."""
+        from coterie.tasks.classify.prompted import calibrated_on
+
+        return calibrated_on(files)
+
+    def load(self, card: SpecialistCard, section: ClassifySection, stored: Stored, parts: Parts) -> Specialist:
+        """The classifier of the version's rung."""
+        from coterie.tasks.classify.loading import load_classify
+
+        return load_classify(card, section, stored, parts)
+
+
+TASK = ClassifyTask()

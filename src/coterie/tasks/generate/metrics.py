@@ -1,0 +1,39 @@
+"""Written texts, held against the replies that should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from coterie.learning.dataset import Row
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.judging import DRAWS, Measured, evaluation_of, share
+from coterie.learning.metrics import best_f1, bootstrap_interval, ece
+from coterie.tasks.generate.section import ALIKE
+from coterie.types import Finding
+
+
+def judge(rows: Sequence[Row], findings: Sequence[Finding], *, alike: float = ALIKE, seed: int = 0) -> Evaluation:
+    """How like the replies that should be the written ones are, and whether the confidence that they are is true."""
+    replied = [(row.labels, finding) for row, finding in zip(rows, findings, strict=True) if row.labels]
+    likeness = np.array([best_f1(finding.text, labels) for labels, finding in replied])
+    same = np.array([_plain(finding.text) in map(_plain, labels) for labels, finding in replied], dtype=bool)
+    right = likeness >= alike
+    accepted = np.array([finding.accepted for _, finding in replied], dtype=bool)
+    confidence = np.array([finding.confidence for _, finding in replied], dtype=float)
+    figures = {
+        "accuracy": share(right, seed),
+        "coverage": share(accepted, seed),
+        "accepted_accuracy": share(right[accepted], seed),
+        "ece": Measured(ece(confidence, right), bootstrap_interval(ece, confidence, right, seed=seed, n=DRAWS)),
+        "token_f1": share(likeness, seed),
+        "exact_match": share(same, seed),
+    }
+    return replace(evaluation_of(figures, n=len(rows), labelled=len(replied)), right=tuple(right.tolist()))
+
+
+def _plain(text: str) -> str:
+    """A text without case and without what spaces it has."""
+    return " ".join(text.casefold().split())

@@ -1,0 +1,95 @@
+"""Source texts by a column that selects them, or texts and the replies to them."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from coterie.learning import checks
+from coterie.learning.checks import ParsedRows, Problem, count, lines, quote
+from coterie.learning.columns import strings
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.reading import TEXT, RowReader, RowsRead
+from coterie.tasks.generate.section import GenerateSection
+
+_REPLY = "reply"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceReader(RowReader):
+    """A source text a row, and the columns that select it, as strings."""
+
+    label: str | None = None
+    keeps_cells: bool = True
+    messages: bool = False
+    """The texts are what is asked, and not the source texts, of which one a key is enough."""
+
+    @property
+    def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
+        """What cannot be drafted from."""
+        return (checks.too_few, checks.empty_texts, _no_key, *(() if self.messages else (_same_key,)))
+
+    @property
+    def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
+        """What works and somebody should know."""
+        return (checks.repeated,)
+
+    def fewest(self, *, for_evaluation: bool) -> int:  # noqa: ARG002 - one text can be drafted from
+        """One."""
+        return 1
+
+    def finish(self, read: RowsRead) -> tuple[list[Row], Sequence[str]]:
+        """The columns, as strings."""
+        found = zip(read.rows, strings(read.cells), strict=True)
+        return [replace(row, columns=columns) for row, columns in found], ()
+
+
+class ReplyReader(RowReader):
+    """A text and the reply to it a row; a list in JSONL holds several, any of which is right."""
+
+    @property
+    def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
+        """What nothing can be learnt from."""
+        return (checks.too_few, checks.empty_texts, _unanswered)
+
+    @property
+    def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
+        """What works and somebody should know."""
+        return (checks.repeated, checks.few_to_calibrate, checks.ungrouped)
+
+
+def read_rows(section: GenerateSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
+    """Read and check the rows of a section's file. Raises `DataError`."""
+    text, group = section.text_column or TEXT, section.group_column
+    if not section.writes_freely:
+        return SourceReader(text=text, group=group).read(path, for_evaluation=for_evaluation)
+    label = _REPLY if section.label_column == "label" else section.label_column
+    return ReplyReader(text=text, group=group, label=label).read(path, for_evaluation=for_evaluation)
+
+
+def read_messages(path: Path | str) -> Dataset:
+    """Read messages, each with the value that selects its source text and the reply that should be, as columns."""
+    return SourceReader(messages=True).read(path)
+
+
+def _unanswered(found: ParsedRows) -> Iterator[Problem]:
+    bare = [row.line for row in found.rows if not row.labels]
+    if bare and not found.for_evaluation:
+        yield Problem(f"{count(len(bare), 'row')} without a reply: {lines(bare)}", "Write one, or drop the row.")
+
+
+def _no_key(found: ParsedRows) -> Iterator[Problem]:
+    if found.rows and not any(row.columns for row in found.rows):
+        yield Problem("it has no column beside the text", "A source text is selected by a column, such as `intent`.")
+
+
+def _same_key(found: ParsedRows) -> Iterator[Problem]:
+    rows: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in found.rows:
+        rows[tuple(row.columns.values())].append(row)
+    for key, same in itertools.islice(((key, same) for key, same in rows.items() if key and len(same) > 1), 3):
+        where = lines([row.line for row in same])
+        yield Problem(f"{count(len(same), 'source text')} for {quote(key)}: {where}", "Keep one text a key.")

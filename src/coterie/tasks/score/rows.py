@@ -1,0 +1,94 @@
+"""A case a row: columns, a text where there is one, and the outcome."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from coterie.learning import checks
+from coterie.learning.checks import ParsedRows, Problem, count, label_counts, lines, listing, quote
+from coterie.learning.columns import parse_columns, parse_outcomes
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.files import Lines, Record
+from coterie.learning.reading import TEXT, RowReader, RowsRead
+from coterie.tasks.score.section import ScoreSection
+
+
+class CaseReader(RowReader):
+    """Every column but text, label and group is a feature; the label is 1 or 0, true or false, yes or no."""
+
+    @property
+    def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
+        """What would teach it something that is not so."""
+        return (checks.too_few, _without_outcome, _outcomes, checks.one_label, checks.single_examples)
+
+    @property
+    def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
+        """What works and somebody should know."""
+        return (checks.repeated, _textless, _telling, checks.few_to_calibrate, checks.ungrouped)
+
+    def written_labels(self, record: Record, lines: Lines) -> list[str]:
+        """One outcome."""
+        cell = record.cells.get(self.label or "")
+        if isinstance(cell, list):
+            raise lines.error(f"has a list as its outcome: {quote(cell)}", line=record.line)
+        return super().written_labels(record, lines)
+
+    def finish(self, read: RowsRead) -> tuple[list[Row], Sequence[str]]:
+        """Each column gets one type, and outcomes become `1` and `0`."""
+        columns, warnings = parse_columns(read.cells, [row.line for row in read.rows])
+        outcomes = parse_outcomes([row.labels for row in read.rows])
+        rows = [
+            replace(row, columns=cells, labels=labels)
+            for row, cells, labels in zip(read.rows, columns, outcomes, strict=True)
+        ]
+        return rows, warnings
+
+
+def read_rows(section: ScoreSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
+    """Read and check the rows of a section's file. Raises `DataError`."""
+    reader = CaseReader(
+        text=section.text_column or TEXT,
+        text_required=section.text_column is not None,
+        label=section.label_column,
+        group=section.group_column,
+        keeps_cells=True,
+    )
+    return reader.read(path, for_evaluation=for_evaluation)
+
+
+def _without_outcome(found: ParsedRows) -> Iterator[Problem]:
+    bare = [row.line for row in found.rows if not row.labels]
+    if bare:
+        yield Problem(f"{count(len(bare), 'row')} without a label: {lines(bare)}", "Every row needs its outcome.")
+
+
+def _outcomes(found: ParsedRows) -> Iterator[Problem]:
+    counts = label_counts(found.rows)
+    if not counts.keys() <= {"0", "1"}:
+        seen = listing((f"{quote(label)} ({count(n, 'row')})" for label, n in counts.most_common()), shown=5)
+        yield Problem(
+            f"outcomes that are not 1 and 0: {seen}",
+            "A score is the probability of label 1: write 1 for the outcome to predict and 0 for the other "
+            "(or true/false, yes/no).",
+        )
+
+
+def _textless(found: ParsedRows) -> Iterator[str]:
+    empty = [row.line for row in found.rows if not row.text.strip()]
+    if 0 < len(empty) < len(found.rows):
+        yield f"{count(len(empty), 'row')} with an empty text: {lines(empty)}"
+
+
+def _telling(found: ParsedRows) -> Iterator[str]:
+    """Columns that give the outcome away: often something written down after the decision."""
+    names = dict.fromkeys(name for row in found.rows for name in row.columns)
+    for name in names:
+        outcomes: dict[object, set[tuple[str, ...]]] = defaultdict(set)
+        for row in found.rows:
+            outcomes[row.columns.get(name)].add(row.labels)
+        few = 1 < len(outcomes) <= len(found.rows) / 5
+        if few and all(len(labels) == 1 for labels in outcomes.values()):
+            yield f"column {name!r} gives the label away: is it known before the decision? If not, exclude it"

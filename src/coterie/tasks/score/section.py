@@ -1,0 +1,23 @@
+"""`[specialists.NAME]` with `task = "score"`: a probability from columns."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from coterie.config.specialists import DataSection
+
+
+class ScoreSection(DataSection):
+    """A specialist that gives the probability of an outcome, with its reasons."""
+
+    measures: ClassVar[tuple[str, ...]] = ("auc", "accuracy", "macro_f1")
+
+    task: Literal["score"]
+    """`score`."""
+    exclude: tuple[str, ...] = ()
+    """Columns it must not use, on top of the protected ones."""
+    protected: tuple[str, ...] | None = None
+    """Columns with protected attributes, never used for a score.
+
+    Left out, these are the columns whose name says sex, age, origin, religion and the like.
+    """

@@ -1,0 +1,28 @@
+"""Unicode: look-alike characters, and text that native code and JSON encoders take."""
+
+from __future__ import annotations
+
+from math import ceil
+
+# --- Look-alike characters: one table, for pseudonyms and for erasure.
+
+ALIKE = {"'": "'\u2018\u2019\u02bc\u00b4`", "-": "-\u2010\u2011\u2012\u2013\u2212"}
+"""Signs that stand for an apostrophe and for a hyphen in names."""
+_NO_WIDTH = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+FOLDED = str.maketrans({sign: plain for plain, alike in ALIKE.items() for sign in alike} | dict.fromkeys(_NO_WIDTH, ""))
+"""For `str.translate`: each of them as the plain sign, and none of those without width."""
+
+
+# --- Valid Unicode.
+
+
+def valid_text(text: str) -> str:
+    """The text with lone surrogates, which no encoding can carry, replaced by U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of a text whose tokenizer is not known: four UTF-8 bytes a token, the usual rule of thumb."""
+    return ceil(len(valid_text(text).encode()) / 4)
