@@ -204,6 +204,7 @@ TEMPLATES: Mapping[str, str] = {
     "note.text_truncated": "only the beginning of the text was read",
     "note.unknown_is_average": "what is not known counts as average",
     "note.untrained_pair": "its {column} is none that it was trained on",
+    "note.window": "read for this: the first {first} and the last {last} characters",
     "note.worded_by": "what it finds is worded by {model!r}, each sentence checked",
     # --- why an entry is not in a view
     "omit.above_caller": "{label} is above the asker's clearance ({clearance})",
