@@ -155,7 +155,7 @@ class LearnedRouter:
         parts = tuple(
             replace(p, text=request.text if p.text == shown else p.text, truncated=True) for p in made.route.parts
         )
-        reason = made.route.reason.noting(Reason("note.window", first=_HEAD, last=_TAIL))
+        reason = made.route.reason.noting(Reason("route.window", first=_HEAD, last=_TAIL))
         return replace(made, route=replace(made.route, parts=parts, reason=reason))
 
     async def _consider_whole(self, request: Request, context: Context, call: CallContext) -> _Made:

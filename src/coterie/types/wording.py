@@ -182,6 +182,7 @@ TEMPLATES: Mapping[str, str] = {
     "{similarity:.2f}, needs {needed:g})",
     "route.unlike_examples": "it is like nobody's examples: the nearest specialist is {specialist} (similarity "
     "{similarity:.2f}, more typical than {p_value:.1%} of the examples, needs {needed:.0%})",
+    "route.window": "read for this: the first {first} and the last {last} characters",
     "route.untrained": "{specialist} is not trained yet, so it is not asked: coterie train {specialist}",
     # --- what is said behind a reason
     "note.answer_cut": "its answer was cut at its longest length",
@@ -204,7 +205,6 @@ TEMPLATES: Mapping[str, str] = {
     "note.text_truncated": "only the beginning of the text was read",
     "note.unknown_is_average": "what is not known counts as average",
     "note.untrained_pair": "its {column} is none that it was trained on",
-    "note.window": "read for this: the first {first} and the last {last} characters",
     "note.worded_by": "what it finds is worded by {model!r}, each sentence checked",
     # --- why an entry is not in a view
     "omit.above_caller": "{label} is above the asker's clearance ({clearance})",
