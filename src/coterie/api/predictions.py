@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from coterie.types import Citation, Evidence, Field, Finding, Scalar
+from coterie.types import Citation, Evidence, Field, Finding, Reason, Scalar
 from coterie.types.html import html_table, html_text
 
 _SHOWN = 60
@@ -53,8 +53,8 @@ class Prediction:
         return self.finding.accepted
 
     @property
-    def reason(self) -> str:
-        """Why it is accepted or not."""
+    def reason(self) -> Reason:
+        """Why it is accepted or not: a code with values; `str` gives the words."""
         return self.finding.reason
 
     @property
