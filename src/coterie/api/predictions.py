@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from coterie.types import Citation, Evidence, Field, Finding, Reason, Scalar
+from coterie.types import Citation, Evidence, Field, Finding, Scalar
 from coterie.types.html import html_table, html_text
 
 _SHOWN = 60
@@ -53,9 +53,14 @@ class Prediction:
         return self.finding.accepted
 
     @property
-    def reason(self) -> Reason:
-        """Why it is accepted or not: a code with values; `str` gives the words."""
-        return self.finding.reason
+    def reason(self) -> str:
+        """Why it is accepted or not, in words."""
+        return str(self.finding.reason)
+
+    @property
+    def reason_code(self) -> str:
+        """The stable code of the reason, such as `accept.above_threshold`; the words may change."""
+        return self.finding.reason.code
 
     @property
     def scores(self) -> Mapping[str, float]:

@@ -185,7 +185,7 @@ class TagTask(TaskType[TagSection]):
             },
             evaluation=measure(job, "lexical", specialist),
             seconds=time.perf_counter() - start,
-            notes={"threshold": {"value": threshold.value, "reason": threshold.reason}},
+            notes={"threshold": {"value": threshold.value, **threshold.reason.described()}},
         )
         return [candidate]
 
