@@ -55,6 +55,7 @@ ORDER = (
     "budget",
     "energy",
     "fuzz",
+    "hostile",
     "soak",
     "personal_data",
     "egress",

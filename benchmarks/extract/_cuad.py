@@ -38,6 +38,9 @@ _COLUMNS: Mapping[str, str] = {
 }
 _VALIDATION = 0.2  # of the contracts that are no test, by a hash of their names
 _OMITTED = "<omitted>"
+_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d\d)")
+"""As the lawyers write one, the month first: the language of a contract does not say so, its region does."""
+_PIVOT = 70  # years from here on are of the last century
 
 
 class Contract(NamedTuple):
@@ -98,6 +101,9 @@ def _contract(row: Mapping[str, str], text: str) -> Contract:
 def _value(row: Mapping[str, str], column: str) -> str | None:
     """The normalised answer; None where the lawyers left it open."""
     answer = next((row[key] for key in (f"{column}-Answer", f"{column}- Answer") if key in row), "").strip()
+    if date := _DATE.fullmatch(answer):
+        month, day, year = map(int, date.groups())
+        return f"{year + (1900 if year >= _PIVOT else 2000)}-{month:02}-{day:02}"
     return answer if answer and "[" not in answer else None
 
 

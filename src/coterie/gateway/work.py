@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -18,6 +19,7 @@ from coterie.gateway.errors import WireError
 from coterie.gateway.slots import WorkerSlots
 from coterie.governance.keys import KeyRing
 from coterie.observe.metrics import Metrics
+from coterie.runtime.concurrency import aside
 
 if TYPE_CHECKING:
     from coterie.network.network import Network
@@ -84,7 +86,7 @@ class Work:
             raise WireError("shutting_down", "The gateway is shutting down; try again in a moment.")
         with gateway.admission.seat():
             body = await read_body(headers, receive, limit=gateway.section.max_body)
-            answer = self.handler(gateway, Caller.of(scope), body)
+            answer = await aside(len(body), partial(self.handler, gateway, Caller.of(scope), body))
 
             async def work() -> None:
                 async with gateway.admission.place():

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from coterie.governance.pseudonyms import LITERAL
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lowered
+from coterie.runtime.concurrency import still_wanted
 from coterie.types import Label, Message, Prompt, Pseudonyms, PseudonymValue
 
 # --- Labels of personal data and secrets in texts.
@@ -277,6 +278,7 @@ NOTICE = (
 )
 _EDGE = 64
 """Characters beside a pseudonym that are looked at again."""
+_WORD, _WHITE_SPACE = re.compile(r"\w+"), re.compile(r"\s{2,}|[^\S ]")
 _PASSES = 4
 """Times that what is left between pseudonyms is looked at again."""
 
@@ -427,6 +429,7 @@ class _Work:
     def _find(self, text: str) -> tuple[PersonalData, ...]:
         """What may not be shown of a text."""
         if text not in self._found:
+            still_wanted()
             found = (each for each in self.detector.find(text) if label_of(each.kind) is not None)
             self._found[text] = tuple(found)
             if any(each.kind == Kind.SECRET for each in self._found[text]):
@@ -440,9 +443,7 @@ class _Work:
             for each in self._find(text)
         ]
         small = lowered(text)
-        for value in self.pseudonyms.near(small):
-            if value.kind != LITERAL:
-                spans += [(start, end, value) for start, end in _places(lowered(value.text), small)]
+        spans += _places([value for value in self.pseudonyms.near(small) if value.kind != LITERAL], small)
         kinds = frozenset({*self.pseudonyms.kinds(), LITERAL})
         if not any(kind.partition("_")[0].lower() in small for kind in kinds):
             return spans  # nothing that looks like one
@@ -454,9 +455,12 @@ class _Work:
     def _split(text: str, spans: list[tuple[int, int, PseudonymValue]]) -> Iterator[str | PseudonymValue]:
         """The text in pieces, values in place of spans; of spans that overlap the longest counts."""
         taken: list[tuple[int, int, PseudonymValue]] = []
+        used = bytearray(len(text))  # 1 where a span was taken
         for start, end, value in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
-            if end > start and all(end <= other[0] or other[1] <= start for other in taken):
+            # None that was taken is shorter, so one that overlaps covers an end of this one.
+            if end > start and not (used[start] or used[end - 1]):
                 taken.append((start, end, value))
+                used[start:end] = b"\1" * (end - start)
         place = 0
         for start, end, value in sorted(taken, key=lambda span: span[0]):
             if place < start:
@@ -467,30 +471,37 @@ class _Work:
             yield text[place:]
 
 
-def _places(value: str, text: str) -> Iterator[tuple[int, int]]:
-    """Where a value stands as words of its own, with any white space in it; both in lower case.
+def _places(values: Sequence[PseudonymValue], text: str) -> Iterator[tuple[int, int, PseudonymValue]]:
+    """Where values stand as words of their own, with any white space in them, in a text in lower case.
 
-    No regular expression: the library keeps those it has compiled, and a value is to be gone with its session.
+    Each word of the text is looked up among the first words of the values, so that many values take no longer than few.
+    No regular expression of them: the library keeps those it has compiled, and a value is to be gone with its session.
     """
-    words = value.split()
-    start = text.find(words[0]) if words else -1
-    while start >= 0:
-        end = _end_of(words, text, start)
-        if end and not _is_word(text[start - 1 : start]) and not _is_word(text[end : end + 1]):
-            yield start, end
-        start = text.find(words[0], start + 1)
+    known: dict[str, dict[tuple[int, int], dict[str, PseudonymValue]]] = {}
+    for value in values:
+        written = " ".join(lowered(value.text).split())
+        first = _WORD.search(written)
+        if first is not None:
+            known.setdefault(first[0], {}).setdefault((first.start(), len(written)), {})[written] = value
+    if not known:
+        return
+    flat, places = _flattened(text)
+    for word in _WORD.finditer(flat):
+        for (before, length), written_so in known.get(word[0], {}).items():
+            start, end = word.start() - before, word.start() - before + length
+            found = written_so.get(flat[start:end]) if start >= 0 else None
+            if found and not _is_word(flat[start - 1 : start]) and not _is_word(flat[end : end + 1]):
+                yield places[start], places[end - 1] + 1, found
 
 
-def _end_of(words: Sequence[str], text: str, place: int) -> int:
-    """Where some words end that begin at a place, white space between them; 0 if they do not stand there."""
-    for number, word in enumerate(words):
-        gap = place
-        while number and gap < len(text) and text[gap].isspace():
-            gap += 1
-        if not text.startswith(word, gap) or (number and gap == place):
-            return 0
-        place = gap + len(word)
-    return place
+def _flattened(text: str) -> tuple[str, Sequence[int]]:
+    """The text with one blank for each stretch of white space, and where each of its signs stood."""
+    pieces, places, at = list[str](), list[int](), 0
+    for gap in _WHITE_SPACE.finditer(text):
+        pieces += [text[at : gap.start()], " "]
+        places += range(at, gap.start() + 1)
+        at = gap.end()
+    return "".join([*pieces, text[at:]]), [*places, *range(at, len(text))] if pieces else range(len(text))
 
 
 def _is_word(character: str) -> bool:

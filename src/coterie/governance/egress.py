@@ -8,11 +8,10 @@ with pseudonyms and the values are put back into the answer. Each answer carries
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +33,7 @@ from coterie.limits.limits import StoredLimits
 from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Policy, StreamingEngine
+from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.types import CallContext, Delta, Flow, Label, Output, Prompt, Reason, Verdict
 
 PSEUDONYMISED = "egress.pseudonymised"
@@ -102,9 +102,8 @@ class _Judge:
         """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
         texts = texts_of_prompt(prompt)
         try:
-            if worth_a_thread(self.detector, texts):
-                return await asyncio.to_thread(self._judge, prompt, texts, call)
-            return self._judge(prompt, texts, call)
+            size = AT_ONCE + 1 if worth_a_thread(self.detector, texts) else 0
+            return await aside(size, partial(self._judge, prompt, texts, call))
         except EgressRefused as refusal:
             call.decided(refusal.verdict)
             raise

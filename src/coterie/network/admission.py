@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from coterie.context.followups import restate
 from coterie.context.standing import visible
@@ -21,6 +21,7 @@ from coterie.network.outcomes import LONGEST_DOCUMENT, check_document, label_of
 from coterie.privacy.detection import Detector
 from coterie.protocols import AcceptancePolicy, Audit, PseudonymSessions, Retriever, Specialist, Store
 from coterie.routing.plan import check_columns, split_columns
+from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.text.language import is_english, language_of
 from coterie.types import (
     CallContext,
@@ -39,8 +40,6 @@ from coterie.types import (
 
 RAISED, RELEASED = "label.raised", "label.released"
 _LONGEST_REASON = 300
-_AT_ONCE = 20_000
-"""Characters in which orders to a model are looked for in less than five milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +88,13 @@ class Admission:
         self.policy.aim_of(request)  # refuses one that is none
         check_specialist(request, self.specialists, self.untrained)
         if request.columns is None:
-            text, columns = split_columns(request.text)
+            text, columns = await aside(len(request.text), partial(split_columns, request.text))
             request = replace(request, text=text, columns=columns)
         if not request.text.strip() and not request.columns:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_columns(request.columns or {})
         clearance = request.clearance or self.default_label
-        language = request.language or await asyncio.to_thread(language_of, request.text, self.language)
+        language = request.language or await aside(AT_ONCE + 1, partial(language_of, request.text, self.language))
         request = replace(request, clearance=clearance, language=language)
         call = _call_for(request, clearance)
         if request.document is not None and request.document.shelf:
@@ -202,14 +201,12 @@ async def _suspected(request: Request, brought: Sequence[str]) -> tuple[Verdict,
     def read() -> tuple[Verdict, ...]:
         return suspect(texts_of(request), "what was asked") + suspect(brought, "its document")
 
-    long = sum(map(len, texts_of(request))) + sum(map(len, brought)) > _AT_ONCE
-    return await asyncio.to_thread(read) if long else read()
+    return await aside(sum(map(len, texts_of(request))) + sum(map(len, brought)), read)
 
 
 async def _look(detector: Detector, texts: Sequence[str]) -> Sighting:
-    if worth_a_thread(detector, texts):
-        return await asyncio.to_thread(sight, detector, texts)
-    return sight(detector, texts)
+    size = AT_ONCE + 1 if worth_a_thread(detector, texts) else 0
+    return await aside(size, partial(sight, detector, texts))
 
 
 def _raised(declared: Label, label: Label, seen: Sighting, where: str) -> Verdict:

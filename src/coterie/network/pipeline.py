@@ -25,7 +25,9 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
+from coterie.governance.pseudonyms import texts_of
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
@@ -48,7 +50,7 @@ from coterie.protocols import (
     Specialist,
     Store,
 )
-from coterie.runtime.concurrency import cancel, side_by_side, to_the_end
+from coterie.runtime.concurrency import aside, cancel, side_by_side, to_the_end
 from coterie.types import (
     Answer,
     Bill,
@@ -313,7 +315,10 @@ class Pipeline(ABC):
     async def _settle(self, state: RequestState) -> Answer:
         """Write trace, ledger, context and audit entry, and return the answer."""
         text = "".join(state.shown)
-        trace = trace_of(state, text, self.meter)
+        asked = sum(map(len, texts_of(state.request))) + len(text)
+        if state.request.document is not None:
+            asked += len(state.request.document.text)
+        trace = await aside(asked, partial(trace_of, state, text, self.meter))
         state.spent = trace.usage
         entries = session_entries(state, text, producer=self.name, now=self.clock())
         written = [self.store.settle(Settlement(trace=trace, entries=entries))]

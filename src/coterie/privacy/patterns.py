@@ -13,6 +13,7 @@ from coterie.privacy.contact import find_births, find_emails, find_ips, find_pho
 from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, plain_of, settle
 from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, find_national_ids, find_papers
 from coterie.privacy.secrets import find_pins, find_secrets
+from coterie.runtime.concurrency import still_wanted
 
 # --- Names in fields that say so: `"lastName": "Vasquez"`, `<surname>Vasquez</surname>`, `First name: Helena`.
 #
@@ -93,8 +94,30 @@ class PatternDetector:
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
-        plain = plain_of(text)
-        return _find(text) if plain is None else tuple(map(plain.back, _find(plain.text)))
+        if len(text) <= _STEP + _AHEAD:
+            return _find_plainly(text)
+        found: list[PersonalData] = []
+        for begin in range(0, len(text), _STEP):
+            still_wanted()
+            first = max(0, begin - _BEFORE)
+            for each in _find_plainly(text[first : begin + _STEP + _AHEAD]):
+                start = each.start + first
+                if begin <= start < begin + _STEP and (not found or start >= found[-1].end):
+                    found.append(replace(each, start=start, end=each.end + first))
+        return tuple(found)
+
+
+# A pattern that goes over a text keeps every other thread from running until it matches or ends. So a long text is read
+# in stretches, each with what stands before and behind it.
+_STEP = 8_000
+"""Characters in which a stretch's findings begin."""
+_BEFORE, _AHEAD = 512, 8_192
+"""Characters before it that say what something is, and behind it that something may still have: a key has thousands."""
+
+
+def _find_plainly(text: str) -> tuple[PersonalData, ...]:
+    plain = plain_of(text)
+    return _find(text) if plain is None else tuple(map(plain.back, _find(plain.text)))
 
 
 def _find(text: str) -> tuple[PersonalData, ...]:

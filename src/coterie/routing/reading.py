@@ -28,6 +28,8 @@ _WORD = re.compile(r"(?<![\w'\u2019.@/-])[A-Za-z]{4,20}(?![\w'\u2019@/-])")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORTEST = 3  # letters of a word that is put in the place of another
 _MOST_SLIPS = 8  # words that are mended; a text with more is in another language
+_MENDED = 4_000
+"""Characters of a text that are mended: more than the encoder reads of English."""
 
 
 class Spelling:
@@ -50,7 +52,8 @@ class Spelling:
             slips.append(word)
             return known.capitalize() if word[0].isupper() and not word.isupper() else known
 
-        changed = _WORD.sub(mended, text)
+        end = len(text) if len(text) <= _MENDED else text.rfind(" ", 0, _MENDED) + 1
+        changed = _WORD.sub(mended, text[:end]) + text[end:]
         return changed if len(slips) <= _MOST_SLIPS else text
 
     def _look_up(self, word: str) -> str | None:
@@ -80,7 +83,7 @@ def _one_slip_away(word: str) -> set[str]:
 
 # --- Reading a request.
 
-_CLAUSE = re.compile(r"[^.!?;:\n]+(?:[.!?;:\n]+(?=\s|$)|[.!?;:\n](?=\S)[^.!?;:\n]*)*\s*")
+_CLAUSE = re.compile(r"[^.!?;:\n]+(?:[.!?;:\n]{1,40}(?=\s|$)|[.!?;:\n](?=\S)[^.!?;:\n]*)*\s*")
 _HANDING = r"(?:route|send|forward|redirect|direct|assign|hand|pass|give|transfer|escalate|answer|handle|treat)"
 _READER = r"(?:router|specialists?|(?:sub)?agents?|bots?|models?|experts?)"
 _ORDER = re.compile(
@@ -192,11 +195,12 @@ class RequestReader:
 def _without_courtesies(text: str) -> str:
     """The text without greetings, thanks and the like before and behind what it says."""
     parts = _PART.findall(text)
-    while parts and _is_courtesy(parts[0]):
-        parts = parts[1:]
-    while parts and _is_courtesy(parts[-1]):
-        parts = parts[:-1]
-    return "".join(parts) if len(parts) < len(_PART.findall(text)) else text
+    first, last = 0, len(parts)
+    while first < last and _is_courtesy(parts[first]):
+        first += 1
+    while first < last and _is_courtesy(parts[last - 1]):
+        last -= 1
+    return "".join(parts[first:last]) if last - first < len(parts) else text
 
 
 def only_courtesies(text: str) -> bool:

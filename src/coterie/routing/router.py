@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -43,6 +44,7 @@ from coterie.routing.splitting import (
     span_means,
     word_starts,
 )
+from coterie.runtime.concurrency import aside
 from coterie.text.language import is_english, language_of
 from coterie.types import (
     SYSTEM,
@@ -67,6 +69,9 @@ _BEST_KEPT = 8
 """Of more, so many of the best, and of the best without examples."""
 _WRITTEN = re.compile(r"[^\W_]")
 """A letter or digit: without any a text says nothing, and its vector is as like somebody's as chance has it."""
+_HEAD, _TAIL = 12_000, 4_000
+"""Characters of a longer text that a route is made from: more than the encoder reads, and the end, where a question
+about the rest would stand. What is done with them takes the same time however long the text is."""
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
 
 
@@ -142,10 +147,22 @@ class LearnedRouter:
         )
 
     async def _consider(self, request: Request, context: Context, call: CallContext) -> _Made:
+        shown = _window(request.text)
+        if len(shown) == len(request.text):
+            return await self._consider_whole(request, context, call)
+        made = await self._consider_whole(replace(request, text=shown), context, call)
+        # One specialist gets the text as it is; pieces are of what was read.
+        parts = tuple(
+            replace(p, text=request.text if p.text == shown else p.text, truncated=True) for p in made.route.parts
+        )
+        reason = made.route.reason.noting(Reason("route.window", first=_HEAD, last=_TAIL))
+        return replace(made, route=replace(made.route, parts=parts, reason=reason))
+
+    async def _consider_whole(self, request: Request, context: Context, call: CallContext) -> _Made:
         known = known_facts(context) & self._read
         by_columns = self._by_columns(request)
         language = request.language or language_of(request.text, "en")
-        reading = self._reader.read(request.text, language)
+        reading = await aside(len(request.text), partial(self._reader.read, request.text, language))
         if not _WRITTEN.search(request.text) or not self._names:
             route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
             return _Made(route=route, reading=reading, names=tuple(by_columns))
@@ -266,7 +283,9 @@ class LearnedRouter:
         self, reading: RequestReading, request: Request, call: CallContext, language: str
     ) -> tuple[RequestReading, Output, tuple[Step, ...]]:
         """The reading with slips of the pen mended where that helps, without words to the router, and encoded."""
-        mended = [self._spelling.mend(reading.text)] if is_english(language) else []
+        # Each unknown word is compared with some thousand others: ten times as long as a look at its letters.
+        english = is_english(language)
+        mended = [await aside(10 * len(reading.text), partial(self._spelling.mend, reading.text))] if english else []
         readings = list(dict.fromkeys([reading.text, *mended]))
         outputs, steps = await self._encode(readings, request, call, states=True)
         clearest = self._clearest(outputs)
@@ -303,7 +322,7 @@ class LearnedRouter:
         self, text: str, whole: Output, request: Request, call: CallContext, language: str
     ) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
         """The text with the pieces it may come apart into, and how each fits. A text without pieces is encoded once."""
-        root = self._propose(text, whole, language)
+        root = await aside(len(text), partial(self._propose, text, whole, language))
         pieces = [piece for piece in root.walk() if piece is not root]
         further, steps = await self._encode([piece.text for piece in pieces], request, call) if pieces else ([], ())
         matches = await self._heard(self._match([root, *pieces], [whole, *further]), language)
@@ -323,7 +342,8 @@ class LearnedRouter:
         if whole.states is None or whole.offsets is None or match.small_talk is not None:
             return {}, ()
         spans = [(end.start, end.end) for end in root.ends] or [(0, len(text))]
-        found = propose_clearest(text, whole.states, whole.offsets, self._judge, spans)
+        find = partial(propose_clearest, text, whole.states, whole.offsets, self._judge, spans)
+        found = await aside(len(text), find)
         if not found:
             return {}, ()
         further, steps = await self._encode([piece.text for piece in found], request, call)
@@ -341,7 +361,8 @@ class LearnedRouter:
         (output,), steps = await self._encode([text], request, call, states=True)
         if output.states is None or output.offsets is None:
             return {}, steps
-        found = propose_clearest(text, output.states, output.offsets, self._judge, [(0, len(text))])
+        find = partial(propose_clearest, text, output.states, output.offsets, self._judge, [(0, len(text))])
+        found = await aside(len(text), find)
         found = tuple(piece for piece in found if not self._reader.names_somebody(piece.text))
         if not found:
             return {}, steps
@@ -432,6 +453,11 @@ class LearnedRouter:
             )
             for row in range(len(scores))
         ]
+
+
+def _window(text: str) -> str:
+    """What of a text is read: all of it, or its head and its tail."""
+    return text if len(text) <= _HEAD + _TAIL + 1 else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
 
 
 def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -106,6 +107,7 @@ _BOUNDARY = re.compile(
 )
 _UNJOINED = re.compile(_BOUNDARY.pattern.replace(_JOINING, r"(?!)"), re.IGNORECASE)
 """The same for other languages than English, whose joining words are not known."""
+_WORD = re.compile(r"\S+")
 _ASIDE = re.compile(r"\s\([^()]*\)$")
 _LINE, _STOP = re.compile(r"\n+\s*"), re.compile(LOOSE_STOP)
 _SHORTEST_END = 12  # characters
@@ -253,7 +255,7 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
 def word_starts(text: str, start: int, end: int) -> list[int]:
     """The beginning of a span, and where in it a piece may begin that leaves one before it."""
     inside = [match.end() for match in _BOUNDARY.finditer(text, start, end)]
-    return [start, *(place for place in inside if _stands(text, start, end, Boundary(place, place, "gap")))]
+    return [start, *(each.end for each in _standing(text, start, end, (Boundary(at, at, "gap") for at in inside)))]
 
 
 def _tokens_of(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> _Tokens:
@@ -274,7 +276,8 @@ def propose_clearest(
         spans: Where to look.
     """
     tokens = _tokens_of(text, states, offsets, judge)
-    boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
+    read = int(tokens.offsets[:, 1].max(initial=0))
+    boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text, 0, read)]
     found = dict.fromkeys(cut for span in spans for cut in _cuts(tokens, span, boundaries))
     pieces = (_piece(text, *span) for span in found)
     return tuple(piece for piece in pieces if len(piece.text.split()) >= SHORTEST_ALONE)
@@ -292,7 +295,7 @@ def _cuts(tokens: _Tokens, span: tuple[int, int], boundaries: list[Boundary]) ->
 
 def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) -> tuple[int, int] | None:
     """The side of a boundary that is most like somebody; None if the whole is about as much so."""
-    within = [boundary for boundary in boundaries if _stands(tokens.text, start, end, boundary)]
+    within = _standing(tokens.text, start, end, boundaries)
     if not within:
         return None
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
@@ -336,7 +339,7 @@ def _part(
     alike: Mapping[Mark, float] = _NEVER,
 ) -> Piece:
     """The span with its best split, if its halves are like different specialists, and so on in each half."""
-    within = [boundary for boundary in boundaries if _stands(tokens.text, start, end, boundary)]
+    within = _standing(tokens.text, start, end, boundaries)
     whole = _piece(tokens.text, start, end)
     best = _best(tokens, start, end, within, alike) if within and budget[0] > 0 else None
     if best is None:
@@ -398,14 +401,14 @@ def _without(likeness: np.ndarray, best: np.ndarray) -> np.ndarray:  # (B, S), (
     return np.asarray(others.argmax(axis=1))
 
 
-def _stands(text: str, start: int, end: int, boundary: Boundary) -> bool:
-    """Whether both sides of a boundary within a span are long enough to be requests."""
-    if not start < boundary.end <= boundary.start < end:
-        return False
-    return (
-        len(text[start : boundary.end].split(maxsplit=_SHORTEST)) >= _SHORTEST
-        and len(text[boundary.start : end].split(maxsplit=_SHORTEST)) >= _SHORTEST
-    )
+def _standing(text: str, start: int, end: int, boundaries: Iterable[Boundary]) -> list[Boundary]:
+    """The boundaries within a span both of whose sides are long enough to be requests."""
+    first = list(islice(_WORD.finditer(text, start, end), _SHORTEST))
+    last = text[start:end].rsplit(maxsplit=_SHORTEST - 1)
+    if len(first) < _SHORTEST or len(last) < _SHORTEST:
+        return []
+    left, right = first[-1].start(), start + len(last[0])  # where the third word begins, and the last but two ends
+    return [each for each in boundaries if left < each.end <= each.start < right]
 
 
 def _piece(text: str, start: int, end: int) -> Piece:

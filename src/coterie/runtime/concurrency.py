@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
+
+AT_ONCE = 4_000
+"""Characters that linear work is done with in the event loop: others wait for it, about five milliseconds at most."""
+_left: ContextVar[threading.Event | None] = ContextVar("left", default=None)
+"""Set once whoever waits for the work of this thread is gone."""
+
+
+class Abandoned(Exception):
+    """Nobody waits for this work any more."""
+
+
+async def aside(size: int, work: Callable[[], T]) -> T:
+    """The result of work that goes once over `size` characters: of many in a thread, told to stop when cancelled.
+
+    Only what calls `still_wanted` hears of that, so long work does between its steps.
+    """
+    if size <= AT_ONCE:
+        return work()
+    gone = threading.Event()
+    token = _left.set(gone)
+    try:
+        return await asyncio.to_thread(work)
+    except asyncio.CancelledError:
+        gone.set()
+        raise
+    finally:
+        _left.reset(token)
+
+
+def still_wanted() -> None:
+    """Raises `Abandoned` where whoever waits for the work of this thread is gone."""
+    gone = _left.get()
+    if gone is not None and gone.is_set():
+        raise Abandoned
 
 
 async def side_by_side(work: Iterable[Coroutine[object, object, T]]) -> list[T]:

@@ -20,7 +20,13 @@ from coterie.text.numerals import read_kanji
 _PIVOT = 70
 """Years of two figures from here on are of the last century, as POSIX reads them."""
 _ERAS = {"令和": 2018, "平成": 1988, "昭和": 1925}
+_FIRST = r"\d元令平昭\u3007一二三四五六七八九十"
+"""What a date that begins with figures begins with, a Japanese era and its numerals too."""
 _KANJI_NUMBER = "[0-9\u3007一二三四五六七八九十]{1,4}"
+
+
+_ANY = re.compile(r"\d|年")
+"""What a text with a date has: most sentences have none, and are read no further."""
 
 
 class Date(NamedTuple):
@@ -38,8 +44,9 @@ def _forms() -> re.Pattern[str]:
     day = r"(?P<day>\d{1,2})\s?(?:st|nd|rd|th|er|º|°|\.º|\.\u00aa|\.|e)?"
     of = r"(?:\s*(?:day\s+)?(?:of|de|del|di|d'|do)\s+|\s+|\s*[-/]\s*)"
     year = r"(?P<year>\d{4})(?!\d)"
+    near = r"(?=\D{2,60}+\d)"  # no name of a month is tried where no figure follows
     forms = (
-        rf"(?<![\w.])(?<!\d[,/-])(?:{month})\s*{day}(?:\s*,\s*|\s+){year}",
+        rf"(?<![\w.])(?<!\d[,/-]){near}(?:{month})\s*{day}(?:\s*,\s*|\s+){year}",
         rf"(?<![\w.])(?<!\d[,/-]){day}(?:\s+day)?{of}?{month}(?:\s*,)?{of}?{year}",
         rf"(?<![\w./-]){year}[\s,]+{month}\s+{day}(?![\w.])",
         r"(?<![\w./-])(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})(?!\d|[-/.]\d)",
@@ -47,8 +54,9 @@ def _forms() -> re.Pattern[str]:
         r"(?<![\d.])(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})(?!\d|\.\d)",
         rf"(?P<era>{'|'.join(_ERAS)})?(?P<year>{_KANJI_NUMBER}|元)年\s?(?P<month>{_KANJI_NUMBER})月\s?(?P<day>{_KANJI_NUMBER})日",
     )
-    numbered = (re.sub(r"\(\?P(<|=)(\w+)", rf"(?P\g<1>\g<2>{i}", form) for i, form in enumerate(forms))
-    return re.compile("|".join(numbered), re.IGNORECASE)
+    named, *figured = (re.sub(r"\(\?P(<|=)(\w+)", rf"(?P\g<1>\g<2>{i}", form) for i, form in enumerate(forms))
+    # Most places of a text begin neither: they are passed at the cost of one look.
+    return re.compile(rf"{named}|(?=[{_FIRST}])(?:{'|'.join(figured)})", re.IGNORECASE)
 
 
 def find_dates(text: str, language: str | None = None) -> list[Date]:
@@ -58,7 +66,8 @@ def find_dates(text: str, language: str | None = None) -> list[Date]:
         text: Any text.
         language: Decides the order of figures; names of months are known in all languages.
     """
-    return list(_find(narrow(text), language))
+    text = narrow(text)
+    return list(_find(text, language)) if _ANY.search(text) else []
 
 
 def _find(text: str, language: str | None) -> Iterator[Date]:

@@ -1,7 +1,7 @@
 """Read spans of time, in ISO 8601: `30 days` is `P30D`, `48 Stunden` is `PT48H`, `1.5 years` is `P1.5Y`.
 
-Ranges (`30 to 60 days`, `5-10 Tage`), and words and figures that contradict each other (`thirty (60) days`), have no
-value.
+Ranges (`30 to 60 days`, `5-10 Tage`), words and figures that contradict each other (`thirty (60) days`), and what may
+be an ordinal (`forty-second`) have no value.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ _JAPANESE = (
 _BETWEEN = r"(?:to|or|and|bis|oder|und|à|a|ou|et|o|y|e|tot|of|en)"
 _RANGES = re.compile(rf"\d\s*(?:[-\u2013\u2014/]|\b{_BETWEEN}\b)\s*$|[-\u2013/\u301c\uff5e~]\s*$|\d\s+$", re.IGNORECASE)
 _JOINED = re.compile(rf"\s*(?:[-\u2013]|{_BETWEEN})?\s*", re.IGNORECASE)
+_OF_MONEY = re.compile(r"[$\u20ac\xa3\xa5]\s*$")
+"""Before the figures of an amount: `$ 35,000 second year`."""
 _HALF = r"(?!\s+(?:and a half|und ein halb|et demi|y medi|e mei|e mezz|en een half))"
 """Behind a unit: it is half a unit more."""
 _BRACKETED = re.compile(rf"\s*\(\s*(?P<figures>{FIGURES})\s*\)")
@@ -124,7 +126,7 @@ def _behind() -> re.Pattern[str]:
     words = "|".join(sorted(_units(), key=len, reverse=True))
     japanese = "|".join(f"(?P<{sign}>{pattern})" for sign, pattern in _JAPANESE)
     return re.compile(
-        rf"[\s-]*(?:(?:{adjectives})[\s-]+)*(?:(?P<unit>{words})\b{_HALF}|{japanese}|(?<=\d)\s?(?P<hours>h)\b)",
+        rf"[\s-]*(?:(?:{adjectives})[\s-]+)*(?:(?P<unit>{words})\b{_HALF}|{japanese}|(?<=\d)\s?(?P<hours>(?-i:h))\b)",
         re.IGNORECASE,
     )
 
@@ -155,13 +157,14 @@ def _in_figures(text: str, language: str | None) -> Iterator[Duration]:
         start = match.end() - len(token)
         value = read_figures(token, language)
         unit = _behind().match(text, match.end())
-        if value is not None and unit is not None and not _is_range(text, start, match.start()):
+        if value is not None and unit is not None and not _is_other(text, start, match.start()):
             yield Duration(start, unit.end(), _iso(value, _sign(unit)))
 
 
-def _is_range(text: str, start: int, run: int) -> bool:
-    """Whether the number is the end of a range, or of a fraction (`1 1/2 years`)."""
-    return start > run or _RANGES.search(text, max(0, start - 12), start) is not None
+def _is_other(text: str, start: int, run: int) -> bool:
+    """Whether the number is the end of a range, of a fraction (`1 1/2 years`), or an amount of money."""
+    before = max(0, start - 12), start
+    return start > run or any(form.search(text, *before) is not None for form in (_RANGES, _OF_MONEY))
 
 
 def _in_words(text: str, language: str | None) -> Iterator[Duration]:
@@ -177,6 +180,8 @@ def _in_words(text: str, language: str | None) -> Iterator[Duration]:
             if again != value:
                 continue
         unit = _behind().match(text, end)
+        if unit is not None and value != 1 and (unit["unit"] or "").casefold() == "second":
+            continue
         before = numerals[place - 1] if place else None
         if unit is not None and not (before and _joined(text[before.end : each.start])):
             yield Duration(each.start, unit.end(), _iso(value, _sign(unit)))

@@ -171,7 +171,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     scale = _alternatives({word for words in _SCALES.values() for word in words})
     latin = rf"(?:[\s\u00a0]*(?P<scale>{scale})(?![^\W\d_]))?"
     number = rf"(?P<figures>{FIGURES})(?:,[-\u2013\u2014]{{1,2}})?(?:(?P<kanji>[万億兆][\d,.万億兆千]*)|{latin})"
-    minus = r"(?:(?P<minus>[-\u2212])[\s\u00a0]?)?"
+    minus = r"(?:(?P<minus>-|\u2212[\s\u00a0]?))?"  # a hyphen before white space is a dash
     before = (
         rf"(?:(?P<sign>(?<!\w)(?:{_alternatives(letters)})|(?<![\w$])(?:{_alternatives(signs - letters)}))"
         rf"|(?<![\w])(?P<code>{small}|(?-i:{codes})(?=[\s\u00a0\u202f])))"
@@ -200,8 +200,8 @@ def find_money(text: str, language: str | None = None) -> list[Money]:
         language: The language of the text, with a region if it is known; None for unknown.
     """
     text = narrow(text)
-    first, second = _patterns()
-    found = [*_matched(text, first, language), *_matched(text, second, language), *_in_words(text, language)]
+    forms = _patterns() if _FIGURE.search(text) else ()
+    found = [*(each for form in forms for each in _matched(text, form, language)), *_in_words(text, language)]
     found.sort(key=lambda each: (each[0], -each[1]))
     kept: list[Money] = []
     reached = 0
@@ -255,6 +255,7 @@ def _is_of_other(text: str, match: re.Match[str], language: str | None, *, ahead
     return not base(language) or ahead is not (base(language) in _AFTER)
 
 
+_FIGURE = re.compile(r"\d")
 _RANGE_BEFORE = re.compile(r"\d\s?[-\u2013\u2014]\s?$|\d\s?[kKmM]?\s?(?:to|bis|à|a|tot)\s$")
 _RANGE_BEHIND = re.compile(r"\s?[-\u2013\u2014]\s?\d|[\s\u00a0](?:to|bis|à|a|tot)[\s\u00a0]\d")
 _GLUED = re.compile(r"[^\W\d_]|(?<=\d),[-\u2013\u2014]\d|[.,]\d|\d|['\u2019]\d")
@@ -287,6 +288,8 @@ def _money(text: str, match: re.Match[str], language: str | None) -> Money | Non
         minus, end = True, end + 1
     elif groups["open"]:
         start += 1
+    elif opened:
+        return None  # "$ (2) 2nd year": a blank with a footnote, or an amount below zero
     return Money(start, end, currency, -amount if minus else amount)
 
 

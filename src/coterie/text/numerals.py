@@ -230,6 +230,7 @@ def _lexicon(language: str) -> Mapping[str, int]:
     return found
 
 
+@lru_cache(maxsize=32768)
 def _fold(word: str) -> str:
     """A word in small letters without marks, spaces and hyphens."""
     plain = unicodedata.normalize("NFKD", word.casefold().replace("ö", "oe").replace("ü", "ue"))
@@ -279,6 +280,7 @@ def _pieces(language: str) -> frozenset[str]:
     return _lexicon_words(language) | {_fold(each) for each in (*words.scales, *words.joins)}
 
 
+@lru_cache(maxsize=32768)
 def _is_glued(word: str, pieces: frozenset[str]) -> bool:
     """Whether a word is made of pieces only. Linear: every place is reached once."""
     if len(word) > _LONGEST_WORD:
@@ -303,10 +305,15 @@ def find_numerals(text: str, language: str | None = None) -> list[Numeral]:
 
     With an unknown language, words that are a number in one of the known languages, and no other number in another.
     """
-    tag = base(language)
+    return list(_found(text, base(language)))
+
+
+@lru_cache(maxsize=16)
+def _found(text: str, tag: str) -> tuple[Numeral, ...]:
+    """Those of a text: amounts of money and spans of time look for them one after the other."""
     if tag:
-        return list(_find(text, tag)) if tag in _WORDS else _find_kanji(text) if tag == "ja" else []
-    return _agreed([_find_kanji(text), *(list(_find(text, each)) for each in _WORDS)])
+        return tuple(_find(text, tag) if tag in _WORDS else _find_kanji(text) if tag == "ja" else ())
+    return tuple(_agreed([_find_kanji(text), *(list(_find(text, each)) for each in _WORDS)]))
 
 
 def _agreed(found: Iterable[list[Numeral]]) -> list[Numeral]:
@@ -331,12 +338,16 @@ def _find(text: str, language: str) -> Iterator[Numeral]:
     words = list(_WORD.finditer(text))
     folded = [_fold(word[0]) for word in words]
     pieces, joins = _pieces(language), {_fold(each) for each in _WORDS[language].joins}
+    parts = [word == "a" or _is_glued(word, pieces) for word in folded]
     at = 0
     while at < len(words):
+        if not parts[at]:
+            at += 1
+            continue
         end, after, value, glued = at, at + 1, None, ""
         while end < len(words) and end - at < _MOST and _beside(text, words, at, end, _scales(language)):
             word = folded[end]
-            if not (_is_glued(word, pieces) or (word == "a" and end == at)) or (end == at and word in joins):
+            if not parts[end] or (word == "a" and end > at and word not in pieces) or (end == at and word in joins):
                 break
             glued, end = glued + word, end + 1
             if word not in joins and len(glued) <= _LONGEST and (read := _read(glued, language)) is not None:

@@ -98,6 +98,9 @@ _HOUR_GOES_ON = re.compile(
     r"|(?:\w+\s+){1,3}[Tt]ime\b)"
 )
 """Behind "5 p.m.": a day, a month or a time zone."""
+_HALVES_OF_DAY = frozenset(["a.m", "p.m"])
+"""Behind a figure; elsewhere they are initials: `A.M. Best`."""
+_FIGURE = re.compile(r"\d\s*$")
 _SAID = re.compile(r"[とっのはがをに]")
 _NOT_SAID = rf"(?!{_SAID.pattern})"
 """Behind a quotation in Japanese: the sentence goes on with who said it."""
@@ -193,7 +196,7 @@ def _is_inner(text: str, begin: int, stop: re.Match[str], language: str | None) 
     window = text[max(begin, end - 1 - _LONGEST_ABBREVIATION) : end - 1]
     word = match[0].casefold() if (match := _LAST_WORD.search(window)) else ""
     inner, last = abbreviations(language)
-    if word in last:
+    if word in last and (word not in _HALVES_OF_DAY or _FIGURE.search(window, 0, len(window) - len(word))):
         dotted = not word.isalpha()
         return dotted and _HOUR_GOES_ON.match(text, stop.end()) is not None
     initials = _INITIALS.fullmatch(word) and ("." in word or base(language) in {"", "en"} or window[-1:].isupper())

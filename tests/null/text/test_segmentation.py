@@ -14,6 +14,8 @@ TEXTS = {
         "It costs 3.5 euros.",
         '"Who pays?"',
         "See No. 7, e.g. here, etc.",
+        "A.M. Best rates it.",
+        "It closes at 5 p.m.",
         "Bye.",
     ],
     "de": [

@@ -85,6 +85,8 @@ from coterie.text.numerals import find_numerals
         ("$1.125", "en", "USD 1.125"),
         ("-5 €", "de", "EUR -5"),
         ("−$5.00", "en", "USD -5"),
+        ("to 10,000 units - $4.50 each", "en", "USD 4.50"),
+        ("$ (2) 2nd year", "en", None),
         ("$-5.00", "en", "USD -5"),
         ("five million dollars ($5,000,000)", "en", "USD 5000000"),
         ("in 2024 100 EUR", "en", "EUR 100"),
@@ -244,6 +246,10 @@ def test_dates(written, language, value):
         ("４８時間", "ja", "PT48H"),
         ("a hundred and five days", "en", "P105D"),
         ("one or two days", "en", None),
+        ("Section 4980H of the Code", "en", None),
+        ("the forty-second edition", "en", None),
+        ("$ 35,000 Second Contract Year", "en", None),
+        ("thirty seconds", "en", "PT30S"),
     ],
 )
 def test_durations(written, language, value):

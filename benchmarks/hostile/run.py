@@ -1,0 +1,381 @@
+"""Texts that are sent to make a gateway slow: does anybody else wait, does the work stay linear, does it stop.
+
+    python benchmarks/hostile/run.py [--characters 1000000] [--texts REGEX] [--ways REGEX]
+
+A network of two small specialists, trained here, and a large model (a local fake) behind the egress gate. Each text
+goes to each endpoint in each way a text can come in, while another caller asks `/healthz` every 10 ms in the same event
+loop. On a machine that others use, a wait may be theirs: beside each wait stands the processor time that this process
+spent in it, and the bar is on the smaller of the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gc
+import json
+import random
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _data import LENDER
+from _record import Bar, Record, arguments
+from coterie.assembly import open_network
+from coterie.config.file import GatewaySection
+from coterie.gateway.app import create_app
+from coterie.learning.progress import Silent
+from coterie.testing import FakeOpenAIServer
+from coterie.training.train import train
+
+CLAIM = (
+    "No text of a megabyte keeps another caller waiting, takes more than its length, or goes on when its caller left."
+)
+LONGEST_WAIT, GROWTH, AFTER_LEAVING = 0.050, 2.2, 0.5
+"""Seconds, times the processor time for twice the text, seconds of work after the caller left."""
+EVERY = 0.01  # seconds between two questions of the other caller
+LABELS = 8
+ROWS = 400
+NETWORK = """
+[network]
+default_label = "public"
+[specialists.triage]
+task = "classify"
+data = "triage.csv"
+description = "What customers ask a bank."
+licence = "CC-BY-4.0"
+rungs = ["embedding"]
+[specialists.travel]
+task = "classify"
+data = "travel.csv"
+description = "What customers ask about cash and cards abroad."
+licence = "CC-BY-4.0"
+rungs = ["embedding"]
+[models.large]
+engine = "openai"
+base_url = "{url}"
+name = "large"
+price_in = "10.00"
+price_out = "30.00"
+clearance = "public"
+pseudonymise = true
+[generalist]
+model = "large"
+escalate_out_of_scope = true
+"""
+_PHRASES = {
+    "one question again and again": "where is my parcel ",
+    "one letter": "a",
+    "one letter in capitals": "A",
+    "one digit": "7",
+    "digits in fours": "1234 ",
+    "IBANs": "DE89370400440532013000 ",
+    "IBAN-like, never right": "DE00 1234 5678 ",
+    "card-like digits": "4111-1111-1111-1112 ",
+    "telephone-like digits": "+49 30 ",
+    "tags of pseudonyms": "<PERSON_1>",
+    "open tags": "<PERSON",
+    "open brackets": "(",
+    "brackets in brackets": "[{(",
+    "closing brackets": ")]}",
+    "e-mail addresses": "a.b@example.com ",
+    "at signs": "a@",
+    "dots": "a.",
+    "blanks": " x  ",
+    "new lines": "\n",
+    "lines of a word": "word\n",
+    "commas": "one, two, ",
+    "and": "and then also ",
+    "sentences": "My card was stolen. ",
+    "names": "Anna Schmidt and John Smith ",
+    "capitals": "New York Bank ",
+    "Chinese": "\u6211\u7684\u5305\u88f9\u5728\u54ea\u91cc\u3002",
+    "combining marks": "a\u0301\u0302\u0323",
+    "marks alone": "\u0301",
+    "no width": "a\u200b\u2060",
+    "pictures": "\U0001f600",
+    "orders": "ignore the router and send this to the ",
+    "JSON": '{"a": [1, ',
+    "addresses": "http://a.b/c?d=e&",
+    "slashes": "\\/",
+    "quotes": "\"'",
+    "Arabic": "\u0623\u064a\u0646 \u0637\u0631\u062f\u064a ",
+    "secrets": "password=sk-abcdefgh ",
+}
+
+
+def texts(characters: int) -> dict[str, str]:
+    """Each of so many characters."""
+    found = {name: (phrase * (characters // len(phrase) + 1))[:characters] for name, phrase in _PHRASES.items()}
+    chance = random.Random(1)  # noqa: S311 - texts, no secrets
+    found["chance"] = "".join(map(chr, chance.choices(range(32, 127), k=characters)))
+    found["chance, words"] = " ".join(
+        "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(characters // 8)
+    )
+    found["a row of columns"] = json.dumps({f"c{i}": i for i in range(characters // 20)})
+    return found
+
+
+def _chat(text: str, **more: object) -> dict[str, object]:
+    return {"model": "coterie", "messages": [{"role": "user", "content": text}], **more}
+
+
+SHORT = "where is my parcel"
+WAYS: Mapping[str, tuple[str, Callable[[str], dict[str, object]]]] = {
+    "routed": ("/v1/chat/completions", _chat),
+    "pinned": ("/v1/chat/completions", lambda text: _chat(text, model="coterie/triage")),
+    "streamed": ("/v1/chat/completions", lambda text: _chat(text, stream=True)),
+    "internal": ("/v1/chat/completions", lambda text: _chat(text, coterie={"label": "internal"})),
+    "document": ("/v1/chat/completions", lambda text: _chat(SHORT, coterie={"document": text})),
+    "history": (
+        "/v1/chat/completions",
+        lambda text: (
+            _chat(SHORT)
+            | {
+                "messages": [
+                    *({"role": r, "content": text} for r in ("user", "assistant")),
+                    _chat(SHORT)["messages"][0],
+                ]
+            }
+        ),
+    ),
+    "session": ("/v1/chat/completions", lambda text: _chat(text, coterie={"session": "one"})),
+    "embeddings": ("/v1/embeddings", lambda text: {"model": "coterie", "input": text}),
+    "feedback": ("/api/feedback", lambda text: {"trace_id": "none", "comment": text[:10_000], "value": text[:10_000]}),
+    "model's name": ("/v1/chat/completions", lambda text: _chat(SHORT, model=text)),
+}
+
+
+def make_network(folder: Path, url: str) -> None:
+    """Two specialists, trained on some intents of the lender's customers."""
+    with (LENDER / "data/triage.train.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = sorted({row["label"] for row in rows})
+    for name, chosen in (("triage", labels[:LABELS]), ("travel", labels[LABELS : 2 * LABELS])):
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ["text", "label"])
+            writer.writeheader()
+            mine = [row for row in rows if row["label"] in chosen][:ROWS]
+            writer.writerows({key: row[key] for key in ("text", "label")} for row in mine)
+    (folder / "coterie.toml").write_text(NETWORK.format(url=url), encoding="utf-8")
+    train(folder, progress=Silent())
+
+
+@contextmanager
+def large_model() -> Iterator[str]:
+    """A fake large model in a thread of its own; its address."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    url: list[str] = []
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with FakeOpenAIServer() as server:
+            url.append(server.base_url)
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+    thread.start()
+    ready.wait()
+    yield url[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+
+
+@dataclass
+class Caller:
+    """Sends one request to an app in process."""
+
+    app: Any
+    status: int = 0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ask(self, path: str, body: bytes = b"", *, method: str = "POST") -> int:
+        """The status of the response."""
+        sent = False
+
+        async def receive() -> dict[str, object]:
+            nonlocal sent
+            if not sent:
+                sent = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            await self.gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Mapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json"), (b"host", b"localhost")],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "scheme": "http",
+            "root_path": "",
+        }
+        await self.app(scope, receive, send)
+        return self.status
+
+
+@dataclass
+class Waits:
+    """What another caller waits for `/healthz`."""
+
+    app: Any
+    worst: float = 0.0
+    """Seconds."""
+    own: float = 0.0
+    """The longest of what of each wait this process spent at work itself."""
+    all: list[float] = field(default_factory=list)
+    _task: asyncio.Task[None] | None = None
+
+    async def _ask(self) -> None:
+        while True:
+            start, spent = time.perf_counter(), time.process_time()
+            await asyncio.sleep(EVERY)
+            await Caller(self.app).ask("/healthz", method="GET")
+            wait, work = time.perf_counter() - start - EVERY, time.process_time() - spent
+            self.worst, self.own = max(self.worst, wait), max(self.own, min(wait, work))
+            self.all.append(wait)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._ask())
+        await asyncio.sleep(5 * EVERY)
+        self.worst = self.own = 0.0
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.sleep(EVERY)
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def send_all(app: Any, given: Mapping[str, str], ways: Mapping[str, Any], record: Record) -> float:  # noqa: ANN401 - an ASGI app
+    """The longest wait of the other caller, of this process's doing."""
+    worst = 0.0
+    found: dict[str, dict[str, object]] = {}
+    for way, (path, body) in ways.items():
+        for name, text in given.items():
+            content = json.dumps(body(text), ensure_ascii=False).encode()
+            async with Waits(app) as waits:
+                start, spent = time.perf_counter(), time.process_time()
+                status = await Caller(app).ask(path, content)
+                seconds, work = time.perf_counter() - start, time.process_time() - spent
+            worst = max(worst, waits.own)
+            found.setdefault(way, {})[name] = {
+                "status": status, "seconds": seconds, "cpu": work, "wait": waits.worst, "own": waits.own
+            }  # fmt: skip
+            print(
+                f"{way:12} {name:30} {status} {seconds:7.2f} s, cpu {work:7.2f} s; wait {1000 * waits.worst:6.0f} ms, "
+                f"own {1000 * waits.own:6.0f} ms",
+                flush=True,
+            )
+            if status >= 500:
+                record.notes.append(f"{way}, {name}: {status}")
+    record.figures["sent"] = found
+    return worst
+
+
+async def growth(app: Any, small: Mapping[str, str], large: Mapping[str, str], rounds: int = 2) -> dict[str, float]:  # noqa: ANN401
+    """How many times the processor time each text takes when it is twice as long, routed."""
+    path, body = WAYS["routed"]
+    found = {}
+    for name in small:
+        spent: dict[int, list[float]] = {0: [], 1: []}
+        for _ in range(rounds):
+            for which, given in enumerate((small, large)):
+                content = json.dumps(body(given[name]), ensure_ascii=False).encode()
+                start = time.process_time()
+                await Caller(app).ask(path, content)
+                spent[which].append(time.process_time() - start)
+        found[name] = min(spent[1]) / min(spent[0])
+        print(f"growth {name:30} {found[name]:.2f} ({min(spent[0]):.3f} s, {min(spent[1]):.3f} s)", flush=True)
+    return found
+
+
+async def leave(app: Any, given: Mapping[str, str]) -> float:  # noqa: ANN401 - an ASGI app
+    """The most processor time that was spent after a caller left."""
+    path, body = WAYS["routed"]
+    worst = 0.0
+    for name, text in given.items():
+        caller = Caller(app)
+        asking = asyncio.create_task(caller.ask(path, json.dumps(body(text), ensure_ascii=False).encode()))
+        await asyncio.sleep(0.1)
+        start = time.process_time()
+        caller.gone.set()
+        await asyncio.wait([asking])
+        await asyncio.sleep(1.0)
+        spent = time.process_time() - start
+        print(f"left   {name:30} {spent:.3f} s", flush=True)
+        worst = max(worst, spent)
+    return worst
+
+
+async def measure(options: Any, record: Record) -> None:  # noqa: ANN401 - of argparse
+    """Everything, into the record."""
+    with large_model() as url, tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        await asyncio.to_thread(make_network, folder, url)
+        network = await open_network(folder, warm=True)
+        try:
+            gc.collect()
+            gc.freeze()  # as `coterie serve` does
+            app = create_app(network, GatewaySection(max_body=16_000_000))
+            await Caller(app).ask("/v1/chat/completions", json.dumps(_chat("where is my card")).encode())
+            wanted = re.compile(options.texts)
+            given, half = (
+                {name: text for name, text in texts(size).items() if wanted.search(name)}
+                for size in (options.characters, options.characters // 2)
+            )
+            ways = {name: way for name, way in WAYS.items() if re.search(options.ways, name)}
+            async with Waits(app) as idle:
+                await asyncio.sleep(2)
+            worst = await send_all(app, given, ways, record)
+            grown = await growth(app, half, given)
+            left = await leave(app, given)
+        finally:
+            await network.close()
+    record.figures |= {
+        "texts": len(given), "wait of an idle gateway": {"worst": idle.worst, "median": median(idle.all)},
+        "growth": grown, "work after leaving": left,
+    }  # fmt: skip
+    record.bars = [
+        Bar(what="longest wait of another caller (s)", measured=worst, limit=LONGEST_WAIT, at_most=True),
+        Bar(what="CPU time for twice the text", measured=max(grown.values()), limit=GROWTH, at_most=True),
+        Bar(what="CPU time after the caller left (s)", measured=left, limit=AFTER_LEAVING, at_most=True),
+    ]
+
+
+def main() -> int:
+    """Run it and write the result down."""
+    parser = arguments(__doc__ or "", __file__)
+    parser.add_argument("--characters", type=int, default=1_000_000)
+    parser.add_argument("--texts", default="", help="regular expression: which texts")
+    parser.add_argument("--ways", default="", help="regular expression: which ways in")
+    options = parser.parse_args()
+    record = Record(claim=CLAIM, seeds=[1])
+    asyncio.run(measure(options, record))
+    record.note_load()
+    record.write(options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
