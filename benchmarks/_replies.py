@@ -34,6 +34,12 @@ from coterie.types import SYSTEM, CallContext, ContextView, Delta, Entry, Fact, 
 
 MESSAGES, HELP, PAIRS = "data/triage.test.csv", "data/help.jsonl", "data/reply.pairs.csv"
 FEWEST = 20  # pieces of a draft that has a pace
+_FATES = {
+    "accept.grounded": "stands",
+    "accept.replaced_from": "replaced later",
+    "accept.source_complete": "added to",
+}
+"""What became of a draft, by the code of the reason for the reply."""
 QUIET = 0.15  # cores that others may use on average during a reply whose times count
 
 
@@ -85,12 +91,7 @@ class Reply:
     @property
     def fate(self) -> str:
         """What became of the draft."""
-        said = self.finding.reason
-        if said.startswith("every sentence"):
-            return "stands"
-        if "from sentence" in said:
-            return "replaced later"
-        return "added to" if "said in full" in said else "replaced at once"
+        return _FATES.get(self.finding.reason.code, "replaced at once")
 
 
 def sample(seed: int) -> list[tuple[str, str]]:
@@ -195,7 +196,7 @@ def figures(replies: Sequence[Reply]) -> dict[str, Any]:
         },
         "stated_in_full": np.mean([holds_all(reply) for reply in replies]).item(),
         "refused": [
-            {"intent": reply.intent, "asked": reply.asked, "reason": reply.finding.reason}
+            {"intent": reply.intent, "asked": reply.asked, "reason": str(reply.finding.reason)}
             for reply in replies
             if reply.fate != "stands"
         ],

@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 
 from coterie import __version__
 from coterie.cli.app import main as run_command
-from coterie.cli.files import write_bytes
 from coterie.cli.options import parse_money
 from coterie.cli.output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import InputError
 from coterie.models.files import hash_file
 from coterie.policy.cost_quality import Aim
+from coterie.runtime.files import write_bytes
 from labs.outcomes.curve import Point
 from labs.outcomes.page import replay_page
 from labs.outcomes.replay import Replay

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from coterie.cli.bridge import log_command
-from coterie.cli.files import write_bytes
 from coterie.config.file import Config, load_config
 from coterie.errors import InputError
 from coterie.policy.cost_quality import generalist_quality
 from coterie.policy.outcomes import RecordedOutcomes, read_outcomes
+from coterie.runtime.files import write_bytes
 
 
 def join_outcomes(folder: Path, file: Path) -> dict[str, object]:

@@ -42,7 +42,19 @@ from coterie.limits.limits import Spending, open_limits
 from coterie.network.network import Network
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import EchoEngine, FakeOpenAIServer, ServerReply
-from coterie.types import Answer, Context, ContextView, Delta, Finding, Part, Request, Route, SpecialistCard, Task
+from coterie.types import (
+    Answer,
+    Context,
+    ContextView,
+    Delta,
+    Finding,
+    Part,
+    Request,
+    Route,
+    SpecialistCard,
+    Task,
+    worded,
+)
 
 CLAIM = "However many ask at once and whatever fails, no budget is exceeded by more than is stated."
 PRICE_IN, PRICE_OUT = Decimal(3), Decimal(12)
@@ -128,7 +140,13 @@ class Doubts:
     async def consult(self, task: Task, view: ContextView, *, call: object = None) -> Finding:
         """An abstention."""
         return Finding(
-            specialist="doubt", value=None, text="", confidence=0.0, accepted=False, reason="doubt", label=task.label
+            specialist="doubt",
+            value=None,
+            text="",
+            confidence=0.0,
+            accepted=False,
+            reason=worded("doubt"),
+            label=task.label,
         )
 
 
@@ -137,7 +155,7 @@ class One:
 
     async def route(self, request: Request, context: Context, *, call: object = None) -> Route:
         """To the one."""
-        return Route(parts=(Part(text=request.text, waves=(("doubt",),), score=1.0),), reason="the only one")
+        return Route(parts=(Part(text=request.text, waves=(("doubt",),), score=1.0),), reason=worded("the only one"))
 
 
 async def open_it(folder: Path, urls: list[str], requests: int) -> Network:
@@ -210,7 +228,7 @@ def _why(answer: Answer) -> str:
     """How a request ended; of one that nobody answered, what kept the large model from it."""
     if answer.trace.status != "abstained":
         return answer.trace.status
-    said = " ".join(finding.reason for finding in answer.trace.findings)
+    said = " ".join(str(finding.reason) for finding in answer.trace.findings)
     kinds = ("budget", "not asked for now", "gave no answer within", "connections", "status", "broke off", "dropped")
     return "abstained: " + next((kind for kind in kinds if kind in said), "otherwise")
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,7 +160,7 @@ async def ask(network: Network, corpus: Corpus, request: Request, tally: Tally, 
     tally.statuses[answer.trace.status] += 1
     for verdict in answer.trace.verdicts:
         if verdict.rule.startswith("egress."):
-            model = next(name for name in CLEARANCES if f"of {name!r}" in verdict.reason)
+            model = destination(each.values for each in (verdict.reason, *verdict.reason.notes))
             tally.verdicts[f"{model}: {verdict.rule} {'allowed' if verdict.allowed else 'refused'}"] += 1
     said, sent = answer.text.encode(), str(request)
     clearance = request.clearance or Label.INTERNAL
@@ -217,13 +217,19 @@ def search(corpus: Corpus, servers: Mapping[str, FakeOpenAIServer], tally: Tally
         tally.searched[name] = len(server.received)
 
 
+def destination(values: Iterable[Mapping[str, object]]) -> str:
+    """The model that a verdict of the gate is about: one of its reasons names it."""
+    return next(str(each["destination"]) for each in values if "destination" in each)
+
+
 def audited(folder: Path) -> Counter[str]:
     """What the audit log knows of the gate: prompts let out, by model."""
     known: Counter[str] = Counter()
     for line in (folder / "state" / "audit.jsonl").read_text(encoding="utf-8").splitlines():
         for verdict in json.loads(line).get("about", {}).get("verdicts", ()):
             if verdict["allowed"] and verdict["rule"].startswith("egress."):
-                known[next(name for name in CLEARANCES if f"of {name!r}" in verdict["reason"])] += 1
+                reasons = (verdict, *verdict.get("reason_notes", ()))
+                known[destination(each["reason_values"] for each in reasons)] += 1
     return known
 
 

@@ -8,7 +8,11 @@ from _cuad import FIELDS
 
 from coterie.learning.values import MANY, find_values, normalise_value
 from coterie.tasks.extract.document import TextRange, TokenizedText
-from coterie.types import Field, Finding
+from coterie.types import (
+    Field,
+    Finding,
+    worded,
+)
 
 _PREAMBLE = 3_000
 _PARTY = re.compile(
@@ -51,7 +55,7 @@ def find_terms(text: str) -> Finding:
         text="",
         confidence=0.5,
         accepted=False,
-        reason="",
+        reason=worded(""),
         task="extract",
         fields=tuple(fields),
     )
@@ -82,5 +86,5 @@ def _field(name: str, kind: str, text: str, place: TextRange | None) -> Field:
         end=None if place is None else place.end,
         confidence=0.5,
         accepted=False,
-        reason="a pattern",
+        reason=worded("a pattern"),
     )

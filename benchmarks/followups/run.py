@@ -54,6 +54,7 @@ from coterie.types import (
     Request,
     SpecialistCard,
     Task,
+    worded,
 )
 
 CLAIM = "A follow-up question is answered as what it means: the session gives back what it leaves out."
@@ -113,7 +114,7 @@ class Health:
             text=best.document if best else "",
             confidence=1.0,
             accepted=best is not None,
-            reason="the best passage",
+            reason=worded("the best passage"),
             label=max([task.label, *(entry.label for entry in view.entries)]),
             citations=tuple(
                 Citation(document=p.document, start=p.start, end=p.end, text=p.text, label=p.label, shelf=p.shelf)

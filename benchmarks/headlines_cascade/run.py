@@ -81,7 +81,11 @@ def measure(train: Rows, test: Rows, large: Mapping[str, float], seed: int) -> d
         points = {}
         for quality in QUALITIES:
             line = find_accept_threshold(judged, quality=quality, generalist=large["train"])
-            promised = {"kept from": line.value, "expected": line.expected_quality, "reason": line.reason}
+            promised = {
+                "kept from": line.value,
+                "expected": line.expected_quality,
+                "reason": line.reason and str(line.reason),
+            }
             points[f"quality {quality:g}"] = promised | point(measured, line.value, large)
         return {
             "dial": points,

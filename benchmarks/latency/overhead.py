@@ -43,11 +43,14 @@ from coterie.types import (
     Task,
     Trace,
     Usage,
+    worded,
 )
 
 CARD = SpecialistCard(name="nothing", task="classify", description="", rung="lexical", version="0" * 16)
 SPEAKING = SpecialistCard(name="words", task="generate", description="", rung="slm", version="1" * 16)
-FINDING = Finding(specialist="nothing", value="card_lost", text="card_lost", confidence=0.97, accepted=True, reason="")
+FINDING = Finding(
+    specialist="nothing", value="card_lost", text="card_lost", confidence=0.97, accepted=True, reason=worded("")
+)
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Nothing:
     async def route(self, request: Request, context: Context, *, call: object = None) -> Route:
         """Always here."""
         del context
-        return Route(parts=(Part(text=request.text, waves=(("nothing",),), score=1.0),), reason="always")
+        return Route(parts=(Part(text=request.text, waves=(("nothing",),), score=1.0),), reason=worded("always"))
 
     async def consult(self, task: Task, view: ContextView, *, call: object = None) -> Finding:
         """Always the same."""

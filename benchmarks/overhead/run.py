@@ -52,6 +52,7 @@ from coterie.types import (
     Step,
     Task,
     Usage,
+    worded,
 )
 
 CLAIM = "Gate, audit log and ledger add little to a request."
@@ -91,7 +92,7 @@ class Instant:
             text="card_arrival",
             confidence=0.9,
             accepted="(sure)" in task.text,
-            reason="it was told to",
+            reason=worded("it was told to"),
             label=task.label,
             impersonal=task.impersonal,
             task="classify",
@@ -104,7 +105,9 @@ class Everything:
 
     async def route(self, request: Request, context: Context, *, call: object = None) -> Route:
         """One part."""
-        return Route(parts=(Part(text=request.text, waves=(("triage",),), score=1.0),), reason="there is nobody else")
+        return Route(
+            parts=(Part(text=request.text, waves=(("triage",),), score=1.0),), reason=worded("there is nobody else")
+        )
 
 
 class Nothing:

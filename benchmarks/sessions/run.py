@@ -38,6 +38,7 @@ from coterie.types import (
     Step,
     Trace,
     Usage,
+    worded,
 )
 
 CLAIM = "A session is read and written in milliseconds, however many there are."
@@ -83,7 +84,7 @@ def settlement(identity: str, session: str, entries: Sequence[Entry]) -> Settlem
         text="card_arrival",
         confidence=0.97,
         accepted=True,
-        reason="0.97 is above 0.71",
+        reason=worded("0.97 is above 0.71"),
         task="classify",
     )
     trace = Trace(
@@ -94,7 +95,7 @@ def settlement(identity: str, session: str, entries: Sequence[Entry]) -> Settlem
         label=Label.INTERNAL,
         status="accepted",
         route=Route(
-            parts=(Part(text="where is my card", waves=(("triage",),), score=0.9),), reason="like card_arrival"
+            parts=(Part(text="where is my card", waves=(("triage",),), score=0.9),), reason=worded("like card_arrival")
         ),
         findings=(finding,),
         views=(),

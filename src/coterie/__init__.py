@@ -1,6 +1,17 @@
 """Coterie: a network of narrow language models.
 
-    from coterie import Request, open_network
+Fit a specialist to values in memory, put it into a network, and ask the network:
+
+    from coterie import Classifier, connect
+
+    classifier = Classifier.fit(texts, labels)
+    classifier.predict("I lost my card").label
+    classifier.save("my-network", name="triage")
+
+    with connect("my-network") as network:
+        answer = network.ask("I lost my card")
+
+In asynchronous code:
 
     network = await open_network("my-network")
     answer = await network.ask(Request(text="I lost my card"))
@@ -16,23 +27,61 @@ from typing import TYPE_CHECKING
 from coterie.runtime.offline import report_nothing
 
 if TYPE_CHECKING:
+    from coterie.api.answerer import Answerer
+    from coterie.api.classifier import Classifier
+    from coterie.api.extractor import Extractor
+    from coterie.api.generator import Generator
+    from coterie.api.network import SyncNetwork, connect
+    from coterie.api.pairs import PairClassifier
+    from coterie.api.predictions import Prediction
+    from coterie.api.scorer import Scorer
     from coterie.assembly import open_network
     from coterie.errors import CoterieError
     from coterie.network.network import Network
-    from coterie.types import Answer, Delta, Finding, Label, Request
+    from coterie.types import Answer, Delta, Document, Finding, Label, Request
 
-__all__ = ["Answer", "CoterieError", "Delta", "Finding", "Label", "Network", "Request", "__version__", "open_network"]
+__all__ = [
+    "Answer",
+    "Answerer",
+    "Classifier",
+    "CoterieError",
+    "Delta",
+    "Document",
+    "Extractor",
+    "Finding",
+    "Generator",
+    "Label",
+    "Network",
+    "PairClassifier",
+    "Prediction",
+    "Request",
+    "Scorer",
+    "SyncNetwork",
+    "__version__",
+    "connect",
+    "open_network",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "types",
+    "Answerer": "api.answerer",
+    "Classifier": "api.classifier",
     "CoterieError": "errors",
     "Delta": "types",
+    "Document": "types",
+    "Extractor": "api.extractor",
     "Finding": "types",
+    "Generator": "api.generator",
     "Label": "types",
     "Network": "network.network",
+    "PairClassifier": "api.pairs",
+    "Prediction": "api.predictions",
     "Request": "types",
+    "Scorer": "api.scorer",
+    "SyncNetwork": "api.network",
+    "connect": "api.network",
     "open_network": "assembly",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import configured
-from coterie.cli.files import copy_file, find_file, sole_editor, write_bytes
+from coterie.cli.files import find_file
 from coterie.cli.options import check_index_name
 from coterie.cli.output import Json, give, say, shell, warn
 from coterie.cli.settings import check_task, given, task_for
 from coterie.errors import ConfigError, InputError
+from coterie.runtime.files import copy_file, sole_editor, write_bytes
 
 if TYPE_CHECKING:
     from coterie.config.specialists import SpecialistSection
@@ -74,6 +75,7 @@ def add(
 
 def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
     """Check everything, then write: data first, coterie.toml last. What was added and what is odd about it."""
+    from coterie.config.edit import add_tables
     from coterie.config.file import parse_config
     from coterie.config.section import FILE_NAME
 
@@ -83,7 +85,7 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8")
     known = {("knowledge", each): _as_indexed(folder, each) for each in shelves}
-    added = _with_tables(text, {**known, ("specialists", name): settings})
+    added = add_tables(text, {**known, ("specialists", name): settings})
     try:
         section = parse_config(added).specialists[name]
     except ConfigError as error:
@@ -152,51 +154,6 @@ def _as_indexed(folder: Path, shelf: str) -> dict[str, str]:
     from coterie.knowledge.open import shelf_folder
 
     return {key: str(value) for key, value in vars(given_before(shelf_folder(folder, shelf))).items() if value}
-
-
-def _with_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
-    """The file's text with more tables at its end, such as `specialists.NAME`; what was there stays, to the byte."""
-    snippet = "\n".join(_table(*names, settings) for names, settings in tables.items())
-    newline = "\r\n" if "\r\n" in text else "\n"
-    added = text.rstrip() + ("\n\n" if text.strip() else "") + snippet
-    added = added.replace("\r\n", "\n").replace("\n", newline)
-    _check_only_added(text, added, tables, snippet)
-    return added
-
-
-def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
-    import tomlkit
-
-    table = tomlkit.table()
-    for key, value in settings.items():
-        inline = tomlkit.inline_table()  # `{ key = value }` on one line
-        if isinstance(value, dict):
-            inline.update(value)
-        table.add(key, inline if isinstance(value, dict) else value)
-    parent = tomlkit.table(is_super_table=True)
-    parent.add(name, table)
-    document = tomlkit.document()
-    document.add(kind, parent)
-    return tomlkit.dumps(document)
-
-
-def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]], snippet: str) -> None:
-    """Refuse to write a file that would say anything else than before and the new tables."""
-    import tomllib
-
-    try:
-        found = tomllib.loads(after)
-    except tomllib.TOMLDecodeError:
-        found = {}
-    whole = all(found.get(kind, {}).pop(name, None) is not None for kind, name in names)
-    filled, expected = (
-        {key: value for key, value in document.items() if value != {}} for document in (found, tomllib.loads(before))
-    )
-    if not whole or filled != expected:
-        raise ConfigError(
-            "coterie.toml writes its specialists in a form that a table cannot be added to.",
-            hint=f"Add this by hand:\n\n{snippet}",
-        )
 
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:

@@ -1,7 +1,4 @@
-"""Open what a network's folder holds, for one command: its configuration, network, store or registry.
-
-This is the one place where a command enters the event loop.
-"""
+"""Open what a network's folder holds, for one command: its configuration, network, store or registry."""
 
 from __future__ import annotations
 
@@ -55,9 +52,9 @@ def registry_of(folder: Path) -> Registry:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; Ctrl-C cancels it and lets it clean up."""
-    import asyncio
+    from coterie.runtime.bridge import run as run_to_the_end
 
-    return asyncio.run(work)
+    return run_to_the_end(work)
 
 
 def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from coterie.cli.files import write_bytes
 from coterie.cli.output import Json, give, shell
 from coterie.errors import InputError, SetupError
+from coterie.runtime.files import write_bytes
 
 FILE_NAME = "coterie.toml"  # as in `coterie.config`, which would bring pydantic into `coterie --help`
 _MADE_BY_RUNNING = {"registry", "state", "__pycache__"}

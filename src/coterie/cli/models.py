@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coterie.cli.bridge import configured
-from coterie.cli.files import write_bytes
 from coterie.cli.options import group
 from coterie.cli.output import Json, give, show_table, size
 from coterie.errors import ConfigError, InputError
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.config.file import Config, LlamaModel

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from coterie.cli.bridge import log_command, registry_of
-from coterie.cli.files import write_bytes
 from coterie.cli.options import OutputFile, group, pretty
 from coterie.cli.output import SETUP, Json, give, interval, number, remark, say, shell, show_json, show_table, size
 from coterie.errors import CoterieError, InputError, UnknownSpecialist
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.registry.promotion import VersionComparison

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import configured, run, with_store
-from coterie.cli.files import write_bytes
 from coterie.cli.options import parse_since
 from coterie.cli.output import Json, give, say, show_table
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.config.budgets import BudgetSection

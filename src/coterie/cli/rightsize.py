@@ -16,7 +16,7 @@ import typer
 from coterie import __version__
 from coterie.cli.bridge import configured, run
 from coterie.cli.chain_stops import Stop, show_stops
-from coterie.cli.files import check_writable, find_file, write_bytes
+from coterie.cli.files import check_writable, find_file
 from coterie.cli.options import parse_label, parse_money
 from coterie.cli.output import (
     BAR_MISSED,
@@ -34,6 +34,7 @@ from coterie.cli.output import (
 )
 from coterie.cli.settings import check_task, given, section_from, task_for
 from coterie.errors import InputError
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.cli.progress import TerminalProgress

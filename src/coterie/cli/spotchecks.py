@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coterie.cli.bridge import configured, log_command, registry_of, with_store
-from coterie.cli.files import write_bytes
 from coterie.cli.options import parse_since
 from coterie.cli.output import Json, give, paragraph, remark, say, show_table
 from coterie.errors import InputError
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -278,7 +278,7 @@ NOTICE = (
 )
 _EDGE = 64
 """Characters beside a pseudonym that are looked at again."""
-_WORD, _GAP = re.compile(r"\w+"), re.compile(r"\s{2,}|[^\S ]")
+_WORD, _WHITE_SPACE = re.compile(r"\w+"), re.compile(r"\s{2,}|[^\S ]")
 _PASSES = 4
 """Times that what is left between pseudonyms is looked at again."""
 
@@ -497,7 +497,7 @@ def _places(values: Sequence[PseudonymValue], text: str) -> Iterator[tuple[int, 
 def _flattened(text: str) -> tuple[str, Sequence[int]]:
     """The text with one blank for each stretch of white space, and where each of its signs stood."""
     pieces, places, at = list[str](), list[int](), 0
-    for gap in _GAP.finditer(text):
+    for gap in _WHITE_SPACE.finditer(text):
         pieces += [text[at : gap.start()], " "]
         places += range(at, gap.start() + 1)
         at = gap.end()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from coterie.learning.metrics import Interval, Slice
 from coterie.runtime.codec import to_json
+from coterie.types.html import html_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class FieldFigures:
     """95% intervals of both F1, over texts."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """How good a specialist is on one set of rows. None is a figure that the rows cannot give.
 
@@ -125,3 +126,22 @@ class Evaluation:
         left_out = {"right", "slices", "others", *(() if self.fields else {"fields"})}
         figures = to_json(replace(self, right=(), slices={}))
         return {key: value for key, value in figures.items() if key not in left_out} | dict(self.others)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures that the rows can give, by name."""
+        return {name: value for name, value in {**vars(self), **self.others}.items() if isinstance(value, float)}
+
+    def __repr__(self) -> str:
+        figures = (
+            f"{name}={value:.3f}{self._interval(name, ' [{:.3f}, {:.3f}]')}" for name, value in self.figures.items()
+        )
+        return f"Evaluation({', '.join([f'n={self.n}', *figures])})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, value, self._interval(name, "{:.3f} to {:.3f}")) for name, value in self.figures.items()]
+        return html_table([f"{self.n:,} rows", "value", "95% interval"], rows)
+
+    def _interval(self, name: str, form: str) -> str:
+        interval = self.intervals.get(name)
+        return "" if interval is None else form.format(interval.low, interval.high)

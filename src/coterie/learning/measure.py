@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,6 +18,7 @@ from coterie.learning.evaluation import Evaluation
 from coterie.learning.job import Job, TextEncoder
 from coterie.learning.metrics import bootstrap_interval, macro_f1, multilabel_f1, score_interval, unseen
 from coterie.protocols import Specialist
+from coterie.runtime.bridge import run
 from coterie.types import Finding, Rung
 
 T = TypeVar("T")
@@ -100,12 +99,7 @@ def _macro_f1(targets: np.ndarray, predicted: np.ndarray, *, several: bool) -> f
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine, also where an event loop runs already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, work).result()
+    return run(work)
 
 
 # --- Texts that are longer than what a rung reads: counted and named, never cut in silence.

@@ -155,8 +155,8 @@ class LearnedRouter:
         parts = tuple(
             replace(p, text=request.text if p.text == shown else p.text, truncated=True) for p in made.route.parts
         )
-        said = f"{made.route.reason}; read for this: the first {_HEAD} and the last {_TAIL} characters"
-        return replace(made, route=replace(made.route, parts=parts, reason=said))
+        reason = made.route.reason.noting(Reason("route.window", first=_HEAD, last=_TAIL))
+        return replace(made, route=replace(made.route, parts=parts, reason=reason))
 
     async def _consider_whole(self, request: Request, context: Context, call: CallContext) -> _Made:
         known = known_facts(context) & self._read

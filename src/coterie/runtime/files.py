@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,3 +79,39 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(file)
+
+
+@contextmanager
+def sole_editor(path: Path) -> Iterator[None]:
+    """Wait until nobody else edits this file, then let nobody until the block ends: no edit is lost.
+
+    The lock is the file's own, and a file that `write_bytes` replaced is another one: so it is looked up again.
+    """
+    if os.name == "nt":  # a locked file could not be replaced
+        yield
+        return
+    while True:
+        with path.open("rb") as file:
+            hold(file.fileno())
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield
+                return
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that at any moment it has its old content or all of its new one."""
+    write_with(path, lambda draft: draft.write_bytes(content))
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file so that `path` never holds half of it; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_with(path, lambda draft: shutil.copyfile(source, draft))
+
+
+def write_with(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` write a draft, which then takes the place of the file and has its permissions."""
+    with replacing(path) as draft:
+        fill(draft)
+        if path.exists():
+            draft.chmod(path.stat().st_mode)

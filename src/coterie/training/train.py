@@ -293,27 +293,41 @@ def _profile(job: Job[SpecialistSection], fitted: TrainedRungs) -> Profile:
 
 
 def _stored(job: Job[SpecialistSection], registry: Registry, made: Trained) -> TrainedSpecialist:
-    """Store the version whole, then let it serve if it may; else it is the candidate."""
+    check_unchanged(job.name, job.read)
+    return store_version(registry, job.name, job.section, made)
+
+
+def store_version(registry: Registry, name: str, section: SpecialistSection, made: Trained) -> TrainedSpecialist:
+    """Store a version whole, then let it serve if it may; else it is the candidate.
+
+    Args:
+        registry: Where it is stored.
+        name: The specialist.
+        section: Its section of `coterie.toml`.
+        made: The version's files without report and card, and its report, which the card is written from.
+
+    Raises:
+        SetupError: it cannot be stored; the registry is as it was.
+    """
     about = {
         "report.json": json.dumps(made.report, indent=1, ensure_ascii=False).encode(),
-        "card.md": write_card(made.report, task_of(job.section).card_text(job.section)).encode(),
+        "card.md": write_card(made.report, task_of(section).card_text(section)).encode(),
     }
-    check_unchanged(job.name, job.read)
-    before = registry.versions(job.name)
-    version = registry.add(job.name, {**made.files, **about})
+    before = registry.versions(name)
+    version = registry.add(name, {**made.files, **about})
     try:
-        stored = registry.load(job.name, version)
-        promotion = judge_promotion(registry, job.name, stored)
-        fallen = warn_fallen(registry, job.name, stored) if promotion.allowed else ()
+        stored = registry.load(name, version)
+        promotion = judge_promotion(registry, name, stored)
+        fallen = warn_fallen(registry, name, stored) if promotion.allowed else ()
         alias = CHAMPION if promotion.allowed else CANDIDATE
-        registry.promote(job.name, version, alias, reason=f"trained; {promotion.reason}")
+        registry.promote(name, version, alias, reason=f"trained; {promotion.reason}")
     except BaseException:  # a version that was told to nobody is none: the registry is as it was
         if version not in before:
             with suppress(SetupError):  # what went wrong first is what counts
-                registry.withdraw(job.name, version)
+                registry.withdraw(name, version)
         raise
     return TrainedSpecialist(
-        name=job.name,
+        name=name,
         version=version,
         promoted=promotion.allowed,
         report=made.report,

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Literal
 
 from coterie.types.context import ViewRecord
-from coterie.types.finding import Finding, Step, Verdict
+from coterie.types.finding import Citation, Finding, Step, Verdict
+from coterie.types.html import html_table, html_text
 from coterie.types.label import Label
 from coterie.types.reason import Reason
 from coterie.types.route import Route
@@ -56,7 +57,7 @@ class Trace:
     """What the generalist should have added and could not, with the reason; None if nothing is missing."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Answer:
     """The answer to a request: its text and its trace."""
 
@@ -64,9 +65,49 @@ class Answer:
     trace: Trace
 
     @property
+    def status(self) -> Status:
+        """How the request ended."""
+        return self.trace.status
+
+    @property
     def accepted(self) -> bool:
         """Whether the request was answered."""
         return self.trace.status != "abstained"
+
+    @property
+    def route(self) -> Route:
+        """Whom the router asked, and why."""
+        return self.trace.route
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What each specialist found."""
+        return self.trace.findings
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The quotes that the accepted findings rest on."""
+        return tuple(citation for finding in self.findings if finding.accepted for citation in finding.citations)
+
+    @property
+    def usage(self) -> Usage:
+        """What it took: time, tokens, energy, money."""
+        return self.trace.usage
+
+    def __repr__(self) -> str:
+        return f"Answer({self.text!r}, {self._summary})"
+
+    def _repr_html_(self) -> str:
+        header = ["specialist", "value", "confidence", "accepted", "reason"]
+        rows = [(each.specialist, each.text, each.confidence, each.accepted, each.reason) for each in self.findings]
+        quotes = [(each.document, each.heading, each.text) for each in self.citations]
+        cited = html_table(["document", "heading", "quote"], quotes) if quotes else ""
+        return html_text(self.text) + html_table(header, rows) + cited + html_text(self._summary, tag="small")
+
+    @property
+    def _summary(self) -> str:
+        route = " -> ".join(self.route.specialists) or "nobody"
+        return f"{self.status}, route {route}, {self.usage.milliseconds:.0f} ms"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -182,6 +182,7 @@ TEMPLATES: Mapping[str, str] = {
     "{similarity:.2f}, needs {needed:g})",
     "route.unlike_examples": "it is like nobody's examples: the nearest specialist is {specialist} (similarity "
     "{similarity:.2f}, more typical than {p_value:.1%} of the examples, needs {needed:.0%})",
+    "route.window": "read for this: the first {first} and the last {last} characters",
     "route.untrained": "{specialist} is not trained yet, so it is not asked: coterie train {specialist}",
     # --- what is said behind a reason
     "note.answer_cut": "its answer was cut at its longest length",

@@ -11,11 +11,11 @@ from coterie.tasks.answer.reader import MOST_SENTENCES, AnswerReader, survey
 from coterie.tasks.answer.scoring import (
     PLACES,
     AnswerConfidence,
+    AnswerScorer,
     ExpertGate,
     Experts,
     Known,
     LinearScore,
-    Scorer,
     answer_directions,
     fit_metric,
     in_own_words,
@@ -103,7 +103,7 @@ def test_a_question_asked_before_is_weighed_by_lines_of_its_own():
     plain = reader().plain
     lines = AnswerConfidence(replace(plain.right, bias=9.0), replace(plain.stated, bias=9.0))
     surer = replace(plain, again=lines, also_again=1.5)
-    restored = Scorer.restore(surer.describe())
+    restored = AnswerScorer.restore(surer.describe())
 
     for scorer in (surer, restored):
         assert scorer.outcomes(again=True).right.bias == 9.0

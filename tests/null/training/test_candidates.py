@@ -5,6 +5,7 @@ import pytest
 from coterie.learning.candidates import Candidate, Figure, choose
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.metrics import Interval
+from coterie.types import Reason
 
 NOTHING = Evaluation(
     n=0,
@@ -24,24 +25,33 @@ def candidate(rung: str, accuracy: float, *, half: float = 0.01, **others: float
     return Candidate(rung=rung, files={}, validation=figures, evaluation=NOTHING, seconds=0.0)
 
 
+BAR = "accuracy 0.9"
+
+
 @pytest.mark.parametrize(
-    ("lexical", "embedding", "bar", "taken", "words"),
+    ("lexical", "embedding", "bar", "taken", "reason"),
     [
-        (0.90, 0.95, {}, "embedding", "best out-of-fold accuracy (0.950)"),
-        (0.94, 0.945, {}, "lexical", "cheapest rung not measurably below the best"),
-        (0.95, 0.90, {}, "lexical", "best out-of-fold accuracy (0.950)"),
-        (0.92, 0.95, {"accuracy": 0.9}, "lexical", "cheapest rung whose out-of-fold accuracy 0.9 is reached"),
-        (0.905, 0.95, {"accuracy": 0.9}, "embedding", "is reached with 95% confidence (0.950)"),
-        (0.80, 0.85, {"accuracy": 0.9}, "embedding", "no rung reaches accuracy 0.9 with 95% confidence"),
-        (0.85, 0.80, {"accuracy": 0.9}, "lexical", "this is the best (0.850)"),
+        (0.90, 0.95, {}, "embedding", Reason("rung.best", measure="accuracy", value=0.95)),
+        (0.94, 0.945, {}, "lexical", Reason("rung.cheapest", measure="accuracy", value=0.94, best=0.945)),
+        (0.95, 0.90, {}, "lexical", Reason("rung.best", measure="accuracy", value=0.95)),
+        (0.92, 0.95, {"accuracy": 0.9}, "lexical", Reason("rung.meets_bar", bar=BAR, reached="0.920")),
+        (0.905, 0.95, {"accuracy": 0.9}, "embedding", Reason("rung.meets_bar", bar=BAR, reached="0.950")),
+        (
+            0.80,
+            0.85,
+            {"accuracy": 0.9},
+            "embedding",
+            Reason("rung.none_meets_bar", bar=BAR, reached="0.850"),
+        ),
+        (0.85, 0.80, {"accuracy": 0.9}, "lexical", Reason("rung.none_meets_bar", bar=BAR, reached="0.850")),
     ],
 )
-def test_rules(lexical, embedding, bar, taken, words):
-    """The cheapest rung that surely meets the bar, or is not measurably worse, and else the best; in words."""
+def test_rules(lexical, embedding, bar, taken, reason):
+    """The cheapest rung that surely meets the bar, or is not measurably worse, and else the best; it is said why."""
     choice = choose([candidate("lexical", lexical), candidate("embedding", embedding)], bar)
 
     assert choice.candidate.rung == taken
-    assert words in choice.reason
+    assert choice.reason == reason
 
 
 def test_luck_on_few_rows_is_not_paid_for():
@@ -62,7 +72,7 @@ def test_every_measure_of_the_bar_counts():
 
 def test_a_single_rung():
     """The only rung is the only rung."""
-    assert choose([candidate("lexical", 0.5)], {}).reason == "the only rung (out-of-fold accuracy 0.500)"
+    assert choose([candidate("lexical", 0.5)], {}).reason == Reason("rung.only", measure="accuracy", value=0.5)
 
 
 def test_row_of_the_report():

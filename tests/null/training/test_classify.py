@@ -171,7 +171,7 @@ def test_odd_texts_train(trained, texts, ask):
     for text in odd:
         assert np.isfinite(ask(text).confidence)
     assert not ask("   ").accepted
-    assert str(ask("").reason) == "there is no text to classify"
+    assert ask("").reason.code == "abstain.no_text"
 
 
 def test_description_is_json_that_restores_itself(trained, texts, tmp_path):

@@ -15,7 +15,7 @@ from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.tasks.loading import load_specialist
 from coterie.testing import check_specialist
 from coterie.training.train import train
-from coterie.types import ContextView, Request, Task
+from coterie.types import ContextView, Reason, Request, Task
 
 PAIRS = {
     "task": "pairs",
@@ -138,7 +138,7 @@ def test_a_missing_second_text_is_an_abstention(trained, leases, encoder, tmp_pa
     finding = asyncio.run(served(tmp_path, encoder).consult(Task(text="A lease.", columns=columns), ContextView()))
 
     assert (finding.value, finding.accepted) == (None, False)
-    assert '{"hypothesis": "..."}' in finding.reason
+    assert finding.reason == Reason("abstain.no_second_text", column="hypothesis")
 
 
 def test_a_document_is_read_once(trained, leases, encoder, tmp_path):

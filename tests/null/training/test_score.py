@@ -110,7 +110,7 @@ def test_a_text_alone(trained, applicants, ask):
 
     assert report["metrics"]["auc"] > 0.7
     assert finding.value > 0.5
-    assert str(ask().reason) == "it needs a text"
+    assert ask().reason.code == "abstain.no_text"
 
 
 def test_profile_only_with_a_text(trained, applicants, tmp_path):

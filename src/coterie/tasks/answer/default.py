@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from coterie.tasks.answer.reader import AnswerReader
-from coterie.tasks.answer.scoring import LinearScore, Scorer
+from coterie.tasks.answer.scoring import AnswerScorer, LinearScore
 from coterie.tasks.answer.support import SUPPORT, Support
 
 DEFAULT_FILE = "default.json"
@@ -46,7 +46,7 @@ def load_defaults() -> Defaults:
     """The calibration that comes with the package."""
     stored = json.loads(files(__package__).joinpath(DEFAULT_FILE).read_text(encoding="utf-8"))
     return Defaults(
-        readers={rung: AnswerReader(plain=Scorer.restore(each)) for rung, each in stored["readers"].items()},
+        readers={rung: AnswerReader(plain=AnswerScorer.restore(each)) for rung, each in stored["readers"].items()},
         thresholds={
             rung: {name: Proven(each["value"], each["risk"]) for name, each in both.items()}
             for rung, both in stored["thresholds"].items()

@@ -31,11 +31,11 @@ from coterie.tasks.answer.scoring import (
     PLACES,
     SAME,
     AnswerConfidence,
+    AnswerScorer,
     ExpertGate,
     Experts,
     Known,
     LinearScore,
-    Scorer,
     answer_directions,
     cited_rows,
     fit_metric,
@@ -171,7 +171,7 @@ learnt which of them were answered."""
 class FittedScorer(NamedTuple):
     """A scorer, and what one that did not see a question says of it."""
 
-    scorer: Scorer
+    scorer: AnswerScorer
     right: Floats  # (N,) probability that the best sentence answers
     stated: Floats  # (N,) probability that the documents answer
     best: np.ndarray  # (N,) bool, whether it does
@@ -246,7 +246,7 @@ def fit_scorer(
         usual, outcomes[:, _USUAL] = _usual(outcomes, best, folds, gates, before)
     lines, probable = _sureness(outcomes, (best, stated), before, folds)
     new = lines.get(False) or lines[True]
-    scorer = Scorer(
+    scorer = AnswerScorer(
         sentence=_line(names, stacked, answers),
         right=new.right,
         stated=new.stated,

@@ -17,9 +17,9 @@ from coterie.tasks.answer.scoring import (
     KNOWN,
     OUTCOME,
     SAME,
+    AnswerScorer,
     ExpertGate,
     Experts,
-    Scorer,
     cited_rows,
     in_own_words,
     mix_kinds,
@@ -125,8 +125,8 @@ _NEAR, _RANK = LEXICAL.index("covered_near"), LEXICAL.index("rank")
 class AnswerReader:
     """Finds and weighs. Of familiar questions it knows what answered them before; of others what answers in general."""
 
-    plain: Scorer
-    familiar: Scorer | None = None
+    plain: AnswerScorer
+    familiar: AnswerScorer | None = None
     """Set together with `experts`."""
     experts: Experts | None = None
 
@@ -198,10 +198,10 @@ class AnswerReader:
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats]) -> AnswerReader:
         """What `store` was asked of. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
         if "experts" not in description:
-            return cls(plain=Scorer.restore(description["plain"]))
+            return cls(plain=AnswerScorer.restore(description["plain"]))
         return cls(
-            plain=Scorer.restore(description["plain"]),
-            familiar=Scorer.restore(description["familiar"]),
+            plain=AnswerScorer.restore(description["plain"]),
+            familiar=AnswerScorer.restore(description["familiar"]),
             experts=Experts.restore(description["experts"], arrays),
         )
 
@@ -217,7 +217,10 @@ class KnownQuestion(NamedTuple):
 
 
 def weigh(
-    scorer: Scorer, columns: Mapping[str, Floats], sentences: Sequence[Sentence], asked: KnownQuestion | None = None
+    scorer: AnswerScorer,
+    columns: Mapping[str, Floats],
+    sentences: Sequence[Sentence],
+    asked: KnownQuestion | None = None,
 ) -> AnswerReading:
     """What a scorer makes of sentences whose features (S,) are known by name."""
     features = np.column_stack([columns[name] for name in scorer.sentence.names])

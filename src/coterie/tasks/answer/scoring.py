@@ -90,7 +90,7 @@ class AnswerConfidence(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scorer:
+class AnswerScorer:
     """Scores sentences, and answers made of them."""
 
     sentence: LinearScore
@@ -122,7 +122,7 @@ class Scorer:
         return lines | beside | ({"again": again} if again else {})
 
     @classmethod
-    def restore(cls, stored: Mapping[str, Any]) -> Scorer:
+    def restore(cls, stored: Mapping[str, Any]) -> AnswerScorer:
         """What `describe` told. Raises `LookupError`, `TypeError` or `ValueError`."""
         names = set(stored["sentence"]["weights"])
         features = [name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in names]

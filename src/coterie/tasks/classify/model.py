@@ -167,9 +167,6 @@ def _neighbours(arrays: Mapping[str, np.ndarray]) -> Neighbours:
     return Neighbours(axes=axes, rows=rows)
 
 
-_ALTERNATIVES = 3  # runners-up shown with a finding
-
-
 @dataclass(frozen=True, kw_only=True)
 class ClassifySpecialist:
     """Asks the encoder (if its rung has one) and its head, then decides whether to stand by the result."""
@@ -184,6 +181,8 @@ class ClassifySpecialist:
     multi_label: bool = False
     scope: ScopeScore | None = None
     """Where there is an encoding: what the in-scope score is made of. Otherwise it is the largest logit."""
+    alternatives: int = 3
+    """Runners-up that are shown with a finding."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
         """The label or labels of the task's text, with the runners-up as evidence."""
@@ -261,7 +260,7 @@ class ClassifySpecialist:
             chosen = probabilities.argmax(keepdims=True)
             confidence = float(self.line.believe(probabilities.max()))
             probabilities = _around(probabilities, int(chosen[0]), confidence)
-        best = np.argsort(-probabilities, kind="stable")[: _ALTERNATIVES + 1]
+        best = np.argsort(-probabilities, kind="stable")[: self.alternatives + 1]
         ranked = tuple(self._alternative(index, float(probabilities[index])) for index in best)
         return tuple(self.labels[index] for index in chosen), confidence, ranked
 

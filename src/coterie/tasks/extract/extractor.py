@@ -313,7 +313,7 @@ class DocumentSurvey(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extractor:
+class FieldExtractor:
     """Reads texts for a fixed list of fields. Blocking, and safe to call from several threads."""
 
     fields: tuple[FieldModel, ...]
@@ -387,7 +387,7 @@ class Extractor:
         return described, rank_arrays | tag_arrays | self.weigher.store() | self.calibrator.store()
 
     @classmethod
-    def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Extractor:
+    def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, Floats]) -> FieldExtractor:
         """What `store` was asked of. Raises `ValueError`, `KeyError` or `TypeError` if it is none."""
         fields = from_json(tuple[FieldModel, ...], described["fields"])
         if not fields:

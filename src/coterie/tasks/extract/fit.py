@@ -19,7 +19,7 @@ from coterie.learning.threshold import Threshold
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.specialists.artefacts import own_encoder_files
-from coterie.tasks.extract.extractor import Extractor, FieldModel
+from coterie.tasks.extract.extractor import FieldExtractor, FieldModel
 from coterie.tasks.extract.field_reader import FieldReader
 from coterie.tasks.extract.fit_calibration import Unseen, calibrate
 from coterie.tasks.extract.fit_tagging import (
@@ -120,7 +120,7 @@ def _candidate(job: Job[ExtractSection], corpus: Corpus, reader: FieldReader, sp
         corpus.folds[numbers],
     )
     believed = calibrate(unseen, _parts(job, numbers))
-    extractor = Extractor(
+    extractor = FieldExtractor(
         fields=models,
         ranker=reader.ranker,
         tagger=reader.tagger,

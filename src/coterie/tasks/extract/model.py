@@ -25,7 +25,7 @@ from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
 from coterie.tasks.extract.document import TokenizedText
-from coterie.tasks.extract.extractor import DocumentSurvey, Extractor, FieldModel, FieldStatement
+from coterie.tasks.extract.extractor import DocumentSurvey, FieldExtractor, FieldModel, FieldStatement
 from coterie.tasks.extract.quotes import QuotingModel, Said
 from coterie.tasks.extract.tagging import ReadTags
 from coterie.types import (
@@ -63,7 +63,7 @@ class ExtractSpecialist:
     """Asks its extractor (and the encoder, if its rung has one) and decides for each field whether to stand by it."""
 
     card: SpecialistCard
-    extractor: Extractor
+    extractor: FieldExtractor
     acceptances: tuple[Acceptance, ...]
     """One a field."""
     encoder: Engine | None = None
@@ -282,7 +282,7 @@ def load_extract(
         KeyError, TypeError, ValueError: it is none.
         ArtefactRefused: its own encoder is damaged.
     """
-    extractor = Extractor.restore(described, load_arrays(files[ARRAYS_FILE]))
+    extractor = FieldExtractor.restore(described, load_arrays(files[ARRAYS_FILE]))
     acceptances = from_json(tuple[Acceptance, ...], described["acceptances"])
     if len(acceptances) != len(extractor.fields):
         raise ValueError(f"it has {len(acceptances)} thresholds for {len(extractor.fields)} fields")
@@ -300,7 +300,7 @@ def load_extract(
 
 
 def _asked(
-    card: SpecialistCard, files: Mapping[str, bytes], extractor: Extractor, model: Callable[[], Engine]
+    card: SpecialistCard, files: Mapping[str, bytes], extractor: FieldExtractor, model: Callable[[], Engine]
 ) -> QuotingModel:
     if ADAPTER_FILE not in files:
         raise LookupError(f"it has no {ADAPTER_FILE}")

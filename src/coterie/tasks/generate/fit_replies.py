@@ -32,7 +32,8 @@ from coterie.learning.threshold import Threshold, accept_threshold
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
 from coterie.tasks.classify.prompted import Agreement
-from coterie.tasks.generate.draft import HEADING, Drafting, Example, SupportedDraft, one_line
+from coterie.tasks.generate.draft import HEADING, Drafting, SupportedDraft, one_line
+from coterie.tasks.generate.exchanges import EXCHANGES
 from coterie.tasks.generate.metrics import judge
 from coterie.tasks.generate.replies import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
 from coterie.tasks.generate.rows import read_messages
@@ -259,37 +260,6 @@ def _warnings(job: Job[GenerateSection], measured: Dataset, believed: _Believed)
     if len(measured) < len(job.held_out):
         yield f"rung slm was measured on {len(measured):,} of {len(job.held_out):,} held-out rows, evenly over them"
 
-
-# --- What a `generate` specialist's model is told and shown, unless the network's file says otherwise.
-#
-# None of it can reach a reply: each sentence is held against the source text of its own request.
-
-INSTRUCTION = "You answer customers. Thank the customer, then repeat the help text."
-_THANKS = "Thank you for your message."
-
-EXCHANGES = (
-    Example(
-        asked="the app wont load at all",
-        key="app_not_working",
-        source="Please close the app and open it again. If it does not load, install the newest version. Your money is "
-        "safe, and you can also sign in on our website.",
-        reply=_THANKS,
-    ),
-    Example(
-        asked="I want my parcel to go to another place",
-        key="change_of_address",
-        source="To change the address of a parcel, open Orders and choose the parcel. Tap Change address before it is "
-        "sent. After that, only the carrier can change it, and you need the number of the parcel.",
-        reply=_THANKS,
-    ),
-    Example(
-        asked="where do i find my statement for june??",
-        key="statement_download",
-        source="Statements are ready on the first day of each month. Open Profile and tap Statements to download one. "
-        "A paper statement costs 2 pounds and takes 4 working days.",
-        reply=_THANKS,
-    ),
-)
 
 # --- Tuning a `generate` specialist's model on replies as they should be.
 #

@@ -1,0 +1,1 @@
+"""The Python API: specialists fitted to values in memory, and a synchronous connection to a network."""

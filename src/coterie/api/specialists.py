@@ -1,0 +1,219 @@
+"""What every fitted specialist can do, whatever its task."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar, Self, overload
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from coterie.api.inputs import Values, read_texts
+from coterie.api.options import FitOptions
+from coterie.api.predictions import Prediction
+from coterie.api.workspace import (
+    Plan,
+    Saved,
+    StoredSpecialist,
+    fit_in_workspace,
+    open_stored,
+    save_stored,
+    shared_encoder,
+    write_rows,
+)
+from coterie.assembly import open_models
+from coterie.config.file import load_config
+from coterie.config.specialists import SpecialistSection
+from coterie.errors import InputError
+from coterie.learning.dataset import Row
+from coterie.learning.evaluate import LookUp, consult_rows, evaluate
+from coterie.learning.evaluation import Evaluation
+from coterie.protocols import Specialist
+from coterie.runtime.bridge import run
+from coterie.tasks.loading import load_specialist
+from coterie.tasks.registry import task_of
+from coterie.types.html import html_table, html_text
+
+
+class FittedSpecialist:
+    """A trained specialist in memory. Made by `fit` or `load` of a subclass, never by its constructor."""
+
+    task: ClassVar[str]
+
+    def __init__(self, stored: StoredSpecialist) -> None:
+        self._stored = stored
+
+    @classmethod
+    def load(cls, folder: Path | str, name: str | None = None, *, version: str | None = None) -> Self:
+        """Load a specialist from the folder of a network.
+
+        Args:
+            folder: The network's.
+            name: Its name; it may be left out where the network has one specialist of this task.
+            version: One of its versions; by default the champion, which is the one that answers.
+
+        Raises:
+            InputError: there is no such specialist, or it has another task.
+            SetupError: it has no version, or that one is damaged.
+        """
+        folder = Path(folder)
+        mine = [each for each, section in load_config(folder).specialists.items() if cls._is_mine(section)]
+        if name is None:
+            if len(mine) != 1:
+                raise InputError(
+                    f"{cls.__name__}.load needs a name: of its task, the network in {str(folder)!r} has {mine}."
+                )
+            name = mine[0]
+        stored = open_stored(folder, name, version)
+        if name not in mine:
+            raise InputError(f"{name!r} has the task {stored.section.task!r}; {cls.__name__} does not load it.")
+        return cls(stored)
+
+    def save(self, folder: Path | str, name: str | None = None, *, replace: bool = False) -> Saved:
+        """Put it into the folder of a network, so that the network routes to it and serves it.
+
+        Its section is added to `coterie.toml`, its rows are written to `data/`, so that `coterie train` can repeat the
+        training, and its version is stored. The version is promoted by the same rules as after `coterie train`.
+
+        Args:
+            folder: The network's; made if it is not there.
+            name: What it is called there; by default its own name.
+            replace: A specialist of this name with other settings is overwritten.
+
+        Raises:
+            InputError: the network has a specialist of this name with other settings.
+            SetupError: something cannot be written.
+        """
+        return save_stored(self._stored, Path(folder), name or self.name, replace=replace)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._stored.name
+
+    @property
+    def version(self) -> str:
+        """The hash of what was trained."""
+        return self._stored.version.version
+
+    @property
+    def rung(self) -> str:
+        """The rung that was chosen: the cheapest that is as good as the best, or that reaches the bar."""
+        return str(self.report["rung"])
+
+    @cached_property
+    def report(self) -> Mapping[str, Any]:
+        """How it was trained: rungs, metrics on held-out rows, data, warnings."""
+        return self._stored.version.report
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Its figures on the held-out rows, with the 95% interval of each under `intervals`."""
+        found: Mapping[str, Any] = self.report["metrics"]
+        return found
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the rows or the figures."""
+        return tuple(map(str, self.report.get("warnings", ())))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, rung={self.rung!r}, version={self.version[:12]!r})"
+
+    def _repr_html_(self) -> str:
+        intervals = self.metrics.get("intervals", {})
+        rows = [
+            (figure, value, _bounds(intervals.get(figure)))
+            for figure, value in self.metrics.items()
+            if isinstance(value, float)
+        ]
+        remarks = "".join(html_text(warning, tag="small") for warning in self.warnings)
+        return html_text(repr(self)) + html_table(["held-out rows", "value", "95% interval"], rows) + remarks
+
+    # --- for the subclasses ----------------------------------------------------------------------
+
+    @classmethod
+    def _fit(cls, plan: Plan, options: FitOptions) -> Self:
+        return cls(fit_in_workspace(plan, options))
+
+    @classmethod
+    def _is_mine(cls, section: SpecialistSection) -> bool:
+        return section.task == cls.task
+
+    @cached_property
+    def _specialist(self) -> Specialist:
+        """It, ready to be asked."""
+        stored = self._stored
+        models = run(open_models(stored.config, stored.folder, {stored.name: stored.version}))
+        return load_specialist(
+            stored.name,
+            stored.section,
+            stored.version,
+            encoder=shared_encoder(),
+            models=models,
+            data_label=stored.config.network.default_label,
+            windows={key: model.window for key, model in stored.config.models.items()},
+        )
+
+    @property
+    def _look_up(self) -> LookUp | None:
+        """What it is shown beside its input; nothing but for an answerer."""
+        return None
+
+    def _encoded(self, rows: Sequence[Row]) -> tuple[np.ndarray | None, np.ndarray | None]:  # noqa: ARG002 - most do not
+        """Encodings (N, D) of the rows' texts and which are of a beginning only, where the specialist looks at them.
+
+        All at once, in the order of their length, they take less time than one by one.
+        """
+        return None, None
+
+    def _predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        vectors, truncated = self._encoded(rows)
+        asked = consult_rows(self._specialist, rows, vectors=vectors, truncated=truncated, look_up=self._look_up)
+        with threadpool_limits(1, user_api="blas"):  # products this small: more threads wait for each other in a loop
+            findings = run(asked)
+        return [Prediction(finding) for finding in findings]
+
+    def _evaluate(self, rows: Sequence[Mapping[str, object]]) -> Evaluation:
+        """Read the rows as its training rows were read, and judge what it says of each."""
+        section = self._stored.section.model_copy(update={"group_column": None})  # nothing is split here
+        task = task_of(section)
+        with tempfile.TemporaryDirectory(prefix="coterie-") as folder:
+            file = Path(folder, "rows.jsonl")
+            write_rows(file, rows)
+            data = task.read_rows(section, file, for_evaluation=True)
+        vectors, truncated = self._encoded(data.rows)
+        judged = evaluate(
+            self._specialist,
+            data.rows,
+            vectors=vectors,
+            truncated=truncated,
+            judge=partial(task.judge, section=section, seed=section.seed),
+            look_up=self._look_up,
+        )
+        with threadpool_limits(1, user_api="blas"):
+            return run(judged)
+
+
+class TextSpecialist(FittedSpecialist):
+    """A specialist that reads one text and nothing else."""
+
+    @overload
+    def predict(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, texts: Values) -> list[Prediction]: ...
+    def predict(self, texts: str | Values) -> Prediction | list[Prediction]:
+        """Predict for each text; for a single text one prediction.
+
+        A prediction that is not sure enough has `accepted == False` and keeps its value.
+        """
+        if isinstance(texts, str):
+            return self._predict([Row(text=texts)])[0]
+        return self._predict([Row(text=text) for text in read_texts(texts)])
+
+
+def _bounds(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"

@@ -1,0 +1,245 @@
+"""Network folders behind the fitted specialists: a temporary one to fit in, and the user's to save into."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from pydantic import BaseModel
+
+from coterie.api.options import FitOptions, progress_of, settings_of
+from coterie.config.edit import add_tables, replace_table
+from coterie.config.file import Config, load_config, parse_config
+from coterie.config.section import FILE_NAME
+from coterie.engines.onnx import OnnxEncoder
+from coterie.errors import InputError, UnknownSpecialist
+from coterie.knowledge.declared import index_declared
+from coterie.learning.progress import Progress, Silent
+from coterie.registry.registry import open_registry
+from coterie.registry.version import Version
+from coterie.runtime.bridge import run
+from coterie.runtime.files import copy_file, sole_editor, write_bytes
+from coterie.tasks.contract import Trained
+from coterie.training.train import TrainedSpecialist, store_version, train
+
+Tables = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Tables of `coterie.toml` by kind and name, such as `("knowledge", "documents")`."""
+
+_DATA_FILES = {"data": "data/{name}{suffix}", "test": "data/{name}.test{suffix}"}
+DOCUMENTS = "documents/{name}"
+"""Where texts of documents are in the folder of a network."""
+_OWN_FILES = {"report.json", "card.md"}
+
+
+@cache
+def shared_encoder() -> OnnxEncoder:
+    """The encoder of every specialist in this process."""
+    return OnnxEncoder.bundled(threads=2)
+
+
+@dataclass(kw_only=True, eq=False)
+class StoredSpecialist:
+    """A specialist's version in the folder of a network."""
+
+    folder: Path
+    name: str
+    version: Version
+    config: Config = field(repr=False)
+
+    @property
+    def section(self) -> Any:  # noqa: ANN401 - each task has keys of its own
+        """Its section of `coterie.toml`."""
+        return self.config.specialists[self.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What `save` did."""
+
+    folder: Path
+    name: str
+    version: str
+    promoted: bool
+    """Whether the network answers with this version from now on; otherwise it is the candidate."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is fitted: rows as JSON objects, and what `coterie.toml` says of them."""
+
+    name: str
+    settings: Mapping[str, Any]
+    rows: Sequence[Mapping[str, object]] = ()
+    test: Sequence[Mapping[str, object]] | None = None
+    tables: Tables = field(default_factory=dict)
+    documents: Mapping[str, str] = field(default_factory=dict)
+    """Texts of documents by file name."""
+
+
+def fit_in_workspace(plan: Plan, options: FitOptions) -> StoredSpecialist:
+    """Train a specialist in a temporary folder, which is removed with the object that is returned.
+
+    Raises:
+        DataError, ConfigError: the rows or options do not fit the task.
+    """
+    settings = {**plan.settings, **settings_of(options)}
+    folder = Path(tempfile.mkdtemp(prefix="coterie-"))
+    try:
+        for key, rows in (("data", plan.rows), ("test", plan.test)):
+            if rows:
+                settings[key] = _DATA_FILES[key].format(name=plan.name, suffix=".jsonl")
+                write_rows(folder / settings[key], rows)
+        for name, text in plan.documents.items():
+            _write(folder / name, text)
+        tables = {**plan.tables, ("specialists", plan.name): settings}
+        _write(folder / FILE_NAME, add_tables("", tables))
+        _index(folder, plan.tables, progress_of(options))
+        report = train(folder, [plan.name], progress=progress_of(options), encoder=shared_encoder())
+        stored = open_stored(folder, plan.name, report.specialists[plan.name].version)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(stored, shutil.rmtree, folder, ignore_errors=True)
+    return stored
+
+
+def open_stored(folder: Path, name: str, version: str | None = None) -> StoredSpecialist:
+    """A version of a network's specialist, its champion by default. Raises `SetupError` or `UnknownSpecialist`."""
+    config = load_config(folder)
+    if name not in config.specialists:
+        raise UnknownSpecialist(
+            f"Asked for {name!r}; the network in {str(folder)!r} has {sorted(config.specialists)}.",
+            hint="Use one of these names.",
+        )
+    registry = open_registry(folder, config.registry)
+    found = registry.champion(name) if version is None else registry.load(name, version)
+    return StoredSpecialist(folder=folder, name=name, version=found, config=config)
+
+
+def save_stored(stored: StoredSpecialist, folder: Path, name: str, *, replace: bool = False) -> Saved:
+    """Put a specialist into the folder of a network: its data, its section and its version.
+
+    Args:
+        stored: The specialist.
+        folder: The network's; made if it is not there.
+        name: What it is called there.
+        replace: A specialist of this name with other settings is overwritten.
+
+    Raises:
+        InputError: the network has a specialist, model or index of this name with other settings.
+        SetupError: something cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    if not path.exists():
+        _write(path, tomlkit.dumps({"network": {"name": folder.resolve().name or "network"}}))
+    with sole_editor(path):
+        config = load_config(folder)
+        settings, tables, copies = _described(stored, folder, name)
+        text = path.read_bytes().decode("utf-8")
+        edited = _edited(text, config, name, settings, tables, replace=replace)
+        for source, target in copies.items():
+            _copy(source, target)
+        if edited != text:
+            write_bytes(path, edited.encode())
+    _index(folder, tables, Silent())
+    trained = _store(stored, folder, name)
+    return Saved(folder=folder, name=name, version=trained.version, promoted=trained.promoted, reason=trained.promotion)
+
+
+def _store(stored: StoredSpecialist, folder: Path, name: str) -> TrainedSpecialist:
+    registry = open_registry(folder, load_config(folder).registry, signing=True)
+    files = {file: stored.version.files[file] for file in stored.version.files if file not in _OWN_FILES}
+    report = {**stored.version.report, "name": name}
+    return store_version(registry, name, stored.section, Trained(files=files, report=report))
+
+
+def _described(
+    stored: StoredSpecialist, folder: Path, name: str
+) -> tuple[dict[str, Any], dict[tuple[str, str], Any], dict[Path, Path]]:
+    """Its section, the tables that the section names and the files to copy, as the other network has them."""
+    section, config = stored.section, stored.config
+    settings, tables, copies = _as_written(section), dict[tuple[str, str], Any](), dict[Path, Path]()
+    for key, place in _DATA_FILES.items():
+        if written := settings.get(key):
+            settings[key] = place.format(name=name, suffix=Path(written).suffix)
+            copies[stored.folder / written] = folder / settings[key]
+    named = {key: name if key == stored.name else key for key in section.knowledge}
+    for key, renamed in named.items():
+        table = _as_written(config.knowledge[key])
+        paths = [stored.folder / each for each in table.get("paths", ())]
+        inside = {each: _within(each, stored.folder, renamed) for each in paths}
+        table["paths"] = [place or str(each.resolve()) for each, place in inside.items()]
+        copies |= {each: folder / place for each, place in inside.items() if place}
+        tables["knowledge", renamed] = table
+    if named:
+        settings["knowledge"] = list(named.values())
+    if section.model is not None:
+        tables["models", section.model] = _as_written(config.models[section.model])
+    return settings, tables, copies
+
+
+def _as_written(section: BaseModel) -> dict[str, Any]:
+    """The keys that the file says."""
+    return section.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+
+def _within(path: Path, folder: Path, name: str) -> str:
+    """Where documents go in another network if they are inside this one; empty if they stay where they are."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return ""
+    return DOCUMENTS.format(name=name) if path.is_dir() else f"{DOCUMENTS.format(name=name)}/{path.name}"
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder to where nothing else stays."""
+    if source.resolve() == target.resolve():
+        return
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    else:
+        copy_file(source, target)
+
+
+def _edited(text: str, config: Config, name: str, settings: Mapping[str, Any], tables: Tables, *, replace: bool) -> str:
+    """The text of `coterie.toml` with the section and its tables. Raises `InputError`."""
+    wanted = parse_config(add_tables("", {**tables, ("specialists", name): settings}))
+    for (kind, key), table in {**tables, ("specialists", name): settings}.items():
+        present, new = (getattr(each, kind).get(key) for each in (config, wanted))
+        if present is None:
+            text = add_tables(text, {(kind, key): table})
+        elif present != new:
+            if not (replace and kind == "specialists"):
+                raise InputError(
+                    f"The network has [{kind}.{key}] with other settings.",
+                    hint="Choose another name" + (", or overwrite it: replace=True." if kind == "specialists" else "."),
+                )
+            text = replace_table(text, kind, key, table)
+    return text
+
+
+def _index(folder: Path, tables: Tables, progress: Progress) -> None:
+    """Index the documents of each `[knowledge]` table."""
+    for kind, name in tables:
+        if kind == "knowledge":
+            run(index_declared(name, load_config(folder), folder, encoder=shared_encoder(), progress=progress))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows as JSONL."""
+    _write(path, "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n", errors="surrogatepass")

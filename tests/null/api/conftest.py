@@ -1,0 +1,48 @@
+"""Small data that the lexical rung can learn, and a classifier fitted to them once."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from coterie import Classifier
+
+WORDS = {
+    "card": ["card", "blocked", "stolen", "pin", "chip", "swipe"],
+    "parcel": ["parcel", "delivery", "courier", "tracking", "late", "address"],
+    "refund": ["refund", "money", "back", "charged", "twice", "invoice"],
+}
+FILLER = ["please", "today", "again", "my", "the", "why"]
+
+
+def messages(each: int = 30) -> tuple[list[str], list[str]]:
+    """Texts of two words that tell their label and two that do not, labels in turn."""
+    texts, labels = [], []
+    for i in range(each):
+        for label, words in WORDS.items():
+            pairs = list(itertools.permutations(words, 2))
+            first, second = pairs[i * 7 % len(pairs)]
+            texts.append(f"{FILLER[i % 6]} {first} {second} {FILLER[(i // 6) % 6]}")
+            labels.append(label)
+    return texts, labels
+
+
+@pytest.fixture(scope="session")
+def data() -> tuple[list[str], list[str]]:
+    """Ninety messages with three labels."""
+    return messages()
+
+
+@pytest.fixture(scope="session")
+def classifier(data) -> Classifier:
+    """A lexical classifier of these."""
+    return Classifier.fit(*data, rungs=["lexical"], name="triage", description="Messages of customers.")
+
+
+@pytest.fixture(scope="session")
+def folder(classifier, tmp_path_factory):
+    """A network that it was saved into."""
+    folder = tmp_path_factory.mktemp("network")
+    classifier.save(folder)
+    return folder
