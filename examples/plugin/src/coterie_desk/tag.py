@@ -34,7 +34,7 @@ from coterie.learning.reading import TEXT, RowReader
 from coterie.learning.threshold import accept_threshold
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.contract import CardText, Parts, Stored, TaskType
-from coterie.types import CallContext, ContextView, Finding, SpecialistCard, Task
+from coterie.types import CallContext, ContextView, Finding, Reason, SpecialistCard, Task
 
 RIGHT = 0.6
 """F1 of the tags from which they count as right."""
@@ -123,7 +123,7 @@ class TagSpecialist:
         """The tags of the task's text."""
         tags, confidence = self.model.tags(task.text)
         if not tags:
-            return abstention(self.card.name, task, "no word of the text looks like a tag")
+            return abstention(self.card.name, task, Reason("desk.no_tag", text="no word of the text looks like a tag"))
         accepted, reason = self.acceptance.judge(confidence, None)
         return Finding(
             specialist=self.card.name,
