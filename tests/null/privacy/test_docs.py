@@ -5,7 +5,7 @@ from pathlib import Path
 
 from coterie.privacy.detection import Kind, label_of
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "privacy.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "find-personal-data.md").read_text(encoding="utf-8")
 
 
 def test_the_example_runs():
