@@ -96,4 +96,4 @@ def test_few_outcomes_show_nothing():
 
     assert setting.rate is None
     assert setting.always == 1
-    assert "policy.not_shown" in setting.reason.codes
+    assert "do not show" in setting.reason
