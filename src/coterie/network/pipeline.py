@@ -25,9 +25,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import partial
 
-from coterie.governance.pseudonyms import texts_of
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
@@ -35,7 +33,7 @@ from coterie.network.escalation import decide, escalated, handed_up
 from coterie.network.gathering import SecretFinder, charged, gather
 from coterie.network.outcomes import Outcome, outcome_of, render, verified, verify
 from coterie.network.selection import select
-from coterie.network.settlement import audit_entry, session_entries, trace_of
+from coterie.network.settlement import audit_entry, session_entries, traced
 from coterie.network.state import RequestState, generalist_for
 from coterie.protocols import (
     AcceptancePolicy,
@@ -50,7 +48,7 @@ from coterie.protocols import (
     Specialist,
     Store,
 )
-from coterie.runtime.concurrency import aside, cancel, side_by_side, to_the_end
+from coterie.runtime.concurrency import cancel, side_by_side, to_the_end
 from coterie.types import (
     Answer,
     Bill,
@@ -315,10 +313,7 @@ class Pipeline(ABC):
     async def _settle(self, state: RequestState) -> Answer:
         """Write trace, ledger, context and audit entry, and return the answer."""
         text = "".join(state.shown)
-        asked = sum(map(len, texts_of(state.request))) + len(text)
-        if state.request.document is not None:
-            asked += len(state.request.document.text)
-        trace = await aside(asked, partial(trace_of, state, text, self.meter))
+        trace = await traced(state, text, self.meter)
         state.spent = trace.usage
         entries = session_entries(state, text, producer=self.name, now=self.clock())
         written = [self.store.settle(Settlement(trace=trace, entries=entries))]

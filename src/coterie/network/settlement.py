@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 from coterie.governance.audit_events import audit_request
+from coterie.governance.pseudonyms import texts_of
 from coterie.network.outcomes import label_of, overall_status
 from coterie.network.state import RequestState
 from coterie.protocols import Meter, Specialist
+from coterie.runtime.concurrency import aside
 from coterie.types import AuditEvent, Entry, Message, Trace, impersonal, total_usage
+
+
+async def traced(state: RequestState, text: str, meter: Meter) -> Trace:
+    """Make the trace, in a worker thread where the texts are long: counting their tokens takes time."""
+    asked = sum(map(len, texts_of(state.request))) + len(text)
+    if state.request.document is not None:
+        asked += len(state.request.document.text)
+    return await aside(asked, partial(trace_of, state, text, meter))
 
 
 def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:

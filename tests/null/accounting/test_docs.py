@@ -7,7 +7,9 @@ import pytest
 
 from coterie.config.file import parse_config
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "account-for-energy-and-money.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "account-for-energy-and-money.md").read_text(
+    encoding="utf-8"
+)
 
 
 @pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
