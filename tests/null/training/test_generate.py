@@ -162,4 +162,4 @@ def test_the_examples_replies_are_grounded():
         assert [*draft.read(pair["reply"]), *draft.end()] == draft.said
 
     assert {pair["intent"] for pair in pairs} == sources.keys()
-    assert [draft.fault for draft in drafts] == [""] * len(pairs)
+    assert [draft.fault for draft in drafts] == [None] * len(pairs)

@@ -244,7 +244,7 @@ def test_the_threshold_is_never_above_the_stop():
         ('task = "classify"\nchain = ["lexical", "embedding"]\nrungs = ["lexical"]', "leave `rungs` out"),
         ('task = "score"\nchain = ["lexical", "embedding"]', "a key of task 'classify'; task 'score' has "),
         (
-            'task = "classify"\nchain = ["lexical", "embedding"]\npair_column = "b"',
+            'task = "pairs"\nchain = ["lexical", "embedding"]\npair_column = "b"',
             "a key of task 'classify'; task 'pairs' has ",
         ),
         ('task = "classify"\nchain = ["lexical", "embedding"]\nchain_quality = 1.5', "less than or equal to 1"),
