@@ -34,7 +34,7 @@ from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.registry.version import Version
 from coterie.tasks.registry import TASK_TYPES, task_of
 from coterie.training.train import train
-from coterie.types import ContextView, Finding, Rung, Task, Usage
+from coterie.types import SYSTEM, ContextView, Finding, Rung, Task, Usage
 
 R = TypeVar("R")
 
@@ -230,12 +230,12 @@ async def _ask(folder: Path, name: str, rows: Sequence[Row]) -> Asked:
 async def ask(specialist: Specialist, rows: Sequence[Row]) -> Asked:
     """Ask about every row, one after the other."""
     for row in rows[:_WARM_UP]:
-        await specialist.consult(_task(row), ContextView())
+        await specialist.consult(_task(row), ContextView(), call=SYSTEM)
     findings, milliseconds = [], []
     spent = time.process_time()
     for row in rows:
         start = time.perf_counter()
-        findings.append(await specialist.consult(_task(row), ContextView()))
+        findings.append(await specialist.consult(_task(row), ContextView(), call=SYSTEM))
         milliseconds.append((time.perf_counter() - start) * 1000)
     spent = time.process_time() - spent
     return Asked(rows=rows, findings=findings, milliseconds=np.array(milliseconds), cpu_seconds=spent)

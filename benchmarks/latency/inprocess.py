@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _specialists import percentiles
 from coterie import Network, Request, open_network
-from coterie.types import Context, ContextView, Task
+from coterie.types import SYSTEM, Context, ContextView, Task
 
 Work = Callable[[Network, str], Awaitable[list[float]]]
 """Takes one text; gives the milliseconds of its parts."""
@@ -35,17 +35,19 @@ _WARM_UP = 100
 async def route_and_classify(network: Network, text: str) -> list[float]:
     """Milliseconds of the route, and of asking whom it names; nothing is written down."""
     start = time.perf_counter()
-    route = await network.router.route(Request(text=text), Context())
+    route = await network.router.route(Request(text=text), Context(), call=SYSTEM)
     routed = time.perf_counter()
     for part in route.parts:
         task = Task(text=part.text, vector=part.vector)
-        await asyncio.gather(*(network.specialists[name].consult(task, ContextView()) for name in part.specialists))
+        await asyncio.gather(
+            *(network.specialists[name].consult(task, ContextView(), call=SYSTEM) for name in part.specialists)
+        )
     return [(routed - start) * 1000, (time.perf_counter() - routed) * 1000]
 
 
 async def routed_and_pinned(network: Network, text: str) -> list[float]:
     """Milliseconds of routing and asking, and of asking the same specialists by name; which goes first changes."""
-    route = await network.router.route(Request(text=text), Context())
+    route = await network.router.route(Request(text=text), Context(), call=SYSTEM)
     names = [name for part in route.parts for name in part.specialists]
     pinned_first = len(text) % 2 == 0
     start = time.perf_counter()
@@ -61,7 +63,9 @@ async def routed_and_pinned(network: Network, text: str) -> list[float]:
 
 
 async def _by_name(network: Network, names: Sequence[str], text: str) -> None:
-    await asyncio.gather(*(network.specialists[name].consult(Task(text=text), ContextView()) for name in names))
+    await asyncio.gather(
+        *(network.specialists[name].consult(Task(text=text), ContextView(), call=SYSTEM) for name in names)
+    )
 
 
 async def ask(network: Network, text: str) -> list[float]:

@@ -204,7 +204,7 @@ async def specialist(network: Network, name: str, rows: Sequence[Row]) -> list[t
     found = []
     for row in rows:
         start = time.process_time()
-        finding = await network.specialists[name].consult(Task(text=row.text), ContextView())
+        finding = await network.specialists[name].consult(Task(text=row.text), ContextView(), call=SYSTEM)
         spent = time.process_time() - start
         found.append((Answered(value=str(finding.value), cpu_seconds=spent), finding.accepted))
     return found

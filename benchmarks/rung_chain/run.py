@@ -37,7 +37,7 @@ from coterie.tasks.classify.fit_chain import choose_stop
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train
-from coterie.types import ContextView, Finding, Task
+from coterie.types import SYSTEM, ContextView, Finding, Task
 
 CLAIM = "A chain of rungs keeps 0.99 of what its last rung gets right, and holds its risk, at less energy."
 NAMES = ("banking77", "clinc150")
@@ -83,7 +83,7 @@ async def timed(ways: Mapping[str, Specialist], rows: Sequence[Row], vectors: np
         vector = None if vectors is None else vectors[max(place - 20, 0)]
         for name, specialist in ways.items():
             start, spent = time.perf_counter(), time.process_time()
-            await specialist.consult(Task(text=row.text, vector=vector), ContextView())
+            await specialist.consult(Task(text=row.text, vector=vector), ContextView(), call=SYSTEM)
             wall[name].append((time.perf_counter() - start) * 1000)
             cpu[name].append(time.process_time() - spent)
     return {
@@ -99,7 +99,7 @@ async def timed(ways: Mapping[str, Specialist], rows: Sequence[Row], vectors: np
 async def found(specialist: Specialist, rows: Sequence[Row], vectors: np.ndarray) -> list[Finding]:
     """A finding a row."""
     return [
-        await specialist.consult(Task(text=row.text, vector=vector), ContextView())
+        await specialist.consult(Task(text=row.text, vector=vector), ContextView(), call=SYSTEM)
         for row, vector in zip(rows, vectors, strict=True)
     ]
 

@@ -28,7 +28,7 @@ from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens
 from coterie.tuning.lora import LoraRecipe
-from coterie.types import ContextView, Label, Output, Task
+from coterie.types import SYSTEM, ContextView, Label, Output, Task
 
 QUOTING = Quoting(fields=("seller", "law"), many=(False, False))
 
@@ -142,7 +142,7 @@ def test_from_rows_to_version_to_answer(folder):
 
     engine, text = Reader(), contract(91)["text"]
     specialist = load_specialist("terms", section, version, encoder=engine, models={"small": engine})
-    finding = asyncio.run(specialist.consult(Task(text=text), ContextView()))
+    finding = asyncio.run(specialist.consult(Task(text=text), ContextView(), call=SYSTEM))
     assert [each.text for each in finding.fields if each.name == "seller"] == [contract(91)["fields"]["seller"]]
     assert all(text[each.start : each.end] == each.text for each in finding.fields if each.stated)
     assert "small" in [step.engine for step in finding.steps]
@@ -161,14 +161,18 @@ def test_what_does_not_fit_the_window_is_told():
     engine = Reader()
     engine.window = 40
     asked = asyncio.run(
-        QuotingModel(engine=engine, adapter="terms", quoting=QUOTING).ask(document, scores, Label.INTERNAL)
+        QuotingModel(engine=engine, adapter="terms", quoting=QUOTING).ask(document, scores, Label.INTERNAL, call=SYSTEM)
     )
 
     assert asked.truncated
     assert engine.asked == ["The seller is elm and company."]
     engine.window = 5
     with pytest.raises(TooLong):
-        asyncio.run(QuotingModel(engine=engine, adapter="terms", quoting=QUOTING).ask(document, scores, Label.INTERNAL))
+        asyncio.run(
+            QuotingModel(engine=engine, adapter="terms", quoting=QUOTING).ask(
+                document, scores, Label.INTERNAL, call=SYSTEM
+            )
+        )
 
 
 async def test_a_real_model_can_say_nothing_else(tmp_path):
@@ -184,7 +188,7 @@ async def test_a_real_model_can_say_nothing_else(tmp_path):
     document = TokenizedText(text)
     try:
         model = QuotingModel(engine=engine, adapter=None, quoting=quoting)
-        asked = await model.ask(document, np.zeros((len(document.sentences), 2)), Label.PUBLIC)
+        asked = await model.ask(document, np.zeros((len(document.sentences), 2)), Label.PUBLIC, call=SYSTEM)
     finally:
         await engine.close()
 

@@ -14,7 +14,7 @@ from coterie.errors import ArtefactRefused
 from coterie.registry.registry import Registry
 from coterie.testing import FakeOpenAIServer, ServerReply
 from coterie.training.train import train
-from coterie.types import Request, total_usage
+from coterie.types import Reason, Request, total_usage
 
 LABELS = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up", "top_up_failed"}
 CLEAR, ODD = "I lost my card, someone stole my card", "The plastic thing has gone astray, a thief perhaps"
@@ -78,8 +78,8 @@ def test_ask_shows_the_rungs(folder, capsys):
     main(["-C", str(folder), "ask", ODD, "--specialist", "triage", "--trace"])
     shown = " ".join(capsys.readouterr().out.split())
 
-    assert "Not answered: triage: rung embedding, after lexical:" in shown
-    assert "rung lexical: " in shown.split("after lexical:")[-1]
+    assert str(Reason("note.rung", rung="embedding", after="lexical")) in shown.split("rung lexical: ")[0]
+    assert "rung embedding: " in shown.split("rung lexical: ")[-1]
 
 
 def test_it_is_measured_like_any_other(folder, capsys):

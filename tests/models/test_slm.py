@@ -50,8 +50,8 @@ def quick(monkeypatch):
     def recipe(rows: int) -> LoraRecipe:
         return LoraRecipe(epochs=2, batch=4, rate=2e-3)
 
-    for module in ("_adapters", "_slm", "_replies", "_write"):
-        monkeypatch.setattr(f"coterie.training.{module}.lora_recipe_for", recipe)
+    for module in ("learning.adapters", "tasks.classify.fit_slm", "tasks.generate.fit_replies"):
+        monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", recipe)
 
 
 def write_texts(path: Path, each: int) -> Path:

@@ -103,8 +103,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr("coterie.tasks.classify.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer()))
     monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
-    for module in ("_adapters", "_slm"):
-        monkeypatch.setattr(f"coterie.training.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=2, batch=8))
+    for module in ("learning.adapters", "tasks.classify.fit_slm"):
+        monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=2, batch=8))
     monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return home
 

@@ -114,8 +114,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     )
     monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
-    for module in ("_adapters", "_write"):
-        monkeypatch.setattr(f"coterie.training.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=32))
+    for module in ("learning.adapters", "tasks.generate.fit_replies"):
+        monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=32))
     monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return tmp_path
 

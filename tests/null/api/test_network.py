@@ -26,7 +26,10 @@ def test_an_answer_has_what_the_gateway_shows(network):
 
     assert answer.status == shown["status"] == "accepted"
     assert list(answer.route.specialists) == shown["route"]["specialists"]
-    assert answer.route.reason == shown["route"]["reason"]
+    assert (str(answer.route.reason), answer.route.reason.code) == (
+        shown["route"]["reason"],
+        shown["route"]["reason_code"],
+    )
     assert [each.value for each in answer.findings] == [each["value"] for each in shown["findings"]]
     assert answer.usage.milliseconds == shown["usage"]["milliseconds"]
     assert answer.citations == ()
