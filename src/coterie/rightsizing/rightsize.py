@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from coterie.config.accounting import AccountingSection
 from coterie.config.file import LlamaModel
@@ -21,6 +20,7 @@ from coterie.learning.asked import AskedModel
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import TextEncoder
 from coterie.learning.progress import Progress, Silent
+from coterie.learning.threads import one_thread
 from coterie.registry.registry import Registry
 from coterie.rightsizing.bench import NAME, Bench, Probe, Rows, chain_curve
 from coterie.rightsizing.probe import probe as probe_alone
@@ -95,7 +95,7 @@ def rightsize(
             asked=asked,
             probe=probe or partial(probe_alone, model=model),
         )
-        with threadpool_limits(1):  # as in training: in products this small, threads wait for each other
+        with one_thread():  # as in training: in products this small, threads wait for each other
             measured = tuple(bench.measure(candidate) for candidate in trained.candidates)
     if checkpoints:
         checkpoints.clear()

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from threadpoolctl import threadpool_limits
-
 from coterie.config.file import Model
 from coterie.config.specialists import SpecialistSection
 from coterie.learning.asked import AskedModel
@@ -17,6 +15,7 @@ from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job, TextEncoder, check_job
 from coterie.learning.measure import Encoded, encode
 from coterie.learning.progress import Progress, Silent
+from coterie.learning.threads import one_thread
 from coterie.tasks.registry import task_of
 from coterie.tuning.base import Checkpoints
 
@@ -74,7 +73,7 @@ def train_rungs(
         checkpoints=checkpoints,
     )
     job = check_job(job, Path(), models)
-    with threadpool_limits(1):
+    with one_thread():
         return fit_rungs(job)
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
-from threadpoolctl import threadpool_limits
 
 from coterie.accounting.energy import PackageMeter
 from coterie.accounting.meter import CostMeter
@@ -30,6 +29,7 @@ from coterie.learning.asked import find_asked
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job, TextEncoder, check_job
 from coterie.learning.progress import Progress, Silent
+from coterie.learning.threads import one_thread
 from coterie.protocols import Retriever
 from coterie.registry.card import write_card
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry, open_registry
@@ -179,7 +179,7 @@ def train(
     place = Workplace(config=config, folder=folder, shelves=shelves)
     for job in jobs:
         task_of(job.section).check(job, place)
-    with threadpool_limits(1):
+    with one_thread():
         trained = {job.name: _train_whole(job, place, registry) for job in jobs}
     return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)
 
