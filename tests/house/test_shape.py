@@ -54,7 +54,7 @@ BUDGETS = {
     "generalist": 1460,
     "governance": 2460,
     "knowledge": 6070,
-    "learning": 5350,
+    "learning": 5380,
     "limits": 870,
     "models": 1130,
     "network": 1590,
