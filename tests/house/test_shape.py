@@ -222,6 +222,12 @@ def test_the_laboratory_stays_outside():
         assert not {module for module, _ in imports_of(path) if module.split(".")[0] == "labs"}, path
 
 
+def test_no_hidden_state():
+    """What decides is an argument: no context variable says who asks, who pays or what is left."""
+    for path in MODULES:
+        assert not {module for module, _ in imports_of(path)} & {"contextvars"}, path
+
+
 def test_no_code_runs_from_data():
     """Nothing that can run code while loading data is imported: pickle, joblib, marshal, shelve, eval."""
     banned = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
@@ -285,6 +291,16 @@ def test_import_is_light():
     )
 
     assert not loaded & {"torch", "sklearn", "scipy", "onnxruntime", "starlette", "httpx", "xllamacpp", "pydantic"}
+
+
+def test_training_needs_no_torch():
+    """The rungs that take seconds are trained without the extra `train`."""
+    code = "import sys, coterie; coterie.Classifier; print('\\n'.join(sys.modules))"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+    assert not loaded & {"torch", "transformers", "peft"}
 
 
 def test_offline_by_default():

@@ -6,15 +6,22 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
 
 AT_ONCE = 4_000
 """Characters that linear work is done with in the event loop: others wait for it, about five milliseconds at most."""
-_left: ContextVar[threading.Event | None] = ContextVar("left", default=None)
-"""Set once whoever waits for the work of this thread is gone."""
+
+
+class _Work(threading.local):
+    """The work that a thread does for `aside`."""
+
+    gone: threading.Event | None = None
+    """Set once nobody waits for its result; None outside such work."""
+
+
+_work = _Work()
 
 
 class Abandoned(Exception):
@@ -29,20 +36,24 @@ async def aside(size: int, work: Callable[[], T]) -> T:
     if size <= AT_ONCE:
         return work()
     gone = threading.Event()
-    token = _left.set(gone)
+
+    def watched() -> T:
+        _work.gone = gone
+        try:
+            return work()
+        finally:
+            _work.gone = None
+
     try:
-        return await asyncio.to_thread(work)
+        return await asyncio.to_thread(watched)
     except asyncio.CancelledError:
         gone.set()
         raise
-    finally:
-        _left.reset(token)
 
 
 def still_wanted() -> None:
-    """Raises `Abandoned` where whoever waits for the work of this thread is gone."""
-    gone = _left.get()
-    if gone is not None and gone.is_set():
+    """Raise `Abandoned` where nobody waits any more for the work that this thread does."""
+    if _work.gone is not None and _work.gone.is_set():
         raise Abandoned
 
 

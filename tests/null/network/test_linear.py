@@ -5,14 +5,13 @@ import threading
 
 import numpy as np
 import pytest
-from coterie.routing.spelling import Spelling
 
 from coterie.governance.disguise import disguise
 from coterie.governance.injection import orders_in
 from coterie.governance.pseudonyms import SessionPseudonyms
 from coterie.privacy.patterns import PatternDetector
 from coterie.routing.plan import split_columns
-from coterie.routing.reading import RequestReader
+from coterie.routing.reading import RequestReader, Spelling
 from coterie.routing.router import _window
 from coterie.routing.splitting import propose_clearest
 from coterie.runtime.concurrency import Abandoned, aside, still_wanted
