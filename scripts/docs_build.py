@@ -192,7 +192,7 @@ def _sections() -> list[type[BaseModel]]:
     ]
     ordered = sorted(dict.fromkeys(found), key=lambda kind: kind is not config.NetworkSection)
     place = ordered.index(SpecialistSection) + 1
-    return [*ordered[:place], *(TASKS.section_class(name) for name in TASKS.door.names), *ordered[place:]]
+    return [*ordered[:place], *(TASKS.section_class(name) for name in TASKS.plugins.names), *ordered[place:]]
 
 
 def _heading(section: type[BaseModel]) -> tuple[str, str]:

@@ -157,7 +157,7 @@ def sections() -> Mapping[str, type[BaseModel]]:
     """The class of each installed task's section."""
     from coterie.config.specialists import TASKS
 
-    return {task: TASKS.section_class(task) for task in TASKS.door.names}
+    return {task: TASKS.section_class(task) for task in TASKS.plugins.names}
 
 
 def task_for(task: str, fields: Mapping[str, object]) -> str:

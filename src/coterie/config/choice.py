@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from coterie.errors import ConfigError
-from coterie.runtime.plugins import Door
+from coterie.runtime.plugins import PluginGroup
 
 
 @runtime_checkable
@@ -28,7 +28,7 @@ class HasSection(Protocol):
 class Choice:
     """A kind of table, and by which of its keys its class is chosen."""
 
-    door: Door[HasSection]
+    plugins: PluginGroup[HasSection]
     key: str
     """Such as `task`."""
     usual: str | None = None
@@ -37,16 +37,16 @@ class Choice:
     def section_class(self, name: object) -> type[BaseModel]:
         """The class that checks tables with this value of the key. Raises `ValueError` where nothing has that name."""
         if not isinstance(name, str):
-            raise ValueError(f"{self.key} is {name!r}; it is one of {', '.join(self.door.names)}")  # noqa: TRY004 - a value of the file
+            raise ValueError(f"{self.key} is {name!r}; it is one of {', '.join(self.plugins.names)}")  # noqa: TRY004 - a value of the file
         try:
-            return self.door.load(name).section
+            return self.plugins.load(name).section
         except ConfigError as error:
             raise ValueError(f"{error.message} {error.hint}".strip()) from error
 
     def of_table(self, table: object) -> type[BaseModel]:
         """The class that checks this table. Raises `ValueError`."""
         if not isinstance(table, Mapping) or (self.usual is None and self.key not in table):
-            raise ValueError(f"it needs `{self.key}`, one of {', '.join(self.door.names)}")
+            raise ValueError(f"it needs `{self.key}`, one of {', '.join(self.plugins.names)}")
         return self.section_class(table.get(self.key, self.usual))
 
     def check(self, table: object) -> BaseModel:
@@ -55,10 +55,10 @@ class Choice:
 
     def others_with(self, key: str) -> str:
         """What has this key in its tables, in words; empty if nothing has."""
-        have = [name for name in self.door.names if key in self.section_class(name).model_fields]
+        have = [name for name in self.plugins.names if key in self.section_class(name).model_fields]
         return " or ".join(map(repr, have))
 
 
 def choice(group: str, *, key: str, usual: str | None = None) -> Choice:
     """The choice among what registers under a group of entry points, such as `coterie.tasks`."""
-    return Choice(door=Door(group, HasSection, key), key=key, usual=usual)
+    return Choice(plugins=PluginGroup(group, HasSection, key), key=key, usual=usual)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from coterie.config.file import ModelEntry
 from coterie.errors import ConfigError
 from coterie.protocols import StreamingEngine
-from coterie.runtime.plugins import Door
+from coterie.runtime.plugins import PluginGroup
 
 M = TypeVar("M", bound=ModelEntry)
 
@@ -48,7 +48,7 @@ class EngineType(ABC, Generic[M]):
         """
 
 
-ENGINE_TYPES: Door[EngineType[Any]] = Door("coterie.engines", EngineType, "engine")
+ENGINE_TYPES: PluginGroup[EngineType[Any]] = PluginGroup("coterie.engines", EngineType, "engine")
 """Every kind of engine by its name."""
 
 

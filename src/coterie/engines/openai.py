@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -113,17 +113,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 _END = 0.1
 """Seconds that the end of an answer may come after its last event; a server that leaves it open is left."""
 _BREAKER_THRESHOLD, _BREAKER_COOLDOWN = 5, 30.0
-
-
-class EngineOptions(TypedDict, total=False):
-    """What can be put in place of the network, the clock, chance and patience, as `OpenAIEngine` takes it."""
-
-    transport: httpx.AsyncBaseTransport
-    clock: Callable[[], float]
-    random: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
-    threshold: int
-    cards: Cards
 
 
 class OpenAIEngine:

@@ -53,7 +53,7 @@ _GONE = 499
 """Counted for a caller who left before the response was complete."""
 
 
-class Door:
+class AccessMiddleware:
     """The outermost layer of the app: checks headers, counts responses, and catches what nobody else did."""
 
     def __init__(self, app: ASGIApp, *, paths: Mapping[object, str], open_paths: Collection[str]) -> None:
@@ -191,7 +191,7 @@ def create_app(network: Network, section: GatewaySection, ring: KeyRing | None =
     open_paths = [e.path for e in ENDPOINTS if e.open_to_all]
     app = Starlette(
         routes=[Route(e.path, serve, methods=[e.method]) for e, serve in guarded],
-        middleware=[Middleware(Door, paths={serve: e.path for e, serve in guarded}, open_paths=open_paths)],
+        middleware=[Middleware(AccessMiddleware, paths={serve: e.path for e, serve in guarded}, open_paths=open_paths)],
         exception_handlers=dict.fromkeys((CoterieError, WireError, ValidationError, HTTPException), answer_error),
         lifespan=_lifespan,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coterie.config.file import KnowledgeSection
-from coterie.runtime.plugins import Door
+from coterie.runtime.plugins import PluginGroup
 
 if TYPE_CHECKING:
     from coterie.knowledge.documents import Shelf
@@ -48,5 +48,5 @@ class IndexType(ABC, Generic[K]):
         """
 
 
-INDEX_TYPES: Door[IndexType[Any]] = Door("coterie.indexes", IndexType, "index")
+INDEX_TYPES: PluginGroup[IndexType[Any]] = PluginGroup("coterie.indexes", IndexType, "index")
 """Every kind of index by its name."""

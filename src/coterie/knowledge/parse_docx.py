@@ -18,7 +18,6 @@ from coterie.knowledge.parsed import Grid, Parsed, TextBuilder, Unreadable, rais
 
 # --- The numbers that Word writes before paragraphs: no text holds them, every reader sees them and cites by them.
 
-_MOST_LEVELS = 9
 _ROMAN = (
     *((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")),
     *((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")),

@@ -11,7 +11,7 @@ from coterie.config.file import LlamaModel
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.learning.job import Job
-from coterie.learning.measure import finish
+from coterie.runtime.bridge import run
 from coterie.tuning.base import CausalBase
 from coterie.tuning.causal import TokenPair, load_causal
 from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, lora_recipe_for, tune_adapter
@@ -70,4 +70,4 @@ def opened(base: CausalBase, model: LlamaModel, files: Mapping[str, Mapping[str,
         try:
             yield engine
         finally:
-            finish(engine.close())
+            run(engine.close())

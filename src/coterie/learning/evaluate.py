@@ -5,7 +5,6 @@ It knows the protocol only: no weights, no engine, no training.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.judging import judge_labels
 from coterie.protocols import Specialist
+from coterie.runtime.concurrency import side_by_side
 from coterie.types import SYSTEM, ContextView, Finding, Label, Task
 
 LookUp = Callable[[Task], Awaitable[ContextView]]
@@ -90,11 +90,5 @@ async def consult_rows(
             findings[i] = await specialist.consult(task, await look_up(task) if look_up else ContextView(), call=SYSTEM)
             advance(1)
 
-    workers = [asyncio.ensure_future(work()) for _ in range(min(at_once, len(rows)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    await side_by_side(work() for _ in range(min(at_once, len(rows))))
     return [findings[i] for i in range(len(rows))]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def ask_held_out(
     advance = job.progress.advance
     rows = job.held_out.rows
     asked = consult_rows(specialist, rows, vectors=vectors, truncated=truncated, progress=advance, at_once=1)
-    findings = finish(asked)
+    findings = run(asked)
     job.progress.finish("")
     return findings
 
@@ -95,11 +95,6 @@ def rated(measure: str, right: np.ndarray, predicted: np.ndarray, targets: np.nd
 
 def _macro_f1(targets: np.ndarray, predicted: np.ndarray, *, several: bool) -> float:
     return multilabel_f1(targets, predicted, macro=True) if several else macro_f1(targets, predicted)
-
-
-def finish(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, also where an event loop runs already, as in a notebook."""
-    return run(work)
 
 
 # --- Texts that are longer than what a rung reads: counted and named, never cut in silence.

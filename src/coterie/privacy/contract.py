@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from coterie.config.privacy import PrivacySection
 from coterie.privacy.detection import Detector
-from coterie.runtime.plugins import Door
+from coterie.runtime.plugins import PluginGroup
 
 P = TypeVar("P", bound=PrivacySection)
 
@@ -28,7 +28,7 @@ class DetectorType(ABC, Generic[P]):
         """
 
 
-DETECTOR_TYPES: Door[DetectorType[Any]] = Door("coterie.detectors", DetectorType, "detector")
+DETECTOR_TYPES: PluginGroup[DetectorType[Any]] = PluginGroup("coterie.detectors", DetectorType, "detector")
 """Every kind of detector by its name."""
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +31,7 @@ from coterie.rightsizing.probe import Probed
 from coterie.rightsizing.result import ChainPoint, Per1000, RungRow
 from coterie.rightsizing.small import open_small
 from coterie.rightsizing.verdict import figure
+from coterie.runtime.bridge import run
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import HELD_OUT
 from coterie.tasks.loading import load_specialist
@@ -188,7 +187,7 @@ class Bench:
                 for model in models.values():
                     await model.close()
 
-        findings = _finish(ask())
+        findings = run(ask())
         self.progress.finish("")
         return findings
 
@@ -259,12 +258,6 @@ def _sample(rows: Sequence[Row], seed: int) -> list[Row]:
 def _threshold(candidate: Candidate) -> str:
     threshold = candidate.notes.get("threshold")
     return str(threshold.get("reason", "")) if isinstance(threshold, dict) else ""
-
-
-def _finish(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, also where an event loop runs already, as in a notebook."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, work).result()
 
 
 # --- What a chain of rungs comes to, and what it takes, at each stop that it might have.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import time
@@ -24,6 +23,7 @@ from coterie.protocols import Engine
 from coterie.rightsizing.result import LargeRow, Per1000
 from coterie.rightsizing.verdict import figure
 from coterie.runtime.codec import to_json
+from coterie.runtime.concurrency import side_by_side
 from coterie.tasks.classify.prompted import match_label
 from coterie.tasks.contract import TaskType
 from coterie.text.unicode import estimate_tokens
@@ -320,13 +320,7 @@ async def ask_model(
             progress.advance(1)
 
     progress.start(f"{engine.name}: ask", len(positions))
-    workers = [asyncio.ensure_future(work()) for _ in range(_AT_ONCE)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    await side_by_side(work() for _ in range(_AT_ONCE))
     progress.finish("")
     return [answers[i] for i in positions]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_check
 
 from coterie.config.file import RouterSection
 from coterie.protocols import Router
-from coterie.runtime.plugins import Door
+from coterie.runtime.plugins import PluginGroup
 from coterie.types import Context, Request, SpecialistCard
 
 if TYPE_CHECKING:
@@ -54,5 +54,5 @@ class ExplainsRoutes(Protocol):
         ...
 
 
-ROUTER_TYPES: Door[RouterType[Any]] = Door("coterie.routers", RouterType, "router")
+ROUTER_TYPES: PluginGroup[RouterType[Any]] = PluginGroup("coterie.routers", RouterType, "router")
 """Every kind of router by its name."""

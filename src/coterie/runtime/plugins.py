@@ -1,6 +1,6 @@
-"""One door for what registers by name: tasks, engines, routers, indexes, detectors, ours as anybody's.
+"""Plug-ins by name: tasks, engines, routers, indexes and detectors, ours registered in the same way as others'.
 
-A package names its object in its metadata, under the door's group:
+A package names its object in its metadata, as an entry point of a group:
 
     [project.entry-points."coterie.tasks"]
     tag = "my_package.tag:TASK"
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from typing import Any, Generic, TypeVar, cast
 
@@ -21,8 +21,14 @@ from coterie.errors import ConfigError
 T = TypeVar("T")
 
 
+@cache
+def _installed(group: str) -> metadata.EntryPoints:
+    """The entry points of a group, read once for all that ask: the metadata of every package takes milliseconds."""
+    return metadata.entry_points(group=group)
+
+
 @dataclass(frozen=True)
-class Door(Generic[T]):
+class PluginGroup(Generic[T]):
     """The objects of one kind that installed packages offer, by name."""
 
     group: str
@@ -50,7 +56,7 @@ class Door(Generic[T]):
 
     @cached_property
     def _entries(self) -> dict[str, metadata.EntryPoint]:
-        return {each.name: each for each in metadata.entry_points(group=self.group)}
+        return {each.name: each for each in _installed(self.group)}
 
     def _import(self, name: str) -> T:
         if name not in self._entries:

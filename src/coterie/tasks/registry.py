@@ -1,4 +1,4 @@
-"""The tasks that are installed, ours through the same door as anybody's."""
+"""The tasks that are installed, ours registered in the same way as others'."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coterie.config.specialists import SpecialistSection
-from coterie.runtime.plugins import Door
+from coterie.runtime.plugins import PluginGroup
 from coterie.tasks.contract import TaskType
 
 if TYPE_CHECKING:
     from coterie.learning.dataset import Dataset
 
-TASK_TYPES: Door[TaskType[Any]] = Door("coterie.tasks", TaskType, "task")
+TASK_TYPES: PluginGroup[TaskType[Any]] = PluginGroup("coterie.tasks", TaskType, "task")
 """Every task by its name."""
 
 

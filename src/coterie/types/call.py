@@ -116,7 +116,6 @@ class Allowance(Protocol):
 
 BeforeRetry = Callable[["Prompt"], Awaitable[None]]
 """Awaited before a prompt is tried again, to reserve the cost of the retry."""
-"""Awaited before a prompt is tried again, to reserve the cost of the retry."""
 
 
 Bill = list[tuple[str, Usage]]

@@ -21,7 +21,7 @@ def patterns(schema: object) -> Iterator[str]:
 
 def test_every_pattern_has_words():
     """Nobody is shown a regular expression."""
-    chosen = [each.section_class(name) for each in _CHOICES.values() for name in each.door.names]
+    chosen = [each.section_class(name) for each in _CHOICES.values() for name in each.plugins.names]
     found = {each for section in [Config, *chosen] for each in patterns(section.model_json_schema())}
 
     assert found == set(_FORMS)

@@ -46,7 +46,7 @@ class FarType(EngineType):
 def far(monkeypatch) -> FarType:
     """It is registered as an installed package would register it."""
     kind = FarType()
-    for door in (ENGINE_TYPES, _ENGINES.door):
+    for door in (ENGINE_TYPES, _ENGINES.plugins):
         monkeypatch.setitem(door._loaded, "far", kind)
     return kind
 

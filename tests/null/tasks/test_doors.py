@@ -14,7 +14,7 @@ from coterie.errors import ConfigError
 from coterie.knowledge.contract import INDEX_TYPES
 from coterie.privacy.contract import DETECTOR_TYPES
 from coterie.routing.contract import ROUTER_TYPES
-from coterie.runtime.plugins import Door
+from coterie.runtime.plugins import PluginGroup
 from coterie.tasks.registry import TASK_TYPES
 
 OURS = {
@@ -55,7 +55,7 @@ def test_an_unknown_name_is_told_with_those_that_there_are():
 )
 def test_what_cannot_be_loaded_is_told(value, says):
     """A package that is broken, or offers something else, is named by what it registers."""
-    door = Door("coterie.nothing", TASK_TYPES.kind, "task")
+    door = PluginGroup("coterie.nothing", TASK_TYPES.kind, "task")
     door.__dict__["_entries"] = {"it": EntryPoint(name="it", value=value, group=door.group)}
 
     with pytest.raises(ConfigError, match=says):

@@ -23,12 +23,12 @@ from coterie.learning.dataset import Dataset
 from coterie.learning.evaluate import evaluate
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.job import Job, TextEncoder
-from coterie.learning.measure import finish
 from coterie.learning.metrics import Interval, score_interval
 from coterie.learning.provable import RISKS, as_met, met_from
 from coterie.learning.threshold import Threshold, accept_threshold
 from coterie.protocols import Retriever
 from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
+from coterie.runtime.bridge import run
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.fit_scoring import (
@@ -74,7 +74,7 @@ def answer_profile(job: Job[AnswerSection], shelves: Mapping[str, Retriever], la
         shelves: By `[knowledge]` key.
         label: What is above it leaves no trace in the profile.
     """
-    passages = [each for name in job.section.knowledge for each in finish(_sample(shelves[name], job, label))]
+    passages = [each for name in job.section.knowledge for each in run(_sample(shelves[name], job, label))]
     headings = list(dict.fromkeys(each.heading.split(" > ")[-1] for each in passages if each.heading))
     questions = list(dict.fromkeys(row.text for row in job.train.rows))
     hints = hint_texts(job.section.description, headings, examples=len(questions))
@@ -141,7 +141,7 @@ def train_answer(job: Job[AnswerSection], place: Workplace) -> Trained:
     finally:
         if place.shelves is None:
             for shelf in shelves.values():
-                finish(shelf.close())
+                run(shelf.close())
 
 
 def _open(job: Job[AnswerSection], place: Workplace) -> Mapping[str, Shelf]:
@@ -179,9 +179,9 @@ def check_indexed(job: Job[AnswerSection], place: Workplace) -> None:
         return
     for name, shelf in _open(job, place).items():
         try:
-            documents = finish(shelf.documents())
+            documents = run(shelf.documents())
         finally:
-            finish(shelf.close())
+            run(shelf.close())
         if not documents:
             raise NotIndexed(
                 f"specialists.{job.name} reads shelf {name!r}, and nothing has been indexed for it.",
@@ -210,7 +210,7 @@ def _corpus(
     """Every training question with what its shelves have."""
     look_up = look_up_with(shelves, job.card("lexical"))
     job.progress.start(f"{job.name}: look up", len(job.train))
-    corpus = finish(gather_corpus(job.train.rows, look_up, label=label, advance=job.progress.advance))
+    corpus = run(gather_corpus(job.train.rows, look_up, label=label, advance=job.progress.advance))
     job.progress.finish("")
     if "embedding" in _rungs(job) or set(_rungs(job)).isdisjoint(_EXTRACTIVE):
         job.progress.start(f"{job.name}: encode sentences", len(corpus.texts))
@@ -257,10 +257,10 @@ def _candidate(job: Job[AnswerSection], rung: Rung, corpus: AnswerCorpus | None,
 def _measured(job: Job[AnswerSection], specialist: AnswerSpecialist, sources: _Sources) -> Evaluation:
     job.progress.start(f"{job.name}: measure {specialist.card.rung}", len(job.held_out))
     look_up = look_up_with(sources.shelves, specialist.card)
-    rows = finish(with_quotes(job.held_out.rows, sources.shelves, clearance=sources.label))
+    rows = run(with_quotes(job.held_out.rows, sources.shelves, clearance=sources.label))
     advance, label = job.progress.advance, sources.label
     asked = evaluate(specialist, rows, judge=judge, look_up=look_up, progress=advance, label=label, at_once=1)
-    evaluation = finish(asked)
+    evaluation = run(asked)
     job.progress.finish("")
     return evaluation
 

@@ -24,8 +24,9 @@ from coterie.learning.evaluate import evaluate
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.examples import TextExamples
 from coterie.learning.job import Job
-from coterie.learning.measure import Encoded, encode, finish, rated
+from coterie.learning.measure import Encoded, encode, rated
 from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.runtime.bridge import run
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.prompted import (
     DEFAULT_INSTRUCTION,
@@ -135,7 +136,7 @@ def train_prompted(job: Job[ClassifySection], examples: TextExamples, encoded: E
         EngineError, Overloaded, StoreError: the model could not be asked about all rows; what it said is kept.
     """
     assert job.asked is not None, "checked before anything is trained"  # noqa: S101
-    return finish(_Prompter(job=job, asked=job.asked, examples=examples, encoded=encoded).candidate())
+    return run(_Prompter(job=job, asked=job.asked, examples=examples, encoded=encoded).candidate())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
 from coterie.learning.examples import TextExamples
 from coterie.learning.job import Job
 from coterie.learning.lineage import describe_causal
-from coterie.learning.measure import finish
 from coterie.protocols import Engine
+from coterie.runtime.bridge import run
 from coterie.runtime.codec import to_json
 from coterie.specialists.prompts import Prompting, answers
 from coterie.tasks.classify.choices import ChoiceHead
@@ -118,7 +118,7 @@ def _ask(job: Job[ClassifySection], head: Engine, texts: Sequence[str]) -> np.nd
     logits = []
     for start in range(0, len(texts), _AT_ONCE):
         batch = [Prompt(text=text) for text in texts[start : start + _AT_ONCE]]
-        logits += [output.scores for output in finish(head.run(batch, call=SYSTEM))]
+        logits += [output.scores for output in run(head.run(batch, call=SYSTEM))]
         job.progress.advance(len(batch))
     job.progress.finish("")
     return np.array(logits)

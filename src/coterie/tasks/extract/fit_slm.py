@@ -16,7 +16,7 @@ from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
 from coterie.learning.dataset import FieldSpan
 from coterie.learning.job import Job
 from coterie.learning.lineage import describe_causal
-from coterie.learning.measure import finish
+from coterie.runtime.bridge import run
 from coterie.tasks.extract.document import TextRange, TokenizedText
 from coterie.tasks.extract.field_reader import FieldReader
 from coterie.tasks.extract.fit_tagging import Corpus, Ranked
@@ -129,7 +129,7 @@ def _ask(
     for number in numbers:
         document, own = corpus.documents[number], corpus.of_document(scores, number)
         if len(own):
-            asked = finish(model.ask(document, own, Label.INTERNAL, SYSTEM))
+            asked = run(model.ask(document, own, Label.INTERNAL, SYSTEM))
             found[number] = [
                 quoted(document, asked.places, said, own[:, field]) for field, said in enumerate(asked.said)
             ]

@@ -24,11 +24,12 @@ from coterie.learning.dataset import Dataset, Row
 from coterie.learning.evaluate import evaluate
 from coterie.learning.job import Job
 from coterie.learning.lineage import describe_causal
-from coterie.learning.measure import Encoded, encode, finish
+from coterie.learning.measure import Encoded, encode
 from coterie.learning.metrics import best_f1, rouge_l, score_interval, token_f1
 from coterie.learning.provable import warn_silent
 from coterie.learning.splits import split_dataset
 from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.runtime.bridge import run
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
 from coterie.tasks.classify.prompted import Agreement
@@ -149,7 +150,7 @@ def _write(
             )
             for row in rows[start : start + _AT_ONCE]
         ]
-        found += finish(_outputs(engine, prompts))
+        found += run(_outputs(engine, prompts))
         job.progress.advance(len(prompts))
     job.progress.finish("")
     return found
@@ -219,7 +220,7 @@ def _measured(job: Job[GenerateSection], specialist: WriteSpecialist, rows: Data
     """The figures on held-out rows, asked as anybody asks."""
     vectors = encode(job, rows.texts, "measure slm").vectors
     job.progress.start(f"{job.name}: measure slm", len(rows))
-    evaluation = finish(
+    evaluation = run(
         evaluate(
             specialist,
             rows.rows,
@@ -368,7 +369,7 @@ class _Drafter:
         messages = self.drafting.messages(asked=row.text, key=key, source=self.sources[key])
         prompt = Prompt(messages=messages, adapter=self.adapter, max_tokens=self.job.section.max_tokens)
         try:
-            (output,) = finish(self.engine.run([prompt], call=SYSTEM))
+            (output,) = run(self.engine.run([prompt], call=SYSTEM))
         except TooLong:
             return "", False
         return output.text, output.finish != "stop"
