@@ -77,8 +77,9 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector)
     policy = cost_quality_policy(config, folder, versions)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
+    # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
+    await asyncio.to_thread(detect, "The first request waits for no table.")
     if warm:
-        await asyncio.to_thread(detect, "The first request waits for no table.")
         await _warm(config, specialists)
     store = _observed(config, await _open_store(config, folder))
     meter = CostMeter(

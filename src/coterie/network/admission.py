@@ -22,7 +22,7 @@ from coterie.privacy.detection import Detector
 from coterie.protocols import AcceptancePolicy, Audit, PseudonymSessions, Retriever, Specialist, Store
 from coterie.routing.plan import check_columns, split_columns
 from coterie.runtime.concurrency import AT_ONCE, aside
-from coterie.text.language import is_english, language_of
+from coterie.text.language import LONGEST, is_english, language_of
 from coterie.types import (
     CallContext,
     Context,
@@ -40,6 +40,8 @@ from coterie.types import (
 
 RAISED, RELEASED = "label.raised", "label.released"
 _LONGEST_REASON = 300
+_DETECTING = 10
+"""A character costs language detection so many times what it costs other linear work: 13 ms for 1,200 of Japanese."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ class Admission:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_columns(request.columns or {})
         clearance = request.clearance or self.default_label
-        language = request.language or await aside(AT_ONCE + 1, partial(language_of, request.text, self.language))
+        language = request.language or await self._language_of(request.text)
         request = replace(request, clearance=clearance, language=language)
         call = _call_for(request, clearance)
         if request.document is not None and request.document.shelf:
@@ -120,6 +122,10 @@ class Admission:
         )
         context = context.append(*_history(request, context, now))
         return Admitted(request=request, context=context, verdicts=verdicts, call=call)
+
+    async def _language_of(self, text: str) -> str:
+        """The language of a text. That of a short one is told at once: a thread would take longer than telling it."""
+        return await aside(_DETECTING * len(text[:LONGEST]), partial(language_of, text, self.language))
 
 
 def rewrite(request: Request, context: Context) -> tuple[Request, str]:
