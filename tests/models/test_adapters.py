@@ -208,7 +208,7 @@ async def test_another_base(network):
 async def test_model_that_is_a_server(network):
     """An adapter needs a model in this process."""
     server = 'engine = "openai"\nbase_url = "http://127.0.0.1:9/v1"\nname = "big"'
-    with pytest.raises(ConfigError, match=r"specialists.triage.model is 'small'; the adapter of 'triage' needs a model that runs in"):
+    with pytest.raises(ConfigError, match="the adapter of 'triage' needs a model that runs in this process"):
         await open_network(network(engine=server))
 
 
