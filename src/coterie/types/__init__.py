@@ -18,11 +18,13 @@ modules in the order in which a request meets them:
 from __future__ import annotations
 
 from coterie.types.call import (
+    NOT_SENT,
     SYSTEM,
     Allowance,
     Amount,
     Bill,
     CallContext,
+    Egress,
     Principal,
     Pseudonyms,
     PseudonymValue,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
+from coterie.types.call import Egress
 from coterie.types.context import ViewRecord
 from coterie.types.finding import Citation, Finding, Step, Verdict
 from coterie.types.html import html_table, html_text
@@ -55,6 +56,8 @@ class Trace:
     """The rewritten query of a follow-up; empty if the request was not rewritten."""
     degraded: Reason | None = None
     """What the generalist should have added and could not, with the reason; None if nothing is missing."""
+    egress: tuple[Egress, ...] = ()
+    """What left this machine for it, or was about to."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
