@@ -287,6 +287,27 @@ class UsageView(_Told):
     """What the configured generalist would have cost."""
 
 
+class EgressPromptView(_Told):
+    """One prompt that left the machine for an answer, or was about to."""
+
+    id: str
+    engine: str
+    label: Label
+    """Of what left."""
+    pseudonymised: bool
+    characters: int
+    outcome: str
+    """`answered`, `cancelled`, `not_sent`, or the code of an error."""
+
+
+class EgressView(_Told):
+    """What left the machine for an answer."""
+
+    summary: str
+    """As in the header `x-coterie-egress`: `none` for nothing."""
+    prompts: list[EgressPromptView]
+
+
 class CoterieView(_Told):
     """The `coterie` object of a response, which ordinary clients ignore."""
 
@@ -301,6 +322,7 @@ class CoterieView(_Told):
     degraded_code: str | None = None
     degraded_values: dict[str, str | int | float | bool | ReasonView | None] | None = None
     degraded_notes: list[ReasonView] | None = None
+    egress: EgressView
     findings: list[FindingView]
     usage: UsageView
 

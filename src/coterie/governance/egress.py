@@ -107,7 +107,7 @@ class _Sent:
         prompt = self.prompt
         text = "\n\n".join([*filter(None, [prompt.text]), *(f"{each.role}: {each.text}" for each in prompt.messages)])
         return Egress(
-            id=f"{call.trace}.{len(call.outgoing or ())}" if call.trace else uuid.uuid4().hex,
+            id=f"{call.trace}.{len(call.outgoing)}" if call.trace and call.outgoing is not None else uuid.uuid4().hex,
             engine=engine,
             label=self.label,
             rule=self.verdict.rule,

@@ -56,6 +56,7 @@ def without_content(trace: Trace) -> Trace:
         degraded=None if trace.degraded is None else scrub.reason(trace.degraded),
         steps=tuple(_step(step, scrub) for step in trace.steps),
         stages=tuple(_stage(stage, scrub) for stage in trace.stages),
+        egress=tuple(replace(each, text="") for each in trace.egress),
     )
 
 
