@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 """The option that every command has."""
 
-SETUP, USAGE, BAR_MISSED, FORBIDDEN, ENGINE, UNVOUCHED, UNEXPECTED, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 5, 6, 70, 130, 141
+SETUP, USAGE, BAR_MISSED, FORBIDDEN, ENGINE, UNVOUCHED = 1, 2, 3, 4, 5, 6
+UNEXPECTED, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 
 EXIT_CODES = {
     0: "done; for `ask` also when the network abstained: that is an answer",

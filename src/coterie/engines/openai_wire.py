@@ -6,7 +6,6 @@ Servers differ; what they send is taken apart with suspicion, and nothing of it 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from coterie.errors import (
     EngineUnavailable,
     TooLong,
 )
+from coterie.runtime.codec import parse_json
 from coterie.text.unicode import estimate_tokens, valid_text
 from coterie.types import Failure, Output, Prompt, Usage
 
@@ -194,8 +194,8 @@ class Dialect:
 def read_json(data: str, engine: str) -> dict[str, Any]:
     """An answer's JSON object. Raises `EngineBroken`."""
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
+        content = parse_json(data)
+    except ValueError:
         content = None
     if not isinstance(content, dict):
         raise EngineBroken(f"Engine {engine!r} sent what is no JSON object.", engine=engine)
@@ -205,8 +205,8 @@ def read_json(data: str, engine: str) -> dict[str, Any]:
 def read_error(data: str) -> Mapping[str, Any]:
     """The error object of a refusal, or an empty one: it may be HTML or anything else."""
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
+        content = parse_json(data)
+    except ValueError:
         return {}
     error = content.get("error", content) if isinstance(content, dict) else {}
     return error if isinstance(error, dict) else {"message": error}

@@ -8,7 +8,6 @@ have no effect; those named only to be refused are the ones whose silent absence
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -25,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from coterie.config.section import Money
 from coterie.types import Label
 
 _INT64 = 2**63
@@ -112,7 +112,7 @@ class Extension(_Asked):
     """Language of the last user message, such as `de` or `en-GB`; without it, it is detected."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     """Share of the generalist's quality to keep at the least cost, in place of the network's."""
-    budget: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+    budget: Money | None = None
     """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
 
 

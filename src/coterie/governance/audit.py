@@ -37,6 +37,7 @@ from coterie.governance.audit_events import (
     write_line,
 )
 from coterie.registry.signature import is_attested, open_signer
+from coterie.runtime.codec import parse_json
 from coterie.runtime.concurrency import cancel
 from coterie.runtime.files import hold
 from coterie.runtime.files import sync as sync_name
@@ -140,7 +141,7 @@ class AuditLog:
             self._fresh = self._behind = False
 
     def digest(self, text: str) -> str:
-        """A hash of some content under this log's key: equal for equal content, no help in guessing it. `AuditError`."""
+        """A hash of some content under this log's key: equal for equal content, no help in guessing it."""
         if self._secret is None:
             with self._told():
                 self._secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
@@ -324,7 +325,7 @@ def head_of(path: Path) -> Path:
 def read_head(path: Path) -> AuditHead | None:
     """Where a log ends; None if that is not known."""
     try:
-        head = json.loads(head_of(path).read_bytes())
+        head = parse_json(head_of(path).read_bytes())
         place = LogPosition(int(head["n"]), str(head["hash"]))
         if place.n < 1:
             return None

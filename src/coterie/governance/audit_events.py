@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from coterie.errors import ReleaseRefused
 from coterie.protocols import Audit
-from coterie.runtime.codec import readable
+from coterie.runtime.codec import parse_json, readable
 from coterie.types import AuditEvent, CallContext, Egress, Feedback, Reason, Request, SpecialistCard, Trace
 
 # --- Lines of an audit log: JSON, each with the SHA-256 of the line before it.
@@ -77,10 +77,7 @@ def read_time(line: bytes) -> float | None:
 
 def read_entry(line: bytes) -> dict[str, Any]:
     """A line as an entry, with its own hash. Raises `ValueError` if it is none."""
-    try:
-        entry = json.loads(line)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    entry = parse_json(line)
     if not isinstance(entry, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - a wrong file, not a mistake in our code
     if not (isinstance(entry.get("n"), int) and isinstance(entry.get("time"), int | float) and "kind" in entry):

@@ -159,9 +159,7 @@ class _Journal:
     async def _announce(self, leaving: Sequence[Egress], call: CallContext) -> None:
         """Have the entries on the disk: all of them share a write and a sync, with those of other callers."""
         if (audit := self.audit) is not None:
-            await side_by_side(
-                audit.append(audit_egress(each, call, time=self.clock()), sync=True) for each in leaving
-            )
+            await side_by_side(audit.append(audit_egress(each, call, time=self.clock()), sync=True) for each in leaving)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,7 +146,7 @@ class Pipeline(ABC):
             await to_the_end(self._settle(state))
             raise
         except Exception:
-            if state.call.egress or state.call.outgoing:  # data may have left: that is recorded however the request ended
+            if state.call.egress or state.call.outgoing:  # data may have left: that is recorded however it ended
                 await to_the_end(self._settle(state))
             raise
         yield await to_the_end(self._settle(state))

@@ -13,7 +13,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from coterie.errors import InputError, StoreError
-from coterie.runtime.codec import dumps, from_json, loads
+from coterie.runtime.codec import dumps, from_json, loads, parse_json
 from coterie.store.content import without_content
 from coterie.types import CONTENT_KINDS, Context, Entry, Feedback, Label, SessionSummary, Settlement, Trace, Usage
 
@@ -187,12 +187,12 @@ def _content(entry: Entry) -> str:
     """An entry's content as JSON, with its label without personal data where that is another."""
     if entry.impersonal is None or entry.impersonal == entry.label:
         return dumps(entry.content)
-    return json.dumps({**json.loads(dumps(entry.content)), _IMPERSONAL: entry.impersonal.value})
+    return json.dumps({**parse_json(dumps(entry.content)), _IMPERSONAL: entry.impersonal.value})
 
 
 def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
     try:
-        said = json.loads(content)
+        said = parse_json(content)
         bare = said.get(_IMPERSONAL)
         return Entry(
             content=from_json(CONTENT_KINDS[kind], said, unknown="ignore"),
@@ -288,7 +288,7 @@ def _said(connection: sqlite3.Connection, request: str, tenant: str) -> list[Fee
 
 
 def _value(text: str | None) -> Any:  # noqa: ANN401 - JSON, as it was said
-    found = None if text is None else json.loads(text)
+    found = None if text is None else parse_json(text)
     return tuple(found) if isinstance(found, list) else found
 
 

@@ -60,6 +60,7 @@ from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
+    "NOT_SENT",
     "SYSTEM",
     "Allowance",
     "Amount",
@@ -76,6 +77,7 @@ __all__ = [
     "Delta",
     "Document",
     "DocumentAnswer",
+    "Egress",
     "Entry",
     "Evidence",
     "Fact",

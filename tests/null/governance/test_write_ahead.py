@@ -120,18 +120,15 @@ async def test_outside_a_request(server, opened, path):
     with pytest.raises(EngineRejected):
         await engine.run([prompt()], call=SYSTEM)
 
-    assert [entry["kind"] for entry in entries(path)] == ["egress", "egress", "egress_outcome"] + [
-        "egress",
-        "egress_outcome",
-    ]
+    kinds = [entry["kind"].removeprefix("egress") for entry in entries(path)]
+    assert kinds == ["", "", "_outcome", "", "_outcome"]
     told = {each: outcome for entry in entries(path) for each, outcome in entry["about"].get("egress", {}).items()}
     assert sorted(told.values()) == ["answered", "answered", "engine_rejected"]
     assert verify_audit(path).open == ()
 
 
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("how", ["full", "no sync", "no folder", "no permission"])
-async def test_where_it_cannot_be_written_nothing_leaves(server, opened, path, how, stream, monkeypatch):
+async def test_where_it_cannot_be_written_nothing_leaves(server, opened, path, how, monkeypatch):
     """A full disk, one that does not sync, a folder that is none, a file that may not be written: not one byte."""
 
     def refuse(*_):
@@ -142,9 +139,10 @@ async def test_where_it_cannot_be_written_nothing_leaves(server, opened, path, h
         path.parent.write_text("a file")
     if how == "no permission":
         monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
-    call = asked_by()
-    with pytest.raises(AuditError, match="Cannot write the audit log"):
-        await take(opened(AuditLog(path, **options)), call, stream=stream)
+    engine, call = opened(AuditLog(path, **options)), asked_by()
+    for stream in (False, True):
+        with pytest.raises(AuditError, match="Cannot write the audit log"):
+            await take(engine, call, stream=stream)
     monkeypatch.undo()
 
     assert (server.connections, bytes(server.received)) == (0, b"")

@@ -13,9 +13,9 @@ from coterie.config.generalist import GeneralistSection
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.specialists.acceptance import Acceptance
+from coterie.store.content import without_content
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
-from coterie.store.content import without_content
 from coterie.testing import FakeOpenAIServer, ServerReply
 from coterie.types import Document, Label, Request, SpecialistCard
 
