@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -85,7 +86,7 @@ def show(
     path = _path(context.obj)
     left = {each.n for each in verify_audit(path).open} if unresolved else None
     entries = (each for each in _entries(path, kind, tenant) if left is None or each["n"] in left)
-    found = list(deque(entries, maxlen=last))
+    found = list(deque(entries, maxlen=min(last, sys.maxsize)))
     give({"entries": found}, lambda: _show_entries(found), as_json=as_json)
 
 
