@@ -70,6 +70,7 @@ _LONGEST_MESSAGE = 200
 """Characters of a provider's own words that are repeated in an error."""
 _ECHO = 24
 """Characters in a row of a provider's message that, found in the request, make it a repetition of it."""
+_REPEATS = "its message repeats the request and is left out"
 _REDIRECTED = "Redirects are not followed: set `base_url` in coterie.toml to the final address."
 _HINTS = {
     301: _REDIRECTED,
@@ -225,7 +226,8 @@ def refusal(
 
 
 def _after_colon(said: str) -> str:
-    return f": {said}" if said else ""
+    """A provider's words, quoted: what stands in quotation marks is content, which a trace keeps only if it may."""
+    return "" if not said else f": {said if said == _REPEATS else repr(said)}"
 
 
 def quotable(error: Mapping[str, Any], prompt: Prompt) -> str:
@@ -237,7 +239,7 @@ def quotable(error: Mapping[str, Any], prompt: Prompt) -> str:
     sent = " ".join(" ".join(each.text for each in prompt.messages).split())
     windows = range(max(len(message) - _ECHO + 1, 0))
     if any(message[at : at + _ECHO] in sent for at in windows):
-        return "its message repeats the request and is left out"
+        return _REPEATS
     return message.rstrip(".")
 
 

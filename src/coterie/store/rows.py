@@ -41,7 +41,7 @@ def insert_settlement(
     _insert(connection, "requests", [_request_row(trace)])
     _insert(connection, "steps", _step_rows(trace))
     _insert(connection, "findings", _finding_rows(trace))
-    kept = trace if keep_content else without_content(trace)
+    kept = trace if keep_content else without_content(trace, settlement.texts)
     _insert(connection, "traces", [(trace.id, dumps(kept))])
     if trace.session is not None:
         _use_session(connection, trace, trace.session, expired=expired)
@@ -219,6 +219,8 @@ def _use_session(connection: sqlite3.Connection, trace: Trace, session: str, *, 
 
 # --- Feedback.
 
+_LABEL_WORDS = 4
+"""Words from which a value is no name of a label."""
 _ALARM = 1.645
 """Standard errors above what confidences let expect: 95%, one-sided."""
 
@@ -231,6 +233,20 @@ def check_feedback(feedback: Feedback, trace: Trace) -> None:
             f"The feedback is about {feedback.specialist[:100]!r}; for this request {known} found something.",
             hint="Leave the specialist out to speak of the whole answer.",
         )
+
+
+def bare_feedback(feedback: Feedback, trace: Trace) -> Feedback:
+    """Feedback without content: of its comment the length, and of a value that is no label."""
+    comment = f"[{len(feedback.comment)} characters, not kept]" if feedback.comment else ""
+    about = [each for each in trace.findings if feedback.specialist in {"", each.specialist}]
+    value = feedback.value
+    texts = value if isinstance(value, tuple) else (value,)
+    labels = all(each.form == "label" for each in about) and all(
+        len(str(each).split()) < _LABEL_WORDS for each in texts
+    )
+    if any(isinstance(each, str) for each in texts) and not labels:
+        value = f"[{sum(len(str(each)) for each in texts)} characters, not kept]"
+    return replace(feedback, comment=comment, value=value)
 
 
 def insert_feedback(connection: sqlite3.Connection, feedback: Feedback, *, correct: bool | None) -> None:
