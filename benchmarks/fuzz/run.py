@@ -3,8 +3,8 @@
     python benchmarks/fuzz/run.py [--requests 2000] [--files 2000] [--seed 1]
 
 Runs `tests/null/gateway/test_fuzz.py` (schemathesis over every endpoint of the OpenAPI document, right and wrong
-requests) and `tests/null/learning/test_fuzz.py` (hypothesis over configuration, CSV, JSONL and the document readers: whole
-files with some bytes changed) with so many examples each, and chance in place of the fixed seed.
+requests) and `tests/null/learning/test_fuzz.py` (hypothesis over configuration, CSV, JSONL and the document readers:
+whole files with some bytes changed) with so many examples each, and chance in place of the fixed seed.
 """
 
 from __future__ import annotations
