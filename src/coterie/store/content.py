@@ -109,8 +109,8 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
 
 def _citation(citation: Citation) -> Citation:
     """Its place stays; quote, heading and the document's name are what somebody wrote."""
-    named = {name: _length(getattr(citation, name)) for name in ("text", "document", "heading")}
-    return replace(citation, **named)
+    document, heading = _length(citation.document), _length(citation.heading)
+    return replace(citation, text=_length(citation.text), document=document, heading=heading)
 
 
 def _evidence(evidence: Evidence, scrub: _Scrubber, *, labels: bool) -> Evidence:
