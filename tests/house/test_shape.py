@@ -45,36 +45,36 @@ BUDGETS = {
     "accounting": 1080,
     "api": 1680,
     "assembly": 460,
-    "cli": 5850,
-    "config": 1190,
+    "cli": 5880,  # what left, and what nobody vouches for
+    "config": 1220,  # money, nesting and addresses are bounded
     "context": 930,
     "engines": 3770,
     "errors": 290,
     "gateway": 2310,
     "generalist": 1460,
-    "governance": 2460,
+    "governance": 2560,  # the write-ahead entries, and what is open
     "knowledge": 6070,
     "learning": 5370,
     "limits": 870,
     "models": 1130,
     "network": 1590,
-    "observe": 540,
+    "observe": 560,  # what left
     "policy": 750,
     "privacy": 2820,
     "protocols": 380,
-    "registry": 1820,
+    "registry": 1910,  # the chain of champions and its check
     "reports": 310,
     "rightsizing": 2080,
     "routing": 2640,
     "runtime": 1120,
     "specialists": 410,
-    "store": 2220,
+    "store": 2230,  # feedback without content
     "tasks": 16200,
     "testing": 1760,
     "text": 2100,
     "training": 500,
     "tuning": 1650,
-    "types": 1790,
+    "types": 1850,  # egress records, and money that can be reckoned with
 }
 
 
