@@ -23,7 +23,7 @@ LAYERS = [
     ["tuning"],
     ["learning"],
     ["registry", "privacy"],
-    ["limits", "policy", "routing", "observe"],
+    ["limits", "policy", "routing", "observe", "structured"],
     ["specialists", "knowledge"],
     ["governance"],
     ["tasks"],
@@ -69,6 +69,7 @@ BUDGETS = {
     "runtime": 1120,
     "specialists": 410,
     "store": 2220,
+    "structured": 860,  # schemas read, checked, bounded for decoding, filled in by specialists
     "tasks": 16200,
     "testing": 1760,
     "text": 2100,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import math
 import os
 import secrets
@@ -22,7 +23,7 @@ from typing import Any, Protocol
 
 from coterie.engines.choices import Node, Scoring, cut_words, log_likelihoods, tree_of
 from coterie.engines.gguf import GGUFHeader, read_gguf_header
-from coterie.engines.openai_wire import chat_body, read_logprob
+from coterie.engines.openai_wire import COMPACT, chat_body, read_logprob
 from coterie.errors import (
     ArtefactRefused,
     ConfigError,
@@ -577,6 +578,9 @@ class LoadedLlama:
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         body: dict[str, Any] = chat_body(prompt)
+        if prompt.json_schema is not None and COMPACT in prompt.json_schema:
+            body["grammar"] = f"%llguidance {{}}\nstart: %json {json.dumps(prompt.json_schema)}"
+            del body["response_format"]
         if prompt.grammar is not None:
             body["grammar"] = prompt.grammar
         for message in body["messages"]:

@@ -48,14 +48,39 @@ def chat_body(prompt: Prompt) -> dict[str, object]:
         "temperature": prompt.temperature,
         "seed": prompt.seed,
     }
+    for name in ("top_p", "frequency_penalty", "presence_penalty"):
+        if (value := getattr(prompt, name)) is not None:
+            body[name] = value
     if prompt.stop:
         body["stop"] = [valid_text(stop) for stop in prompt.stop]
     if prompt.logprobs:
         body["logprobs"] = True
     if prompt.json_schema is not None:
-        schema = {"name": "answer", "strict": True, "schema": dict(prompt.json_schema)}
+        schema = {"name": "answer", "strict": True, "schema": portable(prompt.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
+
+
+COMPACT = "x-guidance"
+"""Of a schema that is made for `llguidance`: how it writes JSON. Servers are given what is left without its bounds."""
+_BOUNDS = frozenset({COMPACT, "minLength", "maxLength", "minProperties", "maxProperties"})
+
+
+def portable(schema: Mapping[str, object]) -> dict[str, object]:
+    """A schema as servers take it: strict mode at OpenAI refuses bounds of lengths, which are checked here anyway."""
+    return _without_bounds(schema) if COMPACT in schema else dict(schema)  # type: ignore[return-value]
+
+
+def _without_bounds(node: object, *, names: bool = False) -> object:
+    if isinstance(node, list):
+        return [_without_bounds(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: value for key, value in node.items() if names or key not in _BOUNDS}
+    return {
+        key: value if key == "enum" and not names else _without_bounds(value, names=key in {"properties"} and not names)
+        for key, value in kept.items()
+    }
 
 
 Finish = Literal["stop", "length", "aborted"]
@@ -79,6 +104,10 @@ _HINTS = {
     401: "Check the key: `api_key` in coterie.toml names the environment variable that holds it.",
     403: "Check the key and what it may use: `api_key` in coterie.toml names its environment variable.",
     404: "Check `base_url` (up to and including /v1) and the model's `name` in coterie.toml.",
+}
+_OPTIONAL = {
+    *("max_tokens", "temperature", "seed", "stop", "stream_options", "logprobs"),
+    *("top_p", "frequency_penalty", "presence_penalty"),
 }
 _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
 
@@ -184,7 +213,7 @@ class Dialect:
     def learn(self, status: int, error: Mapping[str, Any]) -> bool:
         """True if the refusal names a parameter that can be left out from now on."""
         name = error.get("param")
-        optional = {"max_tokens", "temperature", "seed", "stop", "stream_options", "logprobs"} - self.dropped
+        optional = _OPTIONAL - self.dropped
         if status != 400 or error.get("code") not in _UNSUPPORTED or not isinstance(name, str) or name not in optional:
             return False
         self.dropped.add(name)

@@ -106,7 +106,7 @@ class _Sending:
 
 async def _say(error: Exception, sending: _Sending, scope: Scope, receive: Receive) -> None:
     """Send the error's response, unless another has begun."""
-    response = error_response(error)
+    response = error_response(error).for_path(scope["path"])
     if sending.status == 0:
         await response(scope, receive, sending)
 

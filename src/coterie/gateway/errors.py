@@ -35,6 +35,7 @@ from coterie.errors import (
 _log = logging.getLogger("coterie.gateway")
 
 WireCode = Literal[
+    "abstained",
     "body_timeout",
     "body_too_large",
     "forbidden",
@@ -43,6 +44,7 @@ WireCode = Literal[
     "internal_error",
     "invalid_json",
     "invalid_request",
+    "invalid_schema",
     "key_missing",
     "key_refused",
     "keys_unreadable",
@@ -56,6 +58,7 @@ WireCode = Literal[
 ]
 
 STATUSES: Mapping[WireCode, int] = {
+    "abstained": 422,
     "body_timeout": 408,
     "body_too_large": 413,
     "forbidden": 403,
@@ -64,6 +67,7 @@ STATUSES: Mapping[WireCode, int] = {
     "internal_error": 500,
     "invalid_json": 400,
     "invalid_request": 400,
+    "invalid_schema": 400,
     "key_missing": 401,
     "key_refused": 401,
     "keys_unreadable": 503,
@@ -111,7 +115,7 @@ def no_trace(trace_id: str) -> WireError:
 
 
 class ErrorResponse(Response):
-    """An OpenAI-shaped error."""
+    """An OpenAI-shaped error; `for_path` gives it the shape of the API that was asked."""
 
     media_type = "application/json"
 
@@ -121,10 +125,36 @@ class ErrorResponse(Response):
         self.error = {"message": message, "type": _type(status), "param": param, "code": code}
         super().__init__(json.dumps({"error": self.error}), status_code=status, headers=headers)
 
+    def for_path(self, path: str) -> Response:
+        """The response as the API of this path has it: Anthropic's says `type` at the top and has types of its own."""
+        if not path.startswith("/v1/messages"):
+            return self
+        self.body = json.dumps(as_anthropic(self.error, self.status_code)).encode()
+        self.headers["content-length"] = str(len(self.body))
+        return self
 
-async def answer_error(_request: HTTPRequest, error: Exception) -> Response:
+
+def as_anthropic(error: Mapping[str, object], status: int) -> dict[str, object]:
+    """An error in Anthropic's shape; our code and the parameter stay beside its own fields."""
+    kind = _ANTHROPIC.get(status, "invalid_request_error" if status < 500 else "api_error")
+    told = {"type": kind, "message": error["message"], "code": error["code"], "param": error["param"]}
+    return {"type": "error", "error": told}
+
+
+_ANTHROPIC: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+async def answer_error(request: HTTPRequest, error: Exception) -> Response:
     """The response to an error, as Starlette's exception handlers want it."""
-    return error_response(error)
+    return error_response(error).for_path(request.url.path)
 
 
 def error_response(error: Exception) -> ErrorResponse:

@@ -9,7 +9,7 @@ have no effect; those named only to be refused are the ones whose silent absence
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -110,6 +110,8 @@ class Extension(_Asked):
     """A long text that the question is about, or an object with `text` or `shelf`, `name`, `label`. It is read here."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] | None = None
     """Language of the last user message, such as `de` or `en-GB`; without it, it is detected."""
+    abstain: Literal["refusal", "content_filter", "text", "status"] | None = None
+    """How an abstention looks, in place of `[gateway] abstain`; `content_filter`: a refusal with that finish reason."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     """Share of the generalist's quality to keep at the least cost, in place of the network's."""
     budget: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -130,6 +132,8 @@ class ChatMessage(_Asked):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[ContentPart] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    """Calls that an earlier answer made."""
 
 
 class StreamOptions(_Asked):
@@ -139,7 +143,68 @@ class StreamOptions(_Asked):
     """Send a last chunk with the token counts."""
 
 
-class ChatRequest(_Asked):
+Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None
+Stop = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class SamplingWire(_Asked):
+    """How words are chosen. It acts where a model writes; where none does, `x-coterie-ignored` names it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    frequency_penalty: Penalty = None
+    presence_penalty: Penalty = None
+
+
+class FunctionWire(_Asked):
+    """A function that may be called."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    """JSON schema of its arguments."""
+
+
+class ToolWire(_Asked):
+    """A tool; of the type `function` for chat."""
+
+    type: Literal["function"]
+    function: FunctionWire
+
+
+class NamedFunction(_Asked):
+    """The function that is to be called."""
+
+    name: str
+
+
+class NamedTool(_Asked):
+    """Forces a call."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class NamedSchema(_Asked):
+    """The schema of an answer."""
+
+    name: str = "answer"
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseFormat(_Asked):
+    """The form of an answer: words, any JSON object, or JSON of a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+
+
+class ChatRequest(SamplingWire):
     """`POST /v1/chat/completions`."""
 
     model: str
@@ -155,10 +220,11 @@ class ChatRequest(_Asked):
     """Longest generated text in tokens."""
     n: int | None = None
     """Only 1: there is one answer."""
-    tool_choice: str | dict[str, object] | None = None
-    """`none` and `auto` are fine, since no tool is ever called; a forced call is refused."""
-    response_format: dict[str, object] | None = None
-    """Only `{"type": "text"}`: a specialist's answer has its own form."""
+    tools: Annotated[list[ToolWire], Field(max_length=128)] | None = None
+    """A forced call is made by the specialists whose answers are its arguments; else they call none."""
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    response_format: ResponseFormat | None = None
+    """`json_schema` is answered by the specialists whose labels or fields it asks for, else by the generalist."""
     logprobs: bool | None = None
     """Only false: confidence is in the `coterie` object, calibrated."""
     modalities: list[str] | None = None
@@ -317,8 +383,27 @@ class AnswerMessage(_Told):
     """The answer."""
 
     role: Literal["assistant"]
-    content: str
-    refusal: None
+    content: str | None
+    refusal: str | None
+    """Why there is no answer: nobody was sure enough, or it is nobody's subject."""
+    tool_calls: list[ToolCallView] | None = None
+
+
+class FunctionCallView(_Told):
+    """A call: the function and its arguments as JSON."""
+
+    name: str
+    arguments: str
+
+
+class ToolCallView(_Told):
+    """One call of a tool."""
+
+    index: int | None = None
+    """In a stream."""
+    id: str
+    type: Literal["function"]
+    function: FunctionCallView
 
 
 class ChatChoice(_Told):
@@ -327,7 +412,7 @@ class ChatChoice(_Told):
     index: Literal[0]
     message: AnswerMessage
     logprobs: None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "content_filter", "tool_calls"]
 
 
 class ChatCompletion(_Told):
@@ -347,6 +432,8 @@ class ChoiceDelta(_Told):
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCallView] | None = None
 
 
 class ChunkChoice(_Told):
@@ -355,7 +442,7 @@ class ChunkChoice(_Told):
     index: Literal[0]
     delta: ChoiceDelta
     logprobs: None
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "content_filter", "tool_calls"] | None
 
 
 class ChatChunk(_Told):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -74,7 +75,15 @@ def _card(
 ) -> SpecialistCard:
     columns = tuple(str(column) for column in described.get("columns", ()))
     rung, task = described["rung"], task_of(section)
-    return make_card(name, task, section, rung=rung, version=version.version, columns=columns, view_tokens=view_tokens)
+    card = make_card(name, task, section, rung=rung, version=version.version, columns=columns, view_tokens=view_tokens)
+    labels = described.get("labels", ()) if card.form == "label" else ()
+    fields = described.get("fields", ()) if card.form == "fields" else ()
+    return replace(
+        card,
+        labels=tuple(map(str, labels)),
+        many_labels=bool(described.get("multi_label")),
+        fields=tuple((str(each["name"]), str(each["type"])) for each in fields),
+    )
 
 
 def _unreadable(version: Version, error: Exception) -> ArtefactRefused:

@@ -42,6 +42,9 @@ class Prompt:
     """Continuations of `text` that are scored, each followed by the end of the turn; nothing is generated."""
     max_tokens: int = 256
     temperature: float = 0.0
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
     stop: tuple[str, ...] = ()
     seed: int = 0
     logprobs: bool = False

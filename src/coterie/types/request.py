@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from coterie.types.context import Message, Scalar
 from coterie.types.label import Label, Release
@@ -13,6 +13,8 @@ from coterie.types.reason import Reason
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from coterie.types.engine import Prompt
 
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
@@ -35,6 +37,22 @@ class Document:
     """The label without the personal data in the text; None if it is the same."""
     shelf: str = ""
     """The `[knowledge]` key of the index that supplies text and label; empty if `text` is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a model is to choose its words, where one writes freely. None leaves it to the network."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+    def on(self, prompt: Prompt) -> Prompt:
+        """Return the prompt with these choices in place of its own."""
+        return replace(prompt, **{key: value for key, value in vars(self).items() if value not in (None, ())})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +86,9 @@ class Request:
     allowed: tuple[str, ...] = ()
     """Names of the only specialists that may be asked, writers of facts included; empty for all."""
     max_tokens: int | None = None
+    sampling: Sampling = Sampling()
+    schema: Mapping[str, Any] | None = None
+    """Normalised JSON schema (`structured.schema`) of the answer; None for an answer in words."""
     quality: float | None = None
     """Share of the generalist's quality to keep, 0 to 1; None for that of `[policy]`."""
     budget: Decimal | None = None
@@ -102,6 +123,9 @@ class Task:
     language: str | None = None
     """Language of the request as a BCP 47 tag; None if it was not detected."""
     max_tokens: int | None = None
+    sampling: Sampling = Sampling()
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of the answer to the whole request; read by models that write it, not by other specialists."""
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     """Encoding of the text by the network's encoder, if the router made it already."""
     truncated: bool = False

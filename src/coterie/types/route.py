@@ -33,6 +33,12 @@ class SpecialistCard:
     """Names of the facts that it may write."""
     columns: tuple[str, ...] = ()
     """Columns of structured input that it was trained on."""
+    labels: tuple[str, ...] = ()
+    """Labels that it chooses from; empty if its values are no labels."""
+    many_labels: bool = False
+    """Whether its value is a list of labels."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """Name and type of each field that it finds; a type with `*` may have several values."""
     form: AnswerForm = "text"
     """Form of its values; each of its findings gets it."""
     guards_columns: bool = False

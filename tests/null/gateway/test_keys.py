@@ -114,7 +114,7 @@ async def test_allowed_specialists(door, ring):
     assert pinned.text.replace("reply", "nobody") == unknown.text
     assert not routed.json()["coterie"]["accepted"]
     assert routed.json()["coterie"]["route"]["specialists"] == []
-    assert "reply" not in routed.json()["choices"][0]["message"]["content"]
+    assert "reply" not in routed.json()["choices"][0]["message"]["refusal"]
 
 
 async def test_feedback_of_what_others_answered(door, ring):
