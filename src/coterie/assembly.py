@@ -27,6 +27,7 @@ from coterie.limits.limits import StoredLimits, open_limits
 from coterie.models.catalogue import describe_model, locate
 from coterie.models.files import checksum_of
 from coterie.network.network import Network
+from coterie.network.relaying import RelayModel
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
 from coterie.policy.outcomes import read_outcomes
@@ -74,6 +75,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     limits = open_limits(config.budgets, folder, per_1000=config.policy.budget)
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
+    large |= {key for key, model in config.models.items() if isinstance(model, RemoteModel)}
     models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector)
     policy = cost_quality_policy(config, folder, versions)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
@@ -104,6 +106,11 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         language=config.network.language,
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
+        models={
+            key: RelayModel(engine=engine, name=config.models[key].name, window=config.models[key].window)
+            for key, engine in models.items()
+            if hasattr(engine, "relay")
+        },
         audit=audit,
         limits=limits,
         overhead=ProcessOverhead(),

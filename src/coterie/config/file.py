@@ -256,11 +256,11 @@ class GatewaySection(_Section):
     abstain: Literal["refusal", "text", "status"] = "refusal"
     """How an abstention looks: in `message.refusal` with an empty content, as the text of an ordinary answer, or as
     HTTP status 422 with the code `abstained`. A request may ask for another by `coterie.abstain`."""
-    relay: tuple[Name, ...] = ()
-    """Entries of `[models]` that a request may name as its `model`, to be answered by that model alone: a server is
-    passed the request and its answer is passed back, both verbatim; a model in this process is asked directly."""
-    relay_keys: tuple[str, ...] = ("*",)
-    """Who may: names of keys, `role:NAME` for a role, `*` for everybody who may ask."""
+    relay: tuple[Annotated[str, Field(pattern=r"^(\*|(role:)?[A-Za-z0-9][A-Za-z0-9._@-]{0,62})$")], ...] = (
+        "role:admin",
+    )
+    """Who may name an entry of `[models]` as the `model` of a request, which is then asked alone and verbatim: names of
+    keys, `role:NAME`, or `*` for everybody who may ask. Without keys, every program of this machine may."""
     keys: str = "state/keys.json"
     """File of the keys that `coterie keys create` makes, relative to the network's folder.
 
@@ -367,9 +367,6 @@ class Config(_Section):
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
-        wanted_relays = [name for name in self.gateway.relay if name not in self.models]
-        if wanted_relays:
-            raise ValueError(f"gateway.relay has {wanted_relays[0]!r}, but [models] has {sorted(self.models)}")
         for specialist, section in self.specialists.items():
             for shelf in section.knowledge:
                 if shelf not in self.knowledge:

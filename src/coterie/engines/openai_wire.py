@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -183,6 +184,22 @@ class Transcript:
         usage = Usage(milliseconds=milliseconds)
         return Failure(reason=error.message, usage=usage, turned_away=error.turned_away)
 
+    def relayed(self, body: bytes, *, streamed: bool) -> Usage:
+        """What a relayed answer took: as it says itself, in the shape of any API; else estimated by its bytes."""
+        text = body.decode("utf-8", "replace")
+        lines = [line[5:] for line in text.splitlines() if line.startswith("data:")] if streamed else [text]
+        for line in lines:
+            if '"usage"' not in line and streamed:
+                continue
+            with suppress(ValueError, RecursionError):
+                said = json.loads(line)
+                for place in (said, said.get("response"), said.get("message")) if isinstance(said, dict) else ():
+                    usage = place.get("usage") if isinstance(place, dict) else None
+                    self.tokens = _tokens(usage) or self.tokens
+                    self.cached = _cached(usage) or self.cached
+        self.texts.append(text)
+        return self._usage()
+
     def _usage(self) -> Usage:
         """What it took so far."""
         asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
@@ -294,11 +311,15 @@ def _cached(usage: object) -> int:
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
 
 
+_COUNTED = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+"""Names of the counts in chat and in the other APIs."""
+
+
 def _tokens(usage: object) -> tuple[int, int] | None:
     """Prompt and generated tokens of a usage object, if it has sensible ones."""
     if not isinstance(usage, dict):
         return None
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    counts = tuple(usage.get(old, usage.get(new)) for old, new in _COUNTED)
     if all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
         return counts  # type: ignore[return-value]  # just checked
     return None

@@ -28,6 +28,7 @@ from coterie.gateway.errors import WireError, answer_error, error_response
 from coterie.gateway.openai.chat import complete_chat
 from coterie.gateway.openai.embeddings import embed
 from coterie.gateway.openai.models import list_models, show_model
+from coterie.gateway.openai.relay import relaying
 from coterie.gateway.openapi import Endpoint, describe_api
 from coterie.gateway.wire import (
     ChatChunk,
@@ -120,7 +121,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         method="POST",
         path="/v1/chat/completions",
-        serve=Work(complete_chat),
+        serve=Work(relaying("/chat/completions", complete_chat)),
         summary="Ask the network; `stream` gives the answer as it is made.",
         asked=ChatRequest,
         told=ChatCompletion,
@@ -130,7 +131,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         method="POST",
         path="/v1/embeddings",
-        serve=Work(embed),
+        serve=Work(relaying("/embeddings", embed)),
         summary="Vectors of texts, from the encoder that router and specialists share.",
         asked=EmbeddingsRequest,
         told=Embeddings,

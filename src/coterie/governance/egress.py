@@ -34,7 +34,7 @@ from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Policy, StreamingEngine
 from coterie.runtime.concurrency import AT_ONCE, aside
-from coterie.types import CallContext, Delta, Flow, Label, Output, Prompt, Reason, Verdict
+from coterie.types import CallContext, Delta, Flow, Label, Output, Prompt, Reason, RelayHead, Verdict
 
 PSEUDONYMISED = "egress.pseudonymised"
 
@@ -117,7 +117,7 @@ class _Judge:
             return _Sent(prompt=prompt, verdict=verdict, call=call)
         impersonal = max(prompt.impersonal or Label(prompt.label), seen.impersonal)
         allowing = self._ask(impersonal)
-        if not self.model.pseudonymise or allowing.allowed is not True:
+        if prompt.verbatim is not None or not self.model.pseudonymise or allowing.allowed is not True:
             raise _refused(_with_cause(verdict, prompt, seen), self.name)
         try:
             # Who may see the text that a value stands in may see the value.
@@ -186,6 +186,21 @@ class _GatedEngine:
                         yield event
                     elif text := restorer.feed(event.text):
                         yield Delta(text=text)
+
+    async def relay(
+        self, prompt: Prompt, *, path: str, call: CallContext
+    ) -> AsyncGenerator[RelayHead | bytes | Output, None]:
+        """A verbatim request and its answer. Raises `EgressRefused` before anything is sent: it has no pseudonyms."""
+        sent = await self._judge.judge(prompt, call)
+        async with self._limits.held([sent.prompt], self._judge.model, self.name, call) as held:
+            events = self._engine.relay(sent.prompt, path=path, call=call)  # type: ignore[attr-defined]
+            async with aclosing(events):
+                sent.note()
+                async for event in events:
+                    if isinstance(event, Output):
+                        held.outputs = [event]
+                        event = replace(event, verdict=sent.verdict)  # noqa: PLW2901 - the same with why it may
+                    yield event
 
     async def close(self) -> None:
         """Close the connections."""

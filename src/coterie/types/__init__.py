@@ -45,7 +45,7 @@ from coterie.types.context import (
     TaskKind,
     ViewRecord,
 )
-from coterie.types.engine import Output, Prompt
+from coterie.types.engine import Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
@@ -100,6 +100,7 @@ __all__ = [
     "PseudonymValue",
     "Pseudonyms",
     "Reason",
+    "RelayHead",
     "Release",
     "Request",
     "Retraction",

@@ -51,8 +51,19 @@ class Prompt:
     """Request the log-probability of the text; engines that have none leave it out."""
     patience: float | None = None
     """Largest total of the waits before retries (`Retry-After`), in seconds; None for 20 seconds a wait."""
+    verbatim: bytes | None = None
+    """A request in the server's own format, to be sent as it is; `messages` then hold every text in it, for the gate
+    and the limits."""
     states: bool = False
     """Request the states of the tokens from an encoder; encoders that have none leave them out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayHead:
+    """The beginning of a relayed answer: what its server said before the body."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
