@@ -323,3 +323,65 @@ def _tokens(usage: object) -> tuple[int, int] | None:
     if all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
         return counts  # type: ignore[return-value]  # just checked
     return None
+
+
+# --- Chunks of a chat as a server sends them: one event each, or put together.
+
+
+class ChatChunks:
+    """What an OpenAI-compatible server would send for the chunks of one answer."""
+
+    def __init__(self, model: str, asked: Mapping[str, Any]) -> None:
+        self._model, self._streamed = model, bool(asked.get("stream"))
+        self._with_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        self._head: dict[str, Any] = {}
+        self._message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._logprobs: list[Any] = []
+        self._finish, self._usage = "stop", dict[str, int]()
+
+    def take(self, chunk: Mapping[str, Any]) -> bytes:
+        """Keep a chunk; the event that it is in a stream, or nothing."""
+        self._head = {"id": chunk.get("id", ""), "created": chunk.get("created", 0), "model": self._model}
+        self._usage = {key: n for key, n in (chunk.get("usage") or self._usage).items() if key.endswith("_tokens")}
+        for choice in chunk.get("choices", ()):
+            self._keep(choice)
+        choices = [each for each in chunk.get("choices") or () if each.get("finish_reason") or any(_news(each))]
+        if not self._streamed or not (choices or (chunk.get("usage") and self._with_usage)):
+            return b""
+        told = {**self._head, "object": "chat.completion.chunk", "choices": choices}
+        return _event(told | ({} if choices else {"usage": self._usage}))
+
+    def end(self) -> bytes:
+        """The end of the stream, or the whole answer."""
+        if self._streamed:
+            return f"data: {STREAM_END}\n\n".encode()
+        message = self._message | ({"tool_calls": list(self._calls.values())} if self._calls else {})
+        logprobs = {"content": self._logprobs} if self._logprobs else None
+        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": self._finish}
+        told = {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage}
+        return json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
+
+    def _keep(self, choice: Mapping[str, Any]) -> None:
+        delta = choice.get("delta") or {}
+        self._finish = choice.get("finish_reason") or self._finish
+        for name in ("content", "reasoning_content"):
+            if delta.get(name):
+                self._message[name] = (self._message.get(name) or "") + delta[name]
+        self._logprobs += (choice.get("logprobs") or {}).get("content") or ()
+        for call in delta.get("tool_calls") or ():
+            known = self._calls.setdefault(
+                call.get("index", 0), {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+            )
+            known["id"] = call.get("id") or known["id"]
+            for name, value in (call.get("function") or {}).items():
+                known["function"][name] = known["function"].get(name, "") + (value or "")
+
+
+def _news(choice: Mapping[str, Any]) -> list[Any]:
+    """What a delta brings; chunks that only say how far the prompt is read bring nothing."""
+    return [value for name, value in (choice.get("delta") or {}).items() if value or name == "role"]
+
+
+def _event(data: Mapping[str, Any]) -> bytes:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n".encode("utf-8", "replace")

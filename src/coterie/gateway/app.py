@@ -26,6 +26,7 @@ from coterie.gateway.api.operations import show_metrics, show_trace, tell_health
 from coterie.gateway.connection import ClientGone, JSONBody
 from coterie.gateway.errors import WireError, answer_error, error_response
 from coterie.gateway.openai.chat import complete_chat
+from coterie.gateway.openai.direct import chat_directly
 from coterie.gateway.openai.embeddings import embed
 from coterie.gateway.openai.models import list_models, show_model
 from coterie.gateway.openai.relay import relaying
@@ -121,7 +122,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         method="POST",
         path="/v1/chat/completions",
-        serve=Work(relaying("/chat/completions", complete_chat)),
+        serve=Work(relaying("/chat/completions", complete_chat, chat_directly)),
         summary="Ask the network; `stream` gives the answer as it is made.",
         asked=ChatRequest,
         told=ChatCompletion,

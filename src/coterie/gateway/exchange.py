@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -25,6 +25,12 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST_NAMED = 64
 
 Abstain = Literal["refusal", "content_filter", "text", "status"]
+
+
+def ignored_header(names: Iterable[str]) -> dict[str, str]:
+    """The header that names what had no effect; none if all had. A name that is no header's is left out."""
+    ignored = sorted(filter(_NAME.fullmatch, names))
+    return {IGNORED_HEADER: ", ".join(ignored[:_MOST_NAMED])} if ignored else {}
 
 
 class AnswerFormat(Protocol):
@@ -92,9 +98,8 @@ class Exchange:
         return not answer.accepted and self.abstain != "text"
 
     def _headers(self, *, written: bool) -> dict[str, str]:
-        ignored = sorted(name for name in self.set if _NAME.fullmatch(name) and not (written and name in SAMPLING))
-        named = {IGNORED_HEADER: ", ".join(ignored[:_MOST_NAMED])} if ignored else {}
-        return {TRACE_HEADER: self.trace_id, **named}
+        acted = SAMPLING if written else ()
+        return {TRACE_HEADER: self.trace_id, **ignored_header(name for name in self.set if name not in acted)}
 
     # --- streams -----------------------------------------------------------------------------------
 

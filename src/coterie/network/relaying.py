@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -46,6 +46,8 @@ class RelayModel:
     name: str
     """By which its server knows it."""
     window: int
+    local: bool = False
+    """It runs in this process: what it is asked need not be verbatim."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ class Relayed:
     principal: Principal
     label: Label | None = None
     """Sensitivity; None for the network's default."""
+    schema: Mapping[str, Any] | None = None
+    """To which a model in this process is constrained, as `structured.schema.decodable` makes it."""
 
 
 class RelayingNetwork(Protocol):
@@ -139,10 +143,16 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
     wish = next((each for each in wishes if isinstance(each, int) and each > 0), model.window)
     texts = dict.fromkeys(_texts(relayed.content))
     body = relayed.body
-    if relayed.content.get("model") != model.name:
+    if not model.local and relayed.content.get("model") != model.name:
         body = with_model(body, model.name)
     messages = tuple(Message(role="user", text=text) for text in texts)
-    return Prompt(verbatim=body, messages=messages, label=label, max_tokens=min(wish, model.window))
+    return Prompt(
+        verbatim=body,
+        messages=messages,
+        label=label,
+        max_tokens=min(wish, model.window),
+        json_schema=relayed.schema,
+    )
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -551,7 +551,7 @@ def _matches(pattern: str, text: str) -> bool:
 
 # --- For constrained decoding: at least as narrow, and no value of it is endless.
 
-LEVELS = ((160, 8), (60, 5), (24, 3), (10, 2), (4, 1))
+LEVELS = ((600, 16), (160, 6), (40, 3), (12, 2), (4, 1))
 """Characters of a text and items of a list, where the schema leaves them open; the first is the most generous."""
 _LARGEST, _NAME = 10**9, "^[A-Za-z][A-Za-z0-9_]{0,23}$"
 

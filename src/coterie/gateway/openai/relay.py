@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import TRACE_HEADER, send_event
 from coterie.gateway.errors import WireError
+from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.work import Gateway
 from coterie.network.relaying import Relayed, read_body
@@ -24,7 +25,11 @@ LABEL_HEADER = "x-coterie-label"
 Handler = Callable[[Gateway, Caller, bytes], ASGIApp]
 
 
-def relaying(path: str, otherwise: Handler) -> Handler:
+Local = Callable[[Gateway, Caller, bytes, str], ASGIApp]
+"""Answers a body that names a model in this process, by its key."""
+
+
+def relaying(path: str, otherwise: Handler, local: Local | None = None) -> Handler:
     """The handler of an endpoint that relays what names one of the models, and does `otherwise` with the rest."""
 
     def handle(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
@@ -32,6 +37,10 @@ def relaying(path: str, otherwise: Handler) -> Handler:
         key = _named(body, {each.name: key for key, each in names.items()} | {key: key for key in names})
         if key is None or not may_relay(gateway, caller, key):
             return otherwise(gateway, caller, body)
+        if names[key].local and local is None:
+            raise WireError("unsupported_parameter", f"The model {key!r} answers chat requests only.", param="model")
+        if names[key].local and local is not None:
+            return local(gateway, caller, body, key)
         return Relay(gateway=gateway, caller=caller, model=key, path=path, body=body)
 
     return handle
@@ -67,28 +76,37 @@ class Relay:
     model: str
     path: str
     body: bytes
+    ignored: frozenset[str] = frozenset()
+    """What the body asked for and the model is not asked for."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app
-        """Relay. What fails before the first byte has a status of its own; afterwards the answer is cut off."""
-        network, trace_id = self.gateway.network, self.gateway.network.new_id()
-        most = self.caller.clearance(network.default_label)
-        principal = Principal(tenant=self.caller.tenant, key=self.caller.key_id, clearance=most)
-        relayed = Relayed(
+    @property
+    def named(self) -> dict[str, str]:
+        """The header of what has no effect."""
+        return ignored_header(self.ignored)
+
+    def asked(self, scope: Scope) -> Relayed:
+        """The request, with who sends it. Raises `WireError` for a label that is none."""
+        most = self.caller.clearance(self.gateway.network.default_label)
+        return Relayed(
             model=self.model,
             path=self.path,
             body=self.body,
             content=read_body(self.body),
-            principal=principal,
+            principal=Principal(tenant=self.caller.tenant, key=self.caller.key_id, clearance=most),
             label=_label(Headers(scope=scope)),
         )
-        async with aclosing(network.relay(relayed, trace_id=trace_id)) as events:
-            async for event in events:
-                if isinstance(event, RelayHead):
-                    headers = {**event.headers, TRACE_HEADER: trace_id, "cache-control": "no-store"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app
+        """Relay. What fails before the first byte has a status of its own; afterwards the answer is cut off."""
+        trace_id = self.gateway.network.new_id()
+        async with aclosing(self.gateway.network.relay(self.asked(scope), trace_id=trace_id)) as events:
+            async for said in events:
+                if isinstance(said, RelayHead):
+                    headers = {**said.headers, **self.named, TRACE_HEADER: trace_id, "cache-control": "no-store"}
                     told = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-                    await send({"type": "http.response.start", "status": event.status, "headers": told})
+                    await send({"type": "http.response.start", "status": said.status, "headers": told})
                 else:
-                    await send_event(send, event)
+                    await send_event(send, said)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

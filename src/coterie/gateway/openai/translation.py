@@ -11,7 +11,7 @@ Decisions where the two worlds differ:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -224,7 +224,7 @@ def _refuse_unsupported(wire: ChatRequest) -> None:
 
 def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message, ...]]:
     """The text that is asked, and the other turns with a text, oldest first."""
-    texts = [_text(message, place) for place, message in enumerate(messages)]
+    texts = read_texts(messages)
     roles = [_ROLES.get(message.role, message.role) for message in messages]
     last = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
     if last is None:
@@ -238,6 +238,11 @@ def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message
     turns = zip(roles, texts, strict=True)
     history = tuple(Message(role=role, text=text) for i, (role, text) in enumerate(turns) if i != last and text)
     return texts[last], history
+
+
+def read_texts(messages: Sequence[ChatMessage]) -> list[str]:
+    """Each message as text. Raises `WireError` for content that is none."""
+    return [_text(message, place) for place, message in enumerate(messages)]
 
 
 def _text(message: ChatMessage, place: int) -> str:
