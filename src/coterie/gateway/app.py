@@ -21,15 +21,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coterie.config.file import GatewaySection
 from coterie.errors import CoterieError
 from coterie.gateway.access import Caller, admit
+from coterie.gateway.anthropic.messages import MessageEvent, MessagesRequest, MessageView, answer_message
 from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody
 from coterie.gateway.errors import WireError, answer_error, error_response
 from coterie.gateway.openai.chat import complete_chat
+from coterie.gateway.openai.completions import CompletionRequest, CompletionView, complete_text
 from coterie.gateway.openai.direct import chat_directly
 from coterie.gateway.openai.embeddings import embed
 from coterie.gateway.openai.models import list_models, show_model
 from coterie.gateway.openai.relay import relaying
+from coterie.gateway.openai.responses import ResponseEvent, ResponsesRequest, ResponseView, respond
 from coterie.gateway.openapi import Endpoint, describe_api
 from coterie.gateway.wire import (
     ChatChunk,
@@ -127,6 +130,36 @@ ENDPOINTS: Sequence[Endpoint] = (
         asked=ChatRequest,
         told=ChatCompletion,
         streamed=ChatChunk,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/responses",
+        serve=Work(relaying("/responses", respond)),
+        summary="Ask the network through the Responses API, on the session of an earlier response or by itself.",
+        asked=ResponsesRequest,
+        told=ResponseView,
+        streamed=ResponseEvent,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/messages",
+        serve=Work(answer_message),
+        summary="Ask the network through Anthropic's Messages API.",
+        asked=MessagesRequest,
+        told=MessageView,
+        streamed=MessageEvent,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/completions",
+        serve=Work(relaying("/completions", complete_text)),
+        summary="Ask the network with a prompt, for clients that know no chat.",
+        asked=CompletionRequest,
+        told=CompletionView,
+        streamed=CompletionView,
         needs="ask",
     ),
     Endpoint(

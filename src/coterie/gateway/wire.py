@@ -30,7 +30,7 @@ from coterie.types import Label
 _INT64 = 2**63
 
 
-class _Asked(BaseModel):
+class Wire(BaseModel):
     """Part of a request in OpenAI's shape: what we do not know is not an error."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
@@ -65,7 +65,7 @@ Cell = Annotated[
 """A value of one column. A whole number of more than 64 bits becomes a float."""
 
 
-class DocumentWire(_Asked):
+class DocumentWire(Wire):
     """A long text that the question is about."""
 
     model_config = ConfigDict(extra="forbid")
@@ -80,7 +80,7 @@ class DocumentWire(_Asked):
     """The shelf that it stands on, a `[knowledge]` key that a specialist reads."""
 
 
-class ReleaseWire(_Asked):
+class ReleaseWire(Wire):
     """An order to lower the label of what is asked, in spite of the personal data in it. Only an `admin` key may."""
 
     model_config = ConfigDict(extra="forbid")
@@ -91,7 +91,7 @@ class ReleaseWire(_Asked):
     """Why; it is kept in the trace and in the audit log, so it holds no personal data."""
 
 
-class Extension(_Asked):
+class Extension(Wire):
     """The `coterie` object of a request (`extra_body={"coterie": {...}}` in the openai client)."""
 
     model_config = ConfigDict(extra="forbid")
@@ -118,7 +118,7 @@ class Extension(_Asked):
     """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
 
 
-class ContentPart(_Asked):
+class ContentPart(Wire):
     """One part of a message's content; only text can be read."""
 
     type: str
@@ -127,7 +127,7 @@ class ContentPart(_Asked):
     refusal: str | None = None
 
 
-class ChatMessage(_Asked):
+class ChatMessage(Wire):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -136,7 +136,7 @@ class ChatMessage(_Asked):
     """Calls that an earlier answer made."""
 
 
-class StreamOptions(_Asked):
+class StreamOptions(Wire):
     """How to stream."""
 
     include_usage: bool = False
@@ -147,7 +147,7 @@ Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None
 Stop = Annotated[str, Field(min_length=1, max_length=500)]
 
 
-class SamplingWire(_Asked):
+class SamplingWire(Wire):
     """How words are chosen. It acts where a model writes; where none does, `x-coterie-ignored` names it."""
 
     model_config = ConfigDict(extra="allow")
@@ -160,7 +160,7 @@ class SamplingWire(_Asked):
     presence_penalty: Penalty = None
 
 
-class FunctionWire(_Asked):
+class FunctionWire(Wire):
     """A function that may be called."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
@@ -169,27 +169,27 @@ class FunctionWire(_Asked):
     """JSON schema of its arguments."""
 
 
-class ToolWire(_Asked):
+class ToolWire(Wire):
     """A tool; of the type `function` for chat."""
 
     type: Literal["function"]
     function: FunctionWire
 
 
-class NamedFunction(_Asked):
+class NamedFunction(Wire):
     """The function that is to be called."""
 
     name: str
 
 
-class NamedTool(_Asked):
+class NamedTool(Wire):
     """Forces a call."""
 
     type: Literal["function"]
     function: NamedFunction
 
 
-class NamedSchema(_Asked):
+class NamedSchema(Wire):
     """The schema of an answer."""
 
     name: str = "answer"
@@ -197,7 +197,7 @@ class NamedSchema(_Asked):
     strict: bool | None = None
 
 
-class ResponseFormat(_Asked):
+class ResponseFormat(Wire):
     """The form of an answer: words, any JSON object, or JSON of a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -232,7 +232,7 @@ class ChatRequest(SamplingWire):
     coterie: Extension | None = None
 
 
-class FeedbackRequest(_Asked):
+class FeedbackRequest(Wire):
     """`POST /api/feedback`: a thumb, the value that would have been right, a comment; at least one of them."""
 
     model_config = ConfigDict(extra="forbid")
@@ -249,7 +249,7 @@ class FeedbackRequest(_Asked):
     """Whose finding is meant; left out, the whole answer."""
 
 
-class EmbeddingsRequest(_Asked):
+class EmbeddingsRequest(Wire):
     """`POST /v1/embeddings`."""
 
     model: str

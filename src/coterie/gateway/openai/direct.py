@@ -94,7 +94,13 @@ def _calls(wire: ChatRequest) -> tuple[Node, str]:
             "invalid_request", "The function that is to be called is not among `tools`.", param="tool_choice"
         )
     most = 1 if (wire.model_extra or {}).get("parallel_tool_calls") is False else _MOST_CALLS
-    calls = {"type": "array", "minItems": 1, "maxItems": most, "items": {"anyOf": list(map(_call, tools))}}
+    calls = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": most,
+        "uniqueItems": True,
+        "items": {"anyOf": list(map(_call, tools))},
+    }
     options = [_object({"calls": calls})]
     free = wire.tool_choice in {None, "auto"}
     if free:
