@@ -21,7 +21,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coterie.config.file import GatewaySection
 from coterie.errors import CoterieError
 from coterie.gateway.access import Caller, admit
-from coterie.gateway.anthropic.messages import MessageEvent, MessagesRequest, MessageView, answer_message
+from coterie.gateway.anthropic.messages import (
+    AnthropicError,
+    MessageEvent,
+    MessagesRequest,
+    MessageView,
+    answer_message,
+)
 from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody
@@ -150,6 +156,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         asked=MessagesRequest,
         told=MessageView,
         streamed=MessageEvent,
+        failed=AnthropicError,
         needs="ask",
     ),
     Endpoint(

@@ -14,6 +14,9 @@ from coterie.types import Label
 
 BODIES = {
     "/v1/chat/completions": {"model": "coterie", "messages": [{"role": "user", "content": "I lost my card"}]},
+    "/v1/responses": {"model": "coterie", "input": "I lost my card"},
+    "/v1/messages": {"model": "coterie", "max_tokens": 9, "messages": [{"role": "user", "content": "I lost my card"}]},
+    "/v1/completions": {"model": "coterie", "prompt": "I lost my card"},
     "/v1/embeddings": {"model": "coterie", "input": "hello"},
     "/api/feedback": {"trace_id": "0" * 32, "thumb": "up"},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -12,13 +12,14 @@ from starlette.types import ASGIApp
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import ErrorResponse, WireError, as_anthropic
-from coterie.gateway.openai.chat import abstaining, exchange
-from coterie.gateway.openai.translation import finish_reason, read_request
+from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.translation import finish_reason
 from coterie.gateway.wire import ChatRequest, Extension, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
 from coterie.types import Answer
 
+_FUNCTIONS = frozenset({None, "custom"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -79,13 +80,29 @@ class MessageEvent(Wire):
     type: str
 
 
+class AnthropicErrorBody(Wire):
+    """What went wrong, in Anthropic's shape, with our code and the parameter beside it."""
+
+    type: str
+    message: str
+    code: str
+    param: str | None
+
+
+class AnthropicError(Wire):
+    """Every response with a status of 400 or more."""
+
+    type: Literal["error"]
+    error: AnthropicErrorBody
+
+
 def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
-    wire, network = MessagesRequest.model_validate_json(body), gateway.network
-    seen = [name for name in network.specialists if caller.sees(name)]
-    most = caller.clearance(network.default_label)
-    asked = read_request(_as_chat(wire), specialists=seen, tenant=caller.tenant, clearance=most)
-    trace_id, abstain = network.new_id(), abstaining(gateway, wire.coterie, asked.request)
+    wire = MessagesRequest.model_validate_json(body)
+    asked = asked_of(gateway, caller, _as_chat(wire))
+    others = {f"tools.{tool.type}" for tool in wire.tools or () if tool.type not in _FUNCTIONS}
+    asked = replace(asked, set=asked.set | others)
+    trace_id, abstain = gateway.network.new_id(), abstaining(gateway, wire.coterie, asked.request)
     form = MessageFormat(name=trace_id, model=wire.model, function=asked.function)
     return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
 
@@ -106,7 +123,7 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
         "top_p": wire.top_p,
         "response_format": _form(wire.output_config),
     }
-    if functions := [tool for tool in wire.tools or () if tool.type in {None, "custom"}]:
+    if functions := [tool for tool in wire.tools or () if tool.type in _FUNCTIONS]:
         told["tools"] = [_tool(tool) for tool in functions]
         told["tool_choice"] = _choice(wire.tool_choice)
     checked = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})

@@ -17,12 +17,8 @@ from coterie.types import Reason, Request
 
 def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a chat request. Raises `WireError` or pydantic's `ValidationError` for one that cannot be served."""
-    wire = ChatRequest.model_validate_json(body)
-    network = gateway.network
-    seen = [name for name in network.specialists if caller.sees(name)]
-    asked = read_request(
-        wire, specialists=seen, tenant=caller.tenant, clearance=caller.clearance(network.default_label)
-    )
+    wire, network = ChatRequest.model_validate_json(body), gateway.network
+    asked = asked_of(gateway, caller, wire)
     trace_id, abstain = network.new_id(), abstaining(gateway, wire.coterie, asked.request)
     form = ChatFormat(
         trace_id,
@@ -33,6 +29,13 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         with_usage=bool(wire.stream_options and wire.stream_options.include_usage),
     )
     return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+
+
+def asked_of(gateway: Gateway, caller: Caller, wire: ChatRequest) -> Asked:
+    """What a caller asks of the network. Raises `WireError`."""
+    seen = [name for name in gateway.network.specialists if caller.sees(name)]
+    most = caller.clearance(gateway.network.default_label)
+    return read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
 
 
 def abstaining(gateway: Gateway, extension: Extension | None, request: Request) -> Abstain:

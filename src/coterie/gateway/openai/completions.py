@@ -11,8 +11,8 @@ from starlette.types import ASGIApp
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import DONE, event
 from coterie.gateway.errors import ErrorResponse, WireError
-from coterie.gateway.openai.chat import abstaining, exchange
-from coterie.gateway.openai.translation import finish_reason, read_request, token_usage
+from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.translation import finish_reason, token_usage
 from coterie.gateway.wire import ChatRequest, Extension, SamplingWire, StreamOptions, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
@@ -65,10 +65,7 @@ def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     told |= {"model": wire.model, "max_tokens": wire.max_tokens, "messages": [{"role": "user", "content": given[0]}]}
     chat = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
     chat = chat.model_copy(update={"coterie": wire.coterie})
-    seen = [name for name in network.specialists if caller.sees(name)]
-    asked = read_request(
-        chat, specialists=seen, tenant=caller.tenant, clearance=caller.clearance(network.default_label)
-    )
+    asked = asked_of(gateway, caller, chat)
     trace_id = network.new_id()
     head = {"id": f"cmpl-{trace_id}", "object": "text_completion", "created": int(network.clock()), "model": wire.model}
     form = CompletionFormat(head=head, with_usage=bool(wire.stream_options and wire.stream_options.include_usage))

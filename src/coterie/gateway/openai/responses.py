@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import DONE, encode
 from coterie.gateway.errors import ErrorResponse, WireError
-from coterie.gateway.openai.chat import abstaining, exchange
-from coterie.gateway.openai.translation import finish_reason, read_request
+from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.translation import finish_reason
 from coterie.gateway.wire import ChatRequest, Extension, SamplingWire, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
@@ -91,9 +91,7 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     wire, network = ResponsesRequest.model_validate_json(body), gateway.network
     if wire.background:
         raise WireError("unsupported_parameter", "Answers are not made in the background.", param="background")
-    seen = [name for name in network.specialists if caller.sees(name)]
-    most = caller.clearance(network.default_label)
-    asked = read_request(_as_chat(wire), specialists=seen, tenant=caller.tenant, clearance=most)
+    asked = asked_of(gateway, caller, _as_chat(wire))
     trace_id = network.new_id()
     root = _root(wire.previous_response_id) or trace_id
     remembered = wire.store is not False and not asked.request.session
@@ -102,9 +100,7 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     asked = replace(asked, request=request, set=asked.set | unknown)
     abstain = abstaining(gateway, wire.coterie, request)
     form = ResponseFormat(
-        head=_head(
-            wire, f"resp_{root}{trace_id}" if re.fullmatch("[0-9a-f]{64}", root + trace_id) else f"resp_{trace_id}"
-        ),
+        head=_head(wire, f"resp_{root}{trace_id}"),
         function=asked.function,
         created=int(network.clock()),
     )

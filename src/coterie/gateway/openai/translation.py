@@ -11,7 +11,9 @@ Decisions where the two worlds differ:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -153,11 +155,27 @@ def read_form(wire: ChatRequest) -> tuple[str, Node | None]:
     if form is None or form.type == "text":
         return "", None
     if form.type == "json_object":
-        return "", read_schema({"type": "object"})
+        return "", _schema_told(wire.messages) or read_schema({"type": "object"})
     if form.json_schema is None or form.json_schema.schema_ is None:
         message = "The type 'json_schema' needs `json_schema.schema`."
         raise WireError("invalid_request", message, param="response_format.json_schema")
     return "", schema_of(form.json_schema.schema_, "response_format.json_schema.schema")
+
+
+def _schema_told(messages: Sequence[ChatMessage]) -> Node | None:
+    """The JSON schema that a system message holds, as clients write it there for servers that know no `json_schema`."""
+    decoder = json.JSONDecoder()
+    for text in (text for m, text in zip(messages, read_texts(messages), strict=True) if m.role in _TELLING):
+        starts = [at for at, letter in enumerate(text) if letter == "{"][:_MOST_STARTS]
+        for at in starts:
+            with suppress(ValueError, RecursionError, SchemaRefused):
+                said, _ = decoder.raw_decode(text, at)
+                if isinstance(said.get("properties"), dict) and said.get("type", "object") == "object":
+                    return read_schema(said)
+    return None
+
+
+_TELLING, _MOST_STARTS = ("system", "developer"), 8
 
 
 def schema_of(raw: object, param: str) -> Node:
