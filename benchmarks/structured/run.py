@@ -29,7 +29,7 @@ from draw import schema
 from _record import Bar, Record, arguments, sha256
 from coterie.engines.llama import LlamaEngine
 from coterie.models.catalogue import installed
-from coterie.structured.schema import LEVELS, decodable, read_answer, read_schema
+from coterie.structured.schema import decodable, read_answer, read_schema
 from coterie.types import Message, Prompt
 
 CLAIM = "Every answer in the form of a JSON schema is valid, from the smallest model too."
@@ -39,14 +39,14 @@ async def answer(engine: LlamaEngine, raw: dict[str, Any]) -> tuple[str, str, in
     """The answer as JSON or empty, what was wrong with the last try, and how many tries it took."""
     node, wrong = read_schema(raw), ""
     asked = f"Make up an example record. Answer with JSON of this schema:\n{json.dumps(raw)}"
-    for level in range(len(LEVELS)):
-        told = Message(role="user", text=asked if len(asked) < 4000 else "Make up an example record.")
+    for level in (0, 2, 4):  # as the gateway does
+        told = Message(role="user", text=asked if len(asked) < 1500 else "Make up an example record.")
         prompt = Prompt(messages=(told,), json_schema=decodable(node, level), max_tokens=1024, seed=level)
         (output,) = await engine.run([prompt])
         text, wrong = read_answer(node, output.text)
         if text:
-            return text, "", level + 1
-    return "", f"{wrong}: {output.finish} {output.text[:200]}", len(LEVELS)
+            return text, "", level // 2 + 1
+    return "", f"{wrong}: {output.finish} {output.text[:200]}", 3
 
 
 async def main() -> None:
@@ -54,6 +54,7 @@ async def main() -> None:
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--schemas", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=600, help="begin no schema after so long")
     options = parser.parse_args()
     path = next((path for model, path in installed() if model.name == "smollm2" and path is not None), None)
     if path is None:
@@ -62,11 +63,13 @@ async def main() -> None:
     engine = LlamaEngine("smollm2", path, threads=2, parallel=2, window=4096)
     tries: Counter[int] = Counter()
     seconds, wrong = [], []
-    gate = asyncio.Semaphore(2)
+    gate, begun = asyncio.Semaphore(2), time.monotonic()
 
-    async def one(seed: int) -> bool:
+    async def one(seed: int) -> bool | None:
         raw = schema(seed)
         async with gate:
+            if time.monotonic() - begun > 60 * options.minutes:
+                return None
             start = time.perf_counter()
             try:
                 text, why, count = await answer(engine, raw)
@@ -81,9 +84,14 @@ async def main() -> None:
         return valid
 
     try:
-        valid = await asyncio.gather(*(one(options.seed * 1_000_000 + i) for i in range(options.schemas)))
+        found = await asyncio.gather(*(one(options.seed * 1_000_000 + i) for i in range(options.schemas)))
     finally:
         await engine.close()
+    valid = [each for each in found if each is not None]
+    if len(valid) < len(found):
+        record.notes.append(
+            f"{len(found) - len(valid)} of {len(found)} schemas were not begun in {options.minutes:g} minutes."
+        )
     share = sum(valid) / len(valid)
     print(f"{sum(valid)} of {len(valid)} valid; tries {dict(tries)}; p50 {np.median(seconds):.2f} s")
     record.figures = {

@@ -556,13 +556,13 @@ LEVELS = ((600, 16), (160, 6), (40, 3), (12, 2), (4, 1))
 _LARGEST, _NAME = 10**9, "^[A-Za-z][A-Za-z0-9_]{0,23}$"
 
 
-def bounded(node: Node, *, length: int = LEVELS[0][0], items: int = LEVELS[0][1]) -> dict[str, Any]:  # noqa: PLR0911 - a form a line
+def bounded(node: Node, *, length: int = LEVELS[0][0], items: int = LEVELS[0][1], ends: bool = True) -> dict[str, Any]:  # noqa: PLR0911 - a form a line
     """A schema for decoding: all that fits it fits `node`, but for repeated items and `oneOf`, which are checked after.
 
-    Every text, list, number and object has an end, every property that may be there is asked for, and nothing is said
-    that decoders do not hold: JSON Schema as `llguidance` and OpenAI's strict mode know it.
+    Every text, list and object has an end, with `ends` every number too. Every property that may be there is asked
+    for, and nothing is said that decoders do not hold: JSON Schema as `llguidance` and OpenAI's strict mode know it.
     """
-    inner = partial(bounded, length=length, items=items)
+    inner = partial(bounded, length=length, items=items, ends=ends)
     if not node:
         kinds = ({"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"})
         return {"anyOf": [inner(kind) for kind in kinds]}
@@ -574,7 +574,7 @@ def bounded(node: Node, *, length: int = LEVELS[0][0], items: int = LEVELS[0][1]
         case "string":
             return _bounded_text(node, length)
         case "number" | "integer":
-            return _bounded_number(node)
+            return _bounded_number(node, ends=ends)
         case "array":
             return _bounded_list(node, inner, items)
         case "object":
@@ -591,25 +591,42 @@ def _bounded_text(node: Node, length: int) -> dict[str, Any]:
     return told | ({"pattern": patterns[0]} if patterns else {}) | ({"format": node["format"]} if patterns[1:] else {})
 
 
-def _bounded_number(node: Node) -> dict[str, Any]:
+def _bounded_number(node: Node, *, ends: bool) -> dict[str, Any]:
+    """A number; with `ends`, one whose decimals have an end.
+
+    `llguidance` knows no negative multiples: of those that may be negative the nearest to zero are listed, or integers
+    are taken.
+    """
+    step = _step(node)
+    plain = {key: node[key] for key in ("type", *_LEAST, *_MOST, "multipleOf") if key in node}
+    if not ends and "multipleOf" not in node:
+        return plain
     low, high = bounds_of(node)
     low, high = max(low, min(-_LARGEST, high - 1)), min(high, max(_LARGEST, low + 1))
-    told: dict[str, Any] = {"type": node["type"], "minimum": low, "maximum": high}
-    for key in ("exclusiveMinimum", "exclusiveMaximum"):
-        if key in node and node[key] in {low, high} and _step(node) is None:
-            told[key] = told.pop("minimum" if key == "exclusiveMinimum" else "maximum")
-    step = _step(node)
-    if node["type"] == "number":  # of decimals there is no end either: two, or as many as its range needs
-        digits = 2 if high - low >= 1 or high == low else 2 - math.floor(math.log10(high - low))
-        fits = step is None and (high > low or low == round(low, 2))
-        told["multipleOf"] = float(step) if step is not None else 10.0**-digits
-        if not fits and step is None:
-            return {"enum": [low]}
-    elif step not in {None, Decimal(1)}:
-        told["multipleOf"] = int(step or 1)
-    if node["type"] == "integer":
-        told |= {key: int(told[key]) for key in ("minimum", "maximum")}
-    return told
+    if step is None:  # of decimals two, or as many as its range needs
+        step = Decimal(1).scaleb(-2 if high - low >= 1 else math.floor(math.log10(max(high - low, 1e-15))) - 2)
+    first, last = math.ceil(Decimal(str(low)) / step), math.floor(Decimal(str(high)) / step)
+    first += first * step == Decimal(str(node.get("exclusiveMinimum", math.nan)))
+    last -= last * step == Decimal(str(node.get("exclusiveMaximum", math.nan)))
+    if last - first < _LISTED:
+        listed = [float(k * step) for k in range(first, last + 1)] or [(low + high) / 2]
+        return {"enum": [int(value) if node["type"] == "integer" else value for value in listed]}
+    if first >= 0:
+        ends_at = {"minimum": float(first * step), "maximum": float(last * step), "multipleOf": float(step)}
+        whole = step == int(step)
+        return {"type": node["type"], **{key: int(value) if whole else value for key, value in ends_at.items()}}
+    below = min(last, -1)
+    if "multipleOf" in node and step != 1:
+        negative: dict[str, Any] = {"enum": [float(k * step) for k in range(max(first, below - _LISTED), below + 1)]}
+    else:
+        negative = {"type": "integer", "minimum": math.ceil(first * step), "maximum": math.floor(below * step)}
+    if last < 0:
+        return negative
+    return {"anyOf": [_bounded_number({**node, "minimum": 0}, ends=True), negative]}
+
+
+_LISTED = 128
+"""Numbers of a small range are listed."""
 
 
 def _bounded_list(node: Node, inner: Callable[[Node], dict[str, Any]], items: int) -> dict[str, Any]:
@@ -656,7 +673,7 @@ def decodable(node: Node, level: int = 0) -> dict[str, Any]:
     """`bounded` as an engine is given it, written without white space; a higher level leaves less room."""
     length, items = LEVELS[min(level, len(LEVELS) - 1)]
     form = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
-    return {**bounded(node, length=length, items=items), "x-guidance": form}
+    return {**bounded(node, length=length, items=items, ends=level > 0), "x-guidance": form}
 
 
 def read_answer(node: Node, text: str) -> tuple[str, str]:

@@ -74,9 +74,11 @@ def _text(schema, chance):
 
 
 def _number(schema, chance):
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    step = schema.get("multipleOf", 1)
+    low = schema.get(
+        "minimum", schema.get("exclusiveMinimum", schema.get("maximum", schema.get("exclusiveMaximum", 9)) - 9)
+    )
+    high = schema.get("maximum", schema.get("exclusiveMaximum", low + 9))
+    step = schema.get("multipleOf", 1 if schema["type"] == "integer" else 0.001)
     first = -(-low // step) + ("exclusiveMinimum" in schema)
     last = high // step - ("exclusiveMaximum" in schema)
     assert first <= last, schema
