@@ -253,7 +253,7 @@ class Asking:
             label, bare = _Sensitivity.of(task, *seen)
             whole = Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest)
             schema = None if task.schema is None else decodable(task.schema, level)
-            return self._fitting(candidate, replace(task.sampling.on(whole), json_schema=schema))
+            return self._fitting(candidate, replace(whole.sampled(task.sampling), json_schema=schema))
 
         return prompt
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from coterie.types.context import Message
 from coterie.types.finding import Verdict
 from coterie.types.label import Label
-from coterie.types.request import Columns
+from coterie.types.request import Columns, Sampling
 from coterie.types.trace import Failure
 from coterie.types.usage import Usage
 
@@ -56,6 +56,10 @@ class Prompt:
     and the limits."""
     states: bool = False
     """Request the states of the tokens from an encoder; encoders that have none leave them out."""
+
+    def sampled(self, sampling: Sampling) -> Prompt:
+        """Return the prompt with these choices in place of its own."""
+        return replace(self, **{key: value for key, value in vars(sampling).items() if value not in (None, ())})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,8 +13,6 @@ from coterie.types.reason import Reason
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from coterie.types.engine import Prompt
 
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
@@ -49,10 +47,6 @@ class Sampling:
     stop: tuple[str, ...] = ()
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-
-    def on(self, prompt: Prompt) -> Prompt:
-        """Return the prompt with these choices in place of its own."""
-        return replace(prompt, **{key: value for key, value in vars(self).items() if value not in (None, ())})
 
 
 @dataclass(frozen=True, kw_only=True)

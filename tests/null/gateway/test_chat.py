@@ -122,7 +122,7 @@ async def test_an_abstention_looks_as_asked_for(client, chat_body, read_events, 
 
 
 async def test_what_had_no_effect_is_named(client, chat_body):
-    """Sampling acts where a model writes, and is named where none did; unknown names that are no header are left out."""
+    """Sampling acts where a model writes, and is named where none did; a name that no header can have is left out."""
     more = {"temperature": 0.5, "stop": ["x"], "tools": [{"type": "function", "function": {"name": "f"}}], "a\nb": 1}
     for stream in (False, True):
         chosen = await client().post("/v1/chat/completions", json=chat_body("card", stream=stream, **more))

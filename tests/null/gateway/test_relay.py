@@ -13,7 +13,10 @@ from coterie.governance.keys import KeyRing
 from coterie.network.relaying import RelayModel, with_model
 from coterie.types import Label
 
-ODD = b'{ "messages" : [{"role":"user","content":"h\\u00e9llo \xf0\x9f\x90\x88 {\\"model\\":1}"}],\n "model":"big-1", "n": 2, "future": {"x": [1e2]}}'
+ODD = (
+    b'{ "messages" : [{"role":"user","content":"h\\u00e9llo \xf0\x9f\x90\x88 {\\"model\\":1}"}],\n'
+    b' "model":"big-1", "n": 2, "future": {"x": [1e2]}}'
+)
 WHOLE = b'{"id":"x",  "choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n'
 STREAM = (
     b'data: {"choices":[{"delta":{"content":"a"}}]}\r\n\r\n: ping\n\nevent: x\ndata: {"choices":[],"usage":'

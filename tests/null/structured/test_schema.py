@@ -25,7 +25,7 @@ draw = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "structured
 SEEDS = range(300)
 
 
-def _value(schema, chance):
+def _value(schema, chance):  # noqa: PLR0911 - a form a line
     """A random value of a bounded schema: what a decoder may write."""
     if "enum" in schema:
         return chance.choice(schema["enum"])
