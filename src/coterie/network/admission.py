@@ -149,6 +149,7 @@ def _call_for(request: Request, clearance: Label) -> CallContext:
         principal=Principal(tenant=request.tenant, key=request.key, clearance=clearance),
         egress=[],
         limits=() if request.budget is None else (request_allowance(request.budget),),
+        release_slot=request.release_slot,
     )
 
 

@@ -17,7 +17,7 @@ AT_ONCE = 4_000
 
 
 _LONG = 100_000
-"""Characters from which work waits for one of few threads: what is shorter must not wait for it, nor fight with many."""
+"""Characters from which work waits for one of few threads: shorter work neither waits for it nor fights with many."""
 _long = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="coterie-long")
 
 

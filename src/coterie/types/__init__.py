@@ -26,6 +26,7 @@ from coterie.types.call import (
     Principal,
     Pseudonyms,
     PseudonymValue,
+    ReleaseSlot,
     SentTexts,
 )
 from coterie.types.context import (
@@ -101,6 +102,7 @@ __all__ = [
     "Pseudonyms",
     "Reason",
     "Release",
+    "ReleaseSlot",
     "Request",
     "Retraction",
     "Route",

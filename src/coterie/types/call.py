@@ -7,6 +7,7 @@ the egress gate writes its decisions and engines write their usage. No context v
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -114,6 +115,9 @@ class Allowance(Protocol):
         ...
 
 
+ReleaseSlot = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes a context that is held while a remote model is waited for: others may use the worker slot meanwhile."""
+
 BeforeRetry = Callable[["Prompt"], Awaitable[None]]
 """Awaited before a prompt is tried again, to reserve the cost of the retry."""
 
@@ -143,6 +147,8 @@ class CallContext:
     """List to which engines append usage that no result carries; None records none."""
     limits: tuple[Allowance, ...] = ()
     """Limits of this request, in addition to the budgets of its principal."""
+    release_slot: ReleaseSlot = nullcontext
+    """Entered by the gate around each call of a remote model."""
     before_retry: BeforeRetry | None = None
     """Awaited by an engine before it retries a prompt that may have been billed. Set by the gate."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
+from coterie.types.call import ReleaseSlot
 from coterie.types.context import Message, Scalar
 from coterie.types.label import Label, Release
 from coterie.types.reason import Reason
@@ -72,6 +74,8 @@ class Request:
     """Share of the generalist's quality to keep, 0 to 1; None for that of `[policy]`."""
     budget: Decimal | None = None
     """Money per 1,000 such requests, in place of `quality`; this request may cost a thousandth of it."""
+    release_slot: ReleaseSlot = field(default=nullcontext, compare=False, repr=False)
+    """Held while a remote model is waited for: a gateway gives the worker slot of the request to others then."""
 
 
 @dataclass(frozen=True, kw_only=True)
