@@ -56,6 +56,7 @@ ORDER = (
     "energy",
     "fuzz",
     "hostile",
+    "slow_clients",
     "soak",
     "personal_data",
     "egress",

@@ -37,7 +37,7 @@ _AT_ONCE = 32
 _FILES = 64
 """Descriptors that are left for files and for connections to models."""
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.001
 """How long a thread that works on a long text may go on when the event loop wants to. Python's own is five times that,
 and the loop waits for it each time that it wakes up."""
 
@@ -72,7 +72,7 @@ async def serve(
             # second whenever a request made many things.
             gc.collect()
             gc.freeze()
-            sys.setswitchinterval(min(interval, _SWITCH_SECONDS))
+            sys.setswitchinterval(min(interval, SWITCH_SECONDS))
             app = create_app(network, section, ring)
             await _Server(app, section, on_ready=on_ready).run_to_end(listener)
         finally:

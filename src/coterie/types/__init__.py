@@ -26,7 +26,6 @@ from coterie.types.call import (
     Principal,
     Pseudonyms,
     PseudonymValue,
-    ReleaseSlot,
     SentTexts,
 )
 from coterie.types.context import (
@@ -51,7 +50,7 @@ from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
+from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
 from coterie.types.trace import Answer, Delta, DocumentAnswer, Failure, Stage, Status, Trace

@@ -7,11 +7,12 @@ the egress gate writes its decisions and engines write their usage. No context v
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from coterie.types.label import Label
+from coterie.types.request import ReleaseSlot
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -114,9 +115,6 @@ class Allowance(Protocol):
         """Replace a reserved amount by the amount that the call took."""
         ...
 
-
-ReleaseSlot = Callable[[], AbstractAsyncContextManager[None]]
-"""Makes a context that is held while a remote model is waited for: others may use the worker slot meanwhile."""
 
 BeforeRetry = Callable[["Prompt"], Awaitable[None]]
 """Awaited before a prompt is tried again, to reserve the cost of the retry."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from coterie.types.call import ReleaseSlot
 from coterie.types.context import Message, Scalar
 from coterie.types.label import Label, Release
 from coterie.types.reason import Reason
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
+ReleaseSlot = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes a context that is held while a remote model is waited for: others may use the worker slot meanwhile."""
 
 
 Rung = Literal["lexical", "embedding", "encoder", "slm", "llm", "chain"]
