@@ -57,6 +57,7 @@ ORDER = (
     "energy",
     "fuzz",
     "hostile",
+    "slow_clients",
     "soak",
     "personal_data",
     "egress",

@@ -77,7 +77,7 @@ class Gate:
         `options` put something in place of the network, the clock and chance: see `OpenAIEngine`.
         """
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
-        engine = ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(options=options))
+        engine = _Unslotted(ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(options=options)))
         return _GatedEngine(engine, judge, self._journal, self._limits)
 
     def check(self, name: str, model: RemoteModel, label: Label) -> None:
@@ -269,6 +269,24 @@ class _GatedEngine:
     async def close(self) -> None:
         """Close the connections."""
         await self._engine.close()
+
+
+class _Unslotted:
+    """A remote engine. The worker slot of a request is others' while it is waited for."""
+
+    def __init__(self, engine: StreamingEngine) -> None:
+        self.name, self.clearance, self.close = engine.name, engine.clearance, engine.close
+        self._engine = engine
+
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
+        async with call.release_slot():
+            return await self._engine.run(batch, call=call)
+
+    async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
+        pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(prompt, call=call))
+        async with call.release_slot(), aclosing(pieces) as events:
+            async for event in events:
+                yield event
 
 
 class _Remembering:

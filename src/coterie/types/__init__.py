@@ -52,7 +52,7 @@ from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
+from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
 from coterie.types.trace import Answer, Delta, DocumentAnswer, Failure, Stage, Status, Trace
@@ -105,6 +105,7 @@ __all__ = [
     "Pseudonyms",
     "Reason",
     "Release",
+    "ReleaseSlot",
     "Request",
     "Retraction",
     "Route",

@@ -7,10 +7,12 @@ the egress gate writes its decisions and engines write their usage. No context v
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from coterie.types.label import Label
+from coterie.types.request import ReleaseSlot
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -175,6 +177,8 @@ class CallContext:
     """List to which engines append usage that no result carries; None records none."""
     limits: tuple[Allowance, ...] = ()
     """Limits of this request, in addition to the budgets of its principal."""
+    release_slot: ReleaseSlot = nullcontext
+    """Entered by the gate around each call of a remote model."""
     before_retry: BeforeRetry | None = None
     """Awaited by an engine before it retries a prompt that may have been billed. Set by the gate."""
 

@@ -29,7 +29,13 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     most = caller.clearance(network.default_label)
     seen = [name for name in network.specialists if caller.sees(name)]
     request = read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
-    request = replace(request, clearance=request.clearance or most, key=caller.key_id, allowed=caller.specialists)
+    request = replace(
+        request,
+        clearance=request.clearance or most,
+        key=caller.key_id,
+        allowed=caller.specialists,
+        release_slot=caller.release_slot,
+    )
     if request.release is not None and not caller.may("release"):
         return Unreleased(gateway=gateway, caller=caller, request=request)
     with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
