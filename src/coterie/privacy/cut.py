@@ -8,15 +8,18 @@ numbers may stand between two pieces; between those of a card one, and none wher
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from functools import cached_property
 from typing import NamedTuple
 
 from coterie.privacy.detection import BEFORE, Kind, PersonalData, count_digits, digits_between
-from coterie.privacy.identifiers import CARD_WORDS, iban_length, is_iban, is_sure_card
+from coterie.privacy.identifiers import CARD_WORDS, has_iban_form, iban_length, is_iban, is_sure_card
 from coterie.privacy.secrets import TOKEN_BEGINS, has_token_sign, is_token
 from coterie.runtime.concurrency import still_wanted
 
+WHOLE = frozenset({Kind.IBAN, Kind.CARD, Kind.NATIONAL_ID, Kind.SECRET, Kind.EMAIL})
+"""Kinds of which nothing is a piece of something else."""
 _BETWEEN, _PIECES = 3, 3
 """Other numbers that may stand between two pieces, and pieces that a value may be in."""
 _STRETCH, _LONGEST = 32_000, 512
@@ -71,20 +74,21 @@ def cut_values(texts: Sequence[str]) -> list[CutValue]:
         return []
     found = list[CutValue]()
     cards = sum(map(count_digits, texts)) >= _CARD_DIGITS[0] and any(map(CARD_WORDS.may_stand_in, texts))
+    runs, numbers, words = (_Pieces(pattern, texts) for pattern in (_RUN, _CARD, _WORD))
     for index, text in enumerate(texts):
         if numbered[index]:
-            found += _cut_ibans(texts, index)
-            found += _cut_cards(texts, index) if cards else ()
+            found += _cut_ibans(text, index, runs)
+            found += _cut_cards(texts, index, numbers) if cards else ()
         if has_token_sign(text):
-            found += _cut_tokens(texts, index)
+            found += _cut_tokens(text, index, words)
     return found
 
 
 def without_found(text: str, found: Iterable[PersonalData]) -> str:
-    """The text with blanks for what is found: what is left may be pieces of other values."""
+    """The text with blanks for what is found whole: what is left may be pieces of other values, telephones too."""
     pieces, at = list[str](), 0
     for each in sorted(found, key=lambda each: each.start):
-        if each.end > at:
+        if each.end > at and each.kind in WHOLE:
             start = max(at, each.start)
             pieces += [text[at:start], "\0" * (each.end - start)]
             at = each.end
@@ -103,10 +107,24 @@ def _matches(pattern: re.Pattern[str], text: str, at: int = 0) -> Iterator[re.Ma
         still_wanted()
 
 
-def _pieces_behind(pattern: re.Pattern[str], texts: Sequence[str], first: Piece) -> Iterator[Piece]:
-    for index in range(first.index, len(texts)):
-        for match in _matches(pattern, texts[index], first.end if index == first.index else 0):
-            yield Piece(index, match.start(), match.end(), match[0])
+class _Pieces:
+    """What a pattern finds in some texts, looked for when it is first asked for."""
+
+    def __init__(self, pattern: re.Pattern[str], texts: Sequence[str]) -> None:
+        self._pattern, self._texts = pattern, texts
+
+    @cached_property
+    def all(self) -> list[Piece]:
+        return [
+            Piece(index, match.start(), match.end(), match[0])
+            for index, text in enumerate(self._texts)
+            for match in _matches(self._pattern, text)
+        ]
+
+    def behind(self, first: Piece) -> list[Piece]:
+        """Those behind a piece that may belong to it."""
+        place = bisect_left(self.all, (first.index, first.end))
+        return self.all[place : place + (_BETWEEN + 1) * (_PIECES - 1)]
 
 
 def _joined(
@@ -132,15 +150,10 @@ def _joined(
     return None
 
 
-def _behind(pattern: re.Pattern[str], texts: Sequence[str], first: Piece) -> list[Piece]:
-    return list(islice(_pieces_behind(pattern, texts, first), (_BETWEEN + 1) * (_PIECES - 1)))
-
-
 # --- IBANs.
 
 
-def _cut_ibans(texts: Sequence[str], index: int) -> Iterator[CutValue]:
-    text = texts[index]
+def _cut_ibans(text: str, index: int, runs: _Pieces) -> Iterator[CutValue]:
     for match in _matches(_IBAN, text):
         start = match.start() - 2
         length = iban_length(text[start : start + 2].upper())
@@ -148,15 +161,17 @@ def _cut_ibans(texts: Sequence[str], index: int) -> Iterator[CutValue]:
         if run is None:
             continue
         first = Piece(index, start, run.end(), _plain(run[0]))
-        if len(first.signs) < length:
+        if len(first.signs) < length and has_iban_form(first.signs):
 
             def judge(signs: str, length: int = length) -> bool | None:
+                if not has_iban_form(signs):
+                    return False
                 return None if len(signs) < length else len(signs) == length and is_iban(signs)
 
             def heads(piece: Piece, signs: str, length: int = length) -> Iterator[Piece]:
                 return _heads_of_iban(piece, length - len(signs))
 
-            if pieces := _joined(first, _behind(_RUN, texts, first), judge, heads):
+            if pieces := _joined(first, runs.behind(first), judge, heads):
                 yield CutValue(Kind.IBAN, pieces)
 
 
@@ -181,14 +196,14 @@ def _heads_of_iban(piece: Piece, most: int) -> Iterator[Piece]:
 # --- Cards.
 
 
-def _cut_cards(texts: Sequence[str], index: int) -> Iterator[CutValue]:
+def _cut_cards(texts: Sequence[str], index: int, numbers: _Pieces) -> Iterator[CutValue]:
     for match in _matches(_CARD, texts[index]):
         first = Piece(index, match.start(), match.end(), _plain(match[0]))
 
         def judge(signs: str) -> bool | None:
             return None if len(signs) < _CARD_DIGITS[0] else is_sure_card(signs)
 
-        behind = _behind(_CARD, texts, first)
+        behind = numbers.behind(first)
         pieces = _joined(first, behind, judge, _whole, left=3, between=0)
         pieces = pieces or _joined(first, behind, judge, _whole, left=1, between=1)
         if pieces and any(_is_said(texts, piece) for piece in pieces):
@@ -208,13 +223,11 @@ def _is_said(texts: Sequence[str], piece: Piece) -> bool:
 # --- Tokens.
 
 
-def _cut_tokens(texts: Sequence[str], index: int) -> Iterator[CutValue]:
-    for match in _matches(TOKEN_BEGINS, texts[index]):
+def _cut_tokens(text: str, index: int, words: _Pieces) -> Iterator[CutValue]:
+    for match in _matches(TOKEN_BEGINS, text):
         if _CHANGING.search(match[0][4:]) and not is_token(match[0]):
             first = Piece(index, match.start(), match.end(), match[0])
-            if pieces := _joined(
-                first, _behind(_WORD, texts, first), _judge_token, _words_of_token, left=_PIECES - 1, between=_BETWEEN
-            ):
+            if pieces := _joined(first, words.behind(first), _judge_token, _words_of_token):
                 yield CutValue(Kind.SECRET, pieces)
 
 

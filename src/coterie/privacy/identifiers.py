@@ -320,7 +320,7 @@ _IBAN = re.compile(
 _GROUP = re.compile(r"[0-9A-Za-z]+")
 _GROUP_GAP = re.compile(r"[ \t.-]{0,4}(?:(?:\r?\n|\\[nr]|<br ?/?>)[ \t>|*#-]{0,12}){0,2}")
 """Between the groups of an IBAN: blanks, and ends of lines with what may stand at a line's beginning."""
-_FIGURES = re.compile(r"\d+")
+_STRUCTURE = re.compile(r"(\d+)!?([nac])")
 
 
 def find_cards(text: str) -> Iterator[PersonalData]:
@@ -379,10 +379,28 @@ def is_iban(found: str) -> bool:
 
 
 @cache
-def iban_length(country: str) -> int:
-    """Characters of a country's IBAN, from the structure that SWIFT's registry gives; 0 where it has none."""
+def _iban_structure(country: str) -> tuple[tuple[int, str], ...]:
+    """How many digits (`n`), letters (`a`) or either (`c`) a country's IBAN has behind its check digits, by SWIFT."""
     structure = numdb.get("iban").info(country)[0][1].get("bban", "")
-    return len(country) + 2 + sum(map(int, _FIGURES.findall(structure))) if structure else 0
+    return tuple((int(count), kind) for count, kind in _STRUCTURE.findall(structure))
+
+
+@cache
+def iban_length(country: str) -> int:
+    """Characters of a country's IBAN; 0 where it has none."""
+    parts = _iban_structure(country)
+    return len(country) + 2 + sum(count for count, _ in parts) if parts else 0
+
+
+def has_iban_form(begins: str) -> bool:
+    """Whether letters and digits may be the beginning of an IBAN of the country that they name."""
+    at = 4
+    for count, kind in _iban_structure(begins[:2].upper()):
+        part = begins[at : at + count]
+        if part and not (part.isdecimal() if kind == "n" else kind == "c" or part.isalpha()):
+            return False
+        at += count
+    return True
 
 
 # --- Other bank accounts: they share no check digit, so only the context tells.
