@@ -145,7 +145,13 @@ def said(corpus: Corpus, encoder: Any, rows: np.ndarray, test: np.ndarray, *, wh
     data = Dataset(name="rows.csv", rows=given, sha256="0")
     train = data if whole else split_dataset(data, held_out=0.2, seed=seed)[0]
     job = Job(
-        name="x", task=task_of(section), section=section, train=train, held_out=train, encoder=encoder, progress=Silent()
+        name="x",
+        task=task_of(section),
+        section=section,
+        train=train,
+        held_out=train,
+        encoder=encoder,
+        progress=Silent(),
     )
     folds = deal_folds(train, FOLDS, seed, in_order=True)
     examples = text_examples(train, train.label_names, folds, seed=seed)
@@ -201,7 +207,9 @@ def interval(values: Sequence[float]) -> list[float]:
     return [float(np.mean(values)), *np.quantile(drawn, (0.025, 0.975)).tolist()]
 
 
-def outcomes_of(name: str, shots: int, splits: int, corpora: dict[str, Corpus], cache: Path) -> list[list[dict[str, Any]]]:
+def outcomes_of(
+    name: str, shots: int, splits: int, corpora: dict[str, Corpus], cache: Path
+) -> list[list[dict[str, Any]]]:
     """Before and after of each split."""
     home, labels = SETS[name]
     corpus, encoder, pairs = corpora[home], None, []
@@ -258,7 +266,9 @@ def main(words: Sequence[str] | None = None) -> None:
         figures["gain"] = interval(gains)
         record.figures[f"{name}, {shots} a label"] = figures
         print(name, shots, json.dumps(figures, indent=1))
-        record.bars.append(Bar(what=f"{name}, {shots}: answered and right, gain", measured=figures["gain"][0], limit=GAIN))
+        record.bars.append(
+            Bar(what=f"{name}, {shots}: answered and right, gain", measured=figures["gain"][0], limit=GAIN)
+        )
         at = figures["all rows and prior"]["held"][0]
         record.bars.append(Bar(what=f"{name}, {shots}: splits within the target risk", measured=at, limit=HELD))
     record.write(given.out)

@@ -240,6 +240,8 @@ TEMPLATES: Mapping[str, str] = {
     "rung.chain": "the chain [{rungs} ]that is asked for (out-of-fold {measure} {value:.3f})",
     "rung.cheapest": "cheapest rung not measurably below the best (out-of-fold {measure} {value:.3f} against "
     "{best:.3f})",
+    "rung.covers": "answers {share:.0%} out of fold at a risk of {risk:.0%}; {cheaper!r}, as accurate as far as can be "
+    "told, answers {covers:.0%} at {at:.0%}",
     "rung.meets_bar": "cheapest rung whose out-of-fold {bar} is reached with 95% confidence ({reached})",
     "rung.no_questions": "no questions to train on: calibrated on public ones",
     "rung.none_meets_bar": "no rung reaches {bar} with 95% confidence out of fold; this is the best ({reached})",

@@ -17,7 +17,7 @@ from coterie.learning.calibration import (
     sigmoid,
     softmax,
 )
-from coterie.learning.candidates import Candidate
+from coterie.learning.candidates import Answered, Candidate
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
 from coterie.learning.job import Job
@@ -122,6 +122,7 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
         evaluation=evaluation,
         seconds=fit.seconds,
         measured=measured if job.cross_validated else None,
+        answered=Answered(round(threshold.coverage * threshold.n), threshold.n, shown.risk),
         notes={
             **({"measured": f"{len(np.unique(examples.folds))}-fold cross-validation"} if job.cross_validated else {}),
             "temperature": temperature,
