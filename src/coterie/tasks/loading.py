@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -73,8 +74,16 @@ def _card(
     name: str, section: SpecialistSection, version: Version, described: Mapping[str, Any], view_tokens: int | None
 ) -> SpecialistCard:
     columns = tuple(str(column) for column in described.get("columns", ()))
-    rung, task = described["rung"], task_of(section)
-    return make_card(name, task, section, rung=rung, version=version.version, columns=columns, view_tokens=view_tokens)
+    card = make_card(
+        name,
+        task_of(section),
+        section,
+        rung=described["rung"],
+        version=version.version,
+        columns=columns,
+        view_tokens=view_tokens,
+    )
+    return replace(card, labels=tuple(map(str, described.get("labels", ()))))
 
 
 def _unreadable(version: Version, error: Exception) -> ArtefactRefused:
