@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
@@ -137,16 +137,6 @@ class Delta:
     """A final piece of the answer's text, for streaming."""
 
     text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A failed try of an engine, with its usage as far as it is known."""
-
-    reason: str
-    usage: Usage = field(default_factory=Usage)
-    turned_away: bool = False
-    """Whether the provider refused the call before any work, so that it is not billed."""
 
 
 @dataclass(frozen=True, kw_only=True)
