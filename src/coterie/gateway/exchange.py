@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from coterie.gateway.connection import TRACE_HEADER, ClientGone, JSONBody, send_event
 from coterie.gateway.errors import ErrorResponse, WireError, error_response
 from coterie.gateway.work import Gateway
+from coterie.observe.plain import EGRESS_HEADER, EGRESS_IN_STREAM
 from coterie.types import Answer, Delta, Request
 
 IGNORED_HEADER = "x-coterie-ignored"
@@ -85,7 +86,7 @@ class Exchange:
         if answer is None:
             raise AssertionError("a stream ends with an Answer")
         self.gateway.metrics.count_answer(answer.trace)
-        headers = self._headers(written=written)
+        headers = self._headers(written=written) | {EGRESS_HEADER: answer.trace.egress_summary}
         if self.abstain == "status" and not answer.accepted:
             response = ErrorResponse(422, "abstained", answer.text, headers=headers)
             await response.for_path(scope["path"])(scope, receive, send)
@@ -111,6 +112,7 @@ class Exchange:
         ):
             first, written = await anext(pieces)
             told = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
+            told |= {EGRESS_HEADER: EGRESS_IN_STREAM}
             headers = [(k.encode(), v.encode()) for k, v in (told | self._headers(written=written)).items()]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send_event(send, first)

@@ -25,6 +25,7 @@ from coterie.limits.allowance import MemoryAllowance
 from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
+from coterie.runtime.codec import parse_json
 from coterie.specialists.acceptance import abstention
 from coterie.structured.schema import Node, decodable, read_answer
 from coterie.text.language import language_of
@@ -298,8 +299,8 @@ class Asking:
         """
         heard = await self._ask(instruction, asked, told, _Sensitivity.of(label), call, schema=schema)
         try:
-            content = json.loads(heard.text) if heard.output is not None else None
-        except (ValueError, RecursionError):
+            content = parse_json(heard.text) if heard.output is not None else None
+        except ValueError:
             content = None
         return heard, content if isinstance(content, dict) else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from coterie.types import (
     Prompt,
     Reason,
     RelayHead,
+    ReleaseSlot,
     Request,
     Route,
     Settlement,
@@ -64,6 +65,8 @@ class Relayed:
     principal: Principal
     label: Label | None = None
     """Sensitivity; None for the network's default."""
+    release_slot: ReleaseSlot = nullcontext
+    """Entered while a remote model is waited for."""
     schema: Mapping[str, Any] | None = None
     """To which a model in this process is constrained, as `structured.schema.decodable` makes it."""
 
@@ -107,7 +110,9 @@ async def relay(
         EngineError, Overloaded: the model cannot be asked.
     """
     label = network.default_label if relayed.label is None else relayed.label
-    call = CallContext(principal=relayed.principal, egress=[])
+    call = CallContext(
+        principal=relayed.principal, egress=[], outgoing={}, trace=trace_id, release_slot=relayed.release_slot
+    )
     course = _Course(trace_id=trace_id, admitted=network.clock(), relayed=relayed, label=label, call=call)
     prompt = await aside(len(relayed.body), lambda: _prompt(relayed, model, label))
     reserved = () if network.limits is None else await network.limits.admit(relayed.principal)
@@ -229,12 +234,13 @@ async def _settle(network: RelayingNetwork, course: _Course) -> None:
         findings=(),
         views=(),
         verdicts=verdicts,
+        egress=tuple((course.call.outgoing or {}).values()),
         stages=(),
         steps=steps if allowed else (),
         usage=replace(total_usage(step.usage for step in steps), milliseconds=(perf_counter() - course.start) * 1000),
         counterfactual_cost=network.meter.counterfactual(request, answer, steps),
     )
-    written: list[Any] = [network.store.settle(Settlement(trace=trace))]
+    written: list[Any] = [network.store.settle(Settlement(trace=trace, texts=(text,)))]
     if network.audit is not None:
         written.append(
             network.audit.append(audit_request(trace, request, answer, cards={}, digest=network.audit.digest))

@@ -10,7 +10,6 @@ from coterie.types.context import Message
 from coterie.types.finding import Verdict
 from coterie.types.label import Label
 from coterie.types.request import Columns, Sampling
-from coterie.types.trace import Failure
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -68,6 +67,16 @@ class RelayHead:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A failed try of an engine, with its usage as far as it is known."""
+
+    reason: str
+    usage: Usage = field(default_factory=Usage)
+    turned_away: bool = False
+    """Whether the provider refused the call before any work, so that it is not billed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -33,8 +33,6 @@ class SpecialistCard:
     """Names of the facts that it may write."""
     columns: tuple[str, ...] = ()
     """Columns of structured input that it was trained on."""
-    labels: tuple[str, ...] = ()
-    """Labels that it chooses from; empty if its values are no labels."""
     many_labels: bool = False
     """Whether its value is a list of labels."""
     fields: tuple[tuple[str, str], ...] = ()
@@ -53,6 +51,8 @@ class SpecialistCard:
     """Whether its prompts leave under pseudonyms. It may then see what exceeds its clearance by personal data alone."""
     view_tokens: int | None = None
     """Token budget of its view; None for no limit."""
+    labels: tuple[str, ...] = ()
+    """Every label that it can name; empty where its values are no labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,13 @@ def exchange(
 ) -> ASGIApp:
     """What asks the network on behalf of a caller and answers in the format of an API."""
     request, most = asked.request, caller.clearance(gateway.network.default_label)
-    request = replace(request, clearance=request.clearance or most, key=caller.key_id, allowed=caller.specialists)
+    request = replace(
+        request,
+        clearance=request.clearance or most,
+        key=caller.key_id,
+        allowed=caller.specialists,
+        release_slot=caller.release_slot,
+    )
     if request.release is not None and not caller.may("release"):
         return Unreleased(gateway=gateway, caller=caller, request=request)
     return Exchange(

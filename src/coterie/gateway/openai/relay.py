@@ -94,6 +94,7 @@ class Relay:
             content=read_body(self.body),
             principal=Principal(tenant=self.caller.tenant, key=self.caller.key_id, clearance=most),
             label=_label(Headers(scope=scope)),
+            release_slot=self.caller.release_slot,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app
