@@ -58,6 +58,7 @@ ORDER = (
     "hostile",
     "soak",
     "personal_data",
+    "forms",
     "egress",
     "injection",
     "overhead",
