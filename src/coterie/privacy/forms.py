@@ -128,14 +128,12 @@ _OCTETS = re.compile(rf"{_OCTET}(?:[ :]?{_OCTET}){{7,}}(?![0-9A-Za-z])")
 def _find_encoded(text: str, find: Finder, find_exact: Finder, depth: int, *, numbered: bool) -> Iterator[PersonalData]:
     """Encoded texts with something in them, each whole: of several finds the one with the highest label names it."""
     # Nearly always there is none, and words without capitals and digits inside tell that soonest.
-    if len(text) > _STEP or (_INNER.search(text) and any(map(_QUADS.search, filter(_is_long, text.split())))):
+    if len(text) > _STEP or (
+        _INNER.search(text) and any(map(_QUADS.search, [word for word in text.split() if len(word) >= _FEWEST_SIGNS]))
+    ):
         yield from _find_decoded(_base64(text), find, find_exact, depth)
     if numbered:
         yield from _find_decoded(_hexadecimal(text), find, find_exact, depth)
-
-
-def _is_long(word: str) -> bool:
-    return len(word) >= _FEWEST_SIGNS
 
 
 def _find_decoded(
