@@ -39,6 +39,7 @@ from coterie.privacy.words import (
     read_words,
     shape,
 )
+from coterie.runtime.codec import parse_json
 
 NAME_KINDS = (Kind.PERSON, Kind.LOCATION, Kind.ADDRESS, Kind.ORGANIZATION, Kind.NATIONALITY, Kind.DATE, Kind.AGE)
 """What the chain tells apart. Its tags are 0 for none, then for each kind one that begins it and one that goes on."""
@@ -391,7 +392,7 @@ def _checksum(text: bytes, content: bytes) -> str:
 
 
 def _model_of(text: bytes, content: bytes) -> ChainModel:
-    description: Mapping[str, Any] = json.loads(text)
+    description: Mapping[str, Any] = parse_json(text)
     stated = str(description["sha256"])
     if _checksum(text.replace(_checked(stated), _UNSIGNED, 1), content) != stated:
         raise ValueError("its files are not those that its checksum names")

@@ -13,7 +13,7 @@ from coterie.privacy.contact import find_births, find_emails, find_ips, find_pho
 from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, settle
 from coterie.privacy.forms import Finder, find_in_forms
 from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, find_national_ids, find_papers
-from coterie.privacy.secrets import find_pins, find_secrets
+from coterie.privacy.secrets import find_long_secrets, find_pins, find_secrets
 from coterie.runtime.concurrency import still_wanted
 
 # --- Names in fields that say so: `"lastName": "Vasquez"`, `<surname>Vasquez</surname>`, `First name: Helena`.
@@ -111,23 +111,25 @@ def find_exact(text: str) -> tuple[PersonalData, ...]:
 def _in_stretches(text: str, find: Finder) -> tuple[PersonalData, ...]:
     if len(text) <= _STEP + _AHEAD:
         return tuple(find(text))
-    found: list[PersonalData] = []
+    found = list(find_long_secrets(text))
+    whole = len(found)
     for begin in range(0, len(text), _STEP):
         still_wanted()
         first = max(0, begin - _BEFORE)
         for each in find(text[first : begin + _STEP + _AHEAD]):
             start = each.start + first
-            if begin <= start < begin + _STEP and (not found or start >= found[-1].end):
+            if begin <= start < begin + _STEP and (len(found) == whole or start >= found[-1].end):
                 found.append(replace(each, start=start, end=each.end + first))
-    return tuple(found)
+    return settle(found) if whole else tuple(found)
 
 
 # A pattern that goes over a text keeps every other thread from running until it matches or ends. So a long text is read
 # in stretches, each with what stands before and behind it.
-_STEP = 8_000
+_STEP = 6_000
 """Characters in which a stretch's findings begin."""
-_BEFORE, _AHEAD = 512, 8_192
-"""Characters before it that say what something is, and behind it that something may still have: a key has thousands."""
+_BEFORE, _AHEAD = 512, 2_048
+"""Characters before it that say what something is, and behind it that something may still have. What may be longer,
+`find_long_secrets` finds in the whole text."""
 
 
 def _find_exact(text: str) -> tuple[PersonalData, ...]:

@@ -17,7 +17,7 @@ from mmap import mmap
 from typing import Any
 
 from coterie.errors import InputError, StoreError
-from coterie.runtime.codec import dumps
+from coterie.runtime.codec import dumps, parse_json
 from coterie.store.content import without_content
 from coterie.store.rows import erase_session, read_trace
 from coterie.text.folding import shown
@@ -74,7 +74,7 @@ class Mention:
     def within_json(self, text: str) -> bool:
         """Whether a name or a text in a JSON document does; one that is no JSON is taken as a text."""
         try:
-            document = json.loads(text)
+            document = parse_json(text)
         except ValueError:
             return self.within(text)
         return any(self.within(string) for string in _strings(document))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from math import ceil
+
+from coterie.runtime.concurrency import still_wanted
 
 # --- Look-alike characters: one table, for pseudonyms and for erasure.
 
@@ -20,6 +24,24 @@ def valid_text(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_STRETCH = 50_000
+_NO_WORD = re.compile(r"\W")
+
+
+def find_words(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+    """What a pattern finds that matches nothing beyond a word or a sign.
+
+    A long text is searched in stretches: one search would keep every other thread from running until its end.
+    """
+    begin = 0
+    while begin < len(text):
+        still_wanted()
+        cut = _NO_WORD.search(text, begin + _STRETCH)
+        end = cut.start() if cut else len(text)
+        yield from pattern.findall(text, begin, end)
+        begin = end
 
 
 def estimate_tokens(text: str) -> int:
