@@ -52,6 +52,7 @@ ORDER = (
     "prefix",
     "sessions",
     "audit",
+    "write_ahead",
     "budget",
     "energy",
     "fuzz",

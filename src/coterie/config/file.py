@@ -13,7 +13,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    PlainValidator,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
 from coterie.config.budgets import BudgetSection
@@ -23,11 +32,23 @@ from coterie.config.observe import ObserveSection
 from coterie.config.policy import PolicySection
 from coterie.config.privacy import PrivacySection, RetentionSection
 from coterie.config.renamed import renamed
-from coterie.config.section import FILE_NAME, STRICT, EnvSecret, Money, Name, Span, name_secret, span_ends
+from coterie.config.section import (
+    FILE_NAME,
+    STRICT,
+    EnvSecret,
+    Money,
+    Name,
+    Span,
+    name_secret,
+    no_credentials,
+    span_ends,
+)
 from coterie.config.specialists import TASKS, Specialist
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+_DEEPEST = 32
+"""Levels of tables and arrays in the file; the deepest key has six."""
 _LOADED_AT_OPENING = 64
 """Specialists that are loaded at opening where nothing is said of memory."""
 
@@ -177,6 +198,8 @@ class OpenAIModel(RemoteModel):
     """Model name the server knows."""
     api_key: Secret | None = None
     """`env:NAME` of the key; leave out for a server that needs none."""
+
+    _holds_no_secret = field_validator("base_url")(no_credentials)
 
 
 Model = ModelEntry
@@ -406,14 +429,28 @@ def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
     """Check the text of a `coterie.toml`; `source` names it in messages. Raises `ConfigError`."""
     document: dict[str, Any] = {}
     try:
-        document = renamed(tomllib.loads(text), source)
+        document = tomllib.loads(text)
+        _check_depth(document)
+        document = renamed(document, source)
         return Config.model_validate(document)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     except ValidationError as error:
         problems = "\n".join(f"  - {_explain(problem, document)}" for problem in error.errors())
         # `from None`: pydantic's own message repeats the input, and the input may hold a secret.
         raise ConfigError(f"{source} has {error.error_count()} problem(s):\n{problems}") from None
+    except (ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{source} is not valid TOML: {said}.") from error
+
+
+def _check_depth(document: object) -> None:
+    """Raise `ValueError` for what is nested deeper than any key is: editors of the file would give up at it."""
+    level = [document]
+    for _ in range(_DEEPEST):
+        inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = [each for values in inner for each in values]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
 
 
 def _explain(problem: Any, document: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import NgramFeatures, TableHead, stored_array
 from coterie.errors import ArtefactRefused, EngineRejected
+from coterie.runtime.codec import parse_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt
@@ -201,10 +202,10 @@ class LinearEngine:
             ArtefactRefused: a file is missing or says something that no head can be made of.
         """
         try:
-            description = json.loads(files[MODEL_FILE])
+            description = parse_json(files[MODEL_FILE])
             arrays = load_arrays(files[ARRAYS_FILE])
             return cls(_HEADS[description["head"]](description, arrays))
-        except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, SafetensorError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, SafetensorError) as error:
             raise ArtefactRefused(
                 f"A stored head cannot be read: {type(error).__name__} {error}.",
                 hint="Train it again: coterie train NAME",

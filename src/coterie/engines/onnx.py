@@ -8,7 +8,6 @@ loaded (about 30 ms).
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from tokenizers import Encoding, Tokenizer
 
 from coterie.engines.batching import Batcher
 from coterie.errors import ArtefactRefused
+from coterie.runtime.codec import parse_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.text.unicode import valid_text
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
@@ -431,7 +431,7 @@ def _opened(graph: bytes | str) -> onnxruntime.InferenceSession:
 
 def _read_provenance(files: Mapping[str, bytes], place: str) -> _Provenance:
     try:
-        content = json.loads(files[PROVENANCE_FILE])
+        content = parse_json(files[PROVENANCE_FILE])
         return _Provenance(
             sha256={str(file): str(checksum) for file, checksum in content["sha256"].items()},
             dimension=int(content["dimension"]),

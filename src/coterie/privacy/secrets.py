@@ -108,6 +108,24 @@ _BEGINNINGS = {
 """Of the keys with a shape, by a sign that they have: one of these every text with such a key has."""
 
 
+TOKEN_BEGINS = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:A(?:KIA|SIA|BIA|CCA|Iza)|eyJ|ya29\.|SG\.|gl(?:pa|d|r|pt|cb)t-|xox[abeoprs]-|xapp-|GOCSPX-|sk-|pypi-|key-|gh[pousr]_"
+    r"|github_pat_|[rs]k_(?:live|test)_|whsec_|hf_|npm_|gsk_|dop_v1_|shp(?:at|ca|pa|ss)_|ctr_)[A-Za-z0-9_./+-]{4,512}"
+)
+"""A key with a shape, or its beginning."""
+
+
+def has_token_sign(text: str) -> bool:
+    """Whether it is worth looking for such keys: False only where no text of one begins."""
+    stands = text.__contains__
+    return any(any(map(stands, _BEGINNINGS[sign])) for sign in _BEGINNINGS if sign in text)
+
+
+def is_token(found: str) -> bool:
+    """Whether all of it is a key with a shape."""
+    return _SHAPES.fullmatch(found) is not None
+
+
 _SURE = 0.995
 """Surer than that it is an e-mail address, as in `https://TOKEN@github.com`."""
 
@@ -115,8 +133,7 @@ _SURE = 0.995
 def find_secrets(text: str) -> Iterator[PersonalData]:
     """Everything that opens something. What most texts have not is looked for first."""
     yield from find_long_secrets(text)
-    stands = text.__contains__
-    if any(any(map(stands, _BEGINNINGS[sign])) for sign in _BEGINNINGS if sign in text):
+    if has_token_sign(text):
         yield from (_secret(match.start(), match.end(), _SURE) for match in _SHAPES.finditer(text))
     if "://" in text:
         yield from (_secret(match.start(), match.end(), 0.99) for match in _HOOK.finditer(text))

@@ -208,6 +208,8 @@ def check_columns(columns: Columns) -> None:
                 f"Column {name!r} holds a {type(value).__name__}; columns hold texts, numbers, true, false or null.",
                 hint="Send one flat JSON object.",
             )
+        if not _is_cell(value):
+            raise InputError(f"Column {name!r} holds a number that is none, or too large for one.")
 
 
 def _is_cell(value: object) -> bool:
