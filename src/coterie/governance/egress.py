@@ -160,7 +160,8 @@ class _GatedEngine:
         async with self._limits.held(prompts, self._judge.model, self.name, call) as held:
             for each in sent:
                 each.note()
-            held.outputs = outputs = await self._engine.run(prompts, call=replace(call, before_retry=held.before_retry))
+            inner = replace(call, before_retry=held.before_retry)
+            held.outputs = outputs = await self._engine.run(held.prompts, call=inner)
         return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
 
     async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
@@ -173,7 +174,7 @@ class _GatedEngine:
         async with self._limits.held([sent.prompt], self._judge.model, self.name, call) as held:
             inner = replace(call, before_retry=held.before_retry)
             # `stream` of an engine is an async generator; closing it ends the request.
-            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(sent.prompt, call=inner))
+            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(held.prompts[0], call=inner))
             async with aclosing(pieces) as events:
                 sent.note()
                 async for event in events:
