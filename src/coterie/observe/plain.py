@@ -11,6 +11,10 @@ def summarise(trace: Trace) -> dict[str, Json]:
     usage = trace.usage
     restated: dict[str, Json] = {"restated": trace.restated} if trace.restated else {}
     degraded: dict[str, Json] = {} if trace.degraded is None else readable({"degraded": trace.degraded})
+    near = trace.guess
+    guess: dict[str, Json] = {}
+    if near is not None:  # no answer, and marked as none
+        guess = {"guess": readable({key: getattr(near, key) for key in ("specialist", "value", "confidence")})}
     return {
         "trace_id": trace.id,
         "status": trace.status,
@@ -21,6 +25,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
         },
         **restated,
         **degraded,
+        **guess,
         "findings": [_finding(finding) for finding in trace.findings],
         "usage": {
             "milliseconds": readable(usage.milliseconds),
