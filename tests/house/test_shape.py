@@ -50,7 +50,7 @@ BUDGETS = {
     "context": 930,
     "engines": 3770,
     "errors": 290,
-    "gateway": 2310,
+    "gateway": 2720,  # limits for slow heads and bodies, a share a client, slots that remote waiting gives back
     "generalist": 1460,
     "governance": 2460,
     "knowledge": 6070,

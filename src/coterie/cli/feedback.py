@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from coterie.cli.bridge import configured, log_event, with_store
 from coterie.cli.options import Tenant, TraceId
 from coterie.cli.output import Json, give
 from coterie.errors import InputError
+from coterie.runtime.codec import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +101,7 @@ def _read_value(text: str | None) -> Scalar | tuple[str, ...]:
     if text is None or not text.lstrip().startswith("["):
         return text
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError:
         return text
     return tuple(found) if isinstance(found, list) and all(isinstance(each, str) for each in found) else text

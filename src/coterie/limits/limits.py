@@ -5,7 +5,8 @@ settled afterwards, and the rest is free again. So however many requests run at 
 hedged or cut off, a limit of tokens or money is never exceeded: it may only turn a call away while others hold
 reservations that they will not use up. What one try can take is one token a byte of the prompt's UTF-8, and one a token
 that it may write. Where that is more than is left, a call of one prompt may write as much as what is left pays for, if
-such an answer usually needs no more: the server holds it. A further try of a prompt is reserved before it is made, if the one before may have been billed.
+such an answer usually needs no more: the server holds it. A further try of a prompt is reserved before it is made, if
+the one before may have been billed.
 
 What energy a request will take nobody knows. As much as the dearest one so far took is reserved for it when it comes
 in, and what it took is settled when it ends. A limit of joules is exceeded by no more than what running requests take
@@ -29,7 +30,7 @@ from typing import NamedTuple
 from coterie.config.accounting import TokenPrices
 from coterie.config.budgets import BudgetSection
 from coterie.config.file import RemoteModel
-from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
+from coterie.errors import AuditError, BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.limits import storage as table
 from coterie.limits.allowance import RULE, UNLIMITED, MemoryAllowance, network_allowance
 from coterie.limits.costs import UsualAnswers, most_of, most_within, taken_by_answers, taken_by_failure
@@ -154,6 +155,9 @@ class StoredLimits:
         except (EngineError, Overloaded, TooLong) as error:
             if len(prompts) == 1:  # else others were cut off with the one that failed
                 took = taken_by_failure(most[0], error, reservation.total)
+            raise
+        except AuditError:
+            took = Amount()  # nothing was sent
             raise
         finally:
             if held.outputs:

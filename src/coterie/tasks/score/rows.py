@@ -18,8 +18,9 @@ from coterie.tasks.score.section import ScoreSection
 
 @dataclass(frozen=True, kw_only=True)
 class CaseReader(RowReader):
-    """Every column but text, label and group is a feature; the label is 1 or 0, true or false, yes or no, or two words
-    of which one is `positive`.
+    """Every column but text, label and group is a feature.
+
+    The label is 1 or 0, true or false, yes or no, or two words of which one is `positive`.
     """
 
     positive: str | None = None
