@@ -342,6 +342,15 @@ class FindingView(ReasonView):
     """Of an `answer` specialist: what its answer rests on."""
 
 
+class GuessView(_Told):
+    """What an abstention would most likely have been: no answer, and not accepted."""
+
+    specialist: str
+    value: str | int | float | bool | list[str] | None
+    confidence: float | None
+    """The probability that it is right."""
+
+
 class UsageView(_Told):
     """What the answer took; unknown is null."""
 
@@ -388,6 +397,7 @@ class CoterieView(_Told):
     degraded_code: str | None = None
     degraded_values: dict[str, str | int | float | bool | ReasonView | None] | None = None
     degraded_notes: list[ReasonView] | None = None
+    guess: GuessView | None = None
     egress: EgressView
     findings: list[FindingView]
     usage: UsageView

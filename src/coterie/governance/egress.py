@@ -235,7 +235,8 @@ class _GatedEngine:
             self._limits.held(prompts, self._judge.model, self.name, call) as held,
             self._journal.around(sent, self.name, call) as answered,
         ):
-            held.outputs = outputs = await self._engine.run(prompts, call=replace(call, before_retry=held.before_retry))
+            inner = replace(call, before_retry=held.before_retry)
+            held.outputs = outputs = await self._engine.run(held.prompts, call=inner)
             answered()
         return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
 
@@ -252,7 +253,7 @@ class _GatedEngine:
         ):
             inner = replace(call, before_retry=held.before_retry)
             # `stream` of an engine is an async generator; closing it ends the request.
-            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(sent.prompt, call=inner))
+            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(held.prompts[0], call=inner))
             async with aclosing(pieces) as events:
                 async for event in events:
                     if isinstance(event, Output):

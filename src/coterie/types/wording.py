@@ -54,6 +54,8 @@ TEMPLATES: Mapping[str, str] = {
     "error at {risk_percent:g}% or below, so it never decides: more examples may, or a higher target_risk)",
     "abstain.not_asked": "nobody was asked",
     "abstain.not_searched": "nothing found answers it, and what stands on {shelves} is unknown: not searched",
+    "abstain.beside_documents": "the question is not about what the documents are about (nearest sentence "
+    "{nearest:.2f}, needs {needed:.2f})",
     "abstain.out_of_scope": "unlike anything it was trained on (in-scope score {in_scope:.{decimals}f}, needs "
     "{needed:.{decimals}f})",
     "abstain.override_accepts_nothing": "the cost-quality policy accepts no answer of it: {why}",
