@@ -18,6 +18,7 @@ from coterie.cli.audit import audit
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
+from coterie.cli.imports import import_logs
 from coterie.cli.index import index, search
 from coterie.cli.init import init
 from coterie.cli.keys import keys
@@ -65,6 +66,7 @@ def network(
 
 app.command()(init)
 app.command(cls=section_command())(add)
+app.command("import")(import_logs)
 app.command(cls=section_command(only=training.SETTINGS))(training.train)
 app.command(cls=section_command(leave_out=rightsizing.LEFT_OUT))(rightsizing.rightsize)
 app.command("eval", cls=section_command(only=("text_column", "label_column")))(evaluate)

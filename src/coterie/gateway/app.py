@@ -25,7 +25,7 @@ from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody
 from coterie.gateway.errors import WireError, answer_error, error_response
-from coterie.gateway.mcp.endpoint import MCPWork, speak_mcp
+from coterie.gateway.mcp.endpoint import speak_mcp
 from coterie.gateway.openai.chat import complete_chat
 from coterie.gateway.openai.embeddings import embed
 from coterie.gateway.openai.models import list_models, show_model
@@ -144,8 +144,9 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         method="POST",
         path="/mcp",
-        serve=MCPWork(speak_mcp),
+        serve=Work(speak_mcp),
         summary="The Model Context Protocol: specialists as tools, indexes as resources. Needs the extra `mcp`.",
+        needs="ask",
     ),
     Endpoint(
         method="GET",

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import ValidationError
@@ -122,9 +122,25 @@ class ErrorResponse(Response):
         super().__init__(json.dumps({"error": self.error}), status_code=status, headers=headers)
 
 
-async def answer_error(_request: HTTPRequest, error: Exception) -> Response:
-    """The response to an error, as Starlette's exception handlers want it."""
-    return error_response(error)
+async def answer_error(request: HTTPRequest, error: Exception) -> Response:
+    """The response to an error in the shape of the API that was asked, as Starlette's exception handlers want it."""
+    response = error_response(error)
+    shape = _SHAPES.get(request.scope["path"])
+    return response if shape is None else shape(response)
+
+
+def _json_rpc(response: ErrorResponse) -> Response:
+    """An error of JSON-RPC with the same status, of a message whose id nobody has read."""
+    about = {"code": REFUSED, "message": response.error["message"], "data": {"code": response.error["code"]}}
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": about})
+    return Response(body, response.status_code, headers, "application/json")
+
+
+_SHAPES: Mapping[str, Callable[[ErrorResponse], Response]] = {"/mcp": _json_rpc}
+"""By path, where it is not OpenAI's."""
+REFUSED = -32010
+"""JSON-RPC code of what the gateway refuses before MCP is spoken; `data.code` says what."""
 
 
 def error_response(error: Exception) -> ErrorResponse:

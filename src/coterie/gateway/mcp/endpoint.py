@@ -9,38 +9,20 @@ from types import ModuleType
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from coterie.errors import CoterieError, ExtraMissing
+from coterie.errors import ExtraMissing
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import JSONBody
-from coterie.gateway.errors import WireError, error_response
-from coterie.gateway.work import Gateway, Work
+from coterie.gateway.work import Gateway
 
-REFUSED = -32010
-"""JSON-RPC code of what the gateway refuses before the protocol is spoken; `data.code` says what."""
 _SERVER = "coterie.gateway.mcp.server"
-
-
-class MCPWork(Work):
-    """An endpoint of bounded work whose refusals are JSON-RPC errors, with the HTTP status of the others."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        try:
-            Caller.of(scope).require("ask")
-            await super().__call__(scope, receive, send)
-        except (CoterieError, WireError) as error:
-            refusal = error_response(error)
-            about = {"code": REFUSED, "message": refusal.error["message"], "data": {"code": refusal.error["code"]}}
-            body = {"jsonrpc": "2.0", "id": None, "error": about}
-            kept = {name: value for name, value in refusal.headers.items() if not name.startswith("content-")}
-            await JSONBody(body, status_code=refusal.status_code, headers=kept)(scope, receive, send)
 
 
 def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers one message of the protocol."""
 
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
-        module = sys.modules.get(_SERVER) or await asyncio.to_thread(load_server)
+        module = sys.modules.get(_SERVER)
+        if module is None:
+            module = await asyncio.to_thread(load_server)
         manager = module.stateless_manager(gateway, caller, Headers(scope=scope))
         async with manager.run():
             await manager.handle_request(scope, _replay(body), send)

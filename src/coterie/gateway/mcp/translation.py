@@ -179,7 +179,7 @@ def specialist_tool(tool: str, card: SpecialistCard, *, outside: bool) -> Tool:
         annotations=_annotations(
             outside=outside or card.rung in _MANY_ROUNDS, repeatable=card.form != "text", title=card.name
         ),
-        meta={"coterie/version": card.version, "coterie/task": card.task, "coterie/rung": card.rung},
+        _meta={"coterie/version": card.version, "coterie/task": card.task, "coterie/rung": card.rung},
     )
 
 
@@ -233,7 +233,7 @@ def failed(error: ErrorResponse) -> CallToolResult:
     if "retry-after" in error.headers:
         about["retry_after"] = int(error.headers["retry-after"])
     said = encode({"error": {"message": error.error["message"], **about}}).decode()
-    return CallToolResult(content=[TextContent(text=said)], is_error=True, meta={f"{ROUTED}/error": about})
+    return CallToolResult(content=[TextContent(text=said)], is_error=True, _meta={f"{ROUTED}/error": about})
 
 
 # --- Resources -----------------------------------------------------------------------------------
