@@ -18,11 +18,13 @@ modules in the order in which a request meets them:
 from __future__ import annotations
 
 from coterie.types.call import (
+    NOT_SENT,
     SYSTEM,
     Allowance,
     Amount,
     Bill,
     CallContext,
+    Egress,
     Principal,
     Pseudonyms,
     PseudonymValue,
@@ -50,7 +52,7 @@ from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
+from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
 from coterie.types.trace import Answer, Delta, DocumentAnswer, Failure, Stage, Status, Trace
@@ -58,6 +60,7 @@ from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
+    "NOT_SENT",
     "SYSTEM",
     "Allowance",
     "Amount",
@@ -74,6 +77,7 @@ __all__ = [
     "Delta",
     "Document",
     "DocumentAnswer",
+    "Egress",
     "Entry",
     "Evidence",
     "Fact",
@@ -101,6 +105,7 @@ __all__ = [
     "Pseudonyms",
     "Reason",
     "Release",
+    "ReleaseSlot",
     "Request",
     "Retraction",
     "Route",

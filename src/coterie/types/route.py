@@ -47,6 +47,8 @@ class SpecialistCard:
     """Whether its prompts leave under pseudonyms. It may then see what exceeds its clearance by personal data alone."""
     view_tokens: int | None = None
     """Token budget of its view; None for no limit."""
+    labels: tuple[str, ...] = ()
+    """Every label that it can name; empty where its values are no labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
+from coterie.types.call import Egress
 from coterie.types.context import ViewRecord
 from coterie.types.finding import Citation, Finding, Step, Verdict
 from coterie.types.html import html_table, html_text
@@ -55,6 +57,21 @@ class Trace:
     """The rewritten query of a follow-up; empty if the request was not rewritten."""
     degraded: Reason | None = None
     """What the generalist should have added and could not, with the reason; None if nothing is missing."""
+    egress: tuple[Egress, ...] = ()
+    """What left this machine for it, or was about to."""
+
+    @property
+    def egress_summary(self) -> str:
+        """What left this machine, in the same words at every door; `none` for nothing.
+
+        For example `large;label=internal;pseudonymised=yes;outcome=answered;prompts=2`, more of them behind a comma.
+        """
+        left = Counter((e.engine, e.label.value, e.pseudonymised, e.outcome) for e in self.egress if e.sent)
+        described = (
+            f"{engine};label={label};pseudonymised={'yes' if hidden else 'no'};outcome={outcome};prompts={many}"
+            for (engine, label, hidden, outcome), many in left.items()
+        )
+        return ", ".join(described) or "none"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -90,6 +107,11 @@ class Answer:
         return tuple(citation for finding in self.findings if finding.accepted for citation in finding.citations)
 
     @property
+    def egress(self) -> tuple[Egress, ...]:
+        """What left this machine for it."""
+        return tuple(each for each in self.trace.egress if each.sent)
+
+    @property
     def usage(self) -> Usage:
         """What it took: time, tokens, energy, money."""
         return self.trace.usage
@@ -107,7 +129,7 @@ class Answer:
     @property
     def _summary(self) -> str:
         route = " -> ".join(self.route.specialists) or "nobody"
-        return f"{self.status}, route {route}, {self.usage.milliseconds:.0f} ms"
+        return f"{self.status}, route {route}, egress {self.trace.egress_summary}, {self.usage.milliseconds:.0f} ms"
 
 
 @dataclass(frozen=True, kw_only=True)

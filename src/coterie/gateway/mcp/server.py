@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcp.server.lowlevel import Server
@@ -92,9 +92,9 @@ class MCPHandlers:
             raise MCPError(INVALID_PARAMS, f"Unknown tool {params.name[:100]!r}; there is {', '.join(tools)}.")
         specialist = tools[params.name]
         try:
-            async with self._working():
-                most = self.caller.clearance(network.default_label)
-                request = read_arguments(params.arguments or {}, specialist=specialist, caller=self.caller, most=most)
+            async with self._working() as caller:
+                most = caller.clearance(network.default_label)
+                request = read_arguments(params.arguments or {}, specialist=specialist, caller=caller, most=most)
                 answer = await network.ask(request)
             self.gateway.metrics.count_answer(answer.trace)
             return tool_result(answer, specialist=specialist)
@@ -190,14 +190,14 @@ class MCPHandlers:
         return text.encode("utf-8", "replace").decode(), "text/plain"
 
     @asynccontextmanager
-    async def _working(self) -> AsyncIterator[None]:
-        """With a worker slot. Raises `Overloaded`."""
+    async def _working(self) -> AsyncIterator[Caller]:
+        """With a worker slot, as the caller who holds it. Raises `Overloaded`."""
         if not self.takes_slots:
-            yield
+            yield self.caller
             return
-        with self.gateway.admission.seat():
-            async with self.gateway.admission.place():
-                yield
+        with self.gateway.admission.seat(self.caller.client) as slot:
+            async with slot:
+                yield replace(self.caller, release_slot=slot.released)
 
 
 def mcp_server(handlers: MCPHandlers) -> Server[Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 async def serve_stdio(network: Network, section: GatewaySection, caller: Caller) -> None:
     """Serve an open network until the input ends, or SIGTERM. Standard output carries the protocol and nothing else."""
-    gateway = open_gateway(network, section)
+    gateway = open_gateway(network, section.model_copy(update={"share": 1.0}))
     server = mcp_server(MCPHandlers(gateway=gateway, caller=caller, takes_slots=True))
     task = asyncio.current_task()
     if task is not None and threading.current_thread() is threading.main_thread():

@@ -17,14 +17,24 @@ from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import ErrorResponse, WireError
 from coterie.gateway.openai.translation import ROUTED
-from coterie.gateway.wire import Cell, CitationView, EvidenceView, FieldView, FindingView, RouteView, UsageView
+from coterie.gateway.wire import (
+    Cell,
+    CitationView,
+    EgressView,
+    EvidenceView,
+    FieldView,
+    FindingView,
+    RouteView,
+    UsageView,
+)
 from coterie.observe.plain import summarise
-from coterie.runtime.codec import readable
-from coterie.types import Answer, Document, Label, Request, SpecialistCard, Trace
+from coterie.types import Answer, Document, Label, Request, SpecialistCard
 
 ROUTER_TOOL = "ask"
 """The tool that lets the router choose."""
 SCHEME = "coterie"
+_LABELS = 50
+"""Labels that a tool's description names."""
 _MANY_ROUNDS = {"llm", "chain"}
 """Rungs that may ask a model elsewhere."""
 
@@ -89,7 +99,14 @@ def read_arguments(given: Mapping[str, Any], *, specialist: str | None, caller: 
     values = dict(asked) | {"clearance": asked.clearance or most}
     if values.get("document"):
         values["document"] = Document(text=values["document"])
-    return Request(**values, tenant=caller.tenant, key=caller.key_id, allowed=caller.specialists, specialist=specialist)
+    return Request(
+        **values,
+        tenant=caller.tenant,
+        key=caller.key_id,
+        allowed=caller.specialists,
+        release_slot=caller.release_slot,
+        specialist=specialist,
+    )
 
 
 # --- Tools ---------------------------------------------------------------------------------------
@@ -121,8 +138,7 @@ class ToolAnswer(BaseModel):
     citations: list[CitationView] | None = None
     """Of an `answer` specialist."""
     trace_id: str
-    egress: dict[str, Any]
-    """What left the machine for this answer, and what was refused."""
+    egress: EgressView
     usage: UsageView
 
 
@@ -169,11 +185,13 @@ def specialist_tool(tool: str, card: SpecialistCard, *, outside: bool) -> Tool:
         columns = {"type": "object", "properties": dict.fromkeys(card.columns, cell), "minProperties": 1}
         columns["description"] = "Structured input, by column name."
         schema = {**schema, "properties": {**schema["properties"], "columns": columns}}
+    some = card.labels[:_LABELS]
+    labels = f": {', '.join(some)}{' ...' if len(some) < len(card.labels) else ''}" if some else ""
     needed = ["columns"] if card.guards_columns else ["text", "columns"] if card.columns else ["text"]
     return Tool(
         name=tool,
         title=card.name,
-        description=f"{card.description} ({card.task}; `accepted` is false where it is not sure enough.)".strip(),
+        description=f"{card.description} ({card.task}{labels}; `accepted` is false where it is not sure enough.)".strip(),
         input_schema={**schema, "required": needed},
         output_schema=_schema(ToolAnswer, "serialization"),
         annotations=_annotations(
@@ -214,17 +232,12 @@ def tool_result(answer: Answer, *, specialist: str | None) -> CallToolResult:
         "specialist": None,
         "evidence": [],
         **{key: value for key, value in leading.items() if key in ToolAnswer.model_fields},
-        **{key: told[key] for key in ("status", "accepted", "trace_id", "usage")},
+        **{key: told[key] for key in ("status", "accepted", "trace_id", "egress", "usage")},
         "text": answer.text,
-        "egress": told.get("egress") or _egress(answer.trace),
         **({} if specialist else {key: told[key] for key in ("route", "findings")}),
     }
     body = encode(content).decode()
     return CallToolResult(content=[TextContent(text=body)], structured_content=json.loads(body))
-
-
-def _egress(trace: Trace) -> dict[str, Any]:
-    return {"decisions": readable([each for each in trace.verdicts if each.rule.startswith("egress.")])}
 
 
 def failed(error: ErrorResponse) -> CallToolResult:
