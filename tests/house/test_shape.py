@@ -50,7 +50,7 @@ BUDGETS = {
     "context": 930,
     "engines": 3770,
     "errors": 290,
-    "gateway": 3400,  # limits for slow heads and bodies, a share a client, slots that remote waiting gives back; MCP over HTTP and stdio
+    "gateway": 3400,  # limits for slow heads and bodies, a share a client; MCP over HTTP and stdio
     "generalist": 1460,
     "governance": 2460,
     "knowledge": 6070,

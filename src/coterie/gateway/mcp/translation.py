@@ -191,7 +191,7 @@ def specialist_tool(tool: str, card: SpecialistCard, *, outside: bool) -> Tool:
     return Tool(
         name=tool,
         title=card.name,
-        description=f"{card.description} ({card.task}{labels}; `accepted` is false where it is not sure enough.)".strip(),
+        description=f"{card.description} ({card.task}{labels}; `accepted` is false where it is not sure.)".strip(),
         input_schema={**schema, "required": needed},
         output_schema=_schema(ToolAnswer, "serialization"),
         annotations=_annotations(
