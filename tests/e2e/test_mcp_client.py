@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -14,7 +15,6 @@ from urllib.parse import unquote
 import httpx
 import jsonschema
 import pytest
-from mcp import StdioServerParameters
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
@@ -25,6 +25,7 @@ from coterie.config.file import GatewaySection
 from coterie.governance.keys import KeyRing
 from coterie.testing import FakeRetriever
 from coterie.types import Label, Passage
+from mcp import StdioServerParameters
 
 ERAS = ["legacy", "auto"]
 
@@ -427,3 +428,23 @@ def test_odd_lines_over_stdio(folder):
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [each["result"]["serverInfo"]["name"] for each in answers if each.get("id") == 7] == ["shop"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_over_stdio(folder, sent, code):
+    """It ends the process at once, in order, though nothing more comes in."""
+    words = [sys.executable, "-m", "coterie", "-C", folder, "mcp"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(sent)
+        try:
+            found = process.wait(timeout=60)
+        finally:
+            process.kill()
+        said = process.stderr.read()
+
+        assert found == code, said
+        assert b"Traceback" not in said

@@ -7,9 +7,10 @@ import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import anyio
+from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 from coterie.config.file import GatewaySection
@@ -25,14 +26,25 @@ async def serve_stdio(network: Network, section: GatewaySection, caller: Caller)
     """Serve an open network until the input ends, or SIGTERM. Standard output carries the protocol and nothing else."""
     gateway = open_gateway(network, section.model_copy(update={"share": 1.0}))
     server = mcp_server(MCPHandlers(gateway=gateway, caller=caller, takes_slots=True))
-    task = asyncio.current_task()
-    if task is not None and threading.current_thread() is threading.main_thread():
+    serving = asyncio.create_task(_serve(server, longest=section.max_body))
+    if threading.current_thread() is threading.main_thread():
         with suppress(NotImplementedError):  # Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with open(0, "rb", closefd=False) as source:  # noqa: ASYNC230 - a descriptor that is open
-        lines = cast("anyio.AsyncFile[str]", read_lines(source, longest=section.max_body))
-        async with stdio_server(stdin=lines) as (reading, writing):
-            await server.run(reading, writing, server.create_initialization_options())
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+    try:
+        await asyncio.wait([serving])
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])
+    if not serving.cancelled():
+        serving.result()
+
+
+async def _serve(server: Server[Any], *, longest: int) -> None:
+    # Never closed: closing waits for the thread that reads, and nobody may wait for that one.
+    source = open(0, "rb", closefd=False)  # noqa: ASYNC230, SIM115
+    lines = cast("anyio.AsyncFile[str]", read_lines(source, longest=longest))
+    async with stdio_server(stdin=lines) as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
 
 
 async def read_lines(source: BinaryIO, *, longest: int) -> AsyncIterator[str]:
