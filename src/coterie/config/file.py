@@ -271,11 +271,34 @@ class GatewaySection(_Section):
     concurrency: int = Field(default=64, ge=1, le=10_000)
     """Requests worked on at once."""
     queue: int = Field(default=256, ge=0, le=100_000)
-    """Requests that may wait for a place; one more is answered 429."""
+    """Requests that may wait for a worker slot; one more is answered 429."""
+    remote: int = Field(default=256, ge=1, le=100_000)
+    """Requests that may wait for remote models at once; they take no place of those that are worked on here."""
+    share: float = Field(default=0.75, gt=0, le=1)
+    """Largest part of `concurrency`, `queue`, `remote` and `connections` that one client may hold.
+
+    A client is a key or, without keys, an address.
+    """
+    connections: int = Field(default=1024, ge=8, le=1_000_000)
+    """Connections at once. One more closes the one that has been silent longest."""
     max_body: int = Field(default=1_048_576, ge=1024)
     """Largest request body in bytes."""
+    head_seconds: float = Field(default=10.0, gt=0, le=3600)
+    """Seconds until the head of a request must be complete, from the connection or its first byte on."""
+    body_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds until the body must be complete."""
+    idle_seconds: float = Field(default=75.0, gt=0, le=3600)
+    """Seconds that a connection stays open after a response: longer than clients keep theirs."""
     drain: float = Field(default=20.0, ge=0)
     """Seconds that running requests get to finish after SIGTERM."""
+    abstain: Literal["refusal", "text", "status"] = "refusal"
+    """How an abstention looks: in `message.refusal` with an empty content, as the text of an ordinary answer, or as
+    HTTP status 422 with the code `abstained`. A request may ask for another by `coterie.abstain`."""
+    relay: tuple[Annotated[str, Field(pattern=r"^(\*|(role:)?[A-Za-z0-9][A-Za-z0-9._@-]{0,62})$")], ...] = (
+        "role:admin",
+    )
+    """Who may name an entry of `[models]` as the `model` of a request, which is then asked alone and verbatim: names of
+    keys, `role:NAME`, or `*` for everybody who may ask. Without keys, every program of this machine may."""
     keys: str = "state/keys.json"
     """File of the keys that `coterie keys create` makes, relative to the network's folder.
 

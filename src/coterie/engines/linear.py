@@ -7,12 +7,11 @@ takes well under a millisecond, so small batches run where they are called; larg
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,11 +22,10 @@ from safetensors.numpy import save as save_arrays
 from coterie.engines.features import NgramFeatures, TableHead, stored_array
 from coterie.errors import ArtefactRefused, EngineRejected
 from coterie.runtime.codec import parse_json
+from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt
 
-_INLINE_CHARACTERS = 4_000
-"""Characters of a batch that is evaluated where it is called: it holds the event loop up for 2 ms at most."""
 _PROMPT_CHARACTERS = 250
 """Characters that a prompt counts as beside its text: what a kernel or a table takes."""
 
@@ -220,9 +218,7 @@ class LinearEngine:
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
         """Logits for each prompt."""
-        if sum(_PROMPT_CHARACTERS + len(prompt.text) for prompt in batch) <= _INLINE_CHARACTERS:
-            return self._run(batch)
-        return await asyncio.to_thread(self._run, batch)
+        return await aside(sum(_PROMPT_CHARACTERS + len(prompt.text) for prompt in batch), partial(self._run, batch))
 
     async def close(self) -> None:
         """Nothing to free."""

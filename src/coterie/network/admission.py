@@ -150,6 +150,7 @@ def _call_for(request: Request, clearance: Label) -> CallContext:
         egress=[],
         outgoing={},
         limits=() if request.budget is None else (request_allowance(request.budget),),
+        release_slot=request.release_slot,
     )
 
 

@@ -21,8 +21,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from coterie.errors import ArtefactRefused
-from coterie.privacy.detection import Kind, PersonalData, plain_of, settle
-from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.detection import Kind, PersonalData, settle
+from coterie.privacy.forms import find_in_forms
+from coterie.privacy.patterns import find_exact, find_folded
 from coterie.privacy.words import (
     OFFSETS,
     Lexicon,
@@ -79,7 +80,6 @@ class NameDetector:
         """
         self._model = model
         self._least = least
-        self._patterns = PatternDetector()
         self._moves = np.exp(model.transitions.astype(np.float64))
         remember = lru_cache(maxsize=_REMEMBERED)
         self._beside = _rows_of_pairs(model.terms, ("-10", "01", "-21", "12"))
@@ -95,11 +95,10 @@ class NameDetector:
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
-        plain = plain_of(text)
-        return self._find(text) if plain is None else tuple(map(plain.back, self._find(plain.text)))
+        return find_in_forms(text, self._find, find_exact)
 
     def _find(self, text: str) -> tuple[PersonalData, ...]:
-        found = self._patterns.find(text)
+        found = find_folded(text)
         words = read_words(text, found)
         if not words:
             return found

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from coterie.text.unicode import find_words
 from coterie.types import (
     Citation,
     Evidence,
@@ -146,7 +147,7 @@ def _view(view: ViewRecord, scrub: _Scrubber) -> ViewRecord:
 def _words(text: str) -> list[str]:
     """Its words, folded. Plain text is cut at its signs, which is three times as fast as looking for words."""
     folded = text.casefold()
-    return folded.translate(_SIGNS).split() if folded.isascii() else _WORD.findall(folded)
+    return folded.translate(_SIGNS).split() if folded.isascii() else list(find_words(_WORD, folded))
 
 
 def _length(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -73,8 +74,22 @@ def _card(
     name: str, section: SpecialistSection, version: Version, described: Mapping[str, Any], view_tokens: int | None
 ) -> SpecialistCard:
     columns = tuple(str(column) for column in described.get("columns", ()))
-    rung, task = described["rung"], task_of(section)
-    return make_card(name, task, section, rung=rung, version=version.version, columns=columns, view_tokens=view_tokens)
+    card = make_card(
+        name,
+        task_of(section),
+        section,
+        rung=described["rung"],
+        version=version.version,
+        columns=columns,
+        view_tokens=view_tokens,
+    )
+    fields = described.get("fields", ()) if card.form == "fields" else ()
+    return replace(
+        card,
+        labels=tuple(map(str, described.get("labels", ()))),
+        many_labels=bool(described.get("multi_label")),
+        fields=tuple((str(each["name"]), str(each["type"])) for each in fields),
+    )
 
 
 def _unreadable(version: Version, error: Exception) -> ArtefactRefused:

@@ -47,15 +47,15 @@ from coterie.types.context import (
     ViewRecord,
 )
 from coterie.types.egress import NOT_SENT, Egress
-from coterie.types.engine import Output, Prompt
+from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
+from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Sampling, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
-from coterie.types.trace import Answer, Delta, DocumentAnswer, Failure, Stage, Status, Trace
+from coterie.types.trace import Answer, Delta, DocumentAnswer, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
@@ -104,11 +104,14 @@ __all__ = [
     "PseudonymValue",
     "Pseudonyms",
     "Reason",
+    "RelayHead",
     "Release",
+    "ReleaseSlot",
     "Request",
     "Retraction",
     "Route",
     "Rung",
+    "Sampling",
     "Scalar",
     "SentTexts",
     "SessionSummary",

@@ -7,11 +7,13 @@ the egress gate writes its decisions and engines write their usage. No context v
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from coterie.types.egress import Egress
 from coterie.types.label import Label
+from coterie.types.request import ReleaseSlot
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -106,6 +108,11 @@ class Allowance(Protocol):
         """Whether money is limited: a model whose price is unknown must then not be asked."""
         ...
 
+    @property
+    def room(self) -> Amount:
+        """Tokens and money that are neither spent nor reserved; a number beyond all bills where there is no limit."""
+        ...
+
     def reserve(self, amount: Amount, engine: str) -> None:
         """Reserve an amount for a call of an engine. Raises `BudgetExceeded` if not enough is left."""
         ...
@@ -148,6 +155,8 @@ class CallContext:
     """List to which engines append usage that no result carries; None records none."""
     limits: tuple[Allowance, ...] = ()
     """Limits of this request, in addition to the budgets of its principal."""
+    release_slot: ReleaseSlot = nullcontext
+    """Entered by the gate around each call of a remote model."""
     before_retry: BeforeRetry | None = None
     """Awaited by an engine before it retries a prompt that may have been billed. Set by the gate."""
 
