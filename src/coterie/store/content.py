@@ -110,8 +110,8 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
 
 def _citation(citation: Citation) -> Citation:
     """Its place stays; quote, heading and the document's name are what somebody wrote."""
-    document, heading = _length(citation.document), _length(citation.heading)
-    return replace(citation, text=_length(citation.text), document=document, heading=heading)
+    text, document, heading = map(_length, (citation.text, citation.document, citation.heading))
+    return replace(citation, text=text, document=document, heading=heading)
 
 
 def _evidence(evidence: Evidence, scrub: _Scrubber, *, labels: bool) -> Evidence:
