@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from coterie.config.file import GatewaySection, OpenAIModel
-from coterie.errors import InputError
+from coterie.errors import AuditError, InputError
 from coterie.gateway.app import create_app
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.keys import KeyRing
@@ -171,3 +171,23 @@ def test_a_body_without_a_model():
     """Nothing can be put in its place."""
     with pytest.raises((ValueError, InputError)):
         with_model(b'{"x":1}', "b")
+
+
+@pytest.mark.parametrize("error", [None, AuditError("the disk is full")])
+async def test_what_is_relayed_is_written_down_before(client, relayed, upstream, notes, error):
+    """The bytes that leave are announced, and named with their end; where they cannot be, nothing is sent."""
+    section = OpenAIModel(engine="openai", name="big-1", base_url="http://up.example/v1", clearance=Label.INTERNAL)
+    audit = notes(error)
+    engine = Gate(ClearancePolicy(), audit=audit).open("large", section, transport=upstream)
+    relayed.models = {"large": RelayModel(engine=engine, name="big-1", window=64)}
+    response = await client().post("/v1/chat/completions", content=ODD)
+    if error:
+        assert (response.status_code, upstream.seen) == (503, [])
+        return
+    assert response.headers["x-coterie-egress"] == "in-stream"
+    (left,), (request,) = audit.events, relayed.audit.events
+    assert left.about["characters"] == len(ODD.decode())
+    assert left.about["digest"] == audit.digest(ODD.decode())
+    assert request.about["egress"] == {left.about["id"]: "answered"}
+    (settled,) = relayed.store.settled.values()
+    assert settled.trace.egress_summary == "large;label=internal;pseudonymised=no;outcome=answered;prompts=1"
