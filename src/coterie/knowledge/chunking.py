@@ -72,7 +72,7 @@ def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tu
     found: list[Chunk] = []
     page = 0
     for heading, body in _sections(parsed):
-        for span in _pack(parsed.text, body, measure, tokens, language, layout.rows):
+        for span in _pack(parsed.text, body, measure, tokens, language=language, rows=layout.rows):
             while page < len(pages) and pages[page] <= span.start:
                 page += 1
             above = _path_to(heading, span.start, layout.tables)
@@ -136,7 +136,7 @@ def _prose(text: str, body: Span, language: str) -> Iterator[tuple[Span, bool]]:
 
 
 def _pack(
-    text: str, body: Span, measure: Measure, tokens: int, language: str, rows: Sequence[Span]
+    text: str, body: Span, measure: Measure, tokens: int, *, language: str, rows: Sequence[Span]
 ) -> Iterator[Span]:
     """Sentences and rows put together, so that all chunks are about as long.
 
@@ -145,7 +145,7 @@ def _pack(
     found = list(_spans(text, body, language, rows))
     spans, whole = [span for span, _ in found], {span.start for span, is_row in found if is_row}
     lengths = _lengths(text, spans, measure)
-    spans, lengths = _shortened(text, spans, lengths, measure, tokens, whole)
+    spans, lengths = _shortened(text, spans, lengths, measure, tokens, whole=whole)
     total = sum(lengths)
     if not total and not spans:
         return
@@ -173,7 +173,7 @@ def _halved(span: Span) -> Iterator[Span]:
 
 
 def _shortened(
-    text: str, spans: list[Span], lengths: list[int], measure: Measure, tokens: int, whole: Collection[int]
+    text: str, spans: list[Span], lengths: list[int], measure: Measure, tokens: int, *, whole: Collection[int]
 ) -> tuple[list[Span], list[int]]:
     """No span longer than `tokens`: a longer one is cut between words, or within one that is too long itself.
 

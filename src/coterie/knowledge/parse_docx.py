@@ -264,14 +264,7 @@ def _walk(file: _Limited, about: _About) -> Parsed:
         if name == "tbl" and starts:
             tables.append(_Table())
         elif name == "tbl":
-            rows = list(tables.pop().grid.paragraphs())
-            if tables:
-                tables[-1].words += ["; ".join(", ".join(row.split("\n")) for row in rows)]
-                continue
-            writer.rows(rows)
-            for note in waiting:
-                writer.paragraph(note)
-            waiting = []
+            _end_table(writer, tables, waiting)
         elif name == "p" and not starts:
             text, noted = "".join(_words(element)), _noted(element, about.notes)
             if text.strip():
@@ -287,6 +280,18 @@ def _walk(file: _Limited, about: _About) -> Parsed:
         elif tables:
             tables[-1].take(name, element, starts=starts)
     return _below_title(writer.parsed())
+
+
+def _end_table(writer: TextBuilder, tables: list[_Table], waiting: list[str]) -> None:
+    """Write the innermost table with its notes; one inside another is part of the cell that it stands in."""
+    rows = list(tables.pop().grid.paragraphs())
+    if tables:
+        tables[-1].words.append("; ".join(", ".join(row.split("\n")) for row in rows))
+        return
+    writer.rows(rows)
+    for note in waiting:
+        writer.paragraph(note)
+    waiting.clear()
 
 
 def _below_title(parsed: Parsed) -> Parsed:

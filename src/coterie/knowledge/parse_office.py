@@ -137,18 +137,16 @@ def _write_block(writer: TextBuilder, block: Sequence[Sequence[_Cell]]) -> None:
 def _written(value: object, form: str) -> str:
     """A cell as a spreadsheet shows it, in plain figures and ISO dates."""
     match value:
-        case None:
-            return ""
         case bool():
             return str(value).upper()
-        case datetime():
-            return value.strftime("%Y-%m-%d" if value.time() == time() else "%Y-%m-%d %H:%M")
+        case datetime() if value.time() != time():
+            return value.strftime("%Y-%m-%d %H:%M")
         case date():
-            return value.isoformat()
+            return value.strftime("%Y-%m-%d")
         case time():
             return value.strftime("%H:%M")
         case int() | float():
-            return _number(value, form.split(";")[0])
+            return _number(value, form.split(";", maxsplit=1)[0])
         case _:
             text = " ".join(str(value).split())
             return "" if text.startswith("#") and text[1:].rstrip("!?").replace("/", "").isupper() else text
@@ -234,5 +232,7 @@ def _chart(chart: Any) -> Grid:  # noqa: ANN401 - as above
         grid.row(["", *names], head=True)
         values = [list(each.values) for each in plot.series]
         for at, category in enumerate(categories):
-            grid.row([category, *(f"{each[at]:g}" if at < len(each) and each[at] is not None else "" for each in values)])
+            grid.row(
+                [category, *(f"{each[at]:g}" if at < len(each) and each[at] is not None else "" for each in values)]
+            )
     return grid

@@ -76,11 +76,16 @@ def find_tables(content: bytes, pages: Sequence[pypdf.PageObject]) -> tuple[list
     with pdfplumber.open(BytesIO(content)) as document:
         for number in likely:
             if time.monotonic() > end:
-                return tables, f"tables from page {number + 1} on are read as plain text: looking for them took too long"
+                return (
+                    tables,
+                    f"tables from page {number + 1} on are read as plain text: looking for them took too long",
+                )
             page = document.pages[number]
             words = page.extract_words()
             for place, found in enumerate(_on_page(page, words)):
-                goes_on = before is not None and place == 0 and last == number - 1 and _is_continued(before, found, words)
+                goes_on = (
+                    before is not None and place == 0 and last == number - 1 and _is_continued(before, found, words)
+                )
                 own = found.grid.names()
                 rows = list(found.grid.paragraphs(names if goes_on and names and own != names else None))
                 names = names if goes_on and names else own
@@ -231,11 +236,18 @@ def _columned(block: Sequence[_Line]) -> _Found | None:
         else:
             columns.append((cell.left, cell.right))
     lefts = [left for left, _ in columns]
-    rows = [[" ".join(cell.text for cell in line.cells if _of(lefts, cell.left) == at) for at in range(len(lefts))] for line in block]
+    rows = [
+        [" ".join(cell.text for cell in line.cells if _of(lefts, cell.left) == at) for at in range(len(lefts))]
+        for line in block
+    ]
     several = [row for row in rows if sum(map(bool, row)) > 1]
     if len(lefts) < 2 or len(several) < _FEWEST_LINES:
         return None
-    lengths = [median(len(row[at].split()) for row in several if row[at]) for at in range(len(lefts)) if any(row[at] for row in several)]
+    lengths = [
+        median(len(row[at].split()) for row in several if row[at])
+        for at in range(len(lefts))
+        if any(row[at] for row in several)
+    ]
     items = len(lefts) == 2 and all(_MARKER.fullmatch(row[0]) for row in several)
     if items or min(lengths[1:], default=_CELL_WORDS + 1) > _CELL_WORDS:
         return None

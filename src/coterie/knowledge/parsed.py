@@ -99,6 +99,8 @@ class TextBuilder:
 # --- Suffixes of files that are read; `parse` has their parsers, which run in a process of their own.
 
 SUFFIXES = frozenset(
-    (".pdf", ".docx", ".html", ".htm", ".xhtml", ".md", ".markdown", ".txt", ".text", ".rst", ".csv", ".tsv")
-    + (".xlsx", ".xlsm", ".pptx")
+    (
+        *(".pdf", ".docx", ".pptx", ".xlsx", ".xlsm", ".html", ".htm", ".xhtml"),
+        *(".md", ".markdown", ".txt", ".text", ".rst", ".csv", ".tsv"),
+    )
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 _NAME_CHARACTERS, _NAME_WORDS = 100, 14
@@ -124,7 +125,7 @@ class Grid:
             if head:
                 table.names = _joined(head)
                 body = [row for row in body if all(row.cells != each.cells for each in head)]
-                if not body and not table.section:
+                if not body:
                     body, table.names = head, []
             for row in body:
                 titled = "" if table.section else titled
@@ -165,15 +166,17 @@ class _Named:
 def _blocks(rows: Sequence[Row], *, guess: bool) -> Iterator[str | tuple[list[Row], list[Row]]]:
     """What stands across the table, and between: rows that name columns with the rows below them."""
     if guess and not any(row.head and not row.title for row in rows):
+        rows = _grouped(rows)
         plain = [row for row in rows[:_LOOKED_AT] if not row.title]
         named = {id(row) for row in plain[: _head_rows(plain)]}
         rows = [row._replace(head=id(row) in named) for row in rows]
+    elif guess:
+        rows = _parts_of_groups(rows)
     head: list[Row] = []
     body: list[Row] = []
     for row in rows:
-        if row.title or (row.head and body):
-            if head or body:
-                yield head, body
+        if body and (row.title or row.head):
+            yield head, body
             head, body = [], []
         if row.title:
             yield row.title
@@ -181,6 +184,32 @@ def _blocks(rows: Sequence[Row], *, guess: bool) -> Iterator[str | tuple[list[Ro
             (head if row.head else body).append(row)
     if head or body:
         yield head, body
+
+
+def _parts_of_groups(rows: Sequence[Row]) -> list[Row]:
+    """The rows; where a row that names columns has a group of them, the one below it names the parts."""
+    found = list(rows)
+    for at, (row, below) in enumerate(pairwise(rows)):
+        group = row.head and not row.title and any(width > 1 for width in row.widths)
+        valued = any(_has_digit(cell) for each in rows[at + 2 : at + _LOOKED_AT] for cell in each.cells[1:])
+        if group and valued and all(_YEAR.fullmatch(cell) or not _has_digit(cell) for cell in below.cells):
+            found[at + 1] = below._replace(head=True)
+    return found
+
+
+def _grouped(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows; where the names below it recur, a name of the first row is that of all columns up to the next one."""
+    if len(rows) < _MOST_HEAD_ROWS or len(rows[0].cells) != len(rows[1].cells):
+        return rows
+    above, below = rows[0].cells, rows[1].cells
+    recur = all(below[1:]) and len(set(below[1:])) < len(below[1:])
+    if not recur or max(rows[0].widths) > 1 or "" not in above[1:] or any(map(_has_digit, (*above, *below))):
+        return rows
+    cells, widths = list(above), [1] * len(above)
+    for at in range(1, len(cells)):
+        if not cells[at] and cells[at - 1]:
+            cells[at], widths[at] = cells[at - 1], 2
+    return [rows[0]._replace(cells=cells, widths=widths), *rows[1:]]
 
 
 def _joined(head: Sequence[Row]) -> list[str]:
@@ -205,9 +234,8 @@ def _head_rows(rows: Sequence[Row]) -> int:
 def _names_columns(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
     """Whether a row names the columns of those below it: its cells are of another kind than theirs."""
     names = [name for name in first if name]
-    if len(set(names)) < len(names) or len(names) * 2 < len(first):
-        return False
-    if not all(_is_name(name, _NAME_WORDS) for name in names):
+    unlike = len(set(names)) == len(names) and len(names) * 2 >= len(first)
+    if not unlike or not all(_is_name(name, _NAME_WORDS) for name in names):
         return False
     if not first[0] and all(first[1:]) and len(first) > 2 and all(row[0] for row in rest if row):
         return True  # the corner of a table with names above and beside
@@ -226,7 +254,24 @@ def _names_columns(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
             other += 1
     if alike or other:
         return other > 0 and not alike
+    if len(first) > 2 and _beside(first, rest):
+        return True
     return len(first) > 2 and all(first[1:]) and all(_is_name(n, _SHORT_NAME) and not _has_digit(n) for n in names)
+
+
+def _beside(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
+    """Whether rows are named as columns are, each for a kind of value, and the first one is no such row."""
+    several = [row[1:] for row in rest if sum(map(bool, row[1:])) > 1]
+    alike = sum(map(_of_one_kind, several))
+    names = {_shape(cell) for cell in first[1:]}.isdisjoint(_shape(cell) for row in several for cell in row)
+    above = not _of_one_kind(first[1:]) or (names and all(cell[:1].isalpha() for cell in first[1:]))
+    return bool(several) and alike >= _MOST * len(several) and above
+
+
+def _of_one_kind(cells: Sequence[str]) -> bool:
+    """Whether all cells of a row that are not blank are values of one kind."""
+    filled = [cell for cell in cells if cell]
+    return all(map(_has_digit, filled)) and len({_shape(cell) for cell in filled}) == 1
 
 
 def _shape(cell: str) -> str:

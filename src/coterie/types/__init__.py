@@ -46,7 +46,7 @@ from coterie.types.context import (
     ViewRecord,
 )
 from coterie.types.engine import Output, Prompt
-from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
+from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
 from coterie.types.reason import Reason, all_of, worded
@@ -71,6 +71,7 @@ __all__ = [
     "Content",
     "Context",
     "ContextView",
+    "Contradiction",
     "Delta",
     "Document",
     "DocumentAnswer",
