@@ -16,6 +16,8 @@ from coterie.text.language import language_of
 _HEAD = 400
 """Characters at the beginning of a text that may say when it is from."""
 _COMPACT = re.compile(r"(?<!\d)((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?!\d)")
+_JOINED = re.compile(r"(?<!\d)[-_]|[-_](?!\d)")
+"""What joins words of a file's name, and no figures."""
 _MONTH = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_./](0[1-9]|1[0-2])(?![\d])")
 _YEAR = re.compile(r"(?<![\d.,-])((?:19|20)\d\d)(?![\d]|[.,]\d)")
 _FIGURES = re.compile(r"(?<!\d)\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)")
@@ -27,8 +29,8 @@ def document_date(name: str, parsed: Parsed) -> str | None:
     end = min([_HEAD, *(start for start, _ in parsed.rows[:1])])
     head = parsed.text[:end]
     title = parsed.headings[0].title if parsed.headings else head.strip().partition("\n")[0]
-    file = _COMPACT.sub(r"\1-\2-\3", PurePath(name).stem)
-    for text, years in ((file.replace("_", " "), True), (title, True), (head, False)):
+    file = _JOINED.sub(" ", _COMPACT.sub(r"\1-\2-\3", PurePath(name).stem))
+    for text, years in ((file, True), (title, not title.endswith((".", "!", "?"))), (head, False)):
         days = {each.value for each in find_dates(text, language)}
         if len(days) < len({*_FIGURES.findall(text)}):
             return None  # in figures that can be read in two ways

@@ -1,7 +1,7 @@
 """Tables of every format: a row with the names of its columns is one paragraph, and no chunk cuts it."""
 
 import csv
-import datetime
+import datetime as dt
 import io
 
 import docx
@@ -194,7 +194,7 @@ def test_cells_of_a_workbook_are_as_it_shows_them():
     sheet.append(["Stand März"])
     sheet.append([])
     sheet.append(["Laufzeit", "Zins", "ab", "Betrag", "Summe"])
-    sheet.append(["12 Monate", 0.0325, datetime.datetime(2024, 3, 1), 1234.5, "=D4*2"])
+    sheet.append(["12 Monate", 0.0325, dt.date(2024, 3, 1), 1234.5, "=D4*2"])
     formats = ["0.00%", "dd.mm.yyyy", "#,##0.00\\ [$€-407]"]
     for column, form in enumerate(formats, start=2):
         sheet.cell(4, column).number_format = form
@@ -217,8 +217,8 @@ def test_a_large_workbook_is_read_row_by_row(monkeypatch):
 
 def test_a_chart_and_the_notes_of_a_slide_are_read():
     """A chart is the table that it draws."""
-    from pptx.chart.data import CategoryChartData  # noqa: PLC0415
-    from pptx.enum.chart import XL_CHART_TYPE  # noqa: PLC0415
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE
 
     shown = pptx.Presentation()
     slide = shown.slides.add_slide(shown.slide_layouts[5])
