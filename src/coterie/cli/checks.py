@@ -150,7 +150,7 @@ def _extras(config: Config) -> Iterator[Check]:
     signed = config.registry.require_signature or bool(config.registry.signing_key)
     for extra, package, wanted, needed in (
         ("llama", "xllamacpp", llama, "engine 'llama' needs it"),
-        ("docs", "pypdf", documents, "PDF files need it"),
+        ("docs", "pdfplumber", documents, "PDF, XLSX and PPTX files need it"),
         ("sign", "cryptography", signed, "signatures need it"),
         ("otel", "opentelemetry", config.observe.otlp_endpoint is not None, "otlp_endpoint needs it"),
     ):

@@ -192,9 +192,9 @@ async def test_documents_that_contradict_each_other_are_both_shown(dates, marks)
         ),
         ("Was kostet ein Ausweis?", "Ein Ausweis kostet 28,80 \u20ac.", "Ein Ausweis kostet 37,00 \u20ac.", True),
         (
-            "Combien co\u00fbte la carte annuelle ?",
-            "La carte annuelle co\u00fbte 45 euros.",
-            "La carte annuelle co\u00fbte 48 euros.",
+            "Combien co\u00fbte la carte annuelle pour les \u00e9tudiants ?",
+            "Tarif: \u00c9tudiants\nCarte annuelle: 25,00 \u20ac",
+            "Tarif: \u00c9tudiants\nCarte annuelle: 27,00 \u20ac",
             True,
         ),
         ("How much is the pass?", "Ticket: Pass\nPrice: 5", "Ticket: Pass\nPrice: 6", True),
