@@ -21,6 +21,7 @@ import numpy as np
 
 from coterie.errors import IndexBusy
 from coterie.knowledge.documents import IndexedDocument
+from coterie.runtime.codec import parse_json
 from coterie.runtime.files import hold, replacing, sync, write_new
 from coterie.types import Label
 
@@ -153,9 +154,14 @@ def put(connection: sqlite3.Connection, document: IndexedDocument) -> Group:
     return Group(document.label, document.tenant)
 
 
-def hashes(connection: sqlite3.Connection) -> dict[str, str]:
-    """The hash of every document, by name."""
-    return dict(connection.execute("select name, sha256 from document order by name"))
+def hashes(connection: sqlite3.Connection, clearance: Label | None = None, tenant: str = "default") -> dict[str, str]:
+    """The hash of every document, by name; with a clearance, of those that this reader may see."""
+    found = connection.execute("select name, sha256, label, tenant from document order by name")
+    return {
+        name: sha256
+        for name, sha256, label, owner in found
+        if clearance is None or Group(Label(label), owner).visible(clearance, tenant)
+    }
 
 
 def tenants(connection: sqlite3.Connection) -> frozenset[str]:
@@ -361,7 +367,7 @@ def shelf_state(folder: Path) -> ShelfState | None:
     """What a shelf's folder holds; None where nothing was indexed yet, or it cannot be read."""
     path = present(folder)
     try:
-        content = json.loads((path / _FILE).read_text(encoding="utf-8")) if path else {}
+        content = parse_json((path / _FILE).read_text(encoding="utf-8")) if path else {}
         counts = (int(content["documents"]), int(content["chunks"]))
         return ShelfState(*counts, str(content["encoder_sha256"]), int(content.get("reader", 0)))
     except (OSError, ValueError, KeyError, TypeError):
@@ -383,7 +389,7 @@ def read_manifest(generation: Path) -> dict[str, Any]:
 
     Raises `OSError`, or `ValueError` or `KeyError` where something else is there.
     """
-    content = json.loads((generation / _FILE).read_text(encoding="utf-8"))
+    content = parse_json((generation / _FILE).read_text(encoding="utf-8"))
     if _OWN in content and content[_OWN] != _own(content):
         raise ValueError(f"{_FILE} is not as it was written")
     for name, size in content["files"].items():

@@ -18,11 +18,13 @@ modules in the order in which a request meets them:
 from __future__ import annotations
 
 from coterie.types.call import (
+    NOT_SENT,
     SYSTEM,
     Allowance,
     Amount,
     Bill,
     CallContext,
+    Egress,
     Principal,
     Pseudonyms,
     PseudonymValue,
@@ -45,19 +47,20 @@ from coterie.types.context import (
     TaskKind,
     ViewRecord,
 )
-from coterie.types.engine import Output, Prompt
+from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
+from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Sampling, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
-from coterie.types.trace import Answer, Delta, DocumentAnswer, Failure, Stage, Status, Trace
+from coterie.types.trace import Answer, Delta, DocumentAnswer, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
+    "NOT_SENT",
     "SYSTEM",
     "Allowance",
     "Amount",
@@ -75,6 +78,7 @@ __all__ = [
     "Delta",
     "Document",
     "DocumentAnswer",
+    "Egress",
     "Entry",
     "Evidence",
     "Fact",
@@ -101,11 +105,14 @@ __all__ = [
     "PseudonymValue",
     "Pseudonyms",
     "Reason",
+    "RelayHead",
     "Release",
+    "ReleaseSlot",
     "Request",
     "Retraction",
     "Route",
     "Rung",
+    "Sampling",
     "Scalar",
     "SentTexts",
     "SessionSummary",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, zip_longest
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,6 +24,7 @@ from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
 from coterie.knowledge.dating import newest
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
+from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.answer.cells import asked_cells, named
@@ -51,11 +53,16 @@ from coterie.types import (
     impersonal,
 )
 
+T = TypeVar("T")
+
 DOCUMENT_COLUMN = "document"
 """The column of structured input that names the document a question is about."""
 NOT_STATED = "not in the documents"
 _SAID = "The documents do not say."
 _ENGINE = "linear"
+_NEAR_ENOUGH = 0.28
+"""Cosine from which a question is about what the documents are about. Chosen on ten pages, looked at on eight others
+(docs/decisions/097): random letters and small talk stay below, questions that the pages do not answer mostly above."""
 _AT_ONCE = 16
 """Sentences that wait at the encoder together: others share its queue."""
 
@@ -67,6 +74,13 @@ class Thresholds(NamedTuple):
     """When an answer is given."""
     silence: Acceptance
     """When it is said that the documents do not say."""
+
+
+def _timed(work: Callable[..., T], *arguments: object) -> tuple[T, Usage]:
+    """What some work gives, and what it took."""
+    with CpuSpan() as took:
+        result = work(*arguments)
+    return result, took.usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,16 +117,17 @@ class AnswerSpecialist:
         passages = passages_of(view, task)
         if not passages:
             return abstention(self.card.name, task, Reason("abstain.no_passage"))
-        with CpuSpan() as surveying:
-            whole = survey(task.text, passages, task.language)
+        size = len(task.text) + sum(len(passage.text) for passage in passages)
+        whole, surveying = await aside(size, partial(_timed, survey, task.text, passages, task.language))
         question, seen, vectors, steps = await self._look(whole, task, label, call)
-        with CpuSpan() as judging:
-            reading = self.reader.read(seen, question, vectors)
-        usage = surveying.usage + judging.usage
+        reading, judging = await aside(size, partial(_timed, self.reader.read, seen, question, vectors))
+        usage = surveying + judging
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
             return replace(abstention(self.card.name, task, Reason("abstain.no_sentence")), steps=steps)
-        finding = _doubted(self._decide(reading, seen, label, steps), view)
+        nearest = None if question is None or vectors is None else float((vectors @ question).max())
+        decided = await aside(size, partial(self._decide, reading, seen, label, steps, nearest=nearest))
+        finding = _doubted(decided, view)
         if self.writer is None or not finding.citations or not finding.accepted or finding.contradictions:
             return finding  # what is not sure enough to be quoted, or is contradicted, is not said in other words
         written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries), call=call)
@@ -141,12 +156,26 @@ class AnswerSpecialist:
         vectors = np.stack([np.asarray(each.vector) for each in outputs[-len(seen.texts) :]])
         return question, seen, vectors, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
 
-    def _decide(self, reading: AnswerReading, seen: SentenceSurvey, label: Label, steps: tuple[Step, ...]) -> Finding:
-        """The more likely of the two: that the best sentences answer, or that nothing does."""
+    def _decide(
+        self,
+        reading: AnswerReading,
+        seen: SentenceSurvey,
+        label: Label,
+        steps: tuple[Step, ...],
+        *,
+        nearest: float | None,
+    ) -> Finding:
+        """The more likely of the two: that the best sentences answer, or that nothing does.
+
+        That nothing does is an answer only to what the documents are about: `nearest` is the largest cosine of the
+        question to a sentence that was found, None without encodings.
+        """
         silent = 1 - reading.stated
         answering, silence = self.again if self.again and reading.again else (self.answering, self.silence)
         if silent > reading.right:
             judged = silence.judge(silent, None)
+            if nearest is not None and nearest < _NEAR_ENOUGH:
+                judged = False, Reason("abstain.beside_documents", nearest=nearest, needed=_NEAR_ENOUGH)
             said = _Said(
                 value=NOT_STATED,
                 text=_SAID,
