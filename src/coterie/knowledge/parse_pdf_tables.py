@@ -20,7 +20,8 @@ _SECONDS = 25.0
 """What looking for tables may take of the time that a file has: a page takes some ten times as long as its text."""
 _RULES = re.compile(rb"\s(?:re|l)\s")
 """The operators that draw a rectangle and a line."""
-_FEWEST_RULES = 3
+_FEWEST_RULES, _MOST_RULES = 3, 5000
+"""A page with more of them is a drawing: pairs of lines are compared."""
 _FEWEST_LINES = 3
 """Lines one below the other whose words stand in columns, at least, to be a table without rules."""
 _COLUMN_GAP = 1.0
@@ -69,30 +70,36 @@ def find_tables(content: bytes, pages: Sequence[pypdf.PageObject]) -> tuple[list
         import pdfplumber  # noqa: PLC0415 - an extra
     except ImportError:
         return [], "tables are read as plain text; to read them row by row: pip install 'coterie[docs]'"
-    end = time.monotonic() + _SECONDS
     tables: list[PdfTable] = []
+    try:
+        with pdfplumber.open(BytesIO(content)) as document:
+            note = _collect(document.pages, likely, tables)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - pypdf has read its text, so the file is not lost
+        note = f"some tables are read as plain text: looking for them failed ({type(error).__name__})"
+    return tables, note
+
+
+def _collect(pages: Sequence[Any], likely: Sequence[int], tables: list[PdfTable]) -> str:
+    """Add the tables of likely pages; a note where time ran out."""
+    end = time.monotonic() + _SECONDS
     before: _Found | None = None
     last, names = -1, list[str]()
-    with pdfplumber.open(BytesIO(content)) as document:
-        for number in likely:
-            if time.monotonic() > end:
-                return (
-                    tables,
-                    f"tables from page {number + 1} on are read as plain text: looking for them took too long",
-                )
-            page = document.pages[number]
-            words = page.extract_words()
-            for place, found in enumerate(_on_page(page, words)):
-                goes_on = (
-                    before is not None and place == 0 and last == number - 1 and _is_continued(before, found, words)
-                )
-                own = found.grid.names()
-                rows = list(found.grid.paragraphs(names if goes_on and names and own != names else None))
-                names = names if goes_on and names else own
-                before, last = found, number
-                tables.append(_table(number, page, found, rows))
-            page.close()
-    return tables, ""
+    for number in likely:
+        if time.monotonic() > end:
+            return f"tables from page {number + 1} on are read as plain text: looking for them took too long"
+        page = pages[number]
+        words = page.extract_words()
+        for place, found in enumerate(_on_page(page, words)):
+            goes_on = before is not None and place == 0 and last == number - 1 and _is_continued(before, found, words)
+            own = found.grid.names()
+            rows = list(found.grid.paragraphs(names if goes_on and names and own != names else None))
+            names = names if goes_on and names else own
+            before, last = found, number
+            tables.append(_table(number, page, found, rows))
+        page.close()
+    return ""
 
 
 def _may_have(page: pypdf.PageObject) -> bool:
@@ -102,7 +109,8 @@ def _may_have(page: pypdf.PageObject) -> bool:
         data = contents.get_data() if contents is not None else b""
     except Exception:  # noqa: BLE001 - its text can be read whatever its drawing is
         return False
-    return len(_RULES.findall(data)) >= _FEWEST_RULES or data.count(b"Tj") + data.count(b"TJ") > 2 * _FEWEST_LINES
+    rules, texts = len(_RULES.findall(data)), data.count(b"Tj") + data.count(b"TJ")
+    return rules <= _MOST_RULES and (rules >= _FEWEST_RULES or texts > 2 * _FEWEST_LINES)
 
 
 def _table(number: int, page: Any, found: _Found, rows: list[str]) -> PdfTable:  # noqa: ANN401 - pdfplumber has no types

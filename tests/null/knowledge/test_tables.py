@@ -273,6 +273,28 @@ def test_a_table_goes_on_over_the_page(repeated):
     assert len(parsed.pages) == 2
 
 
+def test_a_pdf_whose_tables_cannot_be_looked_for_is_read_as_text(monkeypatch):
+    """A page that the finder of tables fails on, a drawing and an end of time lose no text; what is lost is noted."""
+    content = as_pdf(PRICES, PRICES)
+
+    def fail(*_):
+        raise ValueError
+
+    monkeypatch.setattr("coterie.knowledge.parse_pdf_tables._SECONDS", -1.0)
+    late = parse_pdf(content)
+    monkeypatch.setattr("coterie.knowledge.parse_pdf_tables._on_page", fail)
+    monkeypatch.setattr("coterie.knowledge.parse_pdf_tables._SECONDS", 60.0)
+    failed = parse_pdf(content)
+    monkeypatch.setattr("coterie.knowledge.parse_pdf_tables._MOST_RULES", 0)
+    drawing = parse_pdf(content)
+
+    assert [each.rows for each in (late, failed, drawing)] == [(), (), ()]
+    assert all("Tageskarte" in each.text for each in (late, failed, drawing))
+    assert "page 1 on" in late.note
+    assert "ValueError" in failed.note
+    assert drawing.note == ""
+
+
 def test_text_in_two_columns_is_no_table():
     """Lines of prose beside each other, and items with their marks, stay text."""
     made = FPDF()
