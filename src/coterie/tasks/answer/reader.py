@@ -34,9 +34,11 @@ from coterie.types import Citation, Passage
 MOST_SENTENCES = 96
 """Sentences that are encoded and compared, of all passages together."""
 LOOKED_UP = 2.0
-"""Log-odds by which a cell that was looked up is surer than its sentence. All of 16 such questions about the development
-tables of benchmarks/tables (DOCX) were right, 17 of 18 by the rule of succession, where the mean confidence was .73: 1.9,
-rounded."""
+"""Log-odds by which a cell that was looked up is surer than its sentence.
+
+All of 16 such questions about the development tables of benchmarks/tables (DOCX) were right, 17 of 18 by the rule of
+succession, where the mean confidence was .73: 1.9, rounded.
+"""
 MOST_CITED = 3
 """Sentences cited at most."""
 
