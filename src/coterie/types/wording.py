@@ -256,8 +256,8 @@ TEMPLATES: Mapping[str, str] = {
     "threshold.everything": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.not_shown": f"nothing is accepted: {_CONFIDENT}: too few rows, or too many copies among them, "
     f"{_SHOWING}",
-    "threshold.raised": f"confidence from {{value:.3f}} is accepted: {_WRONG}, the target of {{target:.1%}} met but not "
-    f"shown; from {{shown_from:.3f}} on few enough were {_SHOWING}",
+    "threshold.raised": f"confidence from {{value:.3f}} is accepted: {_WRONG}, the target of {{target:.1%}} met but "
+    f"not shown; from {{shown_from:.3f}} on few enough were {_SHOWING}",
     "threshold.shown": f"confidence from {{value:.3f}} is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.too_few_rows": f"nothing is accepted: {_SHOWING} takes at least {{fewest}} calibration rows; there are "
     "{rows}",
