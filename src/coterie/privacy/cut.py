@@ -31,7 +31,7 @@ _IBAN = re.compile(r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9]", re.I
 _CARD = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){3,11}(?![0-9])")
 _DIGITS = re.compile(r"[0-9]+")
 _CARD_DIGITS = (14, 15, 16)
-_WORD = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_.-]{4,512}")
+_WORD = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_.-]{3,511}[0-9A-Za-z_-]")
 _SIGNS = re.compile(r"[0-9A-Za-z]+")
 _CHANGING = re.compile(r"[0-9]|[a-z][A-Z]")
 """What a part of a token has and a word has not."""
@@ -217,7 +217,8 @@ def _whole(piece: Piece, _: str) -> Iterator[Piece]:
 def _is_said(texts: Sequence[str], piece: Piece) -> bool:
     """Whether a word for a card stands before a piece, in its text or at the end of the one before."""
     before = texts[piece.index - 1][-BEFORE:] if piece.index else ""
-    return CARD_WORDS.may_stand_in(f"{before} {texts[piece.index][max(0, piece.start - BEFORE) : piece.start]}")
+    before += f" {texts[piece.index][max(0, piece.start - BEFORE) : piece.start]}"
+    return any(True for _ in CARD_WORDS.ends(before))
 
 
 # --- Tokens.

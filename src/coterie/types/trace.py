@@ -151,6 +151,8 @@ class Delta:
     """A final piece of the answer's text, for streaming."""
 
     text: str
+    kind: Literal["found", "written", "abstained"] = "found"
+    """`written`: by a model, as it goes; `abstained`: the reason why a part of the request is not answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
