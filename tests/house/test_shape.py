@@ -45,8 +45,8 @@ BUDGETS = {
     "accounting": 1080,
     "api": 1680,
     "assembly": 470,
-    "cli": 6100,  # import and mcp
-    "config": 1220,  # money, nesting and addresses are bounded
+    "cli": 6200,  # import and mcp; what feedback may name, how rows were used
+    "config": 1250,
     "context": 930,
     "engines": 3910,  # a relay, chat of a local model
     "errors": 290,
@@ -54,12 +54,12 @@ BUDGETS = {
     "generalist": 1480,
     "governance": 2560,  # the write-ahead entries, and what is open
     "knowledge": 6950,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
-    "learning": 5370,
-    "limits": 870,
+    "learning": 5520,  # a prior on confidence, patterns
+    "limits": 960,  # calls capped by what is left
     "logs": 1130,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1130,
-    "network": 1900,  # the relay and routes by schema
-    "observe": 560,  # what left
+    "network": 1960,  # the relay and routes by schema; labels of feedback
+    "observe": 570,
     "policy": 750,
     "privacy": 3250,  # values in every form: encoded, in look-alike letters, cut over several texts
     "protocols": 380,
