@@ -45,7 +45,7 @@ BUDGETS = {
     "accounting": 1080,
     "api": 1680,
     "assembly": 470,
-    "cli": 6100,  # import and mcp
+    "cli": 6200,  # import and mcp
     "config": 1190,
     "context": 930,
     "engines": 3910,  # a relay, chat of a local model
