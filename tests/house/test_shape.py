@@ -50,7 +50,7 @@ BUDGETS = {
     "context": 930,
     "engines": 3910,  # a relay, chat of a local model
     "errors": 290,
-    "gateway": 4920,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
+    "gateway": 4960,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
     "generalist": 1480,
     "governance": 2560,  # the write-ahead entries, and what is open
     "knowledge": 6950,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents

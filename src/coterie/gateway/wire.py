@@ -580,3 +580,23 @@ class Error(_Told):
     """Every response with a status of 400 or more."""
 
     error: ErrorBody
+
+
+class MCPMessage(Wire):
+    """`POST /mcp`: one message of JSON-RPC, as the Model Context Protocol has them."""
+
+    jsonrpc: Literal["2.0"]
+    id: StrictStr | StrictInt | None = None
+    """Left out of a notification."""
+    method: StrictStr
+    """Such as `tools/list`, `tools/call`, `resources/read`."""
+    params: dict[str, object] | None = None
+
+
+class MCPFailure(_Told):
+    """What went wrong, in JSON-RPC's shape."""
+
+    jsonrpc: Literal["2.0"]
+    id: str | int | None
+    error: dict[str, object]
+    """`code` is a number, `message` the words; `data.code` is that of the gateway, where it refused."""
