@@ -34,7 +34,16 @@ from coterie.knowledge.generation import (
     sole_writer,
     write_manifest,
 )
-from coterie.knowledge.indexes import KeywordIndex, VectorIndex, analyse, build_keywords, fuse, rarity, search_keywords
+from coterie.knowledge.indexes import (
+    LONGEST_QUERY,
+    KeywordIndex,
+    VectorIndex,
+    analyse,
+    build_keywords,
+    fuse,
+    rarity,
+    search_keywords,
+)
 from coterie.knowledge.rerank import CandidatePassage, Reranker
 from coterie.protocols import Engine
 from coterie.runtime.cpu import CpuSpan
@@ -88,7 +97,7 @@ def _keyword_scores(rows: Sequence[Worded], query: str) -> np.ndarray:  # (N,)
     lengths = np.array([count.total() for count in counts], dtype=float)
     norms = _SATURATION * (1 - _LENGTH + _LENGTH * lengths / max(float(lengths.mean()) if len(rows) else 1.0, 1.0))
     scores = np.zeros(len(rows))
-    for term in dict.fromkeys(analyse(query)):
+    for term in dict.fromkeys(analyse(query[:LONGEST_QUERY])):
         times = np.array([count[term] for count in counts], dtype=float)
         if found := int((times > 0).sum()):
             scores += rarity(found, len(rows)) * times * (1 + _SATURATION) / (times + norms)

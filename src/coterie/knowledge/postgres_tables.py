@@ -19,7 +19,7 @@ from psycopg import sql
 
 from coterie.errors import DataError, InputError, StoreError
 from coterie.knowledge.documents import IndexedDocument
-from coterie.knowledge.indexes import analyse, fuse, rarest, rarity, with_heading
+from coterie.knowledge.indexes import LONGEST_QUERY, analyse, fuse, rarest, rarity, with_heading
 from coterie.knowledge.local import rank_within
 from coterie.knowledge.postgres_connections import Connection, Cursor
 from coterie.types import Label, Passage
@@ -529,7 +529,6 @@ async def _look_after(connection: Connection, compartment: int, graph_from: int)
 
 # --- Searching.
 
-_LONGEST_QUERY = 20_000  # characters; what comes after them names nothing that the beginning does not
 _WORDS = 32
 """The rarest words of a query that count."""
 _CANDIDATES = 5_000
@@ -595,7 +594,7 @@ async def look_up(connection: Connection, asker: SearchScope, query: str) -> Ran
             "SELECT w.word, sum(w.chunks) FROM words w WHERE w.word = ANY(%(terms)s)"
             " AND w.compartment IN (SELECT c.id FROM {visible}) GROUP BY w.word ORDER BY w.word"
         ).format(visible=_VISIBLE),
-        {**asker.parameters, "terms": list(set(analyse(query[:_LONGEST_QUERY])))},
+        {**asker.parameters, "terms": list(set(analyse(query[:LONGEST_QUERY])))},
     )
     compartments = await visible.fetchall()
     total = sum(int(chunks) for _, chunks in compartments)

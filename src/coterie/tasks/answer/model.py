@@ -60,6 +60,8 @@ DOCUMENT_COLUMN = "document"
 NOT_STATED = "not in the documents"
 _SAID = "The documents do not say."
 _ENGINE = "linear"
+_READ = 8_000
+"""Characters of a question whose words are looked at."""
 _NEAR_ENOUGH = 0.28
 """Cosine from which a question is about what the documents are about. Chosen on ten pages, looked at on eight others
 (docs/decisions/097): random letters and small talk stay below, questions that the pages do not answer mostly above."""
@@ -118,7 +120,7 @@ class AnswerSpecialist:
         if not passages:
             return abstention(self.card.name, task, Reason("abstain.no_passage"))
         size = len(task.text) + sum(len(passage.text) for passage in passages)
-        whole, surveying = await aside(size, partial(_timed, survey, task.text, passages, task.language))
+        whole, surveying = await aside(size, partial(_timed, survey, task.text[:_READ], passages, task.language))
         question, seen, vectors, steps = await self._look(whole, task, label, call)
         reading, judging = await aside(size, partial(_timed, self.reader.read, seen, question, vectors))
         usage = surveying + judging
