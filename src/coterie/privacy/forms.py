@@ -76,7 +76,7 @@ def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) 
         without_found(text, each) if folded is None else _without(folded, text, each)
         for text, folded, each in zip(texts, folds, found, strict=True)
     ]
-    values = [value for value in cut_values(left) if len({piece.index for piece in value.pieces}) > 1]
+    values = [value for value in cut_values(left) if len({piece.source for piece in value.pieces}) > 1]
     return [value._replace(pieces=tuple(_written(piece, folds) for piece in value.pieces)) for value in values]
 
 
@@ -92,7 +92,7 @@ def _without(folded: Folded, text: str, found: Iterable[PersonalData]) -> str:
 
 
 def _written(piece: Piece, folds: Sequence[Folded | None]) -> Piece:
-    folded = folds[piece.index]
+    folded = folds[piece.source]
     if folded is None:
         return piece
     start, end = folded.span(piece.start, piece.end)
