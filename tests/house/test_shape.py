@@ -52,7 +52,7 @@ BUDGETS = {
     "errors": 290,
     "gateway": 4960,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
     "generalist": 1480,
-    "governance": 2560,  # the write-ahead entries, and what is open
+    "governance": 2650,  # write-ahead entries of the audit log; values that are cut over several texts
     "knowledge": 6950,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5520,  # a prior on confidence, patterns
     "limits": 960,  # calls capped by what is left
@@ -73,7 +73,7 @@ BUDGETS = {
     "structured": 870,  # schemas read, checked, bounded for decoding, filled in by specialists
     "tasks": 16500,  # cells of tables looked up, contradictions
     "testing": 1760,
-    "text": 2430,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
+    "text": 2450,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 500,
     "tuning": 1650,
     "types": 2000,  # egress records, money that can be reckoned with, contradictions
