@@ -48,7 +48,7 @@ from coterie.types.context import (
 )
 from coterie.types.egress import NOT_SENT, Egress
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
-from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
+from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
 from coterie.types.reason import Reason, all_of, worded
@@ -74,6 +74,7 @@ __all__ = [
     "Content",
     "Context",
     "ContextView",
+    "Contradiction",
     "Delta",
     "Document",
     "DocumentAnswer",
