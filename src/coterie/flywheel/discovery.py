@@ -52,7 +52,7 @@ _INPUTS = 600
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class RecordedCall:
     """One recorded call. `prompt` holds the messages before the answer, by role and text."""
 
     prompt: tuple[tuple[str, str], ...]
@@ -72,7 +72,7 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class FoundJob:
     """Calls that ask for the same thing."""
 
     calls: tuple[int, ...]
@@ -96,12 +96,14 @@ class Job:
 class Discovery:
     """The jobs, largest first, and the calls of none."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[FoundJob, ...]
     rest: tuple[int, ...]
+    input_of: Callable[[int], str]
+    """Function from a call's position to what its template leaves of the prompt: what a specialist is asked."""
 
 
 def discover(
-    calls: Sequence[Call],
+    calls: Sequence[RecordedCall],
     *,
     support: int = 20,
     askers: int = 1,
@@ -136,7 +138,8 @@ def discover(
     jobs = [each.job(calls, learnt) for each in merged if each.members]
     shown = sorted((job for job in jobs if job.askers >= askers), key=lambda job: -len(job.calls))
     taken = {i for job in shown for i in job.calls}
-    return Discovery(jobs=tuple(shown), rest=tuple(i for i in range(len(calls)) if i not in taken))
+    rest = tuple(i for i in range(len(calls)) if i not in taken)
+    return Discovery(jobs=tuple(shown), rest=rest, input_of=lambda i: learnt.input_of(found[i], calls[i]))
 
 
 # --- Templates ------------------------------------------------------------------------------------------
@@ -152,7 +155,7 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
         yield len(text) - tail, text[-tail:]
 
 
-def _words(call: Call) -> list[str]:
+def _words(call: RecordedCall) -> list[str]:
     """Words of a prompt, the role before each message. All digits are alike."""
     found: list[str] = []
     for role, text in call.prompt:
@@ -162,7 +165,7 @@ def _words(call: Call) -> list[str]:
     return found
 
 
-def _places(call: Call) -> list[tuple[int, int, int]]:
+def _places(call: RecordedCall) -> list[tuple[int, int, int]]:
     """The message, start and end of each of `_words`."""
     found: list[tuple[int, int, int]] = []
     for message, (_, text) in enumerate(call.prompt):
@@ -184,10 +187,10 @@ class _Templates:
     constants: list[frozenset[int]]
     members: list[list[int]]
     """Calls of the sample, by template."""
-    sample: Sequence[Call]
+    sample: Sequence[RecordedCall]
 
     @classmethod
-    def learn(cls, sample: Sequence[Call], *, support: int) -> _Templates:
+    def learn(cls, sample: Sequence[RecordedCall], *, support: int) -> _Templates:
         """Group calls by the shingles that they share."""
         held, shingles = _features_of([_shingles(_words(call)) for call in sample], support)
         weights = Counter({feature: len(each) for feature, each in shingles.items()})
@@ -198,7 +201,7 @@ class _Templates:
                 templates.members.append(members)
         return templates
 
-    def recogniser(self) -> Callable[[Call], int]:
+    def recogniser(self) -> Callable[[RecordedCall], int]:
         """Return a function from a call to its template's number, -1 for none.
 
         A template is recognised by a piece of raw text that its calls hold and others do not: one substring search.
@@ -209,7 +212,7 @@ class _Templates:
         known = {i: t for t, members in enumerate(self.members) for i in members}
         exact = {texts[i]: t for i, t in known.items()}
 
-        def recognise(call: Call) -> int:
+        def recognise(call: RecordedCall) -> int:
             text = "\n".join(text for _, text in call.prompt)
             if (found := exact.get(text)) is not None:
                 return found
@@ -233,13 +236,15 @@ class _Templates:
     def _others(self, t: int) -> list[int]:
         return [i for other, members in enumerate(self.members) if other != t for i in members[:50]]
 
-    def _runs(self, t: int, call: Call) -> Iterable[str]:
+    def _runs(self, t: int, call: RecordedCall) -> Iterable[str]:
         """Pieces of a call's text that the template covers, without digits, which differ from call to call."""
         for message, start, end in _covered(call, self.constants[t]):
             yield from (piece for piece in _DIGITS.split(call.prompt[message][1][start:end]) if len(piece) >= 12)
 
-    def input_of(self, t: int, call: Call) -> str:
-        """What the template leaves of a prompt."""
+    def input_of(self, t: int, call: RecordedCall) -> str:
+        """What the template leaves of a prompt; without one the last message."""
+        if t < 0:
+            return call.prompt[-1][1] if call.prompt else ""
         held: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for message, start, end in _covered(call, self.constants[t]):
             held[message].append((start, end))
@@ -252,7 +257,7 @@ class _Templates:
         return "\n".join(each for each in left if any(map(str.isalnum, each)))
 
 
-def _covered(call: Call, constant: frozenset[int]) -> list[tuple[int, int, int]]:
+def _covered(call: RecordedCall, constant: frozenset[int]) -> list[tuple[int, int, int]]:
     """Stretches of messages that constant shingles cover: message, start, end."""
     found = _shingles(_words(call))
     inside = np.zeros(len(found) + _RUN, dtype=bool)
@@ -404,7 +409,7 @@ class Group:
     """Their answers, folded."""
 
     @classmethod
-    def of(cls, calls: Sequence[Call], members: np.ndarray, templates: _Templates, t: int) -> Group:
+    def of(cls, calls: Sequence[RecordedCall], members: np.ndarray, templates: _Templates, t: int) -> Group:
         """Gather the calls of a template."""
         some = members[np.linspace(0, len(members) - 1, min(_INPUTS, len(members))).astype(int)] if len(members) else []
         return cls(
@@ -415,11 +420,11 @@ class Group:
             outcomes=[_outcome(calls[i].answer) for i in some],
         )
 
-    def job(self, calls: Sequence[Call], templates: _Templates) -> Job:
+    def job(self, calls: Sequence[RecordedCall], templates: _Templates) -> FoundJob:
         """The job, from its calls."""
         costs = [calls[i].cost for i in self.members]
         known = [cost for cost in costs if cost is not None]
-        return Job(
+        return FoundJob(
             calls=tuple(sorted(self.members)),
             templates=tuple(_shown(templates, t) for t in self.templates if t >= 0),
             answers=answers_of([calls[i].answer for i in self.members]),
@@ -520,7 +525,7 @@ def _alike(a: Group, b: Group) -> bool:
     return size >= _FOLDS and _kappa(side, cross_val_predict(model, _features(texts), side, cv=_FOLDS)) < 0.4
 
 
-def _take_in(calls: Sequence[Call], loose: list[int], groups: list[Group]) -> None:
+def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[Group]) -> None:
     """Give a call to the job whose labels hold its answer and whose inputs are like its own.
 
     Asked for calls without a template and those whose template is all that free text has in common, such as a system

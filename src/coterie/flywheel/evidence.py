@@ -20,7 +20,7 @@ import numpy as np
 BETS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
 """Shares of the wealth that the members of the mixture stake on each row. Each has the same weight at the start."""
 
-Decision = Literal["better", "worse", "open"]
+StreamDecision = Literal["better", "worse", "open"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Comparison:
         )
 
     @property
-    def decision(self) -> Decision:
+    def decision(self) -> StreamDecision:
         """`better`: not worse by the margin. `worse`: worse by more. `open`: more rows are needed."""
         line = math.log(1 / self.alpha)
         if self.passes.log >= line:
@@ -100,7 +100,7 @@ class Comparison:
         return "worse" if self.fails.log >= line else "open"
 
 
-def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> tuple[Decision, int]:
+def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> tuple[StreamDecision, int]:
     """Return what a recorded stream decides first, looked at after each row, and how many rows that took.
 
     Args:
