@@ -18,7 +18,7 @@ from coterie.config.file import Config, LlamaModel, ModelEntry, RemoteModel, loa
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.onnx import OnnxEncoder
-from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained, SetupError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import open_audit
 from coterie.governance.egress import ClearancePolicy, Gate
@@ -27,13 +27,25 @@ from coterie.limits.limits import StoredLimits, open_limits
 from coterie.models.catalogue import describe_model, locate
 from coterie.models.files import checksum_of
 from coterie.network.network import Network
+from coterie.network.relaying import RelayModel
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
 from coterie.policy.outcomes import read_outcomes
 from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
 from coterie.privacy.contract import open_detector
 from coterie.privacy.detection import Detector
-from coterie.protocols import Engine, Meter, OwnsEngines, Retriever, Router, Specialist, Store, StreamingEngine, WarmsUp
+from coterie.protocols import (
+    Audit,
+    Engine,
+    Meter,
+    OwnsEngines,
+    Retriever,
+    Router,
+    Specialist,
+    Store,
+    StreamingEngine,
+    WarmsUp,
+)
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.routing.contract import ROUTER_TYPES, ExplainsRoutes, RouterParts
@@ -74,7 +86,8 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     limits = open_limits(config.budgets, folder, per_1000=config.policy.budget)
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
-    models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector)
+    large |= {key for key, model in config.models.items() if isinstance(model, RemoteModel) or _is_here(model, folder)}
+    models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector, audit=audit)
     policy = cost_quality_policy(config, folder, versions)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
@@ -104,6 +117,16 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         language=config.network.language,
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
+        models={
+            key: RelayModel(
+                engine=engine,
+                name=config.models[key].name,
+                window=config.models[key].window,
+                local=not isinstance(config.models[key], RemoteModel),
+            )
+            for key, engine in models.items()
+            if hasattr(engine, "relay")
+        },
         audit=audit,
         limits=limits,
         overhead=ProcessOverhead(),
@@ -340,6 +363,7 @@ async def open_models(
     also: Collection[str] = (),
     limits: StoredLimits | None = None,
     detector: Detector | None = None,
+    audit: Audit | None = None,
 ) -> dict[str, StreamingEngine]:
     """Open an engine for each model that these versions need. Remote ones are opened by the gate only.
 
@@ -350,6 +374,7 @@ async def open_models(
         also: Further keys of `[models]` that are needed.
         limits: Limits of calls to remote models.
         detector: Finds personal data in prompts; None for the patterns of `privacy`.
+        audit: Where prompts are written down before they leave; None opens the network's log, if it keeps one.
 
     Raises:
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is missing or damaged.
@@ -357,7 +382,8 @@ async def open_models(
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
     used = {key for name, key in named.items() if _asks_model(config.specialists[name], versions[name])} | set(also)
-    gate = Gate(ClearancePolicy(), limits, detector=detector)
+    audit = audit or open_audit(config.audit, folder)
+    gate = Gate(ClearancePolicy(), limits, detector=detector, audit=audit)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
         if name not in used:
@@ -371,6 +397,14 @@ async def open_models(
         else:
             engines[name] = await asyncio.to_thread(_open_here, name, model, folder, adapted)
     return engines
+
+
+def _is_here(model: ModelEntry, folder: Path) -> bool:
+    """Return whether a model of this process can be opened; one that nobody needs may be missing."""
+    try:
+        return isinstance(model, LlamaModel) and find_spec("xllamacpp") is not None and locate(model, folder).is_file()
+    except SetupError:
+        return False
 
 
 def _asks_model(section: SpecialistSection, version: Version) -> bool:

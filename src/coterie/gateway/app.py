@@ -21,13 +21,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coterie.config.file import GatewaySection
 from coterie.errors import CoterieError
 from coterie.gateway.access import Caller, admit
+from coterie.gateway.anthropic.messages import (
+    AnthropicError,
+    MessageEvent,
+    MessagesRequest,
+    MessageView,
+    answer_message,
+)
 from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody
 from coterie.gateway.errors import WireError, answer_error, error_response
+from coterie.gateway.mcp.endpoint import speak_mcp
 from coterie.gateway.openai.chat import complete_chat
+from coterie.gateway.openai.completions import CompletionRequest, CompletionView, complete_text
+from coterie.gateway.openai.direct import chat_directly
 from coterie.gateway.openai.embeddings import embed
 from coterie.gateway.openai.models import list_models, show_model
+from coterie.gateway.openai.relay import relaying
+from coterie.gateway.openai.responses import ResponseEvent, ResponsesRequest, ResponseView, respond
 from coterie.gateway.openapi import Endpoint, describe_api
 from coterie.gateway.wire import (
     ChatChunk,
@@ -38,6 +50,8 @@ from coterie.gateway.wire import (
     FeedbackKept,
     FeedbackRequest,
     Health,
+    MCPFailure,
+    MCPMessage,
     Models,
     ModelView,
 )
@@ -106,7 +120,7 @@ class _Sending:
 
 async def _say(error: Exception, sending: _Sending, scope: Scope, receive: Receive) -> None:
     """Send the error's response, unless another has begun."""
-    response = error_response(error)
+    response = error_response(error).for_path(scope["path"])
     if sending.status == 0:
         await response(scope, receive, sending)
 
@@ -120,7 +134,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         method="POST",
         path="/v1/chat/completions",
-        serve=Work(complete_chat),
+        serve=Work(relaying("/chat/completions", complete_chat, chat_directly)),
         summary="Ask the network; `stream` gives the answer as it is made.",
         asked=ChatRequest,
         told=ChatCompletion,
@@ -129,8 +143,39 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/responses",
+        serve=Work(relaying("/responses", respond)),
+        summary="Ask the network through the Responses API, on the session of an earlier response or by itself.",
+        asked=ResponsesRequest,
+        told=ResponseView,
+        streamed=ResponseEvent,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/messages",
+        serve=Work(answer_message),
+        summary="Ask the network through Anthropic's Messages API.",
+        asked=MessagesRequest,
+        told=MessageView,
+        streamed=MessageEvent,
+        failed=AnthropicError,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/completions",
+        serve=Work(relaying("/completions", complete_text)),
+        summary="Ask the network with a prompt, for clients that know no chat.",
+        asked=CompletionRequest,
+        told=CompletionView,
+        streamed=CompletionView,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
         path="/v1/embeddings",
-        serve=Work(embed),
+        serve=Work(relaying("/embeddings", embed)),
         summary="Vectors of texts, from the encoder that router and specialists share.",
         asked=EmbeddingsRequest,
         told=Embeddings,
@@ -140,6 +185,15 @@ ENDPOINTS: Sequence[Endpoint] = (
         method="GET", path="/v1/models", serve=list_models, summary="The router and each specialist.", told=Models
     ),
     Endpoint(method="GET", path="/v1/models/{model:path}", serve=show_model, summary="One of them.", told=ModelView),
+    Endpoint(
+        method="POST",
+        path="/mcp",
+        serve=Work(speak_mcp),
+        summary="The Model Context Protocol: specialists as tools, indexes as resources. Needs the extra `mcp`.",
+        asked=MCPMessage,
+        failed=MCPFailure,
+        needs="ask",
+    ),
     Endpoint(
         method="GET",
         path="/api/traces/{trace_id}",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import cast
 
@@ -14,6 +14,7 @@ from coterie.governance.injection import suspect
 from coterie.network.admission import Admitted
 from coterie.network.outcomes import Outcome, refused, rendered_findings, task_of
 from coterie.protocols import Attendance, Generalist, Limits, Overhead, Specialist
+from coterie.structured.filling import Slot
 from coterie.types import (
     CallContext,
     Context,
@@ -64,6 +65,8 @@ class RequestState:
     """The same, standing on its own where it leant on earlier turns."""
     context: Context = field(default_factory=Context)
     route: Route = field(default_factory=lambda: Route(parts=(), reason=Reason("route.not_yet")))
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    """Who fills in which property of the schema that the request gives."""
     outcomes: list[Outcome] = field(default_factory=list)
     """One a part, kept up to date while they are worked on."""
     done: list[asyncio.Event] = field(default_factory=list)
@@ -108,7 +111,7 @@ class RequestState:
     def enter(self, admitted: Admitted) -> None:
         """Take the request as it was admitted."""
         self.request, self.context = admitted.request, admitted.context
-        self.verdicts, self.call = admitted.verdicts, admitted.call
+        self.verdicts, self.call = admitted.verdicts, replace(admitted.call, trace=self.id)
 
     @contextmanager
     def attending(self, overhead: Overhead | None) -> Iterator[None]:

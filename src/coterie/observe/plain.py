@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from coterie.runtime.codec import Json, readable
-from coterie.types import Finding, Trace
+from coterie.types import Egress, Finding, Trace
+
+EGRESS_HEADER = "x-coterie-egress"
+"""Names what left this machine for an answer, as `Trace.egress_summary` has it."""
+EGRESS_IN_STREAM = "in-stream"
+"""Value of that header for a stream, whose last piece says it: the head is sent before all that leaves has left."""
+
+
+def without_egress_text(trace: Trace) -> Trace:
+    """The trace without the texts that left: they are shown on request only."""
+    return replace(trace, egress=tuple(replace(each, text="") for each in trace.egress))
 
 
 def summarise(trace: Trace) -> dict[str, Json]:
@@ -11,6 +23,10 @@ def summarise(trace: Trace) -> dict[str, Json]:
     usage = trace.usage
     restated: dict[str, Json] = {"restated": trace.restated} if trace.restated else {}
     degraded: dict[str, Json] = {} if trace.degraded is None else readable({"degraded": trace.degraded})
+    near = trace.guess
+    guess: dict[str, Json] = {}
+    if near is not None:  # no answer, and marked as none
+        guess = {"guess": readable({key: getattr(near, key) for key in ("specialist", "value", "confidence")})}
     return {
         "trace_id": trace.id,
         "status": trace.status,
@@ -21,6 +37,8 @@ def summarise(trace: Trace) -> dict[str, Json]:
         },
         **restated,
         **degraded,
+        **guess,
+        "egress": {"summary": trace.egress_summary, "prompts": [_egress(each) for each in trace.egress]},
         "findings": [_finding(finding) for finding in trace.findings],
         "usage": {
             "milliseconds": readable(usage.milliseconds),
@@ -32,6 +50,12 @@ def summarise(trace: Trace) -> dict[str, Json]:
     }
 
 
+def _egress(egress: Egress) -> Json:
+    keys = ("id", "engine", "label", "pseudonymised", "characters", "outcome")
+    told: Json = readable({key: getattr(egress, key) for key in keys})
+    return told
+
+
 def _finding(finding: Finding) -> Json:
     keys = ("specialist", "value", "text", "confidence", "accepted", "reason", "evidence")
     told: dict[str, Json] = readable({key: getattr(finding, key) for key in keys})
@@ -41,4 +65,6 @@ def _finding(finding: Finding) -> Json:
         told["citations"] = [
             {"number": number, **readable(each)} for number, each in enumerate(finding.citations, start=1)
         ]
+    if finding.contradictions:
+        told["contradictions"] = readable(finding.contradictions)
     return told

@@ -5,6 +5,7 @@ modules in the order in which a request meets them:
 
     request      the request of a caller, and the task that one specialist gets of it
     call         on whose behalf a call is made: principal, pseudonyms, limits
+    egress       what leaves this machine, and what came of it
     label        sensitivity and its order
     route        the specialists that are asked
     context      what a session knows, and the view of it that a specialist gets
@@ -45,19 +46,21 @@ from coterie.types.context import (
     TaskKind,
     ViewRecord,
 )
-from coterie.types.engine import Output, Prompt
-from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
+from coterie.types.egress import NOT_SENT, Egress
+from coterie.types.engine import Failure, Output, Prompt, RelayHead
+from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
+from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Sampling, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
-from coterie.types.trace import Answer, Delta, DocumentAnswer, Failure, Stage, Status, Trace
+from coterie.types.trace import Answer, Delta, DocumentAnswer, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
+    "NOT_SENT",
     "SYSTEM",
     "Allowance",
     "Amount",
@@ -71,9 +74,11 @@ __all__ = [
     "Content",
     "Context",
     "ContextView",
+    "Contradiction",
     "Delta",
     "Document",
     "DocumentAnswer",
+    "Egress",
     "Entry",
     "Evidence",
     "Fact",
@@ -100,11 +105,14 @@ __all__ = [
     "PseudonymValue",
     "Pseudonyms",
     "Reason",
+    "RelayHead",
     "Release",
+    "ReleaseSlot",
     "Request",
     "Retraction",
     "Route",
     "Rung",
+    "Sampling",
     "Scalar",
     "SentTexts",
     "SessionSummary",

@@ -7,10 +7,13 @@ the egress gate writes its decisions and engines write their usage. No context v
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from coterie.types.egress import Egress
 from coterie.types.label import Label
+from coterie.types.request import ReleaseSlot
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -105,6 +108,11 @@ class Allowance(Protocol):
         """Whether money is limited: a model whose price is unknown must then not be asked."""
         ...
 
+    @property
+    def room(self) -> Amount:
+        """Tokens and money that are neither spent nor reserved; a number beyond all bills where there is no limit."""
+        ...
+
     def reserve(self, amount: Amount, engine: str) -> None:
         """Reserve an amount for a call of an engine. Raises `BudgetExceeded` if not enough is left."""
         ...
@@ -139,10 +147,16 @@ class CallContext:
     """The pseudonyms of the session; None for new ones in each prompt."""
     egress: list[Verdict] | None = None
     """List to which the egress gate appends each decision, also if the call fails; None records none."""
+    outgoing: dict[str, Egress] | None = None
+    """By id, what left for this request, written by the egress gate; None where nobody settles the request."""
+    trace: str = ""
+    """Id of the request's trace; empty without one."""
     bill: Bill | None = None
     """List to which engines append usage that no result carries; None records none."""
     limits: tuple[Allowance, ...] = ()
     """Limits of this request, in addition to the budgets of its principal."""
+    release_slot: ReleaseSlot = nullcontext
+    """Entered by the gate around each call of a remote model."""
     before_retry: BeforeRetry | None = None
     """Awaited by an engine before it retries a prompt that may have been billed. Set by the gate."""
 
@@ -150,6 +164,11 @@ class CallContext:
         """Record a decision of the egress gate."""
         if self.egress is not None:
             self.egress.append(verdict)
+
+    def left(self, egress: Egress) -> None:
+        """Record what leaves, or what came of it."""
+        if self.outgoing is not None:
+            self.outgoing[egress.id] = egress
 
     def charge(self, engine: str, usage: Usage) -> None:
         """Record the usage of an engine."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from coterie.types.context import Message, Scalar
 from coterie.types.label import Label, Release
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
+ReleaseSlot = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes a context that is held while a remote model is waited for: others may use the worker slot meanwhile."""
 
 
 Rung = Literal["lexical", "embedding", "encoder", "slm", "llm", "chain"]
@@ -35,6 +38,18 @@ class Document:
     """The label without the personal data in the text; None if it is the same."""
     shelf: str = ""
     """The `[knowledge]` key of the index that supplies text and label; empty if `text` is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a model is to choose its words, where one writes freely. None leaves it to the network."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +83,15 @@ class Request:
     allowed: tuple[str, ...] = ()
     """Names of the only specialists that may be asked, writers of facts included; empty for all."""
     max_tokens: int | None = None
+    sampling: Sampling = Sampling()
+    schema: Mapping[str, Any] | None = None
+    """Normalised JSON schema (`structured.schema`) of the answer; None for an answer in words."""
     quality: float | None = None
     """Share of the generalist's quality to keep, 0 to 1; None for that of `[policy]`."""
     budget: Decimal | None = None
     """Money per 1,000 such requests, in place of `quality`; this request may cost a thousandth of it."""
+    release_slot: ReleaseSlot = field(default=nullcontext, compare=False, repr=False)
+    """Held while a remote model is waited for: a gateway gives the worker slot of the request to others then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +122,9 @@ class Task:
     language: str | None = None
     """Language of the request as a BCP 47 tag; None if it was not detected."""
     max_tokens: int | None = None
+    sampling: Sampling = Sampling()
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of the answer to the whole request; read by models that write it, not by other specialists."""
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     """Encoding of the text by the network's encoder, if the router made it already."""
     truncated: bool = False

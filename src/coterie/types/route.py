@@ -33,6 +33,10 @@ class SpecialistCard:
     """Names of the facts that it may write."""
     columns: tuple[str, ...] = ()
     """Columns of structured input that it was trained on."""
+    many_labels: bool = False
+    """Whether its value is a list of labels."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """Name and type of each field that it finds; a type with `*` may have several values."""
     form: AnswerForm = "text"
     """Form of its values; each of its findings gets it."""
     guards_columns: bool = False
@@ -47,6 +51,8 @@ class SpecialistCard:
     """Whether its prompts leave under pseudonyms. It may then see what exceeds its clearance by personal data alone."""
     view_tokens: int | None = None
     """Token budget of its view; None for no limit."""
+    labels: tuple[str, ...] = ()
+    """Every label that it can name; empty where its values are no labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
 from coterie.types.context import ViewRecord
+from coterie.types.egress import Egress
 from coterie.types.finding import Citation, Finding, Step, Verdict
 from coterie.types.html import html_table, html_text
 from coterie.types.label import Label
@@ -26,6 +28,7 @@ class Stage:
     """Milliseconds from the admission of the request to the beginning of the stage."""
 
 
+_UNSURE = frozenset({"abstain.below_threshold", "abstain.below_override", "abstain.no_threshold"})
 Status = Literal["accepted", "abstained", "escalated"]
 """Outcome of a request: answered by specialists, not answered, or answered by the generalist."""
 
@@ -55,6 +58,29 @@ class Trace:
     """The rewritten query of a follow-up; empty if the request was not rewritten."""
     degraded: Reason | None = None
     """What the generalist should have added and could not, with the reason; None if nothing is missing."""
+    egress: tuple[Egress, ...] = ()
+    """What left this machine for it, or was about to."""
+
+    @property
+    def egress_summary(self) -> str:
+        """What left this machine, in the same words at every door; `none` for nothing.
+
+        For example `large;label=internal;pseudonymised=yes;outcome=answered;prompts=2`, more of them behind a comma.
+        """
+        left = Counter((e.engine, e.label.value, e.pseudonymised, e.outcome) for e in self.egress if e.sent)
+        described = (
+            f"{engine};label={label};pseudonymised={'yes' if hidden else 'no'};outcome={outcome};prompts={many}"
+            for (engine, label, hidden, outcome), many in left.items()
+        )
+        return ", ".join(described) or "none"
+
+    @property
+    def guess(self) -> Finding | None:
+        """The label or number that an abstention would most likely have been; None of what is out of scope."""
+        if self.status != "abstained":
+            return None
+        unsure = (each for each in self.findings if each.form != "text" and each.reason.code in _UNSURE)
+        return max(unsure, key=lambda each: each.confidence, default=None)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -85,9 +111,19 @@ class Answer:
         return self.trace.findings
 
     @property
+    def guess(self) -> Finding | None:
+        """Of an abstention, the finding that came nearest to an answer; it is none."""
+        return self.trace.guess
+
+    @property
     def citations(self) -> tuple[Citation, ...]:
         """The quotes that the accepted findings rest on."""
         return tuple(citation for finding in self.findings if finding.accepted for citation in finding.citations)
+
+    @property
+    def egress(self) -> tuple[Egress, ...]:
+        """What left this machine for it."""
+        return tuple(each for each in self.trace.egress if each.sent)
 
     @property
     def usage(self) -> Usage:
@@ -107,7 +143,7 @@ class Answer:
     @property
     def _summary(self) -> str:
         route = " -> ".join(self.route.specialists) or "nobody"
-        return f"{self.status}, route {route}, {self.usage.milliseconds:.0f} ms"
+        return f"{self.status}, route {route}, egress {self.trace.egress_summary}, {self.usage.milliseconds:.0f} ms"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +151,8 @@ class Delta:
     """A final piece of the answer's text, for streaming."""
 
     text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A failed try of an engine, with its usage as far as it is known."""
-
-    reason: str
-    usage: Usage = field(default_factory=Usage)
-    turned_away: bool = False
-    """Whether the provider refused the call before any work, so that it is not billed."""
+    kind: Literal["found", "written", "abstained"] = "found"
+    """`written`: by a model, as it goes; `abstained`: the reason why a part of the request is not answered."""
 
 
 @dataclass(frozen=True, kw_only=True)

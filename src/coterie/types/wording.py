@@ -32,6 +32,7 @@ TEMPLATES: Mapping[str, str] = {
     "accept.replaced_from": "{fault}: replaced from sentence {sentence} on by the source text {source!r}",
     "accept.source_complete": "{fault}; by then the source text {source!r} had been said in full",
     # --- it abstains
+    "abstain.blank_cell": "the row {row!r} has nothing in the column {column!r}",
     "abstain.below_override": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}}, "
     "{why})",
     "abstain.below_threshold": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}})",
@@ -54,6 +55,8 @@ TEMPLATES: Mapping[str, str] = {
     "error at {risk_percent:g}% or below, so it never decides: more examples may, or a higher target_risk)",
     "abstain.not_asked": "nobody was asked",
     "abstain.not_searched": "nothing found answers it, and what stands on {shelves} is unknown: not searched",
+    "abstain.beside_documents": "the question is not about what the documents are about (nearest sentence "
+    "{nearest:.2f}, needs {needed:.2f})",
     "abstain.out_of_scope": "unlike anything it was trained on (in-scope score {in_scope:.{decimals}f}, needs "
     "{needed:.{decimals}f})",
     "abstain.override_accepts_nothing": "the cost-quality policy accepts no answer of it: {why}",
@@ -62,6 +65,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
     "abstain.unsupported": "it says what no finding says: {added}",
     # --- what an answer specialist and its writer did
+    "answer.contradicted": "the documents contradict each other: {places}[; {newest!r} is the newest]",
     "answer.no_answer_written": "{model!r} wrote no answer ({sentence!r})",
     "answer.no_room": "no passage fits the model's window",
     "answer.none_written": "{model!r} found no answer",
@@ -175,6 +179,12 @@ TEMPLATES: Mapping[str, str] = {
     "route.nobody_allowed": "it is for nobody that may be asked",
     "route.not_yet": "not routed yet",
     "route.part_not_allowed": "a part of it is for nobody that may be asked",
+    "route.relayed": "the request names the model {model!r}, which was asked alone",
+    "route.schema": "{specialists} answer in the form that was asked for",
+    "route.schema_ambiguous": "several specialists could fill in {wanted!r} of the schema: {specialists}",
+    "route.schema_unowned": "no specialist answers in the form that was asked for: nobody fills in {wanted!r}",
+    "abstain.not_filled": "nothing is known for {property!r}, which {specialist} was asked for",
+    "abstain.not_in_schema": "{model} gave no JSON of the schema: {found}",
     "route.pinned": "the request names {specialist!r}",
     "route.second": "second is {specialist}, {fit}",
     "route.small_talk": "it is like {like!r}, which is nobody's job here",
@@ -189,7 +199,6 @@ TEMPLATES: Mapping[str, str] = {
     "note.apart": "{what} {before:.3f} there, {after:.3f} here",
     "note.before": "before that: {why}",
     "note.clause_truncated": "a clause was too long for the encoder, which saw its beginning only",
-    "note.met_from": "from {confidence:.3f} on at most {risk:g} were wrong",
     "note.missing": "missing: {columns}",
     "note.nearest": "nearest to it is {quote!r}",
     "note.neighbours_truncated": "its neighbours were looked for by its beginning only",
@@ -202,6 +211,7 @@ TEMPLATES: Mapping[str, str] = {
     "note.personal_data": "the prompt is {label}, but there is {found} in it",
     "note.recorded": "as recorded",
     "note.rung": "answered by rung {rung}[, after {after}]",
+    "note.met_from": "from {confidence:.3f} on at most {risk:g} were wrong",
     "note.text_truncated": "only the beginning of the text was read",
     "note.unknown_is_average": "what is not known counts as average",
     "note.untrained_pair": "its {column} is none that it was trained on",
@@ -240,14 +250,22 @@ TEMPLATES: Mapping[str, str] = {
     "rung.chain": "the chain [{rungs} ]that is asked for (out-of-fold {measure} {value:.3f})",
     "rung.cheapest": "cheapest rung not measurably below the best (out-of-fold {measure} {value:.3f} against "
     "{best:.3f})",
+    "rung.covers": "answers {share:.0%} out of fold at a risk of {risk:.0%}; {cheaper!r}, as accurate as far as can be "
+    "told, answers {covers:.0%} at {at:.0%}",
     "rung.meets_bar": "cheapest rung whose out-of-fold {bar} is reached with 95% confidence ({reached})",
     "rung.no_questions": "no questions to train on: calibrated on public ones",
     "rung.none_meets_bar": "no rung reaches {bar} with 95% confidence out of fold; this is the best ({reached})",
     "rung.only": "the only rung (out-of-fold {measure} {value:.3f})",
     # --- from which confidence answers are accepted
+    "threshold.everything_with_prior": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}; with how "
+    f"confidence usually falls off, from public sets, few enough {_SHOWING}",
+    "threshold.with_prior": f"confidence from {{value:.3f}} is accepted: {_WRONG}; with how confidence usually falls "
+    f"off, from public sets, few enough {_SHOWING}",
     "threshold.everything": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.not_shown": f"nothing is accepted: {_CONFIDENT}: too few rows, or too many copies among them, "
     f"{_SHOWING}",
+    "threshold.raised": f"confidence from {{value:.3f}} is accepted: {_WRONG}, the target of {{target:.1%}} met but "
+    f"not shown; from {{shown_from:.3f}} on few enough were {_SHOWING}",
     "threshold.shown": f"confidence from {{value:.3f}} is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.too_few_rows": f"nothing is accepted: {_SHOWING} takes at least {{fewest}} calibration rows; there are "
     "{rows}",

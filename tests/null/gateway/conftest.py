@@ -229,7 +229,7 @@ class _Notes:
         self.error = error
         self.events: list[AuditEvent] = []
 
-    async def append(self, event: AuditEvent) -> None:
+    async def append(self, event: AuditEvent, *, sync: bool = False) -> None:
         """Remember, or fail."""
         if self.error:
             raise self.error
@@ -238,6 +238,9 @@ class _Notes:
     def digest(self, text: str) -> str:
         """A stand-in for content."""
         return f"<{len(text)}>"
+
+    async def close(self) -> None:
+        """Nothing to finish."""
 
 
 @pytest.fixture

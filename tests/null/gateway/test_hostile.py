@@ -2,15 +2,16 @@
 
 import asyncio
 import json
+import threading
 from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coterie.gateway import connection as _connection
 from coterie.gateway.errors import STATUSES, WireCode
 from coterie.gateway.wire import Error
+from coterie.runtime.concurrency import still_wanted
 
 CHAT = "/v1/chat/completions"
 HEAD = b'{"model":"coterie","messages":[{"role":"user","content":'
@@ -112,15 +113,30 @@ async def test_a_large_body_is_refused_before_it_is_read(client, call):
     assert http.app.state.gateway.admission.seated == 0
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(client, call, monkeypatch):
-    """Its seat is given to another after a while."""
-    monkeypatch.setattr(_connection.read_body, "__kwdefaults__", {"seconds": 0.01})
-    http = client()
+async def test_a_body_that_does_not_come_is_not_waited_for(client, call):
+    """The connection is closed after a while, since nobody reads what may still come."""
+    http = client(body_seconds=0.01)
     caller = call(http.app, CHAT, body_sent=True)
     await caller.run()
     assert caller.status == 408
+    assert (b"connection", b"close") in caller.sent[0]["headers"]
     assert json.loads(caller.text)["error"]["code"] == "body_timeout"
     assert http.app.state.gateway.admission.seated == 0
+
+
+async def test_bodies_that_do_not_come_keep_nobody_out(client, call, chat_body):
+    """They hold no seat, and the slowest makes room for one more."""
+    http = client(concurrency=1, queue=1, body_seconds=3600)
+    silent = [call(http.app, CHAT, body_sent=True) for _ in range(3)]
+    tasks = []
+    for each in silent:
+        tasks.append(asyncio.create_task(each.run()))
+        await asyncio.sleep(0)
+    assert (await http.post(CHAT, json=chat_body("Where is my card?"))).status_code == 200
+    assert [each.status for each in silent] == [408, 408, None]
+    assert "the slowest" in silent[0].text
+    silent[2].gone.set()
+    await asyncio.gather(*tasks)
 
 
 async def test_a_caller_who_leaves_in_the_middle_of_its_body(client, call):
@@ -206,3 +222,28 @@ def test_no_json_at_all_makes_a_500(client, body, named, path):
 def test_every_code_has_a_status():
     """The closed set of codes and their statuses name the same."""
     assert set(get_args(WireCode)) == set(STATUSES)
+
+
+async def test_a_caller_who_leaves_stops_the_work_in_threads(client, network, call, chat_body):
+    """What reads their text for personal data ends at its next step."""
+    begun, ended = threading.Event(), threading.Event()
+
+    class Endless:
+        quick = 0
+
+        def find(self, text):
+            begun.set()
+            try:
+                while True:
+                    still_wanted()
+            finally:
+                ended.set()
+
+    network.detector = Endless()
+    caller = call(client().app, CHAT, json.dumps(chat_body("Where is my card?")).encode())
+    asking = asyncio.create_task(caller.run())
+    assert await asyncio.to_thread(begun.wait, 60)
+    caller.gone.set()
+    assert await asyncio.to_thread(ended.wait, 60)
+    await asking
+    assert caller.sent == []

@@ -14,8 +14,12 @@ from coterie.types import Label
 
 BODIES = {
     "/v1/chat/completions": {"model": "coterie", "messages": [{"role": "user", "content": "I lost my card"}]},
+    "/v1/responses": {"model": "coterie", "input": "I lost my card"},
+    "/v1/messages": {"model": "coterie", "max_tokens": 9, "messages": [{"role": "user", "content": "I lost my card"}]},
+    "/v1/completions": {"model": "coterie", "prompt": "I lost my card"},
     "/v1/embeddings": {"model": "coterie", "input": "hello"},
     "/api/feedback": {"trace_id": "0" * 32, "thumb": "up"},
+    "/mcp": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
 }
 
 
@@ -57,8 +61,9 @@ async def test_no_endpoint_without_a_key(door, ring, endpoint, token):
         return
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
-    assert response.json()["error"]["code"] == ("key_refused" if token else "key_missing")
-    assert response.json()["error"]["type"] == "authentication_error"
+    error = response.json()["error"]
+    assert error.get("data", error)["code"] == ("key_refused" if token else "key_missing")  # JSON-RPC has a number
+    assert error.get("type", "authentication_error") == "authentication_error"
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.path)
@@ -71,8 +76,9 @@ async def test_every_endpoint_by_role(door, ring, endpoint, role):
         assert response.status_code in {200, 404}
         assert endpoint.path.startswith(("/api/traces", "/api/feedback")) or response.status_code == 200
     else:
+        error = response.json()["error"]
         assert response.status_code == 403
-        assert response.json()["error"]["code"] == "forbidden"
+        assert error.get("data", error)["code"] == "forbidden"  # in JSON-RPC, `code` is a number
 
 
 async def test_a_path_that_is_not_there(door, ring):
@@ -114,7 +120,7 @@ async def test_allowed_specialists(door, ring):
     assert pinned.text.replace("reply", "nobody") == unknown.text
     assert not routed.json()["coterie"]["accepted"]
     assert routed.json()["coterie"]["route"]["specialists"] == []
-    assert "reply" not in routed.json()["choices"][0]["message"]["content"]
+    assert "reply" not in routed.json()["choices"][0]["message"]["refusal"]
 
 
 async def test_feedback_of_what_others_answered(door, ring):

@@ -7,9 +7,11 @@ from starlette.responses import Response
 
 from coterie.gateway.access import Caller
 from coterie.gateway.api.traces import find_trace
-from coterie.gateway.connection import JSONBody
+from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.work import Gateway
+from coterie.observe.plain import without_egress_text
 from coterie.runtime.codec import readable
+from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.store.content import without_content
 
 
@@ -32,9 +34,18 @@ async def show_metrics(http: HTTPRequest) -> Response:
 
 
 async def show_trace(http: HTTPRequest) -> Response:
-    """A settled request's whole life, as far as who asks may see it. Raises `WireError` when there is none such."""
+    """A settled request's whole life, as far as who asks may see it. Raises `WireError` when there is none such.
+
+    The texts that left stand in it with `?show_egress=true`, where content is kept.
+    """
     gateway, caller, trace_id = Gateway.of(http), Caller.of(http.scope), http.path_params["trace_id"]
     trace = await find_trace(gateway, caller, trace_id)
     label = max([trace.label, *(finding.label for finding in trace.findings)])
     above = caller.key is not None and label > caller.clearance(gateway.network.default_label)
-    return JSONBody(readable(without_content(trace) if above else trace))
+    if http.query_params.get("show_egress") != "true":
+        trace = without_egress_text(trace)
+
+    def written() -> bytes:
+        return encode(readable(without_content(trace) if above else trace))
+
+    return Response(await aside(AT_ONCE + 1, written), media_type=JSONBody.media_type)

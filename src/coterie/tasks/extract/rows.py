@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from coterie.errors import DataError
@@ -16,8 +16,10 @@ from coterie.learning.files import Lines, Record
 from coterie.learning.reading import TEXT as TEXT_COLUMN
 from coterie.learning.reading import RowReader, RowsRead
 from coterie.learning.values import CHOICE, MANY, TEXT, is_typed, normalise_value
+from coterie.runtime.codec import parse_json
 from coterie.tasks.extract.section import ExtractSection
 from coterie.text.language import language_of
+from coterie.text.numbers import as_plain
 from coterie.types import Scalar
 
 _FIELDS = "fields"
@@ -144,8 +146,8 @@ def read_fields(
     """
     if isinstance(cell, str):
         try:
-            cell = json.loads(cell) if cell.strip() else {}
-        except (ValueError, RecursionError):
+            cell = parse_json(cell) if cell.strip() else {}
+        except ValueError:
             raise lines.error(f"has fields that are not JSON: {quote(cell)}", _HINT, line=line) from None
     if cell is None:
         return {}, []
@@ -184,6 +186,8 @@ class _Place:
         kind = kind.removesuffix(MANY)
         if kind in {TEXT, CHOICE}:
             return None if written is None else " ".join(str(written).split()) or None
+        if kind == "number" and type(written) in {int, float}:
+            return as_plain(Decimal(str(written)))
         language = language_of(self.text, "en")
         return normalise_value(kind, words if written is None else str(written), language=language)
 
