@@ -42,9 +42,7 @@ def discover(
 
     recorded = read_calls(files)
     with stage("Finding jobs", len(recorded.calls)) as show:
-        found = find_jobs(
-            recorded.calls, support=support, askers=askers, progress=lambda _stage, done, _all: show(done)
-        )
+        found = find_jobs(recorded.calls, support=support, askers=askers, progress=show)
     written: dict[int, tuple[Path, int]] = {}
     for number, job in enumerate(found.jobs, 1):
         if out is not None and job.task == "classify":
@@ -95,9 +93,8 @@ def _show(recorded: Recorded, found: Discovery, written: dict[int, tuple[Path, i
     if found.rest:
         say(f"{counted(len(found.rest), 'call')} of no job.")
     for path, rows in written.values():
-        say(
-            f"{path}: {counted(rows, 'row')}. Next: coterie add {shlex.quote(path.stem)} --train {shlex.quote(str(path))}"
-        )
+        words = shlex.join([path.stem, "--task", "classify", "--data", str(path)])
+        say(f"{path}: {counted(rows, 'row')}. Next: coterie add {words}")
 
 
 def _row(number: int, job: FoundJob, calls: int) -> list[str]:

@@ -47,6 +47,8 @@ _FEWEST_SHINGLES = 3
 _COVERED = 0.5
 """Share of a template's calls that finer templates must cover to replace it: below, they are phrases of its inputs."""
 _FOLDS = 3
+_SHOWN = 10_000
+"""Calls between two signs of progress."""
 _INPUTS = 600
 """Inputs of a template that are compared with those of others."""
 
@@ -107,7 +109,7 @@ def discover(
     *,
     support: int = 20,
     askers: int = 1,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Discovery:
     """Find the jobs in calls.
 
@@ -115,7 +117,7 @@ def discover(
         calls: The calls, in order of time.
         support: Fewest calls of a template.
         askers: Fewest askers of a job that is reported: what one person asks is nobody else's business.
-        progress: Called with the stage, and how much of it is done.
+        progress: Called with how many more calls were looked at.
 
     Raises:
         ValueError: `support` is below 2.
@@ -127,10 +129,10 @@ def discover(
     learnt = _Templates.learn(sample, support=max(2, support // step))
     found: list[int] = []
     recognise = learnt.recogniser()
-    for i, call in enumerate(calls):
-        found.append(recognise(call))
-        if progress is not None and i % 10_000 == 0:
-            progress("recognise", i, len(calls))
+    for begin in range(0, len(calls), _SHOWN):
+        some = calls[begin : begin + _SHOWN]
+        found += map(recognise, some)
+        progress(len(some))
     groups = [Group.of(calls, np.flatnonzero(np.asarray(found) == t), learnt, t) for t in range(len(learnt.constants))]
     merged = _merge([each for each in groups if len(each.members) >= support])
     loose = np.flatnonzero(np.isin(np.asarray(found), [t for each in merged for t in each.templates], invert=True))

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coterie.flywheel.discovery import RecordedCall, Discovery, FoundJob, fold
-from coterie.logs.exchanges import Exchange, ExchangeReader
+from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, fold
+from coterie.logs.exchanges import CallReader, LoggedCall
 from coterie.logs.records import read_log
 from coterie.runtime.files import write_with
 
@@ -34,7 +34,7 @@ def read_calls(files: Sequence[Path], progress: Callable[[int], None] = lambda _
         DataError: a file cannot be read.
     """
     found = Recorded()
-    reader = ExchangeReader(skipped=found.skipped)
+    reader = CallReader(skipped=found.skipped)
     done = 0
     for path in files:
         for record in read_log(path, found.skipped, lambda read, before=done: progress(before + read)):
@@ -44,15 +44,14 @@ def read_calls(files: Sequence[Path], progress: Callable[[int], None] = lambda _
     return found
 
 
-def _call(exchange: Exchange) -> RecordedCall:
-    answer = exchange.answer if isinstance(exchange.answer, str) else json.dumps(exchange.answer, ensure_ascii=False)
-    system = (("system", exchange.system),) if exchange.system else ()
-    cost = exchange.about.get("cost")
+def _call(logged: LoggedCall) -> RecordedCall:
+    answer = logged.answer if isinstance(logged.answer, str) else json.dumps(logged.answer, ensure_ascii=False)
+    system = (("system", logged.system),) if logged.system else ()
     return RecordedCall(
-        prompt=(*system, ("user", exchange.text)),
+        prompt=(*system, ("user", logged.text)),
         answer=answer,
-        asker=exchange.about.get("user", ""),
-        cost=float(cost) if cost else None,
+        asker=logged.asker,
+        cost=logged.cost,
     )
 
 
