@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from coterie.accounting.energy import PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
-from coterie.config.file import Config, LlamaModel, ModelEntry, RemoteModel, load_config
+from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
+from coterie.decisions.zero_shot import Asked, Likelihood, Similarity, ZeroShot
 from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
@@ -74,6 +75,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     limits = open_limits(config.budgets, folder, per_1000=config.policy.budget)
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
+    large |= config.decisions.models
     models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector)
     policy = cost_quality_policy(config, folder, versions)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
@@ -107,7 +109,20 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         audit=audit,
         limits=limits,
         overhead=ProcessOverhead(),
+        deciding=config.decisions,
+        zero_shot=_zero_shot(config, models, encoder),
     )
+
+
+def _zero_shot(config: Config, models: Mapping[str, StreamingEngine], encoder: Engine) -> dict[str, ZeroShot]:
+    """Return what answers typed questions without training, by `[models]` key."""
+    found: dict[str, ZeroShot] = {}
+    for name in config.decisions.models:
+        if isinstance(model := config.models[name], RemoteModel):
+            found[name] = Asked(engine=models[name], typed=isinstance(model, DecisionModel))
+        else:
+            found[name] = Likelihood(engine=models[name], floor=Similarity(encoder=encoder))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

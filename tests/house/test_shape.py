@@ -30,6 +30,7 @@ LAYERS = [
     ["training"],
     ["rightsizing"],
     ["generalist"],
+    ["decisions"],
     ["network"],
     ["assembly"],
     ["gateway", "testing"],
@@ -43,22 +44,23 @@ BUDGETS = {
     "__init__": 100,
     "__main__": 10,
     "accounting": 1080,
-    "api": 1680,
-    "assembly": 460,
-    "cli": 5850,
-    "config": 1190,
+    "api": 1720,  # `decide`
+    "assembly": 490,
+    "cli": 6040,  # `decide` and `decisions`
+    "config": 1260,  # `[decisions]`
     "context": 930,
-    "engines": 3770,
+    "decisions": 800,  # typed questions: a new concept
+    "engines": 3900,  # decision models
     "errors": 290,
-    "gateway": 2310,
+    "gateway": 2960,  # two doors of typed questions
     "generalist": 1460,
-    "governance": 2460,
+    "governance": 2480,
     "knowledge": 6070,
     "learning": 5370,
     "limits": 870,
     "models": 1130,
-    "network": 1590,
-    "observe": 540,
+    "network": 1680,  # the stage `decide`
+    "observe": 560,
     "policy": 750,
     "privacy": 2820,
     "protocols": 380,
@@ -68,13 +70,13 @@ BUDGETS = {
     "routing": 2640,
     "runtime": 1120,
     "specialists": 410,
-    "store": 2220,
-    "tasks": 16200,
+    "store": 2300,  # sites of typed questions
+    "tasks": 16280,  # records
     "testing": 1760,
-    "text": 2100,
+    "text": 2190,  # records as text
     "training": 500,
     "tuning": 1650,
-    "types": 1790,
+    "types": 1960,  # typed questions
 }
 
 

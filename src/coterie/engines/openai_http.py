@@ -13,7 +13,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 import httpx
 
-from coterie.config.file import OpenAIModel
+from coterie.config.file import ServerModel
 from coterie.config.section import EnvSecret
 from coterie.errors import (
     ConfigError,
@@ -61,10 +61,10 @@ class Deadline:
 class Connection:
     """Sends a JSON request and gives the answer's bytes; opened by the first request."""
 
-    def __init__(self, engine: str, model: OpenAIModel, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(self, engine: str, model: ServerModel, transport: httpx.AsyncBaseTransport | None, path: str) -> None:
         self._engine = engine
         self._timeout = model.timeout
-        self._url = f"{model.base_url.rstrip('/')}/chat/completions"
+        self._url = f"{model.base_url.rstrip('/')}/{path}"
         self._auth = _KeyAuth(model.api_key) if model.api_key is not None else None
         self._transport = transport
         self._client: httpx.AsyncClient | None = None

@@ -16,7 +16,6 @@ from typing import Literal
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
 from coterie.errors import (
@@ -120,11 +119,6 @@ class ErrorResponse(Response):
     ) -> None:
         self.error = {"message": message, "type": _type(status), "param": param, "code": code}
         super().__init__(json.dumps({"error": self.error}), status_code=status, headers=headers)
-
-
-async def answer_error(_request: HTTPRequest, error: Exception) -> Response:
-    """The response to an error, as Starlette's exception handlers want it."""
-    return error_response(error)
 
 
 def error_response(error: Exception) -> ErrorResponse:

@@ -30,6 +30,8 @@ class Endpoint:
     """The JSON response; None for one that is not described by a model."""
     streamed: type[BaseModel] | None = None
     """The data of each server-sent event."""
+    failed: type[BaseModel] = Error
+    """An error in its shape."""
     media_type: str = "application/json"
     needs: Permission | None = None
     """What the caller's role must allow; None for any role."""
@@ -45,7 +47,7 @@ class Endpoint:
 def describe_api(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these endpoints."""
     asked = {model for e in endpoints for model in (e.asked,) if model}
-    told = {model for e in endpoints for model in (e.told, e.streamed) if model} | {Error}
+    told = {model for e in endpoints for model in (e.told, e.streamed, e.failed) if model}
     ordered = sorted(asked | told, key=lambda model: model.__name__)
     wanted = [(model, "validation" if model in asked else "serialization") for model in ordered]
     _, schemas = models_json_schema(wanted, ref_template=_REFERENCE)  # type: ignore[arg-type]
@@ -68,7 +70,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     content: dict[str, Any] = {endpoint.media_type: {"schema": _reference(endpoint.told) if endpoint.told else {}}}
     if endpoint.streamed:
         content["text/event-stream"] = {"schema": _reference(endpoint.streamed)}
-    failed = {"description": "Error", "content": {"application/json": {"schema": _reference(Error)}}}
+    failed = {"description": "Error", "content": {"application/json": {"schema": _reference(endpoint.failed)}}}
     operation: dict[str, Any] = {
         "summary": endpoint.summary,
         "responses": {"200": {"description": "Success", "content": content}, "default": failed},

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from time import time as wall_clock
 
+from coterie.config.decisions import DecisionsSection
+from coterie.decisions.deciding import Decider
+from coterie.decisions.zero_shot import ZeroShot
 from coterie.generalist.collaboration import DocumentReading
 from coterie.generalist.reading import default_reader
 from coterie.governance.pseudonyms import PseudonymBook
@@ -53,6 +56,10 @@ class Network(Pipeline):
     pseudonyms: PseudonymBook = field(default_factory=PseudonymBook)
     """What stands for what in which session, at the engines that see pseudonyms only."""
     overhead: Overhead | None = None
+    deciding: DecisionsSection = field(default_factory=DecisionsSection)
+    """Who answers typed questions."""
+    zero_shot: Mapping[str, ZeroShot] = field(default_factory=dict)
+    """What answers them without training, by `[models]` key, beside the encoder."""
     dial: CostQualityPolicy = field(default_factory=CostQualityPolicy)
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
@@ -110,6 +117,11 @@ class Network(Pipeline):
     def secrets(self) -> SecretFinder:
         """Finds secrets in passages, and remembers where there was one."""
         return SecretFinder(self.detector)
+
+    @cached_property
+    def decider(self) -> Decider:
+        """Answers typed questions, and remembers the options that it has encoded."""
+        return Decider(specialists=self.specialists, encoder=self.encoder, section=self.deciding, models=self.zero_shot)
 
     @property
     def documents(self) -> DocumentReading:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coterie.runtime.codec import Json, readable
-from coterie.types import Finding, Trace
+from coterie.types import Decisions, Finding, Trace
 
 
 def summarise(trace: Trace) -> dict[str, Json]:
@@ -29,6 +29,28 @@ def summarise(trace: Trace) -> dict[str, Json]:
             "cost": readable(usage.cost),
             "counterfactual_cost": readable(trace.counterfactual_cost),
         },
+    }
+
+
+def summarise_decisions(answer: Decisions) -> dict[str, Json]:
+    """What an asker is told beside answers to typed questions: who answered, whether it is calibrated, what it took."""
+    keys = (
+        "question",
+        "site",
+        "kind",
+        "value",
+        "confidence",
+        "accepted",
+        "reason",
+        "answered_by",
+        "method",
+        "zero_shot",
+    )
+    decisions: list[Json] = [readable({key: getattr(each, key) for key in keys}) for each in answer.decisions]
+    whole = summarise(answer.trace)
+    return {key: whole[key] for key in ("trace_id", "status", "accepted")} | {
+        "decisions": decisions,
+        "usage": whole["usage"],
     }
 
 

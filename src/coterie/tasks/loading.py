@@ -72,9 +72,18 @@ def card_of(
 def _card(
     name: str, section: SpecialistSection, version: Version, described: Mapping[str, Any], view_tokens: int | None
 ) -> SpecialistCard:
-    columns = tuple(str(column) for column in described.get("columns", ()))
+    columns = tuple(str(column) for column in (*described.get("columns", ()), *described.get("record", ())))
     rung, task = described["rung"], task_of(section)
-    return make_card(name, task, section, rung=rung, version=version.version, columns=columns, view_tokens=view_tokens)
+    return make_card(
+        name,
+        task,
+        section,
+        rung=rung,
+        version=version.version,
+        columns=columns,
+        view_tokens=view_tokens,
+        labels=task.one_of(section, described),
+    )
 
 
 def _unreadable(version: Version, error: Exception) -> ArtefactRefused:

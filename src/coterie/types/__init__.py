@@ -10,6 +10,7 @@ modules in the order in which a request meets them:
     context      what a session knows, and the view of it that a specialist gets
     engine       the prompt and the output of an engine
     finding      the result of a specialist
+    decision     typed questions, and the probabilities that answer one
     trace        the answer and the record of how it was made
     usage, ledger, settlement
                  what was spent, its totals, and what one request writes to the store
@@ -45,20 +46,23 @@ from coterie.types.context import (
     TaskKind,
     ViewRecord,
 )
+from coterie.types.decision import NO, YES, Decision, DecisionMethod, Option, Question, QuestionKind
 from coterie.types.engine import Output, Prompt
 from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
-from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
+from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
 from coterie.types.reason import Reason, all_of, worded
 from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
-from coterie.types.trace import Answer, Delta, DocumentAnswer, Failure, Stage, Status, Trace
+from coterie.types.trace import Answer, Decisions, Delta, DocumentAnswer, Failure, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
+    "NO",
     "SYSTEM",
+    "YES",
     "Allowance",
     "Amount",
     "Answer",
@@ -71,6 +75,9 @@ __all__ = [
     "Content",
     "Context",
     "ContextView",
+    "Decision",
+    "DecisionMethod",
+    "Decisions",
     "Delta",
     "Document",
     "DocumentAnswer",
@@ -92,6 +99,7 @@ __all__ = [
     "LedgerSummary",
     "Message",
     "Omission",
+    "Option",
     "Output",
     "Part",
     "Passage",
@@ -99,6 +107,8 @@ __all__ = [
     "Prompt",
     "PseudonymValue",
     "Pseudonyms",
+    "Question",
+    "QuestionKind",
     "Reason",
     "Release",
     "Request",
@@ -109,6 +119,7 @@ __all__ = [
     "SentTexts",
     "SessionSummary",
     "Settlement",
+    "SiteSummary",
     "SpecialistCard",
     "Stage",
     "Status",

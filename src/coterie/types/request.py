@@ -108,3 +108,5 @@ class Task:
     """Whether `vector` encodes only the beginning, because the text exceeds the encoder's window."""
     keep: Keep | None = None
     """Acceptance override of the cost-quality policy; None for the specialist's own threshold."""
+    distribution: bool = False
+    """Whether the finding is to have a probability for each label."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coterie.types.context import AnswerForm, TaskKind
+from coterie.types.decision import Option
 from coterie.types.finding import Step
 from coterie.types.label import Label
 from coterie.types.reason import Reason
@@ -35,6 +36,8 @@ class SpecialistCard:
     """Columns of structured input that it was trained on."""
     form: AnswerForm = "text"
     """Form of its values; each of its findings gets it."""
+    labels: tuple[Option, ...] = ()
+    """Labels of which one is right, with their descriptions; empty if its values are others."""
     guards_columns: bool = False
     """Whether columns that it does not read, such as protected attributes, are hidden from the generalist too."""
     knowledge: tuple[str, ...] = ()
