@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from coterie.errors import InputError
 from coterie.types import NO, YES, Question
@@ -73,6 +74,7 @@ def spaced(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+@lru_cache(maxsize=65_536)
 def folded(name: str) -> str:
     """Return a name without case and with one space where it has spaces, hyphens or underscores."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
