@@ -3,8 +3,8 @@
     python benchmarks/fuzz/run.py [--requests 2000] [--files 2000] [--seed 1]
 
 Runs `tests/null/gateway/test_fuzz.py` (schemathesis over every endpoint of the OpenAPI document, right and wrong
-requests) and `tests/null/data/test_fuzz.py` (hypothesis over configuration, CSV, JSONL and the document readers: whole
-files with some bytes changed) with so many examples each, and chance in place of the fixed seed.
+requests) and `tests/null/learning/test_fuzz.py` (hypothesis over configuration, CSV, JSONL and the document readers:
+whole files with some bytes changed) with so many examples each, and chance in place of the fixed seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _record import ROOT, Bar, Record, arguments
 
 CLAIM = "Whatever is sent or read: no 500, no crash, no hang."
-TESTS = {"requests": "tests/null/gateway/test_fuzz.py", "files": "tests/null/data/test_fuzz.py"}
+TESTS = {"requests": "tests/null/gateway/test_fuzz.py", "files": "tests/null/learning/test_fuzz.py"}
 
 
 def run(test: str, examples: int, seed: int, log: Path) -> tuple[int, str]:
