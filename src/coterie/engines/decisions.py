@@ -28,8 +28,9 @@ _ASKED = "Select the option that fits the input."
 class DecisionEngine(OpenAIEngine):
     """Asks a decision model. An output has `scores` (Q, L): log-probabilities of each question's options, then -inf.
 
-    A prompt without `questions` is asked as one choice among the labels of its `json_schema`, as a classifier's prompt
-    is, and is answered in that form. Questions that the model refused have -inf only.
+    The text is the likeliest option of a single question. A prompt without `questions` is asked as one choice among the
+    labels of its `json_schema`, as a classifier's prompt is, and is answered in that form. Questions that the model
+    refused have -inf only.
     """
 
     def __init__(self, name: str, model: DecisionModel, **options: Any) -> None:  # noqa: ANN401 - those of `OpenAIEngine`
@@ -138,9 +139,10 @@ class TypedAnswers(Transcript):
             if all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
                 self.tokens = (counts[0], counts[1])  # type: ignore[assignment]
         self.finish = "stop"
-        if not self.prompt.questions:
+        if len(questions) == 1 and np.isfinite(self.scores).any():
             best = int(self.scores[0].argmax())
-            self.texts.append(json.dumps({"label": questions[0].names[best]}, ensure_ascii=False))
+            name = questions[0].names[best]
+            self.texts.append(name if self.prompt.questions else json.dumps({"label": name}, ensure_ascii=False))
             self.logprobs.append(float(self.scores[0, best]))
         return "".join(self.texts)
 
