@@ -16,6 +16,7 @@ from coterie.accounting.energy import PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
 from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
+from coterie.decisions.adaptation import FittedOptions, read_fitted
 from coterie.decisions.zero_shot import Asked, Likelihood, Similarity, ZeroShot
 from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.onnx import OnnxEncoder
@@ -81,6 +82,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
     await asyncio.to_thread(detect, "The first request waits for no table.")
+    fitted = read_fitted(folder, encoder.sha256)
     if warm:
         await _warm(config, specialists)
     store = _observed(config, await _open_store(config, folder))
@@ -110,18 +112,21 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         limits=limits,
         overhead=ProcessOverhead(),
         deciding=config.decisions,
-        zero_shot=_zero_shot(config, models, encoder),
+        zero_shot=_zero_shot(config, models, encoder, fitted),
+        fitted=fitted,
     )
 
 
-def _zero_shot(config: Config, models: Mapping[str, StreamingEngine], encoder: Engine) -> dict[str, ZeroShot]:
+def _zero_shot(
+    config: Config, models: Mapping[str, StreamingEngine], encoder: Engine, fitted: Mapping[str, FittedOptions]
+) -> dict[str, ZeroShot]:
     """Return what answers typed questions without training, by `[models]` key."""
     found: dict[str, ZeroShot] = {}
     for name in config.decisions.models:
         if isinstance(model := config.models[name], RemoteModel):
             found[name] = Asked(engine=models[name], typed=isinstance(model, DecisionModel))
         else:
-            found[name] = Likelihood(engine=models[name], floor=Similarity(encoder=encoder))
+            found[name] = Likelihood(engine=models[name], floor=Similarity(encoder=encoder, fitted=fitted))
     return found
 
 

@@ -15,7 +15,7 @@ from coterie.cli import train as training
 from coterie.cli.add import add
 from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
-from coterie.cli.decide import decide, decisions
+from coterie.cli.decide import adapt, decide, decisions
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
@@ -75,6 +75,7 @@ for _command in (
     ask,
     decide,
     decisions,
+    adapt,
     route,
     serve,
     report,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from coterie.config.decisions import DecisionsSection
+from coterie.decisions.adaptation import FittedOptions
 from coterie.decisions.matching import Answered, Assignment, assign, read_finding
 from coterie.decisions.questions import fingerprint, spaced
 from coterie.decisions.zero_shot import PRODUCER, Similarity, ZeroShot
@@ -51,10 +52,12 @@ class Decider:
     section: DecisionsSection = field(default_factory=DecisionsSection)
     models: Mapping[str, ZeroShot] = field(default_factory=dict)
     """Zero-shot answerers by `[models]` key."""
+    fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
+    """Options that were fitted to texts without labels, by site."""
     floor: Similarity = field(init=False)
 
     def __post_init__(self) -> None:
-        self.floor = Similarity(encoder=self.encoder)
+        self.floor = Similarity(encoder=self.encoder, fitted=self.fitted)
 
     async def decide(
         self,
@@ -158,6 +161,9 @@ class Decider:
         found, took = await self.floor.weigh(state, list(asked.values()), call=call)
         for (site, question), weights in zip(asked.items(), found, strict=True):
             decision = _guess(question, site, weights, self.floor, state)
+            if site in self.fitted:
+                note = Reason("note.fitted_options", texts=self.fitted[site].texts)
+                decision = replace(decision, reason=decision.reason.noting(note))
             answers[site] = decision if failed is None else replace(decision, reason=decision.reason.noting(failed))
         return answers, (*steps, *took)
 

@@ -14,11 +14,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from coterie.decisions.questions import folded
+from coterie.decisions.adaptation import FittedOptions, forms_of
+from coterie.decisions.questions import fingerprint
 from coterie.errors import EngineBroken
 from coterie.protocols import Engine
 from coterie.specialists.prompts import Prompting, answers
-from coterie.types import YES, CallContext, DecisionMethod, Message, Option, Output, Prompt, Question, Step, Task
+from coterie.types import CallContext, DecisionMethod, Message, Option, Output, Prompt, Question, Step, Task
 
 PRODUCER = "decisions"
 """Producer of its steps in the ledger."""
@@ -52,10 +53,10 @@ class ZeroShot(Protocol):
 
 # --- Likeness of the state and what an option says, as the encoder sees both.
 
-_SHARPNESS = 1 / 0.0604
+_SHARPNESS = 1 / 0.06
 """Of cosines: with it the probabilities of BANKING77's 77 intents, by their names, are calibrated on its training rows
-(ECE .032); benchmarks/decisions/fit_similarity.py."""
-_SLOPE, _MIDDLE = 12.65, 0.391
+(ECE .030); benchmarks/decisions/fit_similarity.py."""
+_SLOPE, _MIDDLE = 13.0, 0.386
 """Log-odds that a statement holds for a cosine: fitted there, one right intent against one wrong one a row."""
 
 
@@ -68,6 +69,8 @@ class Similarity:
     """
 
     encoder: Engine
+    fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
+    """Options that were fitted to texts, by site."""
     method: DecisionMethod = "similarity"
     _known: OrderedDict[str, np.ndarray] = field(default_factory=OrderedDict)
 
@@ -78,15 +81,23 @@ class Similarity:
 
     async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
         """Return softmax of cosines; the options' vectors are remembered."""
-        texts = [[_forms(question, option) for option in question.options] for question in questions]
+        fitted = [self.fitted.get(fingerprint(question)) if self.fitted else None for question in questions]
+        texts = [
+            [] if each else [forms_of(question, option) for option in question.options]
+            for question, each in zip(questions, fitted, strict=True)
+        ]
         every = dict.fromkeys(form for options in texts for forms in options for form in forms)
         steps = await self._encode([text for text in every if text not in self._known], call)
         vector = state.vector
         if vector is None:
             (output,) = await self.encoder.run([Prompt(text=state.text, label=state.label)], call=call)
             vector, steps = np.asarray(output.vector), (*steps, self._step(output))
-        likeness = dict(zip(every, np.stack([self._vector(text) for text in every]) @ vector, strict=True))
-        found = [np.array([_mean(likeness, forms) for forms in options]) for options in texts]
+        near = np.stack([self._vector(text) for text in every]) @ vector if every else np.empty(0)
+        likeness = dict(zip(every, near.tolist(), strict=True))
+        found = [
+            each.of(question.names) @ vector if each else np.array([_mean(likeness, forms) for forms in options])
+            for question, each, options in zip(questions, fitted, texts, strict=True)
+        ]
         return Weighed([_weights(question, each) for question, each in zip(questions, found, strict=True)], steps)
 
     async def _encode(self, texts: Sequence[str], call: CallContext) -> tuple[Step, ...]:
@@ -109,17 +120,8 @@ class Similarity:
         return Step(producer=PRODUCER, engine=self.encoder.name, usage=output.usage)
 
 
-def _forms(question: Question, option: Option) -> tuple[str, ...]:
-    """What is compared with the state for an option; nothing for a case of a predicate that nobody describes."""
-    if question.kind == "predicate":
-        said = option.description or (question.instructions if option.name == YES else "")
-        return (said,) if said.strip() else ()
-    name = folded(option.name) or option.name
-    return (name, f"{name}?", *((option.description,) if option.description.strip() else ()))
-
-
 def _mean(likeness: Mapping[str, float], forms: Sequence[str]) -> float:
-    return float(np.mean([likeness[form] for form in forms])) if forms else math.nan
+    return sum(likeness[form] for form in forms) / len(forms) if forms else math.nan
 
 
 def _weights(question: Question, cosines: np.ndarray) -> np.ndarray:  # (L,) -> (L,)

@@ -10,6 +10,7 @@ from functools import cached_property
 from time import time as wall_clock
 
 from coterie.config.decisions import DecisionsSection
+from coterie.decisions.adaptation import FittedOptions
 from coterie.decisions.deciding import Decider
 from coterie.decisions.zero_shot import ZeroShot
 from coterie.generalist.collaboration import DocumentReading
@@ -60,6 +61,8 @@ class Network(Pipeline):
     """Who answers typed questions."""
     zero_shot: Mapping[str, ZeroShot] = field(default_factory=dict)
     """What answers them without training, by `[models]` key, beside the encoder."""
+    fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
+    """Options of typed questions that were fitted to texts, by site."""
     dial: CostQualityPolicy = field(default_factory=CostQualityPolicy)
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
@@ -121,7 +124,13 @@ class Network(Pipeline):
     @cached_property
     def decider(self) -> Decider:
         """Answers typed questions, and remembers the options that it has encoded."""
-        return Decider(specialists=self.specialists, encoder=self.encoder, section=self.deciding, models=self.zero_shot)
+        return Decider(
+            specialists=self.specialists,
+            encoder=self.encoder,
+            section=self.deciding,
+            models=self.zero_shot,
+            fitted=self.fitted,
+        )
 
     @property
     def documents(self) -> DocumentReading:

@@ -206,6 +206,7 @@ TEMPLATES: Mapping[str, str] = {
     "note.personal_data": "the prompt is {label}, but there is {found} in it",
     "note.recorded": "as recorded",
     "note.rung": "answered by rung {rung}[, after {after}]",
+    "note.fitted_options": "its options were fitted to {texts:,} texts without labels",
     "note.floor_instead": "the encoder answered, since {model!r} could not: {why}",
     "note.text_truncated": "only the beginning of the text was read",
     "note.unknown_is_average": "what is not known counts as average",
