@@ -1,8 +1,8 @@
 """Texts that are sent to make a gateway slow: does anybody else wait, does the work stay linear, does it stop.
 
-    python benchmarks/hostile/run.py [--characters 1000000] [--texts REGEX] [--ways REGEX]
+    python benchmarks/hostile/run.py [--characters 1000000] [--texts REGEX] [--ways REGEX] [--network DIR]
 
-A network of two small specialists, trained here, and a large model (a local fake) behind the egress gate. Each text
+A network with a specialist of each task, trained here, and a large model (a local fake) behind the egress gate. A text
 goes to each endpoint in each way a text can come in, while another caller asks `/healthz` every 10 ms in the same event
 loop. On a machine that others use, a wait may be theirs: beside each wait stands the processor time that this process
 spent in it, and the bar is on the smaller of the two.
@@ -11,17 +11,14 @@ spent in it, and the bar is on the smaller of the two.
 from __future__ import annotations
 
 import asyncio
-import csv
 import gc
 import json
 import random
 import re
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -29,14 +26,12 @@ from typing import Any, Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _data import LENDER
 from _record import Bar, Record, arguments
+from _six_tasks import large_model, make_network
 from coterie.assembly import open_network
 from coterie.config.file import GatewaySection
 from coterie.gateway.app import create_app
-from coterie.learning.progress import Silent
-from coterie.testing import FakeOpenAIServer
-from coterie.training.train import train
+from coterie.gateway.serve import SWITCH_SECONDS
 
 CLAIM = (
     "No text of a megabyte keeps another caller waiting, takes more than its length, or goes on when its caller left."
@@ -44,35 +39,6 @@ CLAIM = (
 LONGEST_WAIT, GROWTH, AFTER_LEAVING = 0.050, 2.2, 0.5
 """Seconds, times the processor time for twice the text, seconds of work after the caller left."""
 EVERY = 0.01  # seconds between two questions of the other caller
-LABELS = 8
-ROWS = 400
-NETWORK = """
-[network]
-default_label = "public"
-[specialists.triage]
-task = "classify"
-data = "triage.csv"
-description = "What customers ask a bank."
-licence = "CC-BY-4.0"
-rungs = ["embedding"]
-[specialists.travel]
-task = "classify"
-data = "travel.csv"
-description = "What customers ask about cash and cards abroad."
-licence = "CC-BY-4.0"
-rungs = ["embedding"]
-[models.large]
-engine = "openai"
-base_url = "{url}"
-name = "large"
-price_in = "10.00"
-price_out = "30.00"
-clearance = "public"
-pseudonymise = true
-[generalist]
-model = "large"
-escalate_out_of_scope = true
-"""
 _PHRASES = {
     "one question again and again": "where is my parcel ",
     "one letter": "a",
@@ -111,6 +77,21 @@ _PHRASES = {
     "quotes": "\"'",
     "Arabic": "\u0623\u064a\u0646 \u0637\u0631\u062f\u064a ",
     "secrets": "password=sk-abcdefgh ",
+    "beginnings of keys": "-----BEGIN PRIVATE KEY-----",
+    "beginnings of tokens": "eyJhbGciOi.eyJ",
+    "base64": "aGVsbG8gd29ybGQsIGhvdyBhcmUgeW91",
+    "letters that join": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "tag characters": "a\U000e0041\U000e0020",
+    "NULs": "\0",
+    "dashes": "-\u2013 ",
+    "tables": "| a | 1 |\n|---|---|\n",
+    "HTML": "<p class='a'>x</p>",
+    "numbers and dates": "1,234.50 EUR on 2024-02-30 ",
+    "mixed scripts": "a\u0430\u03b1\u05d0\u4e00",
+    "marks of quotation": "\u201ea\u201c \u00abb\u00bb ",
+    "telephone numbers": "+49 30 901820 ",
+    "pointers": "and for that of it ",
+    "dates of birth": "born on 1.2.1980 ",
 }
 
 
@@ -122,6 +103,7 @@ def texts(characters: int) -> dict[str, str]:
     found["chance, words"] = " ".join(
         "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(characters // 8)
     )
+    found["one secret at the end"] = "x" * (characters - 60) + " password=hunter2-" + "y" * 40
     found["a row of columns"] = json.dumps({f"c{i}": i for i in range(characters // 20)})
     return found
 
@@ -131,65 +113,50 @@ def _chat(text: str, **more: object) -> dict[str, object]:
 
 
 SHORT = "where is my parcel"
+CHAT = "/v1/chat/completions"
+TURN = 100  # characters of a turn of a long history
+
+
+def _turns(text: str, length: int) -> list[dict[str, object]]:
+    """A text as earlier turns."""
+    pieces = [text[place : place + length] for place in range(0, len(text), length)]
+    return [{"role": ("user", "assistant")[place % 2], "content": piece} for place, piece in enumerate(pieces)]
+
+
+def _after(turns: list[dict[str, object]], text: str) -> dict[str, object]:
+    return {"model": "coterie", "messages": [*turns, {"role": "user", "content": text}]}
+
+
+def _asked(task: str, **columns: object) -> Callable[[str], dict[str, object]]:
+    """To the specialist of one task."""
+    more = {"coterie": {"columns": columns}} if columns else {}
+    return lambda text: _chat(text, model=f"coterie/{task}", **more)
+
+
 WAYS: Mapping[str, tuple[str, Callable[[str], dict[str, object]]]] = {
-    "routed": ("/v1/chat/completions", _chat),
-    "pinned": ("/v1/chat/completions", lambda text: _chat(text, model="coterie/triage")),
-    "streamed": ("/v1/chat/completions", lambda text: _chat(text, stream=True)),
-    "internal": ("/v1/chat/completions", lambda text: _chat(text, coterie={"label": "internal"})),
-    "document": ("/v1/chat/completions", lambda text: _chat(SHORT, coterie={"document": text})),
-    "history": (
-        "/v1/chat/completions",
-        lambda text: (
-            _chat(SHORT)
-            | {
-                "messages": [
-                    *({"role": r, "content": text} for r in ("user", "assistant")),
-                    _chat(SHORT)["messages"][0],
-                ]
-            }
-        ),
-    ),
-    "session": ("/v1/chat/completions", lambda text: _chat(text, coterie={"session": "one"})),
+    "routed": (CHAT, _chat),
+    "streamed": (CHAT, lambda text: _chat(text, stream=True)),
+    "internal": (CHAT, lambda text: _chat(text, coterie={"label": "internal"})),
+    "classify": (CHAT, _asked("triage")),
+    "pairs": (CHAT, _asked("clauses", hypothesis="The information is confidential.")),
+    "score": (CHAT, _asked("risk", duration_months=12, credit_amount=900)),
+    "extract": (CHAT, _asked("terms")),
+    "answer": (CHAT, _asked("ask")),
+    "generate": (CHAT, _asked("reply")),
+    "hypothesis": (CHAT, lambda text: _asked("clauses", hypothesis=text)(SHORT)),
+    "columns": (CHAT, lambda text: _asked("risk", purpose=text, credit_amount=900)(SHORT)),
+    "document": (CHAT, lambda text: _chat(SHORT, coterie={"document": text})),
+    "history": (CHAT, lambda text: _after([*_turns(text, len(text))] * 2, "and for that?")),
+    "long history": (CHAT, lambda text: _after(_turns(text, TURN), "and for that?")),
+    "session": (CHAT, lambda text: _chat(text, coterie={"session": "one"})),
+    "follow-up": (CHAT, lambda _text: _chat("and for that?", coterie={"session": "one"})),
     "embeddings": ("/v1/embeddings", lambda text: {"model": "coterie", "input": text}),
+    "embeddings, list": ("/v1/embeddings", lambda text: {"model": "coterie", "input": [text[:1000]] * 200}),
     "feedback": ("/api/feedback", lambda text: {"trace_id": "none", "comment": text[:10_000], "value": text[:10_000]}),
-    "model's name": ("/v1/chat/completions", lambda text: _chat(SHORT, model=text)),
+    "long feedback": ("/api/feedback", lambda text: {"trace_id": text, "comment": text, "value": text}),
+    "model's name": (CHAT, lambda text: _chat(SHORT, model=text)),
+    "unknown key": (CHAT, lambda text: _chat(SHORT, coterie={text: 1})),
 }
-
-
-def make_network(folder: Path, url: str) -> None:
-    """Two specialists, trained on some intents of the lender's customers."""
-    with (LENDER / "data/triage.train.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    labels = sorted({row["label"] for row in rows})
-    for name, chosen in (("triage", labels[:LABELS]), ("travel", labels[LABELS : 2 * LABELS])):
-        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ["text", "label"])
-            writer.writeheader()
-            mine = [row for row in rows if row["label"] in chosen][:ROWS]
-            writer.writerows({key: row[key] for key in ("text", "label")} for row in mine)
-    (folder / "coterie.toml").write_text(NETWORK.format(url=url), encoding="utf-8")
-    train(folder, progress=Silent())
-
-
-@contextmanager
-def large_model() -> Iterator[str]:
-    """A fake large model in a thread of its own; its address."""
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-    url: list[str] = []
-    stop = asyncio.Event()
-
-    async def serve() -> None:
-        async with FakeOpenAIServer() as server:
-            url.append(server.base_url)
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
-    thread.start()
-    ready.wait()
-    yield url[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
 
 
 @dataclass
@@ -331,8 +298,9 @@ async def leave(app: Any, given: Mapping[str, str]) -> float:  # noqa: ANN401 - 
 async def measure(options: Any, record: Record) -> None:  # noqa: ANN401 - of argparse
     """Everything, into the record."""
     with large_model() as url, tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+        folder = options.network or Path(place) / "network"
         await asyncio.to_thread(make_network, folder, url)
+        sys.setswitchinterval(SWITCH_SECONDS)
         network = await open_network(folder, warm=True)
         try:
             gc.collect()
@@ -368,6 +336,7 @@ def main() -> int:
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--characters", type=int, default=1_000_000)
     parser.add_argument("--texts", default="", help="regular expression: which texts")
+    parser.add_argument("--network", type=Path, help="a folder for the network, trained there if need be")
     parser.add_argument("--ways", default="", help="regular expression: which ways in")
     options = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[1])

@@ -205,8 +205,8 @@ async def measure(requests: int, seed: int, folder: Path) -> dict[str, dict[str,
     """Both cases."""
     options: Any = {"transport": httpx.MockTransport(answered)}
     store = await SQLiteStore.open(folder / "coterie.db", session_days=30.0, keep_content=False, sync_seconds=1.0)
-    gate = Gate(ClearancePolicy())
     log = AuditLog(folder / "audit.jsonl", sync_seconds=1.0)
+    gate = Gate(ClearancePolicy(), audit=log)
     bare = network(OpenAIEngine("large", MODEL, **options), cast("Store", Nothing()), detector=Nothing())
     served = network(gate.open("large", MODEL, **options), store, audit=log)
     try:
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed], data={f"lender/{TEXTS.name}": sha256(TEXTS)})
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:  # on the disk: what leaves waits for a sync
         found = asyncio.run(measure(given.requests, given.seed, Path(name)))
     record.figures = dict(found)
     for case, figures in found.items():

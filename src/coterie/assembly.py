@@ -35,7 +35,18 @@ from coterie.policy.outcomes import read_outcomes
 from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
 from coterie.privacy.contract import open_detector
 from coterie.privacy.detection import Detector
-from coterie.protocols import Engine, Meter, OwnsEngines, Retriever, Router, Specialist, Store, StreamingEngine, WarmsUp
+from coterie.protocols import (
+    Audit,
+    Engine,
+    Meter,
+    OwnsEngines,
+    Retriever,
+    Router,
+    Specialist,
+    Store,
+    StreamingEngine,
+    WarmsUp,
+)
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.routing.contract import ROUTER_TYPES, ExplainsRoutes, RouterParts
@@ -77,7 +88,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
     large |= config.decisions.models
-    models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector)
+    models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector, audit=audit)
     policy = cost_quality_policy(config, folder, versions)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
@@ -360,6 +371,7 @@ async def open_models(
     also: Collection[str] = (),
     limits: StoredLimits | None = None,
     detector: Detector | None = None,
+    audit: Audit | None = None,
 ) -> dict[str, StreamingEngine]:
     """Open an engine for each model that these versions need. Remote ones are opened by the gate only.
 
@@ -370,6 +382,7 @@ async def open_models(
         also: Further keys of `[models]` that are needed.
         limits: Limits of calls to remote models.
         detector: Finds personal data in prompts; None for the patterns of `privacy`.
+        audit: Where prompts are written down before they leave; None opens the network's log, if it keeps one.
 
     Raises:
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is missing or damaged.
@@ -377,7 +390,8 @@ async def open_models(
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
     used = {key for name, key in named.items() if _asks_model(config.specialists[name], versions[name])} | set(also)
-    gate = Gate(ClearancePolicy(), limits, detector=detector)
+    audit = audit or open_audit(config.audit, folder)
+    gate = Gate(ClearancePolicy(), limits, detector=detector, audit=audit)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
         if name not in used:

@@ -331,8 +331,11 @@ class Store(Protocol):
 class Audit(Protocol):
     """The audit log. Called by the network for each request, and by commands that change the network."""
 
-    async def append(self, event: AuditEvent) -> None:
-        """Write one entry. After the return, a killed process does not lose it. Raises `AuditError`."""
+    async def append(self, event: AuditEvent, *, sync: bool = False) -> None:
+        """Write one entry. After the return, a killed process does not lose it. Raises `AuditError`.
+
+        With `sync`, a cut of the power does not either: so the egress gate asks before anything leaves.
+        """
         ...
 
     def digest(self, text: str) -> str:

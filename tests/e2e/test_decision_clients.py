@@ -21,7 +21,7 @@ LABELS = {"card_lost": "The card is gone.", "card_found": "It is back.", "other"
 def network(network):
     """With a triage that has three labels."""
     triage = network.specialists["triage"]
-    triage.card = replace(triage.card, labels=tuple(Option(name=label) for label in LABELS))
+    triage.card = replace(triage.card, options=tuple(Option(name=label) for label in LABELS))
     return network
 
 

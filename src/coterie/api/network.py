@@ -19,6 +19,7 @@ from coterie.knowledge.parsed import Unreadable
 from coterie.network.network import Network
 from coterie.runtime.bridge import BackgroundLoop
 from coterie.types import Answer, Decisions, Delta, Document, Label, Message, Question, Request, SpecialistCard
+from coterie.types.usage import read_money
 
 
 class AskOptions(TypedDict, total=False):
@@ -190,8 +191,15 @@ def request_of(text: str | Request, **options: Unpack[AskOptions]) -> Request:
         clearance=_label(options.get("clearance")),
         max_tokens=options.get("max_tokens"),
         quality=options.get("quality"),
-        budget=None if budget is None else Decimal(str(budget)),
+        budget=None if budget is None else _money(budget),
     )
+
+
+def _money(budget: Decimal | float) -> Decimal:
+    try:
+        return read_money(str(budget))
+    except ValueError as error:
+        raise InputError(f"Asked for a budget of {str(budget)[:100]}: {error}.") from None
 
 
 def _label(label: Label | str | None) -> Label | None:

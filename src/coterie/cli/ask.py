@@ -59,6 +59,9 @@ _Document = Annotated[
 _Shelf = Annotated[
     str | None, typer.Option(metavar="NAME", help="The index that has the document; FILE is the name there.")
 ]
+_ShowEgress = Annotated[
+    bool, typer.Option("--show-egress", help="Also show the text that left this machine, as it left. It is content.")
+]
 _DocumentLabel = Annotated[
     str | None, typer.Option(metavar="LABEL", help="Sensitivity of that file, where it is above the question's.")
 ]
@@ -85,13 +88,16 @@ def ask(
     quality: _Quality = None,
     budget: _Budget = None,
     trace: Annotated[bool, typer.Option("--trace", help="Also show the request's whole life.")] = False,
+    show_egress: _ShowEgress = False,
     as_json: Json = False,
 ) -> None:
     """Ask the network.
 
-    The answer is printed as it comes, then who answered, how sure they are and what it took. An abstention is an
-    answer too: the reason is printed and the exit code is 0.
+    The answer is printed as it comes, then who answered, how sure they are, what it took, and what left this
+    machine for it. An abstention is an answer too: the reason is printed and the exit code is 0.
     """
+    from coterie.observe.plain import without_egress_text
+
     request = replace(
         read_request(text, columns, session=session),
         specialist=specialist,
@@ -104,10 +110,11 @@ def ask(
     )
     folder: Path = context.obj
     answer = with_network(folder, lambda network: _answer(network, request, aloud=not as_json))
+    shown = answer.trace if show_egress else without_egress_text(answer.trace)
     if as_json:
-        _show_json(answer, with_trace=trace)
+        _show_json(replace(answer, trace=shown), with_trace=trace or show_egress)
     else:
-        _show_after(answer.trace, configured(folder).accounting.currency, with_trace=trace)
+        _show_after(shown, configured(folder).accounting.currency, with_trace=trace or show_egress)
 
 
 def read_request(text: str, columns: str | None, *, session: str | None, command: str = "ask") -> Request:
@@ -261,6 +268,7 @@ def _summary_line(trace: Trace, currency: str) -> str:
     parts = (
         trace.status,
         f"route {' -> '.join(trace.route.specialists) or 'nobody'}",
+        f"egress {trace.egress_summary}",
         f"confidence {sure}" if sure else "",
         f"cost {format_money(usage.cost, currency)}",
         f"{usage.joules:.3g} J {usage.joules_kind}",
@@ -273,11 +281,19 @@ def _summary_line(trace: Trace, currency: str) -> str:
 # --- A settled request ---------------------------------------------------------------------------
 
 
-def trace(context: typer.Context, *, trace_id: TraceId, tenant: Tenant = "default", as_json: Json = False) -> None:
+def trace(
+    context: typer.Context,
+    *,
+    trace_id: TraceId,
+    tenant: Tenant = "default",
+    show_egress: _ShowEgress = False,
+    as_json: Json = False,
+) -> None:
     """Show the whole life of a request.
 
-    Its route, the findings and what each specialist saw, verdicts, stages and ledger.
+    Its route, the findings and what each specialist saw, verdicts, what left this machine, stages and ledger.
     """
+    from coterie.observe.plain import without_egress_text
     from coterie.observe.tree import draw_trace
     from coterie.runtime.codec import readable
 
@@ -286,6 +302,10 @@ def trace(context: typer.Context, *, trace_id: TraceId, tenant: Tenant = "defaul
     found = with_store(folder, config, lambda store: store.trace(trace_id, tenant))
     if found is None:
         raise no_trace(folder, trace_id, tenant)
+    if not show_egress:
+        found = without_egress_text(found)
+    elif any(not each.text for each in found.egress):
+        remark("The text that left was not kept: [store] keep_content is false, or the content was erased.")
     drawn = draw_trace(found, currency=config.accounting.currency)
     give(readable(found), lambda: console(sys.stdout).print(drawn), as_json=as_json)
 

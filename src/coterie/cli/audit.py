@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 from coterie.cli.bridge import configured
 from coterie.cli.files import write_private
 from coterie.cli.options import group
-from coterie.cli.output import FORBIDDEN, Json, counted, dim, give, local_time, remark, say, shell
+from coterie.cli.output import FORBIDDEN, UNVOUCHED, Json, counted, dim, give, local_time, remark, say, shell
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from coterie.governance.audit_verification import Verification
 
 audit = group("audit", "The audit log: verify, show, export.")
+
+_OPEN_SHOWN = 5
 
 _Last = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So many of the newest entries.")]
 _Kind = Annotated[
@@ -44,7 +47,8 @@ def verify(
 
     Every line is read. An edited, deleted, inserted or moved line and a cut end are found, and it is said where; the
     exit code is then 4. Keep the place that is printed somewhere else: with --at, also older copies of the whole log
-    that were put back are found.
+    that were put back are found. Entries behind the place that the head vouches for are counted apart; the exit code
+    is then 6. Prompts that left without an entry of what came of them are named.
     """
     from coterie.cli.progress import TerminalProgress
     from coterie.governance.audit_verification import verify_audit
@@ -60,14 +64,29 @@ def verify(
     give(_document(found), lambda: _show(found), as_json=as_json)
     if not found.whole:
         raise typer.Exit(FORBIDDEN)
+    if found.behind_head:
+        raise typer.Exit(UNVOUCHED)
 
 
 @audit.command()
 def show(
-    context: typer.Context, *, last: _Last = 20, kind: _Kind = None, tenant: _Tenant = None, as_json: Json = False
+    context: typer.Context,
+    *,
+    last: _Last = 20,
+    kind: _Kind = None,
+    tenant: _Tenant = None,
+    unresolved: Annotated[
+        bool, typer.Option("--open", help="Only prompts that left without an entry of what came of them.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the newest entries of the audit log, oldest first. It does not check them: that is `verify`."""
-    found = list(deque(_entries(_path(context.obj), kind, tenant), maxlen=last))
+    from coterie.governance.audit_verification import verify_audit
+
+    path = _path(context.obj)
+    left = {each.n for each in verify_audit(path).open} if unresolved else None
+    entries = (each for each in _entries(path, kind, tenant) if left is None or each["n"] in left)
+    found = list(deque(entries, maxlen=min(last, sys.maxsize)))
     give({"entries": found}, lambda: _show_entries(found), as_json=as_json)
 
 
@@ -159,7 +178,10 @@ def _document(found: Verification) -> dict[str, object]:
         "at": f"{found.end.n}:{found.end.digest}",
         "signers": list(found.signers),
         "torn_bytes": found.torn,
+        "vouched": found.vouched,
+        "unvouched": found.behind_head,
         "behind_head": found.behind_head,
+        "open": [{**each._asdict()} for each in found.open],
         "fault": None if fault is None else {"line": fault.line, "kind": fault.kind, "reason": fault.reason},
     }
 
@@ -169,15 +191,19 @@ def _show(found: Verification) -> None:
         say(f"CHANGED at line {found.fault.line} ({found.fault.kind}): {found.fault.reason}.")
         say(f"Before it, {counted(found.entries, 'entry is', 'entries are')} as written.")
         return
-    signed = f", signed by {', '.join(found.signers)}" if found.signers else ", not signed"
-    say(f"{found.entries:,} entries, each as it was written{signed}.")
+    signed = f"signed by {', '.join(found.signers)}" if found.signers else "not signed"
+    say(f"{found.vouched:,} entries are as they were written, up to the head, which is {signed}.")
     if found.torn:
         say(f"Half a line of {found.torn} bytes at the end, of a writer that was killed, is no entry.")
     if found.behind_head:
         many = counted(found.behind_head, "entry stands", "entries stand")
-        say(
-            f"{many} behind the head: of the last second, or of a writer that was killed. Nothing vouches for them yet."
-        )
+        say(f"UNVOUCHED: {many} behind the head, of the last second or of a writer that was killed. Anybody may have")
+        say("written them. The next writer counts them; until then the exit code is 6.")
+    if found.open:
+        say(f"OPEN: {counted(len(found.open), 'prompt')} left without an entry of what came of it: under way, or of a")
+        say("process that ended. All of them: coterie audit show --open")
+        for each in found.open[-_OPEN_SHOWN:]:
+            dim(f"    {each.n}  {local_time(each.time)}  {each.engine}  trace {each.trace or '-'}  {each.id}")
     dim(f"It stands at {found.end.n}:{found.end.digest}")
     if not found.signers:
         dim("Somebody who can write the file could have written all of it anew: set [audit] signing_key.")

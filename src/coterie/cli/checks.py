@@ -8,7 +8,10 @@ import shutil
 import socket
 import sqlite3
 import sys
+import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +23,7 @@ from coterie.cli.output import shell
 from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned
+from coterie.governance.audit_events import read_entry
 from coterie.knowledge.generation import shelf_state
 from coterie.knowledge.guard import declared_access, why_refused
 from coterie.knowledge.open import shelf_folder
@@ -30,6 +34,11 @@ from coterie.tasks.registry import task_of
 from coterie.types import Label
 
 _OLDEST_PYTHON = (3, 11)
+_COMPARED = 1000
+"""Requests of the audit log that are looked for in the ledger."""
+_SETTLING = 60.0
+"""Seconds that a request may be on its way to the one and the other."""
+_IS_REQUEST = b'"kind":"request"'
 _DISK_NEEDED = 200_000_000
 """Bytes: a trained example and its ledger, with room."""
 
@@ -73,6 +82,7 @@ def examine(folder: Path) -> Iterator[Check]:
     yield _energy(config)
     yield from _gpus(config)
     yield _store(config, folder)
+    yield from _ledger(config, folder)
     yield _port(config)
     free = shutil.disk_usage(folder).free
     fix = "Make room: 200 MB are needed."
@@ -260,6 +270,44 @@ def _store(config: Config, folder: Path) -> Check:
     except sqlite3.Error as error:
         return Check(name="store", ok=False, found=f"{path}: {error}", fix=fix)
     return Check(name="store", ok=True, found=str(path))
+
+
+def _ledger(config: Config, folder: Path) -> Iterator[Check]:
+    """Whether the ledger has the requests that the audit log has: a database that lost its `-wal` file has not."""
+    log, path = folder / config.audit.path, folder / config.store.path
+    asked, known = _audited(log, before=time.time() - _SETTLING) if log.is_file() else [], set[str]()
+    if not asked:
+        return
+    if path.is_file():
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5)) as connection:
+                for trace in asked:
+                    known |= {row[0] for row in connection.execute("SELECT id FROM requests WHERE id = ?", (trace,))}
+        except sqlite3.Error as error:
+            if "no such table" not in str(error):  # which `_store` tells of
+                return
+    lost = [trace for trace in asked if trace not in known]
+    found = f"has the last {len(asked):,} requests of the audit log"
+    if lost:
+        found = f"{len(lost):,} of the last {len(asked):,} requests of the audit log are not in it, such as {lost[-1]}"
+    fix = (
+        f"Restore {path.name!r} with its -wal file from a copy: answers that were given are missing. A request whose "
+        f"answer could not be stored is missing too; the last {_COMPARED:,} requests of the audit log are compared."
+    )
+    yield Check(name="ledger", ok=not lost, found=found, fix=fix)
+
+
+def _audited(log: Path, *, before: float) -> list[str]:
+    """Traces of the last requests in the audit log that are older than this."""
+    with log.open("rb") as file:
+        lines = deque((line for line in file if _IS_REQUEST in line and line.endswith(b"\n")), maxlen=2 * _COMPARED)
+    found = []
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):
+            entry = read_entry(line)
+            if entry["kind"] == "request" and entry["time"] < before:
+                found.append(str(entry["about"]["trace"]))
+    return found[-_COMPARED:]
 
 
 def _port(config: Config) -> Check:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,6 +15,7 @@ from coterie.cli.files import find_file
 from coterie.cli.output import Json, give, interval, number, say, show_table, warn
 from coterie.cli.settings import given
 from coterie.errors import InputError
+from coterie.runtime.codec import parse_json
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
@@ -129,7 +129,7 @@ def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> 
 
     if task_of(section).form != "label":
         return {}, []
-    known = json.loads(version.files["model.json"])["labels"]
+    known = parse_json(version.files["model.json"])["labels"]
     words = describe_unknown(dataset, known, f"version {version.version}")
     warnings = [f"{each}; such a row cannot be right unless it has another label too" for each in words]
     return unknown_labels(dataset, known), warnings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +13,12 @@ from coterie.cli.bridge import configured, log_event, with_store
 from coterie.cli.options import Tenant, TraceId
 from coterie.cli.output import Json, give
 from coterie.errors import InputError
+from coterie.runtime.codec import parse_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from coterie.config.file import Config
     from coterie.types import Scalar
 
 
@@ -42,6 +45,7 @@ def feedback(
     quality that `coterie report` shows.
     """
     from coterie.governance.audit_events import audit_feedback
+    from coterie.network.feedback import check_value
     from coterie.types import Feedback
 
     if up and down:
@@ -60,7 +64,11 @@ def feedback(
     )
     refused, code = None, ""
     try:
-        if not with_store(folder, configured(folder), lambda store: store.feedback(said)):
+        config = configured(folder)
+        trace = with_store(folder, config, lambda store: store.trace(trace_id, tenant))
+        if trace is not None:
+            check_value(said, trace, _labels(folder, config))
+        if trace is None or not with_store(folder, config, lambda store: store.feedback(said)):
             refused, code = no_trace(folder, trace_id, tenant), "trace_not_found"
     except InputError as error:
         refused, code = error, error.code
@@ -70,12 +78,30 @@ def feedback(
     give({"trace_id": trace_id, "status": "kept"}, f"Kept beside trace {trace_id}.", as_json=as_json)
 
 
+def _labels(folder: Path, config: Config) -> Callable[[str], tuple[str, ...]]:
+    """The labels that the serving version of a specialist knows; none where there is no such version."""
+    from coterie.errors import CoterieError
+    from coterie.registry.registry import open_registry
+    from coterie.tasks.loading import card_of
+
+    def labels(name: str) -> tuple[str, ...]:
+        if name not in config.specialists:
+            return ()
+        try:
+            version = open_registry(folder, config.registry).outline(name)
+            return card_of(name, config.specialists[name], version).labels
+        except CoterieError:
+            return ()
+
+    return labels
+
+
 def _read_value(text: str | None) -> Scalar | tuple[str, ...]:
     """A label or a text as it stands; a JSON list of texts as several labels."""
     if text is None or not text.lstrip().startswith("["):
         return text
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError:
         return text
     return tuple(found) if isinstance(found, list) and all(isinstance(each, str) for each in found) else text

@@ -7,13 +7,14 @@ import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coterie.errors import InputError
+from coterie.types.usage import read_money
 
 if TYPE_CHECKING:
     from coterie.types import Label
@@ -56,12 +57,10 @@ def parse_money(option: str, amount: str | None) -> Decimal | None:
     if amount is None:
         return None
     try:
-        parsed = Decimal(amount)
-    except InvalidOperation:
-        parsed = Decimal(-1)
-    if not parsed.is_finite() or parsed < 0:
-        raise InputError(f"{option} is {amount!r}.", hint="Write an amount from 0, such as 0.05.")
-    return parsed
+        return read_money(amount)
+    except ValueError as error:
+        hint = "Write an amount from 0, such as 0.05."
+        raise InputError(f"{option} is {amount[:100]!r}: {error}.", hint=hint) from None
 
 
 def parse_since(since: str | None, *, now: float, option: str = "--since") -> float:

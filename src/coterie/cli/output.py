@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 """The option that every command has."""
 
-SETUP, USAGE, BAR_MISSED, FORBIDDEN, ENGINE, UNEXPECTED, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 5, 70, 130, 141
+SETUP, USAGE, BAR_MISSED, FORBIDDEN, ENGINE, UNVOUCHED = 1, 2, 3, 4, 5, 6
+UNEXPECTED, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 
 EXIT_CODES = {
     0: "done; for `ask` also when the network abstained: that is an answer",
@@ -33,6 +34,7 @@ EXIT_CODES = {
     "`rightsize`: no rung is shown to meet the bar; `privacy train`: the new model is worse and was not written",
     FORBIDDEN: "a policy forbids it, `registry promote` refused a version, or `audit verify` found a change",
     ENGINE: 'an engine failed or is overloaded; with `"retryable": true` the same command may succeed later',
+    UNVOUCHED: "`audit verify` or `registry verify`: nothing is changed, but nothing vouches for a part of it",
     UNEXPECTED: "a mistake of ours; `COTERIE_DEBUG=1` shows the traceback",
     INTERRUPTED: "Ctrl-C",
     PIPE_CLOSED: "whoever read the output stopped reading",

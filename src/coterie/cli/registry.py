@@ -11,7 +11,21 @@ import typer
 
 from coterie.cli.bridge import log_command, registry_of
 from coterie.cli.options import OutputFile, group, pretty
-from coterie.cli.output import SETUP, Json, give, interval, number, remark, say, shell, show_json, show_table, size
+from coterie.cli.output import (
+    SETUP,
+    UNVOUCHED,
+    Json,
+    counted,
+    give,
+    interval,
+    number,
+    remark,
+    say,
+    shell,
+    show_json,
+    show_table,
+    size,
+)
 from coterie.errors import CoterieError, InputError, UnknownSpecialist
 from coterie.runtime.files import write_bytes
 
@@ -109,7 +123,9 @@ def verify(context: typer.Context, *, name: _MaybeName = None, as_json: Json = F
     """Check every byte of every version, and its signature.
 
     Each version is held against its manifest, that against the version's name, and the signature against both; the
-    aliases must stand for versions that are there. Everything is looked at; the exit code is 1 if anything is wrong.
+    aliases must stand for versions that are there. The history of champions is a chain with a head: a line that was
+    changed, removed or added shows. Everything is looked at; the exit code is 1 if anything is wrong, and 6 if nothing
+    is, but nothing vouches for a line of a history, or for how a champion came to serve.
     """
     opened = registry_of(context.obj)
     checks = [check for each in _names(opened, name) for check in _checks(opened, each)]
@@ -117,10 +133,12 @@ def verify(context: typer.Context, *, name: _MaybeName = None, as_json: Json = F
     give({"ok": not bad, "checks": checks}, lambda: _show_checks(checks, bad), as_json=as_json)
     if bad:
         raise typer.Exit(SETUP)
+    if any(check.get("gap") or check.get("unvouched") for check in checks):
+        raise typer.Exit(UNVOUCHED)
 
 
 def _checks(opened: Registry, name: str) -> Iterator[dict[str, Any]]:
-    """A line for each version, for each alias that is there, and for a history that is damaged."""
+    """A line for each version, for each alias that is there, and for the history."""
     from coterie.registry.registry import CANDIDATE, CHAMPION
 
     for version in opened.versions(name):
@@ -132,9 +150,11 @@ def _checks(opened: Registry, name: str) -> Iterator[dict[str, Any]]:
             error = f"it stands for {stands}, which is not stored"
         if stands is not None or error is not None:
             yield {"name": name, "what": alias, "signature": None, "error": error}
-    _, error = _try(partial(opened.history, name))
-    if error is not None:
-        yield {"name": name, "what": "history", "signature": None, "error": error}
+    found, error = _try(partial(opened.check_history, name))
+    if error is None:
+        _, error = _try(partial(opened.history, name))
+    told = {"vouched": found.vouched, "unvouched": found.unvouched, "gap": found.gap or None} if found else {}
+    yield {"name": name, "what": "history", "signature": found and (found.signer or "unsigned"), "error": error, **told}
 
 
 def _try(look: Callable[[], T]) -> tuple[T | None, str | None]:
@@ -149,6 +169,12 @@ def _show_checks(checks: list[dict[str, Any]], bad: list[dict[str, Any]]) -> Non
     rows = [(c["name"], c["what"], "ok" if c["error"] is None else "BAD", c["signature"]) for c in checks]
     show_table(["specialist", "version or alias", "", "signed"], rows)
     say(f"{len(checks) - len(bad)} of {len(checks)} are whole.")
+    for check in checks:
+        if check.get("gap"):
+            remark(f"UNVOUCHED: {check['name']} history: {check['gap']}.")
+        elif check.get("unvouched"):
+            said = "of a Coterie that kept no chain; the next change of champion seals them"
+            remark(f"UNVOUCHED: {check['name']} history: {counted(check['unvouched'], 'line')} {said}.")
     for check in bad:
         remark(f"BAD: {check['name']} {check['what']}: {check['error']}")
 

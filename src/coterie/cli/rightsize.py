@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from coterie.config.file import Config, LlamaModel, RemoteModel
     from coterie.config.specialists import SpecialistSection
     from coterie.learning.asked import AskedModel
+    from coterie.protocols import StreamingEngine
     from coterie.rightsizing.bench import Rows
     from coterie.rightsizing.large import RecordedAnswer
     from coterie.rightsizing.result import Conditions, LargeRow, Per1000, RightSizing, RungRow
@@ -216,7 +217,7 @@ def _find(
                 encoder=OnnxEncoder.bundled(threads=2),
                 accounting=accounting,
                 conditions=_conditions(accounting),
-                large=_large_row(large, config, rows, progress),
+                large=_large_row(large, config, folder, rows, progress),
                 keep=keep,
                 progress=progress,
                 model=_tuned_model(tuned, config, folder),
@@ -275,6 +276,7 @@ def _section(folder: Path, task: str, data: Path, fields: dict[str, Any]) -> Spe
 
 def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
     """What the rung `llm` asks."""
+    from coterie.governance.audit import open_audit
     from coterie.governance.egress import ClearancePolicy, Gate
     from coterie.learning.asked import find_asked
 
@@ -283,7 +285,7 @@ def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedMod
             f"Asked for model {section.model!r}; the network's models are {sorted(config.models)}.",
             hint="Add [models.NAME] to coterie.toml.",
         )
-    return find_asked(section, config, folder, Gate(ClearancePolicy()))
+    return find_asked(section, config, folder, Gate(ClearancePolicy(), audit=open_audit(config.audit, folder)))
 
 
 def _tuned_model(name: str | None, config: Config | None, folder: Path) -> LlamaModel | None:
@@ -356,8 +358,12 @@ def _processor() -> str:
 # --- A large model beside the rungs --------------------------------------------------------------
 
 
-def _large_row(large: _Large, config: Config | None, rows: Rows, progress: TerminalProgress) -> LargeRow | None:
+def _large_row(
+    large: _Large, config: Config | None, folder: Path, rows: Rows, progress: TerminalProgress
+) -> LargeRow | None:
     """The large model's row, from its answers on file or asked now; None without one."""
+    from coterie.governance.audit import open_audit
+    from coterie.governance.egress import ClearancePolicy, Gate
     from coterie.rightsizing.large import Prices, judge_answers, read_answers, write_answers
 
     if large.recorded is not None:
@@ -372,7 +378,8 @@ def _large_row(large: _Large, config: Config | None, rows: Rows, progress: Termi
         return None
     model = _remote_model(large.model, config)
     label = parse_label("--label", large.label) or config.network.default_label
-    answers = run(_answers(large.model, model, rows, label=label, most=large.rows, progress=progress))
+    engine = Gate(ClearancePolicy(), audit=open_audit(config.audit, folder)).open(large.model, model)
+    answers = run(_answers(engine, rows, label=label, most=large.rows, progress=progress))
     if large.save is not None:
         write_bytes(large.save, write_answers(answers))
     now = model.prices_at()
@@ -394,13 +401,11 @@ def _remote_model(name: str, config: Config) -> RemoteModel:
 
 
 async def _answers(
-    name: str, model: RemoteModel, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
+    engine: StreamingEngine, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
 ) -> list[RecordedAnswer]:
-    """Ask a remote model of the network through the gate."""
-    from coterie.governance.egress import ClearancePolicy, Gate
+    """Ask a remote model of the network, then close it."""
     from coterie.rightsizing.large import ask_model
 
-    engine = Gate(ClearancePolicy()).open(name, model)
     try:
         return await ask_model(
             engine, rows.held, rows.train, most=most, label=label, seed=rows.section.seed, progress=progress

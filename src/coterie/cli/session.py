@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -14,6 +13,7 @@ from coterie.cli.files import write_private
 from coterie.cli.options import OutputFile, Tenant, group, pretty
 from coterie.cli.output import USAGE, Json, counted, dim, give, local_time, remark, say, show_json, show_table
 from coterie.errors import InputError
+from coterie.runtime.codec import parse_json
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
@@ -299,7 +299,7 @@ async def _held(store: SQLiteStore, scope: ErasureScope) -> dict[str, Any]:
         sessions.append({"tenant": tenant, "session": name, "entries": [_entry(entry) for entry in entries]})
     requests = await store.requests(scope)
     for request in requests:
-        request["trace"] = None if request["trace"] is None else json.loads(request["trace"])
+        request["trace"] = None if request["trace"] is None else parse_json(request["trace"])
     return {"sessions": sessions, "requests": requests}
 
 

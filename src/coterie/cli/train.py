@@ -122,6 +122,11 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
         if "curve" in rung:
             _show_chain(rung)
     say(f"Taken: {result['rung']}, {result['reason']}.")
+    taken = next((rung for rung in rungs if rung["rung"] == result["rung"]), {})
+    if "measured" in taken or "threshold" in taken:
+        say(_used(result, taken))
+    if accepts := taken.get("threshold", {}).get("reason"):
+        say(f"Accepts: {accepts}.")
     if "untuned" in result.get("metrics", {}):
         say(drafts(result["metrics"]))
     for rung in rungs:
@@ -132,6 +137,15 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
         found = number(result["metrics"].get(metric))
         sure = _sure(result["metrics"].get("intervals", {}).get(metric), bar, missed=word == "MISSED")
         say(f"Bar {metric} >= {bar:g}: {word}, {found} {_measured(rungs)}{sure}.")
+
+
+def _used(result: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
+    """How the rows were used."""
+    rows = [result["data"][part]["rows"] for part in ("train", "held_out")]
+    if "validation" not in taken.get("measured", ""):
+        return f"Rows: {rows[0]:,} to train and, out of fold, to calibrate; {rows[1]:,} held out to measure."
+    each = f", {rows[0] / result['labels']:.0f} a label: too few to hold some out" if result.get("labels") else ""
+    return f"Rows: all {rows[0]:,} to train, calibrate and measure, each out of fold{each}."
 
 
 def _show_chain(chain: Mapping[str, Any]) -> None:

@@ -13,7 +13,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    PlainValidator,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
 from coterie.config.budgets import BudgetSection
@@ -24,11 +33,23 @@ from coterie.config.observe import ObserveSection
 from coterie.config.policy import PolicySection
 from coterie.config.privacy import PrivacySection, RetentionSection
 from coterie.config.renamed import renamed
-from coterie.config.section import FILE_NAME, STRICT, EnvSecret, Money, Name, Span, name_secret, span_ends
+from coterie.config.section import (
+    FILE_NAME,
+    STRICT,
+    EnvSecret,
+    Money,
+    Name,
+    Span,
+    name_secret,
+    no_credentials,
+    span_ends,
+)
 from coterie.config.specialists import TASKS, Specialist
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+_DEEPEST = 32
+"""Levels of tables and arrays in the file; the deepest key has six."""
 _LOADED_AT_OPENING = 64
 """Specialists that are loaded at opening where nothing is said of memory."""
 
@@ -177,6 +198,8 @@ class ServerModel(RemoteModel):
     api_key: Secret | None = None
     """`env:NAME` of the key; leave out for a server that needs none."""
 
+    _holds_no_secret = field_validator("base_url")(no_credentials)
+
 
 class OpenAIModel(ServerModel):
     """`[models.NAME]` with `engine = "openai"`: any OpenAI-compatible server."""
@@ -264,9 +287,24 @@ class GatewaySection(_Section):
     concurrency: int = Field(default=64, ge=1, le=10_000)
     """Requests worked on at once."""
     queue: int = Field(default=256, ge=0, le=100_000)
-    """Requests that may wait for a place; one more is answered 429."""
+    """Requests that may wait for a worker slot; one more is answered 429."""
+    remote: int = Field(default=256, ge=1, le=100_000)
+    """Requests that may wait for remote models at once; they take no place of those that are worked on here."""
+    share: float = Field(default=0.75, gt=0, le=1)
+    """Largest part of `concurrency`, `queue`, `remote` and `connections` that one client may hold.
+
+    A client is a key or, without keys, an address.
+    """
+    connections: int = Field(default=1024, ge=8, le=1_000_000)
+    """Connections at once. One more closes the one that has been silent longest."""
     max_body: int = Field(default=1_048_576, ge=1024)
     """Largest request body in bytes."""
+    head_seconds: float = Field(default=10.0, gt=0, le=3600)
+    """Seconds until the head of a request must be complete, from the connection or its first byte on."""
+    body_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds until the body must be complete."""
+    idle_seconds: float = Field(default=75.0, gt=0, le=3600)
+    """Seconds that a connection stays open after a response: longer than clients keep theirs."""
     drain: float = Field(default=20.0, ge=0)
     """Seconds that running requests get to finish after SIGTERM."""
     keys: str = "state/keys.json"
@@ -413,14 +451,28 @@ def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
     """Check the text of a `coterie.toml`; `source` names it in messages. Raises `ConfigError`."""
     document: dict[str, Any] = {}
     try:
-        document = renamed(tomllib.loads(text), source)
+        document = tomllib.loads(text)
+        _check_depth(document)
+        document = renamed(document, source)
         return Config.model_validate(document)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     except ValidationError as error:
         problems = "\n".join(f"  - {_explain(problem, document)}" for problem in error.errors())
         # `from None`: pydantic's own message repeats the input, and the input may hold a secret.
         raise ConfigError(f"{source} has {error.error_count()} problem(s):\n{problems}") from None
+    except (ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{source} is not valid TOML: {said}.") from error
+
+
+def _check_depth(document: object) -> None:
+    """Raise `ValueError` for what is nested deeper than any key is: editors of the file would give up at it."""
+    level = [document]
+    for _ in range(_DEEPEST):
+        inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = [each for values in inner for each in values]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
 
 
 def _explain(problem: Any, document: dict[str, Any]) -> str:

@@ -6,10 +6,12 @@ import os
 import re
 from decimal import Decimal
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field
 
 from coterie.errors import ConfigError
+from coterie.types.usage import check_money
 
 STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 """Unknown keys are refused, and what is refused is never repeated: it may hold a secret."""
@@ -26,6 +28,18 @@ def span_ends(span: float | tuple[float, float]) -> tuple[float, float]:
     return span if isinstance(span, tuple) else (span, span)
 
 
+def no_credentials(address: str) -> str:
+    """Refuse an address with a user or a password in it: the file is no place for a secret. Raises `ValueError`."""
+    try:
+        found = urlsplit(address)
+        secret = found.username is not None or found.password is not None
+    except ValueError as error:
+        raise ValueError("it is no address") from error
+    if secret:
+        raise ValueError("it has a user or a password in it; leave them out, and name the key: api_key = 'env:NAME'")
+    return address
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
 Span = Annotated[
@@ -34,7 +48,7 @@ Span = Annotated[
     AfterValidator(_in_order),
 ]
 """A figure, or the least and the most that it may be."""
-Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), AfterValidator(check_money)]
 
 # --- A secret by its name in the configuration; `coterie.config` is where it is imported from.
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from coterie.text.numerals import cardinals, english_ordinals
-from coterie.types import Context, FindingSummary, Label, Message, impersonal
+from coterie.types import Context, Entry, FindingSummary, Label, Message, impersonal
 
 # --- English words that say nothing of what a question is about.
 
@@ -112,6 +112,8 @@ _OPENER = re.compile(
 _CLOCK = re.compile(r"\bwhat\b.{0,8}\b(?:time|day|date|month|year)\b.*\b(?:is\s+it|today|now)\b", re.IGNORECASE)
 """Asks what time or day it is: this "it" stands for nothing."""
 _LONGEST = 16  # words; a longer text says what it is about
+_READ = 2_000
+"""Characters of a question that are read. A longer text leans on nothing."""
 _LONGEST_OPENED, _MOST_OPENED = 8, 3  # words, and those that say something, of one that goes on with "and"
 _LONGEST_BARE = 6  # words of one that leaves out what it is about: "is there a limit?"
 _MOST_BEFORE = 3  # words that say something before a word that points outside the text
@@ -121,7 +123,7 @@ _LONGEST_DETAIL = 10  # words of one that says no more than when or how many
 
 def leans(text: str) -> str:
     """How a text leans on what was said before, in words; empty if it stands alone."""
-    words = words_of(text)
+    words = words_of(text) if len(text) <= _READ else ()
     if not words or len(words) > _LONGEST or _CLOCK.search(text):
         return ""
     if is_detail(words):
@@ -416,7 +418,7 @@ def restate(text: str, context: Context) -> Restated | None:
     reason = leans(text)
     if not reason:
         return None
-    turn = _topic(turns_of(context)[-_REMEMBERED:])
+    turn = _topic(turns_of(context))
     if turn is None:
         return None
     return Restated(text=_whole(text, reason, turn), label=turn.label, impersonal=turn.impersonal, reason=reason)
@@ -468,17 +470,22 @@ def _topic(turns: Sequence[Turn]) -> Turn | None:
 
 
 def turns_of(context: Context) -> Sequence[Turn]:
-    """The asker's questions, oldest first, each with what was found for it."""
+    """The beginnings of the asker's last questions, oldest first, each with what was found for it."""
     turns: list[Turn] = []
-    for entry in context.entries:
+    asked = (at for at in range(len(context.entries) - 1, -1, -1) if _is_question(context.entries[at]))
+    for entry in context.entries[min(islice(asked, _REMEMBERED), default=0) :]:
         match entry.content:
             case Message(role="user", text=text):
-                turns.append(Turn(text, "", entry.label, impersonal(entry)))
+                turns.append(Turn(text[:_READ], "", entry.label, impersonal(entry)))
             case FindingSummary(form="label", accepted=True, text=found) if turns and not turns[-1].found:
                 last = turns[-1]
                 label, bare = max(last.label, entry.label), max(last.impersonal, impersonal(entry))
                 turns[-1] = Turn(last.question, _words(found), label, bare)
     return turns
+
+
+def _is_question(entry: Entry) -> bool:
+    return isinstance(entry.content, Message) and entry.content.role == "user"
 
 
 def _words(found: str) -> str:

@@ -37,9 +37,9 @@ def assign(
 
 
 def _named(question: Question, site: SiteSection, card: SpecialistCard) -> Assignment | None:
-    if question.kind == "predicate" or not card.labels:
+    if question.kind == "predicate" or not card.options:
         event = site.label or ""
-        known = not card.labels or any(label.name == event for label in card.labels)
+        known = not card.options or any(label.name == event for label in card.options)
         return Assignment(specialist=card.name, event=event) if known else None
     labels = {**_labels_of(question, card), **site.labels}
     chosen = {option: labels[option] for option in question.names if option in labels}
@@ -51,7 +51,7 @@ def _matching(question: Question, cards: Mapping[str, SpecialistCard]) -> Assign
     if len(question.names) < _FEWEST:
         return None
     found = [
-        (len(card.labels), card.name, labels)
+        (len(card.options), card.name, labels)
         for card in cards.values()
         if len(labels := _labels_of(question, card)) == len(question.names)
     ]
@@ -61,7 +61,7 @@ def _matching(question: Question, cards: Mapping[str, SpecialistCard]) -> Assign
 
 def _labels_of(question: Question, card: SpecialistCard) -> dict[str, str]:
     """Label by option, for options that are exactly one label; letter case, hyphens and underscores do not count."""
-    exact = {label.name for label in card.labels}
+    exact = {label.name for label in card.options}
     if set(question.names) <= exact:
         return {option: option for option in question.names}
     alike = Counter(folded(name) for name in exact)

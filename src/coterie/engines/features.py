@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from coterie.runtime.codec import DecodeError, from_json, to_json
+from coterie.text.unicode import find_words
 from coterie.types import Columns, Prompt, Reason, Scalar
 
 # --- Checks of what a file says before a head is made of it: a file is data from outside, whoever signed for it.
@@ -71,7 +72,7 @@ class Sparse(NamedTuple):
 
 def word_ngrams(text: str, shortest: int, longest: int) -> Iterator[str]:
     """Runs of `shortest` to `longest` lowercase words; `$`, `%`, `!` and `?` count as words."""
-    words = _WORD.findall(text.lower())
+    words = list(find_words(_WORD, text.lower()))
     for n in range(shortest, longest + 1):
         for start in range(len(words) - n + 1):
             yield " ".join(words[start : start + n])

@@ -7,12 +7,11 @@ takes well under a millisecond, so small batches run where they are called; larg
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,11 +21,11 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import NgramFeatures, TableHead, stored_array
 from coterie.errors import ArtefactRefused, EngineRejected
+from coterie.runtime.codec import parse_json
+from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt
 
-_INLINE_CHARACTERS = 4_000
-"""Characters of a batch that is evaluated where it is called: it holds the event loop up for 2 ms at most."""
 _PROMPT_CHARACTERS = 250
 """Characters that a prompt counts as beside its text: what a kernel or a table takes."""
 
@@ -203,10 +202,10 @@ class LinearEngine:
             ArtefactRefused: a file is missing or says something that no head can be made of.
         """
         try:
-            description = json.loads(files[MODEL_FILE])
+            description = parse_json(files[MODEL_FILE])
             arrays = load_arrays(files[ARRAYS_FILE])
             return cls(_HEADS[description["head"]](description, arrays))
-        except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, SafetensorError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, SafetensorError) as error:
             raise ArtefactRefused(
                 f"A stored head cannot be read: {type(error).__name__} {error}.",
                 hint="Train it again: coterie train NAME",
@@ -219,9 +218,7 @@ class LinearEngine:
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
         """Logits for each prompt."""
-        if sum(_PROMPT_CHARACTERS + len(prompt.text) for prompt in batch) <= _INLINE_CHARACTERS:
-            return self._run(batch)
-        return await asyncio.to_thread(self._run, batch)
+        return await aside(sum(_PROMPT_CHARACTERS + len(prompt.text) for prompt in batch), partial(self._run, batch))
 
     async def close(self) -> None:
         """Nothing to free."""

@@ -8,7 +8,6 @@ loaded (about 30 ms).
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,10 +18,11 @@ from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import onnxruntime
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from coterie.engines.batching import Batcher
 from coterie.errors import ArtefactRefused
+from coterie.runtime.codec import parse_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.text.unicode import valid_text
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
@@ -77,6 +77,8 @@ _BATCH_TOKENS = 4096
 """Tokens of one native call, padding included: bounds the memory of its attention matrices (about 50 MB)."""
 _PREFIX_CHARACTERS = 64
 """Characters a token that are tokenised first: a long text is not read to its end only to be cut."""
+_MOST_CHARACTERS = 65_536
+"""Characters that are tokenised at most. Where so many do not fill the window, they are hardly a text."""
 _PREFIX_SLACK = 128
 """Tokens more than the window that a prefix must give: the word it cuts through lies beyond the window then."""
 
@@ -315,20 +317,25 @@ class OnnxModel:
 
     def tokenise(self, text: str) -> list[int]:
         """Token ids of the whole text, with the special ones at both ends."""
-        ids: list[int] = self.tokenizer.encode(valid_text(text)).ids
+        ids: list[int] = self._tokens(text).ids
         return ids
 
     def cut(self, text: str) -> _Piece:
         """The tokens of a text that fit the window, the last one its end mark."""
-        prefix = text[: self.max_tokens * _PREFIX_CHARACTERS]
-        tokens = self.tokenizer.encode(valid_text(prefix))
-        if len(prefix) < len(text) and len(tokens.ids) <= self.max_tokens + _PREFIX_SLACK:
-            tokens = self.tokenizer.encode(valid_text(text))
+        read = self.max_tokens * _PREFIX_CHARACTERS
+        tokens = self._tokens(text[:read])
+        while read < min(len(text), _MOST_CHARACTERS) and len(tokens.ids) <= self.max_tokens + _PREFIX_SLACK:
+            read *= 4
+            tokens = self._tokens(text[:read])
         ids, offsets = tokens.ids, tokens.offsets
         if len(ids) <= self.max_tokens:
-            return _Piece(ids, truncated=False, offsets=offsets)
+            return _Piece(ids, truncated=read < len(text), offsets=offsets)
         kept = self.max_tokens - 1
         return _Piece([*ids[:kept], ids[-1]], truncated=True, offsets=[*offsets[:kept], offsets[-1]])
+
+    def _tokens(self, text: str) -> Encoding:
+        """The tokens of a text. The library lets other threads run only while it works on a batch."""
+        return self.tokenizer.encode_batch([valid_text(text)])[0]
 
     def encode(self, asked: Sequence[_Asked]) -> list[_Encoded]:
         """Vectors with what each took: the work of a `Batcher`."""
@@ -424,7 +431,7 @@ def _opened(graph: bytes | str) -> onnxruntime.InferenceSession:
 
 def _read_provenance(files: Mapping[str, bytes], place: str) -> _Provenance:
     try:
-        content = json.loads(files[PROVENANCE_FILE])
+        content = parse_json(files[PROVENANCE_FILE])
         return _Provenance(
             sha256={str(file): str(checksum) for file, checksum in content["sha256"].items()},
             dimension=int(content["dimension"]),

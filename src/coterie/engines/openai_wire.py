@@ -6,7 +6,6 @@ Servers differ; what they send is taken apart with suspicion, and nothing of it 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from coterie.errors import (
     EngineUnavailable,
     TooLong,
 )
+from coterie.runtime.codec import parse_json
 from coterie.text.unicode import estimate_tokens, valid_text
 from coterie.types import Failure, Output, Prompt, Usage
 
@@ -70,6 +70,7 @@ _LONGEST_MESSAGE = 200
 """Characters of a provider's own words that are repeated in an error."""
 _ECHO = 24
 """Characters in a row of a provider's message that, found in the request, make it a repetition of it."""
+_REPEATS = "its message repeats the request and is left out"
 _REDIRECTED = "Redirects are not followed: set `base_url` in coterie.toml to the final address."
 _HINTS = {
     301: _REDIRECTED,
@@ -194,8 +195,8 @@ class Dialect:
 def read_json(data: str, engine: str) -> dict[str, Any]:
     """An answer's JSON object. Raises `EngineBroken`."""
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
+        content = parse_json(data)
+    except ValueError:
         content = None
     if not isinstance(content, dict):
         raise EngineBroken(f"Engine {engine!r} sent what is no JSON object.", engine=engine)
@@ -205,8 +206,8 @@ def read_json(data: str, engine: str) -> dict[str, Any]:
 def read_error(data: str) -> Mapping[str, Any]:
     """The error object of a refusal, or an empty one: it may be HTML or anything else."""
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
+        content = parse_json(data)
+    except ValueError:
         return {}
     error = content.get("error", content) if isinstance(content, dict) else {}
     return error if isinstance(error, dict) else {"message": error}
@@ -225,7 +226,8 @@ def refusal(
 
 
 def _after_colon(said: str) -> str:
-    return f": {said}" if said else ""
+    """A provider's words, quoted: what stands in quotation marks is content, which a trace keeps only if it may."""
+    return "" if not said else f": {said if said == _REPEATS else repr(said)}"
 
 
 def quotable(error: Mapping[str, Any], prompt: Prompt) -> str:
@@ -237,7 +239,7 @@ def quotable(error: Mapping[str, Any], prompt: Prompt) -> str:
     sent = " ".join(" ".join(each.text for each in prompt.messages).split())
     windows = range(max(len(message) - _ECHO + 1, 0))
     if any(message[at : at + _ECHO] in sent for at in windows):
-        return "its message repeats the request and is left out"
+        return _REPEATS
     return message.rstrip(".")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from starlette.types import Scope
 from coterie.errors import SetupError
 from coterie.gateway.errors import WireError
 from coterie.governance.keys import Key, KeyRing, Permission
-from coterie.types import Label
+from coterie.types import Label, ReleaseSlot
 
 _log = logging.getLogger("coterie.gateway")
 _CALLER = "coterie.caller"
@@ -31,6 +32,16 @@ class Caller:
     """Who asks: the holder of a key, or, where there are no keys, somebody of this machine."""
 
     key: Key | None = None
+    address: str = ""
+    """Where the request comes from: a host, or the half of an IPv6 address that a provider gives out."""
+
+    release_slot: ReleaseSlot = nullcontext
+    """Gives the worker slot of the request to others while a remote model is waited for."""
+
+    @property
+    def client(self) -> str:
+        """Whose share of the gateway it uses: that of the key or, without one, of the address."""
+        return f"key {self.key.id}" if self.key else self.address
 
     @property
     def tenant(self) -> str:
@@ -87,15 +98,15 @@ def admit(scope: Scope, ring: KeyRing | None, *, open_to_all: bool) -> None:
     Raises:
         WireError: no key, a wrong one, or, without keys, a browser's page of another place; or they cannot be read.
     """
-    headers = Headers(scope=scope)
+    headers, address = Headers(scope=scope), network_of((scope.get("client") or ("",))[0])
     try:
         if ring is None or ring.is_empty():
             refuse_foreign(headers)
-            scope[_CALLER] = Caller()
+            scope[_CALLER] = Caller(address=address)
         elif open_to_all:
-            scope[_CALLER] = Caller()
+            scope[_CALLER] = Caller(address=address)
         else:
-            scope[_CALLER] = Caller(key=_key_of(headers, ring))
+            scope[_CALLER] = Caller(key=_key_of(headers, ring), address=address)
     except SetupError as error:  # where its file lies is the operator's to know: nobody has said yet who they are
         _log.error("%s", error)
         raise WireError("keys_unreadable", "The gateway cannot read its keys, and lets nobody in.") from None
@@ -135,6 +146,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+@lru_cache(maxsize=4096)
+def network_of(host: str) -> str:
+    """An address as one client has it: of IPv6 the first 64 bits, since whoever has one address has all of these."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return host if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
 
 
 def refuse_foreign(headers: Headers) -> None:

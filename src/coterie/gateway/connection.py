@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -13,8 +14,6 @@ from starlette.types import Receive, Send
 
 from coterie.gateway.errors import WireError
 
-BODY_SECONDS = 30.0
-"""How long a body may take to arrive."""
 STALLED_SECONDS = 60.0
 """How long a caller may read nothing of a stream before its place is given to another."""
 
@@ -23,34 +22,77 @@ class ClientGone(Exception):
     """The caller left before its response was complete. Nobody is there to be told."""
 
 
-async def read_body(headers: Headers, receive: Receive, *, limit: int, seconds: float = BODY_SECONDS) -> bytes:
-    """The whole body.
+@dataclass(eq=False)
+class _Arriving:
+    """A body that is not complete."""
 
-    Raises:
-        WireError: it is larger than `limit` bytes, or still not here after `seconds`.
-        ClientGone: the caller left.
-    """
-    declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit, declared)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                body += message.get("body", b"")
-                if len(body) > limit:
-                    raise _too_large(limit, f"more than {limit}")
-                if not message.get("more_body", False):
-                    return bytes(body)
-    except TimeoutError:
-        raise WireError("body_timeout", f"The body was not complete after {seconds:g} seconds.") from None
+    limit: asyncio.Timeout
+    began: float
+    body: bytearray = field(default_factory=bytearray)
+
+    def pace(self, now: float) -> float:
+        """Bytes a second so far; of the first second all."""
+        return len(self.body) / max(now - self.began, 1.0)
 
 
-def _too_large(limit: int, found: str) -> WireError:
-    return WireError("body_too_large", f"The body has {found} bytes; the limit is {limit} ([gateway] max_body).")
+class Bodies:
+    """The bodies that arrive: a bounded number at once, the slowest of which makes room for one more."""
+
+    def __init__(self, most: int, *, limit: int, seconds: float) -> None:
+        """Take the limits: bodies at once, bytes of one, and seconds until it must be complete."""
+        self._most, self._limit, self._seconds = most, limit, seconds
+        self._arriving: dict[_Arriving, None] = {}
+
+    async def read(self, headers: Headers, receive: Receive) -> bytes:
+        """The whole body of a request.
+
+        Raises:
+            WireError: it is too large, or still not here when its time is up or another needs its room.
+            ClientGone: the caller left.
+        """
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._limit:
+            raise self._too_large(declared)
+        if len(self._arriving) >= self._most:
+            self._drop_slowest()
+        now = asyncio.get_running_loop().time()
+        arriving = _Arriving(asyncio.timeout(self._seconds), now)
+        self._arriving[arriving] = None
+        try:
+            async with arriving.limit:
+                return await self._read(receive, arriving.body)
+        except TimeoutError:
+            raise self._late(dropped=arriving not in self._arriving) from None
+        finally:
+            self._arriving.pop(arriving, None)
+
+    async def _read(self, receive: Receive, body: bytearray) -> bytes:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                raise self._too_large(f"more than {self._limit}")
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def _drop_slowest(self) -> None:
+        """End the wait for the one that comes most slowly, of equals for the oldest."""
+        now = asyncio.get_running_loop().time()
+        slowest = min(self._arriving, key=lambda each: each.pace(now))
+        del self._arriving[slowest]
+        slowest.limit.reschedule(now)
+
+    def _late(self, *, dropped: bool) -> WireError:
+        if dropped:
+            return WireError("body_timeout", f"{self._most} bodies were arriving, and this one was the slowest.")
+        return WireError("body_timeout", f"The body was not complete after {self._seconds:g} seconds.")
+
+    def _too_large(self, found: str) -> WireError:
+        return WireError(
+            "body_too_large", f"The body has {found} bytes; the limit is {self._limit} ([gateway] max_body)."
+        )
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:

@@ -88,6 +88,8 @@ _CORE_STATUSES: Sequence[tuple[type[CoterieError], int]] = (
 )
 """First match wins."""
 
+_CLOSING = {"connection": "close"}
+"""With a response that comes before the body does: the rest of it is read by nobody."""
 _LONGEST = 300
 """Characters of a caller's own words that an error repeats at most."""
 
@@ -126,8 +128,9 @@ def error_response(error: Exception) -> ErrorResponse:
     if isinstance(error, CoterieError):
         return _core_error(error)
     if isinstance(error, WireError):
-        headers = {"www-authenticate": "Bearer"} if STATUSES[error.code] == 401 else None
-        return ErrorResponse(STATUSES[error.code], error.code, error.message, param=error.param, headers=headers)
+        status = STATUSES[error.code]
+        headers = {401: {"www-authenticate": "Bearer"}, 408: _CLOSING, 413: _CLOSING}.get(status)
+        return ErrorResponse(status, error.code, error.message, param=error.param, headers=headers)
     if isinstance(error, ValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):

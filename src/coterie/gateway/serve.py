@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import logging
+import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,14 +22,24 @@ from coterie.config.file import GatewaySection
 from coterie.errors import SetupError
 from coterie.gateway.access import refuse_public
 from coterie.gateway.app import create_app
+from coterie.gateway.protocol import Connections, GatewayProtocol
 from coterie.gateway.work import Gateway
 from coterie.governance.keys import KeyRing
 
 if TYPE_CHECKING:
     from coterie.network.network import Network
 
-_IDLE_SECONDS = 75
-"""How long a connection may idle: longer than clients keep theirs, so that they never write to a closed one."""
+_log = logging.getLogger("coterie.gateway")
+_BACKLOG = 2048
+"""Connections that the system holds until they are taken."""
+_AT_ONCE = 32
+"""Connections that are taken before the first of them is looked at."""
+_FILES = 64
+"""Descriptors that are left for files and for connections to models."""
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+SWITCH_SECONDS = 0.001
+"""How long a thread that works on a long text may go on when the event loop wants to. Python's own is five times that,
+and the loop waits for it each time that it wakes up."""
 
 
 async def serve(
@@ -49,6 +64,7 @@ async def serve(
         SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
     """
     refuse_public(section.host, ring)
+    interval = sys.getswitchinterval()
     with _bind(section) as listener:
         network = await open_network()
         try:
@@ -56,9 +72,11 @@ async def serve(
             # second whenever a request made many things.
             gc.collect()
             gc.freeze()
+            sys.setswitchinterval(min(interval, SWITCH_SECONDS))
             app = create_app(network, section, ring)
             await _Server(app, section, on_ready=on_ready).run_to_end(listener)
         finally:
+            sys.setswitchinterval(interval)
             gc.unfreeze()
             await network.close()
 
@@ -67,7 +85,9 @@ class _Server(uvicorn.Server):
     """uvicorn's server, with our gateway told of its beginning and end, and a signal as an ordinary end."""
 
     def __init__(self, app: Starlette, section: GatewaySection, *, on_ready: Callable[[str], None] | None) -> None:
-        super().__init__(_configure(app, section))
+        most = min(section.connections, _descriptors(section.connections) - _FILES - _AT_ONCE)
+        self._connections = Connections(max(1, most), share=section.share, head_seconds=section.head_seconds)
+        super().__init__(_configure(app, section, self._connections))
         self._gateway: Gateway = app.state.gateway
         self._section = section
         self._on_ready = on_ready
@@ -86,9 +106,23 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say where."""
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(_BACKLOG)  # uvicorn's is also how many are taken at once
         if self.started and self._on_ready and sockets:
             self._on_ready(_address(sockets[0]))
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Close silent connections where no descriptor is left for one more; asyncio tries again in a second."""
+        if getattr(context.get("exception"), "errno", None) not in _NO_DESCRIPTOR or "socket" not in context:
+            loop.default_exception_handler(context)
+            return
+        _log.warning(
+            "No descriptor is left for one more connection; raise `ulimit -n`, or lower [gateway] connections."
+        )
+        for _ in range(_AT_ONCE):
+            self._connections.make_room()
 
     async def main_loop(self) -> None:
         """Wait for the end. uvicorn's would leave everything as it is when cancelled."""
@@ -115,10 +149,30 @@ class _Server(uvicorn.Server):
                 task.cancel()
 
 
-def _configure(app: Starlette, section: GatewaySection) -> uvicorn.Config:
+def _descriptors(wanted: int) -> int:
+    """How many descriptors are still free, once the process may have as many as it wants and the system allows."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return sys.maxsize
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 2 * wanted + 1024
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    place = next((place for place in ("/proc/self/fd", "/dev/fd") if os.path.isdir(place)), "")  # noqa: PTH112
+    used = len(os.listdir(place)) if place else 0  # noqa: PTH208
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft - used
+
+
+def _configure(app: Starlette, section: GatewaySection, connections: Connections) -> uvicorn.Config:
     """Uvicorn's settings: no log of what is asked, nothing said about ourselves, nothing believed of a proxy."""
     return uvicorn.Config(
         app,
+        http=cast("type[asyncio.Protocol]", partial(GatewayProtocol, connections=connections)),
+        backlog=_AT_ONCE,
         lifespan="on",
         ws="none",
         log_config=None,
@@ -126,7 +180,7 @@ def _configure(app: Starlette, section: GatewaySection) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_keep_alive=cast("int", section.idle_seconds),  # declared an int, used as asyncio's delay
         timeout_graceful_shutdown=cast("int", section.drain),  # declared an int, used as asyncio's timeout
     )
 

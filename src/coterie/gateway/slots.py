@@ -1,8 +1,9 @@
-"""Who may come in: a bounded number at work, a bounded number waiting, and nobody else.
+"""Who may come in: a bounded number at work, a bounded number waiting, and of each a share for one client.
 
-A seat is held from a request's headers to its response's last byte, so it bounds the bodies in memory; a
-place is held only while the network works. One more than all seats is turned away at once, before its body
-is read, with an estimate of when another try makes sense.
+A request holds a seat from its whole body to its response's last byte, and a worker slot only while the network works
+on it here. While a remote model is waited for, it holds neither, so that slow remote answers leave the slots to local
+work. One more than all seats, or than its client's share, is turned away at once with an estimate of when another try
+makes sense. Slots go round: the client that waits longest is next, not the request.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -20,64 +22,205 @@ _MEMORY = 0.9
 """Weight of the past in the mean time of a request."""
 
 
-class WorkerSlots:
-    """Seats and places of one gateway; used from its event loop only."""
+class Shared:
+    """So many of something, of which one client may hold a share."""
 
-    def __init__(self, *, concurrency: int, queue: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seats = concurrency + queue
-        self._concurrency = concurrency
-        self._places = asyncio.Semaphore(concurrency)
+    def __init__(self, most: int, share: float = 1.0) -> None:
+        """`share` is the part of `most` for one client; it is one at least."""
+        self.most, self.most_each = most, max(1, math.ceil(most * share))
+        self.total = 0
+        self._held: Counter[str] = Counter()
+
+    def of(self, client: str) -> int:
+        """How many one client holds."""
+        return self._held[client]
+
+    def free(self, client: str) -> bool:
+        """Whether this client may have one more."""
+        return self.total < self.most and self._held[client] < self.most_each
+
+    def take(self, client: str) -> None:
+        """Count one more, whether it is free or not."""
+        self.total += 1
+        self._held[client] += 1
+
+    def give(self, client: str) -> None:
+        """Count one less."""
+        self.total -= 1
+        self._held[client] -= 1
+        if not self._held[client]:
+            del self._held[client]
+
+
+class WorkerSlots:
+    """Seats and worker slots of one gateway; used from its event loop only."""
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        queue: int,
+        remote: int = 256,
+        share: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the limits.
+
+        Args:
+            concurrency: Requests that are worked on here at once.
+            queue: Requests that may wait for a slot.
+            remote: Requests that may wait for remote models at once.
+            share: The part of each of these that one client may take.
+            clock: Seconds that only go forward.
+        """
+        self.seats, self.slots, self.remote = (Shared(n, share) for n in (concurrency + queue, concurrency, remote))
+        self._queues: dict[str, deque[asyncio.Future[None]]] = {}
+        """Who waits for a slot, by client; the client whose turn is next comes first."""
         self._clock = clock
         self._mean_seconds = 0.0
         self._empty = asyncio.Event()
         self._empty.set()
         self.seated = 0
-        self.working = 0
+        """Requests that are inside, those that wait for remote models included."""
+
+    @property
+    def working(self) -> int:
+        """Requests that hold a slot."""
+        return self.slots.total
 
     @property
     def waiting(self) -> int:
-        """Requests that hold a seat and no place: their body is being read, or all places are taken."""
-        return self.seated - self.working
+        """Requests that hold a seat and no slot."""
+        return self.seated - self.working - self.remote.total
+
+    def check(self, client: str) -> None:
+        """Raise `Overloaded` where there is no seat for one more request of a client."""
+        if not self.seats.free(client):
+            mine, each = self.seats.of(client), self.seats.most_each
+            whose = f"; {mine} of them are of this client, which may have {each}" if mine >= each else ""
+            raise Overloaded(
+                f"{self.working} requests at work and {self.waiting} waiting: the gateway takes {self.seats.most} at "
+                f"once{whose}.",
+                retry_after=self._retry_after(),
+                hint="Try again later, or raise [gateway] concurrency, queue or share in coterie.toml.",
+            )
 
     @contextmanager
-    def seat(self) -> Iterator[None]:
-        """Come in. Raises `Overloaded` when every seat is taken."""
-        if self.seated >= self._seats:
-            raise Overloaded(
-                f"{self.working} requests at work and {self.waiting} waiting: the gateway takes {self._seats} at once.",
-                retry_after=self._retry_after(),
-                hint="Try again later, or raise [gateway] concurrency or queue in coterie.toml.",
-            )
+    def seat(self, client: str = "") -> Iterator[Slot]:
+        """Come in, with a slot to enter. Raises `Overloaded` where there is no seat."""
+        self.check(client)
+        self.seats.take(client)
         self.seated += 1
         self._empty.clear()
         try:
-            yield
+            yield Slot(self, client)
         finally:
+            self.seats.give(client)
             self.seated -= 1
             if self.seated == 0:
                 self._empty.set()
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait for a place, first come first served, and hold it."""
-        async with self._places:
-            self.working += 1
-            start = self._clock()
-            try:
-                yield
-            finally:
-                self.working -= 1
-                self._remember(self._clock() - start)
-
     async def empty(self) -> None:
-        """Return when nobody holds a seat."""
+        """Return when nobody is inside."""
         await self._empty.wait()
 
-    def _remember(self, seconds: float) -> None:
-        known = self._mean_seconds > 0
+    async def acquire(self, client: str) -> None:
+        """Wait for a slot and take it; of one client, first come first served."""
+        if self.slots.free(client):
+            self.slots.take(client)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(client, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release(client)  # it came when nobody waited for it any more
+            raise
+
+    def release(self, client: str) -> None:
+        """Give a slot back, to whoever is next."""
+        self.slots.give(client)
+        while (after := next(filter(self.slots.free, self._queues), None)) is not None:
+            self._pass_on(after)
+
+    def _pass_on(self, client: str) -> None:
+        """Give a free slot to a client's first request that still waits; it is the last client's turn then."""
+        queue = self._queues.pop(client)
+        while queue:
+            turn = queue.popleft()
+            if not turn.cancelled():
+                self.slots.take(client)
+                turn.set_result(None)
+                break
+        if queue:
+            self._queues[client] = queue
+
+    def now(self) -> float:
+        """Seconds on its clock."""
+        return self._clock()
+
+    def remember(self, began: float) -> None:
+        """Count how long a request held its slot that took it then."""
+        seconds, known = self._clock() - began, self._mean_seconds > 0
         self._mean_seconds = _MEMORY * self._mean_seconds + (1 - _MEMORY) * seconds if known else seconds
 
     def _retry_after(self) -> float:
         """Whole seconds until those who wait now will have been served, as far as the past tells."""
-        estimate = self._mean_seconds * (self.waiting + 1) / self._concurrency
+        estimate = self._mean_seconds * (self.waiting + 1) / self.slots.most
         return float(min(_LONGEST_WAIT, max(1, math.ceil(estimate))))
+
+
+class Slot:
+    """The worker slot of one request: an async context that waits for it and holds it."""
+
+    def __init__(self, slots: WorkerSlots, client: str) -> None:
+        self._all, self._client = slots, client
+        self._began: float | None = None
+        self._away = 0
+
+    async def __aenter__(self) -> None:
+        await self._all.acquire(self._client)
+        self._began = self._all.now()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    @asynccontextmanager
+    async def released(self) -> AsyncIterator[None]:
+        """Give slot and seat to others while a remote model is waited for, and take them back.
+
+        They are taken at once, though all may be held by then: those who come next wait the longer. Other parts of the
+        request go on without a slot meanwhile. Raises `Overloaded` where too many wait for remote models.
+        """
+        if not self._away:
+            self._go()
+        self._away += 1
+        try:
+            yield
+        finally:
+            self._away -= 1
+            if not self._away:
+                self._all.remote.give(self._client)
+                self._all.seats.take(self._client)
+                self._all.slots.take(self._client)
+                self._began = self._all.now()
+
+    def _go(self) -> None:
+        remote, client = self._all.remote, self._client
+        if not remote.free(client):
+            raise Overloaded(
+                f"{remote.total} requests wait for remote models, {remote.of(client)} of them of this client: the "
+                f"gateway lets {remote.most} wait at once, and {remote.most_each} of one client.",
+                retry_after=1.0,
+                hint="Try again later, or raise [gateway] remote or share in coterie.toml.",
+            )
+        self._leave()
+        remote.take(client)
+        self._all.seats.give(client)
+
+    def _leave(self) -> None:
+        if self._began is not None:
+            self._all.remember(self._began)
+            self._began = None
+            self._all.release(self._client)

@@ -8,7 +8,6 @@ have no effect; those named only to be refused are the ones whose silent absence
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -25,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from coterie.config.section import Money
 from coterie.types import Label
 
 _INT64 = 2**63
@@ -112,7 +112,7 @@ class Extension(_Asked):
     """Language of the last user message, such as `de` or `en-GB`; without it, it is detected."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     """Share of the generalist's quality to keep at the least cost, in place of the network's."""
-    budget: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+    budget: Money | None = None
     """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
 
 
@@ -287,6 +287,27 @@ class UsageView(_Told):
     """What the configured generalist would have cost."""
 
 
+class EgressPromptView(_Told):
+    """One prompt that left the machine for an answer, or was about to."""
+
+    id: str
+    engine: str
+    label: Label
+    """Of what left."""
+    pseudonymised: bool
+    characters: int
+    outcome: str
+    """`answered`, `cancelled`, `not_sent`, or the code of an error."""
+
+
+class EgressView(_Told):
+    """What left the machine for an answer."""
+
+    summary: str
+    """As in the header `x-coterie-egress`: `none` for nothing."""
+    prompts: list[EgressPromptView]
+
+
 class CoterieView(_Told):
     """The `coterie` object of a response, which ordinary clients ignore."""
 
@@ -301,6 +322,7 @@ class CoterieView(_Told):
     degraded_code: str | None = None
     degraded_values: dict[str, str | int | float | bool | ReasonView | None] | None = None
     degraded_notes: list[ReasonView] | None = None
+    egress: EgressView
     findings: list[FindingView]
     usage: UsageView
 

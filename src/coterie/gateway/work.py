@@ -1,10 +1,10 @@
-"""The life of a request that makes the network work: seat, body, place, answer; stopped when its caller leaves."""
+"""The life of a request that makes the network work: body, seat, slot, answer; stopped when its caller leaves."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.config.file import GatewaySection
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import read_body, while_connected
+from coterie.gateway.connection import Bodies, while_connected
 from coterie.gateway.errors import WireError
 from coterie.gateway.slots import WorkerSlots
 from coterie.governance.keys import KeyRing
@@ -37,6 +37,7 @@ class Gateway:
     network: Network
     section: GatewaySection
     admission: WorkerSlots
+    bodies: Bodies
     metrics: Metrics
     opened: int
     """Seconds since the epoch."""
@@ -63,14 +64,27 @@ class Gateway:
 
 def open_gateway(network: Network, section: GatewaySection, ring: KeyRing | None = None) -> Gateway:
     """A gateway before a network, with the limits of its section and the keys that open it."""
-    admission = WorkerSlots(concurrency=section.concurrency, queue=section.queue)
-    metrics = Metrics(working=lambda: admission.working, waiting=lambda: admission.waiting)
-    opened = int(network.clock())
-    return Gateway(network=network, section=section, admission=admission, metrics=metrics, opened=opened, ring=ring)
+    admission = WorkerSlots(
+        concurrency=section.concurrency, queue=section.queue, remote=section.remote, share=section.share
+    )
+    metrics = Metrics(
+        working=lambda: admission.working,
+        waiting=lambda: admission.waiting,
+        remote=lambda: admission.remote.total,
+    )
+    return Gateway(
+        network=network,
+        section=section,
+        admission=admission,
+        bodies=Bodies(section.concurrency + section.queue, limit=section.max_body, seconds=section.body_seconds),
+        metrics=metrics,
+        opened=int(network.clock()),
+        ring=ring,
+    )
 
 
 Handler = Callable[[Gateway, Caller, bytes], ASGIApp]
-"""Checks a body and gives what will answer it. Quick; whatever it refuses never waits for a place."""
+"""Checks a body and gives what will answer it. Quick; whatever it refuses never waits for a slot."""
 
 
 class Work:
@@ -84,12 +98,15 @@ class Work:
         gateway, headers = Gateway.of(scope), Headers(scope=scope)
         if gateway.draining:
             raise WireError("shutting_down", "The gateway is shutting down; try again in a moment.")
-        with gateway.admission.seat():
-            body = await read_body(headers, receive, limit=gateway.section.max_body)
-            answer = await aside(len(body), partial(self.handler, gateway, Caller.of(scope), body))
+        caller = Caller.of(scope)
+        gateway.admission.check(caller.client)  # before a body is read in vain
+        body = await gateway.bodies.read(headers, receive)
+        with gateway.admission.seat(caller.client) as slot:
+            caller = replace(caller, release_slot=slot.released)
 
             async def work() -> None:
-                async with gateway.admission.place():
+                answer = await aside(len(body), partial(self.handler, gateway, caller, body))
+                async with slot:
                     await answer(scope, receive, send)
 
             await while_connected(receive, work())

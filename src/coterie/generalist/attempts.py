@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import cast
 
-from coterie.errors import EngineError, InputError, Overloaded, PolicyError, SetupError
+from coterie.errors import AuditError, EngineError, InputError, Overloaded, PolicyError, SetupError
 from coterie.protocols import StreamingEngine
 from coterie.runtime.concurrency import cancel
 from coterie.text.unicode import estimate_tokens
@@ -237,7 +237,7 @@ class Tries:
         elif isinstance(event, PolicyError):
             self._verdicts.append(event.verdict)
             self._reasons.append(event.reason)
-        elif isinstance(event, _EXPECTED):
+        elif isinstance(event, _EXPECTED) and not isinstance(event, AuditError):
             failures = getattr(event, "failures", ()) or (Failure(reason=event.message),)
             self._take_failures(each, failures)
             self._reasons.append(event.reason)

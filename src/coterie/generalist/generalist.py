@@ -7,7 +7,6 @@ say so. What it is told is prepared by the small models; it never sees a documen
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from coterie.limits.allowance import MemoryAllowance
 from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
+from coterie.runtime.codec import parse_json
 from coterie.specialists.acceptance import abstention
 from coterie.text.language import language_of
 from coterie.text.unicode import estimate_tokens
@@ -271,8 +271,8 @@ class Asking:
         """
         heard = await self._ask(instruction, asked, told, _Sensitivity.of(label), call, schema=schema)
         try:
-            content = json.loads(heard.text) if heard.output is not None else None
-        except (ValueError, RecursionError):
+            content = parse_json(heard.text) if heard.output is not None else None
+        except ValueError:
             content = None
         return heard, content if isinstance(content, dict) else None
 

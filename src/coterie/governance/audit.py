@@ -37,8 +37,10 @@ from coterie.governance.audit_events import (
     write_line,
 )
 from coterie.registry.signature import is_attested, open_signer
+from coterie.runtime.codec import parse_json
 from coterie.runtime.concurrency import cancel
 from coterie.runtime.files import hold
+from coterie.runtime.files import sync as sync_name
 from coterie.types import AuditEvent
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
@@ -90,7 +92,7 @@ class AuditLog:
         """
         self._path, self._signer, self._every, self._patience = path, signer, checkpoint_every, sync_seconds
         self._most_waiting, self._clock, self._write, self._sync = most_waiting, clock, write, sync
-        self._waiting: list[tuple[AuditEvent, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[AuditEvent, asyncio.Future[None], bool]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._syncing: asyncio.Task[None] | None = None  # waits until it is time
         self._vouching: asyncio.Task[None] | None = None  # is at it
@@ -100,8 +102,8 @@ class AuditLog:
         self._behind = False  # what stands in the file could not be brought to the disk, or the head not be written
         self._secret: bytes | None = None
 
-    async def append(self, event: AuditEvent) -> None:
-        """Write an entry; on return a killed process has lost nothing of it.
+    async def append(self, event: AuditEvent, *, sync: bool = False) -> None:
+        """Write an entry; on return a killed process has lost nothing of it, and with `sync` no cut of the power.
 
         Raises:
             AuditError: it cannot be written; the log is as it was.
@@ -110,7 +112,7 @@ class AuditLog:
         if len(self._waiting) >= self._most_waiting:
             raise Overloaded(f"Exceeded the audit log's limit of {self._most_waiting} waiting entries.")
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, done))
+        self._waiting.append((event, done, sync))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await asyncio.shield(done)
@@ -122,30 +124,27 @@ class AuditLog:
             events: What is written, in one piece.
             sync: They are on the disk on return.
         """
-        try:
-            with self._locked() as file:
-                begin = self._append(file, events)
-                if sync or self._behind:
-                    with self._undone(file, begin):
-                        self._sync(file)
-                        self._keep_head(self._place)
-                elif self._fresh:
-                    # A log has a head from its birth, and what another writer left behind it when it was killed is
-                    # counted now. If the disk fails, whoever syncs next hears of that.
-                    with suppress(OSError):
-                        self._sync(file)
-                        self._keep_head(self._place)
-                self._fresh = self._behind = False
-        except OSError as error:
-            raise AuditError(
-                f"Cannot write the audit log {str(self._path)!r}: {error.strerror or error}.",
-                hint="Nothing is done that is not written down: free space on the disk, or make the file writable.",
-            ) from error
+        with self._told(), self._locked() as file:
+            begin = self._append(file, events)
+            if sync or self._behind:
+                with self._undone(file, begin):
+                    self._sync(file)
+                    if self._fresh:
+                        sync_name(self._path.parent)  # else a cut of the power could lose the file's name
+                    self._keep_head(self._place)
+            elif self._fresh:
+                # A log has a head from its birth, and what another writer left behind it when it was killed is
+                # counted now. If the disk fails, whoever syncs next hears of that.
+                with suppress(OSError):
+                    self._sync(file)
+                    self._keep_head(self._place)
+            self._fresh = self._behind = False
 
     def digest(self, text: str) -> str:
-        """A hash of some content under this log's key: equal for equal content, and no help in guessing it."""
+        """A hash of some content under this log's key: equal for equal content, no help in guessing it."""
         if self._secret is None:
-            self._secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
+            with self._told():
+                self._secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
         return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
     async def close(self) -> None:
@@ -185,16 +184,18 @@ class AuditLog:
 
     async def _flush(self) -> None:
         """Write what waits until nothing does; what arrives meanwhile shares the next write."""
+        later = False  # some of it is still to be brought to the disk
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
                 failed: BaseException | None = None
                 try:
-                    events = [event for event, _ in batch]
-                    await asyncio.to_thread(self.append_all, events, sync=not self._patience)
+                    events, sync = [event for event, _, _ in batch], not self._patience or any(now for *_, now in batch)
+                    await asyncio.to_thread(self.append_all, events, sync=sync)
+                    later = not sync  # a sync is of all that stands before it
                 except Exception as error:  # noqa: BLE001 - handed to those who wait
                     failed = error
-                for _, done in batch:
+                for _, done, _ in batch:
                     if done.done():
                         continue
                     if failed is None:
@@ -204,7 +205,7 @@ class AuditLog:
                         done.exception()  # who no longer waits does not hear of it
         finally:
             self._flushing = None
-        if self._patience and self._syncing is None:
+        if later and self._syncing is None:
             self._syncing = asyncio.create_task(self._sync_later())
 
     @contextmanager
@@ -324,7 +325,7 @@ def head_of(path: Path) -> Path:
 def read_head(path: Path) -> AuditHead | None:
     """Where a log ends; None if that is not known."""
     try:
-        head = json.loads(head_of(path).read_bytes())
+        head = parse_json(head_of(path).read_bytes())
         place = LogPosition(int(head["n"]), str(head["hash"]))
         if place.n < 1:
             return None

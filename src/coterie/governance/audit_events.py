@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from coterie.errors import ReleaseRefused
 from coterie.protocols import Audit
-from coterie.runtime.codec import readable
-from coterie.types import AuditEvent, Feedback, Reason, Request, SpecialistCard, Trace
+from coterie.runtime.codec import parse_json, readable
+from coterie.types import AuditEvent, CallContext, Egress, Feedback, Reason, Request, SpecialistCard, Trace
 
 # --- Lines of an audit log: JSON, each with the SHA-256 of the line before it.
 
@@ -22,6 +22,8 @@ CHECKPOINT = "checkpoint"
 """Kind of an entry that the log writes itself: a signature of all lines before it."""
 REPAIR = "repair"
 """Kind of an entry that the log writes itself: half a line, left by a writer that was killed, was removed."""
+EGRESS = "egress"
+"""Kind of an entry that says what is about to leave. The entry with its outcome names its id under `egress`."""
 
 _BEGINNING = re.compile(rb'\{"prev":"([0-9a-f]{64})","n":(\d{1,18}),"time":')
 _TIME = re.compile(rb'"time":(-?[\d.eE+-]{1,40})[,}]')
@@ -75,10 +77,7 @@ def read_time(line: bytes) -> float | None:
 
 def read_entry(line: bytes) -> dict[str, Any]:
     """A line as an entry, with its own hash. Raises `ValueError` if it is none."""
-    try:
-        entry = json.loads(line)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    entry = parse_json(line)
     if not isinstance(entry, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - a wrong file, not a mistake in our code
     if not (isinstance(entry.get("n"), int) and isinstance(entry.get("time"), int | float) and "kind" in entry):
@@ -118,8 +117,26 @@ def audit_request(
         "specialists": {name: cards[name].version if name in cards else "" for name in asked},
         "verdicts": readable(trace.verdicts),
         "cost": None if trace.usage.cost is None else str(trace.usage.cost),
+        **({"egress": {each.id: each.outcome for each in trace.egress}} if trace.egress else {}),
     }
     return AuditEvent(kind="request", time=trace.time, tenant=trace.tenant, about=about)
+
+
+def audit_egress(egress: Egress, call: CallContext, *, time: float) -> AuditEvent:
+    """The entry of what is about to leave, written before its first byte does."""
+    about = {
+        **{name: getattr(egress, name) for name in ("id", "engine", "rule", "pseudonymised", "characters", "digest")},
+        "label": egress.label.value,
+        "trace": call.trace,
+        "key": call.principal.key,
+    }
+    return AuditEvent(kind=EGRESS, time=time, tenant=call.principal.tenant, about=about)
+
+
+def audit_outcome(sent: Iterable[Egress], call: CallContext, *, time: float) -> AuditEvent:
+    """The entry of what came of egresses that belong to no request, as in training: a request's has its own."""
+    about = {"egress": {each.id: each.outcome for each in sent}}
+    return AuditEvent(kind="egress_outcome", time=time, tenant=call.principal.tenant, about=about)
 
 
 @asynccontextmanager

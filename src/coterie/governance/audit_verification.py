@@ -8,12 +8,15 @@ one does not name was edited; a gap in the numbers was cut out; numbers that go 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from coterie.governance.audit import AuditHead, head_of, read_head
 from coterie.governance.audit_events import (
     CHECKPOINT,
+    EGRESS,
     START,
     LogPosition,
     digest_of,
@@ -23,6 +26,7 @@ from coterie.governance.audit_events import (
 )
 
 _IS_CHECKPOINT = f'"kind":"{CHECKPOINT}"'.encode()
+_IS_EGRESS, _ENDS_EGRESS = f'"kind":"{EGRESS}"'.encode(), b'"egress":{'
 
 _LATE = 120.0
 """Seconds between entries behind the head from which no writer left them there: it counts what is older than
@@ -46,6 +50,17 @@ class Fault:
     reason: str
 
 
+class OpenEgress(NamedTuple):
+    """A prompt that left, or was about to, of which no entry says what came of it."""
+
+    n: int
+    time: float
+    tenant: str
+    id: str
+    trace: str
+    engine: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verification:
     """What checking a log found."""
@@ -63,7 +78,14 @@ class Verification:
     behind_head: int = 0
     """Entries behind the one that the head says was last: of the last second, or of a writer that was killed. Nothing
     vouches for what they say."""
+    open: tuple[OpenEgress, ...] = ()
+    """Of requests under way, or of a process that was killed."""
     fault: Fault | None = None
+
+    @property
+    def vouched(self) -> int:
+        """Entries that the head counts."""
+        return self.entries - self.behind_head
 
     @property
     def whole(self) -> bool:
@@ -112,6 +134,7 @@ def verify_audit(
         signers=tuple(check.signers),
         torn=check.torn,
         behind_head=0 if head is None or check.fault else check.place.n - head.place.n,
+        open=tuple(check.open.values()),
         fault=check.fault,
     )
 
@@ -129,6 +152,7 @@ class _Check:
 
     def __post_init__(self) -> None:
         self.signers: dict[str, None] = {}
+        self.open: dict[str, OpenEgress] = {}
         self.since: float | None = None
         """When the first entry behind the head was written."""
 
@@ -142,8 +166,23 @@ class _Check:
         if self.fault is None:
             self.place = LogPosition(self.place.n + 1, digest_of(line))
             self.fault = self._fault_of_place(number, self.at) or self._fault_at_head(number)
+            self._follow(line)
         if self.fault is None and self.head is not None and self.place.n > self.head.place.n:
             self.fault = self._fault_behind_head(line, self.head.place)
+
+    def _follow(self, line: bytes) -> None:
+        """Note what leaves, and what came of it."""
+        if _IS_EGRESS not in line and _ENDS_EGRESS not in line:
+            return
+        with suppress(ValueError, KeyError, TypeError):  # no entry of the gate's
+            entry = read_entry(line)
+            about = entry["about"]
+            if entry["kind"] == EGRESS:
+                named = (str(about[name]) for name in ("id", "trace", "engine"))
+                self.open[str(about["id"])] = OpenEgress(entry["n"], entry["time"], str(entry.get("tenant")), *named)
+            elif isinstance(about.get("egress"), dict):
+                for each in about["egress"]:
+                    self.open.pop(each, None)
 
     def fault_of_end(self, path: Path) -> Fault | None:
         """What is missing behind the last line."""

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from coterie.governance.pseudonyms import LITERAL
+from coterie.governance.pseudonyms import FEW, LITERAL
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lowered
+from coterie.privacy.forms import find_between
 from coterie.runtime.concurrency import still_wanted
+from coterie.text.folding import fold, shown
 from coterie.types import Label, Message, Prompt, Pseudonyms, PseudonymValue, Question
 
 # --- Labels of personal data and secrets in texts.
@@ -51,17 +53,22 @@ def sight(detector: Detector, texts: Iterable[str], *, ignore: Callable[[str], b
 
     Args:
         detector: Finds them.
-        texts: Where to look; each is read by itself.
+        texts: Where to look, in their order; each is read by itself, and a value may be cut over several.
         ignore: Whether a value does not count; None counts all. Secrets always do.
     """
     counts: Counter[str] = Counter()
-    for text in filter(None, texts):
-        for each in detector.find(text):
-            if label_of(each.kind) is not None and (
-                each.kind == Kind.SECRET or ignore is None or not ignore(text[each.start : each.end])
-            ):
-                counts[str(each.kind)] += 1
-    return Sighting(counts=counts)
+    read = list(filter(None, dict.fromkeys(texts)))
+    found = [detector.find(text) for text in read]
+
+    def is_seen(kind: str, values: Iterable[str]) -> bool:
+        counted = kind == Kind.SECRET or ignore is None or not all(map(ignore, values))
+        return counted and label_of(kind) is not None
+
+    for text, each in ((text, each) for text, own in zip(read, found, strict=True) for each in own):
+        counts[str(each.kind)] += is_seen(each.kind, [text[each.start : each.end]])
+    for value in find_between(read, found):
+        counts[str(value.kind)] += is_seen(value.kind, [read[i][start:end] for i, start, end, _ in value.pieces])
+    return Sighting(counts=+counts)
 
 
 def worth_a_thread(detector: Detector, texts: Iterable[str]) -> bool:
@@ -315,8 +322,7 @@ def disguise(prompt: Prompt, detector: Detector, pseudonyms: Pseudonyms, *, labe
         TooManyValues: the session has too many.
     """
     work = _Work(detector=detector, pseudonyms=pseudonyms, label=label)
-    for text in texts_of_prompt(prompt):
-        work.learn(text)
+    work.learn(list(dict.fromkeys(texts_of_prompt(prompt))))
     hidden = changed(prompt, work.hide, vector=None, label=label, impersonal=None)
     if work.used and hidden.messages:
         notice = NOTICE.format(kind=next(iter(work.used.values())).kind)
@@ -394,14 +400,32 @@ class _Work:
     used: dict[str, PseudonymValue] = field(default_factory=dict)
     """By pseudonym."""
     _found: dict[str, tuple[PersonalData, ...]] = field(default_factory=dict)
+    _pieces: dict[str, list[tuple[int, int, PseudonymValue]]] = field(default_factory=dict)
+    """By text what of it is a piece of a value that is cut over several."""
+    _hidden: dict[str, str] = field(default_factory=dict)
+    """Each text by what became of it: what is asked often stands in a prompt twice."""
 
-    def learn(self, text: str) -> None:
-        """Give what is found in a text its pseudonyms, before any text is changed: each may stand in others too."""
-        for each in self._find(text):
+    def learn(self, texts: Sequence[str]) -> None:
+        """Give what is found in the texts its pseudonyms, before any is changed: each may stand in others too."""
+        found = [self._find(text) for text in texts]
+        for text, each in ((text, each) for text, own in zip(texts, found, strict=True) for each in own):
             self.pseudonyms.of(each.kind, text[each.start : each.end], self.label)
+        for value in find_between(texts, found):
+            if value.kind == Kind.SECRET:
+                raise Undisguisable("a secret has no pseudonym")
+            written = " ".join(texts[index][start:end] for index, start, end, _ in value.pieces)
+            pseudonym = self.pseudonyms.of(value.kind, written, self.label)
+            for index, start, end, _ in value.pieces:
+                self._pieces.setdefault(texts[index], []).append((start, end, pseudonym))
 
     def hide(self, text: str) -> str:
-        """The text with pseudonyms.
+        """The text with pseudonyms."""
+        if text not in self._hidden:
+            self._hidden[text] = self._hide(text)
+        return self._hidden[text]
+
+    def _hide(self, text: str) -> str:
+        """The same, worked out.
 
         Of two things that overlap a detector names one. What is left of the other stands beside it, so the edges of
         what stays in clear are looked at again, as often as something is found there.
@@ -450,8 +474,11 @@ class _Work:
             (each.start, each.end, self.pseudonyms.of(each.kind, text[each.start : each.end], self.label))
             for each in self._find(text)
         ]
-        small = lowered(text)
-        spans += _places([value for value in self.pseudonyms.near(small) if value.kind != LITERAL], small)
+        spans += self._pieces.get(text, ())
+        folded = fold(text)
+        small = lowered(text if folded is None else folded.text)
+        known = _places([value for value in self.pseudonyms.near(small) if value.kind != LITERAL], small)
+        spans += known if folded is None else [(*folded.span(start, end), value) for start, end, value in known]
         kinds = frozenset({*self.pseudonyms.kinds(), LITERAL})
         if not any(kind.partition("_")[0].lower() in small for kind in kinds):
             return spans  # nothing that looks like one
@@ -480,26 +507,42 @@ class _Work:
 
 
 def _places(values: Sequence[PseudonymValue], text: str) -> Iterator[tuple[int, int, PseudonymValue]]:
-    """Where values stand as words of their own, with any white space in them, in a text in lower case.
+    """Where values stand as words of their own, with any white space in them, in a folded text in lower case.
 
-    Each word of the text is looked up among the first words of the values, so that many values take no longer than few.
-    No regular expression of them: the library keeps those it has compiled, and a value is to be gone with its session.
+    Few are looked for one by one. Of many, each word of the text is looked up among their first words, so that many
+    take no longer than few. No regular expression of them: the library keeps those it has compiled, and a value is to
+    be gone with its session.
     """
-    known: dict[str, dict[tuple[int, int], dict[str, PseudonymValue]]] = {}
-    for value in values:
-        written = " ".join(lowered(value.text).split())
-        first = _WORD.search(written)
-        if first is not None:
-            known.setdefault(first[0], {}).setdefault((first.start(), len(written)), {})[written] = value
-    if not known:
+    if not values:
         return
     flat, places = _flattened(text)
+    written = [(" ".join(lowered(shown(value.text)).split()), value) for value in values]
+    for start, end, value in _each_place(written, flat) if len(values) <= FEW else _all_places(written, flat):
+        if not _is_word(flat[start - 1 : start]) and not _is_word(flat[end : end + 1]):
+            yield places[start], places[end - 1] + 1, value
+
+
+_Written = Sequence[tuple[str, PseudonymValue]]
+
+
+def _each_place(written: _Written, flat: str) -> Iterator[tuple[int, int, PseudonymValue]]:
+    for words, value in written:
+        start = flat.find(words) if words else -1
+        while start >= 0:
+            yield start, start + len(words), value
+            start = flat.find(words, start + 1)
+
+
+def _all_places(written: _Written, flat: str) -> Iterator[tuple[int, int, PseudonymValue]]:
+    known: dict[str, dict[tuple[int, int], dict[str, PseudonymValue]]] = {}
+    for words, value in written:
+        if first := _WORD.search(words):
+            known.setdefault(first[0], {}).setdefault((first.start(), len(words)), {})[words] = value
     for word in _WORD.finditer(flat):
         for (before, length), written_so in known.get(word[0], {}).items():
             start, end = word.start() - before, word.start() - before + length
-            found = written_so.get(flat[start:end]) if start >= 0 else None
-            if found and not _is_word(flat[start - 1 : start]) and not _is_word(flat[end : end + 1]):
-                yield places[start], places[end - 1] + 1, found
+            if start >= 0 and (found := written_so.get(flat[start:end])):
+                yield start, end, found
 
 
 def _flattened(text: str) -> tuple[str, Sequence[int]]:

@@ -4,12 +4,17 @@ An engine that is not `local` is opened here and nowhere else; a test holds that
 of it is sent: by its label, and by what a detector finds in every field of it, whatever the label says. It passes, or
 it is refused, or, where only the personal data in it is too sensitive and the model's section allows it, it goes out
 with pseudonyms and the values are put back into the answer. Each answer carries the verdict that let its prompt out.
+
+Before the first byte leaves, an entry in the audit log says what is about to, and is on the disk; where it cannot be
+written, nothing is sent. A second entry says what came of it: the request's own, or one by the gate.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,6 +23,7 @@ from typing import Any, cast
 from coterie.config.file import RemoteModel
 from coterie.engines.contract import ENGINE_TYPES, EnginePlace
 from coterie.errors import EgressRefused
+from coterie.governance.audit_events import audit_egress, audit_outcome
 from coterie.governance.disguise import (
     Disguised,
     Restorer,
@@ -32,9 +38,9 @@ from coterie.governance.pseudonyms import SessionPseudonyms, TooManyValues
 from coterie.limits.limits import StoredLimits
 from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
-from coterie.protocols import Policy, StreamingEngine
-from coterie.runtime.concurrency import AT_ONCE, aside
-from coterie.types import CallContext, Delta, Flow, Label, Output, Prompt, Reason, Verdict
+from coterie.protocols import Audit, Policy, StreamingEngine
+from coterie.runtime.concurrency import AT_ONCE, aside, side_by_side, to_the_end
+from coterie.types import NOT_SENT, CallContext, Delta, Egress, Flow, Label, Output, Prompt, Reason, Verdict
 
 PSEUDONYMISED = "egress.pseudonymised"
 
@@ -42,15 +48,26 @@ PSEUDONYMISED = "egress.pseudonymised"
 class Gate:
     """Opens remote engines, each behind the policy."""
 
-    def __init__(self, policy: Policy, limits: StoredLimits | None = None, *, detector: Detector | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        limits: StoredLimits | None = None,
+        *,
+        detector: Detector | None = None,
+        audit: Audit | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """Take the rules.
 
         Args:
             policy: Judges each flow.
             limits: Hold each call; None holds only what comes with the call itself.
             detector: Finds personal data and secrets in what is to be sent; None for the patterns of `privacy`.
+            audit: Where each prompt is written down before it leaves; None keeps no log.
+            clock: Seconds since the epoch.
         """
         self._policy = policy
+        self._journal = _Journal(audit=audit, clock=clock)
         self._limits = limits
         self._detector = detector or PatternDetector()
 
@@ -60,8 +77,8 @@ class Gate:
         `options` put something in place of the network, the clock and chance: see `OpenAIEngine`.
         """
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
-        engine = ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(options=options))
-        return _GatedEngine(engine, judge, self._limits)
+        engine = _Unslotted(ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(options=options)))
+        return _GatedEngine(engine, judge, self._journal, self._limits)
 
     def check(self, name: str, model: RemoteModel, label: Label) -> None:
         """Whether data of this label could go to a model at all, asked before work that would all be refused.
@@ -80,13 +97,69 @@ class _Sent:
     """A prompt as it leaves, why it may, and how its answer is read."""
 
     prompt: Prompt
+    label: Label
+    """Of what leaves."""
     verdict: Verdict
-    call: CallContext
     restorer: Restorer | None = None
 
-    def note(self) -> None:
-        """Write down that it leaves now, so that it is known also if nothing comes back."""
-        self.call.decided(self.verdict)
+    def egress(self, engine: str, call: CallContext) -> Egress:
+        """The record of it before it leaves."""
+        prompt = self.prompt
+        text = "\n\n".join([*filter(None, [prompt.text]), *(f"{each.role}: {each.text}" for each in prompt.messages)])
+        return Egress(
+            id=f"{call.trace}.{len(call.outgoing)}" if call.trace and call.outgoing is not None else uuid.uuid4().hex,
+            engine=engine,
+            label=self.label,
+            rule=self.verdict.rule,
+            pseudonymised=self.verdict.rule == PSEUDONYMISED,
+            characters=len(text),
+            text=text,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Journal:
+    """Writes down what leaves before it does, and what came of it."""
+
+    audit: Audit | None
+    clock: Callable[[], float]
+
+    @asynccontextmanager
+    async def around(self, sent: Sequence[_Sent], engine: str, call: CallContext) -> AsyncIterator[Callable[[], None]]:
+        """Around a call of an engine; what it gives is called once the answers are there. Raises `AuditError`."""
+        leaving, outcome = list[Egress](), NOT_SENT
+
+        def answered() -> None:
+            nonlocal outcome
+            outcome = "answered"
+
+        try:
+            for each in sent:
+                leaving.append(self._digested(each.egress(engine, call)))
+                call.left(leaving[-1])
+            await self._announce(leaving, call)
+            for each in sent:
+                call.decided(each.verdict)
+            outcome = "cancelled"
+            yield answered
+        except Exception as error:
+            outcome = outcome if outcome == NOT_SENT else getattr(error, "code", type(error).__name__)
+            raise
+        finally:
+            leaving = [replace(each, outcome=outcome) for each in leaving]
+            for done in leaving:
+                call.left(done)
+            if self.audit is not None and call.outgoing is None and outcome != NOT_SENT:
+                entry = audit_outcome(leaving, call, time=self.clock())
+                await to_the_end(self.audit.append(entry, sync=True))
+
+    def _digested(self, egress: Egress) -> Egress:
+        return egress if self.audit is None else replace(egress, digest=self.audit.digest(egress.text))
+
+    async def _announce(self, leaving: Sequence[Egress], call: CallContext) -> None:
+        """Have the entries on the disk: all of them share a write and a sync, with those of other callers."""
+        if (audit := self.audit) is not None:
+            await side_by_side(audit.append(audit_egress(each, call, time=self.clock()), sync=True) for each in leaving)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +185,10 @@ class _Judge:
         detector = _Remembering(self.detector)
         ignore = call.sent.has if call.released and call.sent is not None else None
         seen = sight(detector, texts, ignore=ignore)
-        verdict = self._ask(max(Label(prompt.label), seen.label))
+        label = max(Label(prompt.label), seen.label)
+        verdict = self._ask(label)
         if verdict.allowed is True:
-            return _Sent(prompt=prompt, verdict=verdict, call=call)
+            return _Sent(prompt=prompt, label=label, verdict=verdict)
         impersonal = max(prompt.impersonal or Label(prompt.label), seen.impersonal)
         allowing = self._ask(impersonal)
         if not self.model.pseudonymise or allowing.allowed is not True:
@@ -128,12 +202,12 @@ class _Judge:
             raise _refused(replace(verdict, reason=reason), self.name) from None
         return _Sent(
             prompt=hidden.prompt,
+            label=impersonal,
             verdict=replace(
                 allowing,
                 rule=PSEUDONYMISED,
                 reason=Reason("egress.pseudonymised", allowing.reason, hidden=str(hidden)),
             ),
-            call=call,
             restorer=_restorer(hidden, call, as_json=prompt.json_schema is not None),
         )
 
@@ -145,11 +219,11 @@ class _Judge:
 class _GatedEngine:
     """A remote engine that is given only what the policy lets out and the limits can bear."""
 
-    def __init__(self, engine: StreamingEngine, judge: _Judge, limits: StoredLimits | None = None) -> None:
+    def __init__(self, engine: StreamingEngine, judge: _Judge, journal: _Journal, limits: StoredLimits | None) -> None:
         self.name = engine.name
         self.clearance = engine.clearance
         self._engine = engine
-        self._judge = judge
+        self._judge, self._journal = judge, journal
         self._limits = limits or StoredLimits({}, Path())
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
@@ -157,10 +231,12 @@ class _GatedEngine:
         prompts = tuple(batch)  # what is judged is what is sent
         sent = [await self._judge.judge(prompt, call) for prompt in prompts]
         prompts = tuple(each.prompt for each in sent)
-        async with self._limits.held(prompts, self._judge.model, self.name, call) as held:
-            for each in sent:
-                each.note()
+        async with (
+            self._limits.held(prompts, self._judge.model, self.name, call) as held,
+            self._journal.around(sent, self.name, call) as answered,
+        ):
             held.outputs = outputs = await self._engine.run(prompts, call=replace(call, before_retry=held.before_retry))
+            answered()
         return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
 
     async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
@@ -170,15 +246,18 @@ class _GatedEngine:
         """
         sent = await self._judge.judge(prompt, call)
         restorer = sent.restorer
-        async with self._limits.held([sent.prompt], self._judge.model, self.name, call) as held:
+        async with (
+            self._limits.held([sent.prompt], self._judge.model, self.name, call) as held,
+            self._journal.around([sent], self.name, call) as answered,
+        ):
             inner = replace(call, before_retry=held.before_retry)
             # `stream` of an engine is an async generator; closing it ends the request.
             pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(sent.prompt, call=inner))
             async with aclosing(pieces) as events:
-                sent.note()
                 async for event in events:
                     if isinstance(event, Output):
                         held.outputs = [event]
+                        answered()
                         if restorer is not None and (rest := restorer.end()):
                             yield Delta(text=rest)
                         yield _read(event, sent)
@@ -190,6 +269,24 @@ class _GatedEngine:
     async def close(self) -> None:
         """Close the connections."""
         await self._engine.close()
+
+
+class _Unslotted:
+    """A remote engine. The worker slot of a request is others' while it is waited for."""
+
+    def __init__(self, engine: StreamingEngine) -> None:
+        self.name, self.clearance, self.close = engine.name, engine.clearance, engine.close
+        self._engine = engine
+
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
+        async with call.release_slot():
+            return await self._engine.run(batch, call=call)
+
+    async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
+        pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(prompt, call=call))
+        async with call.release_slot(), aclosing(pieces) as events:
+            async for event in events:
+                yield event
 
 
 class _Remembering:

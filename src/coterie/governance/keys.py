@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from coterie.errors import InputError, SetupError
-from coterie.runtime.codec import from_json, to_json
+from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.files import locked, replacing, write_new
 from coterie.types import Label
 
@@ -242,7 +242,7 @@ class KeyRing:
 
     def _parse(self) -> dict[str, Key]:
         try:
-            document = json.loads(self._path.read_bytes())
+            document = parse_json(self._path.read_bytes())
             return {key.id: key for key in map(_key_of, document["keys"])}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._unreadable(error) from error

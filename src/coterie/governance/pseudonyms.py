@@ -18,7 +18,8 @@ from dataclasses import replace
 from functools import cached_property
 
 from coterie.privacy.detection import Kind, lowered
-from coterie.text.unicode import FOLDED
+from coterie.text.folding import shown
+from coterie.text.unicode import PLAIN_SIGNS
 from coterie.types import Columns, Label, PseudonymValue, Request
 
 LITERAL = "LITERAL"
@@ -26,7 +27,7 @@ LITERAL = "LITERAL"
 _MOST_VALUES = 10_000
 _MOST_SESSIONS = 1_000
 _IDLE = 3600.0
-_FEW = 32
+FEW = 32
 """Words that are sooner looked for one by one than a text is cut into its own."""
 _UNNAMED = re.compile(r"[^A-Z]+")
 _TITLES = frozenset(
@@ -68,7 +69,7 @@ class SessionPseudonyms:
                 if len(self._values) >= _MOST_VALUES:
                     raise TooManyValues(f"the session has {_MOST_VALUES:,} values, and no more are kept")
                 value = self._named(kind, text, label)
-                first = _WORD.search(lowered(text))
+                first = _WORD.search(lowered(shown(text)))
                 self._by_word.setdefault(first[0] if first else "", []).append(key)
             elif label < value.label:
                 value = replace(value, label=label)
@@ -107,7 +108,7 @@ class SessionPseudonyms:
     def near(self, text: str) -> Sequence[PseudonymValue]:
         """The values that may stand in a text: it has their first word. Takes as long as the text, not the session."""
         with self._lock:
-            few = len(self._by_word) <= _FEW
+            few = len(self._by_word) <= FEW
             words = [word for word in self._by_word if word in text] if few else {"", *_WORD.findall(text)}
             return [self._values[key] for word in words for key in self._by_word.get(word, ())]
 
@@ -168,10 +169,10 @@ def _words_of(name: str) -> frozenset[str]:
 def normal(text: str) -> str:
     """One key for all ways to write a value.
 
-    Case, white space, signs without width, the form of accents, of an apostrophe and of a hyphen do not count, nor do
-    gaps between digits.
+    Case, white space, characters that are not seen, the form of digits, of accents, of an apostrophe and of a hyphen do
+    not count, nor do gaps between digits.
     """
-    folded = text.translate(FOLDED)
+    folded = shown(text).translate(PLAIN_SIGNS)
     if not folded.isascii():
         folded = unicodedata.normalize("NFKC", folded)
     return _BETWEEN_DIGITS.sub("", " ".join(folded.split()).casefold())
@@ -217,10 +218,10 @@ def _within_word(pair: str) -> bool:
 
 
 def texts_of(request: Request) -> Iterator[str]:
-    """Every text of a request but its document's: what is asked, the columns, the earlier turns."""
+    """Every text of a request but its document's: the earlier turns, what is asked, the columns."""
+    yield from (turn.text for turn in request.history)
     yield request.text
     yield from texts_of_columns(request.columns)
-    yield from (turn.text for turn in request.history)
 
 
 def texts_of_columns(columns: Columns | None) -> Iterator[str]:

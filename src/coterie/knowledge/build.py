@@ -34,6 +34,7 @@ from coterie.knowledge.parsed import Parsed, Unreadable
 from coterie.knowledge.rerank import Reranker
 from coterie.knowledge.sources import Access, FoundFiles, Source, below
 from coterie.models.files import hash_file
+from coterie.runtime.codec import parse_json
 from coterie.types import Label
 
 # --- Resumption: read and encoded documents are kept beside an index until all of it is built.
@@ -160,7 +161,7 @@ class BuildDraft:
             "select sha256, text, label, tenant, chunks, vectors, tokens from draft where name = ?", (name,)
         ).fetchone()
         found = np.frombuffer(vectors, dtype=np.float16).reshape(-1, self._dimension)
-        listed = json.loads(chunks)
+        listed = parse_json(chunks)
         ends = np.cumsum([0, *(each[-1] for each in listed)]).tolist()
         return IndexedDocument(
             name=name,

@@ -6,7 +6,6 @@ chunk, and only queries with at least one relevant document count.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from statistics import fmean
 from coterie.errors import DataError
 from coterie.knowledge.documents import Mode, Shelf
 from coterie.knowledge.sources import read_lines
+from coterie.runtime.codec import parse_json
 from coterie.types import Label
 
 _PASSAGES = 400
@@ -44,7 +44,7 @@ def read_queries(path: Path) -> dict[str, str]:
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
             try:
-                found = json.loads(line)
+                found = parse_json(line)
                 queries[str(found["_id"])] = str(found["text"])
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(

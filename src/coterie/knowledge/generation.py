@@ -21,6 +21,7 @@ import numpy as np
 
 from coterie.errors import IndexBusy
 from coterie.knowledge.documents import IndexedDocument
+from coterie.runtime.codec import parse_json
 from coterie.runtime.files import hold, replacing, sync, write_new
 from coterie.types import Label
 
@@ -340,7 +341,7 @@ def shelf_state(folder: Path) -> ShelfState | None:
     """What a shelf's folder holds; None where nothing was indexed yet, or it cannot be read."""
     path = present(folder)
     try:
-        content = json.loads((path / _FILE).read_text(encoding="utf-8")) if path else {}
+        content = parse_json((path / _FILE).read_text(encoding="utf-8")) if path else {}
         return ShelfState(int(content["documents"]), int(content["chunks"]), str(content["encoder_sha256"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -361,7 +362,7 @@ def read_manifest(generation: Path) -> dict[str, Any]:
 
     Raises `OSError`, or `ValueError` or `KeyError` where something else is there.
     """
-    content = json.loads((generation / _FILE).read_text(encoding="utf-8"))
+    content = parse_json((generation / _FILE).read_text(encoding="utf-8"))
     if _OWN in content and content[_OWN] != _own(content):
         raise ValueError(f"{_FILE} is not as it was written")
     for name, size in content["files"].items():

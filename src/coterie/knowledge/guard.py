@@ -18,7 +18,7 @@ from coterie.config.file import Config, KnowledgeSection
 from coterie.errors import ArtefactRefused
 from coterie.knowledge.documents import IndexedDocument, Mode, Shelf
 from coterie.knowledge.sources import Access
-from coterie.runtime.codec import from_json, to_json
+from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.files import write_new
 from coterie.types import SYSTEM, CallContext, Label, Passage
 
@@ -64,7 +64,7 @@ def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = G
 def known_access(folder: Path) -> Access | None:
     """What the file said when the shelf in this folder was indexed; None where nobody wrote it down."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        found = parse_json((folder / _FILE).read_text(encoding="utf-8"))
         return from_json(Access, found, unknown="ignore")
     return None
 
@@ -72,7 +72,7 @@ def known_access(folder: Path) -> Access | None:
 def given_before(folder: Path) -> Given:
     """What the command line said when the shelf in this folder was indexed; nothing where nobody wrote it down."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = json.loads((folder / _FILE).read_text(encoding="utf-8"))["given"]
+        found = parse_json((folder / _FILE).read_text(encoding="utf-8"))["given"]
         return from_json(Given, found)
     return Given()
 

@@ -24,7 +24,7 @@ from coterie.knowledge.parse_html import parse_html
 from coterie.knowledge.parse_pdf import parse_pdf
 from coterie.knowledge.parse_text import parse_csv, parse_markdown, parse_rst, parse_text
 from coterie.knowledge.parsed import Parsed, Unreadable
-from coterie.runtime.codec import dumps, from_json
+from coterie.runtime.codec import dumps, from_json, parse_json
 
 PARSERS: dict[str, Callable[[bytes], Parsed]] = {
     ".pdf": parse_pdf,
@@ -82,7 +82,7 @@ def main(memory: int, seconds: int) -> None:
         spent = resource.getrusage(resource.RUSAGE_SELF)
         limit = int(spent.ru_utime + spent.ru_stime) + seconds + 1
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-        sys.stdout.write(f"{_answer(Path(json.loads(line)), memory)}\n")
+        sys.stdout.write(f"{_answer(Path(parse_json(line)), memory)}\n")
         sys.stdout.flush()
 
 
@@ -190,7 +190,7 @@ class FileReader:
 
     def _understood(self, answer: bytes) -> Parsed:
         try:
-            found = json.loads(answer)
+            found = parse_json(answer)
             if "error" not in found:
                 return from_json(Parsed, found)
         except (ValueError, KeyError, TypeError) as error:

@@ -11,7 +11,6 @@ Nothing in it comes from the shelf, so nothing that the asker may not see can ch
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors.numpy import load as load_arrays
 
 from coterie.engines.onnx import TokenStates
 from coterie.errors import ArtefactRefused
+from coterie.runtime.codec import parse_json
 
 BUNDLED_RERANKER = Path(__file__).parent / "reranker"
 _ARRAYS = "reranker.safetensors"
@@ -71,7 +71,7 @@ class Reranker:
     def read(cls, folder: Path) -> Reranker:
         """The reranker of a folder. Raises `ArtefactRefused`."""
         try:
-            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            about = parse_json((folder / _ABOUT).read_text(encoding="utf-8"))
             content = (folder / _ARRAYS).read_bytes()
             if hashlib.sha256(content).hexdigest() != about["sha256"]:
                 raise ValueError("its arrays are not those that its checksum names")  # noqa: TRY301 - refused below

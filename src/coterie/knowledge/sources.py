@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from unicodedata import normalize
 
 from coterie.errors import DataError, InputError
 from coterie.knowledge.parsed import SUFFIXES, Heading, Parsed
+from coterie.runtime.codec import parse_json
 from coterie.types import Label
 
 # --- Files below a folder, with every path that leads to one: a file reached through a link keeps its label on all.
@@ -298,7 +298,7 @@ def read_corpus(path: Path, access: Access) -> FoundFiles:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            found = parse_json(line)
             name, title, text = str(found["_id"]), str(found.get("title") or ""), str(found.get("text") or "")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from coterie.learning.dataset import Dataset
 from coterie.learning.evaluation import Evaluation
-from coterie.learning.metrics import Interval
+from coterie.learning.metrics import Interval, exact_interval
 from coterie.types import Reason, Rung
 
 
@@ -17,6 +17,20 @@ class Figure(NamedTuple):
 
     value: float
     interval: Interval
+
+
+class Answered(NamedTuple):
+    """How many out-of-fold rows are answered, at which risk."""
+
+    accepted: int
+    rows: int
+    risk: float
+    """Highest share of wrong answers that the threshold holds."""
+
+    def reaches(self, other: Answered) -> bool:
+        """Whether it may cover as much at the other's risk: its 95% interval reaches that share."""
+        high = exact_interval(self.accepted, self.rows).high
+        return self.risk <= other.risk and high >= other.accepted / other.rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +48,8 @@ class Candidate:
     """Training time. It differs from run to run, so it is no part of the version."""
     measured: Dataset | None = None
     """The held-out rows of `evaluation`, where they are not all of them."""
+    answered: Answered | None = None
+    """Out-of-fold rows that it answers, where a threshold decides on that."""
     notes: Mapping[str, object] = field(default_factory=dict)
     """What is particular to the rung: pool weights, temperature, threshold, floor."""
     warnings: tuple[str, ...] = ()
@@ -73,7 +89,7 @@ def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> RungCho
     """The cheapest rung that meets the bar with 95% confidence on out-of-fold rows, else the best one.
 
     Without a bar: the cheapest rung whose interval reaches the best rung's value, or whose value the best rung's
-    interval reaches. The second counts where a rung was tried on few rows, as one that is paid by the question: a
+    interval reaches, unless another such rung answers measurably more at the lowest risk held. The second counts where a rung was tried on few rows, as one that is paid by the question: a
     cheaper one is not passed over for what may be luck.
 
     Args:
@@ -81,7 +97,11 @@ def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> RungCho
         bar: What each measure must reach, if anything.
     """
     best = max(candidates, key=lambda candidate: candidate.figure.value)
-    taken = next((each for each in candidates if _suffices(each, best, bar)), best)
+    enough = [each for each in candidates if _suffices(each, best, bar)] or [best]
+    taken, most = enough[0], max(enough, key=_covers)
+    if not bar and taken.answered and most.answered and not taken.answered.reaches(most.answered):
+        alike = (each for each in enough if each.answered and each.answered.reaches(most.answered))
+        return RungChoice(candidate=(chosen := next(alike)), reason=_why_covering(chosen, taken))
     return RungChoice(candidate=taken, reason=_why(taken, best, bar, alone=len(candidates) == 1))
 
 
@@ -94,6 +114,19 @@ def choose_chain(candidates: Sequence[Candidate]) -> RungChoice | None:
     named = " > ".join(map(str, rungs)) if isinstance(rungs, Sequence) else ""
     reason = Reason("rung.chain", rungs=named, measure=chain.quality, value=chain.figure.value)
     return RungChoice(candidate=chain, reason=reason)
+
+
+def _covers(candidate: Candidate) -> tuple[float, float]:
+    """By what rungs of like accuracy are ranked: the risk held, then the share answered."""
+    if candidate.answered is None or not candidate.answered.accepted:
+        return (-1.0, 0.0)
+    return (-candidate.answered.risk, candidate.answered.accepted / candidate.answered.rows)
+
+
+def _why_covering(taken: Candidate, cheaper: Candidate) -> Reason:
+    shares = [each.answered.accepted / each.answered.rows if each.answered else 0.0 for each in (taken, cheaper)]
+    risks = [each.answered.risk if each.answered else 1.0 for each in (taken, cheaper)]
+    return Reason("rung.covers", share=shares[0], risk=risks[0], cheaper=cheaper.rung, covers=shares[1], at=risks[1])
 
 
 def _suffices(candidate: Candidate, best: Candidate, bar: Mapping[str, float]) -> bool:

@@ -186,7 +186,7 @@ def make_card(
     version: str,
     columns: tuple[str, ...] = (),
     view_tokens: int | None = None,
-    labels: tuple[Option, ...] = (),
+    options: tuple[Option, ...] = (),
 ) -> SpecialistCard:
     """The card of a specialist: what its task and its section say of it."""
     return SpecialistCard(
@@ -199,7 +199,7 @@ def make_card(
         writes=section.writes,
         columns=columns,
         form=task.form,
-        labels=labels,
+        options=options,
         guards_columns=task.guards_columns,
         knowledge=section.knowledge,
         passages=section.passages,

@@ -200,6 +200,10 @@ MOST_TEXTS = 4_000
 """More are not looked at: they would be trained on twice, and nobody makes as many from a few patterns by hand."""
 
 
+_FEWEST_COPIED = 0.1
+"""Share of texts with a near copy below which the others are most of what is measured, and nothing is fitted again."""
+
+
 class Apart(NamedTuple):
     """What was said of each text by models that knew neither it nor its near copies."""
 
@@ -211,7 +215,7 @@ class Apart(NamedTuple):
 def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndarray) -> TextExamples | None:
     """The same texts, with near copies in one fold; None where that would say nothing.
 
-    That is where there are too many texts, or all of a label (of five texts or more) are copies of one: held out
+    That is where there are too many texts, hardly any has a copy, or all of a label (of five texts or more) are copies of one: held out
     together, nobody knows it.
 
     Args:
@@ -222,6 +226,8 @@ def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndar
     if examples.several or len(vectors) > MOST_TEXTS:
         return None
     kinds = _kinds(vectors, groups)
+    if np.mean(np.bincount(kinds)[kinds] > 1) < _FEWEST_COPIED:
+        return None
     folds = _deal(kinds, examples.seed)
     of_label = (folds[rows > 0] for rows in examples.hot.T)
     known = all(len(np.unique(own)) > 1 for own in of_label if len(own) >= FOLDS)

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coterie.config.specialists import SpecialistSection
+from coterie.learning.prior import MOST_ROWS, USUAL, ConfidencePrior, prior_threshold
 from coterie.learning.threshold import Threshold, accept_threshold
 from coterie.types import Reason
 
 RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
 """Laxer targets, the strictest first."""
 DELTA = 0.05
+_PRIOR_SHARE = 0.4
+"""Share of delta for the threshold with the prior: the realised risk of 1,000 small sets was above the target in 5%."""
 _FEWEST_MET = 20
 """Answers of which at most the target's share must be wrong, to say that the target was met."""
 
@@ -35,6 +38,8 @@ def provable(
     groups: Sequence[object],
     *,
     delta: float = DELTA,
+    said: np.ndarray | None = None,
+    prior: ConfidencePrior = USUAL,
 ) -> Provable:
     """The threshold of the target risk or, if that is nobody's wish but the default, of the smallest that can be shown.
 
@@ -49,9 +54,17 @@ def provable(
         right: (N,) whether each answer was right.
         groups: (N,) the group of each row, None for one of its own.
         delta: Highest probability of ending up above the risk; less where the best of several thresholds is taken.
+        said: (N,) softmax probabilities that the confidences rise with, where the prior on their shape may help. It
+            and the rows share delta, so that whichever accepts more is taken.
+        prior: That prior.
     """
     target = section.target_risk
-    first = accept_threshold(confidence, right, target_risk=target, delta=delta, groups=groups)
+    helped = said is not None and len(right) <= MOST_ROWS and all(group is None for group in groups)
+    level = delta * (1 - _PRIOR_SHARE) if helped else delta
+    first = accept_threshold(confidence, right, target_risk=target, delta=level, groups=groups)
+    if said is not None and helped:
+        least = prior_threshold(said, right, target_risk=target, level=delta * _PRIOR_SHARE, prior=prior)
+        first = _with_prior(first, confidence, right, said, least, target, delta)
     if first.value is not None:
         return Provable(threshold=first, risk=target)
     if "target_risk" in section.model_fields_set:
@@ -61,6 +74,28 @@ def provable(
         risk, found = shown
         return Provable(threshold=as_met(found, confidence, right, target), risk=risk, warning=_warn(target, risk))
     return Provable(threshold=first, risk=target, warning=warn_silent(first, RISKS[-1]))
+
+
+def _with_prior(
+    shown: Threshold,
+    confidence: np.ndarray,
+    right: np.ndarray,
+    said: np.ndarray,
+    least: float | None,
+    target: float,
+    delta: float,
+) -> Threshold:
+    """The threshold by the prior, if it accepts more than the one that the rows show by themselves."""
+    kept = said >= (np.inf if least is None else least)
+    if kept.mean() <= shown.coverage:
+        return shown
+    value, accepted, wrong = float(confidence[kept].min()), int(kept.sum()), int((~right[kept]).sum())
+    code = "threshold.everything_with_prior" if kept.all() else "threshold.with_prior"
+    surely = {"sure_percent": 100 * (1 - delta), "risk": target, "rows": len(right)}
+    reason = Reason(code, value=value, accepted=accepted, wrong=wrong, share=wrong / accepted, **surely)
+    return Threshold(
+        value=value, coverage=accepted / len(right), realised_risk=wrong / accepted, n=len(right), reason=reason
+    )
 
 
 def showable(
@@ -92,12 +127,15 @@ def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: 
     if found.value is None or met is None or met <= found.value:
         return found
     kept = confidence >= met
+    accepted, wrong = int(kept.sum()), int((~right[kept]).sum())
+    raised = {"value": met, "accepted": accepted, "wrong": wrong, "share": wrong / accepted}
+    values = {**found.reason.values, **raised, "shown_from": found.value, "target": target}
     return replace(
         found,
         value=met,
         coverage=float(kept.mean()),
-        realised_risk=float((~right[kept]).mean()),
-        reason=found.reason.noting(Reason("note.met_from", confidence=met, risk=target)),
+        realised_risk=wrong / accepted,
+        reason=Reason("threshold.raised", **values),
     )
 
 

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from coterie.config.accounting import TokenPrices
 from coterie.config.budgets import BudgetSection
 from coterie.config.file import RemoteModel
-from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
+from coterie.errors import AuditError, BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.limits import storage as table
 from coterie.limits.allowance import RULE, MemoryAllowance, network_allowance
 from coterie.limits.costs import most_of, taken_by_answers, taken_by_failure
@@ -143,6 +143,9 @@ class StoredLimits:
         except (EngineError, Overloaded, TooLong) as error:
             if len(prompts) == 1:  # else others were cut off with the one that failed
                 took = taken_by_failure(most[0], error, reservation.total)
+            raise
+        except AuditError:
+            took = Amount()  # nothing was sent
             raise
         finally:
             if held.outputs:

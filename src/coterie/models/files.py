@@ -16,6 +16,7 @@ from typing import Self
 import platformdirs
 
 from coterie.errors import ArtefactRefused, ModelMissing
+from coterie.runtime.codec import parse_json
 
 HOME_VARIABLE = "COTERIE_HOME"
 _CHUNK = 1 << 20
@@ -36,7 +37,7 @@ def checksum_of(path: Path) -> str:
     note = path.with_name(f"{path.name}.sha256.json")
     expected = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "ctime_ns": facts.st_ctime_ns}
     with suppress(OSError, ValueError, AttributeError, KeyError):
-        remembered = json.loads(note.read_text(encoding="utf-8"))
+        remembered = parse_json(note.read_text(encoding="utf-8"))
         if {key: remembered.get(key) for key in expected} == expected:
             return str(remembered["sha256"])
     checksum = hash_file(path)
@@ -128,7 +129,7 @@ class Snapshot:
     def read(cls, folder: Path) -> Self | None:
         """What lies in a folder; None if nothing was pulled there, or not to its end."""
         try:
-            found = json.loads((folder / SNAPSHOT_FILE).read_text(encoding="utf-8"))
+            found = parse_json((folder / SNAPSHOT_FILE).read_text(encoding="utf-8"))
             return cls(
                 origin=str(found["origin"]),
                 revision=str(found["revision"]),

@@ -148,7 +148,9 @@ def _call_for(request: Request, clearance: Label) -> CallContext:
     return CallContext(
         principal=Principal(tenant=request.tenant, key=request.key, clearance=clearance),
         egress=[],
+        outgoing={},
         limits=() if request.budget is None else (request_allowance(request.budget),),
+        release_slot=request.release_slot,
     )
 
 

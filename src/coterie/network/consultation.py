@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import cast
 
-from coterie.errors import EngineError, InputError, PolicyError, SetupError
+from coterie.errors import AuditError, EngineError, InputError, PolicyError, SetupError
 from coterie.network.outcomes import abstain, nothing_to_read
 from coterie.protocols import SpeakingSpecialist, Specialist
 from coterie.types import CallContext, ContextView, Finding, Task
@@ -21,6 +21,7 @@ async def consult(
 
     Raises:
         Overloaded: an engine's queue is full; the whole request may come again.
+        AuditError: the audit log cannot be written, so nothing was sent to a remote engine.
     """
     try:
         if blind := nothing_to_read(view):
@@ -30,6 +31,8 @@ async def consult(
         return await _listen(cast("SpeakingSpecialist", specialist), task, view, say=say, call=call)
     except PolicyError as refusal:
         return abstain(specialist.card.name, task, refusal.reason, refusal.verdict)
+    except AuditError:  # what cannot be written down is not done: no abstention may hide it
+        raise
     except (EngineError, InputError, SetupError) as error:
         return abstain(specialist.card.name, task, error.reason)
 

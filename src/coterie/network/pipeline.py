@@ -36,7 +36,7 @@ from coterie.network.escalation import decide, escalated, handed_up
 from coterie.network.gathering import SecretFinder, charged, gather
 from coterie.network.outcomes import Outcome, outcome_of, render, verified, verify
 from coterie.network.selection import select
-from coterie.network.settlement import audit_entry, session_entries, traced
+from coterie.network.settlement import audit_entry, session_entries, texts_in, traced
 from coterie.network.state import RequestState, generalist_for
 from coterie.protocols import (
     AcceptancePolicy,
@@ -224,7 +224,7 @@ class Pipeline(ABC):
             await to_the_end(self._settle(state))
             raise
         except Exception:
-            if state.call.egress:  # data may have left: that is recorded however the request ended
+            if state.call.egress or state.call.outgoing:  # data may have left: that is recorded however it ended
                 await to_the_end(self._settle(state))
             raise
         yield await to_the_end(self._settle(state))
@@ -394,7 +394,8 @@ class Pipeline(ABC):
         trace = await traced(state, text, self.meter)
         state.spent = trace.usage
         entries = session_entries(state, text, producer=self.name, now=self.clock())
-        written = [self.store.settle(Settlement(trace=trace, entries=entries))]
+        settlement = Settlement(trace=trace, entries=entries, texts=texts_in(state.request))
+        written = [self.store.settle(settlement)]
         if self.audit is not None:
             entry = audit_entry(state, trace, text, specialists=self.specialists, digest=self.audit.digest)
             written.append(self.audit.append(entry))

@@ -13,7 +13,7 @@ from coterie.network.outcomes import label_of, overall_status
 from coterie.network.state import RequestState
 from coterie.protocols import Meter, Specialist
 from coterie.runtime.concurrency import aside
-from coterie.types import AuditEvent, Entry, Message, Trace, impersonal, total_usage
+from coterie.types import AuditEvent, Entry, Message, Request, Trace, impersonal, total_usage
 
 
 async def traced(state: RequestState, text: str, meter: Meter) -> Trace:
@@ -48,8 +48,15 @@ def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
         counterfactual_cost=meter.counterfactual(state.request, text, steps),
         degraded=state.degraded,
         decisions=state.decisions,
+        egress=tuple((state.call.outgoing or {}).values()),
         restated="" if state.question.text == state.request.text else state.question.text,
     )
+
+
+def texts_in(request: Request) -> tuple[str, ...]:
+    """What came in with a request as text. A document's own text is left out: what is quoted of it has its place."""
+    document = request.document
+    return (*texts_of(request), *(filter(None, [document.name]) if document is not None else ()))
 
 
 def session_entries(state: RequestState, text: str, *, producer: str, now: float) -> tuple[Entry, ...]:

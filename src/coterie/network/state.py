@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import cast
 
@@ -111,7 +111,7 @@ class RequestState:
     def enter(self, admitted: Admitted) -> None:
         """Take the request as it was admitted."""
         self.request, self.context = admitted.request, admitted.context
-        self.verdicts, self.call = admitted.verdicts, admitted.call
+        self.verdicts, self.call = admitted.verdicts, replace(admitted.call, trace=self.id)
 
     @contextmanager
     def attending(self, overhead: Overhead | None) -> Iterator[None]:

@@ -15,11 +15,13 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """What a gateway counts. `working` and `waiting` are read whenever the metrics are."""
+    """What a gateway counts. `working`, `waiting` and `remote` are read whenever the metrics are."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self, *, working: Callable[[], float], waiting: Callable[[], float]) -> None:
+    def __init__(
+        self, *, working: Callable[[], float], waiting: Callable[[], float], remote: Callable[[], float]
+    ) -> None:
         registry = CollectorRegistry()
         self._registry = registry
         self._responses = Counter(
@@ -76,7 +78,8 @@ class Metrics:
         )
         self._rejected = Counter("coterie_rejected", "Requests turned away with 429.", registry=registry)
         Gauge("coterie_working", "Requests being worked on.", registry=registry).set_function(working)
-        Gauge("coterie_waiting", "Requests waiting for a place.", registry=registry).set_function(waiting)
+        Gauge("coterie_waiting", "Requests waiting for a worker slot.", registry=registry).set_function(waiting)
+        Gauge("coterie_remote", "Requests waiting for a remote model.", registry=registry).set_function(remote)
         ProcessCollector(registry=registry)
 
     def count_response(self, endpoint: str, status: int, seconds: float) -> None:

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from coterie.runtime.codec import Json, readable
-from coterie.types import Decisions, Finding, Trace
+from coterie.types import Decisions, Egress, Finding, Trace
+
+EGRESS_HEADER = "x-coterie-egress"
+"""Names what left this machine for an answer, as `Trace.egress_summary` has it."""
+EGRESS_IN_STREAM = "in-stream"
+"""Value of that header for a stream, whose last piece says it: the head is sent before all that leaves has left."""
+
+
+def without_egress_text(trace: Trace) -> Trace:
+    """The trace without the texts that left: they are shown on request only."""
+    return replace(trace, egress=tuple(replace(each, text="") for each in trace.egress))
 
 
 def summarise(trace: Trace) -> dict[str, Json]:
@@ -21,6 +33,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
         },
         **restated,
         **degraded,
+        "egress": {"summary": trace.egress_summary, "prompts": [_egress(each) for each in trace.egress]},
         "findings": [_finding(finding) for finding in trace.findings],
         "usage": {
             "milliseconds": readable(usage.milliseconds),
@@ -52,6 +65,12 @@ def summarise_decisions(answer: Decisions) -> dict[str, Json]:
         "decisions": decisions,
         "usage": whole["usage"],
     }
+
+
+def _egress(egress: Egress) -> Json:
+    keys = ("id", "engine", "label", "pseudonymised", "characters", "outcome")
+    told: Json = readable({key: getattr(egress, key) for key in keys})
+    return told
 
 
 def _finding(finding: Finding) -> Json:

@@ -37,6 +37,13 @@ def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
     for verdict in trace.verdicts:
         style = "green" if verdict.allowed else "red"
         root.add(_line(f"verdict {verdict.rule}", style, f"  {verdict.reason}"))
+    egress = root.add(_line("egress", "bold", f"  {trace.egress_summary}"))
+    for each in trace.egress:
+        hidden = ", pseudonymised" if each.pseudonymised else ""
+        about = f"  {each.label.value}{hidden}, {each.characters:,} characters, {each.outcome}  {each.id}"
+        branch = egress.add(_line(each.engine, "magenta" if each.sent else "dim", about))
+        if each.text:
+            branch.add(_line("text", "dim", f"  {each.text}"))
     stages = root.add(_line("stages", "bold"))
     for stage in trace.stages:
         stages.add(_line(stage.name, "cyan", f"  {stage.milliseconds:.2f} ms  {stage.note}".rstrip()))

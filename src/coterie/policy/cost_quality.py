@@ -19,6 +19,7 @@ from coterie.policy.mean_test import mean_interval
 from coterie.policy.outcomes import RecordedOutcomes
 from coterie.policy.spot_checks import SpotChecks, find_checked_threshold
 from coterie.types import Keep, Reason, Request, Task
+from coterie.types.usage import check_money
 
 _MOST_THRESHOLDS = 1000
 _FEWEST = 60
@@ -41,8 +42,12 @@ class Aim:
             raise InputError(
                 f"Asked for a quality of {self.quality!r}; it is the share of the generalist's quality to keep, 0 to 1."
             )
-        if self.budget is not None and not (self.budget.is_finite() and self.budget >= 0):
-            raise InputError(f"Asked for a budget of {self.budget!r}; it is money per 1,000 requests, 0 or more.")
+        if self.budget is not None:
+            try:
+                check_money(self.budget)
+            except ValueError as error:
+                said = f"Asked for a budget of {str(self.budget)[:100]} per 1,000 requests; {error}."
+                raise InputError(said) from None
 
     def __str__(self) -> str:
         if self.quality is not None:

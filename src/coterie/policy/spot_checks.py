@@ -21,7 +21,7 @@ import numpy as np
 from coterie.errors import ArtefactRefused
 from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find_accept_threshold
 from coterie.policy.mean_test import DELTA, group_means, mean_p_value
-from coterie.runtime.codec import from_json, to_json
+from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.types import Feedback, Finding, Reason, Trace
 
 SPOT_CHECKS_FILE = "spotchecks.json"
@@ -155,8 +155,8 @@ def dump_checks(checks: Mapping[str, SpotChecks]) -> bytes:
 def load_checks(content: bytes) -> dict[str, SpotChecks]:
     """Return the stored spot checks by specialist. Raises `ArtefactRefused`."""
     try:
-        return {name: from_json(SpotChecks, each) for name, each in json.loads(content).items()}
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        return {name: from_json(SpotChecks, each) for name, each in parse_json(content).items()}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArtefactRefused(
             f"The spot checks in {SPOT_CHECKS_FILE!r} cannot be read: {type(error).__name__} {error}.",
             hint="Fold them in again: coterie spotchecks --update",

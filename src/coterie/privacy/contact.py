@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_possible_number
 
-from coterie.privacy.detection import ContextWords, Kind, PersonalData, digits_of, last_before
+from coterie.privacy.detection import CASED, ContextWords, Kind, PersonalData, digits_of, last_before
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _LOCAL_SIGNS = frozenset("_.%+'-")
-_DOMAIN = re.compile(rf"@(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w@])")
+_IS_CASED = re.compile(f"[{CASED}]").match
+_DOMAIN = re.compile(rf"@(?:{_LABEL}\.){{1,8}}(?:[A-Za-z]{{2,24}}(?![{CASED}@])|[^\W\d_]{{2,24}}(?![\w@]))")
+"""A name in ASCII ends where letters of a script without capitals begin: in Chinese no blank stands between them."""
 _LONGEST_LOCAL = 64
 _URL = re.compile(r"(?<![^\W_])(?:(?:https?|ftps?|wss?)://|www\.)[^\s<>\"\u201c\u201d{}|\\^`]{3,2048}", re.IGNORECASE)
 _IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\w)(?!\.\d)", re.ASCII)
@@ -41,9 +43,15 @@ def find_emails(text: str) -> Iterator[PersonalData]:
 
 
 def _local_start(text: str, at: int) -> int:
-    """Where what stands right before an `@` begins, looked at no further than it may be long."""
+    """Where what stands right before an `@` begins, looked at no further than it may be long.
+
+    One that ends in letters with capitals, or digits, begins behind letters of a script that has none.
+    """
     start, least = at, max(0, at - _LONGEST_LOCAL - 1)
+    cased = bool(at) and _IS_CASED(text[at - 1]) is not None
     while start > least and (text[start - 1].isalnum() or text[start - 1] in _LOCAL_SIGNS):
+        if cased and text[start - 1] not in _LOCAL_SIGNS and not _IS_CASED(text[start - 1]):
+            break
         start -= 1
     return start
 
@@ -306,10 +314,10 @@ _EXTENSION = (
 )
 _BETWEEN = rf"(?:[ ]?[()][ ]?|\)?[ \u00a0\u202f.{_DASH}]\(?|[ ][{_DASH}][ ]|)"
 _PHONE = re.compile(
-    rf"(?<![\w@$€£])(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:(?P<abroad>\(?\+\(?)|\()?\d"
+    rf"(?<![{CASED}@$€£])(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:(?P<abroad>\(?\+\(?)|\()?\d"
     rf"(?:(?:{_BETWEEN}\d){{0,5}}\)?[ ]?/[ ]?\(?\d(?:{_BETWEEN}\d){{2,11}}"
     rf"|(?:{_BETWEEN}\d){{5,16}}(?(abroad)(?:(?<![ ]24)/\d{{1,2}}(?![\w/]))?))"
-    rf"(?:{_EXTENSION}|(?:(?=[A-Z][a-z]{{2}})|(?![\w@]))(?![ \u00a0\u202f.{_DASH}]\d)"
+    rf"(?:{_EXTENSION}|(?:(?=[A-Z][a-z]{{2}})|(?![{CASED}@]))(?![ \u00a0\u202f.{_DASH}]\d)"
     rf"(?!/(?:19|20)?\d\d(?![ .{_DASH}]?\d)))"
 )
 """A stroke parts the area from the number, and otherwise one number from the next, or its last digits from others.
@@ -419,7 +427,7 @@ def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
 
 def _may_stand(text: str, start: int, end: int, plain: str, *, said: bool) -> bool:
     """Whether the signs beside and within a number let it be one, of which words may say so."""
-    if not said and (text.count("(", start, end) != text.count(")", start, end) or text[end : end + 1].isalpha()):
+    if not said and (text.count("(", start, end) != text.count(")", start, end) or _IS_CASED(text[end : end + 1])):
         return False
     before = text[start - 1 : start]
     if before == "," and text[start - 2 : start - 1].isdigit() and not _is_grouped(plain):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from coterie.types import Label
 
@@ -132,9 +131,6 @@ def settle(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
     return tuple(kept)
 
 
-# --- Normalisation: a text without invisible, wide and escaped characters.
-
-
 def redact(text: str, found: Iterable[PersonalData]) -> str:
     """The text with a typed placeholder for each thing found: `<PERSON_1>`, the same for the same words.
 
@@ -167,10 +163,16 @@ class ContextWords:
     """Words that say what a number beside them is: looked up in a set, which is faster than a pattern of them all."""
 
     def __init__(self, names: str) -> None:
-        """Take words, beginnings of words and phrases (`tel, phone*, date of birth`); case does not count."""
+        """Take words, beginnings of words and phrases (`tel, phone*, date of birth`); case does not count.
+
+        One in a script without capitals counts within a word too: such languages put words and particles side by side.
+        """
         self._whole, self._begins, self._phrases = set[str](), list[str](), list[str]()
+        within = list[str]()
         for name in names.split(", "):
-            if name.endswith("*"):
+            if name[0].isalpha() and name[0].lower() == name[0].upper():
+                within.append(name)
+            elif name.endswith("*"):
                 self._begins.append(name[:-1])
             elif name.isalnum():
                 self._whole.add(name)
@@ -179,6 +181,7 @@ class ContextWords:
         self._rare = [word for word in self._whole if len(word) > 1]
         short = "".join(word for word in self._whole if len(word) == 1)
         self._short = re.compile(rf"[{re.escape(short)}](?<![^\W_].)(?![^\W_])") if short else None
+        self._within = re.compile("|".join(within)) if within else None
         self._spoken = [name.casefold() for name in names.split(", ") if not name.endswith("*") and not name.isalnum()]
         self._phrase = re.compile(rf"(?<![^\W_])(?:{'|'.join(self._phrases)})(?![^\W_])", re.IGNORECASE)
 
@@ -188,7 +191,9 @@ class ContextWords:
         stands = small.__contains__
         if any(map(stands, self._rare)) or any(map(stands, self._begins)):
             return True
-        return any(map(stands, self._spoken)) or bool(self._short and self._short.search(small))
+        if any(map(stands, self._spoken)) or (self._short and self._short.search(small)):
+            return True
+        return bool(self._within and not text.isascii() and self._within.search(text))
 
     def ends(self, text: str) -> Iterator[int]:
         """Where such words end in a text."""
@@ -199,6 +204,8 @@ class ContextWords:
                 yield match.end()
         if self._phrases:
             yield from (match.end() for match in self._phrase.finditer(text))
+        if self._within and not text.isascii():
+            yield from (match.end() for match in self._within.finditer(text))
 
 
 def near(known: ContextWords, text: str, start: int, end: int) -> bool:
@@ -212,6 +219,13 @@ def last_before(known: ContextWords, text: str, start: int, reach: int = BEFORE)
     begin = max(0, start - reach)
     return max((begin + end for end in known.ends(text[begin:start])), default=-1)
 
+
+CASED = (
+    r"0-9A-Za-z_\u00aa\u00b5\u00ba\u00c0-\u0481\u048a-\u0588\u10a0-\u10ff\u13a0-\u13ff\u1c80-\u1cbf\u1d00-\u1fff\u2c00-\u2d2f"
+    r"\ua640-\ua7ff\uab30-\uabbf"
+)
+"""Digits, and letters of scripts with capitals, for a class in a pattern: these make codes (`AB123`), and a number that
+touches one may be part of a longer one. Letters of other scripts touch numbers as words touch words."""
 
 _ANY_DIGIT = re.compile(r"\d")
 _ASCII_DIGITS = "0123456789"
@@ -242,66 +256,3 @@ def lowered(text: str) -> str:
     if len(small) == len(text):
         return small
     return "".join(low if len(low := character.lower()) == 1 else character for character in text)
-
-
-# --- Normalisation: a text without invisible, wide and escaped characters.
-
-_NO_WIDTH = r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff"
-_WIDE = r"\uff01-\uff5e\ufe6b\U0001d400-\U0001d7ff"
-_ACCENT = r"\u0300-\u034e\u0350-\u036f"
-_SIGN = re.compile(rf"[{_NO_WIDTH}{_WIDE}]|[^\W\d_][{_ACCENT}]{{1,4}}")
-_NUMBERED = r"&#(?P<number>\d{2,9});|&#[xX](?P<page>[0-9a-fA-F]{2,8});|\\{1,8}u(?P<json>[0-9a-fA-F]{4})"
-_HIDING = re.compile(rf"{_SIGN.pattern}|%40|&commat;|{_NUMBERED}")
-_SPELLED = ("%40", "&#", "&commat;", "\\u")
-_CODES = 0x110000
-"""Numbers that a sign can have."""
-
-
-class Plain(NamedTuple):
-    """Such a text, and where each of its signs stood."""
-
-    text: str
-    starts: list[int]
-    ends: list[int]
-
-    def back(self, each: PersonalData) -> PersonalData:
-        """What was found in it, at its place in the text that it was."""
-        start, end = self.starts[each.start], self.ends[each.end - 1]
-        return PersonalData(kind=each.kind, start=start, end=end, score=each.score)
-
-
-def plain_of(text: str) -> Plain | None:
-    """The text as it reads; None if it has nothing of the kind, as nearly all have."""
-    if (text.isascii() or not _SIGN.search(text)) and not any(map(text.__contains__, _SPELLED)):
-        return None
-    pieces, starts, ends, at = list[str](), list[int](), list[int](), 0
-    for match in _HIDING.finditer(text):
-        begin, end = match.span()
-        shown = _shown(match)
-        pieces += [text[at:begin], shown]
-        starts += [*range(at, begin), *[begin] * len(shown)]
-        ends += [*range(at + 1, begin + 1), *[end] * len(shown)]
-        at = end
-    if not at:
-        return None
-    pieces.append(text[at:])
-    starts += range(at, len(text))
-    ends += range(at + 1, len(text) + 1)
-    return Plain("".join(pieces), starts, ends)
-
-
-def _shown(match: re.Match[str]) -> str:
-    """What a reader sees: nothing of a sign without width, `@`, a plain letter, a letter with its accent."""
-    sign = match[0]
-    if match["number"] or match["page"] or match["json"]:
-        code = int(match["number"]) if match["number"] else int(match["page"] or match["json"], 16)
-        sign = chr(code) if code < _CODES else ""
-        if not (sign.isprintable() or sign.isspace() or _SIGN.fullmatch(sign)):
-            return match[0]  # a half of a sign, or one that drives a terminal: nobody sees it as anything else
-    elif sign in {"%40", "&commat;"}:
-        return "@"
-    if len(sign) > 1:
-        return unicodedata.normalize("NFC", sign)
-    if not _SIGN.fullmatch(sign):
-        return sign
-    return "" if re.match(f"[{_NO_WIDTH}]", sign) else unicodedata.normalize("NFKC", sign)

@@ -309,13 +309,18 @@ _ISSUERS = (
 _SURE_LENGTHS = (14, 15, 16)
 _PLAIN = 16
 """The length that nearly all cards have."""
-_CARD_WORDS = ContextWords(
+CARD_WORDS = ContextWords(
     "card, cards, credit, debit, visa, mastercard, amex, maestro, cc, karte, kreditkarte, carte, tarjeta, carta, "
     "cartão, kort, kortti, karta"
 )
-_IBAN = re.compile(r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9](?=[ \-]?[0-9A-Z])", re.IGNORECASE | re.ASCII)
+_IBAN = re.compile(
+    r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9](?=[^0-9A-Z]{0,20}[0-9A-Z])", re.IGNORECASE | re.ASCII
+)
 """Its check digits, behind the country: so the library skips to the digits of a text."""
-_FIGURES = re.compile(r"\d+")
+_GROUP = re.compile(r"[0-9A-Za-z]+")
+_GROUP_GAP = re.compile(r"[ \t.-]{0,4}(?:(?:\r?\n|\\[nr]|<br ?/?>)[ \t>|*#-]{0,12}){0,2}")
+"""Between the groups of an IBAN: blanks, and ends of lines with what may stand at a line's beginning."""
+_STRUCTURE = re.compile(r"(\d+)!?([nac])")
 
 
 def find_cards(text: str) -> Iterator[PersonalData]:
@@ -327,50 +332,75 @@ def find_cards(text: str) -> Iterator[PersonalData]:
         digits = digits_of(match[0])
         if len(set(digits)) == 1 or not luhn.is_valid(digits):
             continue
-        issued = any(
-            first <= digits[: len(first)] <= last and len(digits) in lengths for first, last, lengths in _ISSUERS
-        )
-        if (issued or len(digits) == _PLAIN) and near(_CARD_WORDS, text, match.start(), match.end()):
+        issued = _is_issued(digits)
+        if (issued or len(digits) == _PLAIN) and near(CARD_WORDS, text, match.start(), match.end()):
             yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.99)
         elif issued and len(digits) in _SURE_LENGTHS:
             yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.9)
+
+
+def _is_issued(digits: str) -> bool:
+    return any(first <= digits[: len(first)] <= last and len(digits) in lengths for first, last, lengths in _ISSUERS)
+
+
+def is_sure_card(digits: str) -> bool:
+    """Whether digits are a card's number: an issuer's, of a length that most cards have, with the right check digit."""
+    return len(digits) in _SURE_LENGTHS and len(set(digits)) > 1 and _is_issued(digits) and luhn.is_valid(digits)
 
 
 def find_ibans(text: str) -> Iterator[PersonalData]:
     """IBANs with the length of their country and the right check number, in one piece or in groups."""
     for match in _IBAN.finditer(text):
         start = match.start() - 2
-        end = _iban_end(text, start, _iban_length(text[start : start + 2].upper()))
-        if end is not None and _is_iban(text[start:end]):
+        end = _iban_end(text, start, iban_length(text[start : start + 2].upper()))
+        if end is not None and is_iban(text[start:end]):
             yield PersonalData(kind=Kind.IBAN, start=start, end=end, score=1.0)
 
 
 def _iban_end(text: str, start: int, length: int) -> int | None:
-    """Where so many letters and digits end, single blanks, hyphens or line ends between them; None if they do not."""
+    """Where so many letters and digits end, in groups on one line or on several; None if they do not."""
     if not length:
         return None
     at, left = start, length
-    while left and at < len(text):
-        if text[at].isascii() and text[at].isalnum():
-            left -= 1
-        elif not (text[at] in " -\n\t\u00a0\u202f\u2009" and text[at - 1].isalnum()):
-            return None
-        at += 1
-    whole = not left and not (at < len(text) and text[at].isalnum())
-    return at if whole else None
+    while group := _GROUP.match(text, at):
+        left -= len(group[0])
+        at = group.end()
+        if left <= 0:
+            return at if not left else None
+        if gap := _GROUP_GAP.match(text, at):
+            at = gap.end()
+    return None
 
 
-def _is_iban(found: str) -> bool:
+def is_iban(found: str) -> bool:
     """ISO 7064 MOD 97-10 over the number turned about its fourth character."""
     plain = "".join(sign for sign in found if sign.isalnum())
     return mod_97_10.is_valid(plain[4:] + plain[:4])
 
 
 @cache
-def _iban_length(country: str) -> int:
-    """Characters of a country's IBAN, from the structure that SWIFT's registry gives; 0 where it has none."""
+def _iban_structure(country: str) -> tuple[tuple[int, str], ...]:
+    """How many digits (`n`), letters (`a`) or either (`c`) a country's IBAN has behind its check digits, by SWIFT."""
     structure = numdb.get("iban").info(country)[0][1].get("bban", "")
-    return len(country) + 2 + sum(map(int, _FIGURES.findall(structure))) if structure else 0
+    return tuple((int(count), kind) for count, kind in _STRUCTURE.findall(structure))
+
+
+@cache
+def iban_length(country: str) -> int:
+    """Characters of a country's IBAN; 0 where it has none."""
+    parts = _iban_structure(country)
+    return len(country) + 2 + sum(count for count, _ in parts) if parts else 0
+
+
+def has_iban_form(begins: str) -> bool:
+    """Whether letters and digits may be the beginning of an IBAN of the country that they name."""
+    at = 4
+    for count, kind in _iban_structure(begins[:2].upper()):
+        part = begins[at : at + count]
+        if part and not (part.isdecimal() if kind == "n" else kind == "c" or part.isalpha()):
+            return False
+        at += count
+    return True
 
 
 # --- Other bank accounts: they share no check digit, so only the context tells.

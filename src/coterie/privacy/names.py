@@ -21,8 +21,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from coterie.errors import ArtefactRefused
-from coterie.privacy.detection import Kind, PersonalData, plain_of, settle
-from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.detection import Kind, PersonalData, settle
+from coterie.privacy.forms import find_in_forms
+from coterie.privacy.patterns import find_exact, find_folded
 from coterie.privacy.words import (
     OFFSETS,
     Lexicon,
@@ -38,6 +39,7 @@ from coterie.privacy.words import (
     read_words,
     shape,
 )
+from coterie.runtime.codec import parse_json
 
 NAME_KINDS = (Kind.PERSON, Kind.LOCATION, Kind.ADDRESS, Kind.ORGANIZATION, Kind.NATIONALITY, Kind.DATE, Kind.AGE)
 """What the chain tells apart. Its tags are 0 for none, then for each kind one that begins it and one that goes on."""
@@ -78,7 +80,6 @@ class NameDetector:
         """
         self._model = model
         self._least = least
-        self._patterns = PatternDetector()
         self._moves = np.exp(model.transitions.astype(np.float64))
         remember = lru_cache(maxsize=_REMEMBERED)
         self._beside = _rows_of_pairs(model.terms, ("-10", "01", "-21", "12"))
@@ -94,11 +95,10 @@ class NameDetector:
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
-        plain = plain_of(text)
-        return self._find(text) if plain is None else tuple(map(plain.back, self._find(plain.text)))
+        return find_in_forms(text, self._find, find_exact)
 
     def _find(self, text: str) -> tuple[PersonalData, ...]:
-        found = self._patterns.find(text)
+        found = find_folded(text)
         words = read_words(text, found)
         if not words:
             return found
@@ -392,7 +392,7 @@ def _checksum(text: bytes, content: bytes) -> str:
 
 
 def _model_of(text: bytes, content: bytes) -> ChainModel:
-    description: Mapping[str, Any] = json.loads(text)
+    description: Mapping[str, Any] = parse_json(text)
     stated = str(description["sha256"])
     if _checksum(text.replace(_checked(stated), _UNSIGNED, 1), content) != stated:
         raise ValueError("its files are not those that its checksum names")

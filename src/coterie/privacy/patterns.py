@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from coterie.privacy.contact import find_births, find_emails, find_ips, find_phones, find_urls
-from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, plain_of, settle
+from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, settle
+from coterie.privacy.forms import Finder, find_in_forms
 from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, find_national_ids, find_papers
-from coterie.privacy.secrets import find_pins, find_secrets
+from coterie.privacy.secrets import find_long_secrets, find_pins, find_secrets
 from coterie.runtime.concurrency import still_wanted
 
 # --- Names in fields that say so: `"lastName": "Vasquez"`, `<surname>Vasquez</surname>`, `First name: Helena`.
@@ -94,30 +95,46 @@ class PatternDetector:
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
-        if len(text) <= _STEP + _AHEAD:
-            return _find_plainly(text)
-        found: list[PersonalData] = []
-        for begin in range(0, len(text), _STEP):
-            still_wanted()
-            first = max(0, begin - _BEFORE)
-            for each in _find_plainly(text[first : begin + _STEP + _AHEAD]):
-                start = each.start + first
-                if begin <= start < begin + _STEP and (not found or start >= found[-1].end):
-                    found.append(replace(each, start=start, end=each.end + first))
-        return tuple(found)
+        return find_in_forms(text, find_folded, find_exact)
+
+
+def find_folded(text: str) -> tuple[PersonalData, ...]:
+    """The same in a text that is folded already."""
+    return _in_stretches(text, _find)
+
+
+def find_exact(text: str) -> tuple[PersonalData, ...]:
+    """Of these what a text holds whose letters were taken for others: what has a form or check digits of its own."""
+    return _in_stretches(text, _find_exact)
+
+
+def _in_stretches(text: str, find: Finder) -> tuple[PersonalData, ...]:
+    if len(text) <= _STEP + _AHEAD:
+        return tuple(find(text))
+    found = list(find_long_secrets(text))
+    whole = len(found)
+    for begin in range(0, len(text), _STEP):
+        still_wanted()
+        first = max(0, begin - _BEFORE)
+        for each in find(text[first : begin + _STEP + _AHEAD]):
+            start = each.start + first
+            if begin <= start < begin + _STEP and (len(found) == whole or start >= found[-1].end):
+                found.append(replace(each, start=start, end=each.end + first))
+    return settle(found) if whole else tuple(found)
 
 
 # A pattern that goes over a text keeps every other thread from running until it matches or ends. So a long text is read
 # in stretches, each with what stands before and behind it.
-_STEP = 8_000
+_STEP = 6_000
 """Characters in which a stretch's findings begin."""
-_BEFORE, _AHEAD = 512, 8_192
-"""Characters before it that say what something is, and behind it that something may still have: a key has thousands."""
+_BEFORE, _AHEAD = 512, 2_048
+"""Characters before it that say what something is, and behind it that something may still have. What may be longer,
+`find_long_secrets` finds in the whole text."""
 
 
-def _find_plainly(text: str) -> tuple[PersonalData, ...]:
-    plain = plain_of(text)
-    return _find(text) if plain is None else tuple(map(plain.back, _find(plain.text)))
+def _find_exact(text: str) -> tuple[PersonalData, ...]:
+    numbers = (find_ibans, find_national_ids, find_cards) if digits_between(text) is not None else ()
+    return settle(each for find in (find_secrets, *numbers) for each in find(text))
 
 
 def _find(text: str) -> tuple[PersonalData, ...]:

@@ -20,8 +20,10 @@ _SHAPES = re.compile(
     r"|sk-(?:[A-Za-z0-9]{2,12}-)?[A-Za-z0-9_-]{20,200}"  # OpenAI, Anthropic and who came after them
     r"|hf_[A-Za-z0-9]{30,64}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{40,250}|gsk_[A-Za-z0-9]{40,64}"
     r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{30,64}|key-[0-9a-f]{32}|dop_v1_[0-9a-f]{64}|shp(?:at|ca|pa|ss)_[0-9a-f]{32}|ctr_[A-Za-z0-9_-]{30,64}"
-    r"|eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{0,2000}"  # JSON Web Token
     r")(?![A-Za-z0-9])"
+)
+_WEB_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{4,}+\.[A-Za-z0-9_-]*+(?![A-Za-z0-9])"
 )
 _HOOK = re.compile(r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,200}")
 _USERINFO = re.compile(
@@ -95,7 +97,7 @@ _HINTS = (
 _FOREIGN_HINTS = tuple(word for word in _ABROAD if not word.isascii())
 """Pieces of the words before secrets, one of which every text with such a word has."""
 _BEGINNINGS = {
-    "": ("AKIA", "ASIA", "ABIA", "ACCA", "AIza", "eyJ"),
+    "": ("AKIA", "ASIA", "ABIA", "ACCA", "AIza"),
     ".": ("ya29.", "SG."),
     "-": ("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xox", "xapp-", "GOCSPX-", "sk-", "pypi-", "key-"),
     "_": (
@@ -106,16 +108,32 @@ _BEGINNINGS = {
 """Of the keys with a shape, by a sign that they have: one of these every text with such a key has."""
 
 
+TOKEN_BEGINS = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:A(?:KIA|SIA|BIA|CCA|Iza)|eyJ|ya29\.|SG\.|gl(?:pa|d|r|pt|cb)t-|xox[abeoprs]-|xapp-|GOCSPX-|sk-|pypi-|key-|gh[pousr]_"
+    r"|github_pat_|[rs]k_(?:live|test)_|whsec_|hf_|npm_|gsk_|dop_v1_|shp(?:at|ca|pa|ss)_|ctr_)[A-Za-z0-9_./+-]{4,512}"
+)
+"""A key with a shape, or its beginning."""
+
+
+def has_token_sign(text: str) -> bool:
+    """Whether it is worth looking for such keys: False only where no text of one begins."""
+    stands = text.__contains__
+    return any(any(map(stands, _BEGINNINGS[sign])) for sign in _BEGINNINGS if sign in text)
+
+
+def is_token(found: str) -> bool:
+    """Whether all of it is a key with a shape."""
+    return _SHAPES.fullmatch(found) is not None
+
+
 _SURE = 0.995
 """Surer than that it is an e-mail address, as in `https://TOKEN@github.com`."""
 
 
 def find_secrets(text: str) -> Iterator[PersonalData]:
     """Everything that opens something. What most texts have not is looked for first."""
-    if "-----BEGIN" in text:
-        yield from _private_keys(text)
-    stands = text.__contains__
-    if any(any(map(stands, _BEGINNINGS[sign])) for sign in _BEGINNINGS if sign in text):
+    yield from find_long_secrets(text)
+    if has_token_sign(text):
         yield from (_secret(match.start(), match.end(), _SURE) for match in _SHAPES.finditer(text))
     if "://" in text:
         yield from (_secret(match.start(), match.end(), 0.99) for match in _HOOK.finditer(text))
@@ -135,6 +153,18 @@ def find_secrets(text: str) -> Iterator[PersonalData]:
         yield from (_secret(match.start(1), match.end(1), 0.95) for match in _PHRASE.finditer(small))
     if (bears or names or stands("auth")) and _DIGIT.search(text):
         yield from _disorderly(text, small)
+
+
+def find_long_secrets(text: str) -> Iterator[PersonalData]:
+    """Those that may have any length, JSON Web Tokens and private keys: a search for their beginnings is quick."""
+    if "-----BEGIN" in text:
+        yield from _private_keys(text)
+    at = text.find("eyJ")
+    while at >= 0:
+        token = _WEB_TOKEN.match(text, at)
+        if token:
+            yield _secret(token.start(), token.end(), _SURE)
+        at = text.find("eyJ", token.end() if token else at + 3)
 
 
 def find_pins(text: str) -> Iterator[PersonalData]:

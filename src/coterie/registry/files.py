@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coterie.errors import ArtefactRefused, SetupError
+from coterie.runtime.codec import parse_json
 from coterie.runtime.files import PARTIAL, replacing, sync, write_new
 
 # --- A version's manifest: which files it holds, each with its checksum. Its own checksum names the version.
@@ -44,7 +45,7 @@ def version_of(manifest: bytes) -> str:
 
 def read_manifest(manifest: bytes) -> dict[str, str]:
     """Checksums by file name. Raises `ValueError` if it is no manifest of ours."""
-    sums = json.loads(manifest)
+    sums = parse_json(manifest)
     if not isinstance(sums, dict) or not all(
         _FILE.fullmatch(name) and isinstance(digest, str) and _SHA256.fullmatch(digest) for name, digest in sums.items()
     ):

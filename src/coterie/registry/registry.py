@@ -19,13 +19,14 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 from coterie.config.file import RegistrySection
-from coterie.errors import ArtefactRefused, ConfigError, InputError, NotTrained, UnknownSpecialist
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, InputError, NotTrained, UnknownSpecialist
 from coterie.registry.files import (
     LOCK,
     MANIFEST,
@@ -42,7 +43,7 @@ from coterie.registry.files import (
     write_folder,
     write_manifest,
 )
-from coterie.registry.signature import SIGNATURE, Signer, Trust, open_signer
+from coterie.registry.signature import SIGNATURE, Signer, Trust, is_attested, open_signer
 from coterie.registry.version import Version, load_version, outline_version, train_again, written
 from coterie.runtime.codec import dumps, loads
 from coterie.runtime.files import locked
@@ -50,6 +51,8 @@ from coterie.runtime.files import locked
 # --- History of champions: one line of JSON each, append-only.
 
 HISTORY = "history.jsonl"
+HISTORY_HEAD = "history.head"
+"""Says where the history ends: how many lines it has and the hash of the last, signed where there is a key."""
 _HINT = "Restore the file from a copy, or remove it: versions and aliases do not need it."
 
 
@@ -68,11 +71,111 @@ class Succession:
     reason: str
     forced: bool = False
     """It was promoted although it should not have been."""
+    before: str = ""
+    """SHA-256 of the line before; of all lines before, where they are of a Coterie that kept none."""
 
 
-def append_succession(home: Path, succession: Succession) -> None:
-    """Add a line, on disk when this returns."""
-    append_line(home / HISTORY, dumps(succession).encode())
+@dataclass(frozen=True, kw_only=True)
+class HistoryHead:
+    """Where a history ends."""
+
+    lines: int
+    hash: str
+    key: str = ""
+    signature: str = ""
+
+    def statement(self, name: str) -> bytes:
+        """What is signed."""
+        return f"{name} {self.lines} {self.hash}".encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryCheck:
+    """What vouches for a history."""
+
+    vouched: int = 0
+    """Lines that the chain and its head cover."""
+    unvouched: int = 0
+    """Lines of a Coterie that kept no chain, or behind the head."""
+    signer: str = ""
+    """Public key that signed the head."""
+    gap: str = ""
+    """What nothing vouches for, where it is more than lines of an earlier Coterie."""
+
+
+def append_succession(home: Path, succession: Succession, signer: Signer | None = None) -> None:
+    """Add a line that names the one before, and then say where the history ends; on disk when this returns.
+
+    What is missing or changed before it shows for ever: the line names what the head knows to have stood there.
+    """
+    whole, head = _lines_of(home), _read_head(home)
+    before, lines = _digest_after(whole), len(whole)
+    if head is not None and (lines < head.lines or _digest_after(whole[: head.lines]) != head.hash):
+        before, lines = head.hash, max(lines, head.lines)
+    append_line(home / HISTORY, dumps(replace(succession, before=before)).encode())
+    new = HistoryHead(lines=lines + 1, hash=_digest_after(_lines_of(home)))
+    if signer is not None:
+        signature = signer.attest(_STATEMENT, new.statement(home.name))
+        new = replace(new, key=signer.public, signature=signature)
+    replace_file(home / HISTORY_HEAD, dumps(new).encode() + b"\n")
+
+
+def _lines_of(home: Path) -> list[bytes]:
+    """The whole lines of a history; what follows them was never finished."""
+    path = home / HISTORY
+    return path.read_bytes().rpartition(b"\n")[0].split(b"\n") if path.exists() and path.stat().st_size else []
+
+
+def _digest_after(lines: Sequence[bytes]) -> str:
+    """What the next line names: the hash of the last, or of all where the last is of a Coterie that kept no chain."""
+    if not lines or b'"before":"' in lines[-1]:
+        return sha256(lines[-1] if lines else b"").hexdigest()
+    return sha256(b"\n".join(lines)).hexdigest()
+
+
+def _read_head(home: Path) -> HistoryHead | None:
+    """Where a history ends; None if that is not known. Raises `ArtefactRefused` for one that is damaged."""
+    path = home / HISTORY_HEAD
+    if not path.exists():
+        return None
+    try:
+        return loads(HistoryHead, path.read_bytes())
+    except (ValueError, TypeError) as error:
+        raise ArtefactRefused(f"{str(path)!r} is no head of a history.", hint=_HINT) from error
+
+
+def check_history(home: Path, champion: str | None, trust: Trust) -> HistoryCheck:
+    """What vouches for the history in a folder. Raises `ArtefactRefused` where it was changed."""
+    path, head, lines = home / HISTORY, _read_head(home), _lines_of(home)
+    changes = [_parse(path, number, line) for number, line in enumerate(lines, 1)]
+    chained = next((place for place, each in enumerate(changes) if each.before), len(changes))
+    for place in range(chained, len(lines)):
+        if changes[place].before != _digest_after(lines[:place]):
+            said = f"Line {place + 1} of {str(path)!r} names another line before it: one was changed, removed or added."
+            raise ArtefactRefused(said, hint=_HINT)
+    if head is None and chained < len(lines):
+        raise ArtefactRefused(f"{str(home / HISTORY_HEAD)!r} is missing: where {HISTORY} ends is unknown.", hint=_HINT)
+    if head is not None and (len(lines) < head.lines or _digest_after(lines[: head.lines]) != head.hash):
+        said = f"{str(path)!r} has {len(lines)} lines; its head knows {head.lines}, and they are not the same."
+        raise ArtefactRefused(said, hint=_HINT)
+    counted = 0 if head is None else head.lines
+    gap = f"{len(lines) - counted} line(s) stand behind its head" if head is not None and len(lines) > counted else ""
+    if champion is not None and champion not in {each.version for each in changes}:
+        gap = f"no line says how {champion} became champion"
+    signer = "" if head is None or not head.signature else _checked_signer(home, head, trust)
+    return HistoryCheck(vouched=counted, unvouched=len(lines) - counted, signer=signer, gap=gap)
+
+
+def _checked_signer(home: Path, head: HistoryHead, trust: Trust) -> str:
+    """Who signed a head; empty where that cannot be checked here. Raises `ArtefactRefused` for a forged one."""
+    try:
+        good = is_attested(_STATEMENT, head.statement(home.name), key=head.key, signature=head.signature)
+    except ExtraMissing:
+        return ""
+    if not good or (trust.keys and head.key not in trust.keys):
+        why = "which is not trusted" if good else "and that is not what it signed"
+        raise ArtefactRefused(f"{str(home / HISTORY_HEAD)!r} is signed by {head.key}, {why}.", hint=_HINT)
+    return head.key
 
 
 def read_history(home: Path, champion: str | None) -> tuple[Succession, ...]:
@@ -142,6 +245,7 @@ REGISTRY_FOLDER = "registry"
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 
+_STATEMENT = "history"
 _PREFIX = re.compile(r"[0-9a-f]{4,16}")
 
 
@@ -154,6 +258,7 @@ class Registry:
         signer: Signs what is added.
         clock: Seconds since 1970, for the history.
         user: Who changes the champion, for the history.
+        find_signer: Gives who signs the history, where `signer` is none.
     """
 
     def __init__(
@@ -164,12 +269,14 @@ class Registry:
         signer: Signer | None = None,
         clock: Callable[[], float] = time.time,
         user: Callable[[], str] = login_name,
+        find_signer: Callable[[], Signer | None] = lambda: None,
     ) -> None:
         self.root = root
         self._trust = trust or Trust()
         self._signer = signer
         self._clock = clock
         self._user = user
+        self._find_signer = find_signer
 
     def names(self) -> tuple[str, ...]:
         """Every specialist that has a folder here."""
@@ -259,6 +366,16 @@ class Registry:
         home = self.root / check_name(name)
         with told(f"read {str(home)!r}"):
             return read_history(home, self.alias(name))
+
+    def check_history(self, name: str) -> HistoryCheck:
+        """What vouches for the history. Raises `ArtefactRefused` where it was changed."""
+        home = self.root / check_name(name)
+        with told(f"read {str(home)!r}"):
+            try:
+                champion = self.alias(name)
+            except ArtefactRefused:  # which is another check's affair
+                champion = None
+            return check_history(home, champion, self._trust)
 
     def alias(self, name: str, alias: str = CHAMPION) -> str | None:
         """The version that an alias stands for, unchecked; None if it stands for none."""
@@ -369,7 +486,7 @@ class Registry:
                 reason=reason,
                 forced=forced,
             )
-            append_succession(home, succession)
+            append_succession(home, succession, self._signer or self._find_signer())
             replace_file(home / CHAMPION, f"{version}\n".encode())
         (home / CANDIDATE).unlink(missing_ok=True)
 
@@ -392,7 +509,13 @@ def open_registry(folder: Path, section: RegistrySection, *, signing: bool = Fal
             "registry.require_signature is set, but what is trained here would not be signed with a trusted key.",
             hint="Name the signing_key of one of the trusted_keys in coterie.toml.",
         )
-    return Registry(folder / REGISTRY_FOLDER, trust=trust, signer=signer)
+
+    def find_signer() -> Signer | None:
+        with suppress(ConfigError, ExtraMissing):  # the key need not be where somebody promotes
+            return open_signer(section.signing_key, folder)
+        return None
+
+    return Registry(folder / REGISTRY_FOLDER, trust=trust, signer=signer, find_signer=find_signer)
 
 
 def _is_home(path: Path) -> bool:

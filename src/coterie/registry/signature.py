@@ -21,6 +21,7 @@ import platformdirs
 
 from coterie.config.section import EnvSecret
 from coterie.errors import ConfigError, ExtraMissing, SetupError
+from coterie.runtime.codec import parse_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -178,7 +179,7 @@ def _message(name: str, manifest: bytes) -> bytes:
 def _parse(content: bytes) -> tuple[str, bytes]:
     """Key and signature of a signature's file."""
     try:
-        document = json.loads(content)
+        document = parse_json(content)
         known = document["algorithm"] == "ed25519" and re.fullmatch("[0-9a-f]{64}", document["key"])
         signature = bytes.fromhex(document["signature"])
     except (ValueError, TypeError, KeyError) as error:

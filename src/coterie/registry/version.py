@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from coterie.registry.files import (
     version_of,
 )
 from coterie.registry.signature import SIGNATURE, UNSIGNED, Signature, Trust, check_signature
+from coterie.runtime.codec import parse_json
 
 _LARGE = 1 << 20
 """Bytes of a file beyond which it is not kept in memory: weights are given to native code, which has its own copy."""
@@ -55,7 +55,7 @@ class Version:
     def report(self) -> dict[str, object]:
         """How it was trained and what it reaches; empty if it has no `report.json`."""
         try:
-            report = json.loads(self.files.get("report.json", b"{}"))
+            report = parse_json(self.files.get("report.json", b"{}"))
         except ValueError:
             report = None
         if not isinstance(report, dict):

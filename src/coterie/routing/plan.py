@@ -172,6 +172,10 @@ def _told(route: Route, parts: Sequence[Part], allowed: Collection[str]) -> Reas
 # --- Structured input: one row of plain values, by itself or inside a text.
 
 
+MOST_COLUMNS = 10_000
+"""Columns of a row. An object with more that stands in a text is part of the text."""
+
+
 def split_columns(text: str) -> tuple[str, Columns | None]:
     """Structured input sent inside a text: the text without its JSON object, and the object.
 
@@ -184,19 +188,28 @@ def split_columns(text: str) -> tuple[str, Columns | None]:
         columns = json.loads(text[start : end + 1])
     except (ValueError, RecursionError):
         return text, None
-    if not isinstance(columns, dict) or not columns or not all(_is_cell(value) for value in columns.values()):
+    if not isinstance(columns, dict) or not 0 < len(columns) <= MOST_COLUMNS:
+        return text, None
+    if not all(map(_is_cell, columns.values())):
         return text, None
     return (text[:start] + text[end + 1 :]).strip(), columns
 
 
 def check_columns(columns: Columns) -> None:
-    """Refuse structured input that is no row of plain values. Raises `InputError`."""
+    """Refuse structured input that is no row of plain values, or too long a one. Raises `InputError`."""
+    if len(columns) > MOST_COLUMNS:
+        raise InputError(
+            f"A row of {len(columns):,} columns was sent; it may have {MOST_COLUMNS:,}.",
+            hint="Send the columns that the specialist reads.",
+        )
     for name, value in columns.items():
         if not isinstance(name, str) or not (value is None or isinstance(value, str | int | float)):
             raise InputError(
                 f"Column {name!r} holds a {type(value).__name__}; columns hold texts, numbers, true, false or null.",
                 hint="Send one flat JSON object.",
             )
+        if not _is_cell(value):
+            raise InputError(f"Column {name!r} holds a number that is none, or too large for one.")
 
 
 def _is_cell(value: object) -> bool:

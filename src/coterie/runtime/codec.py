@@ -22,7 +22,7 @@ import math
 import numbers
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum
 from functools import cache
 from types import NoneType, SimpleNamespace, UnionType
@@ -39,6 +39,7 @@ _Decode = Callable[[object], Any]
 _KEY = "coterie.runtime.codec"
 _UNRESOLVED = {"np": SimpleNamespace(ndarray=object, generic=object)}
 """Names that value types import for type checkers only; the fields that use them are left out."""
+_LARGEST_EXPONENT = 100
 _LONGEST = 60  # characters of a value that an error shows
 
 
@@ -146,7 +147,15 @@ def _key(field: Field[Any]) -> _Key:
 
 def loads(kind: type[T], text: str | bytes, *, unknown: Unknown = "refuse") -> T:
     """A value of type `kind` from its JSON. Raises `ValueError`: it is no JSON, or of no such value."""
-    return from_json(kind, json.loads(text), unknown=unknown)
+    return from_json(kind, parse_json(text), unknown=unknown)
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows
+    """Parsed JSON. Raises `ValueError`, also where it is nested so deeply that Python's parser gives up."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def from_json(kind: type[T], data: object, *, unknown: Unknown = "refuse") -> T:
@@ -225,10 +234,18 @@ def _converted(kind: Callable[[Any], object], source: type) -> _Decode:
             raise DecodeError(f"expected {getattr(kind, '__name__', kind)} as text, found {_found(data)}")
         try:
             return kind(data)
-        except (ValueError, InvalidOperation) as error:
+        except (ValueError, ArithmeticError) as error:
             raise DecodeError(f"{_found(data)} is no {getattr(kind, '__name__', kind)}") from error
 
     return decode_converted
+
+
+def _decimal(text: str) -> Decimal:
+    """An amount whose sums and products fit: of `1e999999999` they do not."""
+    amount = Decimal(text)
+    if amount.is_finite() and abs(amount.adjusted()) > _LARGEST_EXPONENT:
+        raise ValueError
+    return amount
 
 
 _PLAIN: dict[object, _Decode] = {
@@ -239,7 +256,7 @@ _PLAIN: dict[object, _Decode] = {
     bool: _plain(bool, "true or false"),
     float: _number,
     NoneType: _plain(NoneType, "null"),
-    Decimal: _converted(Decimal, str),
+    Decimal: _converted(_decimal, str),
     Reason: _reason,
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
@@ -12,6 +14,11 @@ T = TypeVar("T")
 
 AT_ONCE = 4_000
 """Characters that linear work is done with in the event loop: others wait for it, about five milliseconds at most."""
+
+
+_LONG = 100_000
+"""Characters from which work waits for one of few threads: shorter work neither waits for it nor fights with many."""
+_long = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="coterie-long")
 
 
 class _Work(threading.local):
@@ -45,7 +52,7 @@ async def aside(size: int, work: Callable[[], T]) -> T:
             _work.gone = None
 
     try:
-        return await asyncio.to_thread(watched)
+        return await asyncio.get_running_loop().run_in_executor(_long if size >= _LONG else None, watched)
     except asyncio.CancelledError:
         gone.set()
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from coterie.config.specialists import SpecialistSection
 from coterie.errors import ArtefactRefused, ConfigError
 from coterie.protocols import Engine
 from coterie.registry.version import Version
+from coterie.runtime.codec import parse_json
 from coterie.types import SpecialistCard
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def base_of(version: Version) -> str | None:
     if ADAPTER_FILE not in version.files:
         return None
     try:
-        return str(json.loads(version.files["model.json"])["base"]["sha256"])
+        return str(parse_json(version.files["model.json"])["base"]["sha256"])
     except (LookupError, TypeError, ValueError) as error:
         raise ArtefactRefused(
             f"Version {version.version} of {version.name!r} has an adapter and does not say for which model.",

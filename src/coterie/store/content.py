@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from coterie.text.unicode import find_words
 from coterie.types import (
+    Citation,
     Decision,
     Evidence,
     Field,
@@ -29,7 +31,7 @@ from coterie.types import (
     ViewRecord,
 )
 from coterie.types.reason import Value
-from coterie.types.wording import quoted_in
+from coterie.types.wording import TEMPLATES, quoted_in
 
 _QUOTED = re.compile(
     r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|“[^”]*”|\u2018[^\u2019]*\u2019|«[^»]*»)(?!\w)""",
@@ -39,15 +41,26 @@ _WORD = re.compile(r"\w+")
 _SIGNS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
 _DROPPED = re.compile(r"\[\d+ characters, not kept\]")
 
+_CONTENT_VALUES = frozenset(
+    ("added", "answer", "document", "found", "guess", "places", "quote", "sentence", "value", "words")
+)
+"""Values of reasons that repeat what somebody or a model wrote, unless they are names."""
+_MOST_SCRUBBED = 50_000
+"""Characters of one text that are looked for in sentences; a quote of a longer one is dropped where it stands."""
 _RUN = 3
 """So many words in a row that also stand in a content text are taken for a copy of it."""
 _IDENTIFYING = re.compile(r"(?=.*\d)\w{4,}")
 """A single word that long with a digit in it is, too: an account number, a year, a name with one."""
 
 
-def without_content(trace: Trace) -> Trace:
-    """The trace with every content text replaced by its length. Pure; a second time changes nothing more."""
-    scrub = _Scrubber.of(trace)
+def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
+    """The trace with every content text replaced by its length. Pure; a second time changes nothing more.
+
+    Args:
+        trace: What is kept.
+        texts: What came in with the request, where that is known: sentences that are kept repeat none of it.
+    """
+    scrub = _Scrubber.of(trace, texts)
     return replace(
         trace,
         route=_route(trace.route, scrub),
@@ -58,6 +71,7 @@ def without_content(trace: Trace) -> Trace:
         degraded=None if trace.degraded is None else scrub.reason(trace.degraded),
         steps=tuple(_step(step, scrub) for step in trace.steps),
         stages=tuple(_stage(stage, scrub) for stage in trace.stages),
+        egress=tuple(replace(each, text="") for each in trace.egress),
     )
 
 
@@ -88,9 +102,9 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
         text=_length(finding.text),
         value=finding.value if labels else _without_strings(finding.value),
         reason=scrub.reason(finding.reason),
-        evidence=tuple(_evidence(evidence, labels=labels) for evidence in finding.evidence),
+        evidence=tuple(_evidence(evidence, scrub, labels=labels) for evidence in finding.evidence),
         fields=tuple(_field(field, scrub) for field in finding.fields),
-        citations=tuple(replace(citation, text=_length(citation.text)) for citation in finding.citations),
+        citations=tuple(map(_citation, finding.citations)),
         steps=tuple(_step(step, scrub) for step in finding.steps),
         facts=finding.facts
         if labels
@@ -101,8 +115,19 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
     )
 
 
-def _evidence(evidence: Evidence, *, labels: bool) -> Evidence:
-    """Name and weight are a reason's code and stay; its words, like a quote's, repeat what the asker sent."""
+def _citation(citation: Citation) -> Citation:
+    """Its place stays; quote, heading and the document's name are what somebody wrote."""
+    named = {name: _length(getattr(citation, name)) for name in ("text", "document", "heading")}
+    return replace(citation, **named)
+
+
+def _evidence(evidence: Evidence, scrub: _Scrubber, *, labels: bool) -> Evidence:
+    """Name and weight are a reason's code and stay; its words, like a quote's, repeat what the asker sent.
+
+    A quote is named after a field or a label, or after its document, whose name is content.
+    """
+    if evidence.kind == "quote" and evidence.name not in scrub.names:
+        return replace(evidence, name=_length(evidence.name), text=_length(evidence.text))
     if evidence.kind != "alternative":
         return replace(evidence, text=_length(evidence.text))
     return evidence if labels else replace(evidence, name=_length(evidence.name), text=_length(evidence.text))
@@ -129,7 +154,7 @@ def _view(view: ViewRecord, scrub: _Scrubber) -> ViewRecord:
 def _words(text: str) -> list[str]:
     """Its words, folded. Plain text is cut at its signs, which is three times as fast as looking for words."""
     folded = text.casefold()
-    return folded.translate(_SIGNS).split() if folded.isascii() else _WORD.findall(folded)
+    return folded.translate(_SIGNS).split() if folded.isascii() else list(find_words(_WORD, folded))
 
 
 def _length(text: str) -> str:
@@ -148,9 +173,9 @@ class _Scrubber:
     """The words of each content text that is too short to have a run."""
 
     @classmethod
-    def of(cls, trace: Trace) -> _Scrubber:
-        texts = dict.fromkeys(text for text in _contents(trace) if not _DROPPED.fullmatch(text))
-        contents = [words for text in texts if (words := _words(text))]
+    def of(cls, trace: Trace, texts: Iterable[str] = ()) -> _Scrubber:
+        found = dict.fromkeys(text for text in (*_contents(trace), *texts) if not _DROPPED.fullmatch(text))
+        contents = [words for text in found if (words := _words(text[:_MOST_SCRUBBED]))]
         return cls(
             names=frozenset(_names(trace)),
             content="\n".join(f" {' '.join(words)} " for words in contents),
@@ -172,8 +197,11 @@ class _Scrubber:
 
     def reason(self, reason: Reason) -> Reason:
         """The reason with its code, and its values as the sentence would have them."""
-        quoted = quoted_in(reason.code)
-        values = {name: self._value(value, quoted=name in quoted) for name, value in reason.values.items()}
+        quoted, known = quoted_in(reason.code) | _CONTENT_VALUES, reason.code in TEMPLATES
+        values = {
+            name: self._value(value, quoted=name in quoted or not (known or name == "text"))
+            for name, value in reason.values.items()
+        }
         return Reason(reason.code, *map(self.reason, reason.notes), **values)
 
     def _value(self, value: Value | Reason, *, quoted: bool) -> Value | Reason:
@@ -207,7 +235,7 @@ def _contents(trace: Trace) -> Iterator[str]:
         yield trace.restated
     for finding in trace.findings:
         yield from (evidence.text for evidence in finding.evidence if evidence.kind == "quote")
-        yield from (citation.text for citation in finding.citations)
+        yield from (text for each in finding.citations for text in (each.text, each.document, each.heading) if text)
         yield from (text for field in finding.fields for text in (field.text, field.value) if isinstance(text, str))
         if finding.form not in {"label", "number"}:
             yield finding.text
@@ -231,5 +259,5 @@ def _names(trace: Trace) -> Iterator[str]:
 def _evidence_names(finding: Finding) -> Iterable[str]:
     labels = finding.form == "label"
     chosen = finding.value if isinstance(finding.value, tuple) else (str(finding.value),)
-    named = [e.name for e in finding.evidence if labels or e.kind != "alternative"]
+    named = [e.name for e in finding.evidence if (labels or e.kind != "alternative") and e.kind != "quote"]
     return [*named, *chosen] if labels else named

@@ -17,10 +17,11 @@ from mmap import mmap
 from typing import Any
 
 from coterie.errors import InputError, StoreError
-from coterie.runtime.codec import dumps
+from coterie.runtime.codec import dumps, parse_json
 from coterie.store.content import without_content
 from coterie.store.rows import erase_session, read_trace
-from coterie.text.unicode import ALIKE, FOLDED
+from coterie.text.folding import shown
+from coterie.text.unicode import ALIKE, PLAIN_SIGNS
 
 # --- Whether a text mentions somebody: a name, an e-mail address, an id, as a whole and in any letter case.
 #
@@ -73,7 +74,7 @@ class Mention:
     def within_json(self, text: str) -> bool:
         """Whether a name or a text in a JSON document does; one that is no JSON is taken as a text."""
         try:
-            document = json.loads(text)
+            document = parse_json(text)
         except ValueError:
             return self.within(text)
         return any(self.within(string) for string in _strings(document))
@@ -91,7 +92,7 @@ class Mention:
 
 
 def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", text.translate(FOLDED)).casefold().translate(FOLDED)
+    return unicodedata.normalize("NFKC", shown(text).translate(PLAIN_SIGNS)).casefold().translate(PLAIN_SIGNS)
 
 
 def _pattern(words: str) -> str:

@@ -14,7 +14,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from coterie.errors import InputError, StoreError
-from coterie.runtime.codec import dumps, from_json, loads
+from coterie.runtime.codec import dumps, from_json, loads, parse_json
 from coterie.store.content import without_content
 from coterie.types import (
     CONTENT_KINDS,
@@ -54,7 +54,7 @@ def insert_settlement(
     _insert(connection, "steps", _step_rows(trace))
     _insert(connection, "findings", _finding_rows(trace))
     _insert(connection, "decisions", _decision_rows(trace))
-    kept = trace if keep_content else without_content(trace)
+    kept = trace if keep_content else without_content(trace, settlement.texts)
     _insert(connection, "traces", [(trace.id, dumps(kept))])
     if trace.session is not None:
         _use_session(connection, trace, trace.session, expired=expired)
@@ -253,12 +253,12 @@ def _content(entry: Entry) -> str:
     """An entry's content as JSON, with its label without personal data where that is another."""
     if entry.impersonal is None or entry.impersonal == entry.label:
         return dumps(entry.content)
-    return json.dumps({**json.loads(dumps(entry.content)), _IMPERSONAL: entry.impersonal.value})
+    return json.dumps({**parse_json(dumps(entry.content)), _IMPERSONAL: entry.impersonal.value})
 
 
 def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
     try:
-        said = json.loads(content)
+        said = parse_json(content)
         bare = said.get(_IMPERSONAL)
         return Entry(
             content=from_json(CONTENT_KINDS[kind], said, unknown="ignore"),
@@ -285,6 +285,8 @@ def _use_session(connection: sqlite3.Connection, trace: Trace, session: str, *, 
 
 # --- Feedback.
 
+_LABEL_WORDS = 4
+"""Words from which a value is no name of a label."""
 _ALARM = 1.645
 """Standard errors above what confidences let expect: 95%, one-sided."""
 
@@ -297,6 +299,20 @@ def check_feedback(feedback: Feedback, trace: Trace) -> None:
             f"The feedback is about {feedback.specialist[:100]!r}; for this request {known} found something.",
             hint="Leave the specialist out to speak of the whole answer.",
         )
+
+
+def bare_feedback(feedback: Feedback, trace: Trace) -> Feedback:
+    """Feedback without content: of its comment the length, and of a value that is no label."""
+    comment = f"[{len(feedback.comment)} characters, not kept]" if feedback.comment else ""
+    about = [each for each in trace.findings if feedback.specialist in {"", each.specialist}]
+    value = feedback.value
+    texts = value if isinstance(value, tuple) else (value,)
+    labels = all(each.form == "label" for each in about) and all(
+        len(str(each).split()) < _LABEL_WORDS for each in texts
+    )
+    if any(isinstance(each, str) for each in texts) and not labels:
+        value = f"[{sum(len(str(each)) for each in texts)} characters, not kept]"
+    return replace(feedback, comment=comment, value=value)
 
 
 def insert_feedback(connection: sqlite3.Connection, feedback: Feedback, *, correct: bool | None) -> None:
@@ -354,7 +370,7 @@ def _said(connection: sqlite3.Connection, request: str, tenant: str) -> list[Fee
 
 
 def _value(text: str | None) -> Any:  # noqa: ANN401 - JSON, as it was said
-    found = None if text is None else json.loads(text)
+    found = None if text is None else parse_json(text)
     return tuple(found) if isinstance(found, list) else found
 
 

@@ -35,6 +35,7 @@ from coterie.store.connection import (
 from coterie.store.erasure import ErasureScope, Holdings, delete_old, erase_holdings, select_export, select_holdings
 from coterie.store.rows import (
     Complaints,
+    bare_feedback,
     check_feedback,
     delete_sessions,
     erase_session,
@@ -236,6 +237,8 @@ class SQLiteStore:
             return False
         check_feedback(feedback, trace)
         correct = is_correct(feedback, trace)
+        if not self._keep_content:
+            feedback = bare_feedback(feedback, trace)
         await self._writer.run(partial(insert_feedback, feedback=feedback, correct=correct))
         return True
 

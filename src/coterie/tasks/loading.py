@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +14,7 @@ from coterie.errors import ArtefactRefused
 from coterie.learning.job import make_card
 from coterie.protocols import Engine, Specialist
 from coterie.registry.version import Version
+from coterie.runtime.codec import parse_json
 from coterie.tasks.contract import Parts, Stored
 from coterie.tasks.registry import task_of
 from coterie.types import Label, SpecialistCard
@@ -48,14 +49,14 @@ def load_specialist(
     """
     task = task_of(section)
     try:
-        described = json.loads(version.files["model.json"])
+        described = parse_json(version.files["model.json"])
         if why_not := task.accepts(section, described):
             raise ArtefactRefused(f"{name!r} {why_not}.", hint=f"Train it again: coterie train {name}")
         card = _card(name, section, version, described, view_tokens)
         stored = Stored(described=described, files=version.files)
         parts = Parts(encoder=encoder, models=models, windows=windows, data_label=data_label)
         return task.load(card, section, stored, parts)
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, SafetensorError) as error:
         raise _unreadable(version, error) from error
 
 
@@ -64,8 +65,8 @@ def card_of(
 ) -> SpecialistCard:
     """The card of a version's specialist, which is not loaded. Raises `ArtefactRefused`."""
     try:
-        return _card(name, section, version, json.loads(version.files["model.json"]), view_tokens)
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        return _card(name, section, version, parse_json(version.files["model.json"]), view_tokens)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise _unreadable(version, error) from error
 
 
@@ -74,7 +75,7 @@ def _card(
 ) -> SpecialistCard:
     columns = tuple(str(column) for column in (*described.get("columns", ()), *described.get("record", ())))
     rung, task = described["rung"], task_of(section)
-    return make_card(
+    card = make_card(
         name,
         task,
         section,
@@ -82,8 +83,9 @@ def _card(
         version=version.version,
         columns=columns,
         view_tokens=view_tokens,
-        labels=task.one_of(section, described),
+        options=task.one_of(section, described),
     )
+    return replace(card, labels=tuple(map(str, described.get("labels", ()))))
 
 
 def _unreadable(version: Version, error: Exception) -> ArtefactRefused:

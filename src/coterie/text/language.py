@@ -36,7 +36,7 @@ _SCRIPTS = (
 """Kana come before Han: a Japanese text has both."""
 _PATTERNS = tuple((language, re.compile(f"[{letters}]")) for language, letters in _SCRIPTS)
 _LETTER = re.compile(r"[^\W\d_]")
-_NOISE = re.compile(r"\S*(?:://|@|www\.)\S*|[\d_#|*<>{}\[\]=/\\]+")
+_NOISE = re.compile(r"(?<!\S)\S*?(?:://|@|www\.)\S*|[\d_#|*<>{}\[\]=/\\]+")
 _FEWEST = 3
 """Letters of a text that has a language."""
 

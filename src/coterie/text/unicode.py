@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from math import ceil
+
+from coterie.runtime.concurrency import still_wanted
 
 # --- Look-alike characters: one table, for pseudonyms and for erasure.
 
 ALIKE = {"'": "'\u2018\u2019\u02bc\u00b4`", "-": "-\u2010\u2011\u2012\u2013\u2212"}
 """Signs that stand for an apostrophe and for a hyphen in names."""
-_NO_WIDTH = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
-FOLDED = str.maketrans({sign: plain for plain, alike in ALIKE.items() for sign in alike} | dict.fromkeys(_NO_WIDTH, ""))
-"""For `str.translate`: each of them as the plain sign, and none of those without width."""
+PLAIN_SIGNS = str.maketrans({sign: plain for plain, alike in ALIKE.items() for sign in alike})
+"""For `str.translate`: each of them as the plain sign."""
 
 
 # --- Valid Unicode.
@@ -21,6 +24,24 @@ def valid_text(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_STRETCH = 50_000
+_NO_WORD = re.compile(r"\W")
+
+
+def find_words(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+    """What a pattern finds that matches nothing beyond a word or a sign.
+
+    A long text is searched in stretches: one search would keep every other thread from running until its end.
+    """
+    begin = 0
+    while begin < len(text):
+        still_wanted()
+        cut = _NO_WORD.search(text, begin + _STRETCH)
+        end = cut.start() if cut else len(text)
+        yield from pattern.findall(text, begin, end)
+        begin = end
 
 
 def estimate_tokens(text: str) -> int:

@@ -24,6 +24,7 @@ from coterie.config.file import Config, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ConfigError, DataError, InputError, SetupError, UnknownSpecialist
+from coterie.governance.audit import open_audit
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.learning.asked import find_asked
 from coterie.learning.dataset import Dataset
@@ -239,7 +240,7 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
         progress=progress,
         read=read,
         checkpoints=Checkpoints(folder=folder / CHECKPOINTS_FOLDER / name),
-        asked=find_asked(section, config, folder, Gate(ClearancePolicy())),
+        asked=find_asked(section, config, folder, Gate(ClearancePolicy(), audit=open_audit(config.audit, folder))),
     )
     return check_job(job, folder, config.models)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from coterie.engines.onnx import BUNDLED_ENCODER, TOKENIZER_FILE
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
 from coterie.models.catalogue import CATALOGUE, locate, locate_known, snapshot_of
 from coterie.models.files import Origin, checksum_of, hash_file, licence_of_card, locate_snapshot
+from coterie.runtime.codec import parse_json
 
 # --- Checkpoints.
 
@@ -200,7 +200,7 @@ def find_base(name: str, network_folder: Path, *, licence: str | None = None) ->
 
 def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((folder / "config.json").read_text(encoding="utf-8"))
         weights = folder / WEIGHTS_FILE
         base = BaseEncoder(
             name=name,
@@ -229,7 +229,7 @@ def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
 def _pooling_of(folder: Path) -> Pooling:
     """How sentence-transformers was told to pool it; the mean where nobody says."""
     try:
-        said = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+        said = parse_json((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return "mean"
     modes = [mode for mode, used in said.items() if mode.startswith("pooling_mode_") and used]

@@ -19,11 +19,13 @@ modules in the order in which a request meets them:
 from __future__ import annotations
 
 from coterie.types.call import (
+    NOT_SENT,
     SYSTEM,
     Allowance,
     Amount,
     Bill,
     CallContext,
+    Egress,
     Principal,
     Pseudonyms,
     PseudonymValue,
@@ -47,20 +49,21 @@ from coterie.types.context import (
     ViewRecord,
 )
 from coterie.types.decision import NO, YES, Decision, DecisionMethod, Option, Question, QuestionKind
-from coterie.types.engine import Output, Prompt
+from coterie.types.engine import Failure, Output, Prompt
 from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
+from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
-from coterie.types.trace import Answer, Decisions, Delta, DocumentAnswer, Failure, Stage, Status, Trace
+from coterie.types.trace import Answer, Decisions, Delta, DocumentAnswer, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
     "NO",
+    "NOT_SENT",
     "SYSTEM",
     "YES",
     "Allowance",
@@ -81,6 +84,7 @@ __all__ = [
     "Delta",
     "Document",
     "DocumentAnswer",
+    "Egress",
     "Entry",
     "Evidence",
     "Fact",
@@ -111,6 +115,7 @@ __all__ = [
     "QuestionKind",
     "Reason",
     "Release",
+    "ReleaseSlot",
     "Request",
     "Retraction",
     "Route",

@@ -7,10 +7,12 @@ the egress gate writes its decisions and engines write their usage. No context v
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from coterie.types.label import Label
+from coterie.types.request import ReleaseSlot
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -117,6 +119,34 @@ class Allowance(Protocol):
 BeforeRetry = Callable[["Prompt"], Awaitable[None]]
 """Awaited before a prompt is tried again, to reserve the cost of the retry."""
 
+NOT_SENT = "not_sent"
+"""Outcome of an egress that was announced, and of which nothing left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Egress:
+    """One prompt that leaves this machine, and what came of it. The egress gate makes it before the first byte."""
+
+    id: str
+    engine: str
+    label: Label
+    """Of what leaves: with pseudonyms, that without the personal data they stand for."""
+    rule: str
+    """Of the verdict that let it out."""
+    pseudonymised: bool
+    characters: int
+    digest: str = ""
+    """Keyed hash of the text; empty without an audit log."""
+    outcome: str = NOT_SENT
+    """`answered`, `cancelled`, `not_sent`, or the code of the error that ended the call."""
+    text: str = ""
+    """What left. It is content: stored only if content is kept, and shown on request only."""
+
+    @property
+    def sent(self) -> bool:
+        """Whether it may have left."""
+        return self.outcome != NOT_SENT
+
 
 Bill = list[tuple[str, Usage]]
 """Usage by name of the engine, for calls whose result has no field for it."""
@@ -139,10 +169,16 @@ class CallContext:
     """The pseudonyms of the session; None for new ones in each prompt."""
     egress: list[Verdict] | None = None
     """List to which the egress gate appends each decision, also if the call fails; None records none."""
+    outgoing: dict[str, Egress] | None = None
+    """By id, what left for this request, written by the egress gate; None where nobody settles the request."""
+    trace: str = ""
+    """Id of the request's trace; empty without one."""
     bill: Bill | None = None
     """List to which engines append usage that no result carries; None records none."""
     limits: tuple[Allowance, ...] = ()
     """Limits of this request, in addition to the budgets of its principal."""
+    release_slot: ReleaseSlot = nullcontext
+    """Entered by the gate around each call of a remote model."""
     before_retry: BeforeRetry | None = None
     """Awaited by an engine before it retries a prompt that may have been billed. Set by the gate."""
 
@@ -150,6 +186,11 @@ class CallContext:
         """Record a decision of the egress gate."""
         if self.egress is not None:
             self.egress.append(verdict)
+
+    def left(self, egress: Egress) -> None:
+        """Record what leaves, or what came of it."""
+        if self.outgoing is not None:
+            self.outgoing[egress.id] = egress
 
     def charge(self, engine: str, usage: Usage) -> None:
         """Record the usage of an engine."""

@@ -11,7 +11,6 @@ from coterie.types.decision import Question
 from coterie.types.finding import Verdict
 from coterie.types.label import Label
 from coterie.types.request import Columns
-from coterie.types.trace import Failure
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -53,6 +52,16 @@ class Prompt:
     """Largest total of the waits before retries (`Retry-After`), in seconds; None for 20 seconds a wait."""
     states: bool = False
     """Request the states of the tokens from an encoder; encoders that have none leave them out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A failed try of an engine, with its usage as far as it is known."""
+
+    reason: str
+    usage: Usage = field(default_factory=Usage)
+    turned_away: bool = False
+    """Whether the provider refused the call before any work, so that it is not billed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

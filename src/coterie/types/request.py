@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
+ReleaseSlot = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes a context that is held while a remote model is waited for: others may use the worker slot meanwhile."""
 
 
 Rung = Literal["lexical", "embedding", "encoder", "slm", "llm", "chain"]
@@ -73,6 +76,8 @@ class Request:
     """Share of the generalist's quality to keep, 0 to 1; None for that of `[policy]`."""
     budget: Decimal | None = None
     """Money per 1,000 such requests, in place of `quality`; this request may cost a thousandth of it."""
+    release_slot: ReleaseSlot = field(default=nullcontext, compare=False, repr=False)
+    """Held while a remote model is waited for: a gateway gives the worker slot of the request to others then."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ class SpecialistCard:
     """Columns of structured input that it was trained on."""
     form: AnswerForm = "text"
     """Form of its values; each of its findings gets it."""
-    labels: tuple[Option, ...] = ()
+    options: tuple[Option, ...] = ()
     """Labels of which one is right, with their descriptions; empty if its values are others."""
     guards_columns: bool = False
     """Whether columns that it does not read, such as protected attributes, are hidden from the generalist too."""
@@ -50,6 +50,8 @@ class SpecialistCard:
     """Whether its prompts leave under pseudonyms. It may then see what exceeds its clearance by personal data alone."""
     view_tokens: int | None = None
     """Token budget of its view; None for no limit."""
+    labels: tuple[str, ...] = ()
+    """Every label that it can name; empty where its values are no labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,8 @@ class Settlement:
     trace: Trace
     entries: Sequence[Entry] = ()
     """New entries of the session's context; empty without a session."""
+    texts: Sequence[str] = ()
+    """What came in with the request: a store that keeps no content repeats none of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

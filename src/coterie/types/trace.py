@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from coterie.types.call import Egress
 from coterie.types.context import ViewRecord
 from coterie.types.decision import Decision
 from coterie.types.finding import Citation, Finding, Step, Verdict
@@ -58,6 +60,21 @@ class Trace:
     """What the generalist should have added and could not, with the reason; None if nothing is missing."""
     decisions: tuple[Decision, ...] = ()
     """Answers to typed questions, if the request asked such."""
+    egress: tuple[Egress, ...] = ()
+    """What left this machine for it, or was about to."""
+
+    @property
+    def egress_summary(self) -> str:
+        """What left this machine, in the same words at every door; `none` for nothing.
+
+        For example `large;label=internal;pseudonymised=yes;outcome=answered;prompts=2`, more of them behind a comma.
+        """
+        left = Counter((e.engine, e.label.value, e.pseudonymised, e.outcome) for e in self.egress if e.sent)
+        described = (
+            f"{engine};label={label};pseudonymised={'yes' if hidden else 'no'};outcome={outcome};prompts={many}"
+            for (engine, label, hidden, outcome), many in left.items()
+        )
+        return ", ".join(described) or "none"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -93,6 +110,11 @@ class Answer:
         return tuple(citation for finding in self.findings if finding.accepted for citation in finding.citations)
 
     @property
+    def egress(self) -> tuple[Egress, ...]:
+        """What left this machine for it."""
+        return tuple(each for each in self.trace.egress if each.sent)
+
+    @property
     def usage(self) -> Usage:
         """What it took: time, tokens, energy, money."""
         return self.trace.usage
@@ -110,7 +132,7 @@ class Answer:
     @property
     def _summary(self) -> str:
         route = " -> ".join(self.route.specialists) or "nobody"
-        return f"{self.status}, route {route}, {self.usage.milliseconds:.0f} ms"
+        return f"{self.status}, route {route}, egress {self.trace.egress_summary}, {self.usage.milliseconds:.0f} ms"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,16 +140,6 @@ class Delta:
     """A final piece of the answer's text, for streaming."""
 
     text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A failed try of an engine, with its usage as far as it is known."""
-
-    reason: str
-    usage: Usage = field(default_factory=Usage)
-    turned_away: bool = False
-    """Whether the provider refused the call before any work, so that it is not billed."""
 
 
 @dataclass(frozen=True, kw_only=True)

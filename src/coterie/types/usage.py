@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 
@@ -62,3 +62,27 @@ def _weaker(
 ) -> Literal["measured", "estimated"]:
     """Return the kind of a sum: measured only if both parts are."""
     return "measured" if a == b == "measured" else "estimated"
+
+
+_MOST_MONEY = Decimal(10) ** 15
+_MOST_PLACES = 30
+_MOST_DIGITS = 60
+
+
+def check_money(amount: Decimal) -> Decimal:
+    """Return an amount of money from 0 that can be reckoned with. Raises `ValueError`: `1e999999999` cannot."""
+    exponent, digits = amount.as_tuple().exponent, len(amount.as_tuple().digits)
+    if not amount.is_finite() or amount < 0:
+        raise ValueError("an amount of money is a number from 0")
+    if amount > _MOST_MONEY or (amount and int(exponent) < -_MOST_PLACES) or digits > _MOST_DIGITS:
+        most = f"{_MOST_MONEY:.0e} at most, with {_MOST_PLACES} decimal places and {_MOST_DIGITS} digits at most"
+        raise ValueError(f"an amount of money is {most}")
+    return amount
+
+
+def read_money(text: str) -> Decimal:
+    """Return an amount of money from its text. Raises `ValueError`."""
+    try:
+        return check_money(Decimal(text))
+    except InvalidOperation:
+        raise ValueError("an amount of money is a number from 0") from None

@@ -193,7 +193,6 @@ TEMPLATES: Mapping[str, str] = {
     "note.apart": "{what} {before:.3f} there, {after:.3f} here",
     "note.before": "before that: {why}",
     "note.clause_truncated": "a clause was too long for the encoder, which saw its beginning only",
-    "note.met_from": "from {confidence:.3f} on at most {risk:g} were wrong",
     "note.missing": "missing: {columns}",
     "note.nearest": "nearest to it is {quote!r}",
     "note.neighbours_truncated": "its neighbours were looked for by its beginning only",
@@ -208,6 +207,7 @@ TEMPLATES: Mapping[str, str] = {
     "note.rung": "answered by rung {rung}[, after {after}]",
     "note.fitted_options": "its options were fitted to {texts:,} texts without labels",
     "note.floor_instead": "the encoder answered, since {model!r} could not: {why}",
+    "note.met_from": "from {confidence:.3f} on at most {risk:g} were wrong",
     "note.text_truncated": "only the beginning of the text was read",
     "note.unknown_is_average": "what is not known counts as average",
     "note.untrained_pair": "its {column} is none that it was trained on",
@@ -246,14 +246,22 @@ TEMPLATES: Mapping[str, str] = {
     "rung.chain": "the chain [{rungs} ]that is asked for (out-of-fold {measure} {value:.3f})",
     "rung.cheapest": "cheapest rung not measurably below the best (out-of-fold {measure} {value:.3f} against "
     "{best:.3f})",
+    "rung.covers": "answers {share:.0%} out of fold at a risk of {risk:.0%}; {cheaper!r}, as accurate as far as can be "
+    "told, answers {covers:.0%} at {at:.0%}",
     "rung.meets_bar": "cheapest rung whose out-of-fold {bar} is reached with 95% confidence ({reached})",
     "rung.no_questions": "no questions to train on: calibrated on public ones",
     "rung.none_meets_bar": "no rung reaches {bar} with 95% confidence out of fold; this is the best ({reached})",
     "rung.only": "the only rung (out-of-fold {measure} {value:.3f})",
     # --- from which confidence answers are accepted
+    "threshold.everything_with_prior": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}; with how "
+    f"confidence usually falls off, from public sets, few enough {_SHOWING}",
+    "threshold.with_prior": f"confidence from {{value:.3f}} is accepted: {_WRONG}; with how confidence usually falls "
+    f"off, from public sets, few enough {_SHOWING}",
     "threshold.everything": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.not_shown": f"nothing is accepted: {_CONFIDENT}: too few rows, or too many copies among them, "
     f"{_SHOWING}",
+    "threshold.raised": f"confidence from {{value:.3f}} is accepted: {_WRONG}, the target of {{target:.1%}} met but not "
+    f"shown; from {{shown_from:.3f}} on few enough were {_SHOWING}",
     "threshold.shown": f"confidence from {{value:.3f}} is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.too_few_rows": f"nothing is accepted: {_SHOWING} takes at least {{fewest}} calibration rows; there are "
     "{rows}",

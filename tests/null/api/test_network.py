@@ -150,7 +150,7 @@ def test_an_answer_in_a_notebook_is_escaped(network):
 
 def test_typed_questions(network):
     """A mapping names the questions; each answer says who gave it, and a label that is none is refused."""
-    labels = [label.name for label in network.specialists["triage"].labels]
+    labels = [label.name for label in network.specialists["triage"].options]
     answer = network.decide(
         "my card was stolen",
         {"topic": Question.choice(labels), "sure": Question.predicate("It is about a card.")},

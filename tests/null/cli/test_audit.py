@@ -1,8 +1,13 @@
 """`coterie audit`: what was done is written down, checked, shown and taken along."""
 
 import json
+import time
 
 import pytest
+
+from coterie.governance.audit import AuditLog
+from coterie.governance.audit_events import audit_egress, audit_outcome
+from coterie.types import AuditEvent, CallContext, Egress, Label
 
 
 @pytest.fixture
@@ -97,3 +102,45 @@ def test_switched_off(run, folder, network):
 
     assert not (folder / "state" / "audit.jsonl").exists()
     assert "It is off" in run("-C", folder, "audit", "show").err
+
+
+def test_what_nobody_vouches_for(run, asked):
+    """Entries behind the head are counted apart, with an exit code of their own; the next writer counts them."""
+    path = asked / "state" / "audit.jsonl"
+    before = run("-C", asked, "audit", "verify", "--json").json
+    AuditLog(path).append_all([AuditEvent(kind="request", time=time.time())], sync=True)
+    head = path.with_name("audit.jsonl.head")
+    counted = head.read_bytes()
+    log = AuditLog(path)
+    log.append_all([])
+    log.append_all([AuditEvent(kind="request", time=time.time()) for _ in range(3)], sync=False)
+    head.write_bytes(counted)
+    told = run("-C", asked, "audit", "verify")
+    found = run("-C", asked, "audit", "verify", "--json")
+
+    assert told.code == found.code == 6
+    assert "UNVOUCHED" in told.out
+    assert (found.json["vouched"], found.json["unvouched"]) == (before["entries"] + 1, 3)
+    AuditLog(path).append_all([AuditEvent(kind="request", time=time.time())])
+    assert run("-C", asked, "audit", "verify").code == 0
+
+
+def test_what_left_without_an_outcome(run, asked):
+    """Prompts of a process that was killed are named, and can be listed; of those with an outcome nothing is said."""
+    call = CallContext(trace="t1", outgoing={})
+    egress = [
+        Egress(id=f"t1.{n}", engine="large", label=Label.INTERNAL, rule="r", pseudonymised=False, characters=3)
+        for n in range(2)
+    ]
+    log = AuditLog(asked / "state" / "audit.jsonl")
+    log.append_all([audit_egress(each, call, time=time.time()) for each in egress])
+    log.append_all([audit_outcome(egress[:1], call, time=time.time())])
+    told = run("-C", asked, "audit", "verify")
+    (left,) = run("-C", asked, "audit", "verify", "--json").json["open"]
+
+    assert told.code == 0
+    assert "OPEN: 1 prompt" in told.out
+    assert (left["id"], left["engine"], left["trace"]) == ("t1.1", "large", "t1")
+    (entry,) = run("-C", asked, "audit", "show", "--open", "--json").json["entries"]
+    assert entry["about"]["id"] == "t1.1"
+    assert run("-C", asked, "audit", "show", "--last", "9" * 30).code == 0

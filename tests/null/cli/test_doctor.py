@@ -1,8 +1,11 @@
 """`coterie doctor`: what is missing and the command that fixes it."""
 
 import hashlib
+import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -320,3 +323,48 @@ def test_names_stay_where_nothing_leaves(examine, trained):
 
     add(trained, ELSEWHERE)
     assert "names" not in examine(trained)[1]
+
+
+def test_a_ledger_that_lost_what_the_audit_log_has(examine, trained):
+    """Requests that were answered, and are gone with the `-wal` file of a killed process, are missed."""
+    script = """
+import asyncio, os, sys
+from pathlib import Path
+from coterie.governance.audit import AuditLog
+from coterie.store.sqlite import SQLiteStore
+from coterie.testing import make_trace
+from coterie.types import AuditEvent, Settlement
+
+async def work():
+    state = Path(sys.argv[1]) / "state"
+    store = await SQLiteStore.open(state / "coterie.db", session_days=1.0, keep_content=False)
+    log = AuditLog(state / "audit.jsonl")
+    for n in range(5):
+        await store.settle(Settlement(trace=make_trace(id=f"t{n}")))
+        await log.append(AuditEvent(kind="request", time=1000.0, about={"trace": f"t{n}"}))
+    os.kill(os.getpid(), 9)
+
+asyncio.run(work())
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(trained)], check=False)
+    assert done.returncode == -9
+    shutil.copytree(trained, trained.parent / "copy")
+    assert examine(trained.parent / "copy")[1]["ledger"]["ok"]
+    (trained / "state" / "coterie.db-wal").unlink()
+
+    code, checks = examine(trained)
+    assert code == 1
+    assert "5 of the last 5 requests" in checks["ledger"]["found"]
+    assert "-wal" in checks["ledger"]["fix"]
+
+
+def test_an_address_with_a_password(run, folder):
+    """A user or a password in an address is refused, with where it belongs, and never repeated."""
+    add(folder, '[models.big]\nengine = "openai"\nname = "m"\nbase_url = "https://ada:hunter2@example.org/v1"')
+    add(folder, '[observe]\notlp_endpoint = "http://:hunter2@example.org/v1/traces"')
+    told = run("-C", folder, "doctor")
+
+    assert told.code == 1
+    assert "api_key = 'env:NAME'" in told.out
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in told.out
+    assert "hunter2" not in told.out + told.err

@@ -230,8 +230,8 @@ def test_verify(run, folder, two):
     result = run("-C", folder, "registry", "verify", "--json")
 
     assert (result.code, result.json["ok"]) == (0, True)
-    assert [check["what"] for check in result.json["checks"]] == [*two, "champion", "candidate"]
-    assert "4 of 4 are whole." in run("-C", folder, "registry", "verify", "triage").out
+    assert [check["what"] for check in result.json["checks"]] == [*two, "champion", "candidate", "history"]
+    assert "5 of 5 are whole." in run("-C", folder, "registry", "verify", "triage").out
 
 
 def test_verify_goes_on_after_the_first(run, folder, registry, two):

@@ -44,7 +44,7 @@ class Specialist:
 def intents(name="intents", labels=LABELS, **more):
     """A classifier of these labels."""
     options = tuple(Option(name=label) for label in labels)
-    card = SpecialistCard(name=name, task="classify", description="", rung="lexical", version="1", labels=options)
+    card = SpecialistCard(name=name, task="classify", description="", rung="lexical", version="1", options=options)
     weights = dict(zip(labels, [0.1, 0.2, 0.6, 0.1, *[0.0] * len(labels)], strict=False))
     return Specialist(card=card, **{"weights": weights, **more})
 

@@ -1,6 +1,7 @@
 """Heads as files: the same to the bit when read back, refused when they are not what was written."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -211,13 +212,14 @@ async def test_a_head_with_a_kernel_needs_the_vector():
 
 async def test_large_batches_leave_the_event_loop(monkeypatch):
     """Long texts and many rows are evaluated in a thread, short ones where they are."""
-    moved = []
+    moved, run = [], LinearEngine._run
 
-    async def to_thread(work, *args):
-        moved.append(work)
-        return work(*args)
+    def noted(engine, batch):
+        if threading.current_thread() is not threading.main_thread():
+            moved.append(batch)
+        return run(engine, batch)
 
-    monkeypatch.setattr("coterie.engines.linear.asyncio.to_thread", to_thread)
+    monkeypatch.setattr(LinearEngine, "_run", noted)
     engine = LinearEngine(HEADS["lexical"])
 
     await engine.run([Prompt(text="short")])

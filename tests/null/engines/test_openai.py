@@ -131,12 +131,12 @@ async def test_senseless_usage(connect, server, ask, usage):
 @pytest.mark.parametrize(
     ("reply", "error", "found"),
     [
-        (ServerReply.refused(400, "bad temperature"), EngineRejected, "status 400: bad temperature"),
-        (ServerReply.refused(401, "wrong key"), EngineRejected, "status 401: wrong key"),
-        (ServerReply.refused(404, "no such model"), EngineRejected, "status 404: no such model"),
-        (ServerReply.refused(429, "slow down"), EngineUnavailable, "status 429: slow down"),
-        (ServerReply.refused(500, "oops"), EngineUnavailable, "status 500: oops"),
-        (ServerReply.refused(503, "busy"), EngineUnavailable, "status 503: busy"),
+        (ServerReply.refused(400, "bad temperature"), EngineRejected, "status 400: 'bad temperature'"),
+        (ServerReply.refused(401, "wrong key"), EngineRejected, "status 401: 'wrong key'"),
+        (ServerReply.refused(404, "no such model"), EngineRejected, "status 404: 'no such model'"),
+        (ServerReply.refused(429, "slow down"), EngineUnavailable, "status 429: 'slow down'"),
+        (ServerReply.refused(500, "oops"), EngineUnavailable, "status 500: 'oops'"),
+        (ServerReply.refused(503, "busy"), EngineUnavailable, "status 503: 'busy'"),
         (ServerReply.refused(400, "too many", code="context_length_exceeded"), TooLong, "too many"),
         (ServerReply(status=502, body=b"<html><h1>Bad Gateway</h1></html>"), EngineUnavailable, "status 502."),
         (
@@ -155,8 +155,8 @@ async def test_senseless_usage(connect, server, ask, usage):
         (ServerReply(body=b'{"choices": []}'), EngineBroken, "without choices"),
         (ServerReply(body=b'{"choices": [{"message": {"content": 7}}]}'), EngineBroken, "no text"),
         (ServerReply(body=b'{"choices": [{"message": "x", "finish_reason": 7}]}'), EngineBroken, "no text"),
-        (ServerReply(body=b'{"error": {"message": "quota"}}'), EngineBroken, "failed while it answered: quota"),
-        (ServerReply(body=b'{"error": "quota"}'), EngineBroken, "failed while it answered: quota"),
+        (ServerReply(body=b'{"error": {"message": "quota"}}'), EngineBroken, "failed while it answered: 'quota'"),
+        (ServerReply(body=b'{"error": "quota"}'), EngineBroken, "failed while it answered: 'quota'"),
         (ServerReply(cut_after=30), EngineBroken, "broke off"),
         (ServerReply(cut_after=0), EngineBroken, "broke off"),
         (ServerReply(hang=True), EngineTimeout, "no answer within 0.4 s"),
@@ -202,7 +202,7 @@ async def test_unreachable(ask, clock):
     await engine.close()
 
 
-@pytest.mark.parametrize("base_url", ["http://[", "https://:0/v1", "http://a b/v1", "http://localhost:99999/v1"])
+@pytest.mark.parametrize("base_url", ["https://:0/v1", "http://a b/v1", "http://localhost:99999/v1"])
 async def test_senseless_address(ask, clock, base_url, refused):  # "a b" is looked up
     """An address that is none is an engine error, not the HTTP library's."""
     model = OpenAIModel(engine="openai", base_url=base_url, name="big", retries=0)

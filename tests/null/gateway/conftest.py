@@ -229,7 +229,7 @@ class _Notes:
         self.error = error
         self.events: list[AuditEvent] = []
 
-    async def append(self, event: AuditEvent) -> None:
+    async def append(self, event: AuditEvent, *, sync: bool = False) -> None:
         """Remember, or fail."""
         if self.error:
             raise self.error

@@ -1,15 +1,15 @@
-"""Seats and places."""
+"""Seats and worker slots."""
 
 import asyncio
 
 import pytest
 
 from coterie.errors import Overloaded
-from coterie.gateway.slots import WorkerSlots
+from coterie.gateway.slots import Slot, WorkerSlots
 
 
 async def test_one_more_than_all_seats_is_turned_away():
-    """With one place and one chair to wait on, the third is told when to come back."""
+    """With one slot and one chair to wait on, the third is told when to come back."""
     admission = WorkerSlots(concurrency=1, queue=1)
     with admission.seat(), admission.seat():
         with pytest.raises(Overloaded, match="takes 2 at once") as caught, admission.seat():
@@ -19,13 +19,13 @@ async def test_one_more_than_all_seats_is_turned_away():
     assert admission.seated == 0
 
 
-async def test_places_are_given_in_order():
+async def test_slots_are_given_in_order():
     """Who waits longest is next."""
     admission, order, release = WorkerSlots(concurrency=1, queue=3), [], asyncio.Event()
 
     async def work(name):
-        with admission.seat():
-            async with admission.place():
+        with admission.seat() as slot:
+            async with slot:
                 order.append(name)
                 await release.wait()
 
@@ -39,12 +39,12 @@ async def test_places_are_given_in_order():
 
 
 async def test_who_leaves_the_queue_frees_a_seat():
-    """A waiter that is cancelled holds neither seat nor place, and those behind it are served."""
+    """A waiter that is cancelled holds neither seat nor slot, and those behind it are served."""
     admission, release, served = WorkerSlots(concurrency=1, queue=2), asyncio.Event(), []
 
     async def work(name):
-        with admission.seat():
-            async with admission.place():
+        with admission.seat() as slot:
+            async with slot:
                 await release.wait()
                 served.append(name)
 
@@ -62,13 +62,13 @@ async def test_retry_after_grows_with_the_queue_and_the_work():
     """The estimate is the time until those who wait will have been served, at least a second, at most a minute."""
     now = 0.0
     admission = WorkerSlots(concurrency=1, queue=0, clock=lambda: now)
-    async with admission.place():
+    async with Slot(admission, ""):
         now += 7.0
-    with admission.seat():
+    with admission.seat() as slot:
         with pytest.raises(Overloaded) as caught, admission.seat():
             pass
         assert caught.value.retry_after == 14.0
-        async with admission.place():
+        async with slot:
             now += 1e6
         with pytest.raises(Overloaded) as caught, admission.seat():
             pass
@@ -84,3 +84,80 @@ async def test_empty_waits_for_the_last():
         await asyncio.sleep(0)
         assert not waiting.done()
     await waiting
+
+
+async def test_one_client_leaves_room_for_others():
+    """Of seats and slots each client has its share: a second one comes in, and works, while the first one floods."""
+    admission, release = WorkerSlots(concurrency=4, queue=4, share=0.75), asyncio.Event()
+
+    async def work(client):
+        with admission.seat(client) as slot:
+            async with slot:
+                await release.wait()
+
+    tasks = [asyncio.create_task(work("one")) for _ in range(7)]
+    await asyncio.sleep(0)
+    assert (admission.working, admission.waiting) == (3, 3)
+    assert "of this client, which may have 6" in str(tasks[-1].exception())
+    tasks.append(asyncio.create_task(work("two")))
+    await asyncio.sleep(0)
+    assert (admission.working, admission.waiting) == (4, 3)
+    release.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (admission.working, admission.seated, admission.seats.total) == (0, 0, 0)
+
+
+async def test_slots_go_round_the_clients():
+    """Who asked once waits for one request of who asked often, not for all of them."""
+    admission, order = WorkerSlots(concurrency=1, queue=9), []
+
+    async def work(client):
+        with admission.seat(client) as slot:
+            async with slot:
+                order.append(client)
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(work(client) for client in ("a", "a", "a", "a", "b", "c")))
+    assert order == ["a", "a", "b", "c", "a", "a"]
+
+
+async def test_waiting_for_a_remote_model_takes_no_slot():
+    """While it is waited for, local work has slot and seat; what comes back holds them again, at once."""
+    admission, answer, seen = WorkerSlots(concurrency=1, queue=0), asyncio.Event(), []
+
+    async def ask():
+        with admission.seat() as slot:
+            async with slot:
+                async with slot.released(), slot.released():
+                    await answer.wait()
+                seen.append((admission.working, admission.remote.total))
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0)
+    assert (admission.working, admission.waiting, admission.remote.total) == (0, 0, 1)
+    with admission.seat() as slot:
+        async with slot:
+            assert admission.working == 1
+            answer.set()
+            await asking
+            assert seen == [(2, 0)]
+    assert (admission.working, admission.seated, admission.remote.total) == (0, 0, 0)
+    await admission.empty()
+
+
+async def test_so_many_may_wait_for_remote_models():
+    """One more is turned away, and keeps what it had."""
+    admission, answer = WorkerSlots(concurrency=2, queue=0, remote=1), asyncio.Event()
+
+    async def ask():
+        with admission.seat() as slot:
+            async with slot, slot.released():
+                await answer.wait()
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="lets 1 wait at once"):
+        await ask()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert (admission.working, admission.seated, admission.remote.total) == (0, 0, 0)

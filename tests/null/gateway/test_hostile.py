@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coterie.gateway import connection as _connection
 from coterie.gateway.errors import STATUSES, WireCode
 from coterie.gateway.wire import Error
 
@@ -112,15 +111,30 @@ async def test_a_large_body_is_refused_before_it_is_read(client, call):
     assert http.app.state.gateway.admission.seated == 0
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(client, call, monkeypatch):
-    """Its seat is given to another after a while."""
-    monkeypatch.setattr(_connection.read_body, "__kwdefaults__", {"seconds": 0.01})
-    http = client()
+async def test_a_body_that_does_not_come_is_not_waited_for(client, call):
+    """The connection is closed after a while, since nobody reads what may still come."""
+    http = client(body_seconds=0.01)
     caller = call(http.app, CHAT, body_sent=True)
     await caller.run()
     assert caller.status == 408
+    assert (b"connection", b"close") in caller.sent[0]["headers"]
     assert json.loads(caller.text)["error"]["code"] == "body_timeout"
     assert http.app.state.gateway.admission.seated == 0
+
+
+async def test_bodies_that_do_not_come_keep_nobody_out(client, call, chat_body):
+    """They hold no seat, and the slowest makes room for one more."""
+    http = client(concurrency=1, queue=1, body_seconds=3600)
+    silent = [call(http.app, CHAT, body_sent=True) for _ in range(3)]
+    tasks = []
+    for each in silent:
+        tasks.append(asyncio.create_task(each.run()))
+        await asyncio.sleep(0)
+    assert (await http.post(CHAT, json=chat_body("Where is my card?"))).status_code == 200
+    assert [each.status for each in silent] == [408, 408, None]
+    assert "the slowest" in silent[0].text
+    silent[2].gone.set()
+    await asyncio.gather(*tasks)
 
 
 async def test_a_caller_who_leaves_in_the_middle_of_its_body(client, call):

@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
 from coterie.errors import AuditError, ReleaseRefused
+from coterie.generalist.generalist import PromptedGeneralist
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.observe.plain import summarise
+from coterie.store.content import without_content
+from coterie.testing import FakeOpenAIServer, ServerReply
 from coterie.types import Label, Release, Request, Verdict, worded
 
 
@@ -17,7 +24,7 @@ class Notes:
     def __init__(self, error: Exception | None = None) -> None:
         self.events, self.closed, self.error = [], 0, error
 
-    async def append(self, event) -> None:
+    async def append(self, event, *, sync=False) -> None:
         """Remember."""
         await asyncio.sleep(0)
         if self.error:
@@ -102,6 +109,54 @@ async def test_every_crossing_is_in_it(bench):
         ("egress.pseudonymised", lost.reason.code),
     ]
     assert "anna" not in str(notes.events)
+
+
+async def test_what_left_is_told_at_every_door(bench):
+    """Both entries, trace and answer name the same prompt, label and end; its text has only the trace."""
+    notes = Notes()
+    async with FakeOpenAIServer(default=ServerReply(text="It is <EMAIL_1>.")) as server:
+        model = OpenAIModel(
+            engine="openai", base_url=server.base_url, name="m", clearance=Label.INTERNAL, pseudonymise=True
+        )
+        engine = Gate(ClearancePolicy(), audit=notes).open("large", model)
+        generalist = PromptedGeneralist([(engine, model)], GeneralistSection(model="large"))
+        network = replace(bench.network(bench.Says("triage", accepted=False), generalist=generalist), audit=notes)
+        answer = await network.ask(Request(text="who is ada@example.org?", specialist="triage"))
+        quiet = await network.ask(Request(text="triage", allowed=("triage",)))
+        await engine.close()
+        (sent,) = server.requests
+
+    left, request, second = notes.events
+    (egress,) = answer.egress
+    assert (left.kind, request.kind, second.kind) == ("egress", "request", "request")
+    assert request.about["egress"] == {egress.id: "answered"} == {left.about["id"]: "answered"}
+    assert "egress" not in second.about
+    assert (egress.engine, egress.label, egress.pseudonymised) == ("large", "internal", True)
+    assert answer.trace.egress_summary == "large;label=internal;pseudonymised=yes;outcome=answered;prompts=1"
+    assert (quiet.egress, quiet.trace.egress_summary) == ((), "none")
+    assert "ada" not in egress.text
+    assert all(message["content"] in egress.text for message in sent.json["messages"])
+    told = summarise(answer.trace)["egress"]
+    assert told["summary"] == answer.trace.egress_summary
+    assert [prompt["outcome"] for prompt in told["prompts"]] == ["answered"]
+    assert "EMAIL_1" not in str(told) + str(without_content(answer.trace).egress)
+
+
+async def test_a_log_that_fails_before_something_leaves(bench):
+    """The request fails with the log's own error: no word is given, nothing is sent, and no abstention hides it."""
+    async with FakeOpenAIServer() as server:
+        model = OpenAIModel(engine="openai", base_url=server.base_url, name="m", clearance=Label.INTERNAL)
+        engine = Gate(ClearancePolicy(), audit=Notes(AuditError("Cannot write."))).open("large", model)
+        generalist = PromptedGeneralist([(engine, model)], GeneralistSection(model="large"))
+        network = replace(bench.network(bench.Says("triage", accepted=False), generalist=generalist), audit=Notes())
+        with pytest.raises(AuditError, match="Cannot write"):
+            await anext(network.stream(Request(text="triage")))
+        await engine.close()
+
+        assert server.connections == 0
+    (settled,) = bench.store.settled
+    assert [each.outcome for each in settled.trace.egress] == ["not_sent"]
+    assert settled.trace.egress_summary == "none"
 
 
 async def test_a_refused_release(bench):

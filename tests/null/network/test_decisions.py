@@ -41,7 +41,7 @@ def triage(bench):
         def card(self) -> SpecialistCard:
             """Of three labels."""
             options = tuple(Option(name=label) for label in LABELS)
-            return replace(super().card, task="classify", form="label", labels=options)
+            return replace(super().card, task="classify", form="label", options=options)
 
     return Labelled("triage", value="refund", confidence=0.9)
 

@@ -20,7 +20,7 @@ QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["
 @pytest.fixture
 def metrics() -> Metrics:
     """Counters that have counted one of everything."""
-    found = Metrics(working=lambda: 1.0, waiting=lambda: 2.0)
+    found = Metrics(working=lambda: 1.0, waiting=lambda: 2.0, remote=lambda: 1.0)
     found.count_answer(TRACE)
     found.count_answer(replace(TRACE, usage=replace(TRACE.usage, cost=3)))
     found.count_response("/v1/chat/completions", 429, 0.5)

@@ -14,7 +14,7 @@ def _read(metrics):
 
 
 def _metrics():
-    return Metrics(working=lambda: 3, waiting=lambda: 7)
+    return Metrics(working=lambda: 3, waiting=lambda: 7, remote=lambda: 5)
 
 
 def test_an_answer_is_counted(trace):
@@ -53,9 +53,9 @@ def test_responses_are_counted_with_their_time():
 
 
 def test_gauges_are_read_when_asked():
-    """What is at work and what waits."""
+    """What is at work, what waits for a slot, and what for a remote model."""
     samples = _read(_metrics())
-    assert (samples["coterie_working",], samples["coterie_waiting",]) == (3, 7)
+    assert [samples[f"coterie_{what}",] for what in ("working", "waiting", "remote")] == [3, 7, 5]
     assert samples["process_resident_memory_bytes",] > 0
 
 

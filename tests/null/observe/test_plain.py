@@ -27,7 +27,7 @@ def test_a_summary_says_what_the_asker_needs(trace):
     """The agreed keys, every one of them, as strict JSON."""
     told = summarise(trace)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert list(told) == ["trace_id", "status", "accepted", "route", "findings", "usage"]
+    assert list(told) == ["trace_id", "status", "accepted", "route", "egress", "findings", "usage"]
     assert list(told["route"]) == ["specialists", "reason", "reason_code", "reason_values", "scores"]
     assert list(told["usage"]) == ["milliseconds", "joules", "joules_kind", "cost", "counterfactual_cost"]
     assert [finding["specialist"] for finding in told["findings"]] == ["triage", "reply"]

@@ -36,5 +36,5 @@ def test_the_system_refuses_to_write(registry, most):
     assert registry.versions("triage") == (old,)
     assert Registry(registry.root).champion("triage").version == old
     assert sorted(path.name for path in (registry.root / "triage").iterdir()) == sorted(
-        [".lock", "champion", "history.jsonl", old]
+        [".lock", "champion", "history.head", "history.jsonl", old]
     )

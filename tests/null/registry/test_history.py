@@ -1,10 +1,13 @@
 """The history of champions, and going back in it."""
 
 import json
+import shutil
 
 import pytest
 
 from coterie.errors import ArtefactRefused, InputError, NotTrained, UnknownSpecialist
+from coterie.registry.registry import Registry
+from coterie.registry.signature import Trust, open_signer, write_key
 
 
 def history_file(registry):
@@ -195,3 +198,122 @@ def test_resolve_an_unknown_specialist(registry, three):
     assert registry.names() == ("triage",)
     with pytest.raises(UnknownSpecialist, match=r"it has \['triage'\]"):
         registry.resolve("tirage", "champion")
+
+
+# --- The chain and its head ----------------------------------------------------------------------
+
+
+def head_file(registry):
+    """Where the history ends."""
+    return registry.root / "triage" / "history.head"
+
+
+def test_a_history_is_vouched_for(registry, three):
+    """Every line names the one before, and the head the last."""
+    registry.rollback("triage")
+    found = registry.check_history("triage")
+
+    assert (found.vouched, found.unvouched, found.gap, found.signer) == (4, 0, "", "")
+
+
+@pytest.mark.parametrize("line", range(3))
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines, n: [*lines[:n], lines[n].replace(b'"by":"ada"', b'"by":"eve"'), *lines[n + 1 :]],
+        lambda lines, n: [*lines[:n], *lines[n + 1 :]],
+        lambda lines, n: [*lines[: n + 1], *lines[n:]],
+        lambda lines, n: lines[:n],
+    ],
+    ids=["edited", "deleted", "doubled", "cut"],
+)
+def test_a_changed_history_is_found(registry, three, add, change, line):
+    """Whatever is done to a line, it is found, and still is after further changes of champion."""
+    file = history_file(registry)
+    file.write_bytes(b"".join(change(file.read_bytes().splitlines(keepends=True), line)))
+    with pytest.raises(ArtefactRefused, match=r"history\.jsonl"):
+        registry.check_history("triage")
+
+    registry.promote("triage", add("fourth"))
+    with pytest.raises(ArtefactRefused, match=r"history\.jsonl"):
+        registry.check_history("triage")
+
+
+@pytest.mark.parametrize("gone", ["history", "content", "head", "damaged head", "deep head"])
+def test_a_history_that_is_gone(registry, three, add, gone):
+    """A history that is emptied or deleted, and a head that is, are found."""
+    if gone == "history":
+        history_file(registry).unlink()
+    elif gone == "content":
+        history_file(registry).write_bytes(b"")
+    elif gone == "head":
+        head_file(registry).unlink()
+    else:
+        head_file(registry).write_bytes(b"{}" if gone == "damaged head" else b"[" * 100_000)
+    with pytest.raises(ArtefactRefused):
+        registry.check_history("triage")
+
+
+def test_both_gone(registry, three):
+    """Without history and head nothing says how the champion came to serve; that is no damage, and is said."""
+    history_file(registry).unlink()
+    head_file(registry).unlink()
+
+    assert three[2] in registry.check_history("triage").gap
+
+
+def test_a_line_behind_the_head(registry, three):
+    """A line that nobody's head counts is not vouched for, as a killed process leaves it; the next one counts it."""
+    head = head_file(registry).read_bytes()
+    registry.rollback("triage")
+    head_file(registry).write_bytes(head)
+    found = registry.check_history("triage")
+    assert (found.vouched, found.unvouched) == (3, 1)
+    assert found.gap
+
+    registry.rollback("triage")
+    found = registry.check_history("triage")
+    assert (found.vouched, found.unvouched, found.gap) == (5, 0, "")
+
+
+def test_a_history_of_an_earlier_coterie(registry, three, add):
+    """It has no chain and no head: it loads, nothing vouches for it, and the next change seals it."""
+    lines = [json.loads(line) for line in history_file(registry).read_text().splitlines()]
+    for line in lines:
+        del line["before"]
+    history_file(registry).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    head_file(registry).unlink()
+    found = registry.check_history("triage")
+    assert (found.vouched, found.unvouched, found.gap) == (0, 3, "")
+    assert len(registry.history("triage")) == 3
+
+    registry.promote("triage", add("fourth"))
+    assert registry.check_history("triage").vouched == 4
+    file = history_file(registry)
+    file.write_bytes(file.read_bytes().replace(b'"ada"', b'"eve"', 1))
+    with pytest.raises(ArtefactRefused):
+        registry.check_history("triage")
+
+
+def test_a_signed_history(tmp_path):
+    """With a key the head is signed; one that is written anew with another key, or by hand, is refused."""
+    pytest.importorskip("cryptography")
+    for name in ("ours", "theirs"):
+        write_key(tmp_path / f"{name}.pem")
+    ours, theirs = (open_signer(f"{name}.pem", tmp_path) for name in ("ours", "theirs"))
+    trust = Trust(keys=frozenset([ours.public]))
+    registry = Registry(tmp_path / "r", signer=ours, trust=trust)
+    for word in ("first", "second"):
+        registry.promote("triage", registry.add("triage", {"card.md": word.encode()}))
+    assert registry.check_history("triage").signer == ours.public
+
+    head = head_file(registry)
+    signed = head.read_bytes()
+    head.write_bytes(signed.replace(b'"lines":2', b'"lines":1'))
+    with pytest.raises(ArtefactRefused):
+        registry.check_history("triage")
+    shutil.rmtree(registry.root / "triage")
+    forged = Registry(tmp_path / "r", signer=theirs)
+    forged.promote("triage", forged.add("triage", {"card.md": b"first"}))
+    with pytest.raises(ArtefactRefused, match="not trusted"):
+        registry.check_history("triage")

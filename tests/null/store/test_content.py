@@ -112,7 +112,7 @@ async def test_named_session_keeps_only_its_own(open_store, path):
 
 
 def test_what_stays():
-    """Labels, scores, figures, names, document names, reason codes and reasons stay as they are."""
+    """Labels, scores, figures, names, reason codes and reasons stay as they are; a document's name does not."""
     score = Finding(
         specialist="underwriting",
         value=0.31,
@@ -128,8 +128,9 @@ def test_what_stays():
 
     triage, reply, underwriting = kept.findings
     assert triage == replace(TRIAGE, text="[9 characters, not kept]")
-    assert str(reply.reason) == "grounded in 'help'"
-    assert reply.evidence == (Evidence(kind="quote", name="help", text="[26 characters, not kept]"),)
+    assert reply.reason.code == REPLY.reason.code
+    (quote,) = reply.evidence
+    assert (quote.name, quote.text) == ("[4 characters, not kept]", "[26 characters, not kept]")
     assert underwriting.value == 0.31
     assert underwriting.reason == score.reason
     assert underwriting.evidence[0].name == "duration"
@@ -242,10 +243,10 @@ def test_quotes_and_values_of_fields_are_content():
 def test_values_of_a_reason_are_content():
     """A value that is no name goes from a reason's values as from its words; code, figures and names stay."""
     why = Reason("draft.not_grounded", sentence=TEXT, why=Reason("grounding.contact", found=MARKER))
-    reason = Reason("accept.replaced", Reason("note.rung", rung="lexical"), source="help", fault=why)
-    kept = without_content(replace(TRACE, findings=(replace(REPLY, reason=reason),))).findings[0].reason
+    reason = Reason("accept.replaced", Reason("note.rung", rung="lexical"), source=TRIAGE.value, fault=why)
+    kept = without_content(replace(TRACE, findings=(TRIAGE, replace(REPLY, reason=reason)))).findings[1].reason
 
     assert kept.codes == reason.codes
-    assert (kept.values["source"], kept.notes) == ("help", reason.notes)
+    assert (kept.values["source"], kept.notes) == (TRIAGE.value, reason.notes)
     assert MARKER not in repr(kept)
     assert TEXT not in repr(kept)

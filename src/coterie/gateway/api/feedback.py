@@ -14,6 +14,7 @@ from coterie.gateway.errors import WireError, no_trace
 from coterie.gateway.wire import FeedbackRequest
 from coterie.gateway.work import Gateway
 from coterie.governance.audit_events import audit_feedback
+from coterie.network.feedback import check_value
 from coterie.types import Feedback
 
 
@@ -48,11 +49,12 @@ class _Keeping:
 
         Raises:
             WireError: there is no such trace that the caller may know of.
-            InputError: it is about a specialist that found nothing there.
+            InputError: it is about a specialist that found nothing there, or names no label of it.
             AuditError: it could not be written down.
         """
         try:
-            await find_trace(self.gateway, self.caller, self.feedback.trace_id)
+            trace = await find_trace(self.gateway, self.caller, self.feedback.trace_id)
+            check_value(self.feedback, trace, self._labels)
             if not await self.gateway.network.store.feedback(self.feedback):
                 raise no_trace(self.feedback.trace_id)
         except (WireError, InputError) as error:
@@ -61,6 +63,10 @@ class _Keeping:
         await self._write_down()
         self.gateway.metrics.count_feedback(self.feedback)
         await JSONBody({"trace_id": self.feedback.trace_id, "status": "kept"})(scope, receive, send)
+
+    def _labels(self, name: str) -> tuple[str, ...]:
+        specialist = self.gateway.network.specialists.get(name)
+        return () if specialist is None else specialist.card.labels
 
     async def _write_down(self, *, refused: str = "") -> None:
         audit = self.gateway.network.audit

@@ -9,6 +9,7 @@ from coterie.gateway.access import Caller
 from coterie.gateway.api.traces import find_trace
 from coterie.gateway.connection import JSONBody
 from coterie.gateway.work import Gateway
+from coterie.observe.plain import without_egress_text
 from coterie.runtime.codec import readable
 from coterie.store.content import without_content
 
@@ -32,9 +33,14 @@ async def show_metrics(http: HTTPRequest) -> Response:
 
 
 async def show_trace(http: HTTPRequest) -> Response:
-    """A settled request's whole life, as far as who asks may see it. Raises `WireError` when there is none such."""
+    """A settled request's whole life, as far as who asks may see it. Raises `WireError` when there is none such.
+
+    The texts that left stand in it with `?show_egress=true`, where content is kept.
+    """
     gateway, caller, trace_id = Gateway.of(http), Caller.of(http.scope), http.path_params["trace_id"]
     trace = await find_trace(gateway, caller, trace_id)
     label = max([trace.label, *(finding.label for finding in trace.findings)])
     above = caller.key is not None and label > caller.clearance(gateway.network.default_label)
+    if http.query_params.get("show_egress") != "true":
+        trace = without_egress_text(trace)
     return JSONBody(readable(without_content(trace) if above else trace))

@@ -18,7 +18,7 @@ from coterie.gateway.openai.translation import chunk, chunk_head, completion, fi
 from coterie.gateway.wire import ChatRequest
 from coterie.gateway.work import Gateway
 from coterie.governance.audit_events import audit_refusal
-from coterie.observe.plain import summarise
+from coterie.observe.plain import EGRESS_HEADER, EGRESS_IN_STREAM, summarise
 from coterie.types import Answer, Delta, Reason, Request
 
 
@@ -29,7 +29,13 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     most = caller.clearance(network.default_label)
     seen = [name for name in network.specialists if caller.sees(name)]
     request = read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
-    request = replace(request, clearance=request.clearance or most, key=caller.key_id, allowed=caller.specialists)
+    request = replace(
+        request,
+        clearance=request.clearance or most,
+        key=caller.key_id,
+        allowed=caller.specialists,
+        release_slot=caller.release_slot,
+    )
     if request.release is not None and not caller.may("release"):
         return Unreleased(gateway=gateway, caller=caller, request=request)
     with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
@@ -76,7 +82,7 @@ class Whole:
         """Ask and answer."""
         answer = await self.gateway.network.ask(self.request, trace_id=self.trace_id)
         self.gateway.metrics.count_answer(answer.trace)
-        headers = {TRACE_HEADER: answer.trace.id}
+        headers = {TRACE_HEADER: answer.trace.id, EGRESS_HEADER: answer.trace.egress_summary}
         await JSONBody(completion(answer, model=self.model), headers=headers)(scope, receive, send)
 
 
@@ -137,4 +143,5 @@ class Streamed(Whole):
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-store"),
             (TRACE_HEADER.encode(), self.trace_id.encode()),
+            (EGRESS_HEADER.encode(), EGRESS_IN_STREAM.encode()),
         ]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, zip_longest
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,6 +23,7 @@ from safetensors.numpy import save as save_arrays
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
+from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
@@ -46,6 +48,8 @@ from coterie.types import (
     impersonal,
 )
 
+T = TypeVar("T")
+
 DOCUMENT_COLUMN = "document"
 """The column of structured input that names the document a question is about."""
 NOT_STATED = "not in the documents"
@@ -62,6 +66,13 @@ class Thresholds(NamedTuple):
     """When an answer is given."""
     silence: Acceptance
     """When it is said that the documents do not say."""
+
+
+def _timed(work: Callable[..., T], *arguments: object) -> tuple[T, Usage]:
+    """What some work gives, and what it took."""
+    with CpuSpan() as took:
+        result = work(*arguments)
+    return result, took.usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +109,11 @@ class AnswerSpecialist:
         passages = passages_of(view, task)
         if not passages:
             return abstention(self.card.name, task, Reason("abstain.no_passage"))
-        with CpuSpan() as surveying:
-            whole = survey(task.text, passages, task.language)
+        size = len(task.text) + sum(len(passage.text) for passage in passages)
+        whole, surveying = await aside(size, partial(_timed, survey, task.text, passages, task.language))
         question, seen, vectors, steps = await self._look(whole, task, label, call)
-        with CpuSpan() as judging:
-            reading = self.reader.read(seen, question, vectors)
-        usage = surveying.usage + judging.usage
+        reading, judging = await aside(size, partial(_timed, self.reader.read, seen, question, vectors))
+        usage = surveying + judging
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
             return replace(abstention(self.card.name, task, Reason("abstain.no_sentence")), steps=steps)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from coterie.protocols import Engine
-from coterie.runtime.codec import from_json, to_json
+from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.types import SYSTEM, CallContext, ContextView, Finding, Reason, Rung, SpecialistCard, Step, Task
@@ -157,7 +157,7 @@ def load_chain(
     for rung in described["links"]:
         own = {name.removeprefix(f"{rung}-"): name for name in files if name.startswith(f"{rung}-")}
         content = {name: files[stored] for name, stored in own.items()}
-        about = json.loads(content[MODEL])
+        about = parse_json(content[MODEL])
         if about["rung"] != rung:
             raise ValueError(f"its rung {rung!r} is of {about['rung']!r}")
         links.append(ChainRung(rung, load(replace(card, rung=rung), about, content)))

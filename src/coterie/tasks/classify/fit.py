@@ -17,7 +17,7 @@ from coterie.learning.calibration import (
     sigmoid,
     softmax,
 )
-from coterie.learning.candidates import Candidate
+from coterie.learning.candidates import Answered, Candidate
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
 from coterie.learning.job import Job
@@ -34,6 +34,7 @@ from coterie.tasks.classify.metrics import judge
 from coterie.tasks.classify.model import ClassifySpecialist, ScopeScore
 from coterie.tasks.classify.scope import ScopeLine, draw_line
 from coterie.tasks.classify.section import ClassifySection
+from coterie.types import Task
 
 if TYPE_CHECKING:
     from coterie.tasks.classify.fit_slm import SlmFit
@@ -87,7 +88,10 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
     confidence = line.believe(said)
     with_copies = apart is not None and apart.logits is not fit.logits
     copies = _copies_warning(_confidence(fit.logits, examples)[2], right) if with_copies else None
-    shown = provable(job.section, confidence, right, [job.train.rows[row].group for row in fit.rows])
+    # The prior is of what people write, each text by itself, on the rung that it was measured on.
+    usual = job.section.risk_prior and fit.rung == "embedding" and apart is None and not several
+    groups = [job.train.rows[row].group for row in fit.rows]
+    shown = provable(job.section, confidence, right, groups, said=said if usual else None)
     threshold = shown.threshold
     scope_line = _scope(fit, temperature, examples)
     acceptance = Acceptance(
@@ -99,9 +103,17 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
     specialist, files = _built(job, fit, acceptance, line, scope_line.scope if scope_line else None)
     # What the cost-quality policy derives its accept thresholds from.
     judged = CalibrationOutcomes(confidence=confidence, right=right, group=job.group_numbers(fit.rows))
-    vectors = held_out_vectors(job, fit.rung)
-    findings = ask_held_out(job, fit.rung, specialist, vectors)
-    evaluation = judge(job.held_out.rows, findings)
+    if job.cross_validated:
+        vectors, measured = None, job.train.take(fit.rows.tolist())
+        scores = scope_line.scores if scope_line else logits.max(axis=1) / temperature
+        findings = [
+            specialist.decide(Task(text=row.text), scaled, float(score))
+            for row, scaled, score in zip(measured.rows, logits / temperature, scores, strict=True)
+        ]
+    else:
+        vectors, measured = held_out_vectors(job, fit.rung), job.held_out
+        findings = ask_held_out(job, fit.rung, specialist, vectors)
+    evaluation = judge(measured.rows, findings)
     unread = tuple(_warnings(job, fit, evaluation))
     candidate = Candidate(
         rung=fit.rung,
@@ -109,7 +121,10 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
         validation={name: rated(name, right, predicted, targets) for name in job.measures},
         evaluation=evaluation,
         seconds=fit.seconds,
+        measured=measured if job.cross_validated else None,
+        answered=Answered(round(threshold.coverage * threshold.n), threshold.n, shown.risk),
         notes={
+            **({"measured": f"{len(np.unique(examples.folds))}-fold cross-validation"} if job.cross_validated else {}),
             "temperature": temperature,
             "line": [line.slope, line.intercept],
             **({"expected_gain": fit.gain} if isinstance(fit, TextFit) and fit.gain else {}),

@@ -244,6 +244,10 @@ class ClassifySpecialist:
         in_scope = float(scaled.max())
         if self.scope is not None and vector is not None:
             in_scope = self.scope.score(scaled, vector)
+        return self.decide(task, scaled, in_scope, steps)
+
+    def decide(self, task: Task, scaled: np.ndarray, in_scope: float, steps: tuple[Step, ...] = ()) -> Finding:
+        """The finding from logits (L,) that are divided by the temperature, and the in-scope score."""
         chosen, confidence, probabilities = self._decode(scaled)
         text = ", ".join(chosen) or "none of the labels"
         accepted, reason = self.acceptance.judge(confidence, in_scope, task.keep, guess=text)

@@ -22,7 +22,7 @@ from coterie.config.specialists import SpecialistSection
 from coterie.engines.features import stored_array
 from coterie.errors import EgressRefused, TooLong
 from coterie.protocols import Engine
-from coterie.runtime.codec import from_json, to_json
+from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import model_of
 from coterie.tasks.contract import Parts, Stored
@@ -76,8 +76,8 @@ def find_label(answer: str, labels: Sequence[str]) -> str | None:
 def _unwrapped(answer: str) -> str:
     """The `label` of a JSON object, else the answer as it is."""
     try:
-        content = json.loads(answer)
-    except (ValueError, RecursionError):
+        content = parse_json(answer)
+    except ValueError:
         return answer
     label = content.get("label") if isinstance(content, dict) else content
     return label if isinstance(label, str) else answer
@@ -149,7 +149,7 @@ class Demonstrations:
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Demonstrations:
         """Those of a stored version. Raises `KeyError` or `ValueError` if they are not whole."""
-        described, arrays = json.loads(files[TEXTS_FILE]), load_arrays(files[ARRAYS_FILE])
+        described, arrays = parse_json(files[TEXTS_FILE]), load_arrays(files[ARRAYS_FILE])
         texts, names = (from_json(tuple[str, ...], described[key]) for key in ("texts", "labels"))
         numbers = stored_array(arrays, "labels", len(texts))
         if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(names)):
@@ -483,7 +483,7 @@ def _alternatives(reply: PromptedAnswer, confidence: float) -> tuple[Evidence, .
 def calibrated_on(files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:
     """The model whose answers a stored version was calibrated on; None where its files do not say."""
     try:
-        model = json.loads(files["model.json"])["model"]
+        model = parse_json(files["model.json"])["model"]
         return {"name": model["name"], "sha256": model["sha256"]}
     except (KeyError, TypeError, ValueError):
         return None

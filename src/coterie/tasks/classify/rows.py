@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from coterie.errors import InputError
 from coterie.learning import checks
 from coterie.learning.checks import ParsedRows, Problem
 from coterie.learning.dataset import Dataset
+from coterie.learning.duplicates import pattern_groups
 from coterie.learning.files import Lines, Record
 from coterie.learning.reading import TEXT, RowReader
 from coterie.tasks.classify.section import ClassifySection
 from coterie.text.records import render_record
+
+_FEWEST_PATTERNS = 3
+"""Patterns that each label needs for some to be held out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,4 +87,29 @@ def read_rows(section: ClassifySection, path: Path | str, *, for_evaluation: boo
         multi_label=section.multi_label,
         record=section.record,
     )
-    return reader.read(path, for_evaluation=for_evaluation)
+    found = reader.read(path, for_evaluation=for_evaluation)
+    whole = for_evaluation or section.multi_label or section.group_column is not None
+    return found if whole else _grouped_by_pattern(found)
+
+
+def _grouped_by_pattern(found: Dataset) -> Dataset:
+    """Rows of one pattern in one group, so that none has its copies on the other side of a split; said in a warning."""
+    groups = pattern_groups(found.texts, [row.labels[0] if row.labels else "" for row in found.rows])
+    if groups is None:
+        return found
+    patterns = len(np.unique(groups))
+    of_label: dict[str, set[int]] = {}
+    for row, group in zip(found.rows, groups.tolist(), strict=True):
+        of_label.setdefault(row.labels[0] if row.labels else "", set()).add(group)
+    told = f"the texts look made from patterns: {len(found):,} rows of about {patterns:,}"
+    if min(map(len, of_label.values())) < _FEWEST_PATTERNS:
+        warning = (
+            f"{told}, too few of a label to hold some out: figures are of copies, and no target_risk is shown by them"
+        )
+        return replace(found, warnings=(*found.warnings, warning))
+    warning = (
+        f"{told}. Rows of one pattern are held out together, so figures and target_risk are about other patterns: add "
+        "texts as people write them"
+    )
+    rows = tuple(replace(row, group=f"pattern {group}") for row, group in zip(found.rows, groups.tolist(), strict=True))
+    return replace(found, rows=rows, warnings=(*found.warnings, warning))

@@ -21,6 +21,7 @@ from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
 from coterie.learning.sequence import TAGS
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
+from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
@@ -54,8 +55,6 @@ _WARM = "Nothing."
 _QUOTED = 80  # characters of a quote in the finding's text
 _AT_ONCE = 16
 """Sentences that wait at the encoder together: one text has dozens, and others share its queue."""
-_INLINE = 5_000
-"""Characters of a text that is read at once; a longer one is read in a thread, so that others are not kept waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +79,17 @@ class ExtractSpecialist:
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         clock = _Clock()
-        long = len(task.text) > _INLINE
-        survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, task.language, long=long)
+        size = len(task.text)
+        survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, task.language, size=size)
         truncated = False
         if self.model is not None and survey.places:
             asked = await self.model.ask(survey.document, survey.scores, task.label, call)
-            found = await clock.run(self._read_quotes, survey._replace(places=asked.places), asked.said, long=long)
+            found = await clock.run(self._read_quotes, survey._replace(places=asked.places), asked.said, size=size)
             steps: tuple[Step, ...] = (Step(producer=self.card.name, engine=self.model.name, usage=asked.usage),)
             truncated = asked.truncated
         else:
             outputs, steps = await self._encode(survey, task, call)
-            found = await clock.run(self._read, survey, outputs, long=long)
+            found = await clock.run(self._read, survey, outputs, size=size)
         fields = as_fields(self.extractor.fields, found, self.acceptances, task.text, survey.document.spoken)
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
         return self._finding(task, fields, steps, truncated=truncated)
@@ -249,8 +248,8 @@ class _Clock:
     def __init__(self) -> None:
         self.usage = Usage()
 
-    async def run(self, work: Callable[..., T], *arguments: object, long: bool) -> T:
-        """The result of the work: in a thread if it takes long."""
+    async def run(self, work: Callable[..., T], *arguments: object, size: int) -> T:
+        """The result of the work on so many characters: in a thread if they are many."""
 
         def timed() -> T:
             with CpuSpan() as took:
@@ -258,7 +257,7 @@ class _Clock:
             self.usage += took.usage
             return result
 
-        return await asyncio.to_thread(timed) if long else timed()
+        return await aside(size, timed)
 
 
 def load_extract(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from coterie.learning.files import Lines, Record
 from coterie.learning.reading import TEXT as TEXT_COLUMN
 from coterie.learning.reading import RowReader, RowsRead
 from coterie.learning.values import CHOICE, MANY, TEXT, is_typed, normalise_value
+from coterie.runtime.codec import parse_json
 from coterie.tasks.extract.section import ExtractSection
 from coterie.text.language import language_of
 from coterie.types import Scalar
@@ -144,8 +144,8 @@ def read_fields(
     """
     if isinstance(cell, str):
         try:
-            cell = json.loads(cell) if cell.strip() else {}
-        except (ValueError, RecursionError):
+            cell = parse_json(cell) if cell.strip() else {}
+        except ValueError:
             raise lines.error(f"has fields that are not JSON: {quote(cell)}", _HINT, line=line) from None
     if cell is None:
         return {}, []

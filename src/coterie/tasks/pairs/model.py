@@ -22,6 +22,7 @@ from safetensors.numpy import load as load_arrays
 from coterie.engines.linear import ARRAYS_FILE
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
+from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.pairs.heads import Clauses, PairHead, PairVerdict
@@ -187,11 +188,11 @@ class PairSpecialist:
         read, steps = await self._read(task, call)
         position = self.head.position(hypothesis)
         if position is not None:
-            judged, step = self._timed(lambda: self.head.decide(read.clauses, position))
+            judged, step = await self._timed(task, lambda: self.head.decide(read.clauses, position))
             return self._finding(task, read, judged, (*steps, step), self.acceptance, known=True)
         vector, asked = await self._encode([hypothesis], task, call)
         question = self.head.ask(hypothesis, None if vector is None else vector[0])
-        judged, step = self._timed(lambda: self.head.guess(read.clauses, question))
+        judged, step = await self._timed(task, lambda: self.head.guess(read.clauses, question))
         return self._finding(task, read, judged, (*steps, *asked[0], step), self.open_acceptance, known=False)
 
     # --- the document ----------------------------------------------------------------------------
@@ -202,10 +203,10 @@ class PairSpecialist:
         async with self._shelf.lock:
             if (read := self._shelf.find(key)) is not None:
                 return read, ()
-            spans, cutting = await asyncio.to_thread(self._timed, lambda: split_clauses(task.text))
+            spans, cutting = await self._timed(task, lambda: split_clauses(task.text))
             texts = [task.text[span.start : span.end] for span in spans]
             vectors, (steps, cut) = await self._encode(texts, task, call)
-            clauses, step = await asyncio.to_thread(self._timed, lambda: self.head.read(texts, vectors))
+            clauses, step = await self._timed(task, lambda: self.head.read(texts, vectors))
             read = _Read(spans, clauses, cut)
             self._shelf.keep(key, read)
             return read, (*steps, replace(step, usage=cutting.usage + step.usage))
@@ -224,11 +225,15 @@ class PairSpecialist:
         vectors = np.stack([np.asarray(output.vector) for output in outputs])
         return vectors, (_together(steps), any(output.finish == "length" for output in outputs))
 
-    def _timed(self, work: Callable[[], T]) -> tuple[T, Step]:
-        """What some work of the head gives, and what it took."""
-        with CpuSpan() as took:
-            result = work()
-        return result, Step(producer=self.card.name, engine="linear", usage=took.usage)
+    async def _timed(self, task: Task, work: Callable[[], T]) -> tuple[T, Step]:
+        """What some work on a task's text gives, and what it took."""
+
+        def timed() -> tuple[T, Step]:
+            with CpuSpan() as took:
+                result = work()
+            return result, Step(producer=self.card.name, engine="linear", usage=took.usage)
+
+        return await aside(len(task.text), timed)
 
     # --- the finding -----------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from coterie.learning.checks import ParsedRows, Problem, count, lines, quote
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.files import Lines, Record
 from coterie.learning.reading import TEXT, RowsRead, as_text
+from coterie.runtime.codec import parse_json
 from coterie.tasks.classify.rows import LabelReader
 from coterie.tasks.pairs.section import PairsSection
 
@@ -133,7 +133,7 @@ def _from_text(cell: str) -> object:
     """A list written as JSON, or the quote itself."""
     if cell.lstrip().startswith("["):
         try:
-            return json.loads(cell)
+            return parse_json(cell)
         except ValueError:
             return cell
     return cell.strip()

@@ -1,0 +1,152 @@
+"""Connections: how long one may be silent, how many one client may hold, and which makes room when all are taken.
+
+uvicorn ends a connection that idles after a response. It waits for ever for the head of a request, for the rest of a
+body that nobody reads any more, and for a caller who reads nothing of a response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from coterie.gateway.access import network_of
+from coterie.gateway.slots import Shared
+
+_REST_SECONDS = 2.0
+"""How long the rest of a body is read and thrown away, so that its sender sees why it was refused."""
+_LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Connections:
+    """All open connections of a server. When one more is too many, one that no answer is made for is closed."""
+
+    def __init__(self, most: int, *, share: float, head_seconds: float) -> None:
+        """Take the limits: connections at once, a client's part of them, and the time for the head of a request."""
+        self.open, self.head_seconds = Shared(most, share), head_seconds
+        self._silent: dict[GatewayProtocol, None] = {}
+        """Those whose request is not complete, the longest waiting first."""
+
+    def enter(self, connection: GatewayProtocol) -> bool:
+        """Count one more; False where there is no room for it."""
+        client = connection.peer
+        if not self.open.free(client):
+            self.make_room(client if self.open.of(client) >= self.open.most_each else None)
+        if not self.open.free(client):
+            return False
+        self.open.take(client)
+        return True
+
+    def leave(self, connection: GatewayProtocol) -> None:
+        """Count one less."""
+        self._silent.pop(connection, None)
+        self.open.give(connection.peer)
+
+    def wait_for(self, connection: GatewayProtocol, *, request: bool) -> None:
+        """Note that the next request of a connection is waited for from now on, or is complete."""
+        if request:
+            self._silent.setdefault(connection)
+        else:
+            self._silent.pop(connection, None)
+
+    def make_room(self, client: str | None = None) -> None:
+        """Close the connection that waits longest: of a client, or of the client that has the most."""
+        waiting = [each for each in self._silent if client in (None, each.peer)]
+        if waiting:
+            max(waiting, key=lambda each: self.open.of(each.peer)).drop()
+
+
+class GatewayProtocol(H11Protocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, connections: Connections, **more: Any) -> None:  # noqa: ANN401 - uvicorn's
+        super().__init__(*args, **more)
+        self.peer = ""
+        self._all = connections
+        self._counted = False
+        self._phase = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._unread = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count it, and wait for the first head."""
+        super().connection_made(transport)
+        self.peer = network_of((self.client or ("",))[0])
+        self._counted = self._all.enter(self)
+        if self._counted:
+            self._turn("head")
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count it no more."""
+        self._turn("over")
+        self._uncount()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take some bytes."""
+        if self._counted:
+            super().data_received(data)
+            self._look()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, or for the rest of this one."""
+        super().on_response_complete()
+        self._look()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End an idle connection; one whose caller reads on stays until they have read the response."""
+        unread = self.transport.get_write_buffer_size()
+        if not unread:
+            super().timeout_keep_alive_handler()
+        elif unread == self._unread:
+            self.transport.abort()
+        else:
+            self._unread = unread
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def drop(self) -> None:
+        """Close it at once: its room is needed."""
+        self._uncount()
+        self.transport.abort()
+
+    def _uncount(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._all.leave(self)
+
+    def _look(self) -> None:
+        """Find out what is waited for."""
+        cycle = self.cycle
+        if self.transport.is_closing():
+            self._turn("over")
+        elif cycle is not None and not cycle.response_complete:
+            self._turn("body" if cycle.more_body else "answer")
+        elif cycle is not None and self.conn.their_state is h11.SEND_BODY:
+            self._turn("rest")
+        elif cycle is None or self._phase == "head" or self.conn.trailing_data[0]:
+            self._turn("head")
+        else:
+            self._turn("idle")
+
+    def _turn(self, phase: str) -> None:
+        """Wait for something else than before, for so long. More of the same buys no time."""
+        if phase == self._phase:
+            return
+        self._phase = phase
+        if self._timer is not None:
+            self._timer.cancel()
+        seconds = {"head": self._all.head_seconds, "rest": _REST_SECONDS}.get(phase)
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self._late)
+        if self._counted:
+            self._all.wait_for(self, request=phase in {"head", "body", "rest", "idle"})
+
+    def _late(self) -> None:
+        if self._phase == "head" and self.conn.trailing_data[0]:
+            self.transport.write(_LATE)
+        self.transport.close()

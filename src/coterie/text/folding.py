@@ -1,0 +1,361 @@
+"""A text as it reads, with the way back: no invisible characters, plain digits and widths, escapes decoded.
+
+What is dropped is told by Unicode properties (Default_Ignorable_Code_Point, Cc, Cf, Me, and Mn where it stands on no
+letter of its script), so a character that nobody thought of hides nothing. Linear, and read in pieces.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from coterie.runtime.concurrency import still_wanted
+
+_PIECE = 32_000
+"""Characters that are folded at once: no thread waits for more than a millisecond or two."""
+_PERCENT = r"%(?:25){0,4}"
+_HEX = "[0-9A-Fa-f]"
+_ESCAPE = re.compile(
+    rf"(?P<bytes>{_PERCENT}[c-fC-F]{_HEX}(?:{_PERCENT}[89abAB]{_HEX}){{1,3}}|{_PERCENT}{_HEX}{{2}})"
+    rf"|&(?:amp;){{0,4}}(?P<entity>#[0-9]{{1,8}};?|#[xX]{_HEX}{{1,8}};?|[A-Za-z][A-Za-z0-9]{{1,31}};)"
+    rf"|\\{{1,8}}(?:u(?P<high>[dD][89abAB]{_HEX}{{2}})\\{{1,8}}u(?P<low>[dD][c-fC-F]{_HEX}{{2}})"
+    rf"|(?P<code>u\{{{_HEX}{{1,6}}\}}|u{_HEX}{{4}}|U{_HEX}{{8}}|x{_HEX}{{2}}))"
+)
+"""One character of a URL, of HTML or of a string in JSON or a program, escaped once or several times."""
+_CUT_ESCAPE = re.compile(rf"(?:%{_HEX}{{0,2}}){{1,20}}$|&[#A-Za-z0-9;]{{0,52}}$|\\[\\uUx{{0-9A-Fa-f]{{0,24}}$")
+_LONGEST_ESCAPE = 64
+_PAIR = re.compile(rf"%(?:25){{0,4}}({_HEX}{{2}})")
+_PARTING = frozenset("\"'`<>&;,()[]{}|\\")
+"""Signs that, like white space, end a value: an escaped one is part of a value in one reading, its end in the other."""
+_PLAIN = frozenset(map(chr, range(32, 127))) | frozenset("\t\n\r")
+_CONTROLS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_REMEMBERED = 40_000
+"""Characters whose properties are kept: more than any script has."""
+_Level = tuple[list[int], list[int], list[int], list[int]]
+
+
+class Folded:
+    """A text as it reads, and where each of its characters stood."""
+
+    def __init__(self, text: str, levels: tuple[_Level, ...], *, unclear: bool) -> None:
+        self.text = text
+        self.unclear = unclear
+        """It can be read in a second way: see `fold`."""
+        self._levels = levels
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Where `text[start:end]`, which is not empty, stands in the text that was folded."""
+        for level in reversed(self._levels):
+            start, end = _back(level, start)[0], _back(level, end - 1)[1]
+        return start, end
+
+
+def _back(level: _Level, at: int) -> tuple[int, int]:
+    """Where the character at a place of an edited text stood."""
+    places, sizes, begins, ends = level
+    edit = bisect_right(places, at) - 1
+    if edit < 0:
+        return at, at + 1
+    beyond = at - places[edit] - sizes[edit]
+    return (begins[edit], ends[edit]) if beyond < 0 else (ends[edit] + beyond, ends[edit] + beyond + 1)
+
+
+class _Edited:
+    """A text under way, with what was put in place of what."""
+
+    def __init__(self) -> None:
+        self.pieces = list[str]()
+        self.level: _Level = ([], [], [], [])
+        self.unclear = False
+        self._size = 0
+
+    def keep(self, piece: str) -> None:
+        self.pieces.append(piece)
+        self._size += len(piece)
+
+    def edit(self, begin: int, end: int, shown: str) -> None:
+        places, sizes, begins, ends = self.level
+        places.append(self._size)
+        sizes.append(len(shown))
+        begins.append(begin)
+        ends.append(end)
+        if shown:
+            self.keep(shown)
+
+
+def fold(text: str, *, again: bool = False) -> Folded | None:
+    """The text as it reads; None if it reads as it is written, as nearly all do.
+
+    Args:
+        text: Any.
+        again: Read it in the second way: controls that are white space join what is beside them, superscript and
+            circled digits part it, and escaped white space, quotes and brackets are decoded too.
+    """
+    if text.isascii() and text.isprintable() and not _may_be_escaped(text):
+        return None
+    levels, unclear, read = list[_Level](), False, text
+    for step, is_needed in ((_unescape, _may_be_escaped), (_reduce, _may_be_reduced)):
+        if not is_needed(read):
+            continue
+        edited = _Edited()
+        step(read, edited, again)
+        read = "".join(edited.pieces)
+        unclear |= edited.unclear
+        if edited.level[0]:
+            levels.append(edited.level)
+    if read == text and not unclear:
+        return None
+    return Folded(read, tuple(levels), unclear=unclear)
+
+
+def shown(text: str) -> str:
+    """The text as it reads."""
+    folded = fold(text)
+    return text if folded is None else folded.text
+
+
+# --- Escapes.
+
+
+def _may_be_escaped(text: str) -> bool:
+    return "%" in text or "&" in text or "\\" in text
+
+
+def _unescape(text: str, edited: _Edited, again: bool) -> None:  # noqa: FBT001 - steps are alike
+    for begin, end in _pieces(text, _before_escape):
+        at = begin
+        for match in _ESCAPE.finditer(text, begin, end):
+            shown = _decoded(match)
+            if shown is None:
+                continue
+            if any(sign in _PARTING or sign.isspace() for sign in shown):
+                edited.unclear = True
+                if not again:
+                    continue
+            edited.keep(text[at : match.start()])
+            edited.edit(match.start(), match.end(), shown)
+            at = match.end()
+        edited.keep(text[at:end])
+
+
+def _decoded(match: re.Match[str]) -> str | None:
+    """What an escape stands for; None for half a character and for a name that is none."""
+    if match["bytes"]:
+        octets = bytes.fromhex("".join(_PAIR.findall(match["bytes"])))
+        try:
+            return octets.decode()
+        except UnicodeDecodeError:
+            return octets.decode("latin-1")
+    if match["entity"]:
+        written = f"&{match['entity']}"
+        shown = html.unescape(written)
+        return None if shown in {written, "\ufffd"} else shown
+    if match["high"]:
+        return chr(0x10000 + ((int(match["high"], 16) & 0x3FF) << 10) + (int(match["low"], 16) & 0x3FF))
+    code = int(match["code"].strip("uUx{}"), 16)
+    return chr(code) if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF else None
+
+
+def _before_escape(text: str, end: int) -> int:
+    """Where a piece that is to end here ends without an escape cut in two."""
+    begin = max(0, end - _LONGEST_ESCAPE)
+    cut = _CUT_ESCAPE.search(text[begin:end])
+    return begin + cut.start() if cut and begin + cut.start() > end - _PIECE else end
+
+
+def _pieces(text: str, cut: Callable[[str, int], int]) -> Iterator[tuple[int, int]]:
+    begin = 0
+    while begin < len(text):
+        end = begin + _PIECE
+        end = cut(text, end) if end < len(text) else len(text)
+        yield begin, end
+        still_wanted()
+        begin = end
+
+
+# --- Characters.
+
+
+def _may_be_reduced(text: str) -> bool:
+    if not text.isascii():
+        return True
+    pieces = range(0, len(text), _PIECE)
+    return not text.isprintable() and any(_CONTROLS.search(text, begin, begin + _PIECE) for begin in pieces)
+
+
+def _reduce(text: str, edited: _Edited, again: bool) -> None:  # noqa: FBT001 - steps are alike
+    for begin, end in _pieces(text, _before_base):
+        piece = text[begin:end]
+        signs = set(piece)
+        looks = {sign: look for sign in signs - _PLAIN if (look := _look(sign, again))}
+        if not looks:
+            edited.keep(piece)
+            continue
+        edited.unclear |= any(look.unclear for look in looks.values())
+        runs = "".join(sorted(sign for sign, look in looks.items() if look.is_mark or not look.shown))
+        several = "".join(sign for sign, look in looks.items() if len(look.shown) > 1)
+        if any(len(look.shown) == 1 and look.shown != sign for sign, look in looks.items()):
+            kept = {ord(sign): sign for sign in signs}  # a sign that the table lacks takes longer
+            piece = piece.translate(kept | {ord(s): look.shown for s, look in looks.items() if len(look.shown) == 1})
+        if runs or several:
+            _reduce_runs(piece, begin, edited, _class_of(runs, several), looks)
+        else:
+            edited.keep(piece)
+
+
+def _reduce_runs(piece: str, begin: int, edited: _Edited, pattern: re.Pattern[str], looks: Mapping[str, _Look]) -> None:
+    """Drop invisible characters, compose accents, and spell out what is several letters."""
+    at = 0
+    for match in pattern.finditer(piece):
+        first, last = match.span()
+        run = match[0]
+        if match.lastgroup == "several":
+            edited.keep(piece[at:first])
+            edited.edit(begin + first, begin + last, looks[run].shown)
+            at = last
+            continue
+        marks = "".join([sign for sign in run if looks[sign].shown])
+        base = piece[first - 1] if marks and first > at else ""
+        if base and _bears_marks(base):
+            if len(marks) == len(run):
+                continue
+            plain = marks
+        elif base.isalpha():
+            first, plain = first - 1, unicodedata.normalize("NFC", base + marks)[0]
+        else:
+            plain = ""
+        edited.keep(piece[at:first])
+        edited.edit(begin + first, begin + last, plain)
+        at = last
+    edited.keep(piece[at:])
+
+
+@lru_cache(maxsize=256)
+def _class_of(runs: str, several: str) -> re.Pattern[str]:
+    forms = [f"(?P<{name}>[{re.escape(signs)}]{many})" for name, signs, many in
+             (("run", runs, "+"), ("several", several, "")) if signs]  # fmt: skip
+    return re.compile("|".join(forms))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _bears_marks(sign: str) -> bool:
+    """Whether marks on a letter are part of how its script is written: vowels and tones of scripts without case."""
+    return unicodedata.category(sign)[0] in "LM" and sign.lower() == sign.upper()
+
+
+class _Look(NamedTuple):
+    shown: str
+    """What is seen of a character; a mark is itself."""
+    is_mark: bool = False
+    unclear: bool = False
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _look(sign: str, again: bool) -> _Look | None:  # noqa: FBT001 - part of the key
+    """How a character reads; None for one that reads as it is."""
+    kind = unicodedata.category(sign)
+    if is_ignorable(sign) or kind in {"Cf", "Me"}:
+        return _Look("")
+    if kind == "Mn":
+        return _Look(sign, is_mark=True)
+    unclear = kind == "No" or (kind == "Cc" and sign.isspace() and sign not in "\t\n\r")
+    shown = _shown(sign, kind, again)
+    return None if shown == sign and not unclear else _Look(shown, unclear=unclear)
+
+
+def _shown(sign: str, kind: str, again: bool) -> str:  # noqa: FBT001 - as above
+    if kind in {"Cc", "Zl", "Zp", "Zs"}:
+        return _shown_blank(sign, kind, again)
+    if kind in {"Cs", "Co", "Cn"}:
+        return sign
+    if again and kind == "No":
+        return " "
+    if (digit := unicodedata.digit(sign, None)) is not None:
+        return str(digit)
+    flat = unicodedata.normalize("NFKC", sign)
+    if len(flat) == 1:
+        return "-" if flat == "\u2212" else flat
+    several = flat.isascii() and (flat.isdigit() if kind == "No" else kind[0] == "L" and flat.isalnum())
+    return flat if several else sign
+
+
+def _shown_blank(sign: str, kind: str, again: bool) -> str:  # noqa: FBT001 - part of the key
+    if sign in "\t\n\r":
+        return sign
+    if kind == "Cc":
+        return sign if sign.isspace() and not again else ""
+    return " " if kind == "Zs" else "\n"
+
+
+def _before_base(text: str, end: int) -> int:
+    """Where a piece that is to end here ends with the marks of its last letter."""
+    while end < len(text) and (look := _look(text[end], False)) and (look.is_mark or not look.shown):
+        end += 1
+    return end
+
+
+# --- Properties that `unicodedata` lacks.
+
+
+@cache
+def _properties() -> Mapping[str, Any]:
+    return json.loads((files("coterie.text") / "unicode.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def is_ignorable(sign: str) -> bool:
+    """Whether a character has the property Default_Ignorable_Code_Point: nothing is shown of it."""
+    code, ranges = ord(sign), _properties()["ignorable"]
+    place = bisect_right(ranges, [code, 0x110000]) - 1
+    return place >= 0 and code <= ranges[place][1]
+
+
+@cache
+def _lookalikes() -> Mapping[str, str]:
+    return {sign: plain for plain, alike in _properties()["lookalikes"].items() for sign in alike}
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _plain_letter(sign: str) -> str:
+    """The ASCII letter or digit that a character looks like (UTS #39), or is with an accent; else itself."""
+    base = unicodedata.normalize("NFD", sign)[0]
+    return base if base.isascii() else _lookalikes().get(base, _lookalikes().get(sign, sign))
+
+
+_ACCENTED = r"\u00c0-\u024f\u1e00-\u1eff"
+_CAPITALS = "".join(sign for sign in map(chr, (*range(0xC0, 0x250), *range(0x1E00, 0x1F00))) if sign.isupper())
+_ACCENTED_CODE = re.compile(
+    rf"[A-Z](?:(?=[{_CAPITALS}])|(?<=[{_CAPITALS}].))|[0-9](?:(?=[a-z_-]{{0,32}}[{_ACCENTED}])|(?<=[{_ACCENTED}].))"
+)
+"""An accented capital beside another, or an accent in a code with a digit: not one in a word."""
+
+
+@cache
+def _mixed() -> re.Pattern[str]:
+    """A letter that looks like an ASCII one beside one that is, or between the numbers of a code."""
+    alike = re.escape("".join(sign for sign in _lookalikes() if sign.isalnum()))
+    return re.compile(rf"[0-9A-Za-z](?:(?=[{alike}])|(?<=[{alike}].)|(?=[ -][{alike}]{{2,4}}[ -]?[0-9]))")
+
+
+def skeleton(text: str) -> str | None:
+    """A folded text with ASCII letters for all that look like them, each in its place; None if none hides a code."""
+    if text.isascii():
+        return None
+    signs = set(text)
+    alike = {sign: plain for sign in signs - _PLAIN if (plain := _plain_letter(sign)) != sign}
+    if not alike or not (_ACCENTED_CODE if all(map(_is_accented, alike)) else _mixed()).search(text):
+        return None
+    return text.translate({ord(sign): alike.get(sign, sign) for sign in signs})
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_accented(sign: str) -> bool:
+    """Whether a character is an ASCII letter with an accent, or no letter."""
+    return not sign.isalnum() or unicodedata.normalize("NFD", sign)[0].isascii()

@@ -1,0 +1,180 @@
+"""Connections that say nothing, or too little: closed in their time, and never in the way of others."""
+
+import asyncio
+import errno
+import json
+import logging
+from contextlib import asynccontextmanager
+
+import pytest
+
+from coterie.config.file import GatewaySection
+from coterie.gateway.serve import serve
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+LONG = 60
+"""Seconds that nothing here takes."""
+
+
+class Server:
+    """A gateway on loopback, and those who connect to it."""
+
+    def __init__(self, address):
+        self.port, self.writers = int(address.rsplit(":", 1)[1]), []
+
+    async def connect(self, sent=b"", *, host="127.0.0.1"):
+        """A connection on which something was sent."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(host, 0))
+        self.writers.append(writer)
+        writer.write(sent)
+        return reader, writer
+
+    async def is_healthy(self, **more):
+        """Whether one more caller is answered."""
+        reader, _ = await self.connect(HEALTH, **more)
+        return await asyncio.wait_for(reader.read(15), LONG) == b"HTTP/1.1 200 OK"
+
+
+@asynccontextmanager
+async def served(network, **section):
+    """A gateway before the network."""
+    ready = asyncio.get_running_loop().create_future()
+
+    async def open_network():
+        return network
+
+    section = GatewaySection(port=0, drain=0, **section)
+    serving = asyncio.create_task(serve(open_network, section, on_ready=ready.set_result))
+    await asyncio.wait((ready, serving), return_when=asyncio.FIRST_COMPLETED)
+    server = Server(ready.result())
+    try:
+        yield server
+    finally:
+        for writer in server.writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in server.writers), return_exceptions=True)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def end_of(reader):
+    """All that comes until the connection is closed."""
+    try:
+        return await asyncio.wait_for(reader.read(), LONG)
+    except ConnectionResetError:
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"), [(b"", b""), (b"GET /heal", b"HTTP/1.1 408"), (HEALTH[:-2] + b"x: y", b"HTTP/1.1 408")]
+)
+async def test_a_head_that_does_not_come_is_not_waited_for(network, sent, answer):
+    """A silent connection is closed, a half-sent head is told why."""
+    async with served(network, head_seconds=0.05) as server:
+        reader, _ = await server.connect(sent)
+        assert (await end_of(reader)).startswith(answer)
+
+
+async def test_more_of_a_head_buys_no_time(network):
+    """One that trickles is closed like one that stops."""
+    async with served(network, head_seconds=0.2) as server:
+        reader, writer = await server.connect(b"GET / HTTP/1.1\r\n")
+
+        async def trickle():
+            while True:
+                writer.write(b"x: y\r\n")
+                await asyncio.sleep(0.01)
+
+        trickling = asyncio.create_task(trickle())
+        assert (await end_of(reader)).startswith((b"HTTP/1.1 408", b""))
+        trickling.cancel()
+
+
+async def test_a_second_head_has_its_time_too(network):
+    """After a response the next request may wait, but not stop in the middle."""
+    async with served(network, head_seconds=0.05, idle_seconds=3600) as server:
+        reader, writer = await server.connect(HEALTH)
+        await asyncio.wait_for(reader.readuntil(b'"ok"}'), LONG)
+        writer.write(HEALTH)
+        await asyncio.wait_for(reader.readuntil(b'"ok"}'), LONG)
+        writer.write(HEALTH[:10])
+        assert (await end_of(reader)).startswith(b"HTTP/1.1 408")
+
+
+async def test_an_idle_connection_is_closed(network):
+    """After `idle_seconds`."""
+    async with served(network, idle_seconds=0.05) as server:
+        reader, _ = await server.connect(HEALTH)
+        assert (await end_of(reader)).endswith(b'{"status":"ok"}')
+
+
+@pytest.mark.parametrize(
+    "refused", ["content-length: 100000000\r\n\r\n", "authorization: x\r\ncontent-length: 9\r\n\r\n"]
+)
+async def test_the_rest_of_a_refused_body_is_not_waited_for(network, refused, monkeypatch):
+    """Whoever goes on sending it is closed all the same."""
+    monkeypatch.setattr("coterie.gateway.protocol._REST_SECONDS", 0.05)
+    async with served(network, body_seconds=0.05) as server:
+        reader, writer = await server.connect(POST + refused.encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), LONG)
+        assert head.startswith((b"HTTP/1.1 413", b"HTTP/1.1 408"))
+        assert b"connection: close" in head
+        await end_of(reader)
+        writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"", HEALTH[:10], POST + b"content-length: 10\r\n\r\n{"])
+async def test_silent_connections_make_room(network, sent):
+    """However many there are, one more caller is answered, and those that wait longest are closed."""
+    async with served(network, connections=8, share=1) as server:
+        silent = [await server.connect(sent) for _ in range(12)]
+        assert await server.is_healthy()
+        for reader, _ in silent[:5]:
+            await end_of(reader)
+        assert not silent[-1][0].at_eof()
+
+
+async def test_a_request_at_work_is_not_closed_for_another(network, chat_body):
+    """Nor is one more let in when all are at work."""
+    release, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def wait(_task):
+        begun.release()
+        await release.wait()
+
+    network.specialists["triage"].trouble = wait
+    body = json.dumps(chat_body("Where is my card?")).encode()
+    request = POST + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    async with served(network, connections=8, share=1) as server:
+        working = [await server.connect(request) for _ in range(8)]
+        for _ in working:
+            await asyncio.wait_for(begun.acquire(), LONG)
+        reader, _ = await server.connect(HEALTH)
+        assert await end_of(reader) == b""
+        release.set()
+        for reader, _ in working:
+            assert (await end_of(reader)).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_address_has_its_share_of_connections(network):
+    """Beyond it, its own are closed, and those of another address stay."""
+    async with served(network, connections=8, share=0.5) as server:
+        other = await server.connect(host="127.0.0.2")
+        mine = [await server.connect() for _ in range(5)]
+        await end_of(mine[0][0])
+        assert await server.is_healthy(host="127.0.0.3")
+        assert not other[0].at_eof()
+
+
+async def test_where_no_descriptor_is_left_silent_connections_are_closed(network, caplog):
+    """What asyncio says then closes some, and is no error of ours."""
+    async with served(network) as server:
+        reader, _ = await server.connect()
+        assert await server.is_healthy()
+        error = OSError(errno.EMFILE, "Too many open files")
+        context = {"message": "socket.accept() out of system resource", "exception": error, "socket": None}
+        with caplog.at_level(logging.WARNING, "coterie.gateway"):
+            asyncio.get_running_loop().call_exception_handler(context)
+        assert await end_of(reader) == b""
+    assert "ulimit" in caplog.text

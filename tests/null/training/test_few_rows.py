@@ -1,0 +1,146 @@
+"""Few rows a label: all of them train, calibrate and measure; a prior on confidence helps; patterns stay together."""
+
+import numpy as np
+import pytest
+
+from coterie.config.specialists import make_section
+from coterie.learning.candidates import Answered, Candidate, Figure, choose
+from coterie.learning.duplicates import pattern_groups
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.metrics import Interval
+from coterie.learning.prior import prior_threshold
+from coterie.learning.provable import provable
+from coterie.tasks.registry import task_of
+
+
+def drawn(rows: int, seed: int, *, slope: float = 0.75, intercept: float = 0.2, floor: float = 0.0, mean: float = 3.0):
+    """Probabilities that a softmax said, and whether each was right, by a line like those of public sets."""
+    random = np.random.default_rng(seed)
+    odds = random.normal(mean, 2.0, rows)
+    chance = (1 - floor) / (1 + np.exp(-(slope * odds + intercept)))
+    return 1 / (1 + np.exp(-odds)), random.random(rows) < chance
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(0.75, 0.2), (0.55, 0.1), (1.1, 0.6)])
+def test_the_risk_is_held_with_the_prior(slope, intercept):
+    """Of 200 sets of 120 rows, the true risk is above the target in no more than one in twenty."""
+    above, many = 0, drawn(200_000, 1, slope=slope, intercept=intercept)
+    for seed in range(200):
+        said, right = drawn(120, seed + 2, slope=slope, intercept=intercept)
+        least = prior_threshold(said, right, target_risk=0.05, level=0.02)
+        kept = many[0] >= (np.inf if least is None else least)
+        above += bool(kept.any() and (~many[1][kept]).mean() > 0.05)
+    assert above <= 10
+
+
+def test_the_prior_answers_more_than_the_rows_alone():
+    """A hundred rows by themselves accept nothing, or little; with the prior they accept most of what can be."""
+    section, shares = make_section(task="classify", data="x", target_risk=0.05), []
+    for seed in range(20):
+        said, right = drawn(100, seed, mean=5.0)
+        alone, helped = (provable(section, said, right, [None] * 100, said=each).threshold for each in (None, said))
+        shares.append((alone.coverage, helped.coverage))
+    assert np.mean(shares, axis=0)[1] > np.mean(shares, axis=0)[0] + 0.2
+
+
+def test_rows_that_contradict_the_prior_win():
+    """Where a tenth is wrong however sure, nothing is accepted at 5%."""
+    said, right = drawn(300, 0, floor=0.15)
+    assert prior_threshold(said, right, target_risk=0.05, level=0.02) is None
+
+
+def test_groups_leave_the_prior_out():
+    """Rows that come in groups are not what the prior is of."""
+    section = make_section(task="classify", data="x", target_risk=0.05)
+    said, right = drawn(100, 0)
+    shown = provable(section, said, right, [str(i // 2) for i in range(100)], said=said)
+    assert "prior" not in shown.threshold.reason.code
+
+
+def test_a_raised_threshold_says_what_it_is():
+    """The reason names the threshold that is stored, not the lower one that the laxer risk was shown from."""
+    section = make_section(task="classify", data="x")
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.4, 1.0, 120)
+    right = random.random(120) < confidence**0.5
+    threshold = provable(section, confidence, right, [None] * 120).threshold
+    assert threshold.reason.code == "threshold.raised"
+    assert threshold.reason.values["value"] == threshold.value > threshold.reason.values["shown_from"]
+
+
+def test_all_rows_train_where_a_label_has_few(trained, texts):
+    """Eight rows a label: none is held out, and the figures are cross-validated."""
+    report = trained({"task": "classify"}, texts(labels=4, each=8)).specialists["it"].report
+    assert report["data"]["train"]["rows"] == report["data"]["held_out"]["rows"] == 32
+    assert all("validation" in row["measured"] for row in report["rungs"])
+
+
+def test_a_part_is_held_out_where_a_label_has_many(trained, texts):
+    """Forty rows a label: a fifth is held out, as before."""
+    report = trained({"task": "classify"}, texts(labels=2, each=40)).specialists["it"].report
+    assert report["data"]["train"]["rows"] == 64
+    assert "measured" not in report["rungs"][0]
+
+
+PATTERNS = {
+    "back": ["I want to return the {}", "can the {} be sent back to you", "please take back the {} from me"],
+    "late": ["where is the {} that I ordered", "the {} has not come yet", "when will you bring the {} to us"],
+}
+THINGS = ("lamp", "chair", "phone", "kettle", "desk", "toaster")
+
+
+def test_texts_of_one_pattern_are_one_group():
+    """Rows that differ in what fills a slot are found, in any script, and those of people are not."""
+    made = [(each.format(thing), label) for label, all_of in PATTERNS.items() for each in all_of for thing in THINGS]
+    texts, labels = zip(*made, strict=True)
+    groups = pattern_groups(texts, labels)
+    assert groups is not None
+    assert len(set(groups.tolist())) == 6
+    written = [
+        "my parcel never came",
+        "still nothing at the door",
+        "is it lost?",
+        "a week late by now",
+        "tracking stuck",
+    ]
+    assert pattern_groups(written, ["late"] * 5) is None
+    assert pattern_groups(["我要退货这个" + thing for thing in "灯椅桌杯碗盘"], ["退"] * 6) is not None
+
+
+def test_patterns_are_held_out_whole(tmp_path):
+    """Each pattern is on one side of the split, and a warning says what the figures are about."""
+    path = tmp_path / "rows.csv"
+    made = [(each.format(thing), label) for label, all_of in PATTERNS.items() for each in all_of for thing in THINGS]
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in made), encoding="utf-8")
+    section = make_section(task="classify", data=str(path))
+    data = task_of(section).read_rows(section, path)
+    train, held_out = super(type(task_of(section)), task_of(section)).divide(section, data)
+    assert {row.group for row in train.rows}.isdisjoint({row.group for row in held_out.rows})
+    assert any("patterns" in warning for warning in data.warnings)
+
+
+def candidate(rung, accuracy, accepted, risk=0.05):
+    """A rung of 100 rows."""
+    empty = Evaluation(
+        n=1, labelled=1, accuracy=1, macro_f1=1, coverage=1, accepted_accuracy=1, ece=0, joint_accuracy=1
+    )
+    figure = Figure(accuracy, Interval(accuracy - 0.05, accuracy + 0.05))
+    answered = Answered(accepted, 100, risk)
+    return Candidate(
+        rung=rung, files={}, validation={"accuracy": figure}, evaluation=empty, seconds=1, answered=answered
+    )
+
+
+@pytest.mark.parametrize(
+    ("lexical", "embedding", "taken"),
+    [
+        ((48, 0.05), (72, 0.05), "embedding"),  # as accurate, and answers far less
+        ((68, 0.05), (72, 0.05), "lexical"),  # no difference that could be told
+        ((72, 0.3), (60, 0.05), "embedding"),  # what it answers is at a laxer risk
+        ((72, 0.05), (90, 0.3), "lexical"),
+    ],
+)
+def test_the_rung_that_answers_is_taken(lexical, embedding, taken):
+    """Of rungs that are alike in accuracy, the cheapest that covers as much at the target risk."""
+    choice = choose([candidate("lexical", 0.88, *lexical), candidate("embedding", 0.9, *embedding)], {})
+    assert choice.candidate.rung == taken
