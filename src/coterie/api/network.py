@@ -124,8 +124,9 @@ class SyncNetwork:
             InputError: the state or a question cannot be served.
             BudgetExceeded, Overloaded: not now.
         """
-        named = isinstance(questions, Mapping)
-        asked = [replace(each, name=name) for name, each in questions.items()] if named else list(questions)
+        asked = list(questions.values() if isinstance(questions, Mapping) else questions)
+        if isinstance(questions, Mapping):
+            asked = [replace(each, name=name) for name, each in questions.items()]
         request = replace(
             request_about(state),
             specialist=options.get("specialist"),
