@@ -60,6 +60,7 @@ ORDER = (
     "slow_clients",
     "soak",
     "personal_data",
+    "forms",
     "egress",
     "injection",
     "overhead",

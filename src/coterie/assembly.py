@@ -17,10 +17,10 @@ from coterie.accounting.meter import CostMeter
 from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.decisions.adaptation import FittedOptions, read_fitted
-from coterie.decisions.zero_shot import Asked, Likelihood, Similarity, ZeroShot
+from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity, ZeroShot
 from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.onnx import OnnxEncoder
-from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained, SetupError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import open_audit
 from coterie.governance.egress import ClearancePolicy, Gate
@@ -29,6 +29,7 @@ from coterie.limits.limits import StoredLimits, open_limits
 from coterie.models.catalogue import describe_model, locate
 from coterie.models.files import checksum_of
 from coterie.network.network import Network
+from coterie.network.relaying import RelayModel
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
 from coterie.policy.outcomes import read_outcomes
@@ -88,6 +89,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
     large |= config.decisions.models
+    large |= {key for key, model in config.models.items() if isinstance(model, RemoteModel) or _is_here(model, folder)}
     models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector, audit=audit)
     policy = cost_quality_policy(config, folder, versions)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
@@ -119,6 +121,16 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         language=config.network.language,
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
+        models={
+            key: RelayModel(
+                engine=engine,
+                name=config.models[key].name,
+                window=config.models[key].window,
+                local=not isinstance(config.models[key], RemoteModel),
+            )
+            for key, engine in models.items()
+            if hasattr(engine, "relay")
+        },
         audit=audit,
         limits=limits,
         overhead=ProcessOverhead(),
@@ -135,7 +147,7 @@ def _zero_shot(
     found: dict[str, ZeroShot] = {}
     for name in config.decisions.models:
         if isinstance(model := config.models[name], RemoteModel):
-            found[name] = Asked(engine=models[name], typed=isinstance(model, DecisionModel))
+            found[name] = RemoteAnswerer(engine=models[name], typed=isinstance(model, DecisionModel))
         else:
             found[name] = Likelihood(engine=models[name], floor=Similarity(encoder=encoder, fitted=fitted))
     return found
@@ -405,6 +417,14 @@ async def open_models(
         else:
             engines[name] = await asyncio.to_thread(_open_here, name, model, folder, adapted)
     return engines
+
+
+def _is_here(model: ModelEntry, folder: Path) -> bool:
+    """Return whether a model of this process can be opened; one that nobody needs may be missing."""
+    try:
+        return isinstance(model, LlamaModel) and find_spec("xllamacpp") is not None and locate(model, folder).is_file()
+    except SetupError:
+        return False
 
 
 def _asks_model(section: SpecialistSection, version: Version) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from typing import Literal
 
 import openai
+import pydantic
 import pytest
 
 from coterie.config.file import GatewaySection
@@ -178,3 +181,65 @@ async def test_many_at_once(client):
     ask = client.chat.completions.create
     answers = await asyncio.gather(*(ask(model="coterie", messages=_user(f"card {n}")) for n in range(200)))
     assert len({answer.id for answer in answers}) == 200
+
+
+LABELS = ("card_lost", "card_stolen")
+
+
+@pytest.fixture
+def owned(network):
+    """Triage says which labels it has."""
+    triage = network.specialists["triage"]
+    triage.card = dataclasses.replace(triage.card, labels=LABELS)
+
+
+class Ticket(pydantic.BaseModel):
+    """What is parsed."""
+
+    intent: Literal["card_lost", "card_stolen"]
+
+
+async def test_parsed_answers(client, owned):
+    """The client's own helpers parse what the specialists fill in, in both APIs, and raise nothing on a refusal."""
+    parsed = await client.chat.completions.parse(model="coterie", messages=_user("card"), response_format=Ticket)
+    assert parsed.choices[0].message.parsed == Ticket(intent="card_lost")
+    answered = await client.responses.parse(model="coterie", input="card", text_format=Ticket)
+    assert answered.output_parsed == Ticket(intent="card_lost")
+    form = {
+        "type": "json_schema",
+        "json_schema": {"name": "x", "schema": {"properties": {"colour": {"type": "string"}}, "required": ["colour"]}},
+    }
+    refused = await client.chat.completions.create(model="coterie", messages=_user("card"), response_format=form)
+    assert (refused.choices[0].message.content, bool(refused.choices[0].message.refusal)) == (None, True)
+
+
+async def test_a_forced_tool(client, owned):
+    """The client's helper parses the arguments."""
+    tool = openai.pydantic_function_tool(Ticket)
+    parsed = await client.chat.completions.parse(
+        model="coterie", messages=_user("card"), tools=[tool], tool_choice="required"
+    )
+    (call,) = parsed.choices[0].message.tool_calls
+    assert call.function.parsed_arguments == Ticket(intent="card_lost")
+
+
+async def test_responses(client):
+    """One by itself, one that goes on, and a stream whose events the client reads."""
+    first = await client.responses.create(model="coterie", input="I lost my card")
+    assert first.output_text == "card_lost"
+    second = await client.responses.create(model="coterie", input="write", previous_response_id=first.id)
+    assert second.output_text == "Your card is blocked."
+    async with client.responses.stream(model="coterie", input="write") as stream:
+        kinds = [event.type async for event in stream]
+        final = await stream.get_final_response()
+    assert final.output_text == "Your card is blocked."
+    assert kinds[-1] == "response.completed"
+    refused = await client.responses.create(model="coterie", input="weather")
+    assert refused.output[0].content[0].type == "refusal"
+
+
+async def test_completions(client):
+    """The old API, whole and streamed."""
+    assert (await client.completions.create(model="coterie", prompt="card")).choices[0].text == "card_lost"
+    stream = await client.completions.create(model="coterie", prompt="write", stream=True)
+    assert "".join([chunk.choices[0].text async for chunk in stream]) == "Your card is blocked."

@@ -22,8 +22,8 @@ LAYERS = [
     ["accounting", "store", "models", "engines", "context"],
     ["tuning"],
     ["learning"],
-    ["registry", "privacy"],
-    ["limits", "policy", "routing", "observe"],
+    ["registry", "privacy", "logs"],
+    ["limits", "policy", "routing", "observe", "structured"],
     ["specialists", "knowledge"],
     ["governance"],
     ["tasks"],
@@ -44,25 +44,26 @@ BUDGETS = {
     "__init__": 100,
     "__main__": 10,
     "accounting": 1080,
-    "api": 1720,  # `decide`
-    "assembly": 490,
-    "cli": 6130,  # `decide` and `decisions`
-    "config": 1330,  # `[decisions]`
+    "api": 1720,
+    "assembly": 500,
+    "cli": 6360,  # import and mcp
+    "config": 1340,
     "context": 930,
     "decisions": 910,  # typed questions: a new concept
-    "engines": 3900,  # decision models
+    "engines": 4120,  # a relay, chat of a local model
     "errors": 290,
-    "gateway": 3420,  # limits for slow heads and bodies, slots given back; two doors of typed questions
-    "generalist": 1460,
-    "governance": 2640,
+    "gateway": 5580,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
+    "generalist": 1520,
+    "governance": 2670,
     "knowledge": 6070,
     "learning": 5500,
-    "limits": 870,
+    "limits": 980,
+    "logs": 1130,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1130,
-    "network": 1740,  # the stage `decide`
+    "network": 2060,  # the relay and routes by schema
     "observe": 600,
     "policy": 750,
-    "privacy": 3250,
+    "privacy": 3250,  # values in every form: encoded, in look-alike letters, cut over several texts
     "protocols": 380,
     "registry": 1920,
     "reports": 310,
@@ -70,13 +71,14 @@ BUDGETS = {
     "routing": 2640,
     "runtime": 1140,
     "specialists": 410,
-    "store": 2340,  # sites of typed questions
-    "tasks": 16280,  # records
+    "store": 2340,
+    "structured": 870,  # schemas read, checked, bounded for decoding, filled in by specialists
+    "tasks": 16100,
     "testing": 1760,
-    "text": 2540,  # records as text
+    "text": 2540,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 500,
     "tuning": 1650,
-    "types": 2070,  # typed questions
+    "types": 2140,
 }
 
 

@@ -19,9 +19,11 @@ from coterie.cli.decide import adapt, decide, decisions
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
+from coterie.cli.imports import import_logs
 from coterie.cli.index import index, search
 from coterie.cli.init import init
 from coterie.cli.keys import keys
+from coterie.cli.mcp import mcp
 from coterie.cli.models import models
 from coterie.cli.output import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from coterie.cli.privacy import privacy
@@ -65,6 +67,7 @@ def network(
 
 app.command()(init)
 app.command(cls=section_command())(add)
+app.command("import")(import_logs)
 app.command(cls=section_command(only=training.SETTINGS))(training.train)
 app.command(cls=section_command(leave_out=rightsizing.LEFT_OUT))(rightsizing.rightsize)
 app.command("eval", cls=section_command(only=("text_column", "label_column")))(evaluate)
@@ -78,6 +81,7 @@ for _command in (
     adapt,
     route,
     serve,
+    mcp,
     report,
     budgets,
     trace,

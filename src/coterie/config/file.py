@@ -307,6 +307,14 @@ class GatewaySection(_Section):
     """Seconds that a connection stays open after a response: longer than clients keep theirs."""
     drain: float = Field(default=20.0, ge=0)
     """Seconds that running requests get to finish after SIGTERM."""
+    abstain: Literal["refusal", "text", "status"] = "refusal"
+    """How an abstention looks: in `message.refusal` with an empty content, as the text of an ordinary answer, or as
+    HTTP status 422 with the code `abstained`. A request may ask for another by `coterie.abstain`."""
+    relay: tuple[Annotated[str, Field(pattern=r"^(\*|(role:)?[A-Za-z0-9][A-Za-z0-9._@-]{0,62})$")], ...] = (
+        "role:admin",
+    )
+    """Who may name an entry of `[models]` as the `model` of a request, which is then asked alone and verbatim: names of
+    keys, `role:NAME`, or `*` for everybody who may ask. Without keys, every program of this machine may."""
     keys: str = "state/keys.json"
     """File of the keys that `coterie keys create` makes, relative to the network's folder.
 

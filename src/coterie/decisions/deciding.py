@@ -9,7 +9,7 @@ import numpy as np
 
 from coterie.config.decisions import DecisionsSection
 from coterie.decisions.adaptation import FittedOptions
-from coterie.decisions.matching import Answered, Assignment, assign, read_finding
+from coterie.decisions.matching import AnswerWeights, Assignment, assign, read_finding
 from coterie.decisions.questions import fingerprint, spaced
 from coterie.decisions.zero_shot import PRODUCER, Similarity, ZeroShot
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
@@ -173,11 +173,11 @@ def _guess(question: Question, site: str, weights: np.ndarray, answerer: ZeroSho
     reason = Reason("decision.zero_shot", by=answerer.name, method=answerer.method, probability=confidence)
     if state.truncated and answerer.method == "similarity":
         reason = reason.noting(Reason("note.text_truncated"))
-    found = Answered(probabilities=tuple(weights.tolist()), confidence=confidence, accepted=False, reason=reason)
+    found = AnswerWeights(probabilities=tuple(weights.tolist()), confidence=confidence, accepted=False, reason=reason)
     return _decision(question, site, found, answerer.name, answerer.method)
 
 
-def _decision(question: Question, site: str, found: Answered, by: str, method: DecisionMethod) -> Decision:
+def _decision(question: Question, site: str, found: AnswerWeights, by: str, method: DecisionMethod) -> Decision:
     return Decision(
         question=question.name,
         site=site,

@@ -71,7 +71,7 @@ def _labels_of(question: Question, card: SpecialistCard) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class AnswerWeights:
     """Probabilities of a question's options, in its order, and what they are worth."""
 
     probabilities: tuple[float, ...]
@@ -80,7 +80,7 @@ class Answered:
     reason: Reason
 
 
-def read_finding(question: Question, assignment: Assignment, finding: Finding) -> Answered | None:
+def read_finding(question: Question, assignment: Assignment, finding: Finding) -> AnswerWeights | None:
     """Return what a specialist's finding says of a question's options; None if it has no value."""
     if finding.value is None:
         return None
@@ -89,7 +89,7 @@ def read_finding(question: Question, assignment: Assignment, finding: Finding) -
     known = distribution_of(finding)
     if question.kind == "predicate":
         true = known.get(assignment.event, 0.0)
-        return Answered(
+        return AnswerWeights(
             probabilities=(1.0 - true, true),
             confidence=max(true, 1.0 - true),
             accepted=finding.accepted,
@@ -101,7 +101,7 @@ def read_finding(question: Question, assignment: Assignment, finding: Finding) -
     probabilities = tuple(weight / total for weight in weights) if total > 0 else _even(len(weights))
     reason = finding.reason if chosen else Reason("decision.other_label", guess=finding.text, options=len(weights))
     accepted = finding.accepted and chosen
-    return Answered(probabilities=probabilities, confidence=max(probabilities), accepted=accepted, reason=reason)
+    return AnswerWeights(probabilities=probabilities, confidence=max(probabilities), accepted=accepted, reason=reason)
 
 
 def distribution_of(finding: Finding) -> Mapping[str, float]:
@@ -112,12 +112,12 @@ def distribution_of(finding: Finding) -> Mapping[str, float]:
     return {**named, str(finding.value): finding.confidence}
 
 
-def _of_number(question: Question, probability: float, finding: Finding) -> Answered:
+def _of_number(question: Question, probability: float, finding: Finding) -> AnswerWeights:
     """The probability of a `score` specialist: of true, or as a place between the lowest level and the highest."""
     levels = question.names if question.kind == "score" else ("", YES)
     place = min(max(probability, 0.0), 1.0) * (len(levels) - 1)
     weights = tuple(max(0.0, 1.0 - abs(place - level)) for level in range(len(levels)))
-    return Answered(
+    return AnswerWeights(
         probabilities=weights, confidence=finding.confidence, accepted=finding.accepted, reason=finding.reason
     )
 

@@ -201,7 +201,7 @@ def _described(option: Option) -> str:
 
 
 @dataclass(kw_only=True)
-class Asked:
+class RemoteAnswerer:
     """A remote model: one that takes typed questions gets all of them at once, any other is asked one by one."""
 
     engine: Engine

@@ -6,18 +6,20 @@ Each running request has a worker thread that waits for its tokens; llama.cpp ba
 from __future__ import annotations
 
 import asyncio
+import json
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from coterie.config.file import LlamaModel as ModelSection
 from coterie.engines.batching import Batcher
 from coterie.engines.llama_native import Generation, LoadedLlama
+from coterie.engines.openai_wire import ChatChunks
 from coterie.errors import EngineRejected, ExtraMissing, ModelMissing
-from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Prompt, Usage
+from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Prompt, RelayHead, Usage
 
 _WINDOW_STEP = 256
 """llama.cpp rounds a slot's window up to a multiple of this."""
@@ -124,6 +126,39 @@ class LlamaEngine:
             for generation in generations:
                 generation.stopped.set()
 
+    async def relay(
+        self,
+        prompt: Prompt,
+        *,
+        path: str,
+        call: CallContext = SYSTEM,  # noqa: ARG002 - it runs here
+    ) -> AsyncGenerator[RelayHead | bytes | Output, None]:
+        """A chat request in OpenAI's shape (`prompt.verbatim`), answered as servers do. Raises what `run` raises."""
+        if prompt.verbatim is None or path != "/chat/completions":
+            raise EngineRejected(f"Model {self.name!r} answers chat requests only, not {path!r}.", engine=self.name)
+        loop, chunks = asyncio.get_running_loop(), asyncio.Queue[Mapping[str, Any] | None]()
+        generation = self._generation(prompt)
+        generation.hear = lambda chunk: _tell(loop, chunks, chunk)
+        wire = ChatChunks(self.name, json.loads(prompt.verbatim))
+        task = asyncio.create_task(self._finish(generation, chunks))
+        try:
+            begun = False
+            while (chunk := await chunks.get()) is not None:
+                if data := wire.take(chunk):
+                    if not begun:
+                        yield RelayHead(status=200, headers={"content-type": "text/event-stream; charset=utf-8"})
+                    begun = True
+                    yield data
+            output = await task
+            if not begun:
+                yield RelayHead(status=200, headers={"content-type": "application/json"})
+            yield wire.end()
+            yield output
+        finally:
+            generation.stopped.set()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
         """Pieces as they are generated, then the `Output`. Raises what `run` raises."""
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
@@ -156,7 +191,7 @@ class LlamaEngine:
             raise EngineRejected(f"Model {self.name!r} has no adapter {prompt.adapter!r}: {known}.", engine=self.name)
         return Generation(prompt=prompt, say=say)
 
-    async def _finish(self, generation: Generation, pieces: asyncio.Queue[str | None]) -> Output:
+    async def _finish(self, generation: Generation, pieces: asyncio.Queue[Any]) -> Output:
         """The generation's output; however it ends, None ends its pieces."""
         try:
             (output,) = await self._batcher.run([generation])
@@ -165,6 +200,6 @@ class LlamaEngine:
             pieces.put_nowait(None)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[str | None], text: str) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Any], piece: object) -> None:
     """Hand a piece to the event loop that waits for it, from another thread."""
-    loop.call_soon_threadsafe(pieces.put_nowait, text)
+    loop.call_soon_threadsafe(pieces.put_nowait, piece)

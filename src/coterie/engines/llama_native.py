@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import math
 import os
 import secrets
@@ -22,7 +23,7 @@ from typing import Any, Protocol
 
 from coterie.engines.choices import Node, Scoring, cut_words, log_likelihoods, tree_of
 from coterie.engines.gguf import GGUFHeader, read_gguf_header
-from coterie.engines.openai_wire import chat_body, read_logprob
+from coterie.engines.openai_wire import COMPACT, chat_body, read_logprob
 from coterie.errors import (
     ArtefactRefused,
     ConfigError,
@@ -352,6 +353,8 @@ class Generation:
     prompt: Prompt
     say: Callable[[str], None]
     """Called in the worker's thread with each piece of text."""
+    hear: Callable[[Mapping[str, Any]], None] = lambda _: None
+    """Called there with each chunk as llama.cpp makes it."""
     stopped: threading.Event = field(default_factory=threading.Event)
     """Set by whoever no longer wants it."""
     start: float = field(default_factory=time.perf_counter)
@@ -369,6 +372,7 @@ class Generation:
         """Keep what a chunk of the stream brings and pass its text on."""
         self.error = chunk.get("error", self.error)
         self.usage = chunk.get("usage", self.usage)
+        self.hear(chunk)
         for choice in chunk.get("choices", ()):
             self.finish = choice.get("finish_reason") or self.finish
             if text := choice.get("delta", {}).get("content"):
@@ -576,12 +580,22 @@ class LoadedLlama:
         )
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
-        body: dict[str, Any] = chat_body(prompt)
+        body: dict[str, Any] = chat_body(prompt) if prompt.verbatim is None else json.loads(prompt.verbatim)
+        if prompt.json_schema is not None and COMPACT in prompt.json_schema:
+            body["grammar"] = f"%llguidance {{}}\nstart: %json {json.dumps(prompt.json_schema)}"
+            body.pop("response_format", None)
         if prompt.grammar is not None:
             body["grammar"] = prompt.grammar
-        for message in body["messages"]:
-            message["content"] = defuse(message["content"], self._control_tokens)
+        body["messages"] = self._defused(body["messages"])
         return body
+
+    def _defused(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """Messages without control tokens, wherever in them."""
+        if isinstance(value, str):
+            return defuse(value, self._control_tokens)
+        if isinstance(value, list):
+            return [self._defused(each) for each in value]
+        return {name: self._defused(each) for name, each in value.items()} if isinstance(value, dict) else value
 
     def _refusal(self, error: Mapping[str, Any]) -> CoterieError:
         if error.get("type") == "exceed_context_size_error":

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
@@ -29,8 +30,9 @@ from coterie.errors import (
     Overloaded,
     TooLong,
 )
+from coterie.runtime.concurrency import aside
 from coterie.text.unicode import estimate_tokens
-from coterie.types import SYSTEM, CallContext, Delta, Failure, Output, Prompt
+from coterie.types import SYSTEM, CallContext, Delta, Failure, Output, Prompt, RelayHead
 
 # --- Circuit breaker: stops asking a server that fails and probes it with a single request.
 
@@ -110,6 +112,10 @@ T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 """Seconds: the pause after try n is drawn between 0 and the first pause times 2^n, at most the longest."""
+_OUR_KEY = frozenset({401, 403})
+"""Statuses that are about the key of the model's entry, which is not the caller's."""
+_RELAYED = ("content-type", "retry-after", "x-request-id")
+"""Headers of an answer that are passed on."""
 _END = 0.1
 """Seconds that the end of an answer may come after its last event; a server that leaves it open is left."""
 _BREAKER_THRESHOLD, _BREAKER_COOLDOWN = 5, 30.0
@@ -156,7 +162,7 @@ class OpenAIEngine:
         self._random = random
         self._sleep = sleep
         self._cards = cards or Cards([])
-        self._connection = Connection(name, model, transport, self.path)
+        self._connection = Connection(name, model, transport)
         self._dialect = Dialect()
         self._breaker = CircuitBreaker(name, threshold=threshold, cooldown=_BREAKER_COOLDOWN, clock=clock)
 
@@ -192,6 +198,41 @@ class OpenAIEngine:
             except Overloaded as error:
                 error.failures = failures
                 raise
+
+    async def relay(
+        self,
+        prompt: Prompt,
+        *,
+        path: str,
+        call: CallContext = SYSTEM,  # noqa: ARG002 - one try, which the caller repeats if it likes
+    ) -> AsyncIterator[RelayHead | bytes | Output]:
+        """The server's answer to a verbatim request: its head, its bytes as they come, then what it took.
+
+        Whatever the server says is passed on, an error too; but for one about our own key.
+        """
+        if prompt.verbatim is None:
+            raise EngineRejected(f"Engine {self.name!r} was given nothing to relay.", engine=self.name)
+        transcript = Transcript(engine=self.name, prompt=prompt)
+        deadline = self._connection.deadline()
+        with self._breaker.attempt() as answered, self._cards.call() as energy:
+            async with self._connection.post(prompt.verbatim, deadline, path=path) as response:
+                if response.status_code in _OUR_KEY:
+                    said = await self._connection.read_refusal(response, deadline)
+                    raise refusal(response.status_code, read_error(said), engine=self.name, said="", retry_after=None)
+                kept = {name: value for name in _RELAYED if (value := response.headers.get(name)) is not None}
+                yield RelayHead(status=response.status_code, headers=kept)
+                body = bytearray()
+                async with aclosing(self._connection.chunks(response, deadline)) as chunks:
+                    async for chunk in chunks:
+                        deadline.renew()
+                        body += chunk
+                        yield chunk
+            answered()
+            kind = "text/event-stream" if kept.get("content-type", "").startswith("text/event-stream") else ""
+            usage = await aside(len(body), partial(transcript.relayed, bytes(body), streamed=bool(kind)))
+            if response.status_code >= httpx.codes.BAD_REQUEST:
+                usage = replace(usage, tokens_in=0, tokens_out=0)  # a refusal is not billed
+            yield _measured(Output(usage=usage), energy)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -296,7 +337,7 @@ class OpenAIEngine:
         deadline = self._connection.deadline()
         while True:
             body = self._body(prompt, stream=stream)
-            async with self._connection.post(body, deadline) as response:
+            async with self._connection.post(body, deadline, path=f"/{self.path}") as response:
                 if response.status_code == httpx.codes.OK:
                     yield response, deadline
                     return

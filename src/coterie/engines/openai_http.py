@@ -61,10 +61,10 @@ class Deadline:
 class Connection:
     """Sends a JSON request and gives the answer's bytes; opened by the first request."""
 
-    def __init__(self, engine: str, model: ServerModel, transport: httpx.AsyncBaseTransport | None, path: str) -> None:
+    def __init__(self, engine: str, model: ServerModel, transport: httpx.AsyncBaseTransport | None) -> None:
         self._engine = engine
         self._timeout = model.timeout
-        self._url = f"{model.base_url.rstrip('/')}/{path}"
+        self._url = model.base_url.rstrip("/")
         self._auth = _KeyAuth(model.api_key) if model.api_key is not None else None
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
@@ -80,9 +80,12 @@ class Connection:
         return said
 
     @asynccontextmanager
-    async def post(self, body: Mapping[str, object], deadline: Deadline) -> AsyncIterator[httpx.Response]:
+    async def post(
+        self, body: Mapping[str, object] | bytes, deadline: Deadline, *, path: str = "/chat/completions"
+    ) -> AsyncIterator[httpx.Response]:
         """The answer to a request, whatever its status, with nothing but its head read."""
-        response = await self._sent(json.dumps(body, ensure_ascii=False).encode(), deadline)
+        content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+        response = await self._sent(content, deadline, path)
         if isinstance(response, CoterieError):
             raise response
         try:
@@ -137,7 +140,7 @@ class Connection:
         if client is not None:
             await client.aclose()
 
-    async def _sent(self, content: bytes, deadline: Deadline) -> httpx.Response | CoterieError:
+    async def _sent(self, content: bytes, deadline: Deadline, path: str) -> httpx.Response | CoterieError:
         """The answer's head, or what went wrong: raised by the caller, out of sight of the HTTP library's error."""
         client, begun = self._opened(), list[str]()
 
@@ -147,7 +150,7 @@ class Connection:
 
         try:
             request = client.build_request(
-                "POST", self._url, content=content, headers=_HEADERS, extensions={"trace": note}
+                "POST", self._url + path, content=content, headers=_HEADERS, extensions={"trace": note}
             )
             async with deadline.limit():
                 return await cancelled_once(client.send(request, stream=True, auth=self._auth), undo=_close)

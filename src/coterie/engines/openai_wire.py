@@ -6,9 +6,11 @@ Servers differ; what they send is taken apart with suspicion, and nothing of it 
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -48,14 +50,39 @@ def chat_body(prompt: Prompt) -> dict[str, object]:
         "temperature": prompt.temperature,
         "seed": prompt.seed,
     }
+    for name in ("top_p", "frequency_penalty", "presence_penalty"):
+        if (value := getattr(prompt, name)) is not None:
+            body[name] = value
     if prompt.stop:
         body["stop"] = [valid_text(stop) for stop in prompt.stop]
     if prompt.logprobs:
         body["logprobs"] = True
     if prompt.json_schema is not None:
-        schema = {"name": "answer", "strict": True, "schema": dict(prompt.json_schema)}
+        schema = {"name": "answer", "strict": True, "schema": portable(prompt.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
+
+
+COMPACT = "x-guidance"
+"""Of a schema that is made for `llguidance`: how it writes JSON. Servers are given what is left without its bounds."""
+_BOUNDS = frozenset({COMPACT, "minLength", "maxLength", "minProperties", "maxProperties"})
+
+
+def portable(schema: Mapping[str, object]) -> dict[str, object]:
+    """A schema as servers take it: strict mode at OpenAI refuses bounds of lengths, which are checked here anyway."""
+    return _without_bounds(schema) if COMPACT in schema else dict(schema)  # type: ignore[return-value]
+
+
+def _without_bounds(node: object, *, names: bool = False) -> object:
+    if isinstance(node, list):
+        return [_without_bounds(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: value for key, value in node.items() if names or key not in _BOUNDS}
+    return {
+        key: value if key == "enum" and not names else _without_bounds(value, names=key in {"properties"} and not names)
+        for key, value in kept.items()
+    }
 
 
 Finish = Literal["stop", "length", "aborted"]
@@ -80,6 +107,10 @@ _HINTS = {
     401: "Check the key: `api_key` in coterie.toml names the environment variable that holds it.",
     403: "Check the key and what it may use: `api_key` in coterie.toml names its environment variable.",
     404: "Check `base_url` (up to and including /v1) and the model's `name` in coterie.toml.",
+}
+_OPTIONAL = {
+    *("max_tokens", "temperature", "seed", "stop", "stream_options", "logprobs"),
+    *("top_p", "frequency_penalty", "presence_penalty"),
 }
 _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
 
@@ -155,6 +186,22 @@ class Transcript:
         usage = Usage(milliseconds=milliseconds)
         return Failure(reason=error.message, usage=usage, turned_away=error.turned_away)
 
+    def relayed(self, body: bytes, *, streamed: bool) -> Usage:
+        """What a relayed answer took: as it says itself, in the shape of any API; else estimated by its bytes."""
+        text = body.decode("utf-8", "replace")
+        lines = [line[5:] for line in text.splitlines() if line.startswith("data:")] if streamed else [text]
+        for line in lines:
+            if '"usage"' not in line and streamed:
+                continue
+            with suppress(ValueError, RecursionError):
+                said = parse_json(line)
+                for place in (said, said.get("response"), said.get("message")) if isinstance(said, dict) else ():
+                    usage = place.get("usage") if isinstance(place, dict) else None
+                    self.tokens = _tokens(usage) or self.tokens
+                    self.cached = _cached(usage) or self.cached
+        self.texts.append(text)
+        return self._usage()
+
     def _usage(self) -> Usage:
         """What it took so far."""
         asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
@@ -185,7 +232,7 @@ class Dialect:
     def learn(self, status: int, error: Mapping[str, Any]) -> bool:
         """True if the refusal names a parameter that can be left out from now on."""
         name = error.get("param")
-        optional = {"max_tokens", "temperature", "seed", "stop", "stream_options", "logprobs"} - self.dropped
+        optional = _OPTIONAL - self.dropped
         if status != 400 or error.get("code") not in _UNSUPPORTED or not isinstance(name, str) or name not in optional:
             return False
         self.dropped.add(name)
@@ -267,11 +314,77 @@ def _cached(usage: object) -> int:
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
 
 
+_COUNTED = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+"""Names of the counts in chat and in the other APIs."""
+
+
 def _tokens(usage: object) -> tuple[int, int] | None:
     """Prompt and generated tokens of a usage object, if it has sensible ones."""
     if not isinstance(usage, dict):
         return None
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    counts = tuple(usage.get(old, usage.get(new)) for old, new in _COUNTED)
     if all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
         return counts  # type: ignore[return-value]  # just checked
     return None
+
+
+# --- Chunks of a chat as a server sends them: one event each, or put together.
+
+
+class ChatChunks:
+    """What an OpenAI-compatible server would send for the chunks of one answer."""
+
+    def __init__(self, model: str, asked: Mapping[str, Any]) -> None:
+        self._model, self._streamed = model, bool(asked.get("stream"))
+        self._with_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        self._head: dict[str, Any] = {}
+        self._message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._logprobs: list[Any] = []
+        self._finish, self._usage = "stop", dict[str, int]()
+
+    def take(self, chunk: Mapping[str, Any]) -> bytes:
+        """Keep a chunk; the event that it is in a stream, or nothing."""
+        self._head = {"id": chunk.get("id", ""), "created": chunk.get("created", 0), "model": self._model}
+        self._usage = {key: n for key, n in (chunk.get("usage") or self._usage).items() if key.endswith("_tokens")}
+        for choice in chunk.get("choices", ()):
+            self._keep(choice)
+        choices = [each for each in chunk.get("choices") or () if each.get("finish_reason") or any(_news(each))]
+        if not self._streamed or not (choices or (chunk.get("usage") and self._with_usage)):
+            return b""
+        told = {**self._head, "object": "chat.completion.chunk", "choices": choices}
+        return _event(told | ({} if choices else {"usage": self._usage}))
+
+    def end(self) -> bytes:
+        """The end of the stream, or the whole answer."""
+        if self._streamed:
+            return f"data: {STREAM_END}\n\n".encode()
+        message = self._message | ({"tool_calls": list(self._calls.values())} if self._calls else {})
+        logprobs = {"content": self._logprobs} if self._logprobs else None
+        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": self._finish}
+        told = {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage}
+        return json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
+
+    def _keep(self, choice: Mapping[str, Any]) -> None:
+        delta = choice.get("delta") or {}
+        self._finish = choice.get("finish_reason") or self._finish
+        for name in ("content", "reasoning_content"):
+            if delta.get(name):
+                self._message[name] = (self._message.get(name) or "") + delta[name]
+        self._logprobs += (choice.get("logprobs") or {}).get("content") or ()
+        for call in delta.get("tool_calls") or ():
+            known = self._calls.setdefault(
+                call.get("index", 0), {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+            )
+            known["id"] = call.get("id") or known["id"]
+            for name, value in (call.get("function") or {}).items():
+                known["function"][name] = known["function"].get(name, "") + (value or "")
+
+
+def _news(choice: Mapping[str, Any]) -> list[Any]:
+    """What a delta brings; chunks that only say how far the prompt is read bring nothing."""
+    return [value for name, value in (choice.get("delta") or {}).items() if value or name == "role"]
+
+
+def _event(data: Mapping[str, Any]) -> bytes:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n".encode("utf-8", "replace")

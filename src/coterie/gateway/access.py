@@ -113,7 +113,8 @@ def admit(scope: Scope, ring: KeyRing | None, *, open_to_all: bool) -> None:
 
 
 def _key_of(headers: Headers, ring: KeyRing) -> Key:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = f"Bearer {headers['x-api-key']}" if "x-api-key" in headers else ""  # as Anthropic's clients send it
+    scheme, _, token = headers.get("authorization", bearer).partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise WireError("key_missing", "This gateway needs a key: send `Authorization: Bearer ctr_...`.")
     key = ring.find(token.strip())

@@ -21,15 +21,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coterie.config.file import GatewaySection
 from coterie.errors import CoterieError
 from coterie.gateway.access import Caller, admit
+from coterie.gateway.anthropic.messages import (
+    AnthropicError,
+    MessageEvent,
+    MessagesRequest,
+    MessageView,
+    answer_message,
+)
 from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody
 from coterie.gateway.decisions.translation import decide_openai
 from coterie.gateway.decisions.wire import DecisionsRequest, DecisionsResponse
 from coterie.gateway.errors import WireError, error_response
+from coterie.gateway.mcp.endpoint import speak_mcp
 from coterie.gateway.openai.chat import complete_chat
+from coterie.gateway.openai.completions import CompletionRequest, CompletionView, complete_text
+from coterie.gateway.openai.direct import chat_directly
 from coterie.gateway.openai.embeddings import embed
 from coterie.gateway.openai.models import list_models, show_model
+from coterie.gateway.openai.relay import relaying
+from coterie.gateway.openai.responses import ResponseEvent, ResponsesRequest, ResponseView, respond
 from coterie.gateway.openapi import Endpoint, describe_api
 from coterie.gateway.systemone.translation import PATH as SYSTEM_ONE
 from coterie.gateway.systemone.translation import decide_systemone, systemone_error
@@ -118,7 +130,7 @@ async def _say(error: Exception, sending: _Sending, scope: Scope, receive: Recei
 
 def _shaped(error: Exception, scope: Scope) -> Response:
     """The response to an error, in the shape of the API that was asked."""
-    return systemone_error(error) if scope["path"] == SYSTEM_ONE else error_response(error)
+    return systemone_error(error) if scope["path"] == SYSTEM_ONE else error_response(error).for_path(scope["path"])
 
 
 async def _answer_error(http: HTTPRequest, error: Exception) -> Response:
@@ -135,7 +147,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         method="POST",
         path="/v1/chat/completions",
-        serve=Work(complete_chat),
+        serve=Work(relaying("/chat/completions", complete_chat, chat_directly)),
         summary="Ask the network; `stream` gives the answer as it is made.",
         asked=ChatRequest,
         told=ChatCompletion,
@@ -153,6 +165,16 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/responses",
+        serve=Work(relaying("/responses", respond)),
+        summary="Ask the network through the Responses API, on the session of an earlier response or by itself.",
+        asked=ResponsesRequest,
+        told=ResponseView,
+        streamed=ResponseEvent,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
         path=SYSTEM_ONE,
         serve=Work(decide_systemone),
         summary="Answer typed questions with probabilities: TypeSafe's System One.",
@@ -163,8 +185,29 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/messages",
+        serve=Work(answer_message),
+        summary="Ask the network through Anthropic's Messages API.",
+        asked=MessagesRequest,
+        told=MessageView,
+        streamed=MessageEvent,
+        failed=AnthropicError,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/completions",
+        serve=Work(relaying("/completions", complete_text)),
+        summary="Ask the network with a prompt, for clients that know no chat.",
+        asked=CompletionRequest,
+        told=CompletionView,
+        streamed=CompletionView,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
         path="/v1/embeddings",
-        serve=Work(embed),
+        serve=Work(relaying("/embeddings", embed)),
         summary="Vectors of texts, from the encoder that router and specialists share.",
         asked=EmbeddingsRequest,
         told=Embeddings,
@@ -174,6 +217,13 @@ ENDPOINTS: Sequence[Endpoint] = (
         method="GET", path="/v1/models", serve=list_models, summary="The router and each specialist.", told=Models
     ),
     Endpoint(method="GET", path="/v1/models/{model:path}", serve=show_model, summary="One of them.", told=ModelView),
+    Endpoint(
+        method="POST",
+        path="/mcp",
+        serve=Work(speak_mcp),
+        summary="The Model Context Protocol: specialists as tools, indexes as resources. Needs the extra `mcp`.",
+        needs="ask",
+    ),
     Endpoint(
         method="GET",
         path="/api/traces/{trace_id}",

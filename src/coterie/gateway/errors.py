@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import ValidationError
@@ -34,6 +34,7 @@ from coterie.errors import (
 _log = logging.getLogger("coterie.gateway")
 
 WireCode = Literal[
+    "abstained",
     "body_timeout",
     "body_too_large",
     "forbidden",
@@ -42,12 +43,14 @@ WireCode = Literal[
     "internal_error",
     "invalid_json",
     "invalid_request",
+    "invalid_schema",
     "key_missing",
     "key_refused",
     "keys_unreadable",
     "method_not_allowed",
     "model_not_found",
     "not_found",
+    "response_not_found",
     "shutting_down",
     "trace_not_found",
     "unsupported_content",
@@ -55,6 +58,7 @@ WireCode = Literal[
 ]
 
 STATUSES: Mapping[WireCode, int] = {
+    "abstained": 422,
     "body_timeout": 408,
     "body_too_large": 413,
     "forbidden": 403,
@@ -63,12 +67,14 @@ STATUSES: Mapping[WireCode, int] = {
     "internal_error": 500,
     "invalid_json": 400,
     "invalid_request": 400,
+    "invalid_schema": 400,
     "key_missing": 401,
     "key_refused": 401,
     "keys_unreadable": 503,
     "method_not_allowed": 405,
     "model_not_found": 404,
     "not_found": 404,
+    "response_not_found": 404,
     "shutting_down": 503,
     "trace_not_found": 404,
     "unsupported_content": 400,
@@ -112,7 +118,7 @@ def no_trace(trace_id: str) -> WireError:
 
 
 class ErrorResponse(Response):
-    """An OpenAI-shaped error."""
+    """An OpenAI-shaped error; `for_path` gives it the shape of the API that was asked."""
 
     media_type = "application/json"
 
@@ -121,6 +127,50 @@ class ErrorResponse(Response):
     ) -> None:
         self.error = {"message": message, "type": _type(status), "param": param, "code": code}
         super().__init__(json.dumps({"error": self.error}), status_code=status, headers=headers)
+
+    def for_path(self, path: str) -> Response:
+        """The response in the shape of the API at this path."""
+        shape = next((shape for begin, shape in _SHAPES.items() if path.startswith(begin)), None)
+        return self if shape is None else shape(self)
+
+
+def as_anthropic(error: Mapping[str, object], status: int) -> dict[str, object]:
+    """An error in Anthropic's shape; our code and the parameter stay beside its own fields."""
+    kind = _ANTHROPIC.get(status, "invalid_request_error" if status < 500 else "api_error")
+    told = {"type": kind, "message": error["message"], "code": error["code"], "param": error["param"]}
+    return {"type": "error", "error": told}
+
+
+_ANTHROPIC: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def _anthropic(response: ErrorResponse) -> Response:
+    return _reshaped(response, as_anthropic(response.error, response.status_code))
+
+
+def _json_rpc(response: ErrorResponse) -> Response:
+    """An error of JSON-RPC with the same status, of a message whose id nobody has read."""
+    about = {"code": REFUSED, "message": response.error["message"], "data": {"code": response.error["code"]}}
+    return _reshaped(response, {"jsonrpc": "2.0", "id": None, "error": about})
+
+
+def _reshaped(response: ErrorResponse, document: object) -> Response:
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    return Response(json.dumps(document), response.status_code, headers, "application/json")
+
+
+_SHAPES: Mapping[str, Callable[[ErrorResponse], Response]] = {"/v1/messages": _anthropic, "/mcp": _json_rpc}
+"""By the beginning of the path, where it is not OpenAI's."""
+REFUSED = -32010
+"""JSON-RPC code of what the gateway refuses before MCP is spoken; `data.code` says what."""
 
 
 def error_response(error: Exception) -> ErrorResponse:

@@ -31,7 +31,7 @@ class Endpoint:
     streamed: type[BaseModel] | None = None
     """The data of each server-sent event."""
     failed: type[BaseModel] = Error
-    """An error in its shape."""
+    """Every response with a status of 400 or more."""
     media_type: str = "application/json"
     needs: Permission | None = None
     """What the caller's role must allow; None for any role."""

@@ -8,7 +8,7 @@ have no effect; those named only to be refused are the ones whose silent absence
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -30,7 +30,7 @@ from coterie.types import Label
 _INT64 = 2**63
 
 
-class _Asked(BaseModel):
+class Wire(BaseModel):
     """Part of a request in OpenAI's shape: what we do not know is not an error."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
@@ -65,7 +65,7 @@ Cell = Annotated[
 """A value of one column. A whole number of more than 64 bits becomes a float."""
 
 
-class DocumentWire(_Asked):
+class DocumentWire(Wire):
     """A long text that the question is about."""
 
     model_config = ConfigDict(extra="forbid")
@@ -80,7 +80,7 @@ class DocumentWire(_Asked):
     """The shelf that it stands on, a `[knowledge]` key that a specialist reads."""
 
 
-class ReleaseWire(_Asked):
+class ReleaseWire(Wire):
     """An order to lower the label of what is asked, in spite of the personal data in it. Only an `admin` key may."""
 
     model_config = ConfigDict(extra="forbid")
@@ -91,7 +91,7 @@ class ReleaseWire(_Asked):
     """Why; it is kept in the trace and in the audit log, so it holds no personal data."""
 
 
-class Extension(_Asked):
+class Extension(Wire):
     """The `coterie` object of a request (`extra_body={"coterie": {...}}` in the openai client)."""
 
     model_config = ConfigDict(extra="forbid")
@@ -110,13 +110,15 @@ class Extension(_Asked):
     """A long text that the question is about, or an object with `text` or `shelf`, `name`, `label`. It is read here."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] | None = None
     """Language of the last user message, such as `de` or `en-GB`; without it, it is detected."""
+    abstain: Literal["refusal", "content_filter", "text", "status"] | None = None
+    """How an abstention looks, in place of `[gateway] abstain`; `content_filter`: a refusal with that finish reason."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     """Share of the generalist's quality to keep at the least cost, in place of the network's."""
     budget: Money | None = None
     """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
 
 
-class ContentPart(_Asked):
+class ContentPart(Wire):
     """One part of a message's content; only text can be read."""
 
     type: str
@@ -125,21 +127,84 @@ class ContentPart(_Asked):
     refusal: str | None = None
 
 
-class ChatMessage(_Asked):
+class ChatMessage(Wire):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[ContentPart] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    """Calls that an earlier answer made."""
 
 
-class StreamOptions(_Asked):
+class StreamOptions(Wire):
     """How to stream."""
 
     include_usage: bool = False
     """Send a last chunk with the token counts."""
 
 
-class ChatRequest(_Asked):
+Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None
+Stop = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class SamplingWire(Wire):
+    """How words are chosen. It acts where a model writes; where none does, `x-coterie-ignored` names it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    frequency_penalty: Penalty = None
+    presence_penalty: Penalty = None
+
+
+class FunctionWire(Wire):
+    """A function that may be called."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    """JSON schema of its arguments."""
+
+
+class ToolWire(Wire):
+    """A tool; of the type `function` for chat."""
+
+    type: Literal["function"]
+    function: FunctionWire
+
+
+class NamedFunction(Wire):
+    """The function that is to be called."""
+
+    name: str
+
+
+class NamedTool(Wire):
+    """Forces a call."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class NamedSchema(Wire):
+    """The schema of an answer."""
+
+    name: str = "answer"
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Wire):
+    """The form of an answer: words, any JSON object, or JSON of a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+
+
+class ChatRequest(SamplingWire):
     """`POST /v1/chat/completions`."""
 
     model: str
@@ -155,10 +220,11 @@ class ChatRequest(_Asked):
     """Longest generated text in tokens."""
     n: int | None = None
     """Only 1: there is one answer."""
-    tool_choice: str | dict[str, object] | None = None
-    """`none` and `auto` are fine, since no tool is ever called; a forced call is refused."""
-    response_format: dict[str, object] | None = None
-    """Only `{"type": "text"}`: a specialist's answer has its own form."""
+    tools: Annotated[list[ToolWire], Field(max_length=128)] | None = None
+    """A forced call is made by the specialists whose answers are its arguments; else they call none."""
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    response_format: ResponseFormat | None = None
+    """`json_schema` is answered by the specialists whose labels or fields it asks for, else by the generalist."""
     logprobs: bool | None = None
     """Only false: confidence is in the `coterie` object, calibrated."""
     modalities: list[str] | None = None
@@ -166,7 +232,7 @@ class ChatRequest(_Asked):
     coterie: Extension | None = None
 
 
-class FeedbackRequest(_Asked):
+class FeedbackRequest(Wire):
     """`POST /api/feedback`: a thumb, the value that would have been right, a comment; at least one of them."""
 
     model_config = ConfigDict(extra="forbid")
@@ -183,7 +249,7 @@ class FeedbackRequest(_Asked):
     """Whose finding is meant; left out, the whole answer."""
 
 
-class EmbeddingsRequest(_Asked):
+class EmbeddingsRequest(Wire):
     """`POST /v1/embeddings`."""
 
     model: str
@@ -276,6 +342,15 @@ class FindingView(ReasonView):
     """Of an `answer` specialist: what its answer rests on."""
 
 
+class GuessView(_Told):
+    """What an abstention would most likely have been: no answer, and not accepted."""
+
+    specialist: str
+    value: str | int | float | bool | list[str] | None
+    confidence: float | None
+    """The probability that it is right."""
+
+
 class UsageView(_Told):
     """What the answer took; unknown is null."""
 
@@ -322,6 +397,7 @@ class CoterieView(_Told):
     degraded_code: str | None = None
     degraded_values: dict[str, str | int | float | bool | ReasonView | None] | None = None
     degraded_notes: list[ReasonView] | None = None
+    guess: GuessView | None = None
     egress: EgressView
     findings: list[FindingView]
     usage: UsageView
@@ -339,8 +415,27 @@ class AnswerMessage(_Told):
     """The answer."""
 
     role: Literal["assistant"]
-    content: str
-    refusal: None
+    content: str | None
+    refusal: str | None
+    """Why there is no answer: nobody was sure enough, or it is nobody's subject."""
+    tool_calls: list[ToolCallView] | None = None
+
+
+class FunctionCallView(_Told):
+    """A call: the function and its arguments as JSON."""
+
+    name: str
+    arguments: str
+
+
+class ToolCallView(_Told):
+    """One call of a tool."""
+
+    index: int | None = None
+    """In a stream."""
+    id: str
+    type: Literal["function"]
+    function: FunctionCallView
 
 
 class ChatChoice(_Told):
@@ -349,7 +444,7 @@ class ChatChoice(_Told):
     index: Literal[0]
     message: AnswerMessage
     logprobs: None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "content_filter", "tool_calls"]
 
 
 class ChatCompletion(_Told):
@@ -369,6 +464,8 @@ class ChoiceDelta(_Told):
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCallView] | None = None
 
 
 class ChunkChoice(_Told):
@@ -377,7 +474,7 @@ class ChunkChoice(_Told):
     index: Literal[0]
     delta: ChoiceDelta
     logprobs: None
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "content_filter", "tool_calls"] | None
 
 
 class ChatChunk(_Told):

@@ -7,6 +7,7 @@ say so. What it is told is prepared by the small models; it never sees a documen
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.runtime.codec import parse_json
 from coterie.specialists.acceptance import abstention
+from coterie.structured.schema import Node, decodable, read_answer
 from coterie.text.language import language_of
 from coterie.text.unicode import estimate_tokens
 from coterie.types import (
@@ -44,6 +46,7 @@ from coterie.types import (
     Question,
     Reason,
     SpecialistCard,
+    Step,
     Task,
     impersonal,
 )
@@ -57,12 +60,15 @@ LABEL = (
     "If one of the labels that a narrow model names above is right, answer with that label alone, written as it is "
     "there."
 )
+AS_JSON = "Answer with nothing but JSON of this schema:"
 TOGETHER = (
     "Narrow models each did a part of the request that follows; what they found stands above. Write one answer, "
     "natural, short, in the order of the request. Repeat figures and quotes exactly, add nothing, and say what was not "
     "found."
 )
 _LONGEST = 512  # tokens of an answer, unless the request says
+_ROOM = (0, 3)
+"""Levels of room (`structured.schema.LEVELS`) in which JSON is asked for, until it fits."""
 _SHARE = 2  # an answer gets at most this part of the window: half
 
 
@@ -192,6 +198,9 @@ class Asking:
             yield replace(abstention(NAME, task, Reason("abstain.no_text")), task="generate")
             return
         source = _Sensitivity.of(task, *view.entries)
+        if task.schema is not None:  # a piece that is shown cannot be withdrawn, and half of a JSON text is none
+            yield await self._as_json(task, task.schema, view, source, call)
+            return
         begun, held = False, ""
         async with aclosing(self._tries(self._escalation(task, view), call).stream()) as events:
             async for event in events:
@@ -208,15 +217,40 @@ class Asking:
                     begun = True
                     yield Delta(text=piece)
 
-    def _escalation(self, task: Task, view: ContextView) -> Callable[[CandidateModel], Prompt]:
+    async def _as_json(
+        self, task: Task, schema: Node, view: ContextView, source: _Sensitivity, call: CallContext
+    ) -> Finding:
+        """The model's answer, if it is JSON of the schema."""
+        steps: tuple[Step, ...] = ()
+        wrong = ""
+        for level in _ROOM:
+            heard = await self._tries(self._escalation(task, view, level), call).ask()
+            self._count(heard)
+            finding = _answered(heard, source)
+            steps += finding.steps
+            finding = replace(finding, steps=steps)
+            if not finding.accepted:
+                return finding
+            text, wrong = read_answer(schema, finding.text)
+            if not wrong:
+                break
+        if wrong:
+            why = Reason("abstain.not_in_schema", model=heard.engine, found=wrong)
+            return replace(finding, value=None, text="", accepted=False, reason=why, confidence=0.0)
+        return replace(finding, value=text, text=text)
+
+    def _escalation(self, task: Task, view: ContextView, level: int = 0) -> Callable[[CandidateModel], Prompt]:
         """What a model is told of a task and its context pack."""
         asked = question_of(task)
         told = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
+        if task.schema is not None:
+            told = f"{INSTRUCTION} {AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
 
         def prompt(candidate: CandidateModel) -> Prompt:
             if candidate.typed:
                 return self._fitting(candidate, _typed(task, asked))
-            longest = min(task.max_tokens or _LONGEST, candidate.window // _SHARE)
+            usual = _LONGEST if task.schema is None else candidate.window // _SHARE
+            longest = min(task.max_tokens or usual, candidate.window // _SHARE)
             room = candidate.window - longest - _tokens(lay_out((), instruction=told, asked=asked))
             seen = narrowed(
                 view,
@@ -226,7 +260,9 @@ class Asking:
             ).entries
             messages = lay_out(seen, instruction=told, asked=asked)
             label, bare = _Sensitivity.of(task, *seen)
-            return self._fitting(candidate, Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest))
+            whole = Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest)
+            schema = None if task.schema is None else decodable(task.schema, level)
+            return self._fitting(candidate, replace(whole.sampled(task.sampling), json_schema=schema))
 
         return prompt
 

@@ -40,7 +40,7 @@ from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Policy, StreamingEngine
 from coterie.runtime.concurrency import AT_ONCE, aside, side_by_side, to_the_end
-from coterie.types import NOT_SENT, CallContext, Delta, Egress, Flow, Label, Output, Prompt, Reason, Verdict
+from coterie.types import NOT_SENT, CallContext, Delta, Egress, Flow, Label, Output, Prompt, Reason, RelayHead, Verdict
 
 PSEUDONYMISED = "egress.pseudonymised"
 
@@ -191,7 +191,7 @@ class _Judge:
             return _Sent(prompt=prompt, label=label, verdict=verdict)
         impersonal = max(prompt.impersonal or Label(prompt.label), seen.impersonal)
         allowing = self._ask(impersonal)
-        if not self.model.pseudonymise or allowing.allowed is not True:
+        if prompt.verbatim is not None or not self.model.pseudonymise or allowing.allowed is not True:
             raise _refused(_with_cause(verdict, prompt, seen), self.name)
         try:
             # Who may see the text that a value stands in may see the value.
@@ -235,7 +235,8 @@ class _GatedEngine:
             self._limits.held(prompts, self._judge.model, self.name, call) as held,
             self._journal.around(sent, self.name, call) as answered,
         ):
-            held.outputs = outputs = await self._engine.run(prompts, call=replace(call, before_retry=held.before_retry))
+            inner = replace(call, before_retry=held.before_retry)
+            held.outputs = outputs = await self._engine.run(held.prompts, call=inner)
             answered()
         return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
 
@@ -252,7 +253,7 @@ class _GatedEngine:
         ):
             inner = replace(call, before_retry=held.before_retry)
             # `stream` of an engine is an async generator; closing it ends the request.
-            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(sent.prompt, call=inner))
+            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(held.prompts[0], call=inner))
             async with aclosing(pieces) as events:
                 async for event in events:
                     if isinstance(event, Output):
@@ -265,6 +266,24 @@ class _GatedEngine:
                         yield event
                     elif text := restorer.feed(event.text):
                         yield Delta(text=text)
+
+    async def relay(
+        self, prompt: Prompt, *, path: str, call: CallContext
+    ) -> AsyncGenerator[RelayHead | bytes | Output, None]:
+        """A verbatim request and its answer. Raises `EgressRefused` before anything is sent: it has no pseudonyms."""
+        sent = await self._judge.judge(prompt, call)
+        async with (
+            self._limits.held([sent.prompt], self._judge.model, self.name, call) as held,
+            self._journal.around([sent], self.name, call) as answered,
+        ):
+            events = self._engine.relay(sent.prompt, path=path, call=call)  # type: ignore[attr-defined]
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, Output):
+                        held.outputs = [event]
+                        answered()
+                        event = replace(event, verdict=sent.verdict)  # noqa: PLW2901 - the same with why it may
+                    yield event
 
     async def close(self) -> None:
         """Close the connections."""
@@ -284,6 +303,14 @@ class _Unslotted:
 
     async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
         pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(prompt, call=call))
+        async with call.release_slot(), aclosing(pieces) as events:
+            async for event in events:
+                yield event
+
+    async def relay(
+        self, prompt: Prompt, *, path: str, call: CallContext
+    ) -> AsyncGenerator[RelayHead | bytes | Output, None]:
+        pieces = self._engine.relay(prompt, path=path, call=call)  # type: ignore[attr-defined]
         async with call.release_slot(), aclosing(pieces) as events:
             async for event in events:
                 yield event

@@ -65,8 +65,8 @@ class Shelf(Retriever, Protocol):
         """At most `k` passages, best first, as `Retriever` promises; `mode` None is the shelf's own."""
         ...
 
-    async def documents(self) -> Mapping[str, str]:
-        """The `sha256` of every document, by name."""
+    async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
+        """The `sha256` of every document, by name; with a clearance, of those that this principal may see."""
         ...
 
     async def tenants(self) -> frozenset[str]:

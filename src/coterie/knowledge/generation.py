@@ -143,9 +143,14 @@ def put(connection: sqlite3.Connection, document: IndexedDocument) -> Group:
     return Group(document.label, document.tenant)
 
 
-def hashes(connection: sqlite3.Connection) -> dict[str, str]:
-    """The hash of every document, by name."""
-    return dict(connection.execute("select name, sha256 from document order by name"))
+def hashes(connection: sqlite3.Connection, clearance: Label | None = None, tenant: str = "default") -> dict[str, str]:
+    """The hash of every document, by name; with a clearance, of those that this reader may see."""
+    found = connection.execute("select name, sha256, label, tenant from document order by name")
+    return {
+        name: sha256
+        for name, sha256, label, owner in found
+        if clearance is None or Group(Label(label), owner).visible(clearance, tenant)
+    }
 
 
 def tenants(connection: sqlite3.Connection) -> frozenset[str]:

@@ -195,9 +195,9 @@ class LocalShelf:
         )
         return [self._passage(row, score) for row, score in found]
 
-    async def documents(self) -> Mapping[str, str]:
-        """The hash of every document, by name; none where nothing was indexed yet."""
-        return await self._in_thread(self._hashes)
+    async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
+        """The hash of every document that may be seen, by name; none where nothing was indexed yet."""
+        return await self._in_thread(partial(self._hashes, clearance, tenant))
 
     async def tenants(self) -> frozenset[str]:
         """Every tenant that has documents of its own."""
@@ -314,9 +314,9 @@ class LocalShelf:
         floor = min(scores) - (fused[rest[0]] if rest else 0.0)
         return ranked | {key: floor + fused[key] for key in rest}
 
-    def _hashes(self) -> Mapping[str, str]:
+    def _hashes(self, clearance: Label | None, tenant: str) -> Mapping[str, str]:
         generation = self._fresh()
-        return {} if generation is None else table.hashes(generation.rows)
+        return {} if generation is None else table.hashes(generation.rows, clearance, tenant)
 
     def _tenants(self) -> frozenset[str]:
         generation = self._fresh()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from coterie.context.entries import entries_of
 from coterie.generalist.pack import pack_context
 from coterie.network.outcomes import Outcome, for_generalist, refused, said_by, verify
+from coterie.structured.filling import Slot, fill, fill_freely, is_free
+from coterie.structured.schema import Node
 from coterie.types import Context, ContextView, Finding, Reason, SpecialistCard, Task, all_of
 
 
@@ -17,6 +19,19 @@ def decide(outcome: Outcome, route_reason: Reason) -> Outcome:
         return replace(outcome, status="accepted")
     doubts = [said_by(finding) for finding in outcome.findings if not finding.accepted]
     return replace(outcome, status="abstained", reason=all_of(doubts or [route_reason]))
+
+
+def filled(outcome: Outcome, schema: Node, slots: Mapping[str, Slot], cards: Mapping[str, SpecialistCard]) -> Outcome:
+    """The outcome of a request for JSON: accepted only if what was found makes JSON of the schema."""
+    if is_free(schema):
+        text = fill_freely(outcome.answering, cards) if outcome.answering else ""
+        return replace(outcome, filled=text)
+    text, why_not = fill(schema, slots, outcome.findings) if slots else ("", None)
+    if text:
+        return replace(outcome, status="accepted", filled=text)
+    reasons = [] if why_not is None else [why_not]
+    known = outcome.reason if outcome.status == "abstained" else None
+    return replace(outcome, status="abstained", reason=all_of([*reasons, *([known] if known else [])]))
 
 
 def handed_up(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,11 +19,12 @@ from coterie.governance.pseudonyms import PseudonymBook
 from coterie.network.admission import Admission, rewrite
 from coterie.network.gathering import SecretFinder
 from coterie.network.pipeline import Pipeline
+from coterie.network.relaying import Relayed, RelayModel, relay
 from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Engine, Limits, Overhead, Retriever, Specialist
-from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, Request
+from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, RelayHead, Request
 
 
 @dataclass(kw_only=True)
@@ -48,6 +49,8 @@ class Network(Pipeline):
     name: str = "network"
     engines: Sequence[Engine] = ()
     """Closed with the network."""
+    models: Mapping[str, RelayModel] = field(default_factory=dict)
+    """What can be asked alone, by `[models]` key."""
     audit: Audit | None = None
     """Where each request is written down; closed with the network."""
     limits: Limits | None = None
@@ -86,6 +89,10 @@ class Network(Pipeline):
     async def embed(self, texts: Sequence[str], *, call: CallContext) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share."""
         return await self.encoder.run([Prompt(text=text) for text in texts], call=call)
+
+    def relay(self, relayed: Relayed, *, trace_id: str | None = None) -> AsyncGenerator[RelayHead | bytes]:
+        """Ask one model verbatim; what it says, as it comes. See `network.relaying.relay`."""
+        return relay(self, self.models[relayed.model], relayed, trace_id=trace_id or self.new_id())
 
     async def close(self) -> None:
         """Finish what is queued in the store and free engines and files, each even if another one fails."""

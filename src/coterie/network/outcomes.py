@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from coterie.context.entries import entries_of
 from coterie.context.view import describe_view
@@ -50,6 +51,8 @@ class Outcome:
     """What it adds to the context."""
     degraded: Reason | None = None
     """What the generalist failed to do, and why."""
+    filled: str = ""
+    """What the specialists found as JSON, where the request gives a schema."""
 
     def having(
         self, findings: Sequence[Finding], views: Mapping[str, ContextView], entries: tuple[Entry, ...] = ()
@@ -83,12 +86,20 @@ def render(outcome: Outcome, *, part: bool) -> str:
     about = f"{topic(outcome.part.text)}: " if part else ""
     if outcome.status == "escalated":
         return about + outcome.findings[-1].text
+    if outcome.filled:
+        return outcome.filled
     if outcome.status == "accepted":
         return about + say(outcome.answering, named=part)
     known = [finding.text for finding in outcome.findings if any(e.kind == "reason" for e in finding.evidence)]
     guess = guess_of(outcome.findings) if outcome.degraded and not known else ""
     why = f"not answered ({outcome.reason})." if part else f"Not answered: {outcome.reason}."
     return about + "\n".join(filter(None, [why, *known, guess]))
+
+
+def kind_of(outcome: Outcome) -> Literal["found", "written", "abstained"]:
+    """What kind of text `render` makes of it."""
+    kinds: Mapping[Status, Literal["found", "written", "abstained"]] = {"accepted": "found", "escalated": "written"}
+    return kinds.get(outcome.status, "abstained")
 
 
 def verify(finding: Finding, writes: Sequence[str], task: Task, view: ContextView) -> Finding:
@@ -200,6 +211,8 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
         tenant=request.tenant,
         language=request.language,
         max_tokens=request.max_tokens,
+        sampling=request.sampling,
+        schema=request.schema,
         vector=part.vector,
         truncated=part.truncated,
     )

@@ -32,10 +32,10 @@ from coterie.decisions.zero_shot import PRODUCER
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
-from coterie.network.escalation import decide, escalated, handed_up
+from coterie.network.escalation import decide, escalated, filled, handed_up
 from coterie.network.gathering import SecretFinder, charged, gather
-from coterie.network.outcomes import Outcome, outcome_of, render, verified, verify
-from coterie.network.selection import select
+from coterie.network.outcomes import Outcome, kind_of, outcome_of, render, verified, verify
+from coterie.network.selection import in_one, schema_route, select
 from coterie.network.settlement import audit_entry, session_entries, texts_in, traced
 from coterie.network.state import RequestState, generalist_for
 from coterie.protocols import (
@@ -66,6 +66,7 @@ from coterie.types import (
     Request,
     Route,
     Settlement,
+    SpecialistCard,
     Task,
 )
 
@@ -217,8 +218,8 @@ class Pipeline(ABC):
         try:
             async with aclosing(self._answer(state)) as pieces:
                 async for piece in pieces:
-                    state.show(piece)
-                    yield Delta(text=piece)
+                    state.show(piece.text)
+                    yield piece
         except (asyncio.CancelledError, GeneratorExit):
             # The caller is gone; what was spent still belongs in the ledger.
             await to_the_end(self._settle(state))
@@ -240,7 +241,11 @@ class Pipeline(ABC):
 
     async def _route(self, state: RequestState) -> Route:
         """Name the specialists for each part of the request."""
-        route = await select(
+        if state.request.schema is not None:
+            route, state.slots = schema_route(state.question, self._cards)
+        else:
+            route = None
+        route = route or await select(
             state.question,
             state.context,
             router=self.router,
@@ -248,11 +253,17 @@ class Pipeline(ABC):
             reader="" if state.question.document is None else self.documents.name,
             call=state.call,
         )
+        if state.request.schema is not None:
+            route = in_one(route, state.question)
         return replace(route, steps=tuple(map(self.meter.price, route.steps)))
+
+    @property
+    def _cards(self) -> Mapping[str, SpecialistCard]:
+        return {name: specialist.card for name, specialist in self.specialists.items()}
 
     # --- each part of the request --------------------------------------------------------------------
 
-    async def _answer(self, state: RequestState) -> AsyncGenerator[str, None]:
+    async def _answer(self, state: RequestState) -> AsyncGenerator[Delta, None]:
         """Yield pieces of the answer in the order of the parts. The outcome of each part is kept in the state."""
         state.begin()
         composer = composing(state.large, state.parts)
@@ -262,19 +273,20 @@ class Pipeline(ABC):
         whole = asyncio.create_task(self._compose(composer, state, tasks)) if composer is not None else None
         try:
             if whole and (text := await whole):
-                yield text
+                yield Delta(text=text, kind="written")
                 return
             for index, (channel, task) in enumerate(zip(channels, tasks, strict=True)):
                 gap, about = heading(state.outcomes, index)
                 spoken = False
                 while (piece := await channel.next()) is not None:
-                    yield piece if spoken else gap + about + piece
+                    yield Delta(text=piece if spoken else gap + about + piece, kind="written")
                     spoken = True
                 await task
                 if not spoken:
+                    outcome = state.outcomes[index]
                     with state.stage("compose"):
-                        text = render(state.outcomes[index], part=len(tasks) > 1)
-                    yield gap + text
+                        text = render(outcome, part=len(tasks) > 1)
+                    yield Delta(text=gap + text, kind=kind_of(outcome))
         finally:
             await cancel([*tasks, whole] if whole else tasks)
 
@@ -350,11 +362,14 @@ class Pipeline(ABC):
     async def _decide(self, outcome: Outcome, task: Task, context: Context, state: RequestState, say: Say) -> Outcome:
         """Accept the findings, or ask the generalist if there is one, or abstain."""
         outcome = decide(outcome, state.route.reason)
+        if state.request.schema is not None:
+            outcome = filled(outcome, state.request.schema, state.slots, self._cards)
         nobody_fits = not outcome.findings
         unread = state.request.document is not None  # no permitted specialist reads it: nothing to answer from
-        if outcome.answering or state.large is None:
+        if outcome.status == "accepted" or state.large is None:
             return outcome
-        if nobody_fits and (unread or not self.escalate_out_of_scope):
+        off_topic = not self.escalate_out_of_scope and state.request.schema is None
+        if nobody_fits and (unread or off_topic):
             return outcome
         asked = [self.specialists[each.specialist].card for each in outcome.findings]
         task, view = handed_up(task, context, asked=asked, above=state.large.card)

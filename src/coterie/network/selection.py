@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from coterie.protocols import Router, Specialist
-from coterie.routing.plan import permitted, pinned_route
-from coterie.types import CallContext, Context, Part, Reason, Request, Route
+from coterie.routing.plan import permitted, pinned_route, plan_waves
+from coterie.structured.filling import Slot, assign, is_free
+from coterie.types import CallContext, Context, Part, Reason, Request, Route, SpecialistCard
 
 
 async def select(
@@ -37,3 +39,31 @@ async def select(
         cards = {name: specialist.card for name, specialist in specialists.items()}
         route = pinned_route(request, cards)
     return permitted(route, request.allowed)
+
+
+def schema_route(request: Request, cards: Mapping[str, SpecialistCard]) -> tuple[Route | None, Mapping[str, Slot]]:
+    """The route of a request for JSON: those who fill it in, or nobody. None for any object: the router names them."""
+    if request.schema is None or is_free(request.schema):
+        return None, {}
+    asked = {request.specialist} if request.specialist is not None else set(request.allowed or cards)
+    slots = assign(request.schema, {name: card for name, card in cards.items() if name in asked})
+    if isinstance(slots, Reason):
+        return Route(parts=(), reason=slots), {}
+    names = dict.fromkeys(slot.specialist for slot in slots.values())
+    parts = tuple(Part(text=request.text, waves=plan_waves(name, cards, readers=False), score=1.0) for name in names)
+    return in_one(Route(parts=parts, reason=Reason("route.schema", specialists=", ".join(names))), request), slots
+
+
+def in_one(route: Route, request: Request) -> Route:
+    """The route with one part, the whole request, which all who were named are asked about."""
+    if not route.parts:
+        return route
+    depth = max(len(part.waves) for part in route.parts)
+    asked: set[str] = set()
+    waves = []
+    for i in range(depth):
+        wave = dict.fromkeys(name for part in route.parts for name in (part.waves[i : i + 1] or ((),))[0])
+        waves.append(tuple(name for name in wave if name not in asked))
+        asked |= wave.keys()
+    whole = Part(text=request.text, waves=tuple(filter(None, waves)), score=max(part.score for part in route.parts))
+    return replace(route, parts=(whole if len(route.parts) > 1 else route.parts[0],))

@@ -31,16 +31,16 @@ _IBAN = re.compile(r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9]", re.I
 _CARD = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){3,11}(?![0-9])")
 _DIGITS = re.compile(r"[0-9]+")
 _CARD_DIGITS = (14, 15, 16)
-_WORD = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_.-]{4,512}")
+_WORD = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_.-]{3,511}[0-9A-Za-z_-]")
 _SIGNS = re.compile(r"[0-9A-Za-z]+")
 _CHANGING = re.compile(r"[0-9]|[a-z][A-Z]")
 """What a part of a token has and a word has not."""
 
 
 class Piece(NamedTuple):
-    """Part of a value: `texts[index][start:end]`, and its letters and digits."""
+    """Part of a value: `texts[text][start:end]`, and its letters and digits."""
 
-    index: int
+    text: int  # its place in the texts
     start: int
     end: int
     signs: str
@@ -57,7 +57,7 @@ class CutValue(NamedTuple):
         return [
             PersonalData(kind=self.kind, start=piece.start, end=piece.end, score=0.99)
             for piece in self.pieces
-            if piece.index == index
+            if piece.text == index
         ]
 
 
@@ -123,7 +123,7 @@ class _Pieces:
 
     def behind(self, first: Piece) -> list[Piece]:
         """Those behind a piece that may belong to it."""
-        place = bisect_left(self.all, (first.index, first.end))
+        place = bisect_left(self.all, (first.text, first.end))
         return self.all[place : place + (_BETWEEN + 1) * (_PIECES - 1)]
 
 
@@ -190,7 +190,7 @@ def _heads_of_iban(piece: Piece, most: int) -> Iterator[Piece]:
                 break
             signs, end = signs + group[0], group.end()
         if signs:
-            yield Piece(piece.index, piece.start + groups[begin].start(), piece.start + end, signs)
+            yield Piece(piece.text, piece.start + groups[begin].start(), piece.start + end, signs)
 
 
 # --- Cards.
@@ -216,8 +216,9 @@ def _whole(piece: Piece, _: str) -> Iterator[Piece]:
 
 def _is_said(texts: Sequence[str], piece: Piece) -> bool:
     """Whether a word for a card stands before a piece, in its text or at the end of the one before."""
-    before = texts[piece.index - 1][-BEFORE:] if piece.index else ""
-    return CARD_WORDS.may_stand_in(f"{before} {texts[piece.index][max(0, piece.start - BEFORE) : piece.start]}")
+    before = texts[piece.text - 1][-BEFORE:] if piece.text else ""
+    before += f" {texts[piece.text][max(0, piece.start - BEFORE) : piece.start]}"
+    return any(True for _ in CARD_WORDS.ends(before))
 
 
 # --- Tokens.

@@ -85,7 +85,13 @@ def _card(
         view_tokens=view_tokens,
         options=task.one_of(section, described),
     )
-    return replace(card, labels=tuple(map(str, described.get("labels", ()))))
+    fields = described.get("fields", ()) if card.form == "fields" else ()
+    return replace(
+        card,
+        labels=tuple(map(str, described.get("labels", ()))),
+        many_labels=bool(described.get("multi_label")),
+        fields=tuple((str(each["name"]), str(each["type"])) for each in fields),
+    )
 
 
 def _unreadable(version: Version, error: Exception) -> ArtefactRefused:

@@ -49,12 +49,12 @@ from coterie.types.context import (
     ViewRecord,
 )
 from coterie.types.decision import NO, YES, Decision, DecisionMethod, Option, Question, QuestionKind
-from coterie.types.engine import Failure, Output, Prompt
+from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Task
+from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Sampling, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
 from coterie.types.trace import Answer, Decisions, Delta, DocumentAnswer, Stage, Status, Trace
@@ -114,12 +114,14 @@ __all__ = [
     "Question",
     "QuestionKind",
     "Reason",
+    "RelayHead",
     "Release",
     "ReleaseSlot",
     "Request",
     "Retraction",
     "Route",
     "Rung",
+    "Sampling",
     "Scalar",
     "SentTexts",
     "SessionSummary",

@@ -107,6 +107,11 @@ class Allowance(Protocol):
         """Whether money is limited: a model whose price is unknown must then not be asked."""
         ...
 
+    @property
+    def room(self) -> Amount:
+        """Tokens and money that are neither spent nor reserved; a number beyond all bills where there is no limit."""
+        ...
+
     def reserve(self, amount: Amount, engine: str) -> None:
         """Reserve an amount for a call of an engine. Raises `BudgetExceeded` if not enough is left."""
         ...

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from coterie.types.context import Message
 from coterie.types.decision import Question
 from coterie.types.finding import Verdict
 from coterie.types.label import Label
-from coterie.types.request import Columns
+from coterie.types.request import Columns, Sampling
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:
@@ -44,14 +44,32 @@ class Prompt:
     """Continuations of `text` that are scored, each followed by the end of the turn; nothing is generated."""
     max_tokens: int = 256
     temperature: float = 0.0
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
     stop: tuple[str, ...] = ()
     seed: int = 0
     logprobs: bool = False
     """Request the log-probability of the text; engines that have none leave it out."""
     patience: float | None = None
     """Largest total of the waits before retries (`Retry-After`), in seconds; None for 20 seconds a wait."""
+    verbatim: bytes | None = None
+    """A request in the server's own format, to be sent as it is; `messages` then hold every text in it, for the gate
+    and the limits."""
     states: bool = False
     """Request the states of the tokens from an encoder; encoders that have none leave them out."""
+
+    def sampled(self, sampling: Sampling) -> Prompt:
+        """Return the prompt with these choices in place of its own."""
+        return replace(self, **{key: value for key, value in vars(sampling).items() if value not in (None, ())})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayHead:
+    """The beginning of a relayed answer: what its server said before the body."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from coterie.types.context import Message, Scalar
 from coterie.types.decision import Option
@@ -42,6 +42,18 @@ class Document:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a model is to choose its words, where one writes freely. None leaves it to the network."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """The request of a caller to the network."""
 
@@ -72,6 +84,9 @@ class Request:
     allowed: tuple[str, ...] = ()
     """Names of the only specialists that may be asked, writers of facts included; empty for all."""
     max_tokens: int | None = None
+    sampling: Sampling = Sampling()
+    schema: Mapping[str, Any] | None = None
+    """Normalised JSON schema (`structured.schema`) of the answer; None for an answer in words."""
     quality: float | None = None
     """Share of the generalist's quality to keep, 0 to 1; None for that of `[policy]`."""
     budget: Decimal | None = None
@@ -108,6 +123,9 @@ class Task:
     language: str | None = None
     """Language of the request as a BCP 47 tag; None if it was not detected."""
     max_tokens: int | None = None
+    sampling: Sampling = Sampling()
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of the answer to the whole request; read by models that write it, not by other specialists."""
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     """Encoding of the text by the network's encoder, if the router made it already."""
     truncated: bool = False

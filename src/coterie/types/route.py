@@ -34,6 +34,10 @@ class SpecialistCard:
     """Names of the facts that it may write."""
     columns: tuple[str, ...] = ()
     """Columns of structured input that it was trained on."""
+    many_labels: bool = False
+    """Whether its value is a list of labels."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """Name and type of each field that it finds; a type with `*` may have several values."""
     form: AnswerForm = "text"
     """Form of its values; each of its findings gets it."""
     options: tuple[Option, ...] = ()

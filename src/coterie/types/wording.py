@@ -54,6 +54,8 @@ TEMPLATES: Mapping[str, str] = {
     "error at {risk_percent:g}% or below, so it never decides: more examples may, or a higher target_risk)",
     "abstain.not_asked": "nobody was asked",
     "abstain.not_searched": "nothing found answers it, and what stands on {shelves} is unknown: not searched",
+    "abstain.beside_documents": "the question is not about what the documents are about (nearest sentence "
+    "{nearest:.2f}, needs {needed:.2f})",
     "abstain.out_of_scope": "unlike anything it was trained on (in-scope score {in_scope:.{decimals}f}, needs "
     "{needed:.{decimals}f})",
     "abstain.override_accepts_nothing": "the cost-quality policy accepts no answer of it: {why}",
@@ -179,6 +181,12 @@ TEMPLATES: Mapping[str, str] = {
     "route.nobody_allowed": "it is for nobody that may be asked",
     "route.not_yet": "not routed yet",
     "route.part_not_allowed": "a part of it is for nobody that may be asked",
+    "route.relayed": "the request names the model {model!r}, which was asked alone",
+    "route.schema": "{specialists} answer in the form that was asked for",
+    "route.schema_ambiguous": "several specialists could fill in {wanted!r} of the schema: {specialists}",
+    "route.schema_unowned": "no specialist answers in the form that was asked for: nobody fills in {wanted!r}",
+    "abstain.not_filled": "nothing is known for {property!r}, which {specialist} was asked for",
+    "abstain.not_in_schema": "{model} gave no JSON of the schema: {found}",
     "route.pinned": "the request names {specialist!r}",
     "route.second": "second is {specialist}, {fit}",
     "route.small_talk": "it is like {like!r}, which is nobody's job here",
@@ -260,8 +268,8 @@ TEMPLATES: Mapping[str, str] = {
     "threshold.everything": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.not_shown": f"nothing is accepted: {_CONFIDENT}: too few rows, or too many copies among them, "
     f"{_SHOWING}",
-    "threshold.raised": f"confidence from {{value:.3f}} is accepted: {_WRONG}, the target of {{target:.1%}} met but not "
-    f"shown; from {{shown_from:.3f}} on few enough were {_SHOWING}",
+    "threshold.raised": f"confidence from {{value:.3f}} is accepted: {_WRONG}, the target of {{target:.1%}} met but "
+    f"not shown; from {{shown_from:.3f}} on few enough were {_SHOWING}",
     "threshold.shown": f"confidence from {{value:.3f}} is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.too_few_rows": f"nothing is accepted: {_SHOWING} takes at least {{fewest}} calibration rows; there are "
     "{rows}",

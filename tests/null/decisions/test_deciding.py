@@ -8,7 +8,7 @@ import pytest
 from coterie.config.decisions import DecisionsSection, SiteSection
 from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import fingerprint
-from coterie.decisions.zero_shot import Asked, Likelihood, Similarity
+from coterie.decisions.zero_shot import RemoteAnswerer, Likelihood, Similarity
 from coterie.errors import EngineUnavailable, InputError
 from coterie.testing import EchoEngine, ScriptedEngine
 from coterie.types import SYSTEM, Finding, Option, Output, Question, SpecialistCard, Task, worded
@@ -224,7 +224,7 @@ async def test_a_model_that_writes():
     (found,) = await decide(
         [Question.choice({"a": "", "b": "bees", "c": ""}, "Which?")],
         section=section,
-        models={"large": Asked(engine=engine, typed=False)},
+        models={"large": RemoteAnswerer(engine=engine, typed=False)},
     )
 
     assert (found.answered_by, found.method) == ("large", "model")
@@ -236,7 +236,7 @@ async def test_a_model_that_writes():
 @pytest.mark.parametrize("line", [EngineUnavailable("gone", engine="large"), "no JSON", '{"label": "d"}', "[" * 9000])
 async def test_a_model_that_fails(line):
     """The encoder answers in its place, and the reason says why."""
-    models = {"large": Asked(engine=ScriptedEngine([line], name="large"), typed=False)}
+    models = {"large": RemoteAnswerer(engine=ScriptedEngine([line], name="large"), typed=False)}
     (found,) = await decide([Question.choice(["a", "b"])], section=DecisionsSection(model="large"), models=models)
 
     assert found.answered_by == "encoder"
@@ -249,7 +249,7 @@ async def test_typed_questions_at_once():
     engine = ScriptedEngine([Output(scores=scores)], name="jev")
     questions = [Question.choice(["a", "b"], name="one"), Question.choice(["a", "b", "c"], name="two")]
     one, two = await decide(
-        questions, section=DecisionsSection(model="jev"), models={"jev": Asked(engine=engine, typed=True)}
+        questions, section=DecisionsSection(model="jev"), models={"jev": RemoteAnswerer(engine=engine, typed=True)}
     )
 
     assert (one.answered_by, one.value, two.answered_by) == ("jev", "a", "encoder")

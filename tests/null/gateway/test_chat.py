@@ -89,10 +89,46 @@ async def test_an_answer_that_was_cut_says_so(client, chat_body):
 
 
 async def test_what_nobody_can_answer_is_said(client, chat_body):
-    """An abstention is a normal answer that says why."""
+    """An abstention is a refusal that says why."""
     body = (await client().post("/v1/chat/completions", json=chat_body("weather?"))).json()
     assert body["coterie"]["accepted"] is False
-    assert body["choices"][0]["message"]["content"] == "Not answered: no specialist scores above 0.5."
+    message = body["choices"][0]["message"]
+    assert (message["content"], message["refusal"]) == (None, "Not answered: no specialist scores above 0.5.")
+    assert body["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("by", ["file", "request"])
+async def test_an_abstention_looks_as_asked_for(client, chat_body, read_events, by):
+    """As text, as a status or with a finish reason; the file says so, or the request."""
+
+    async def ask(how, **more):
+        if by == "request":
+            return await client().post(
+                "/v1/chat/completions", json=chat_body("weather?", coterie={"abstain": how}, **more)
+            )
+        return await client(abstain=how).post("/v1/chat/completions", json=chat_body("weather?", **more))
+
+    said = "Not answered: no specialist scores above 0.5."
+    message = (await ask("text")).json()["choices"][0]["message"]
+    assert (message["content"], message["refusal"]) == (said, None)
+    for stream in (False, True):
+        response = await ask("status", stream=stream)
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "abstained")
+    if by == "request":
+        assert (await ask("content_filter")).json()["choices"][0]["finish_reason"] == "content_filter"
+    chunks = read_events((await ask("refusal", stream=True)).text)
+    assert [chunk["choices"][0]["delta"].get("refusal") for chunk in chunks] == [None, said, None]
+    assert all(not chunk["choices"][0]["delta"].get("content") for chunk in chunks)
+
+
+async def test_what_had_no_effect_is_named(client, chat_body):
+    """Sampling acts where a model writes, and is named where none did; a name that no header can have is left out."""
+    more = {"temperature": 0.5, "stop": ["x"], "tools": [{"type": "function", "function": {"name": "f"}}], "a\nb": 1}
+    for stream in (False, True):
+        chosen = await client().post("/v1/chat/completions", json=chat_body("card", stream=stream, **more))
+        assert chosen.headers["x-coterie-ignored"] == "stop, temperature, tools"
+        written = await client().post("/v1/chat/completions", json=chat_body("write", stream=stream, **more))
+        assert written.headers["x-coterie-ignored"] == "tools"
 
 
 async def test_a_pinned_specialist_is_asked(client, chat_body):

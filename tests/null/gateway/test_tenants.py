@@ -133,7 +133,7 @@ class Watched:
 class Files(FakeRetriever):
     """A shelf whose documents are acme's alone."""
 
-    async def documents(self) -> dict[str, str]:
+    async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> dict[str, str]:
         """Not asked here."""
         raise AssertionError
 
@@ -355,7 +355,7 @@ async def test_reader_and_generalist_are_allowed_too(house, network, allowed):
     assert (network.reader.asked > 0) == ("reader" in allowed)
     assert read.status_code == 200
     if "reader" not in allowed:
-        assert "it is for nobody that may be asked" in read.json()["choices"][0]["message"]["content"]
+        assert "it is for nobody that may be asked" in read.json()["choices"][0]["message"]["refusal"]
 
 
 async def test_the_reason_of_a_route_names_no_other(house, network):

@@ -15,11 +15,15 @@ SPECIALISTS = {"triage": object(), "reply": object()}
 
 def _read(messages, model="coterie", **more):
     wire = ChatRequest.model_validate({"model": model, "messages": messages, **more})
-    return read_request(wire, specialists=SPECIALISTS, tenant="default")
+    return read_request(wire, specialists=SPECIALISTS, tenant="default").request
 
 
 def _user(content):
     return {"role": "user", "content": content}
+
+
+def _tool(name, **more):
+    return {"type": "function", "function": {"name": name, **more}}
 
 
 def test_the_last_user_message_is_asked_and_the_rest_is_history():
@@ -90,10 +94,7 @@ def test_somebody_must_ask():
     [
         {"n": 2},
         {"n": 0},
-        {"tool_choice": "required"},
-        {"tool_choice": {"type": "function", "function": {"name": "f"}}},
-        {"response_format": {"type": "json_object"}},
-        {"response_format": {"type": "json_schema", "json_schema": {}}},
+        {"tool_choice": "required", "tools": [_tool("f"), _tool("g")]},
         {"logprobs": True},
         {"modalities": ["text", "audio"]},
     ],
@@ -105,25 +106,63 @@ def test_what_would_be_missed_is_refused(parameters):
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", next(iter(parameters)))
 
 
-def test_other_parameters_have_no_effect():
-    """What OpenAI clients send by habit is accepted, as OpenAI servers do with what they do not know."""
-    plain = _read([_user("Hi")])
-    assert plain == _read(
-        [_user("Hi")],
-        n=1,
-        temperature=0.7,
-        top_p=0.9,
-        stop=["\n"],
-        seed=1,
-        tools=[{"type": "function", "function": {"name": "f"}}],
-        tool_choice="auto",
-        response_format={"type": "text"},
-        logprobs=False,
-        modalities=["text"],
-        user="somebody",
-        parallel_tool_calls=True,
-        something_of_next_year={"a": [1]},
+def test_what_has_no_effect_is_named():
+    """What OpenAI clients send by habit is accepted; what may not act is named, what acts or says nothing is not."""
+    wire = ChatRequest.model_validate(
+        {
+            "model": "coterie",
+            "messages": [_user("Hi")],
+            "n": 1,
+            "temperature": 0.7,
+            "stop": ["\n"],
+            "seed": 1,
+            "max_tokens": 9,
+            "tools": [_tool("f")],
+            "tool_choice": "auto",
+            "response_format": {"type": "text"},
+            "logprobs": False,
+            "modalities": ["text"],
+            "top_p": None,
+            "something_of_next_year": {"a": [1]},
+        }
     )
+    asked = read_request(wire, specialists=SPECIALISTS, tenant="default")
+    assert asked.set == {"temperature", "stop", "seed", "tools", "something_of_next_year"}
+    assert (asked.request.sampling.temperature, asked.request.sampling.stop) == (0.7, ("\n",))
+
+
+def test_a_forced_call_asks_for_its_parameters():
+    """The arguments of the one function that must be called are the schema of the answer."""
+    schema = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
+    for choice in ("required", {"type": "function", "function": {"name": "f"}}):
+        wire = {"model": "coterie", "messages": [_user("Hi")], "tools": [_tool("f", parameters=schema)]}
+        asked = read_request(
+            ChatRequest.model_validate({**wire, "tool_choice": choice}), specialists=SPECIALISTS, tenant="default"
+        )
+        assert (asked.function, asked.request.schema["required"], asked.set) == ("f", ["a"], frozenset())
+
+
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        ({"type": "object", "properties": {"a": {"$ref": "#"}}}, ".properties.a"),
+        (
+            {"type": "object", "properties": {"a": {"type": "integer", "minimum": 3, "maximum": 2}}, "required": ["a"]},
+            ".properties.a",
+        ),
+        ({"type": "object", "not": {}}, ""),
+        ({"type": "object", "required": ["b"], "additionalProperties": False}, ""),
+        ({"type": "string", "pattern": "(?=a)b"}, ""),
+        ({"type": "colour"}, ""),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused_by_place(schema, place):
+    """Recursive, contradictory, unknown: each with the part of the body where it is."""
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    with pytest.raises(WireError) as caught:
+        _read([_user("Hi")], response_format=form)
+    assert caught.value.code == "invalid_schema"
+    assert caught.value.param == f"response_format.json_schema.schema{place}"
 
 
 def test_max_tokens_has_two_names_and_an_end():
@@ -198,7 +237,7 @@ def test_clearance_can_only_be_lowered():
 
     def read(clearance):
         asked = ChatRequest.model_validate(wire | {"coterie": {"clearance": clearance}})
-        return read_request(asked, specialists=SPECIALISTS, tenant="default", clearance=Label.INTERNAL)
+        return read_request(asked, specialists=SPECIALISTS, tenant="default", clearance=Label.INTERNAL).request
 
     assert read("public").clearance is Label.PUBLIC
     assert read("internal").clearance is Label.INTERNAL
@@ -214,7 +253,7 @@ def test_the_dial_is_read_from_the_coterie_object():
     def read(**dial):
         return read_request(
             ChatRequest.model_validate(wire | {"coterie": dial}), specialists=SPECIALISTS, tenant="default"
-        )
+        ).request
 
     assert read(quality=0.95).quality == 0.95
     assert read(budget="2.50").budget == Decimal("2.50")

@@ -14,7 +14,7 @@ from coterie.config.decisions import DecisionsSection
 from coterie.config.file import DecisionModel
 from coterie.config.generalist import GeneralistSection
 from coterie.decisions.states import request_about
-from coterie.decisions.zero_shot import Asked
+from coterie.decisions.zero_shot import RemoteAnswerer
 from coterie.errors import AuditError, BudgetExceeded, InputError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
@@ -72,7 +72,9 @@ def gated(server):
 def remote(network, server):
     """The network with the decision model for zero-shot answers."""
     return replace(
-        network, deciding=DecisionsSection(model="jev"), zero_shot={"jev": Asked(engine=gated(server), typed=True)}
+        network,
+        deciding=DecisionsSection(model="jev"),
+        zero_shot={"jev": RemoteAnswerer(engine=gated(server), typed=True)},
     )
 
 

@@ -1,22 +1,40 @@
 """OpenAI <-> core, both ways, as functions of values. Nothing here knows HTTP or the network.
 
 Decisions where the two worlds differ:
-- The last user message is what is asked. Behind it only system messages may stand: a trailing assistant
-  or tool message asks to continue a text, which a specialist cannot.
+- The last user message is what is asked. Behind it only system messages may stand, or the calls and results of tools:
+  those are history.
 - `developer` is `system`. A tool's result is something the caller says, so it becomes a user's turn of the history.
-- Sampling parameters, `stop`, `tools` and the like have no effect: specialists are deterministic and call no tools.
-  What would silently break a caller is refused: `n` > 1, a forced tool call, a JSON answer, audio, logprobs.
+- A call that is forced (`tool_choice`) is an answer in the form of the function's parameters, as `response_format` is.
+- What nobody can do is refused where an answer would be wrong without it (`n`, `logprobs`, audio); the rest is named in
+  the header `x-coterie-ignored`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
-from coterie.gateway.errors import WireError
-from coterie.gateway.wire import ChatMessage, ChatRequest, ContentPart, DocumentWire, ReleaseWire
+from pydantic import BaseModel
+
+from coterie.gateway.connection import DONE, encode, event
+from coterie.gateway.errors import ErrorResponse, WireError
+from coterie.gateway.wire import (
+    ChatMessage,
+    ChatRequest,
+    ContentPart,
+    DocumentWire,
+    Extension,
+    FunctionWire,
+    NamedTool,
+    ReleaseWire,
+    SamplingWire,
+)
 from coterie.observe.plain import summarise
-from coterie.types import Answer, Document, Label, Message, Release, Request, SpecialistCard, Trace
+from coterie.structured.schema import Node, SchemaRefused, read_schema
+from coterie.types import Answer, Document, Label, Message, Release, Request, Sampling, SpecialistCard, Trace
 
 ROUTED = "coterie"
 """The model that lets the router choose; `coterie/NAME` pins."""
@@ -30,9 +48,20 @@ _ROLES: Mapping[str, Any] = {"developer": "system", "tool": "user"}
 # --- In ------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A chat request as it is asked of the network, and what its answer must be like."""
+
+    request: Request
+    set: frozenset[str]
+    """Parameters that may turn out to have no effect."""
+    function: str = ""
+    """The function that the answer is a call of; empty for an answer in the content."""
+
+
 def read_request(
     wire: ChatRequest, *, specialists: Collection[str], tenant: str, clearance: Label = Label.RESTRICTED
-) -> Request:
+) -> Asked:
     """What is asked of the network.
 
     Args:
@@ -48,28 +77,129 @@ def read_request(
     specialist = pinned_specialist(wire.model, specialists)
     _refuse_unsupported(wire)
     asked, history = _split_conversation(wire.messages)
-    extension = wire.coterie
-    wanted = extension.clearance if extension else None
+    function, schema = read_form(wire)
+    request = Request(
+        text=asked,
+        history=history,
+        tenant=tenant,
+        specialist=specialist,
+        max_tokens=longest(wire.max_completion_tokens or wire.max_tokens),
+        sampling=read_sampling(wire),
+        schema=schema,
+    )
+    request = extended(request, wire.coterie, clearance=clearance)
+    if request.document is not None and schema is not None:
+        message = "An answer about a document is text with citations; it has no JSON form."
+        raise WireError("unsupported_parameter", message, param="response_format")
+    return Asked(request=request, set=without_effect(wire) - ({"tools"} if function else set()), function=function)
+
+
+def extended(request: Request, extension: Extension | None, *, clearance: Label) -> Request:
+    """The request with its `coterie` object. Raises `WireError` if more is to be seen than may be."""
+    if extension is None:
+        return request
+    wanted = extension.clearance
     if wanted is not None and wanted > clearance:
         said = f"Asked with the clearance {wanted.value!r}; the most that is given here is {clearance.value!r}."
         raise WireError("invalid_request", said, param="coterie.clearance")
-    wished = wire.max_completion_tokens or wire.max_tokens
-    return Request(
-        text=asked,
-        columns=extension.columns if extension else None,
-        document=_document(extension.document) if extension else None,
-        history=history,
-        label=extension.label if extension else None,
-        release=_release(extension.release) if extension else None,
+    return replace(
+        request,
+        columns=extension.columns,
+        document=_document(extension.document),
+        label=extension.label,
+        release=_release(extension.release),
         clearance=wanted,
-        session=extension.session if extension else None,
-        language=extension.language if extension else None,
-        tenant=tenant,
-        specialist=specialist,
-        max_tokens=min(wished, _LONGEST_ANSWER) if wished else None,
-        quality=extension.quality if extension else None,
-        budget=extension.budget if extension else None,
+        session=extension.session or request.session,
+        language=extension.language,
+        quality=extension.quality,
+        budget=extension.budget,
     )
+
+
+def longest(wished: int | None) -> int | None:
+    """The longest answer in tokens."""
+    return min(wished, _LONGEST_ANSWER) if wished else None
+
+
+def read_sampling(wire: SamplingWire) -> Sampling:
+    """How words are to be chosen."""
+    stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
+    names = ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty")
+    return Sampling(stop=stop, **{name: getattr(wire, name) for name in names})
+
+
+_ACTING = frozenset(
+    {
+        *("model", "messages", "input", "instructions", "prompt", "system", "stream", "stream_options", "coterie", "n"),
+        *("max_tokens", "max_completion_tokens", "max_output_tokens", "response_format", "text", "modalities"),
+        *("tool_choice", "logprobs", "previous_response_id", "store", "echo"),
+    }
+)
+"""Parameters that act, or are refused."""
+
+
+def without_effect(wire: BaseModel) -> frozenset[str]:
+    """Parameters that were set and act only where a model writes, or nowhere."""
+    given = {name: getattr(wire, name) for name in wire.model_fields_set} | (wire.model_extra or {})
+    return frozenset(
+        name for name, value in given.items() if name not in _ACTING and value not in (None, False, [], {})
+    )
+
+
+def read_form(wire: ChatRequest) -> tuple[str, Node | None]:
+    """The function that is to be called, or empty, and the schema of the answer. Raises `WireError`."""
+    called = _forced(wire)
+    if called is not None:
+        return called.name, schema_of(called.parameters or {"type": "object"}, "tools")
+    form = wire.response_format
+    if form is None or form.type == "text":
+        return "", None
+    if form.type == "json_object":
+        return "", _schema_told(wire.messages) or read_schema({"type": "object"})
+    if form.json_schema is None or form.json_schema.schema_ is None:
+        message = "The type 'json_schema' needs `json_schema.schema`."
+        raise WireError("invalid_request", message, param="response_format.json_schema")
+    return "", schema_of(form.json_schema.schema_, "response_format.json_schema.schema")
+
+
+def _schema_told(messages: Sequence[ChatMessage]) -> Node | None:
+    """The JSON schema that a system message holds, as clients write it there for servers that know no `json_schema`."""
+    decoder = json.JSONDecoder()
+    for text in (text for m, text in zip(messages, read_texts(messages), strict=True) if m.role in _TELLING):
+        starts = [at for at, letter in enumerate(text) if letter == "{"][:_MOST_STARTS]
+        for at in starts:
+            with suppress(ValueError, RecursionError, SchemaRefused):
+                said, _ = decoder.raw_decode(text, at)
+                if isinstance(said.get("properties"), dict) and said.get("type", "object") == "object":
+                    return read_schema(said)
+    return None
+
+
+_TELLING, _MOST_STARTS = ("system", "developer"), 8
+
+
+def schema_of(raw: object, param: str) -> Node:
+    """A schema, normalised. Raises `WireError` with what is wrong and where."""
+    try:
+        return read_schema(raw)
+    except SchemaRefused as refused:
+        raise WireError("invalid_schema", str(refused), param=f"{param}{refused.place.removeprefix('$')}") from None
+    except RecursionError:
+        raise WireError("invalid_schema", "The schema is nested too deeply.", param=param) from None
+
+
+def _forced(wire: ChatRequest) -> FunctionWire | None:
+    """The function that must be called; None if none must."""
+    functions, choice = [tool.function for tool in wire.tools or ()], wire.tool_choice
+    if choice in {None, "auto", "none"} if not isinstance(choice, NamedTool) else False:
+        return None
+    if isinstance(choice, NamedTool):
+        functions = [each for each in functions if each.name == choice.function.name]
+    if len(functions) == 1:
+        return functions[0]
+    found = "no such function among `tools`" if not functions else f"{len(functions)} functions to choose from"
+    message = f"A call is forced, and there is {found}; specialists fill in the arguments of one named function."
+    raise WireError("unsupported_parameter" if functions else "invalid_request", message, param="tool_choice")
 
 
 def _release(wire: ReleaseWire | None) -> Release | None:
@@ -100,11 +230,8 @@ def model_names(specialists: Collection[str]) -> list[str]:
 
 def _refuse_unsupported(wire: ChatRequest) -> None:
     """Refuse what a caller asked for and would miss."""
-    form = (wire.response_format or {}).get("type", "text")
     refusals = (
         (wire.n not in {None, 1}, "n", "There is one answer, so n must be 1."),
-        (_forces_tool(wire.tool_choice), "tool_choice", "Specialists call no tools; use 'auto' or 'none'."),
-        (form != "text", "response_format", "A specialist's answer has its own form; only 'text' can be asked for."),
         (bool(wire.logprobs), "logprobs", "There are no logprobs; findings carry a calibrated confidence instead."),
         (set(wire.modalities or ()) - {"text"}, "modalities", "Answers are text."),
     )
@@ -113,19 +240,17 @@ def _refuse_unsupported(wire: ChatRequest) -> None:
             raise WireError("unsupported_parameter", message, param=param)
 
 
-def _forces_tool(choice: str | dict[str, object] | None) -> bool:
-    return isinstance(choice, dict) or choice not in {None, "auto", "none"}
-
-
 def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message, ...]]:
     """The text that is asked, and the other turns with a text, oldest first."""
-    texts = [_text(message, place) for place, message in enumerate(messages)]
+    texts = read_texts(messages)
     roles = [_ROLES.get(message.role, message.role) for message in messages]
     last = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
     if last is None:
         raise WireError("invalid_request", "No message has the role 'user': nothing is asked.", param="messages")
+    called = False
     for message in messages[last + 1 :]:
-        if message.role not in {"system", "developer"}:
+        called |= bool(message.tool_calls)
+        if message.role not in {"system", "developer"} and not called:
             said = f"The conversation ends with a message of role {message.role!r}; the last one must be the user's."
             raise WireError("invalid_request", said, param="messages")
     turns = zip(roles, texts, strict=True)
@@ -133,8 +258,15 @@ def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message
     return texts[last], history
 
 
+def read_texts(messages: Sequence[ChatMessage]) -> list[str]:
+    """Each message as text. Raises `WireError` for content that is none."""
+    return [_text(message, place) for place, message in enumerate(messages)]
+
+
 def _text(message: ChatMessage, place: int) -> str:
-    """A message's text: its content, or its text parts one under the other."""
+    """A message's text: its content, its text parts one under the other, or the calls in it."""
+    if not message.content and message.tool_calls:
+        return encode(message.tool_calls).decode()
     if isinstance(message.content, str):
         return message.content
     parts = enumerate(message.content or ())
@@ -154,18 +286,67 @@ def _part_text(part: ContentPart, param: str) -> str:
 # --- Out -----------------------------------------------------------------------------------------
 
 
-def completion(answer: Answer, *, model: str) -> dict[str, Any]:
-    """An answer as a `chat.completion`."""
-    message = {"role": "assistant", "content": answer.text, "refusal": None}
-    return {
-        "id": completion_id(answer.trace.id),
-        "object": "chat.completion",
-        "created": int(answer.trace.time),
-        "model": model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(answer)}],
-        "usage": token_usage(answer.trace),
-        "coterie": summarise(answer.trace),
-    }
+class ChatFormat:
+    """A `chat.completion`, or its chunks."""
+
+    def __init__(
+        self, trace_id: str, asked: Asked, *, model: str, abstain: str, created: int, with_usage: bool
+    ) -> None:
+        self._head = chunk_head(trace_id, model=model, created=created, with_usage=with_usage)
+        self._call_id, self._function = f"call_{trace_id[:24]}", asked.function
+        self._filtered, self._with_usage = abstain == "content_filter", with_usage
+
+    def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
+        """An answer as a `chat.completion`."""
+        message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+        if refused:
+            message |= {"content": None, "refusal": answer.text}
+        elif self._function:
+            message |= {"content": None, "tool_calls": [self._call(answer.text)]}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": self._finish(answer, refused=refused),
+        }
+        return {
+            "id": self._head["id"],
+            "object": "chat.completion",
+            "created": int(answer.trace.time),
+            "model": self._head["model"],
+            "choices": [choice],
+            "usage": token_usage(answer.trace),
+            "coterie": summarise(answer.trace),
+        }
+
+    def begin(self) -> bytes:
+        """The role."""
+        return event(chunk(self._head, {"role": "assistant", "content": None if self._function else ""}))
+
+    def piece(self, text: str, *, refused: bool) -> bytes:
+        """A delta."""
+        if refused or not self._function:
+            return event(chunk(self._head, {"refusal" if refused else "content": text}))
+        return event(chunk(self._head, {"tool_calls": [{"index": 0, **self._call(text)}]}))
+
+    def end(self, answer: Answer, *, refused: bool) -> bytes:
+        """The last chunks: the reason to stop with the `coterie` object, the token counts, the end mark."""
+        finish = self._finish(answer, refused=refused)
+        last = event(chunk(self._head, {}, finish=finish) | {"coterie": summarise(answer.trace)})
+        counts = event(self._head | {"choices": [], "usage": token_usage(answer.trace)}) if self._with_usage else b""
+        return last + counts + DONE
+
+    def failed(self, error: ErrorResponse) -> bytes:
+        """The error as an event; `[DONE]` does not follow."""
+        return event({"error": error.error})
+
+    def _call(self, arguments: str) -> dict[str, Any]:
+        return {"id": self._call_id, "type": "function", "function": {"name": self._function, "arguments": arguments}}
+
+    def _finish(self, answer: Answer, *, refused: bool) -> str:
+        if refused:
+            return "content_filter" if self._filtered else "stop"
+        return "tool_calls" if self._function else finish_reason(answer)
 
 
 def finish_reason(answer: Answer) -> str:
@@ -173,7 +354,7 @@ def finish_reason(answer: Answer) -> str:
     return "length" if any(finding.cut for finding in answer.trace.findings if finding.accepted) else "stop"
 
 
-def chunk(head: Mapping[str, Any], delta: Mapping[str, str], *, finish: str | None = None) -> dict[str, Any]:
+def chunk(head: Mapping[str, Any], delta: Mapping[str, Any], *, finish: str | None = None) -> dict[str, Any]:
     """A piece of an answer as a `chat.completion.chunk`; `head` is what all chunks of a stream share."""
     return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
 

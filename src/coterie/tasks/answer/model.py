@@ -55,6 +55,9 @@ DOCUMENT_COLUMN = "document"
 NOT_STATED = "not in the documents"
 _SAID = "The documents do not say."
 _ENGINE = "linear"
+_NEAR_ENOUGH = 0.28
+"""Cosine from which a question is about what the documents are about. Chosen on ten pages, looked at on eight others
+(docs/decisions/097): random letters and small talk stay below, questions that the pages do not answer mostly above."""
 _AT_ONCE = 16
 """Sentences that wait at the encoder together: others share its queue."""
 
@@ -117,7 +120,8 @@ class AnswerSpecialist:
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
             return replace(abstention(self.card.name, task, Reason("abstain.no_sentence")), steps=steps)
-        finding = _doubted(self._decide(reading, label, steps), view)
+        nearest = None if question is None or vectors is None else float((vectors @ question).max())
+        finding = _doubted(self._decide(reading, label, steps, nearest), view)
         if self.writer is None or not finding.citations or not finding.accepted:
             return finding  # nothing to word: what is not sure enough to be quoted is not said in other words either
         written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries), call=call)
@@ -146,12 +150,18 @@ class AnswerSpecialist:
         vectors = np.stack([np.asarray(each.vector) for each in outputs[-len(seen.texts) :]])
         return question, seen, vectors, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
 
-    def _decide(self, reading: AnswerReading, label: Label, steps: tuple[Step, ...]) -> Finding:
-        """The more likely of the two: that the best sentences answer, or that nothing does."""
+    def _decide(self, reading: AnswerReading, label: Label, steps: tuple[Step, ...], nearest: float | None) -> Finding:
+        """The more likely of the two: that the best sentences answer, or that nothing does.
+
+        That nothing does is an answer only to what the documents are about: `nearest` is the largest cosine of the
+        question to a sentence that was found, None without encodings.
+        """
         silent = 1 - reading.stated
         answering, silence = self.again if self.again and reading.again else (self.answering, self.silence)
         if silent > reading.right:
             judged = silence.judge(silent, None)
+            if nearest is not None and nearest < _NEAR_ENOUGH:
+                judged = False, Reason("abstain.beside_documents", nearest=nearest, needed=_NEAR_ENOUGH)
             said = _Said(
                 value=NOT_STATED,
                 text=_SAID,

@@ -26,9 +26,9 @@ class ClassifySection(EncoderSection):
     """Columns that are read together in place of `text_column`, such as `["age", "note"]`: they are written as text in
     one way, in training and when a JSON object is asked about."""
     risk_prior: bool = True
-    """Rung `embedding`: of up to 1,500 rows, `target_risk` may be shown with a prior, from public sets, on how the error
-    falls with confidence: 95% over tasks like those. `false` lets the rows alone show it, whatever the task: with 100
-    rows that accepts about half as much."""
+    """Rung `embedding`: up to 1,500 rows may show `target_risk` with a prior, from public sets, on how the error falls
+    with confidence: 95% over tasks like those. `false` lets the rows alone show it, whatever the task, accepting less.
+    """
     chain: tuple[Literal["lexical", "embedding", "encoder"], ...] | None = None
     """Rungs to keep together, cheapest first, in place of `rungs`: `["lexical", "encoder"]`.
 

@@ -128,7 +128,8 @@ class GenerateSpecialist:
     def _prompt(self, task: Task, key: str) -> Prompt:
         longest = self.max_tokens if task.max_tokens is None else min(self.max_tokens, task.max_tokens)
         messages = self.drafting.messages(asked=task.text, key=key, source=self.sources[key])
-        return Prompt(messages=messages, max_tokens=longest, adapter=self.adapter)
+        prompt = Prompt(messages=messages, max_tokens=longest, adapter=self.adapter)
+        return prompt.sampled(task.sampling)
 
     async def _write(self, draft: SupportedDraft, run: _Run) -> AsyncGenerator[str]:
         """The sentences that may be said. Closes the engine's stream, and so ends the generation, when they end."""

@@ -42,7 +42,7 @@ from coterie.tasks.pairs.fit_heads import (
 from coterie.tasks.pairs.heads import (
     Clauses,
     PairHead,
-    Question,
+    OpenQuestion,
     denying_words,
     likeness,
     normal_form,
@@ -228,7 +228,7 @@ def _decide_open(corpus: PairCorpus, fitted: _Fitted, seed: int) -> DecisionFit:
         each for document in range(len(corpus.folds)) for each in denying_words(corpus.clauses[corpus.of(document)])
     ]
     questions = [
-        Question(
+        OpenQuestion(
             fitted.features.encode(text),
             denying_words([text])[0],
             None if fitted.asked is None else fitted.asked[index],

@@ -1,0 +1,254 @@
+"""`POST /v1/messages`: Anthropic's Messages API, whole and streamed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from starlette.types import ASGIApp
+
+from coterie.gateway.access import Caller
+from coterie.gateway.connection import encode
+from coterie.gateway.errors import ErrorResponse, WireError, as_anthropic
+from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.translation import finish_reason
+from coterie.gateway.wire import ChatRequest, Extension, Wire
+from coterie.gateway.work import Gateway
+from coterie.observe.plain import summarise
+from coterie.types import Answer
+
+_FUNCTIONS = frozenset({None, "custom"})
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+
+
+class AnthropicMessage(Wire):
+    """One turn."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[dict[str, Any]]
+
+
+class AnthropicTool(Wire):
+    """A function that may be called; a tool that has a `type` of its own is left out."""
+
+    name: str
+    type: str | None = None
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+
+
+class MessagesRequest(Wire):
+    """`POST /v1/messages`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    max_tokens: Annotated[int, Field(ge=1)]
+    messages: Annotated[list[AnthropicMessage], Field(min_length=1)]
+    system: str | list[dict[str, Any]] | None = None
+    stream: bool | None = None
+    stop_sequences: list[str] | None = None
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: float | None = None
+    tools: list[AnthropicTool] | None = None
+    tool_choice: dict[str, Any] | None = None
+    output_config: dict[str, Any] | None = None
+    """`{"format": {"type": "json_schema", "schema": ...}}` asks for JSON."""
+    coterie: Extension | None = None
+
+
+class MessageView(Wire):
+    """Response of `POST /v1/messages`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: str | None
+
+
+class MessageEvent(Wire):
+    """One event of a stream."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+
+
+class AnthropicErrorBody(Wire):
+    """What went wrong, in Anthropic's shape, with our code and the parameter beside it."""
+
+    type: str
+    message: str
+    code: str
+    param: str | None
+
+
+class AnthropicError(Wire):
+    """Every response with a status of 400 or more."""
+
+    type: Literal["error"]
+    error: AnthropicErrorBody
+
+
+def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+    """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
+    wire = MessagesRequest.model_validate_json(body)
+    asked = asked_of(gateway, caller, _as_chat(wire))
+    others = {f"tools.{tool.type}" for tool in wire.tools or () if tool.type not in _FUNCTIONS}
+    asked = replace(asked, set=asked.set | others)
+    trace_id, abstain = gateway.network.new_id(), abstaining(gateway, wire.coterie, asked.request)
+    form = MessageFormat(name=trace_id, model=wire.model, function=asked.function)
+    return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+
+
+def _as_chat(wire: MessagesRequest) -> ChatRequest:
+    """The request as one for chat, which says the same."""
+    system = _text(wire.system, "system") if wire.system else ""
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    for place, message in enumerate(wire.messages):
+        messages += _turns(message, f"messages[{place}].content")
+    told: dict[str, Any] = {
+        **(wire.model_extra or {}),
+        "model": wire.model,
+        "messages": messages,
+        "max_tokens": wire.max_tokens,
+        "stop": wire.stop_sequences,
+        "temperature": wire.temperature,
+        "top_p": wire.top_p,
+        "response_format": _form(wire.output_config),
+    }
+    if functions := [tool for tool in wire.tools or () if tool.type in _FUNCTIONS]:
+        told["tools"] = [_tool(tool) for tool in functions]
+        told["tool_choice"] = _choice(wire.tool_choice)
+    checked = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
+    return checked.model_copy(update={"coterie": wire.coterie})
+
+
+def _tool(tool: AnthropicTool) -> dict[str, Any]:
+    about = {"name": tool.name, "description": tool.description, "parameters": tool.input_schema}
+    return {"type": "function", "function": about}
+
+
+def _choice(choice: dict[str, Any] | None) -> object:
+    if choice is None:
+        return None
+    if choice.get("type") == "tool":
+        return {"type": "function", "function": {"name": choice.get("name")}}
+    if choice.get("type") not in _CHOICES:
+        raise WireError(
+            "invalid_request", "tool_choice has the type auto, any, tool or none.", param="tool_choice.type"
+        )
+    return _CHOICES[choice["type"]]
+
+
+def _form(config: dict[str, Any] | None) -> dict[str, Any] | None:
+    form = (config or {}).get("format")
+    if not isinstance(form, dict):
+        return None
+    return {"type": form.get("type"), "json_schema": {"schema": form.get("schema")}}
+
+
+def _turns(message: AnthropicMessage, param: str) -> list[dict[str, Any]]:
+    """A turn as messages of chat: its text, its calls, the results in it."""
+    if isinstance(message.content, str):
+        return [{"role": message.role, "content": message.content}]
+    calls = [block for block in message.content if block.get("type") == "tool_use"]
+    results = [block for block in message.content if block.get("type") == "tool_result"]
+    rest = [block for block in message.content if block not in calls and block not in results]
+    turns: list[dict[str, Any]] = [
+        {"role": "tool", "content": _text(block.get("content") or "", param)} for block in results
+    ]
+    text = _text([block for block in rest if block.get("type") not in {"thinking", "redacted_thinking"}], param)
+    if text or not turns:
+        turns.append({"role": message.role, "content": text})
+    if calls:
+        told = [{"function": {"name": each.get("name"), "arguments": json.dumps(each.get("input"))}} for each in calls]
+        turns[-1]["tool_calls"] = told
+    return turns
+
+
+def _text(content: object, param: str) -> str:
+    """The text of a content. Raises `WireError` for a block that is none."""
+    if isinstance(content, str):
+        return content
+    texts = []
+    for place, block in enumerate(content if isinstance(content, list) else [content]):
+        if not isinstance(block, dict) or block.get("type") != "text" or not isinstance(block.get("text"), str):
+            kind = block.get("type") if isinstance(block, dict) else type(block).__name__
+            message = f"Only text can be read; this block is of type {str(kind)[:100]!r}."
+            raise WireError("unsupported_content", message, param=f"{param}[{place}]")
+        texts.append(block["text"])
+    return "\n".join(texts)
+
+
+# --- Out -----------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class MessageFormat:
+    """A `message`, or its events."""
+
+    name: str
+    model: str
+    function: str
+    open: bool = False
+    """A content block was begun."""
+
+    def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
+        """The message."""
+        usage = {"input_tokens": answer.trace.usage.tokens_in, "output_tokens": answer.trace.usage.tokens_out}
+        block: dict[str, Any] = {"type": "text", "text": answer.text}
+        if self.function and not refused:
+            block = self._use() | {"input": json.loads(answer.text)}
+        told = self._head() | {"content": [block], "stop_reason": self._stop(answer, refused=refused), "usage": usage}
+        return told | {"coterie": summarise(answer.trace)}
+
+    def begin(self) -> bytes:
+        """The message without content."""
+        usage = {"input_tokens": 0, "output_tokens": 0}
+        return _event("message_start", message=self._head() | {"content": [], "stop_reason": None, "usage": usage})
+
+    def piece(self, text: str, *, refused: bool) -> bytes:
+        """A delta, with the block that it begins."""
+        calls = bool(self.function) and not refused
+        block = self._use() | {"input": {}} if calls else {"type": "text", "text": ""}
+        opening = b"" if self.open else _event("content_block_start", index=0, content_block=block)
+        self.open = True
+        delta = {"type": "input_json_delta", "partial_json": text} if calls else {"type": "text_delta", "text": text}
+        return opening + _event("content_block_delta", index=0, delta=delta)
+
+    def end(self, answer: Answer, *, refused: bool) -> bytes:
+        """Why it ends, and the token counts."""
+        closing = _event("content_block_stop", index=0) if self.open else b""
+        usage = {"input_tokens": answer.trace.usage.tokens_in, "output_tokens": answer.trace.usage.tokens_out}
+        delta = {"stop_reason": self._stop(answer, refused=refused), "stop_sequence": None}
+        last = _event("message_delta", delta=delta, usage=usage, coterie=summarise(answer.trace))
+        return closing + last + _event("message_stop")
+
+    def failed(self, error: ErrorResponse) -> bytes:
+        """The error as an event."""
+        return _event("error", error=as_anthropic(error.error, error.status_code)["error"])
+
+    def _head(self) -> dict[str, Any]:
+        about = {"id": f"msg_{self.name}", "type": "message", "role": "assistant", "model": self.model}
+        return about | {"stop_sequence": None}
+
+    def _use(self) -> dict[str, Any]:
+        return {"type": "tool_use", "id": f"toolu_{self.name[:24]}", "name": self.function}
+
+    def _stop(self, answer: Answer, *, refused: bool) -> str:
+        if refused:
+            return "refusal"
+        if self.function:
+            return "tool_use"
+        return "max_tokens" if finish_reason(answer) == "length" else "end_turn"
+
+
+def _event(kind: str, **about: object) -> bytes:
+    return f"event: {kind}\n".encode() + b"data: " + encode({"type": kind, **about}) + b"\n\n"

@@ -1,0 +1,158 @@
+"""One question and its answer, whole or streamed, in the format of the API that was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from coterie.gateway.connection import TRACE_HEADER, ClientGone, JSONBody, send_event
+from coterie.gateway.errors import ErrorResponse, WireError, error_response
+from coterie.gateway.work import Gateway
+from coterie.observe.plain import EGRESS_HEADER, EGRESS_IN_STREAM
+from coterie.types import Answer, Delta, Request
+
+IGNORED_HEADER = "x-coterie-ignored"
+"""Names what a request asked for and nobody could do."""
+SAMPLING = frozenset({"temperature", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty"})
+"""What acts where a model writes, and nowhere else."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MOST_NAMED = 64
+
+Abstain = Literal["refusal", "content_filter", "text", "status"]
+
+
+def ignored_header(names: Iterable[str]) -> dict[str, str]:
+    """The header that names what had no effect; none if all had. A name that is no header's is left out."""
+    ignored = sorted(filter(_NAME.fullmatch, names))
+    return {IGNORED_HEADER: ", ".join(ignored[:_MOST_NAMED])} if ignored else {}
+
+
+class AnswerFormat(Protocol):
+    """How one API writes an answer. One instance for each request."""
+
+    def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
+        """The answer in one piece."""
+        ...
+
+    def begin(self) -> bytes:
+        """What comes before the first piece of a stream."""
+        ...
+
+    def piece(self, text: str, *, refused: bool) -> bytes:
+        """A piece of the text, or of the reason why there is none."""
+        ...
+
+    def end(self, answer: Answer, *, refused: bool) -> bytes:
+        """What comes after the last piece."""
+        ...
+
+    def failed(self, error: ErrorResponse) -> bytes:
+        """The event that ends a stream which cannot go on."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """Asks the network and answers; an ASGI app for one request."""
+
+    gateway: Gateway
+    request: Request
+    trace_id: str
+    format: AnswerFormat
+    stream: bool
+    abstain: Abstain
+    set: Collection[str] = ()
+    """Parameters of the request that may turn out to have no effect."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask and answer. What fails before the first piece still has a status of its own."""
+        if self.stream:
+            await self._streamed(send)
+            return
+        written, answer = False, None
+        async with aclosing(self.gateway.network.stream(self.request, trace_id=self.trace_id)) as events:
+            async for event in events:
+                if isinstance(event, Answer):
+                    answer = event
+                else:
+                    written |= event.kind == "written"
+        if answer is None:
+            raise AssertionError("a stream ends with an Answer")
+        self.gateway.metrics.count_answer(answer.trace)
+        headers = self._headers(written=written) | {EGRESS_HEADER: answer.trace.egress_summary}
+        if self.abstain == "status" and not answer.accepted:
+            response = ErrorResponse(422, "abstained", answer.text, headers=headers)
+            await response.for_path(scope["path"])(scope, receive, send)
+            return
+        body = self.format.whole(answer, refused=self._refused(answer))
+        await JSONBody(body, headers=headers)(scope, receive, send)
+
+    def _refused(self, answer: Answer) -> bool:
+        """Whether the text of an answer goes where its API has refusals."""
+        return not answer.accepted and self.abstain != "text"
+
+    def _headers(self, *, written: bool) -> dict[str, str]:
+        acted = SAMPLING if written else ()
+        return {TRACE_HEADER: self.trace_id, **ignored_header(name for name in self.set if name not in acted)}
+
+    # --- streams -----------------------------------------------------------------------------------
+
+    async def _streamed(self, send: Send) -> None:
+        start, network = time.perf_counter(), self.gateway.network
+        async with (
+            aclosing(network.stream(self.request, trace_id=self.trace_id)) as events,
+            aclosing(self._pieces(events)) as pieces,
+        ):
+            first, written = await anext(pieces)
+            told = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
+            told |= {EGRESS_HEADER: EGRESS_IN_STREAM}
+            headers = [(k.encode(), v.encode()) for k, v in (told | self._headers(written=written)).items()]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send_event(send, first)
+            self.gateway.metrics.count_first_text(time.perf_counter() - start)
+            await self._send_rest(pieces, send)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_rest(self, pieces: AsyncIterator[tuple[bytes, bool]], send: Send) -> None:
+        """The pieces after the first. The status is sent: what fails now is said in the stream."""
+        try:
+            async for piece, _ in pieces:
+                await send_event(send, piece)
+        except ClientGone:
+            raise
+        except asyncio.CancelledError:
+            if not self.gateway.draining:
+                raise
+            cut = WireError("shutting_down", "The gateway shut down before the answer was complete.")
+            await send_event(send, self.format.failed(error_response(cut)))
+        except Exception as error:  # noqa: BLE001 - every error becomes an event; see error_response
+            await send_event(send, self.format.failed(error_response(error)))
+
+    async def _pieces(self, events: AsyncIterator[Delta | Answer]) -> AsyncGenerator[tuple[bytes, bool]]:
+        """The network's events as bytes, each with whether a model wrote it.
+
+        The reason why a part is not answered waits until it is known whether another part is: then it is text.
+        """
+        opening, held = self.format.begin(), ""
+        async for event in events:
+            if isinstance(event, Delta) and event.kind == "abstained":
+                held += event.text
+                continue
+            if isinstance(event, Delta):
+                yield opening + self.format.piece(held + event.text, refused=False), event.kind == "written"
+                held = ""
+            else:
+                self.gateway.metrics.count_answer(event.trace)
+                refused = self._refused(event)
+                if self.abstain == "status" and not event.accepted:
+                    raise WireError("abstained", event.text)
+                rest = self.format.piece(held, refused=refused) if held else b""
+                yield opening + rest + self.format.end(event, refused=refused), False
+            opening = b""

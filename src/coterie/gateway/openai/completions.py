@@ -1,0 +1,110 @@
+"""`POST /v1/completions`, for clients that know no chat: the prompt is what is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+from starlette.types import ASGIApp
+
+from coterie.gateway.access import Caller
+from coterie.gateway.connection import DONE, event
+from coterie.gateway.errors import ErrorResponse, WireError
+from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.translation import finish_reason, token_usage
+from coterie.gateway.wire import ChatRequest, Extension, SamplingWire, StreamOptions, Wire
+from coterie.gateway.work import Gateway
+from coterie.observe.plain import summarise
+from coterie.types import Answer
+
+
+class CompletionRequest(SamplingWire):
+    """`POST /v1/completions`."""
+
+    model: str
+    prompt: str | list[str] | list[int] | list[list[int]]
+    """One text. Token ids are refused: they belong to another model's vocabulary."""
+    max_tokens: int | None = None
+    n: int | None = None
+    best_of: int | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    logprobs: int | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    coterie: Extension | None = None
+
+
+class CompletionView(Wire):
+    """Response of `POST /v1/completions`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+    """One, with `text` and `finish_reason`, which is `content_filter` for an abstention: its text is the reason."""
+
+
+def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+    """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
+    wire, network = CompletionRequest.model_validate_json(body), gateway.network
+    given = [wire.prompt] if isinstance(wire.prompt, str) else wire.prompt
+    if len(given) != 1 or not isinstance(given[0], str):
+        raise WireError("unsupported_content", "One prompt is answered at a time, and it is a text.", param="prompt")
+    for name in ("n", "best_of"):
+        if getattr(wire, name) not in {None, 1}:
+            raise WireError("unsupported_parameter", f"There is one answer, so {name} must be 1.", param=name)
+    for name in ("echo", "suffix", "logprobs"):
+        if getattr(wire, name):
+            raise WireError("unsupported_parameter", f"{name} is not supported.", param=name)
+    told = {name: getattr(wire, name) for name in SamplingWire.model_fields} | (wire.model_extra or {})
+    told |= {"model": wire.model, "max_tokens": wire.max_tokens, "messages": [{"role": "user", "content": given[0]}]}
+    chat = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
+    chat = chat.model_copy(update={"coterie": wire.coterie})
+    asked = asked_of(gateway, caller, chat)
+    trace_id = network.new_id()
+    head = {"id": f"cmpl-{trace_id}", "object": "text_completion", "created": int(network.clock()), "model": wire.model}
+    form = CompletionFormat(head=head, with_usage=bool(wire.stream_options and wire.stream_options.include_usage))
+    abstain = abstaining(gateway, wire.coterie, asked.request)
+    return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionFormat:
+    """A `text_completion`, or its chunks."""
+
+    head: dict[str, Any]
+    with_usage: bool
+
+    def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
+        """The completion."""
+        usage = {"usage": token_usage(answer.trace), "coterie": summarise(answer.trace)}
+        return self._told(answer.text, finish=self._finish(answer, refused=refused)) | usage
+
+    def begin(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def piece(self, text: str, *, refused: bool) -> bytes:  # noqa: ARG002 - a text either way
+        """A piece of the text."""
+        return event(self._told(text))
+
+    def end(self, answer: Answer, *, refused: bool) -> bytes:
+        """The reason to stop, the token counts, the end mark."""
+        last = self._told("", finish=self._finish(answer, refused=refused)) | {"coterie": summarise(answer.trace)}
+        counts = event({**self.head, "choices": [], "usage": token_usage(answer.trace)}) if self.with_usage else b""
+        return event(last) + counts + DONE
+
+    def failed(self, error: ErrorResponse) -> bytes:
+        """The error as an event."""
+        return event({"error": error.error})
+
+    def _told(self, text: str, *, finish: str | None = None) -> dict[str, Any]:
+        return {**self.head, "choices": [{"text": text, "index": 0, "logprobs": None, "finish_reason": finish}]}
+
+    def _finish(self, answer: Answer, *, refused: bool) -> str:
+        return "content_filter" if refused else finish_reason(answer)

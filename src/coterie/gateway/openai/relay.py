@@ -1,0 +1,121 @@
+"""Requests whose `model` is an entry of `[models]`: passed to it verbatim, and its answer passed back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from coterie.gateway.access import Caller
+from coterie.gateway.connection import TRACE_HEADER, send_event
+from coterie.gateway.errors import WireError
+from coterie.gateway.exchange import ignored_header
+from coterie.gateway.openai.translation import ROUTED
+from coterie.gateway.work import Gateway
+from coterie.network.relaying import Relayed, read_body
+from coterie.types import Label, Principal, RelayHead
+
+LABEL_HEADER = "x-coterie-label"
+"""Sensitivity of a relayed request: its body is not ours to read more from."""
+
+Handler = Callable[[Gateway, Caller, bytes], ASGIApp]
+
+
+Local = Callable[[Gateway, Caller, bytes, str], ASGIApp]
+"""Answers a body that names a model in this process, by its key."""
+
+
+def relaying(path: str, otherwise: Handler, local: Local | None = None) -> Handler:
+    """The handler of an endpoint that relays what names one of the models, and does `otherwise` with the rest."""
+
+    def handle(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+        names = gateway.network.models
+        key = _named(body, {each.name: key for key, each in names.items()} | {key: key for key in names})
+        if key is None or not may_relay(gateway, caller, key):
+            return otherwise(gateway, caller, body)
+        if names[key].local and local is None:
+            raise WireError("unsupported_parameter", f"The model {key!r} answers chat requests only.", param="model")
+        if names[key].local and local is not None:
+            return local(gateway, caller, body, key)
+        return Relay(gateway=gateway, caller=caller, model=key, path=path, body=body)
+
+    return handle
+
+
+def may_relay(gateway: Gateway, caller: Caller, model: str) -> bool:
+    """Whether a caller may name this model: nobody is told of it otherwise."""
+    if caller.key is None:
+        return True
+    named = {"*", caller.key.name, f"role:{caller.role}"}
+    return bool(named & set(gateway.section.relay)) and caller.sees(model)
+
+
+def _named(body: bytes, names: dict[str, str]) -> str | None:
+    """The key of the model that a body names, if it is one of these; an own model's name is never relayed."""
+    if not any(json.dumps(name).encode() in body for name in names):
+        return None
+    try:
+        model = read_body(body).get("model")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(model, str) or model.split("/", maxsplit=1)[0] == ROUTED:
+        return None
+    return names.get(model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relay:
+    """Passes one request on, and its answer back byte by byte."""
+
+    gateway: Gateway
+    caller: Caller
+    model: str
+    path: str
+    body: bytes
+    ignored: frozenset[str] = frozenset()
+    """What the body asked for and the model is not asked for."""
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The header of what has no effect."""
+        return ignored_header(self.ignored)
+
+    def asked(self, scope: Scope) -> Relayed:
+        """The request, with who sends it. Raises `WireError` for a label that is none."""
+        most = self.caller.clearance(self.gateway.network.default_label)
+        return Relayed(
+            model=self.model,
+            path=self.path,
+            body=self.body,
+            content=read_body(self.body),
+            principal=Principal(tenant=self.caller.tenant, key=self.caller.key_id, clearance=most),
+            label=_label(Headers(scope=scope)),
+            release_slot=self.caller.release_slot,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app
+        """Relay. What fails before the first byte has a status of its own; afterwards the answer is cut off."""
+        trace_id = self.gateway.network.new_id()
+        async with aclosing(self.gateway.network.relay(self.asked(scope), trace_id=trace_id)) as events:
+            async for said in events:
+                if isinstance(said, RelayHead):
+                    headers = {**said.headers, **self.named, TRACE_HEADER: trace_id, "cache-control": "no-store"}
+                    told = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+                    await send({"type": "http.response.start", "status": said.status, "headers": told})
+                else:
+                    await send_event(send, said)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _label(headers: Headers) -> Label | None:
+    if (said := headers.get(LABEL_HEADER)) is None:
+        return None
+    try:
+        return Label(said)
+    except ValueError:
+        known = ", ".join(label.value for label in Label)
+        raise WireError("invalid_request", f"The header {LABEL_HEADER} is {said[:50]!r}; labels are {known}.") from None

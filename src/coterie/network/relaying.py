@@ -1,0 +1,250 @@
+"""A request for one model alone: passed through verbatim, and budgeted, judged, audited and settled like any other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, nullcontext
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any, Protocol
+
+from coterie.errors import InputError
+from coterie.governance.audit_events import audit_request
+from coterie.protocols import Audit, Limits, Meter, Store
+from coterie.runtime.concurrency import aside, to_the_end
+from coterie.types import (
+    CallContext,
+    Label,
+    Message,
+    Output,
+    Principal,
+    Prompt,
+    Reason,
+    RelayHead,
+    ReleaseSlot,
+    Request,
+    Route,
+    Settlement,
+    Step,
+    Trace,
+    Usage,
+    total_usage,
+)
+
+_END = b"[DONE]"
+"""After it clients read no more of a stream: it is passed on once the request is settled."""
+_WISHES = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayModel:
+    """A model that can be asked alone."""
+
+    engine: Any
+    """Has `relay`; one outside this process is behind the egress gate."""
+    name: str
+    """By which its server knows it."""
+    window: int
+    local: bool = False
+    """It runs in this process: what it is asked need not be verbatim."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relayed:
+    """A request for one model."""
+
+    model: str
+    """The `[models]` key."""
+    path: str
+    """Below the server's `/v1`, such as `/chat/completions`."""
+    body: bytes
+    content: dict[str, Any]
+    """The body, parsed."""
+    principal: Principal
+    label: Label | None = None
+    """Sensitivity; None for the network's default."""
+    release_slot: ReleaseSlot = nullcontext
+    """Entered while a remote model is waited for."""
+    schema: Mapping[str, Any] | None = None
+    """To which a model in this process is constrained, as `structured.schema.decodable` makes it."""
+
+
+class RelayingNetwork(Protocol):
+    """What of a network a relayed request needs."""
+
+    store: Store
+    meter: Meter
+    audit: Audit | None
+    limits: Limits | None
+    default_label: Label
+
+    def clock(self) -> float:
+        """Seconds since the epoch."""
+
+
+@dataclass(kw_only=True)
+class _Course:
+    """One relayed request on its way."""
+
+    trace_id: str
+    admitted: float
+    relayed: Relayed
+    label: Label
+    call: CallContext
+    start: float = field(default_factory=perf_counter)
+    answer: bytearray = field(default_factory=bytearray)
+    usage: Usage | None = None
+
+
+async def relay(
+    network: RelayingNetwork, model: RelayModel, relayed: Relayed, *, trace_id: str
+) -> AsyncGenerator[RelayHead | bytes]:
+    """What the model says, as it comes; it ends once it is settled.
+
+    Raises:
+        EgressRefused: something in the request is too sensitive for the model; there are no pseudonyms in what is
+            verbatim.
+        BudgetExceeded: a budget of the principal has not enough left.
+        EngineError, Overloaded: the model cannot be asked.
+    """
+    label = network.default_label if relayed.label is None else relayed.label
+    call = CallContext(
+        principal=relayed.principal, egress=[], outgoing={}, trace=trace_id, release_slot=relayed.release_slot
+    )
+    course = _Course(trace_id=trace_id, admitted=network.clock(), relayed=relayed, label=label, call=call)
+    prompt = await aside(len(relayed.body), lambda: _prompt(relayed, model, label))
+    reserved = () if network.limits is None else await network.limits.admit(relayed.principal)
+    held = b""
+    try:
+        async with aclosing(model.engine.relay(prompt, path=relayed.path, call=call)) as events:
+            async for event in events:
+                if isinstance(event, Output):
+                    course.usage = event.usage
+                elif isinstance(event, RelayHead):
+                    yield event
+                else:
+                    course.answer += event
+                    if event.rstrip().endswith(_END):
+                        held = event
+                    else:
+                        yield event
+        await to_the_end(_settle(network, course))
+    except (asyncio.CancelledError, GeneratorExit, Exception):
+        if call.egress:  # something may have left: that is recorded however it ended
+            await to_the_end(_settle(network, course))
+        raise
+    finally:
+        if network.limits is not None and reserved:
+            await to_the_end(network.limits.settle(reserved, course.usage))
+    if held:
+        yield held
+
+
+def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
+    """The request with every text in it where the gate looks."""
+    wishes = (relayed.content.get(name) for name in _WISHES)
+    wish = next((each for each in wishes if isinstance(each, int) and each > 0), model.window)
+    texts = dict.fromkeys(_texts(relayed.content))
+    body = relayed.body
+    if not model.local and relayed.content.get("model") != model.name:
+        body = with_model(body, model.name)
+    messages = tuple(Message(role="user", text=text) for text in texts)
+    return Prompt(
+        verbatim=body,
+        messages=messages,
+        label=label,
+        max_tokens=min(wish, model.window),
+        json_schema=relayed.schema,
+    )
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text of a JSON value, names included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body. Raises `ValueError` if it is none.
+
+    Raises:
+        InputError: it has a name twice: what was looked at would not be what its server reads.
+    """
+    content = json.loads(body, object_pairs_hook=_each_once)
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - a wrong body, not a mistake in our code
+    return content
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise InputError("The request has a name twice in one object.", hint="Send each name once.")
+    return found
+
+
+def with_model(body: bytes, name: str) -> bytes:
+    """The body with another value of its own `model`, and not one other byte changed."""
+    text, decoder = body.decode(), json.JSONDecoder()
+    at = text.index("{") + 1
+    while (at := _skip(text, at)) < len(text) and text[at] != "}":
+        at += text[at] == ","
+        key, at = decoder.raw_decode(text, _skip(text, at))
+        start = _skip(text, _skip(text, at) + 1)
+        _, at = decoder.raw_decode(text, start)
+        if key == "model":
+            return (text[:start] + json.dumps(name) + text[at:]).encode()
+    raise ValueError("it names no model")
+
+
+def _skip(text: str, at: int) -> int:
+    """The next place that is no white space."""
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+async def _settle(network: RelayingNetwork, course: _Course) -> None:
+    """Write ledger, trace and audit entry. Raises what the store or the log raises."""
+    relayed, name = course.relayed, course.relayed.model
+    usage = course.usage or Usage(milliseconds=(perf_counter() - course.start) * 1000, cost=None)
+    steps = (network.meter.price(Step(producer=name, engine=name, usage=usage, note="relayed")),)
+    text, answer = relayed.body.decode("utf-8", "replace"), course.answer.decode("utf-8", "replace")
+    key, tenant = relayed.principal.key, relayed.principal.tenant
+    request = Request(text=text, tenant=tenant, key=key, clearance=relayed.principal.clearance, label=course.label)
+    verdicts = tuple(course.call.egress or ())
+    allowed = not verdicts or any(verdict.allowed for verdict in verdicts)
+    trace = Trace(
+        id=course.trace_id,
+        time=course.admitted,
+        tenant=tenant,
+        session=None,
+        label=course.label,
+        status="escalated" if allowed else "abstained",
+        route=Route(parts=(), reason=Reason("route.relayed", model=name)),
+        findings=(),
+        views=(),
+        verdicts=verdicts,
+        egress=tuple((course.call.outgoing or {}).values()),
+        stages=(),
+        steps=steps if allowed else (),
+        usage=replace(total_usage(step.usage for step in steps), milliseconds=(perf_counter() - course.start) * 1000),
+        counterfactual_cost=network.meter.counterfactual(request, answer, steps),
+    )
+    written: list[Any] = [network.store.settle(Settlement(trace=trace, texts=(text,)))]
+    if network.audit is not None:
+        written.append(
+            network.audit.append(audit_request(trace, request, answer, cards={}, digest=network.audit.digest))
+        )
+    for error in await asyncio.gather(*written, return_exceptions=True):
+        if isinstance(error, BaseException):
+            raise error

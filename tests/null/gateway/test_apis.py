@@ -1,0 +1,200 @@
+"""`/v1/responses`, `/v1/messages` and `/v1/completions`: the same answers in the shapes of other APIs."""
+
+import json
+
+import pytest
+
+from coterie.gateway.anthropic.messages import AnthropicError, MessageView
+from coterie.gateway.openai.completions import CompletionView
+from coterie.gateway.openai.responses import ResponseView
+
+SAID = "Not answered: no specialist scores above 0.5."
+
+
+def _events(text):
+    """Names and data of a stream's events, without the end mark."""
+    blocks = [block.split("\n") for block in text.split("\n\n") if block and block != "data: [DONE]"]
+    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
+
+
+async def _respond(client, text="card", **more):
+    return await client().post("/v1/responses", json={"model": "coterie", "input": text, **more})
+
+
+async def _message(client, text="card", **more):
+    body = {"model": "coterie", "max_tokens": 50, "messages": [{"role": "user", "content": text}], **more}
+    return await client().post("/v1/messages", json=body)
+
+
+async def test_a_response(client):
+    """One message with the text, or with a refusal."""
+    told = (await _respond(client)).json()
+    ResponseView.model_validate(told)
+    assert (told["status"], told["output"][0]["content"][0]["text"]) == ("completed", "card_lost")
+    assert told["usage"]["total_tokens"] == 5
+    refused = (await _respond(client, "weather")).json()
+    assert refused["output"][0]["content"] == [{"type": "refusal", "refusal": SAID}]
+    cut = (await _respond(client, "write", max_output_tokens=4)).json()
+    assert (cut["status"], cut["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
+
+
+async def test_a_response_is_gone_on_with(client, network):
+    """On the session of the first, whatever came between; not for a stranger, nor where nothing was stored."""
+    first = (await _respond(client)).json()
+    second = (await _respond(client, "write", previous_response_id=first["id"])).json()
+    third = (await _respond(client, "card", previous_response_id=second["id"])).json()
+    (session,) = {settled.trace.session for settled in network.store.settled.values()}
+    texts = [e.content.text for e in network.store.contexts["default", session].entries if hasattr(e.content, "role")]
+    assert texts[::2] == ["card", "write", "card"]
+    assert third["previous_response_id"] == second["id"]
+    for previous in ("resp_" + "0" * 64, "resp_x", "\x00"):
+        assert (await _respond(client, previous_response_id=previous)).status_code == 404
+    assert (await _respond(client, store=False, previous_response_id=first["id"])).status_code == 400
+    await _respond(client, store=False)
+    assert [settled.trace.session for settled in network.store.settled.values()] == [session] * 3 + [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("write", ["output_text.delta"] * 4 + ["output_text.done"]),
+        ("weather", ["refusal.delta", "refusal.done"]),
+    ],
+)
+async def test_a_streamed_response(client, text, kinds):
+    """Every event is numbered; what is begun is done; the last has the whole response."""
+    events = _events((await _respond(client, text, stream=True)).text)
+    begun = ["created", "in_progress", "output_item.added", "content_part.added"]
+    done = ["content_part.done", "output_item.done", "completed"]
+    assert [name for name, _ in events] == [f"response.{kind}" for kind in [*begun, *kinds, *done]]
+    assert [data["sequence_number"] for _, data in events] == list(range(len(events)))
+    assert all(name == data["type"] for name, data in events)
+    response = events[-1][1]["response"]
+    ResponseView.model_validate(response)
+    deltas = "".join(data["delta"] for name, data in events if name.endswith(".delta"))
+    (part,) = response["output"][0]["content"]
+    assert deltas == part[part["type"].replace("output_", "")]
+
+
+async def test_what_agents_send_by_habit(client, network):
+    """Items and tools of other types are left out, and tools are named; instructions and results are history."""
+    items = [
+        {"role": "developer", "content": "Be brief."},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "card"}]},
+        {"type": "reasoning", "id": "rs", "summary": []},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "done"},
+        {"type": "item_reference", "id": "x"},
+    ]
+    tools = [{"type": "function", "name": "f", "parameters": {"type": "object"}}, {"type": "web_search"}]
+    response = await _respond(client, items, tools=tools, instructions="Hi", include=["x"], reasoning={"effort": "low"})
+    assert response.json()["output"][0]["content"][0]["text"] == "card_lost"
+    assert response.headers["x-coterie-ignored"] == "include, reasoning, tools, tools.web_search"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"background": True},
+        {"input": []},
+        {"input": [{"role": "user"}, {"type": 3}]},
+        {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+    ],
+)
+async def test_a_response_that_cannot_be(client, body):
+    """A clear refusal in OpenAI's shape."""
+    response = await client().post("/v1/responses", json={"model": "coterie", "input": "x"} | body)
+    assert response.status_code == 400 or response.json()["output"]
+    assert response.status_code == 200 or set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_a_message(client):
+    """One block of text; a refusal has a stop reason of its own."""
+    told = (await _message(client, system=[{"type": "text", "text": "Be brief."}])).json()
+    MessageView.model_validate(told)
+    assert (told["content"], told["stop_reason"]) == ([{"type": "text", "text": "card_lost"}], "end_turn")
+    refused = (await _message(client, "weather")).json()
+    assert (refused["stop_reason"], refused["content"][0]["text"]) == ("refusal", SAID)
+    assert (await _message(client, "write", max_tokens=4)).json()["stop_reason"] == "max_tokens"
+
+
+async def test_a_streamed_message(client):
+    """The events of a message, in Anthropic's order."""
+    events = _events((await _message(client, "write", stream=True)).text)
+    assert [name for name, _ in events] == [
+        "message_start",
+        "content_block_start",
+        *["content_block_delta"] * 4,
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
+    assert "".join(data["delta"]["text"] for name, data in events if name == "content_block_delta") == (
+        "Your card is blocked."
+    )
+
+
+async def test_a_forced_tool_of_messages(client, network):
+    """Its input is filled in by the specialists, as a block or as JSON in pieces; results are history."""
+    triage = network.specialists["triage"]
+    labels = ("card_lost", "card_stolen")
+    object.__setattr__(triage.card, "labels", labels)
+    try:
+        schema = {"type": "object", "properties": {"kind": {"enum": list(labels)}}, "required": ["kind"]}
+        tools = [{"name": "note", "input_schema": schema}, {"type": "web_search_20250305", "name": "web_search"}]
+        for choice in ({"type": "any"}, {"type": "tool", "name": "note"}):
+            response = await _message(client, tools=tools, tool_choice=choice)
+            (block,) = response.json()["content"]
+            assert (block["type"], block["input"], response.json()["stop_reason"]) == (
+                "tool_use",
+                {"kind": "card_lost"},
+                "tool_use",
+            )
+            assert response.headers["x-coterie-ignored"] == "tools.web_search_20250305"
+        events = _events((await _message(client, tools=tools, tool_choice={"type": "any"}, stream=True)).text)
+        (delta,) = [data["delta"] for name, data in events if name == "content_block_delta"]
+        assert json.loads(delta["partial_json"]) == {"kind": "card_lost"}
+        turns = [
+            {"role": "user", "content": "card"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "note", "input": {"kind": "x"}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "noted"}]},
+        ]
+        body = {"model": "coterie", "max_tokens": 9, "messages": turns}
+        assert (await client().post("/v1/messages", json=body)).json()["content"][0]["text"] == "card_lost"
+    finally:
+        object.__setattr__(triage.card, "labels", ())
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        ({"model": "other"}, 404, "not_found_error"),
+        ({"max_tokens": 0}, 400, "invalid_request_error"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, 400, "invalid_request_error"),
+        ({"tools": [{"name": "bad name!"}]}, 400, "invalid_request_error"),
+        ({"tool_choice": {"type": "x"}, "tools": [{"name": "f"}]}, 400, "invalid_request_error"),
+    ],
+)
+async def test_errors_of_messages_are_anthropics(client, body, status, kind):
+    """Their shape and their types, with our code beside them."""
+    response = await _message(client, **body)
+    AnthropicError.model_validate(response.json())
+    assert (response.status_code, response.json()["error"]["type"]) == (status, kind)
+    broken = await client().post("/v1/messages", content=b"{")
+    AnthropicError.model_validate(broken.json())
+
+
+async def test_a_completion(client, read_events):
+    """The prompt is asked; an abstention is filtered; token ids and several prompts are refused."""
+
+    async def ask(prompt, **more):
+        return await client().post("/v1/completions", json={"model": "coterie", "prompt": prompt, **more})
+
+    told = (await ask("card")).json()
+    CompletionView.model_validate(told)
+    assert told["choices"] == [{"text": "card_lost", "index": 0, "logprobs": None, "finish_reason": "stop"}]
+    assert (await ask("weather")).json()["choices"][0]["finish_reason"] == "content_filter"
+    chunks = read_events((await ask(["write"], stream=True)).text)
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "Your card is blocked."
+    for prompt, more in ((["a", "b"], {}), ([1, 2], {}), ("a", {"echo": True}), ("a", {"n": 2}), ("a", {"best_of": 3})):
+        assert (await ask(prompt, **more)).status_code == 400

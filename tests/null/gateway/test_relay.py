@@ -1,0 +1,173 @@
+"""Requests that name a model of `[models]`: verbatim through keys, gate, budgets, ledger and audit log."""
+
+import json
+
+import httpx
+import pytest
+
+from coterie.config.file import GatewaySection, OpenAIModel
+from coterie.errors import InputError
+from coterie.gateway.app import create_app
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.governance.keys import KeyRing
+from coterie.network.relaying import RelayModel, with_model
+from coterie.types import Label
+
+ODD = (
+    b'{ "messages" : [{"role":"user","content":"h\\u00e9llo \xf0\x9f\x90\x88 {\\"model\\":1}"}],\n'
+    b' "model":"big-1", "n": 2, "future": {"x": [1e2]}}'
+)
+WHOLE = b'{"id":"x",  "choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n'
+STREAM = (
+    b'data: {"choices":[{"delta":{"content":"a"}}]}\r\n\r\n: ping\n\nevent: x\ndata: {"choices":[],"usage":'
+    b'{"prompt_tokens":7,"completion_tokens":3}}\n\ndata: [DONE]\n\n'
+)
+
+
+class _Upstream(httpx.AsyncBaseTransport):
+    """A server that remembers bodies and answers with given bytes."""
+
+    def __init__(self):
+        self.seen, self.answer, self.status, self.kind = [], WHOLE, 200, "application/json"
+
+    async def handle_async_request(self, request):
+        self.seen.append((request.url.path, await request.aread()))
+        headers = {"content-type": self.kind, "set-cookie": "a=b", "retry-after": "3"}
+        return httpx.Response(self.status, headers=headers, stream=_Bytes(self.answer))
+
+
+class _Bytes(httpx.AsyncByteStream):
+    def __init__(self, data):
+        self.data = data
+
+    async def __aiter__(self):
+        for at in range(0, len(self.data), 7):
+            yield self.data[at : at + 7]
+
+
+@pytest.fixture
+def upstream():
+    return _Upstream()
+
+
+@pytest.fixture
+def relayed(network, upstream, notes):
+    """A network with one model that may see what is internal."""
+    section = OpenAIModel(
+        engine="openai", name="big-1", base_url="http://up.example/v1", clearance=Label.INTERNAL, pseudonymise=True
+    )
+    gate = Gate(ClearancePolicy())
+    network.models = {
+        "large": RelayModel(engine=gate.open("large", section, transport=upstream), name="big-1", window=64)
+    }
+    network.audit = notes()
+    return network
+
+
+@pytest.mark.parametrize(("answer", "kind"), [(WHOLE, "application/json"), (STREAM, "text/event-stream")])
+async def test_bytes_pass_untouched(client, relayed, upstream, answer, kind):
+    """Body and answer are the same bytes in and out; usage, trace and audit entry are written all the same."""
+    upstream.answer, upstream.kind = answer, kind
+    response = await client().post("/v1/chat/completions", content=ODD)
+    assert upstream.seen == [("/v1/chat/completions", ODD)]
+    assert (response.content, response.headers["content-type"]) == (answer, kind)
+    assert "set-cookie" not in response.headers
+    (settled,) = relayed.store.settled.values()
+    assert settled.trace.id == response.headers["x-coterie-trace"]
+    (step,) = settled.trace.steps
+    assert (step.engine, step.usage.tokens_in, step.usage.tokens_out) == ("large", 7, 3)
+    assert [event.kind for event in relayed.audit.events] == ["request"]
+
+
+async def test_the_key_of_the_entry_names_the_model_too(client, relayed, upstream):
+    """Then the model's name, and nothing else, is put in its place."""
+    await client().post("/v1/chat/completions", content=ODD.replace(b"big-1", b"large"))
+    assert upstream.seen[0][1] == ODD
+
+
+async def test_a_refusal_of_the_server_is_passed_on(client, relayed, upstream):
+    """With its status and its bytes; but one about our key is ours, and repeats nothing."""
+    upstream.status, upstream.answer = 400, b'{"error": {"message": "no"}}'
+    response = await client().post("/v1/chat/completions", content=ODD)
+    assert (response.status_code, response.content, response.headers["retry-after"]) == (400, upstream.answer, "3")
+    upstream.status, upstream.answer = 401, b'{"error": {"message": "bad key sk-123"}}'
+    response = await client().post("/v1/chat/completions", content=ODD)
+    assert (response.status_code, "sk-123" in response.text) == (502, False)
+
+
+async def test_what_is_too_sensitive_stays(client, relayed, upstream):
+    """By its label or by what is in it, wherever in the body; there are no pseudonyms in what is verbatim."""
+    body = json.loads(ODD)
+    for text in (
+        {"messages": [{"role": "user", "content": "My IBAN is DE89370400440532013000"}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "description": "call jane.doe@example.com"}}]},
+    ):
+        response = await client().post("/v1/chat/completions", json=body | text)
+        assert (response.status_code, response.json()["error"]["code"]) == (403, "egress_refused")
+    response = await client().post("/v1/chat/completions", content=ODD, headers={"x-coterie-label": "restricted"})
+    assert response.status_code == 403
+    response = await client().post("/v1/chat/completions", content=ODD, headers={"x-coterie-label": "odd"})
+    assert response.status_code == 400
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"big-1","messages":[{"role":"user","content":"DE89370400440532013000"}],"messages":[]}',
+        b'{"model":"other","model":"big-1","messages":[]}',
+        b'{"model":"big-1","messages":[{"role":"user","role":"system","content":"x"}]}',
+    ],
+)
+async def test_nothing_is_said_twice(client, relayed, upstream, body):
+    """Of two values of one name the gate would see one and the server the other."""
+    response = await client().post("/v1/chat/completions", content=body)
+    assert (response.status_code, upstream.seen) == (400, [])
+
+
+async def test_who_may(relayed, upstream, tmp_path):
+    """Roles and keys that the file names; a model is not known to others, nor to a key for certain specialists."""
+    ring = KeyRing(tmp_path / "keys.json")
+    tokens = {
+        "ada": ring.create("ada", role="admin").token,
+        "bea": ring.create("bea").token,
+        "cy": ring.create("cy", role="admin", specialists=["triage"]).token,
+        "dan": ring.create("dan", specialists=["large"]).token,
+    }
+    found = {}
+    for relay in (("role:admin",), ("bea", "dan"), ("*",), ()):
+        app = create_app(relayed, GatewaySection(relay=relay), ring)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1") as http:
+            for name, token in tokens.items():
+                response = await http.post(
+                    "/v1/chat/completions", content=ODD, headers={"authorization": f"Bearer {token}"}
+                )
+                assert response.status_code in {200, 404}
+                found[relay, name] = response.status_code == 200
+    allowed = {pair for pair, may in found.items() if may}
+    assert allowed == {
+        (("role:admin",), "ada"), (("bea", "dan"), "bea"), (("bea", "dan"), "dan"),
+        (("*",), "ada"), (("*",), "bea"), (("*",), "dan"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "out"),
+    [
+        (b'{"model":"a"}', b'{"model":"b"}'),
+        (
+            b' { "x" : {"model":"a"} , "model" :  "a" , "y":[1,{"model":2}] }',
+            b' { "x" : {"model":"a"} , "model" :  "b" , "y":[1,{"model":2}] }',
+        ),
+        ('{"ü":"\\"}","model":"a","z":"日"}'.encode(), '{"ü":"\\"}","model":"b","z":"日"}'.encode()),
+    ],
+)
+def test_only_the_model_is_replaced(body, out):
+    """Its own value at the top, however the rest is written."""
+    assert with_model(body, "b") == out
+
+
+def test_a_body_without_a_model():
+    """Nothing can be put in its place."""
+    with pytest.raises((ValueError, InputError)):
+        with_model(b'{"x":1}', "b")
