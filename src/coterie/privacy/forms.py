@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from coterie.privacy.cut import WHOLE, CutValue, Piece, cut_values, without_found
+from coterie.privacy.cut import WHOLE, CutValue, ValuePiece, cut_values, without_found
 from coterie.privacy.detection import Kind, PersonalData, digits_between, label_of, settle
 from coterie.privacy.secrets import has_token_sign
 from coterie.runtime.concurrency import still_wanted
@@ -91,7 +91,7 @@ def _without(folded: Folded, text: str, found: Iterable[PersonalData]) -> str:
     return "".join("\0" if inside[folded.span(at, at + 1)[0]] else sign for at, sign in enumerate(shown))
 
 
-def _written(piece: Piece, folds: Sequence[Folded | None]) -> Piece:
+def _written(piece: ValuePiece, folds: Sequence[Folded | None]) -> ValuePiece:
     folded = folds[piece.text]
     if folded is None:
         return piece

@@ -41,8 +41,8 @@ from coterie.tasks.pairs.fit_heads import (
 )
 from coterie.tasks.pairs.heads import (
     Clauses,
-    PairHead,
     OpenQuestion,
+    PairHead,
     denying_words,
     likeness,
     normal_form,
