@@ -14,8 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from coterie.accounting.energy import PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
-from coterie.config.file import Config, LlamaModel, ModelEntry, RemoteModel, load_config
+from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
+from coterie.decisions.adaptation import FittedOptions, read_fitted
+from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity, ZeroShot
 from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained, SetupError
@@ -86,12 +88,14 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     limits = open_limits(config.budgets, folder, per_1000=config.policy.budget)
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
+    large |= config.decisions.models
     large |= {key for key, model in config.models.items() if isinstance(model, RemoteModel) or _is_here(model, folder)}
     models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector, audit=audit)
     policy = cost_quality_policy(config, folder, versions)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
     await asyncio.to_thread(detect, "The first request waits for no table.")
+    fitted = read_fitted(folder, encoder.sha256)
     if warm:
         await _warm(config, specialists)
     store = _observed(config, await _open_store(config, folder))
@@ -130,7 +134,23 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         audit=audit,
         limits=limits,
         overhead=ProcessOverhead(),
+        deciding=config.decisions,
+        zero_shot=_zero_shot(config, models, encoder, fitted),
+        fitted=fitted,
     )
+
+
+def _zero_shot(
+    config: Config, models: Mapping[str, StreamingEngine], encoder: Engine, fitted: Mapping[str, FittedOptions]
+) -> dict[str, ZeroShot]:
+    """Return what answers typed questions without training, by `[models]` key."""
+    found: dict[str, ZeroShot] = {}
+    for name in config.decisions.models:
+        if isinstance(model := config.models[name], RemoteModel):
+            found[name] = RemoteAnswerer(engine=models[name], typed=isinstance(model, DecisionModel))
+        else:
+            found[name] = Likelihood(engine=models[name], floor=Similarity(encoder=encoder, fitted=fitted))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ LAYERS = [
     ["training"],
     ["rightsizing"],
     ["generalist"],
+    ["decisions"],
     ["network"],
     ["assembly"],
     ["gateway", "testing", "flywheel"],
@@ -43,24 +44,25 @@ BUDGETS = {
     "__init__": 100,
     "__main__": 10,
     "accounting": 1080,
-    "api": 1680,
-    "assembly": 490,  # models asked alone
-    "cli": 6270,  # import and mcp; what feedback may name, how rows were used
-    "config": 1250,
+    "api": 1710,
+    "assembly": 510,
+    "cli": 6480,  # import and mcp; what feedback may name, how rows were used
+    "config": 1340,
     "context": 930,
-    "engines": 3910,  # a relay, chat of a local model
+    "decisions": 910,  # typed questions: a new concept
+    "engines": 4120,  # a relay, chat of a local model
     "errors": 290,
     "flywheel": 920,  # jobs in recorded calls, evidence, estimates, alarms
-    "gateway": 4960,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
-    "generalist": 1480,
+    "gateway": 5630,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
+    "generalist": 1500,
     "governance": 2650,  # write-ahead entries of the audit log; values that are cut over several texts
     "knowledge": 6950,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5520,  # a prior on confidence, patterns
     "limits": 960,  # calls capped by what is left
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1130,
-    "network": 1960,  # the relay and routes by schema; labels of feedback
-    "observe": 570,
+    "network": 2070,  # the relay and routes by schema; labels of feedback
+    "observe": 600,
     "policy": 750,
     "privacy": 3250,  # values in every form: encoded, in look-alike letters, cut over several texts
     "protocols": 380,
@@ -70,14 +72,14 @@ BUDGETS = {
     "routing": 2640,
     "runtime": 1140,  # the one JSON parser
     "specialists": 410,
-    "store": 2230,  # feedback without content
+    "store": 2340,  # feedback without content
     "structured": 870,  # schemas read, checked, bounded for decoding, filled in by specialists
-    "tasks": 16500,  # cells of tables looked up, contradictions
+    "tasks": 16560,  # cells of tables looked up, contradictions
     "testing": 1760,
-    "text": 2470,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
+    "text": 2550,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 500,
     "tuning": 1650,
-    "types": 2000,  # egress records, money that can be reckoned with, contradictions
+    "types": 2160,  # egress records, money that can be reckoned with, contradictions
 }
 
 

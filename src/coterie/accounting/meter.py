@@ -184,6 +184,7 @@ def most_read(prompt: Prompt) -> int:
     """The most tokens that reading a prompt can take: none is shorter than a byte, and a template frames each text."""
     texts = [text for text in (prompt.text, *(message.text for message in prompt.messages), *prompt.choices) if text]
     schema = len(str(prompt.json_schema)) if prompt.json_schema else 0
+    schema += len(str(prompt.questions).encode("utf-8", "replace")) if prompt.questions else 0
     return sum(len(text.encode("utf-8", "replace")) + FRAME_TOKENS for text in texts) + schema
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +12,13 @@ from typing import Self, TypedDict, Unpack
 
 from coterie.api.inputs import read_rows
 from coterie.assembly import open_network
+from coterie.decisions.states import request_about
 from coterie.errors import InputError
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Unreadable
 from coterie.network.network import Network
 from coterie.runtime.bridge import BackgroundLoop
-from coterie.types import Answer, Delta, Document, Label, Message, Request, SpecialistCard
+from coterie.types import Answer, Decisions, Delta, Document, Label, Message, Question, Request, SpecialistCard
 from coterie.types.usage import read_money
 
 
@@ -42,6 +44,17 @@ class AskOptions(TypedDict, total=False):
     """Share of the generalist's quality to keep, 0 to 1."""
     budget: Decimal | float | None
     """Money per 1,000 such requests, in place of a quality."""
+
+
+class DecideOptions(TypedDict, total=False):
+    """Keywords of `decide`."""
+
+    specialist: str | None
+    """The only specialist that may answer."""
+    label: Label | str | None
+    """Sensitivity of the state."""
+    clearance: Label | str | None
+    """The most sensitive label that may be seen."""
 
 
 class AnswerStream:
@@ -96,6 +109,31 @@ class SyncNetwork:
     def stream(self, text: str | Request, **options: Unpack[AskOptions]) -> AnswerStream:
         """Ask the network and get the pieces of the answer as they become certain."""
         return AnswerStream(self._loop.iterate(self.network.stream(request_of(text, **options))))
+
+    def decide(
+        self, state: object, questions: Mapping[str, Question] | Iterable[Question], **options: Unpack[DecideOptions]
+    ) -> Decisions:
+        """Answer typed questions about a state: a text, a JSON object, or messages.
+
+        Args:
+            state: What the questions are about.
+            questions: Questions by name, at most 64.
+            options: `specialist`, `label` and `clearance`, as of `ask`.
+
+        Raises:
+            InputError: the state or a question cannot be served.
+            BudgetExceeded, Overloaded: not now.
+        """
+        asked = list(questions.values() if isinstance(questions, Mapping) else questions)
+        if isinstance(questions, Mapping):
+            asked = [replace(each, name=name) for name, each in questions.items()]
+        request = replace(
+            request_about(state),
+            specialist=options.get("specialist"),
+            label=_label(options.get("label")),
+            clearance=_label(options.get("clearance")),
+        )
+        return self._loop.run(self.network.decide(request, asked))
 
     @property
     def specialists(self) -> Mapping[str, SpecialistCard]:

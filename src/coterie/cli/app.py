@@ -15,6 +15,7 @@ from coterie.cli import train as training
 from coterie.cli.add import add
 from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
+from coterie.cli.decide import adapt, decide, decisions
 from coterie.cli.discover import discover
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
@@ -72,7 +73,23 @@ app.command()(discover)
 app.command(cls=section_command(only=training.SETTINGS))(training.train)
 app.command(cls=section_command(leave_out=rightsizing.LEFT_OUT))(rightsizing.rightsize)
 app.command("eval", cls=section_command(only=("text_column", "label_column")))(evaluate)
-for _command in (fairness, index, search, ask, route, serve, mcp, report, budgets, trace, feedback, spotchecks):
+for _command in (
+    fairness,
+    index,
+    search,
+    ask,
+    decide,
+    decisions,
+    adapt,
+    route,
+    serve,
+    mcp,
+    report,
+    budgets,
+    trace,
+    feedback,
+    spotchecks,
+):
     app.command()(_command)
 app.add_typer(session)
 app.command()(erase)

@@ -27,6 +27,7 @@ from pydantic import (
 from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
 from coterie.config.budgets import BudgetSection
 from coterie.config.choice import Choice, choice
+from coterie.config.decisions import DecisionsSection
 from coterie.config.generalist import GeneralistSection
 from coterie.config.observe import ObserveSection
 from coterie.config.policy import PolicySection
@@ -187,11 +188,9 @@ class RemoteModel(ModelEntry):
         return prices_on(self.prices, day_of(time.time() if moment is None else moment), otherwise=undated)
 
 
-class OpenAIModel(RemoteModel):
-    """`[models.NAME]` with `engine = "openai"`: any OpenAI-compatible server."""
+class ServerModel(RemoteModel):
+    """A model on a server that is reached by HTTP."""
 
-    engine: Literal["openai"]
-    """`openai`."""
     base_url: str = Field(pattern=r"^https?://")
     """Server address up to and including `/v1`."""
     name: str
@@ -200,6 +199,23 @@ class OpenAIModel(RemoteModel):
     """`env:NAME` of the key; leave out for a server that needs none."""
 
     _holds_no_secret = field_validator("base_url")(no_credentials)
+
+
+class OpenAIModel(ServerModel):
+    """`[models.NAME]` with `engine = "openai"`: any OpenAI-compatible server."""
+
+    engine: Literal["openai"]
+    """`openai`."""
+
+
+class DecisionModel(ServerModel):
+    """`[models.NAME]` of a decision model: it answers typed questions with probabilities, and writes no text.
+
+    `engine = "systemone"` asks `POST {base_url}/systemone`, `engine = "decisions"` asks `POST {base_url}/decisions`.
+    """
+
+    engine: Literal["systemone", "decisions"]
+    """`systemone` or `decisions`."""
 
 
 Model = ModelEntry
@@ -388,6 +404,7 @@ class Config(_Section):
     audit: AuditSection = AuditSection()
     privacy: Annotated[SerializeAsAny[PrivacySection], PlainValidator(_DETECTORS.check)] = PrivacySection()
     budgets: dict[Name, BudgetSection] = {}
+    decisions: DecisionsSection = DecisionsSection()
 
     def view_tokens(self, specialist: str) -> int:
         """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
@@ -400,6 +417,11 @@ class Config(_Section):
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
             wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
+        wanted += [("decisions.model", name) for name in sorted(self.decisions.models)]
+        for name, site in self.decisions.sites.items():
+            if site.specialist is not None and site.specialist not in self.specialists:
+                found = sorted(self.specialists)
+                raise ValueError(f"decisions.sites.{name}.specialist is {site.specialist!r}, but there are {found}")
         if self.policy.quality is not None and not self.generalist:
             raise ValueError("policy.quality is a share of the generalist's quality; there is no [generalist]")
         for place, name in wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coterie.config.file import LlamaModel, OpenAIModel
+from coterie.config.file import DecisionModel, LlamaModel, OpenAIModel
 from coterie.engines.contract import EnginePlace, EngineType
 from coterie.protocols import StreamingEngine
 
@@ -38,4 +38,17 @@ class OpenAIType(EngineType[OpenAIModel]):
         return OpenAIEngine(name, model, **{**measured, **place.options})
 
 
-LLAMA, OPENAI = LlamaType(), OpenAIType()
+class DecisionType(EngineType[DecisionModel]):
+    """A server of a decision model."""
+
+    section = DecisionModel
+    local = False
+
+    def open(self, name: str, model: DecisionModel, place: EnginePlace) -> StreamingEngine:
+        """The server, asked at the path that the entry's engine names."""
+        from coterie.engines.decisions import DecisionEngine
+
+        return DecisionEngine(name, model, **place.options)
+
+
+LLAMA, OPENAI, DECISION = LlamaType(), OpenAIType(), DecisionType()

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import httpx
 
 from coterie.accounting.cards import CallEnergy, Cards
-from coterie.config.file import OpenAIModel
+from coterie.config.file import ServerModel
 from coterie.engines.openai_http import Connection, Deadline, EventParser
 from coterie.engines.openai_wire import STREAM_END, Dialect, Transcript, quotable, read_error, read_retry_after, refusal
 from coterie.errors import (
@@ -129,10 +129,13 @@ class OpenAIEngine:
     20 seconds, or than the prompt's patience, is left to the caller. CPU-seconds are 0: they are spent elsewhere.
     """
 
+    path: str = "chat/completions"
+    """Below the address of the server."""
+
     def __init__(
         self,
         name: str,
-        model: OpenAIModel,
+        model: ServerModel,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -181,7 +184,7 @@ class OpenAIEngine:
         failures: tuple[Failure, ...] = ()
         started, waits = False, _Waits(prompt.patience)
         while True:
-            transcript = Transcript(engine=self.name, prompt=prompt)
+            transcript = self._transcript(prompt)
             try:
                 async with aclosing(self._pieces(transcript)) as events:
                     async for event in events:
@@ -241,7 +244,7 @@ class OpenAIEngine:
         failures: tuple[Failure, ...] = ()
         waits = _Waits(prompt.patience)
         while True:
-            transcript = Transcript(engine=self.name, prompt=prompt)
+            transcript = self._transcript(prompt)
             try:
                 return replace(await self._whole(transcript), failures=failures)
             except EngineError as error:
@@ -333,8 +336,8 @@ class OpenAIEngine:
         """The head of an answer that has status 200; raises for any other."""
         deadline = self._connection.deadline()
         while True:
-            body = self._dialect.body(self._model.name, prompt, stream=stream)
-            async with self._connection.post(body, deadline) as response:
+            body = self._body(prompt, stream=stream)
+            async with self._connection.post(body, deadline, path=f"/{self.path}") as response:
                 if response.status_code == httpx.codes.OK:
                     yield response, deadline
                     return
@@ -347,6 +350,14 @@ class OpenAIEngine:
                         said=quotable(error, prompt),
                         retry_after=read_retry_after(response.headers),
                     )
+
+    def _transcript(self, prompt: Prompt) -> Transcript:
+        """What an answer is read into."""
+        return Transcript(engine=self.name, prompt=prompt)
+
+    def _body(self, prompt: Prompt, *, stream: bool) -> dict[str, object]:
+        """The JSON of a request."""
+        return self._dialect.body(self._model.name, prompt, stream=stream)
 
     async def _events(self, response: httpx.Response, deadline: Deadline) -> AsyncGenerator[str, None]:
         """The data of a stream's events, up to and including its end mark."""

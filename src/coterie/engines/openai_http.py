@@ -13,7 +13,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 import httpx
 
-from coterie.config.file import OpenAIModel
+from coterie.config.file import ServerModel
 from coterie.config.section import EnvSecret
 from coterie.errors import (
     ConfigError,
@@ -61,7 +61,7 @@ class Deadline:
 class Connection:
     """Sends a JSON request and gives the answer's bytes; opened by the first request."""
 
-    def __init__(self, engine: str, model: OpenAIModel, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(self, engine: str, model: ServerModel, transport: httpx.AsyncBaseTransport | None) -> None:
         self._engine = engine
         self._timeout = model.timeout
         self._url = model.base_url.rstrip("/")

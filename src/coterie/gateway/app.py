@@ -31,7 +31,9 @@ from coterie.gateway.anthropic.messages import (
 from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody
-from coterie.gateway.errors import WireError, answer_error, error_response
+from coterie.gateway.decisions.translation import decide_openai
+from coterie.gateway.decisions.wire import DecisionsRequest, DecisionsResponse
+from coterie.gateway.errors import WireError, error_response
 from coterie.gateway.mcp.endpoint import speak_mcp
 from coterie.gateway.openai.chat import complete_chat
 from coterie.gateway.openai.completions import CompletionRequest, CompletionView, complete_text
@@ -41,6 +43,9 @@ from coterie.gateway.openai.models import list_models, show_model
 from coterie.gateway.openai.relay import relaying
 from coterie.gateway.openai.responses import ResponseEvent, ResponsesRequest, ResponseView, respond
 from coterie.gateway.openapi import Endpoint, describe_api
+from coterie.gateway.systemone.translation import PATH as SYSTEM_ONE
+from coterie.gateway.systemone.translation import decide_systemone, systemone_error
+from coterie.gateway.systemone.wire import SystemOneError, SystemOneRequest, SystemOneResponse
 from coterie.gateway.wire import (
     ChatChunk,
     ChatCompletion,
@@ -120,9 +125,19 @@ class _Sending:
 
 async def _say(error: Exception, sending: _Sending, scope: Scope, receive: Receive) -> None:
     """Send the error's response, unless another has begun."""
-    response = error_response(error).for_path(scope["path"])
+    response = _shaped(error, scope)
     if sending.status == 0:
         await response(scope, receive, sending)
+
+
+def _shaped(error: Exception, scope: Scope) -> Response:
+    """The response to an error, in the shape of the API that was asked."""
+    return systemone_error(error) if scope["path"] == SYSTEM_ONE else error_response(error).for_path(scope["path"])
+
+
+async def _answer_error(http: HTTPRequest, error: Exception) -> Response:
+    """The same, as Starlette's exception handlers want it."""
+    return _shaped(error, http.scope)
 
 
 async def show_api(_http: HTTPRequest) -> Response:
@@ -143,12 +158,31 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/decisions",
+        serve=Work(decide_openai),
+        summary="Answer typed questions with probabilities: OpenAI's Decisions API.",
+        asked=DecisionsRequest,
+        told=DecisionsResponse,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
         path="/v1/responses",
         serve=Work(relaying("/responses", respond)),
         summary="Ask the network through the Responses API, on the session of an earlier response or by itself.",
         asked=ResponsesRequest,
         told=ResponseView,
         streamed=ResponseEvent,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path=SYSTEM_ONE,
+        serve=Work(decide_systemone),
+        summary="Answer typed questions with probabilities: TypeSafe's System One.",
+        asked=SystemOneRequest,
+        told=SystemOneResponse,
+        failed=SystemOneError,
         needs="ask",
     ),
     Endpoint(
@@ -246,7 +280,7 @@ def create_app(network: Network, section: GatewaySection, ring: KeyRing | None =
     app = Starlette(
         routes=[Route(e.path, serve, methods=[e.method]) for e, serve in guarded],
         middleware=[Middleware(AccessMiddleware, paths={serve: e.path for e, serve in guarded}, open_paths=open_paths)],
-        exception_handlers=dict.fromkeys((CoterieError, WireError, ValidationError, HTTPException), answer_error),
+        exception_handlers=dict.fromkeys((CoterieError, WireError, ValidationError, HTTPException), _answer_error),
         lifespan=_lifespan,
     )
     app.router.redirect_slashes = False

@@ -16,7 +16,6 @@ from typing import Literal
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
 from coterie.errors import (
@@ -151,11 +150,6 @@ _ANTHROPIC: Mapping[int, str] = {
     503: "overloaded_error",
     504: "timeout_error",
 }
-
-
-async def answer_error(request: HTTPRequest, error: Exception) -> Response:
-    """The response to an error in the shape of the API that was asked, as Starlette's exception handlers want it."""
-    return error_response(error).for_path(request.scope["path"])
 
 
 def _anthropic(response: ErrorResponse) -> Response:

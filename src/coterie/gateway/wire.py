@@ -551,6 +551,8 @@ class Models(_Told):
 
     object: Literal["list"]
     data: list[ModelView]
+    models: list[dict[str, str]]
+    """The same for clients of System One: `name`, `description`, `release_date`."""
 
 
 class FeedbackKept(_Told):

@@ -35,6 +35,8 @@ class CandidateModel:
     """Tokens of prompt and answer that it takes."""
     pseudonymised: bool = False
     """Personal data reaches it under pseudonyms only."""
+    typed: bool = False
+    """It answers typed questions and writes nothing: it chooses among the labels of the specialist that abstained."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from coterie.config.file import LlamaModel, ModelEntry, RemoteModel
+from coterie.config.file import DecisionModel, LlamaModel, ModelEntry, RemoteModel
 from coterie.config.generalist import GeneralistSection
 from coterie.context.view import CONVERSATION
 from coterie.errors import TooLong
@@ -43,6 +43,7 @@ from coterie.types import (
     Labelled,
     Message,
     Prompt,
+    Question,
     Reason,
     SpecialistCard,
     Step,
@@ -91,7 +92,12 @@ class PromptedGeneralist:
         self.section = section
         self.meter = meter
         self.candidates = tuple(
-            CandidateModel(engine=engine, window=model.window, pseudonymised=_pseudonymises(model))
+            CandidateModel(
+                engine=engine,
+                window=model.window,
+                pseudonymised=_pseudonymises(model),
+                typed=isinstance(model, DecisionModel),
+            )
             for engine, model in models
         )
         engine, model = models[0]
@@ -241,6 +247,8 @@ class Asking:
             told = f"{INSTRUCTION} {AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
 
         def prompt(candidate: CandidateModel) -> Prompt:
+            if candidate.typed:
+                return self._fitting(candidate, _typed(task, asked))
             usual = _LONGEST if task.schema is None else candidate.window // _SHARE
             longest = min(task.max_tokens or usual, candidate.window // _SHARE)
             room = candidate.window - longest - _tokens(lay_out((), instruction=told, asked=asked))
@@ -363,6 +371,13 @@ class Asking:
                 f"{candidate.engine.name!r} is {candidate.window:,}."
             )
         return prompt
+
+
+def _typed(task: Task, asked: str) -> Prompt:
+    """A task as a choice among labels; without any, as a prompt that a decision model refuses."""
+    choice = (Question(kind="choice", options=task.labels),) if len(task.labels) > 1 else ()
+    said = (Message(role="user", text=asked),)
+    return Prompt(messages=said, questions=choice, label=task.label, impersonal=task.impersonal, max_tokens=1)
 
 
 def _names_labels(entry: Entry) -> bool:

@@ -15,7 +15,7 @@ from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lo
 from coterie.privacy.forms import find_between
 from coterie.runtime.concurrency import still_wanted
 from coterie.text.folding import fold, shown
-from coterie.types import Label, Message, Prompt, Pseudonyms, PseudonymValue
+from coterie.types import Label, Message, Prompt, Pseudonyms, PseudonymValue, Question
 
 # --- Labels of personal data and secrets in texts.
 
@@ -357,6 +357,7 @@ def _fields(prompt: Prompt, change: Callable[[str], str]) -> dict[str, Any]:
         "columns": None if prompt.columns is None else _walk(prompt.columns, change),
         "messages": tuple(_said(message, change(message.text)) for message in prompt.messages),
         "json_schema": None if prompt.json_schema is None else _walk(prompt.json_schema, change),
+        "questions": tuple(_asked(question, change) for question in prompt.questions),
         "grammar": None if prompt.grammar is None else change(prompt.grammar),
         "adapter": None if prompt.adapter is None else change(prompt.adapter),
         "choices": tuple(map(change, prompt.choices)),
@@ -366,6 +367,13 @@ def _fields(prompt: Prompt, change: Callable[[str], str]) -> dict[str, Any]:
 
 def _said(message: Message, text: str) -> Message:
     return message if text == message.text else replace(message, text=text)
+
+
+def _asked(question: Question, change: Callable[[str], str]) -> Question:
+    options = tuple(
+        replace(each, name=change(each.name), description=change(each.description)) for each in question.options
+    )
+    return replace(question, options=options, instructions=change(question.instructions), name=change(question.name))
 
 
 def _walk(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSON is anything

@@ -18,7 +18,7 @@ from coterie.learning.evaluation import Evaluation
 from coterie.learning.progress import Progress
 from coterie.protocols import Engine
 from coterie.tuning.base import BaseEncoder, CausalBase, Checkpoints, find_base, find_causal_base
-from coterie.types import AnswerForm, Finding, Rung, SpecialistCard
+from coterie.types import AnswerForm, Finding, Option, Rung, SpecialistCard
 
 QUICK_RUNGS: tuple[Rung, ...] = ("lexical", "embedding")
 """Rungs that are tried unless the section says otherwise: those that take seconds."""
@@ -186,6 +186,7 @@ def make_card(
     version: str,
     columns: tuple[str, ...] = (),
     view_tokens: int | None = None,
+    options: tuple[Option, ...] = (),
 ) -> SpecialistCard:
     """The card of a specialist: what its task and its section say of it."""
     return SpecialistCard(
@@ -198,6 +199,7 @@ def make_card(
         writes=section.writes,
         columns=columns,
         form=task.form,
+        options=options,
         guards_columns=task.guards_columns,
         knowledge=section.knowledge,
         passages=section.passages,

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from time import time as wall_clock
 
+from coterie.config.decisions import DecisionsSection
+from coterie.decisions.adaptation import FittedOptions
+from coterie.decisions.deciding import Decider
+from coterie.decisions.zero_shot import ZeroShot
 from coterie.generalist.collaboration import DocumentReading
 from coterie.generalist.reading import default_reader
 from coterie.governance.pseudonyms import PseudonymBook
@@ -56,6 +60,12 @@ class Network(Pipeline):
     pseudonyms: PseudonymBook = field(default_factory=PseudonymBook)
     """What stands for what in which session, at the engines that see pseudonyms only."""
     overhead: Overhead | None = None
+    deciding: DecisionsSection = field(default_factory=DecisionsSection)
+    """Who answers typed questions."""
+    zero_shot: Mapping[str, ZeroShot] = field(default_factory=dict)
+    """What answers them without training, by `[models]` key, beside the encoder."""
+    fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
+    """Options of typed questions that were fitted to texts, by site."""
     dial: CostQualityPolicy = field(default_factory=CostQualityPolicy)
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
@@ -117,6 +127,17 @@ class Network(Pipeline):
     def secrets(self) -> SecretFinder:
         """Finds secrets in passages, and remembers where there was one."""
         return SecretFinder(self.detector)
+
+    @cached_property
+    def decider(self) -> Decider:
+        """Answers typed questions, and remembers the options that it has encoded."""
+        return Decider(
+            specialists=self.specialists,
+            encoder=self.encoder,
+            section=self.deciding,
+            models=self.zero_shot,
+            fitted=self.fitted,
+        )
 
     @property
     def documents(self) -> DocumentReading:

@@ -224,6 +224,8 @@ def for_generalist(task: Task, asked: Sequence[SpecialistCard]) -> Task:
     Where one of them is a score, it has the columns that scores read and no others: by what a score leaves out, such as
     a protected attribute, nobody decides in its place.
     """
+    labelled = [card.options for card in asked if card.options]
+    task = replace(task, labels=labelled[0] if len(labelled) == 1 else ())
     scores = [card for card in asked if card.guards_columns]
     if not scores or not task.columns:
         return task

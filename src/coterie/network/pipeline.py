@@ -22,10 +22,13 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from coterie.decisions.deciding import Decider, answers_in_words, decisions_reason, status_of
+from coterie.decisions.questions import check_questions
+from coterie.decisions.zero_shot import PRODUCER
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
@@ -54,8 +57,12 @@ from coterie.types import (
     Bill,
     Context,
     ContextView,
+    Decisions,
     Delta,
     Finding,
+    Part,
+    Question,
+    Reason,
     Request,
     Route,
     Settlement,
@@ -102,6 +109,11 @@ class Pipeline(ABC):
 
     @property
     @abstractmethod
+    def decider(self) -> Decider:
+        """Answers typed questions."""
+
+    @property
+    @abstractmethod
     def documents(self) -> DocumentAnswerer:
         """Answers questions about documents that come with requests."""
 
@@ -127,6 +139,72 @@ class Pipeline(ABC):
                         yield event
         finally:
             await to_the_end(state.pay(self.limits))
+
+    async def decide(
+        self, request: Request, questions: Sequence[Question], *, trace_id: str | None = None
+    ) -> Decisions:
+        """Answer typed questions about a request's text, its state: stages `admit`, `decide` and `settle`.
+
+        Args:
+            request: Text and columns are the state (`coterie.decisions.states`). Nothing is routed or remembered.
+            questions: At most 64. A specialist answers those that it was trained for, the others are zero-shot.
+            trace_id: As in `stream`.
+
+        Raises:
+            InputError: the request or a question cannot be served.
+            BudgetExceeded, Overloaded, StoreError, AuditError: as `stream` raises them.
+        """
+        check_questions(questions)
+        state = RequestState(id=trace_id or self.new_id(), admitted=self.clock(), request=request)
+        try:
+            with state.attending(self.overhead):
+                with state.stage("admit"):
+                    state.enter(await self._admit(state))
+                try:
+                    with state.stage("decide"):
+                        await self._answer_questions(state, questions)
+                except (asyncio.CancelledError, Exception) as error:
+                    if state.call.egress or isinstance(error, asyncio.CancelledError):  # as in `_run`
+                        await to_the_end(self._settle(state))
+                    raise
+                answer = await to_the_end(self._settle(state))
+                return Decisions(decisions=state.decisions, trace=answer.trace)
+        finally:
+            await to_the_end(state.pay(self.limits))
+
+    async def _answer_questions(self, state: RequestState, questions: Sequence[Question]) -> None:
+        """Answer each question, and note in the state who was asked and what it took."""
+        request, bill = state.request, Bill()
+        pinned = request.specialist
+
+        async def consult(specialist: Specialist, task: Task) -> Finding:
+            return await self._consult(
+                specialist, self.dial.set_for(task, specialist.card.name, request), ContextView(), state, None
+            )
+
+        part = Part(text=request.text, waves=(), score=1.0)
+        state.route = Route(parts=(part,), reason=Reason("route.not_yet"))
+        state.begin()
+        try:
+            found = await self.decider.decide(
+                state.task_of(0),
+                questions,
+                only=request.allowed,
+                pinned=pinned,
+                consult=consult,
+                call=state.call.with_bill(bill),
+            )
+        finally:
+            state.steps += map(self.meter.price, charged((), PRODUCER, bill))
+        state.steps += map(self.meter.price, found.steps)
+        state.decisions = found.decisions
+        state.route = replace(
+            state.route,
+            parts=(replace(part, waves=(names,) if (names := tuple(f.specialist for f in found.findings)) else ()),),
+            reason=decisions_reason(found.decisions),
+        )
+        state.outcomes = [replace(state.outcomes[0], findings=found.findings, status=status_of(found.decisions))]
+        state.shown.append(answers_in_words(found.decisions))
 
     async def _run(self, state: RequestState) -> AsyncGenerator[Delta | Answer]:
         """Run the stages in order."""

@@ -47,6 +47,7 @@ def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
         usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),
         counterfactual_cost=meter.counterfactual(state.request, text, steps),
         degraded=state.degraded,
+        decisions=state.decisions,
         egress=tuple((state.call.outgoing or {}).values()),
         restated="" if state.question.text == state.request.text else state.question.text,
     )

@@ -19,6 +19,7 @@ from coterie.types import (
     CallContext,
     Context,
     ContextView,
+    Decision,
     Finding,
     Part,
     Passage,
@@ -73,6 +74,8 @@ class RequestState:
     """One a part, set when its findings are there or never will be."""
     shown: list[str] = field(default_factory=list)
     """Pieces of the answer that were given out."""
+    decisions: tuple[Decision, ...] = ()
+    """Answers to its typed questions, if it asks such."""
     composed: Finding | None = None
     """What the generalist made of all findings, if it was asked to."""
     verdicts: tuple[Verdict, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coterie.runtime.codec import Json, readable
-from coterie.types import Egress, Finding, Trace
+from coterie.types import Decisions, Egress, Finding, Trace
 
 EGRESS_HEADER = "x-coterie-egress"
 """Names what left this machine for an answer, as `Trace.egress_summary` has it."""
@@ -47,6 +47,28 @@ def summarise(trace: Trace) -> dict[str, Json]:
             "cost": readable(usage.cost),
             "counterfactual_cost": readable(trace.counterfactual_cost),
         },
+    }
+
+
+def summarise_decisions(answer: Decisions) -> dict[str, Json]:
+    """What an asker is told beside answers to typed questions: who answered, whether it is calibrated, what it took."""
+    keys = (
+        "question",
+        "site",
+        "kind",
+        "value",
+        "confidence",
+        "accepted",
+        "reason",
+        "answered_by",
+        "method",
+        "zero_shot",
+    )
+    decisions: list[Json] = [readable({key: getattr(each, key) for key in keys}) for each in answer.decisions]
+    whole = summarise(answer.trace)
+    return {key: whole[key] for key in ("trace_id", "status", "accepted")} | {
+        "decisions": decisions,
+        "usage": whole["usage"],
     }
 
 

@@ -331,6 +331,27 @@ def m006_trainings(connection: sqlite3.Connection) -> None:
     )
 
 
+def m007_decisions(connection: sqlite3.Connection) -> None:
+    """Who answered which typed question. Cost and joules are an equal share of the request's; NULL is unknown."""
+    connection.execute(
+        """
+        CREATE TABLE decisions (
+            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            site TEXT NOT NULL,
+            answered_by TEXT NOT NULL,
+            method TEXT NOT NULL,
+            accepted INTEGER NOT NULL,
+            confidence REAL NOT NULL,
+            joules REAL NOT NULL,
+            cost TEXT,
+            PRIMARY KEY (request, position)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute("CREATE INDEX decisions_by_site ON decisions (site)")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_ledger,
     m002_sessions,
@@ -338,6 +359,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m004_ranges_and_findings,
     m005_feedback,
     m006_trainings,
+    m007_decisions,
 )
 """Every step, in order."""
 

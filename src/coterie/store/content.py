@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from coterie.text.unicode import find_words
 from coterie.types import (
     Citation,
+    Decision,
     Evidence,
     Field,
     Finding,
@@ -66,11 +67,17 @@ def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
         findings=tuple(_finding(finding, scrub) for finding in trace.findings),
         views=tuple(_view(view, scrub) for view in trace.views),
         restated=_length(trace.restated),
+        decisions=tuple(_decision(decision, scrub) for decision in trace.decisions),
         degraded=None if trace.degraded is None else scrub.reason(trace.degraded),
         steps=tuple(_step(step, scrub) for step in trace.steps),
         stages=tuple(_stage(stage, scrub) for stage in trace.stages),
         egress=tuple(replace(each, text="") for each in trace.egress),
     )
+
+
+def _decision(decision: Decision, scrub: _Scrubber) -> Decision:
+    """Names of the question and its options, and figures, stay; what was asked in words is the asker's."""
+    return replace(decision, instructions=_length(decision.instructions), reason=scrub.reason(decision.reason))
 
 
 def _step(step: Step, scrub: _Scrubber) -> Step:

@@ -124,7 +124,7 @@ def _strings(document: object) -> Iterator[str]:
         yield str(document)
 
 
-_FIGURES = ("steps", "findings")
+_FIGURES = ("steps", "findings", "decisions")
 """Tables about requests that hold names of ours and figures alone."""
 _NAMING = frozenset({"request", "trace", "trace_id"})
 """A column of such a name says which request a row is about, also where it does not refer to it."""

@@ -9,13 +9,25 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from math import sqrt
 from typing import Any, NamedTuple
 
 from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps, from_json, loads, parse_json
 from coterie.store.content import without_content
-from coterie.types import CONTENT_KINDS, Context, Entry, Feedback, Label, SessionSummary, Settlement, Trace, Usage
+from coterie.types import (
+    CONTENT_KINDS,
+    Context,
+    Entry,
+    Feedback,
+    Label,
+    SessionSummary,
+    Settlement,
+    SiteSummary,
+    Trace,
+    Usage,
+)
 
 CONTEXT_LINES = 2000
 """A context is read back to so many of its newest lines, so a session without end stays cheap to ask in."""
@@ -41,6 +53,7 @@ def insert_settlement(
     _insert(connection, "requests", [_request_row(trace)])
     _insert(connection, "steps", _step_rows(trace))
     _insert(connection, "findings", _finding_rows(trace))
+    _insert(connection, "decisions", _decision_rows(trace))
     kept = trace if keep_content else without_content(trace, settlement.texts)
     _insert(connection, "traces", [(trace.id, dumps(kept))])
     if trace.session is not None:
@@ -146,6 +159,59 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> 
     for row in rows:
         places = ", ".join("?" * len(row))
         connection.execute(f"INSERT INTO {table} VALUES ({places})", row)  # noqa: S608  # no value is in it
+
+
+def _decision_rows(trace: Trace) -> Iterator[Row]:
+    share = max(len(trace.decisions), 1)
+    cost = None if trace.usage.cost is None else str(trace.usage.cost / share)
+    for position, each in enumerate(trace.decisions):
+        answered = (each.site, each.answered_by, each.method, int(each.accepted), each.confidence)
+        yield trace.id, position, *answered, trace.usage.joules / share, cost
+
+
+def select_sites(connection: sqlite3.Connection, *, since: float) -> list[SiteSummary]:
+    """Each question that was asked since, the most frequent first, described by the trace that asked it last."""
+    rows = connection.execute(
+        """
+        SELECT site, answered_by, method, count(*), sum(accepted), total(decisions.joules), count(decisions.cost),
+            group_concat(decisions.cost, ' '),
+            max(time), max(printf('%020.6f', time) || decisions.request)
+        FROM decisions JOIN requests ON id = decisions.request WHERE time >= ? GROUP BY site, answered_by, method
+        """,
+        (since,),
+    )
+    found: dict[str, SiteSummary] = {}
+    newest: dict[str, str] = {}
+    for site, by, method, asked, accepted, joules, priced, costs, last, newest_request in rows:
+        before = found.get(site) or SiteSummary(site=site)
+        newest[site] = max(newest.get(site, ""), newest_request)
+        found[site] = replace(
+            before,
+            asked=before.asked + asked,
+            accepted=before.accepted + accepted,
+            zero_shot=before.zero_shot + (0 if method == "specialist" else asked),
+            answered_by={**before.answered_by, by: before.answered_by.get(by, 0) + asked},
+            joules=before.joules + joules,
+            cost=before.cost + sum(map(Decimal, (costs or "").split()), Decimal(0)),
+            unpriced=before.unpriced + asked - priced,
+            last=max(before.last, last),
+        )
+    described = [_described_site(connection, each, newest[site][_STAMP:]) for site, each in found.items()]
+    return sorted(described, key=lambda each: (-each.asked, each.site))
+
+
+_STAMP = 20  # characters of a time before the id of a request
+
+
+def _described_site(connection: sqlite3.Connection, summary: SiteSummary, request: str) -> SiteSummary:
+    row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
+    decisions = () if row is None else read_trace(request, row[0]).decisions
+    asked = next((each for each in decisions if each.site == summary.site), None)
+    if asked is None:
+        return summary
+    return replace(
+        summary, name=asked.question, kind=asked.kind, options=asked.options, instructions=asked.instructions
+    )
 
 
 def _request_row(trace: Trace) -> Row:

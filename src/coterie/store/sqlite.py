@@ -46,6 +46,7 @@ from coterie.store.rows import (
     select_complaints,
     select_context,
     select_sessions,
+    select_sites,
     select_trace,
 )
 from coterie.store.summary import insert_training, select_ledger, select_summary
@@ -58,6 +59,7 @@ from coterie.types import (
     LedgerSummary,
     SessionSummary,
     Settlement,
+    SiteSummary,
     Trace,
     Training,
 )
@@ -260,6 +262,10 @@ class SQLiteStore:
     async def complaints(self, *, since: float, until: float) -> dict[str, Complaints]:
         """By specialist: answers, how many somebody called wrong, and how many its confidences let expect."""
         return await self._totals.run(partial(select_complaints, since=since, until=until))
+
+    async def sites(self, *, since: float = 0.0) -> list[SiteSummary]:
+        """Each typed question that was asked at or after `since`: how often, who answered, at what cost."""
+        return await self._totals.run(partial(select_sites, since=since))
 
     async def record_training(self, training: Training) -> None:
         """Write down what a training took."""

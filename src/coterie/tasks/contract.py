@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from coterie.config.specialists import SpecialistSection
-from coterie.types import AnswerForm, Finding, Label, Rung, SpecialistCard
+from coterie.types import AnswerForm, Finding, Label, Option, Rung, SpecialistCard
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
@@ -229,6 +229,10 @@ class TaskType(ABC, Generic[S]):
         return label_cases(rows, findings)
 
     # --- Serving ---------------------------------------------------------------------------------
+
+    def one_of(self, section: S, described: Mapping[str, Any]) -> tuple[Option, ...]:
+        """The labels of which one is right, with their descriptions, by a version's `model.json`; empty if none is."""
+        return ()
 
     def accepts(self, section: S, described: Mapping[str, Any]) -> str:
         """Why a version cannot serve this section, by its `model.json`; empty if it can."""

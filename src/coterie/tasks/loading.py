@@ -73,15 +73,17 @@ def card_of(
 def _card(
     name: str, section: SpecialistSection, version: Version, described: Mapping[str, Any], view_tokens: int | None
 ) -> SpecialistCard:
-    columns = tuple(str(column) for column in described.get("columns", ()))
+    columns = tuple(str(column) for column in (*described.get("columns", ()), *described.get("record", ())))
+    rung, task = described["rung"], task_of(section)
     card = make_card(
         name,
-        task_of(section),
+        task,
         section,
-        rung=described["rung"],
+        rung=rung,
         version=version.version,
         columns=columns,
         view_tokens=view_tokens,
+        options=task.one_of(section, described),
     )
     fields = described.get("fields", ()) if card.form == "fields" else ()
     return replace(

@@ -11,6 +11,7 @@ modules in the order in which a request meets them:
     context      what a session knows, and the view of it that a specialist gets
     engine       the prompt and the output of an engine
     finding      the result of a specialist
+    decision     typed questions, and the probabilities that answer one
     trace        the answer and the record of how it was made
     usage, ledger, settlement
                  what was spent, its totals, and what one request writes to the store
@@ -46,22 +47,25 @@ from coterie.types.context import (
     TaskKind,
     ViewRecord,
 )
+from coterie.types.decision import NO, YES, Decision, DecisionMethod, Option, Question, QuestionKind
 from coterie.types.egress import NOT_SENT, Egress
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
-from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
+from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
 from coterie.types.reason import Reason, all_of, worded
 from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Sampling, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
-from coterie.types.trace import Answer, Delta, DocumentAnswer, Stage, Status, Trace
+from coterie.types.trace import Answer, Decisions, Delta, DocumentAnswer, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
+    "NO",
     "NOT_SENT",
     "SYSTEM",
+    "YES",
     "Allowance",
     "Amount",
     "Answer",
@@ -75,6 +79,9 @@ __all__ = [
     "Context",
     "ContextView",
     "Contradiction",
+    "Decision",
+    "DecisionMethod",
+    "Decisions",
     "Delta",
     "Document",
     "DocumentAnswer",
@@ -97,6 +104,7 @@ __all__ = [
     "LedgerSummary",
     "Message",
     "Omission",
+    "Option",
     "Output",
     "Part",
     "Passage",
@@ -104,6 +112,8 @@ __all__ = [
     "Prompt",
     "PseudonymValue",
     "Pseudonyms",
+    "Question",
+    "QuestionKind",
     "Reason",
     "RelayHead",
     "Release",
@@ -117,6 +127,7 @@ __all__ = [
     "SentTexts",
     "SessionSummary",
     "Settlement",
+    "SiteSummary",
     "SpecialistCard",
     "Stage",
     "Status",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from coterie.types.context import Message
+from coterie.types.decision import Question
 from coterie.types.finding import Verdict
 from coterie.types.label import Label
 from coterie.types.request import Columns, Sampling
@@ -37,6 +38,8 @@ class Prompt:
     """GBNF grammar to which generated text is constrained; for engines of the kind `llama` only."""
     adapter: str | None = None
     """Name of a LoRA adapter that the engine holds; None for the base model. For engines of the kind `llama` only."""
+    questions: tuple[Question, ...] = ()
+    """Typed questions about the last message, for engines of decision models: their output has `scores` (Q, L)."""
     choices: tuple[str, ...] = ()
     """Continuations of `text` that are scored, each followed by the end of the turn; nothing is generated."""
     max_tokens: int = 256
@@ -86,7 +89,7 @@ class Output:
     text: str = ""
     vector: np.ndarray | None = None  # (D,)
     scores: np.ndarray | None = None  # (L,) logits, one a label of the head; log-likelihoods, one a choice
-    """A tagger returns (T, L), a row a token."""
+    """A tagger returns (T, L), a row a token; a decision model (Q, L), log-probabilities of each question's options."""
     offsets: np.ndarray | None = None  # (T, 2)
     """Begin and end of each token in characters; set by taggers, and with `states`."""
     states: np.ndarray | None = None  # (T, D)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from coterie.types.context import AnswerForm, Fact, Scalar, TaskKind
@@ -130,6 +131,8 @@ class Finding:
     """Whether the stream of the text failed after a part had been shown; the end of the text says so."""
     cut: bool = False
     """Whether the text was ended by `max_tokens` and not by its model."""
+    distribution: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Probability of each label, if the task asked for it; no trace keeps it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
@@ -53,6 +54,33 @@ class LedgerRow:
     def answered(self) -> int:
         """Number of requests that got an answer."""
         return self.accepted + self.escalated
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSummary:
+    """One typed question over all calls that asked it. Cost and energy are equal shares of those calls'."""
+
+    site: str
+    """Its fingerprint."""
+    name: str = ""
+    """What the last caller named it."""
+    kind: str = ""
+    """`choice`, `predicate` or `score`; empty if the last trace is erased."""
+    options: tuple[str, ...] = ()
+    instructions: str = ""
+    """What is asked, or its length where content is not kept."""
+    asked: int = 0
+    accepted: int = 0
+    zero_shot: int = 0
+    answered_by: Mapping[str, int] = field(default_factory=dict)
+    """Number of answers by specialist, `[models]` key or `encoder`."""
+    joules: float = 0.0
+    cost: Decimal = Decimal(0)
+    """Sum of the known costs."""
+    unpriced: int = 0
+    """Number of answers of unknown cost."""
+    last: float = 0.0
+    """When it was asked last, seconds since the epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from coterie.types.context import Message, Scalar
+from coterie.types.decision import Option
 from coterie.types.label import Label, Release
 from coterie.types.reason import Reason
 
@@ -131,3 +132,7 @@ class Task:
     """Whether `vector` encodes only the beginning, because the text exceeds the encoder's window."""
     keep: Keep | None = None
     """Acceptance override of the cost-quality policy; None for the specialist's own threshold."""
+    labels: tuple[Option, ...] = ()
+    """For the generalist: labels among which the specialist chooses that abstained; empty if there is no one such."""
+    distribution: bool = False
+    """Whether the finding is to have a probability for each label."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coterie.types.context import AnswerForm, TaskKind
+from coterie.types.decision import Option
 from coterie.types.finding import Step
 from coterie.types.label import Label
 from coterie.types.reason import Reason
@@ -39,6 +40,8 @@ class SpecialistCard:
     """Name and type of each field that it finds; a type with `*` may have several values."""
     form: AnswerForm = "text"
     """Form of its values; each of its findings gets it."""
+    options: tuple[Option, ...] = ()
+    """Labels of which one is right, with their descriptions; empty if its values are others."""
     guards_columns: bool = False
     """Whether columns that it does not read, such as protected attributes, are hidden from the generalist too."""
     knowledge: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Literal
 
 from coterie.types.context import ViewRecord
+from coterie.types.decision import Decision
 from coterie.types.egress import Egress
 from coterie.types.finding import Citation, Finding, Step, Verdict
 from coterie.types.html import html_table, html_text
@@ -58,6 +59,8 @@ class Trace:
     """The rewritten query of a follow-up; empty if the request was not rewritten."""
     degraded: Reason | None = None
     """What the generalist should have added and could not, with the reason; None if nothing is missing."""
+    decisions: tuple[Decision, ...] = ()
+    """Answers to typed questions, if the request asked such."""
     egress: tuple[Egress, ...] = ()
     """What left this machine for it, or was about to."""
 
@@ -169,3 +172,15 @@ class DocumentAnswer:
     """Number of quotes in the generalist's prompt."""
     degraded: Reason | None = None
     """What the generalist should have added and could not, with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """The answers to all questions of one call, in their order, with the trace."""
+
+    decisions: tuple[Decision, ...]
+    trace: Trace
+
+    def __getitem__(self, question: str) -> Decision:
+        """Return the answer to the question of this name. Raises `KeyError`."""
+        return {each.question: each for each in self.decisions}[question]

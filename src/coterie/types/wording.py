@@ -116,6 +116,9 @@ TEMPLATES: Mapping[str, str] = {
     "compare.same_rows": "on the same {rows:,} held-out rows",
     "compare.went": "{what} went from {before:.3f} to {after:.3f} ({difference:+.3f}[, p = {chance:.2g}][ on {rows:,} "
     "rows])",
+    # --- typed questions
+    "decision.other_label": "it would say {guess!r}, which is none of the {options} options",
+    "decision.zero_shot": "zero-shot by {by} ({method}): {probability:.2f} is calibrated only once outcomes are known",
     # --- what the generalist failed to do
     "conclude.unsupported": "its conclusion says what no quote says: {added}",
     "degraded.stage": "{stage}: {why}",
@@ -173,6 +176,7 @@ TEMPLATES: Mapping[str, str] = {
     "fit.typicality": "more typical than {p_value:.0%} of the examples",
     "route.allowed": "of those that may be asked, it is for {specialists}",
     "route.columns": "{specialist}: the input has {shared} of its {columns} columns",
+    "route.decisions": "{questions} typed questions: {trained} for specialists, {zero_shot} zero-shot",
     "route.document": "the request brings a document, which is read for it",
     "route.like": "{specialist}: like its {nearest!r}, {fit}",
     "route.nobody": "no specialist takes such an input",
@@ -211,6 +215,8 @@ TEMPLATES: Mapping[str, str] = {
     "note.personal_data": "the prompt is {label}, but there is {found} in it",
     "note.recorded": "as recorded",
     "note.rung": "answered by rung {rung}[, after {after}]",
+    "note.fitted_options": "its options were fitted to {texts:,} texts without labels",
+    "note.floor_instead": "the encoder answered, since {model!r} could not: {why}",
     "note.met_from": "from {confidence:.3f} on at most {risk:g} were wrong",
     "note.text_truncated": "only the beginning of the text was read",
     "note.unknown_is_average": "what is not known counts as average",

@@ -9,7 +9,7 @@ from coterie import Answer, Document, Label, Request
 from coterie.api.network import request_of
 from coterie.errors import InputError, NotTrained
 from coterie.observe.plain import summarise
-from coterie.types import Message
+from coterie.types import Message, Question
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,19 @@ def test_an_answer_in_a_notebook_is_escaped(network):
     assert repr(answer).startswith("Answer(")
     assert "<table>" in answer._repr_html_()
     assert "<script>" not in marked._repr_html_()
+
+
+def test_typed_questions(network):
+    """A mapping names the questions; each answer says who gave it, and a label that is none is refused."""
+    labels = [label.name for label in network.specialists["triage"].options]
+    answer = network.decide(
+        "my card was stolen",
+        {"topic": Question.choice(labels), "sure": Question.predicate("It is about a card.")},
+        label="public",
+    )
+
+    assert answer["topic"].probability(answer["topic"].value) == max(answer["topic"].probabilities)
+    assert answer["sure"].zero_shot
+    assert [each.question for each in answer.decisions] == ["topic", "sure"]
+    with pytest.raises(InputError, match="Unknown label"):
+        network.decide("x", [Question.predicate("?")], label="loud")

@@ -20,6 +20,7 @@ from coterie.limits.limits import open_limits
 from coterie.network.network import Network
 from coterie.protocols import Specialist
 from coterie.store.sqlite import SQLiteStore
+from coterie.testing import EchoEngine
 from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, TaskKind, Usage, worded
 
 CONFIG = """\
@@ -172,7 +173,7 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
                 router=OneRouter(specialist.card.name if routed else None),
                 store=store,
                 meter=FlatMeter(),
-                encoder=None,  # type: ignore[arg-type]
+                encoder=EchoEngine("encoder"),
                 reader=reader,
                 audit=open_audit(load_config(folder).audit, folder),
                 limits=open_limits(load_config(folder).budgets, folder),

@@ -18,6 +18,16 @@ BODIES = {
     "/v1/messages": {"model": "coterie", "max_tokens": 9, "messages": [{"role": "user", "content": "I lost my card"}]},
     "/v1/completions": {"model": "coterie", "prompt": "I lost my card"},
     "/v1/embeddings": {"model": "coterie", "input": "hello"},
+    "/v1/decisions": {
+        "model": "gpt-6-luna",
+        "input": "hello",
+        "questions": [{"type": "predicate", "instructions": "Is it a greeting?"}],
+    },
+    "/v1/systemone": {
+        "model": "jev-latest",
+        "state": "hello",
+        "questions": {"q": {"type": "noul", "instructions": "?"}},
+    },
     "/api/feedback": {"trace_id": "0" * 32, "thumb": "up"},
     "/mcp": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
 }
@@ -61,9 +71,12 @@ async def test_no_endpoint_without_a_key(door, ring, endpoint, token):
         return
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
+    if endpoint.path == "/v1/systemone":
+        assert response.json()["detail"]["error_type"] == "authentication_error"
+        return
     error = response.json()["error"]
-    assert error.get("data", error)["code"] == ("key_refused" if token else "key_missing")  # JSON-RPC has a number
-    assert error.get("type", "authentication_error") == "authentication_error"
+    assert error.get("data", error)["code"] == ("key_refused" if token else "key_missing")  # `data` in JSON-RPC
+    assert endpoint.path == "/mcp" or error["type"] == "authentication_error"
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.path)
@@ -76,8 +89,11 @@ async def test_every_endpoint_by_role(door, ring, endpoint, role):
         assert response.status_code in {200, 404}
         assert endpoint.path.startswith(("/api/traces", "/api/feedback")) or response.status_code == 200
     else:
-        error = response.json()["error"]
         assert response.status_code == 403
+        if endpoint.path == "/v1/systemone":
+            assert response.json()["detail"]["error_type"] == "permission_error"
+            return
+        error = response.json()["error"]
         assert error.get("data", error)["code"] == "forbidden"  # in JSON-RPC, `code` is a number
 
 

@@ -22,11 +22,12 @@ SCHEMA = {
     "steps": "request position producer engine tokens_in tokens_out milliseconds cpu_seconds joules joules_kind cost"
     " tokens_cached joules_low joules_high",
     "findings": "request position specialist accepted confidence",
+    "decisions": "request position site answered_by method accepted confidence joules cost",
     "feedback": "request key specialist time thumb value comment correct",
     "traces": "request trace",
     "trainings": "specialist version time seconds cpu_seconds joules joules_kind cost",
 }
-INDEXES = {"entries_by_session", "requests_by_session", "requests_by_time", "sessions_by_use"}
+INDEXES = {"decisions_by_site", "entries_by_session", "requests_by_session", "requests_by_time", "sessions_by_use"}
 
 
 def at_version(path: Path, version: int) -> None:

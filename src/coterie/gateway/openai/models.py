@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request as HTTPRequest
@@ -15,14 +16,24 @@ from coterie.gateway.work import Gateway
 
 
 async def list_models(http: HTTPRequest) -> Response:
-    """All of them, the router first."""
+    """All of them, the router first: as OpenAI lists models (`data`), and as System One does (`models`)."""
     gateway, seen = Gateway.of(http), _seen(http)
-    return JSONBody({"object": "list", "data": [_view(gateway, name, seen) for name in model_names(seen)]})
+    data = [_view(gateway, name, seen) for name in model_names(seen)]
+    return JSONBody({"object": "list", "data": data, "models": [_systemone_view(each) for each in data]})
 
 
 async def show_model(http: HTTPRequest) -> Response:
     """One of them. Raises `WireError` when there is none of that name."""
     return JSONBody(_view(Gateway.of(http), http.path_params["model"], _seen(http)))
+
+
+def _systemone_view(view: dict[str, Any]) -> dict[str, str]:
+    described = view.get("coterie", {}).get("description", "")
+    return {
+        "name": view["id"],
+        "description": described,
+        "release_date": f"{datetime.fromtimestamp(view['created'], UTC):%Y-%m-%d}",
+    }
 
 
 def _seen(http: HTTPRequest) -> list[str]:

@@ -66,6 +66,7 @@ class ChainSpecialist:
             "stop": self.stop,
             "acceptance": to_json(self.acceptance),
             "columns": [],
+            **({"record": list(record)} if (record := self.links[0].specialist.record) else {}),
         }
 
     @property

@@ -167,7 +167,12 @@ def _built(
     """The specialist, and the files that make it again."""
     if not isinstance(fit, TextFit):
         specialist = ClassifySpecialist(
-            card=job.card(fit.rung), head=fit.head, labels=job.train.label_names, acceptance=acceptance, line=line
+            card=job.card(fit.rung),
+            head=fit.head,
+            labels=job.train.label_names,
+            acceptance=acceptance,
+            line=line,
+            record=job.section.record,
         )
         return specialist, fit.files_of(specialist)
     specialist = ClassifySpecialist(
@@ -179,6 +184,7 @@ def _built(
         encoder=fit.encoder or (job.encoder if fit.rung == "embedding" else None),
         multi_label=job.section.multi_label,
         scope=scope,
+        record=job.section.record,
     )
     scope_files = scope.to_files() if scope else {}
     return specialist, dump_head(fit.head, specialist.describe()) | scope_files | own_encoder_files(fit.files)

@@ -49,6 +49,7 @@ def _classify(
         encoder=_encoder_of(card, files, encoder),
         multi_label=described["multi_label"],
         scope=ScopeScore.from_files(files, len(labels)),
+        record=tuple(map(str, described.get("record", ()))),
     )
 
 
@@ -65,6 +66,7 @@ def _choose(
         labels=labels,
         acceptance=from_json(Acceptance, described["acceptance"]),
         line=from_json(ConfidenceLine, described.get("line", {})),
+        record=tuple(map(str, described.get("record", ()))),
     )
 
 

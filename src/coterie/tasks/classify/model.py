@@ -9,7 +9,7 @@ confidence reaches the threshold that holds the target risk and the text looks l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from coterie.engines.features import stored_array
 from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
+from coterie.text.records import render_record
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -183,9 +184,12 @@ class ClassifySpecialist:
     """Where there is an encoding: what the in-scope score is made of. Otherwise it is the largest logit."""
     alternatives: int = 3
     """Runners-up that are shown with a finding."""
+    record: tuple[str, ...] = ()
+    """Columns that it was trained on; empty for a text."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
         """The label or labels of the task's text, with the runners-up as evidence."""
+        task = self._as_text(task)
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         vector, steps, truncated = await self._encode(task, call)
@@ -194,6 +198,15 @@ class ClassifySpecialist:
         truncated = truncated or scored.finish == "length"
         finding = self._finding(task, np.asarray(scored.scores), vector, steps)
         return truncated_finding(finding) if truncated else finding
+
+    def _as_text(self, task: Task) -> Task:
+        """The task with its record as text: the columns that training had, or all of them where there is no text."""
+        columns = task.columns or {}
+        if self.record and not columns.keys().isdisjoint(self.record):
+            text = render_record({name: columns.get(name) for name in self.record})
+        else:
+            text = task.text if task.text.strip() or not columns else render_record(columns)
+        return task if text == task.text else replace(task, text=text, vector=None, truncated=False)
 
     async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
         """The text's vector, what it took, and whether it is of the beginning only."""
@@ -223,6 +236,7 @@ class ClassifySpecialist:
             "acceptance": to_json(self.acceptance),
             "line": to_json(self.line),
             "columns": [],
+            **({"record": list(self.record)} if self.record else {}),
         }
 
     def _finding(self, task: Task, logits: np.ndarray, vector: np.ndarray | None, steps: tuple[Step, ...]) -> Finding:
@@ -234,7 +248,7 @@ class ClassifySpecialist:
 
     def decide(self, task: Task, scaled: np.ndarray, in_scope: float, steps: tuple[Step, ...] = ()) -> Finding:
         """The finding from logits (L,) that are divided by the temperature, and the in-scope score."""
-        chosen, confidence, ranked = self._decode(scaled)
+        chosen, confidence, probabilities = self._decode(scaled)
         text = ", ".join(chosen) or "none of the labels"
         accepted, reason = self.acceptance.judge(confidence, in_scope, task.keep, guess=text)
         return Finding(
@@ -246,14 +260,15 @@ class ClassifySpecialist:
             reason=reason,
             label=task.label,
             impersonal=task.impersonal,
-            evidence=ranked,
+            evidence=self._ranked(probabilities),
+            distribution=dict(zip(self.labels, probabilities.tolist(), strict=True)) if task.distribution else {},
             facts=self._facts(chosen, confidence) if accepted else (),
             steps=steps,
             in_scope=in_scope,
         )
 
-    def _decode(self, scaled: np.ndarray) -> tuple[tuple[str, ...], float, tuple[Evidence, ...]]:
-        """The labels chosen, the probability that they are right, and the best labels as evidence."""
+    def _decode(self, scaled: np.ndarray) -> tuple[tuple[str, ...], float, np.ndarray]:
+        """The labels chosen, the probability that they are right, and that of each label (L,)."""
         if self.multi_label:
             probabilities = 0.5 * (1.0 + np.tanh(scaled / 2.0))  # the sigmoid, without overflow
             chosen = np.flatnonzero(probabilities >= 0.5)
@@ -264,9 +279,12 @@ class ClassifySpecialist:
             chosen = probabilities.argmax(keepdims=True)
             confidence = float(self.line.believe(probabilities.max()))
             probabilities = _around(probabilities, int(chosen[0]), confidence)
+        return tuple(self.labels[index] for index in chosen), confidence, probabilities
+
+    def _ranked(self, probabilities: np.ndarray) -> tuple[Evidence, ...]:
+        """The best labels as evidence."""
         best = np.argsort(-probabilities, kind="stable")[: self.alternatives + 1]
-        ranked = tuple(self._alternative(index, float(probabilities[index])) for index in best)
-        return tuple(self.labels[index] for index in chosen), confidence, ranked
+        return tuple(self._alternative(index, float(probabilities[index])) for index in best)
 
     def _alternative(self, index: int, probability: float) -> Evidence:
         label = self.labels[index]

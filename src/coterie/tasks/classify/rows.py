@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from coterie.errors import InputError
 from coterie.learning import checks
 from coterie.learning.checks import ParsedRows, Problem
 from coterie.learning.dataset import Dataset
 from coterie.learning.duplicates import pattern_groups
+from coterie.learning.files import Lines, Record
 from coterie.learning.reading import TEXT, RowReader
 from coterie.tasks.classify.section import ClassifySection
+from coterie.text.records import render_record
 
 _FEWEST_PATTERNS = 3
 """Patterns that each label needs for some to be held out."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class LabelReader(RowReader):
     """With `multi_label`, `|` or a JSON list separates labels that hold together; a list without it means any one."""
+
+    record: tuple[str, ...] = ()
+    """Columns that together are the text."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The columns of the record in place of the text."""
+        return (*self.record, *(name for name in super().wanted if not self.record or name != self.text))
+
+    @property
+    def settings(self) -> Mapping[str | None, tuple[str, str]]:
+        """A column of a record is named by the record."""
+        return {**super().settings, **dict.fromkeys(self.record, ("record", "text"))}
+
+    def text_of(self, record: Record, lines: Lines) -> str:
+        """The text of a record: its cell, or the cells of its columns; an object is written as one is when asked."""
+        cells = {name: record.cells.get(name) for name in self.record}
+        cell = cells or record.cells.get(self.text)
+        if not isinstance(cell, dict):
+            return super().text_of(record, lines)
+        try:
+            return render_record(cell)
+        except InputError as error:
+            raise lines.error(f"has a record that cannot be read: {error.message}", line=record.line) from error
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
@@ -57,6 +85,7 @@ def read_rows(section: ClassifySection, path: Path | str, *, for_evaluation: boo
         label=section.label_column,
         group=section.group_column,
         multi_label=section.multi_label,
+        record=section.record,
     )
     found = reader.read(path, for_evaluation=for_evaluation)
     whole = for_evaluation or section.multi_label or section.group_column is not None

@@ -19,6 +19,12 @@ class ClassifySection(EncoderSection):
     """`classify`."""
     multi_label: bool = False
     """A text may have several labels at once, or none."""
+    labels: dict[str, str] = Field(default={})
+    """Descriptions of labels, such as `{ card_lost = "the customer no longer has the card" }`: what a typed question
+    whose options have other names is compared with."""
+    record: tuple[str, ...] = ()
+    """Columns that are read together in place of `text_column`, such as `["age", "note"]`: they are written as text in
+    one way, in training and when a JSON object is asked about."""
     risk_prior: bool = True
     """Rung `embedding`: up to 1,500 rows may show `target_risk` with a prior, from public sets, on how the error falls
     with confidence: 95% over tasks like those. `false` lets the rows alone show it, whatever the task.
@@ -40,6 +46,8 @@ class ClassifySection(EncoderSection):
 
     @model_validator(mode="after")
     def _chain_fits(self) -> ClassifySection:
+        if self.record and self.text_column is not None:
+            raise ValueError("record and text_column are both set: rows have one or the other")
         if self.chain is None:
             return self
         if self.rungs is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import CardText, Parts, Stored, TaskType
-from coterie.types import Finding, Rung, SpecialistCard
+from coterie.types import Finding, Option, Rung, SpecialistCard
 
 if TYPE_CHECKING:
     from coterie.learning.candidates import Candidate
@@ -82,6 +82,11 @@ class ClassifyTask(TaskType[ClassifySection]):
         if described["task"] == self.kind and (columns := list(described.get("columns", ()))):
             return f"is configured for one text; its version was trained with pair_column {columns[0]!r}"
         return super().accepts(section, described)
+
+    def one_of(self, section: ClassifySection, described: Mapping[str, Any]) -> tuple[Option, ...]:
+        """Its labels, unless several may hold at once."""
+        labels = () if described.get("multi_label") else described["labels"]
+        return tuple(Option(name=label, description=section.labels.get(label, "")) for label in labels)
 
     def calibrated_on(self, files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:
         """The model of the rung `llm`."""

@@ -38,17 +38,17 @@ _WIDE = 160  # characters around a value in which its neighbours are looked for
 BIAS = "bias"
 
 
-class Option(NamedTuple):
+class QuoteOption(NamedTuple):
     """A value in a quote and what a chooser sees of it."""
 
     value: Scalar
     features: list[str]
 
 
-def options(kind: str, quote: str, language: str | None = None) -> list[Option]:
+def options(kind: str, quote: str, language: str | None = None) -> list[QuoteOption]:
     """The typed values of a quote in its language, in its order."""
     found = find_values(kind, quote, language)
-    return [Option(each.value, _features(each, number, len(found), quote)) for number, each in enumerate(found)]
+    return [QuoteOption(each.value, _features(each, number, len(found), quote)) for number, each in enumerate(found)]
 
 
 def choose(kind: str, quote: str, weights: Mapping[str, float], language: str | None = None) -> Scalar:

@@ -27,7 +27,7 @@ from coterie.tasks.classify.heads import ngram_matrix
 from coterie.tasks.pairs.fit_heads import (
     FEWEST_ROWS,
     FOLDS,
-    Decision,
+    DecisionFit,
     KernelScores,
     LexicalScores,
     PairCorpus,
@@ -41,8 +41,8 @@ from coterie.tasks.pairs.fit_heads import (
 )
 from coterie.tasks.pairs.heads import (
     Clauses,
+    OpenQuestion,
     PairHead,
-    Question,
     denying_words,
     likeness,
     normal_form,
@@ -203,7 +203,7 @@ def _candidate(job: Job[PairsSection], corpus: PairCorpus, fitted: _Fitted) -> C
     )
 
 
-def _decide(corpus: PairCorpus, fitted: _Fitted, known: np.ndarray) -> Decision:
+def _decide(corpus: PairCorpus, fitted: _Fitted, known: np.ndarray) -> DecisionFit:
     """What documents' scores say of known hypotheses."""
     table = spread(fitted.scores, fitted.targets.columns, corpus.known, len(corpus.evident))  # (S, models, H, E)
     summaries = [summarise(table[corpus.of(corpus.document[row]), :, corpus.hypothesis[row]]) for row in known]
@@ -221,14 +221,14 @@ def _width(corpus: PairCorpus, fitted: _Fitted) -> int:
     return len(summarise(np.zeros((1, fitted.scores.shape[1], len(corpus.evident)))))
 
 
-def _decide_open(corpus: PairCorpus, fitted: _Fitted, seed: int) -> Decision:
+def _decide_open(corpus: PairCorpus, fitted: _Fitted, seed: int) -> DecisionFit:
     """What likeness alone says; every row counts, for to this decision no hypothesis is known."""
     grams = [fitted.features.encode(text) for text in corpus.clauses]
     words = [
         each for document in range(len(corpus.folds)) for each in denying_words(corpus.clauses[corpus.of(document)])
     ]
     questions = [
-        Question(
+        OpenQuestion(
             fitted.features.encode(text),
             denying_words([text])[0],
             None if fitted.asked is None else fitted.asked[index],
@@ -271,7 +271,7 @@ def _unknown(corpus: PairCorpus) -> str:
     )
 
 
-def _head(corpus: PairCorpus, fitted: _Fitted, decision: Decision, other: Decision) -> PairHead:
+def _head(corpus: PairCorpus, fitted: _Fitted, decision: DecisionFit, other: DecisionFit) -> PairHead:
     """Weights are stored in half precision, of which a fit's noise leaves no digit to lose."""
     kernel = fitted.kernel
     return PairHead(

@@ -317,7 +317,7 @@ _MOST_OPEN = 20_000  # rows to fit the open decision on
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Decision:
+class DecisionFit:
     """Weights a hypothesis, and what weights like them said of rows they had not seen."""
 
     weights: np.ndarray  # (H, P, L)
@@ -336,7 +336,7 @@ class _Rows:
 
 def fit_decision(
     summaries: np.ndarray, hypothesis: np.ndarray, label: np.ndarray, folds: np.ndarray, sizes: tuple[int, int]
-) -> Decision:
+) -> DecisionFit:
     """The decision of each known hypothesis.
 
     Args:
@@ -349,17 +349,17 @@ def fit_decision(
     hypotheses, labels = sizes
     width = summaries.shape[1]
     if not len(summaries):
-        return Decision(weights=np.zeros((0, width, labels)), bias=np.zeros((0, labels)), held=np.zeros((0, labels)))
+        return DecisionFit(weights=np.zeros((0, width, labels)), bias=np.zeros((0, labels)), held=np.zeros((0, labels)))
     rows = _rows(summaries, COUNT_IN_SUMMARY, hypothesis, hypotheses)
     strength, held = _held_out(rows.design, label, folds, labels)
     coefficients, intercept = _logistic(rows.design, label, labels, strength)
     shared, own = coefficients[:width], coefficients[width:].reshape(hypotheses, width + 1, labels)
     weights = (shared + own[:, :width]) / rows.spread[:, None]
     bias = intercept + _OWN_BIAS * own[:, width] - np.einsum("p,hpl->hl", rows.mean, weights)
-    return Decision(weights=weights, bias=bias, held=held)
+    return DecisionFit(weights=weights, bias=bias, held=held)
 
 
-def fit_open(features: np.ndarray, label: np.ndarray, folds: np.ndarray, labels: int, seed: int) -> Decision:
+def fit_open(features: np.ndarray, label: np.ndarray, folds: np.ndarray, labels: int, seed: int) -> DecisionFit:
     """The decision of any other hypothesis: one for all, judged on hypotheses that it has not seen.
 
     Args:
@@ -379,7 +379,7 @@ def fit_open(features: np.ndarray, label: np.ndarray, folds: np.ndarray, labels:
         fitted, constant = _logistic(design[seen], truth[seen], labels, _STRENGTHS[-1])
         held[own] = design[own] @ fitted + constant
     weights = coefficients / rows.spread[:, None]
-    return Decision(weights=weights[None], bias=(intercept - rows.mean @ weights)[None], held=held)
+    return DecisionFit(weights=weights[None], bias=(intercept - rows.mean @ weights)[None], held=held)
 
 
 def _rows(features: np.ndarray, count: int, hypothesis: np.ndarray | None, hypotheses: int) -> _Rows:

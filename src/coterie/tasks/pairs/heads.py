@@ -40,7 +40,7 @@ class Clauses(NamedTuple):
     scores: np.ndarray  # (S, models, H, E)
 
 
-class Question(NamedTuple):
+class OpenQuestion(NamedTuple):
     """A hypothesis that is not known, as a head reads it."""
 
     grams: Sparse
@@ -120,9 +120,9 @@ class PairHead:
         scores = spread(np.stack(models, axis=1), self.columns, len(self.hypotheses), len(self.evident))
         return Clauses(grams, denying_words(texts), vectors, scores)
 
-    def ask(self, hypothesis: str, vector: np.ndarray | None) -> Question:
+    def ask(self, hypothesis: str, vector: np.ndarray | None) -> OpenQuestion:
         """A hypothesis that is not known, with its encoding where the head has a kernel."""
-        return Question(self.features.encode(hypothesis), denying_words([hypothesis])[0], vector)
+        return OpenQuestion(self.features.encode(hypothesis), denying_words([hypothesis])[0], vector)
 
     def decide(self, clauses: Clauses, position: int) -> PairVerdict:
         """What a document says of a known hypothesis."""
@@ -130,7 +130,7 @@ class PairHead:
         logits = summarise(own) @ self.decision[position] + self.decision_bias[position]
         return PairVerdict(logits, relevance(own))
 
-    def guess(self, clauses: Clauses, question: Question) -> PairVerdict:
+    def guess(self, clauses: Clauses, question: OpenQuestion) -> PairVerdict:
         """What a document seems to say of a hypothesis that is not known."""
         alike = likeness(clauses, question, len(self.features.terms))
         logits = open_features(clauses, question, alike) @ self.open_decision + self.open_bias
@@ -244,7 +244,7 @@ def open_width_of(models: int) -> int:
     return BEST * models + 4
 
 
-def likeness(clauses: Clauses, question: Question, terms: int) -> np.ndarray:  # (S, models)
+def likeness(clauses: Clauses, question: OpenQuestion, terms: int) -> np.ndarray:  # (S, models)
     """How like a hypothesis each clause is: cosine of TF-IDF, and of the encodings where there are any."""
     dense = np.zeros(terms, dtype=np.float32)
     dense[question.grams.indices] = question.grams.values
@@ -254,7 +254,7 @@ def likeness(clauses: Clauses, question: Question, terms: int) -> np.ndarray:  #
     return np.stack([lexical, clauses.vectors @ question.vector], axis=1)
 
 
-def open_features(clauses: Clauses, question: Question, alike: np.ndarray) -> np.ndarray:  # (Q,)
+def open_features(clauses: Clauses, question: OpenQuestion, alike: np.ndarray) -> np.ndarray:  # (Q,)
     """The best likenesses, the number of clauses, and who of the two denies."""
     padded = np.concatenate([alike, np.zeros((max(0, BEST - len(alike)), alike.shape[1]))])
     ranked = -np.sort(-padded, axis=0)[:BEST]

@@ -269,6 +269,7 @@ class PairSpecialist:
             evidence=(*quotes, *self._alternatives(probabilities)),
             facts=self._facts(label, confidence) if accepted else (),
             steps=steps,
+            distribution=dict(zip(self.head.labels, probabilities.tolist(), strict=True)) if task.distribution else {},
             in_scope=1.0 if known else 0.0,
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coterie.tasks.contract import QUICK_RUNGS, CardText, Parts, RoutedExample, Stored, TaskType
 from coterie.tasks.pairs.section import PairsSection
-from coterie.types import Rung, SpecialistCard
+from coterie.types import Option, Rung, SpecialistCard
 
 if TYPE_CHECKING:
     from coterie.learning.candidates import Candidate
@@ -68,6 +68,10 @@ class PairsTask(TaskType[PairsSection]):
     def subjects(self, job: Job[PairsSection]) -> Sequence[str]:
         """None."""
         return ()
+
+    def one_of(self, section: PairsSection, described: Mapping[str, Any]) -> tuple[Option, ...]:
+        """Its labels."""
+        return tuple(Option(name=label) for label in described.get("labels", ()))
 
     def accepts(self, section: PairsSection, described: Mapping[str, Any]) -> str:
         """A version of another second text, or of none, cannot serve."""

@@ -1,0 +1,243 @@
+"""Typed questions: how long they take, and how right a zero-shot answer is on BANKING77's 77 intents by their names.
+
+    COTERIE_DATA=FOLDER python benchmarks/decisions/run.py                                  # encoder, floor, sparrow
+    COTERIE_DATA=FOLDER python benchmarks/decisions/run.py --model qwen=FILE.gguf --llm-rows 300
+
+The test rows are asked once; `--split train` is for development.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from _data import find
+from _record import Bar, Record, arguments, sha256
+from coterie import Classifier, open_network
+from coterie.config.decisions import DecisionsSection
+from coterie.decisions.adaptation import FittedOptions, fit_question
+from coterie.decisions.deciding import Decider
+from coterie.decisions.questions import folded
+from coterie.decisions.states import request_about
+from coterie.decisions.zero_shot import Likelihood, Similarity, ZeroShot
+from coterie.engines.llama import LlamaEngine
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.metrics import bootstrap_mean
+from coterie.network.network import Network
+from coterie.types import SYSTEM, Question, Task
+
+CLAIM = "Typed questions are answered together in milliseconds, and without training better than by the nearest name."
+FIVE_BAR, MANY_BAR, ZERO_SHOT_BAR = 15.0, 60.0, 0.68
+SPECIALISTS, LABELS, ROWS_A_LABEL = 5, 30, 40
+
+
+def read_banking(path: Path) -> list[tuple[str, str]]:
+    """Texts and their intents."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["text"], row["category"]) for row in csv.DictReader(file)]
+
+
+# --- Latency -------------------------------------------------------------------------------------
+
+
+async def measure_latency(clinc: Path, calls: int) -> dict[str, object]:
+    """Milliseconds of 5 questions for 5 trained specialists, and of 64 of which 59 are zero-shot, on one core."""
+    content = json.loads(clinc.read_text(encoding="utf-8"))  # noqa: ASYNC240 - before anything runs
+    rows: list[tuple[str, str]] = content["train"]
+    names = sorted({label for _, label in rows})
+    groups = [names[start : start + LABELS] for start in range(0, SPECIALISTS * LABELS, LABELS)]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, group in enumerate(groups):
+            chosen = [(text, label) for name in group for text, label in _of(rows, name)[:ROWS_A_LABEL]]
+            texts, labels = zip(*chosen, strict=True)
+            Classifier.fit(texts, labels, rungs=["embedding"]).save(folder, name=f"group{number}")
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        network = await open_network(folder)
+        trained = [Question.choice(group, name=f"t{number}") for number, group in enumerate(groups)]
+        predicates = [Question.predicate(f"The user asks about {folded(name)}.", name=name) for name in names[:30]]
+        choices = [Question.choice(names[at : at + 4], f"Which {at}?", name=f"c{at}") for at in range(29)]
+        texts = [text for text, _ in content["val"]]
+        random.Random(0).shuffle(texts)  # noqa: S311 - an order
+        try:
+            return {
+                "five": await _time(network, trained, texts[:calls]),
+                "sixty_four": await _time(network, [*trained, *predicates, *choices], texts[calls : 2 * calls]),
+            }
+        finally:
+            await network.close()
+
+
+def _of(rows: Sequence[tuple[str, str]], name: str) -> list[tuple[str, str]]:
+    return [row for row in rows if row[1] == name]
+
+
+async def _time(network: Network, questions: Sequence[Question], texts: Sequence[str]) -> dict[str, float]:
+    took, zero_shot, busy = [], 0, time.process_time()
+    for text in texts:
+        start = time.perf_counter()
+        answer = await network.decide(request_about(text), questions)
+        took.append((time.perf_counter() - start) * 1000)
+        zero_shot = sum(each.zero_shot for each in answer.decisions)
+    took = took[5:]  # the first ones encode the options
+    return {
+        "questions": len(questions),
+        "zero_shot": zero_shot,
+        "p50_ms": statistics.median(took),
+        "p95_ms": float(np.percentile(took, 95)),
+        "calls": len(took),
+        "cpu_ms": (time.process_time() - busy) * 1000 / len(texts),
+    }
+
+
+# --- Zero-shot -----------------------------------------------------------------------------------
+
+
+def judged(right: Sequence[bool], confidences: Sequence[float], seconds: float) -> dict[str, object]:
+    """Accuracy with its interval, calibration error in 15 bins, milliseconds a row."""
+    hits, sure = np.array(right, dtype=float), np.array(confidences)
+    bins = np.minimum((sure * 15).astype(int), 14)
+    gaps = [abs(sure[bins == each].mean() - hits[bins == each].mean()) * (bins == each).mean() for each in set(bins)]
+    low, high = bootstrap_mean(hits, seed=0)
+    return {
+        "rows": len(hits),
+        "accuracy": float(hits.mean()),
+        "interval": [low, high],
+        "ece": float(sum(gaps)),
+        "ms_a_row": seconds / len(hits) * 1000,
+    }
+
+
+def nearest_name(encoder: OnnxEncoder, rows: Sequence[tuple[str, str]], names: Sequence[str]) -> dict[str, object]:
+    """The floor: the name nearest to the text."""
+    start = time.perf_counter()
+    cosines = encoder.encode([text for text, _ in rows]) @ encoder.encode([folded(name) for name in names]).T
+    best = cosines.argmax(axis=1)
+    right = [names[at] == label for at, (_, label) in zip(best, rows, strict=True)]
+    return judged(right, cosines.max(axis=1).clip(0, 1), time.perf_counter() - start)
+
+
+def asked_about(names: Sequence[str]) -> Question:
+    """The question, with the intents' names as its options and no descriptions."""
+    return Question.choice(names, "What does the bank's customer ask about?")
+
+
+async def by_product(
+    encoder: OnnxEncoder,
+    rows: Sequence[tuple[str, str]],
+    names: Sequence[str],
+    models: Mapping[str, ZeroShot] = MappingProxyType({}),
+    fitted: Mapping[str, FittedOptions] = MappingProxyType({}),
+) -> dict[str, object]:
+    """What `network.decide` answers, with the encoder or with a model."""
+    section = DecisionsSection(model=next(iter(models), None))
+    decider = Decider(specialists={}, encoder=encoder, section=section, models=models, fitted=fitted)
+    question = asked_about(names)
+    right, sure, start = [], [], time.perf_counter()
+    for text, label in rows:
+        found = await decider.decide(Task(text=text), [question], consult=None, call=SYSTEM)
+        right.append(found.decisions[0].choice == label)
+        sure.append(found.decisions[0].confidence)
+    return judged(right, sure, time.perf_counter() - start)
+
+
+def by_sparrow(rows: Sequence[tuple[str, str]], names: Sequence[str]) -> dict[str, object] | None:
+    """`sparrow-decider` nano, where it is installed, on the same rows."""
+    try:
+        from sparrow_decider import Decider as Sparrow  # noqa: PLC0415 - a peer, if it is installed
+    except ImportError:
+        return None
+    sparrow, right, sure, start = Sparrow.load(), [], [], time.perf_counter()
+    asked = {"type": "choice", "instructions": "What does the bank's customer ask about?"}
+    for text, label in rows:
+        answer = sparrow.ask(text, {"q": {**asked, "criteria": {name: folded(name) for name in names}}})
+        answer = answer.get("answers", answer)["q"]
+        right.append(answer["choice"] == label)
+        sure.append(max(answer["probabilities"].values()))
+    return judged(right, sure, time.perf_counter() - start)
+
+
+async def measure_zero_shot(given: Namespace, record: Record) -> dict[str, object]:
+    """Every rung that is reachable, on the same rows; the models on the first of them, shuffled."""
+    path = next(each for each in find("banking77") if each.name == f"{given.split}.csv")
+    record.data[f"banking77/{path.name}"] = sha256(path)
+    rows = read_banking(path)
+    names = sorted({label for _, label in rows})
+    random.Random(0).shuffle(rows)  # noqa: S311 - an order
+    rows = rows[: given.rows]
+    encoder = OnnxEncoder.bundled()
+    other = next(each for each in find("banking77") if each.name != path.name)
+    record.data[f"banking77/{other.name}"] = sha256(other)
+    texts = list(dict.fromkeys(text for text, _ in read_banking(other)))  # no label of them is looked at
+    known = fit_question(asked_about(names), encoder.encode(texts), encoder)
+    found: dict[str, object] = {
+        "nearest name": nearest_name(encoder, rows, names),
+        "encoder": await by_product(encoder, rows, names),
+        "encoder, options fitted to the other split's texts": await by_product(
+            encoder, rows, names, fitted={known.site: known}
+        ),
+        "sparrow-decider nano": by_sparrow(rows, names),
+    }
+    for model in given.model:
+        name, _, file = model.partition("=")
+        engine = LlamaEngine(name, Path(file), window=512)
+        try:
+            rung = {name: Likelihood(engine=engine, floor=Similarity(encoder=encoder))}
+            found[name] = await by_product(encoder, rows[: given.llm_rows], names, rung)
+            found[f"encoder, the rows of {name}"] = await by_product(encoder, rows[: given.llm_rows], names)
+        finally:
+            await engine.close()
+        record.data[Path(file).name] = sha256(Path(file))
+        print(name, found[name], flush=True)
+    await encoder.close()
+    return found
+
+
+async def measure(given: Namespace, record: Record) -> None:
+    """Both parts."""
+    (clinc,) = find("clinc150")
+    record.data[f"clinc150/{clinc.name}"] = sha256(clinc)
+    record.figures["zero_shot"] = zero_shot = await measure_zero_shot(given, record)
+    print(json.dumps(zero_shot, indent=1))
+    record.figures["latency"] = latency = await measure_latency(clinc, given.calls)
+    print(json.dumps(latency, indent=1))
+    best = max(each["accuracy"] for each in zero_shot.values() if each)
+    record.bars = [
+        Bar(what="5 trained questions, p50 ms", measured=latency["five"]["p50_ms"], limit=FIVE_BAR, at_most=True),
+        Bar(what="64 questions, p50 ms", measured=latency["sixty_four"]["p50_ms"], limit=MANY_BAR, at_most=True),
+        Bar(what="BANKING77 zero-shot, best rung", measured=best, limit=ZERO_SHOT_BAR),
+    ]
+
+
+def main() -> None:
+    """Measure and write the result file."""
+    parser = arguments(__doc__, __file__)
+    parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument("--rows", type=int, help="so many rows only, to try the script")
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE", help="a GGUF model to weigh with")
+    parser.add_argument("--llm-rows", type=int, default=300, help="rows that a GGUF model is asked about")
+    parser.add_argument("--calls", type=int, default=205, help="calls that are timed, the first five left out")
+    given = parser.parse_args()
+    record = Record(claim=CLAIM, seeds=[0])
+    asyncio.run(measure(given, record))
+    record.note_load()
+    record.write(given.out)
+
+
+if __name__ == "__main__":
+    main()

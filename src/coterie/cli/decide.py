@@ -1,0 +1,197 @@
+"""`coterie decide`: typed questions about a state; `coterie decisions`: what was asked, and who answered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coterie.cli.bridge import configured, with_network, with_store
+from coterie.cli.options import Clearance, ContentLabel, check_utf8, parse_label, read_text
+from coterie.cli.output import Json, give, remark, show_json, show_table
+from coterie.errors import InputError
+
+if TYPE_CHECKING:
+    from coterie.types import Question
+
+_Choices = Annotated[
+    list[str] | None,
+    typer.Option("--choice", metavar="NAME=A|B|C", help="A question with one right option; repeat it for more."),
+]
+_Predicates = Annotated[
+    list[str] | None, typer.Option("--predicate", metavar="NAME=TEXT", help="Is it true? Answered by a probability.")
+]
+_Scores = Annotated[
+    list[str] | None, typer.Option("--score", metavar="NAME=LOW|...|HIGH", help="A rating on ordered levels.")
+]
+
+
+def decide(
+    context: typer.Context,
+    *,
+    state: Annotated[str, typer.Argument(metavar="STATE", help='A text or a JSON object; "-" reads standard input.')],
+    choice: _Choices = None,
+    predicate: _Predicates = None,
+    score: _Scores = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Questions as JSON, by name, as `POST /v1/systemone` takes them."),
+    ] = None,
+    specialist: Annotated[str | None, typer.Option(metavar="NAME", help="Only this specialist may answer.")] = None,
+    label: ContentLabel = None,
+    clearance: Clearance = None,
+    as_json: Json = False,
+) -> None:
+    """Answer typed questions about a state, with probabilities.
+
+    A specialist answers a question whose options are its labels; any other question is answered zero-shot, and the
+    answer says so.
+    """
+    from coterie.decisions.states import request_about
+    from coterie.observe.plain import summarise_decisions
+
+    asked = [*_parse(choice, predicate, score), *_read(questions)]
+    request = replace(
+        request_about(check_utf8(read_text("-").strip() if state == "-" else state)),
+        specialist=specialist,
+        label=parse_label("--label", label),
+        clearance=parse_label("--as", clearance),
+    )
+    answer = with_network(context.obj, lambda network: network.decide(request, asked))
+    if as_json:
+        weights = [dict(zip(each.options, each.probabilities, strict=True)) for each in answer.decisions]
+        show_json(summarise_decisions(answer) | {"probabilities": weights})
+        return
+    columns = ("question", "answer", "confidence", "accepted", "by", "site")
+    show_table(
+        columns,
+        [
+            (
+                each.question,
+                _shown(each.value),
+                f"{each.confidence:.2f}",
+                _yes(each.accepted),
+                each.answered_by,
+                each.site,
+            )
+            for each in answer.decisions
+        ],
+    )
+    if any(each.zero_shot for each in answer.decisions):
+        remark("Zero-shot confidence is calibrated only once outcomes are known, so none of it is accepted.")
+
+
+def decisions(context: typer.Context, *, as_json: Json = False) -> None:
+    """List the questions that were asked: how often, who answered, at what cost.
+
+    The site is the fingerprint by which `[decisions.sites]` of coterie.toml gives a question its own specialist.
+    """
+    from coterie.runtime.codec import readable
+
+    folder: Path = context.obj
+    config = configured(folder)
+    found = with_store(folder, config, lambda store: store.sites()) or []
+    names = {site.question: name for name, site in config.decisions.sites.items()}
+    currency = config.accounting.currency
+
+    def view() -> None:
+        show_table(
+            ("site", "name", "question", "asked", "accepted", "zero-shot", "answered by", f"cost ({currency})", "J"),
+            [
+                (
+                    each.site,
+                    names.get(each.site, each.name),
+                    f"{each.kind}: {', '.join(each.options[:4])}{', ...' if len(each.options) > 4 else ''}",
+                    each.asked,
+                    each.accepted,
+                    each.zero_shot,
+                    ", ".join(sorted(each.answered_by)),
+                    f"at least {each.cost}" if each.unpriced else str(each.cost),
+                    f"{each.joules:.2f}",
+                )
+                for each in found
+            ],
+        )
+
+    document = {"sites": [{**readable(each), "name": names.get(each.site, each.name)} for each in found]}
+    give(
+        document,
+        view if found else "No typed question was asked yet: coterie decide STATE --choice NAME=A|B",
+        as_json=as_json,
+    )
+
+
+def adapt(
+    context: typer.Context,
+    *,
+    questions: Annotated[Path, typer.Option(metavar="FILE", help="Questions as JSON, as of `coterie decide`.")],
+    texts: Annotated[Path, typer.Option(metavar="FILE", help="Texts without labels: CSV or JSONL.")],
+    text_column: Annotated[str, typer.Option(metavar="NAME", help="Column with the text.")] = "text",
+    as_json: Json = False,
+) -> None:
+    """Fit the options of questions to texts without labels, for better zero-shot answers.
+
+    Ten texts an option or more, such as people write where the questions are asked. Only the bundled encoder's answers
+    to these questions change, from when the network is opened next.
+    """
+    from coterie.decisions.adaptation import fit_question, write_fitted
+    from coterie.decisions.questions import check_questions
+    from coterie.engines.onnx import OnnxEncoder
+    from coterie.learning.reading import RowReader
+
+    folder: Path = context.obj
+    configured(folder)
+    asked = _read(questions)
+    check_questions(asked)
+    rows = list(dict.fromkeys(RowReader(text=text_column, label=None).read(texts, for_evaluation=True).texts))
+    encoder = OnnxEncoder.bundled()
+    fitted = {question.name: fit_question(question, encoder.encode(rows), encoder) for question in asked}
+    written = {name: write_fitted(folder, each).name for name, each in fitted.items()}
+    document = {"texts": len(rows), "sites": written}
+    give(
+        document, f"Fitted {', '.join(written)} to {len(rows):,} texts: {', '.join(written.values())}", as_json=as_json
+    )
+
+
+def _shown(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.2f}"
+
+
+def _yes(flag: bool) -> str:  # noqa: FBT001 - a cell
+    return "yes" if flag else "no"
+
+
+def _parse(choices: list[str] | None, predicates: list[str] | None, scores: list[str] | None) -> list[Question]:
+    """The questions of the options, as typed. Raises `InputError`."""
+    from coterie.types import Question
+
+    found = []
+    for option, given in (("--choice", choices), ("--predicate", predicates), ("--score", scores)):
+        for typed in given or ():
+            name, equals, rest = check_utf8(typed).partition("=")
+            if not equals or not name.strip() or not rest.strip():
+                raise InputError(f"{option} is {typed!r}.", hint=f"Write {option} NAME=... (see --help).")
+            if option == "--predicate":
+                found.append(Question.predicate(rest, name=name))
+                continue
+            make = Question.choice if option == "--choice" else Question.score
+            found.append(make([each.strip() for each in rest.split("|")], name=name))
+    return found
+
+
+def _read(path: Path | None) -> list[Question]:
+    """The questions of a file. Raises `InputError`."""
+    if path is None:
+        return []
+    from pydantic import ValidationError
+
+    from coterie.gateway.systemone.translation import read_questions
+
+    try:
+        return read_questions(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        shown = error.errors(include_url=False, include_input=False)[0] if isinstance(error, ValidationError) else error
+        raise InputError(f"--questions {str(path)!r} cannot be read: {shown}.") from error

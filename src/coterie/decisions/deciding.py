@@ -1,0 +1,223 @@
+"""Answering all questions of one call: each is assigned, every answerer is asked once, and who answered is said."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from coterie.config.decisions import DecisionsSection
+from coterie.decisions.adaptation import FittedOptions
+from coterie.decisions.matching import AnswerWeights, Assignment, assign, read_finding
+from coterie.decisions.questions import fingerprint, spaced
+from coterie.decisions.zero_shot import PRODUCER, Similarity, ZeroShot
+from coterie.errors import EngineError, InputError, PolicyError, SetupError
+from coterie.protocols import Engine, Specialist
+from coterie.types import (
+    CallContext,
+    Decision,
+    DecisionMethod,
+    Finding,
+    Prompt,
+    Question,
+    Reason,
+    SpecialistCard,
+    Status,
+    Step,
+    Task,
+)
+
+Consult = Callable[[Specialist, Task], Awaitable[Finding]]
+"""Asks a specialist as the pipeline does: its errors become abstentions, and what it took is priced."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deciding:
+    """What became of the questions of one call."""
+
+    decisions: tuple[Decision, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """Of the specialists that were asked, without their distributions."""
+    steps: tuple[Step, ...] = ()
+    """What was done beside what the findings say."""
+
+
+@dataclass(kw_only=True)
+class Decider:
+    """Answers typed questions with a network's specialists, zero-shot where none is trained for one."""
+
+    specialists: Mapping[str, Specialist]
+    encoder: Engine
+    section: DecisionsSection = field(default_factory=DecisionsSection)
+    models: Mapping[str, ZeroShot] = field(default_factory=dict)
+    """Zero-shot answerers by `[models]` key."""
+    fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
+    """Options that were fitted to texts without labels, by site."""
+    floor: Similarity = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.floor = Similarity(encoder=self.encoder, fitted=self.fitted)
+
+    async def decide(
+        self,
+        state: Task,
+        questions: Sequence[Question],
+        *,
+        only: Sequence[str] = (),
+        pinned: str | None = None,
+        consult: Consult,
+        call: CallContext,
+    ) -> Deciding:
+        """Answer questions about a state.
+
+        Args:
+            state: Text and columns of the state; it is encoded once.
+            questions: Checked questions; equal ones are answered once.
+            only: Names of all that may be asked; empty for no limit.
+            pinned: The one specialist that may answer.
+            consult: Asks a specialist.
+            call: On whose behalf.
+        """
+        sites = [fingerprint(question) for question in questions]
+        cards = {
+            name: each.card
+            for name, each in self.specialists.items()
+            if (not only or name in only) and pinned in {None, name}
+        }
+        different = dict(zip(sites, questions, strict=True))
+        assigned = {site: self._assign(question, site, cards, pinned) for site, question in different.items()}
+        state, steps = await self._encoded(state, call)
+        asked = dict.fromkeys(each.specialist for each in assigned.values() if each is not None)
+        task = replace(state, distribution=True)
+        findings = {name: await consult(self.specialists[name], task) for name in asked}
+        answers: dict[str, Decision] = {}
+        for site, each in assigned.items():
+            if each is not None:
+                found = read_finding(different[site], each, findings[each.specialist])
+                if found is not None:
+                    answers[site] = _decision(different[site], site, found, each.specialist, "specialist")
+        rest = {
+            site: question for site, question in different.items() if site not in answers
+        }  # also if it had no value
+        for name, group in self._by_model(rest, only).items():
+            decided, took = await self._zero_shot(name, state, {site: rest[site] for site in group}, call)
+            answers, steps = {**answers, **decided}, (*steps, *took)
+        return Deciding(
+            decisions=tuple(
+                _as_listed(answers[site], question) for site, question in zip(sites, questions, strict=True)
+            ),
+            findings=tuple(replace(finding, distribution={}) for finding in findings.values()),
+            steps=steps,
+        )
+
+    def _assign(
+        self, question: Question, site: str, cards: Mapping[str, SpecialistCard], pinned: str | None
+    ) -> Assignment | None:
+        found = assign(question, site, cards, self.section)
+        if found is None and pinned is not None:
+            raise InputError(
+                f"Specialist {pinned!r} cannot answer question {question.name!r}: its labels are not its options.",
+                hint="Name its labels as options, or name it under [decisions.sites] in coterie.toml.",
+            )
+        return found
+
+    async def _encoded(self, state: Task, call: CallContext) -> tuple[Task, tuple[Step, ...]]:
+        if not state.text.strip():
+            return state, ()
+        (output,) = await self.encoder.run([Prompt(text=state.text, label=state.label)], call=call)
+        step = Step(producer=PRODUCER, engine=self.encoder.name, usage=output.usage)
+        return replace(state, vector=output.vector, truncated=output.finish == "length"), (step,)
+
+    def _by_model(self, questions: Mapping[str, Question], only: Sequence[str]) -> dict[str, list[str]]:
+        """Sites by the model that answers them; the floor has no name."""
+        named = {site.question: site.model or "" for site in self.section.sites.values()}
+        groups: dict[str, list[str]] = {}
+        for site in questions:
+            name = named.get(site) or self.section.model or ""
+            groups.setdefault(name if name in self.models and (not only or name in only) else "", []).append(site)
+        return groups
+
+    async def _zero_shot(
+        self, name: str, state: Task, questions: Mapping[str, Question], call: CallContext
+    ) -> tuple[dict[str, Decision], tuple[Step, ...]]:
+        """The answers of a model, and of the floor where it has none."""
+        answerer: ZeroShot = self.models[name] if name else self.floor
+        asked, failed = dict(questions), None
+        steps: tuple[Step, ...] = ()
+        answers: dict[str, Decision] = {}
+        if answerer is not self.floor:
+            try:
+                found, steps = await answerer.weigh(state, list(asked.values()), call=call)
+            except (EngineError, InputError, PolicyError, SetupError) as error:
+                failed = Reason("note.floor_instead", model=name, why=error.reason)
+            else:
+                for (site, question), weights in zip(list(asked.items()), found, strict=True):
+                    if len(weights):
+                        answers[site] = _guess(question, site, weights, answerer, state)
+                        del asked[site]
+        if not asked:
+            return answers, steps
+        found, took = await self.floor.weigh(state, list(asked.values()), call=call)
+        for (site, question), weights in zip(asked.items(), found, strict=True):
+            decision = _guess(question, site, weights, self.floor, state)
+            if site in self.fitted:
+                note = Reason("note.fitted_options", texts=self.fitted[site].texts)
+                decision = replace(decision, reason=decision.reason.noting(note))
+            answers[site] = decision if failed is None else replace(decision, reason=decision.reason.noting(failed))
+        return answers, (*steps, *took)
+
+
+def _guess(question: Question, site: str, weights: np.ndarray, answerer: ZeroShot, state: Task) -> Decision:
+    confidence = float(weights.max())
+    reason = Reason("decision.zero_shot", by=answerer.name, method=answerer.method, probability=confidence)
+    if state.truncated and answerer.method == "similarity":
+        reason = reason.noting(Reason("note.text_truncated"))
+    found = AnswerWeights(probabilities=tuple(weights.tolist()), confidence=confidence, accepted=False, reason=reason)
+    return _decision(question, site, found, answerer.name, answerer.method)
+
+
+def _decision(question: Question, site: str, found: AnswerWeights, by: str, method: DecisionMethod) -> Decision:
+    return Decision(
+        question=question.name,
+        site=site,
+        kind=question.kind,
+        options=question.names,
+        probabilities=found.probabilities,
+        confidence=found.confidence,
+        accepted=found.accepted,
+        reason=found.reason,
+        answered_by=by,
+        method=method,
+        instructions=question.instructions,
+    )
+
+
+def _as_listed(decision: Decision, question: Question) -> Decision:
+    """The answer to this question, whose options may stand in another order or have other white space."""
+    if decision.options != question.names:
+        known = dict(zip(map(spaced, decision.options), decision.probabilities, strict=True))
+        probabilities = tuple(known[spaced(name)] for name in question.names)
+        decision = replace(decision, options=question.names, probabilities=probabilities)
+    return replace(decision, question=question.name)
+
+
+# --- What the pipeline records of them.
+
+
+def status_of(decisions: Sequence[Decision]) -> Status:
+    """Return how the request ended: escalated if a remote model answered a question, accepted if any is accepted."""
+    if any(decision.method == "model" for decision in decisions):
+        return "escalated"
+    return "accepted" if any(decision.accepted for decision in decisions) else "abstained"
+
+
+def decisions_reason(decisions: Sequence[Decision]) -> Reason:
+    """Return how many questions went to whom."""
+    trained = sum(not decision.zero_shot for decision in decisions)
+    return Reason("route.decisions", questions=len(decisions), trained=trained, zero_shot=len(decisions) - trained)
+
+
+def answers_in_words(decisions: Sequence[Decision]) -> str:
+    """Return the answers as text, for the audit log's hash."""
+    return "\n".join(f"{decision.question or decision.site}: {decision.value}" for decision in decisions)

@@ -1,0 +1,80 @@
+"""What a question may be, and the fingerprint by which it is recognised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from coterie.errors import InputError
+from coterie.types import NO, YES, Question
+
+MOST_QUESTIONS = 64
+MOST_OPTIONS = 255
+MOST_IN_ALL = 2_048
+"""Options of all questions of a call: each is encoded when it is first seen."""
+_LONGEST_NAME = 1_000
+_LONGEST_TEXT = 20_000
+_FINGERPRINT = 16  # hexadecimal digits
+
+
+def check_questions(questions: Sequence[Question]) -> None:
+    """Refuse what cannot be answered. Raises `InputError` that names the question and what was found."""
+    if not 1 <= len(questions) <= MOST_QUESTIONS:
+        raise InputError(f"Found {len(questions)} questions; 1 to {MOST_QUESTIONS} can be asked at once.")
+    if (options := sum(len(question.options) for question in questions)) > MOST_IN_ALL:
+        raise InputError(f"The questions have {options} options together; at most {MOST_IN_ALL} are weighed at once.")
+    for place, question in enumerate(questions):
+        _check(question, f"Question {question.name[:100]!r}" if question.name else f"Question {place}")
+    if twice := _first_repeated(question.name for question in questions if question.name):
+        raise InputError(f"Two questions have the name {twice[:100]!r}.", hint="Give each a name of its own.")
+
+
+def _check(question: Question, which: str) -> None:
+    names = question.names
+    if question.kind == "predicate" and names != (NO, YES):
+        raise InputError(f"{which} is a predicate with the options {list(names)[:5]}; it has {[NO, YES]}.")
+    if not 2 <= len(names) <= MOST_OPTIONS:
+        raise InputError(f"{which} has {len(names)} options; a {question.kind} has 2 to {MOST_OPTIONS}.")
+    if any(not name.strip() for name in names):
+        raise InputError(f"{which} has an option without a name.", hint="Give each option a name.")
+    if twice := _first_repeated(names):
+        raise InputError(f"{which} has two options of the name {twice[:100]!r}.")
+    if (longest := max(map(len, names))) > _LONGEST_NAME:
+        raise InputError(f"{which} has an option name of {longest} characters; at most {_LONGEST_NAME} are read.")
+    descriptions = [option.description for option in question.options]
+    if (longest := max(map(len, [question.instructions, *descriptions]))) > _LONGEST_TEXT:
+        raise InputError(f"{which} has a text of {longest} characters; at most {_LONGEST_TEXT} are read.")
+    if question.kind == "predicate" and not (question.instructions.strip() or any(map(str.strip, descriptions))):
+        raise InputError(f"{which} asks nothing.", hint="Give instructions, or describe one of the two cases.")
+    for text in (question.name, question.instructions, *names, *descriptions):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError(f"{which} holds half a surrogate pair, which is no text.")
+
+
+def _first_repeated(names: Iterable[str]) -> str:
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), "")  # type: ignore[func-returns-value]
+
+
+def fingerprint(question: Question) -> str:
+    """Return what stands for a question: its name, the order of a choice's options and white space change nothing."""
+    options = [[spaced(option.name), spaced(option.description)] for option in question.options]
+    if question.kind == "choice":
+        options.sort()
+    canonical = json.dumps([question.kind, spaced(question.instructions), options], ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_FINGERPRINT]
+
+
+def spaced(text: str) -> str:
+    """Return a text in normal form C, with one space where it has white space."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+@lru_cache(maxsize=65_536)
+def folded(name: str) -> str:
+    """Return a name without case and with one space where it has spaces, hyphens or underscores."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()

@@ -1,0 +1,259 @@
+"""Answers without training: likeness by the encoder, likelihood under a local model, or a model behind the egress gate.
+
+None of their probabilities is calibrated: that takes outcomes of the question itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from coterie.decisions.adaptation import FittedOptions, forms_of
+from coterie.decisions.questions import fingerprint
+from coterie.errors import EngineBroken
+from coterie.protocols import Engine
+from coterie.specialists.prompts import Prompting, answers
+from coterie.types import CallContext, DecisionMethod, Message, Option, Output, Prompt, Question, Step, Task
+
+PRODUCER = "decisions"
+"""Producer of its steps in the ledger."""
+_AT_ONCE = 32
+"""Texts encoded in one call, so that others' requests get their turn in between."""
+_REMEMBERED = 20_000
+"""Texts of options whose vectors are kept, 30 MB at 384 numbers each."""
+
+
+class Weighed(NamedTuple):
+    """Probabilities of each question's options, and what they took."""
+
+    probabilities: list[np.ndarray]  # one a question, (L,); empty for one that was refused
+    steps: tuple[Step, ...]
+
+
+class ZeroShot(Protocol):
+    """Weighs the options of questions that nobody was trained for."""
+
+    method: DecisionMethod
+
+    @property
+    def name(self) -> str:
+        """Key of a model, or `encoder`."""
+        ...
+
+    async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
+        """Return probabilities, one array a question. Raises an error of Coterie if it cannot."""
+        ...
+
+
+# --- Likeness of the state and what an option says, as the encoder sees both.
+
+_SHARPNESS = 1 / 0.06
+"""Of cosines: with it the probabilities of BANKING77's 77 intents, by their names, are calibrated on its training rows
+(ECE .030); benchmarks/decisions/fit_similarity.py."""
+_SLOPE, _MIDDLE = 13.0, 0.386
+"""Log-odds that a statement holds for a cosine: fitted there, one right intent against one wrong one a row."""
+
+
+@dataclass(kw_only=True)
+class Similarity:
+    """The floor, which is always there: the bundled encoder compares the state with each option's name and description.
+
+    A predicate without a description of both cases is as probable as its statement is like the state. Like is not true:
+    a negated statement is as like as the statement itself.
+    """
+
+    encoder: Engine
+    fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
+    """Options that were fitted to texts, by site."""
+    method: DecisionMethod = "similarity"
+    _known: OrderedDict[str, np.ndarray] = field(default_factory=OrderedDict)
+
+    @property
+    def name(self) -> str:
+        """`encoder`."""
+        return "encoder"
+
+    async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
+        """Return softmax of cosines; the options' vectors are remembered."""
+        fitted = [self.fitted.get(fingerprint(question)) if self.fitted else None for question in questions]
+        texts = [
+            [] if each else [forms_of(question, option) for option in question.options]
+            for question, each in zip(questions, fitted, strict=True)
+        ]
+        every = dict.fromkeys(form for options in texts for forms in options for form in forms)
+        steps = await self._encode([text for text in every if text not in self._known], call)
+        vector = state.vector
+        if vector is None:
+            (output,) = await self.encoder.run([Prompt(text=state.text, label=state.label)], call=call)
+            vector, steps = np.asarray(output.vector), (*steps, self._step(output))
+        near = np.stack([self._vector(text) for text in every]) @ vector if every else np.empty(0)
+        likeness = dict(zip(every, near.tolist(), strict=True))
+        found = [
+            each.of(question.names) @ vector if each else np.array([_mean(likeness, forms) for forms in options])
+            for question, each, options in zip(questions, fitted, texts, strict=True)
+        ]
+        return Weighed([_weights(question, each) for question, each in zip(questions, found, strict=True)], steps)
+
+    async def _encode(self, texts: Sequence[str], call: CallContext) -> tuple[Step, ...]:
+        if not texts:
+            return ()
+        outputs: list[Output] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            batch = [Prompt(text=text) for text in texts[start : start + _AT_ONCE]]
+            outputs += await self.encoder.run(batch, call=call)
+        self._known.update((text, np.asarray(each.vector)) for text, each in zip(texts, outputs, strict=True))
+        while len(self._known) > max(_REMEMBERED, len(texts)):
+            self._known.popitem(last=False)
+        return tuple(map(self._step, outputs))
+
+    def _vector(self, text: str) -> np.ndarray:
+        self._known.move_to_end(text)
+        return self._known[text]
+
+    def _step(self, output: Output) -> Step:
+        return Step(producer=PRODUCER, engine=self.encoder.name, usage=output.usage)
+
+
+def _mean(likeness: Mapping[str, float], forms: Sequence[str]) -> float:
+    return sum(likeness[form] for form in forms) / len(forms) if forms else math.nan
+
+
+def _weights(question: Question, cosines: np.ndarray) -> np.ndarray:  # (L,) -> (L,)
+    if question.kind == "predicate" and np.isnan(cosines).any():
+        described = 1 if np.isnan(cosines[0]) else 0
+        holds = 1 / (1 + math.exp(-_SLOPE * (float(cosines[described]) - _MIDDLE)))
+        return np.array([1 - holds, holds] if described else [holds, 1 - holds])
+    return softmax(_SHARPNESS * cosines)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:  # (L,) -> (L,)
+    """Return probabilities of log-weights."""
+    exponentials = np.exp(scores - scores.max())
+    return np.asarray(exponentials / exponentials.sum())
+
+
+# --- Likelihood of the options under a model of this process.
+
+_LISTED = 30
+"""Options that are listed before the state; more are not, since each is read again with every request."""
+_LOOKED_AT = 10
+"""Options that the model weighs: the likeliest by the encoder."""
+
+
+@dataclass(kw_only=True)
+class Likelihood:
+    """How likely a GGUF model is to say each option, beside how likely it is without a state.
+
+    What a model says anyway counts for nothing (contextual calibration: Zhao et al. 2021). Of many options the encoder
+    chooses ten, and its log-probabilities are added.
+    """
+
+    engine: Engine
+    floor: Similarity
+    weight: float = 0.5
+    """What the model counts beside the encoder."""
+    method: DecisionMethod = "likelihood"
+
+    @property
+    def name(self) -> str:
+        """Key of the model in `[models]`."""
+        return self.engine.name
+
+    async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
+        """Return the encoder's probabilities, those of the likeliest options multiplied with the model's."""
+        found, steps = await self.floor.weigh(state, questions, call=call)
+        best = [np.sort(np.argsort(-each, kind="stable")[:_LOOKED_AT]) for each in found]
+        prompts = [_prompt(question, places, state) for question, places in zip(questions, best, strict=True)]
+        bare = [_prompt(question, places, None) for question, places in zip(questions, best, strict=True)]
+        outputs = await self.engine.run([*prompts, *bare], call=call)
+        for number, places in enumerate(best):
+            with_state, without = (np.asarray(outputs[at].scores) for at in (number, len(prompts) + number))
+            gains = np.nan_to_num(with_state - without, neginf=-50.0)
+            weighed = np.log(np.maximum(found[number], 1e-12))
+            weighed[places] += self.weight * (gains - gains.mean())
+            found[number] = softmax(weighed)
+        took = tuple(Step(producer=PRODUCER, engine=self.engine.name, usage=each.usage) for each in outputs)
+        return Weighed(found, (*steps, *took))
+
+
+def _prompt(question: Question, places: np.ndarray, state: Task | None) -> Prompt:
+    """What a base model reads: the question, its options if they are few, the state; without a state, "N/A"."""
+    options = [question.options[place] for place in places]
+    listed = [f"- {_described(option)}" for option in question.options] if len(question.options) <= _LISTED else []
+    instruction = "\n".join(filter(None, [" ".join(question.instructions.split()), *listed]))
+    text = "N/A" if state is None else state.text
+    prompting = Prompting(instruction=instruction, answer="Answer:" if question.kind != "choice" else "Label:")
+    prompt = Prompt(text=prompting.prompt(text), choices=answers([option.name for option in options]))
+    return prompt if state is None else replace(prompt, label=state.label, impersonal=state.impersonal)
+
+
+def _described(option: Option) -> str:
+    return f"{option.name}: {option.description}" if option.description.strip() else option.name
+
+
+# --- A model behind the egress gate, asked in its own way: typed questions of a decision model, a schema otherwise.
+
+
+@dataclass(kw_only=True)
+class RemoteAnswerer:
+    """A remote model: one that takes typed questions gets all of them at once, any other is asked one by one."""
+
+    engine: Engine
+    typed: bool
+    method: DecisionMethod = "model"
+
+    @property
+    def name(self) -> str:
+        """Key of the model in `[models]`."""
+        return self.engine.name
+
+    async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
+        """Return the model's probabilities. A model without probabilities gives all to what it says."""
+        said = Message(role="user", text=state.text)
+        if self.typed:
+            prompt = Prompt(
+                messages=(said,), questions=tuple(questions), label=state.label, impersonal=state.impersonal
+            )
+            outputs = await self.engine.run([prompt], call=call)
+            rows = np.exp(np.asarray(outputs[0].scores))  # (Q, L)
+            found = [row[: len(question.options)] for question, row in zip(questions, rows, strict=True)]
+            found = [row if row.sum() > 0 else row[:0] for row in found]
+        else:
+            prompts = [_schema_prompt(question, said, state) for question in questions]
+            outputs = await self.engine.run(prompts, call=call)
+            found = [_read(self.name, question, each) for question, each in zip(questions, outputs, strict=True)]
+        return Weighed(
+            found, tuple(Step(producer=PRODUCER, engine=self.name, usage=output.usage) for output in outputs)
+        )
+
+
+def _schema_prompt(question: Question, said: Message, state: Task) -> Prompt:
+    listed = "\n".join(f"- {_described(option)}" for option in question.options)
+    told = f'{question.instructions}\nAnswer with a JSON object, {{"label": ...}}, one of these:\n{listed}'
+    label = {"type": "string", "enum": list(question.names)}
+    schema = {"type": "object", "properties": {"label": label}, "required": ["label"], "additionalProperties": False}
+    return Prompt(
+        messages=(Message(role="system", text=told.strip()), said),
+        json_schema=schema,
+        label=state.label,
+        impersonal=state.impersonal,
+        max_tokens=32 + 2 * max(len(name.encode("utf-8", "replace")) for name in question.names),
+        logprobs=True,
+    )
+
+
+def _read(engine: str, question: Question, output: Output) -> np.ndarray:  # (L,)
+    try:
+        said = json.loads(output.text)["label"]
+        place = question.names.index(said)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise EngineBroken(f"Model {engine!r} named none of the options.", engine=engine) from None
+    sure = 1.0 if output.logprob is None else max(math.exp(min(output.logprob, 0.0)), 1 / len(question.names))
+    rest = (1.0 - sure) / (len(question.names) - 1)
+    return np.array([sure if at == place else rest for at in range(len(question.names))])

@@ -1,0 +1,159 @@
+"""OpenAI's Decisions API <-> core, both ways.
+
+An answer is never a refusal: where a model may not be asked or fails, the encoder answers, and the `coterie` object
+says so. Whether an answer is good enough to act on is `accepted` there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from starlette.types import ASGIApp
+
+from coterie.decisions.states import request_about
+from coterie.gateway.access import Caller
+from coterie.gateway.decisions.answering import deciding, request_for, spread, strict_json
+from coterie.gateway.decisions.wire import (
+    ChoicesQuestion,
+    DecisionsRequest,
+    InputItem,
+    InputPart,
+    LevelsQuestion,
+    Parts,
+    PredicateQuestion,
+)
+from coterie.gateway.errors import WireError
+from coterie.gateway.work import Gateway
+from coterie.observe.plain import summarise_decisions
+from coterie.runtime.codec import Json
+from coterie.text.records import render_record
+from coterie.types import Decision, Decisions, Message, Option, Question, Usage
+
+_ALIASES = "gpt-"
+
+
+def decide_openai(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+    """Return what answers a decisions request. Raises `WireError`, `ValidationError` or `InputError`."""
+    wire = DecisionsRequest.model_validate(strict_json(body))
+    state = request_about(_state(wire.input))
+    request = request_for(gateway, caller, state, model=wire.model, aliases=_ALIASES, extension=wire.coterie)
+    questions = [_question(each, f"questions[{place}]") for place, each in enumerate(wire.questions)]
+    return deciding(gateway, request, questions, lambda answer: _response(wire, answer))
+
+
+# --- In ------------------------------------------------------------------------------------------
+
+
+def _state(given: str | list[InputItem]) -> object:
+    """The state: a text, a conversation, or the JSON that is all there is."""
+    if isinstance(given, str):
+        return given
+    content = given[0].content
+    if len(given) == 1 and given[0].role == "user" and isinstance(content, list) and len(content) == 1:
+        return _text(content, "input[0].content") if content[0].data is None else content[0].data
+    return list(_turns(given))
+
+
+def _turns(items: list[InputItem]) -> Iterator[Message]:
+    """The messages, calls and outputs of an input as turns of a conversation."""
+    called: set[str] = set()
+    for place, item in enumerate(items):
+        where = f"input[{place}]"
+        match item.type:
+            case "message" if item.role is not None and item.content is not None:
+                role = "system" if item.role == "developer" else item.role
+                yield Message(role=role, text=_text(item.content, f"{where}.content"))
+            case "function_call" | "custom_tool_call" if item.name is not None and item.call_id is not None:
+                called.add(item.call_id)
+                yield Message(role="assistant", text=f"{item.name}({item.arguments or item.input or ''})")
+            case "function_call_output" | "custom_tool_call_output" if item.output is not None:
+                if item.call_id not in called:
+                    raise WireError(
+                        "invalid_request", f"No call before it has this call_id: {item.call_id!r:.100}.", param=where
+                    )
+                yield Message(role="user", text=_text(item.output, f"{where}.output"))
+            case _:
+                raise WireError("invalid_request", f"This is no item of type {item.type[:100]!r}.", param=where)
+
+
+def _text(parts: Parts, where: str) -> str:
+    if isinstance(parts, str):
+        return parts
+    return "\n".join(_part(part, f"{where}[{place}]") for place, part in enumerate(parts))
+
+
+def _part(part: InputPart, where: str) -> str:
+    if part.type == "input_json" and part.data is not None:
+        return render_record(part.data)
+    text = part.refusal if part.type == "refusal" else part.text
+    if part.type not in {"input_text", "output_text", "input_json", "text", "refusal"}:
+        raise WireError("unsupported_content", f"Only text can be read; this is {part.type[:100]!r}.", param=where)
+    if text is None:
+        raise WireError("invalid_request", f"A part of type {part.type!r} needs its content.", param=where)
+    return text
+
+
+def _question(wire: PredicateQuestion | ChoicesQuestion | LevelsQuestion, where: str) -> Question:
+    told, name = _text(wire.instructions, f"{where}.instructions"), wire.name or ""
+    if isinstance(wire, PredicateQuestion):
+        return Question.predicate(told, name=name)
+    if isinstance(wire, LevelsQuestion):
+        options = tuple(Option(name=each.label, description=each.description or "") for each in wire.levels)
+        return Question(kind="score", options=options, instructions=told, name=name)
+    named = zip(_names(wire), wire.choices, strict=True)
+    options = tuple(Option(name=value, description=each.description or "") for value, each in named)
+    return Question(kind="choice", options=options, instructions=told, name=name)
+
+
+def _names(wire: ChoicesQuestion) -> list[str]:
+    """The names of the options: a boolean that looks like a text of the same question is told apart from it."""
+    texts = {each.value for each in wire.choices if isinstance(each.value, str)}
+    booleans = {value: str(value).lower() for value in (False, True)}
+    return [
+        each.value
+        if isinstance(each.value, str)
+        else booleans[each.value] + (" (boolean)" if booleans[each.value] in texts else "")
+        for each in wire.choices
+    ]
+
+
+# --- Out -----------------------------------------------------------------------------------------
+
+
+def _response(wire: DecisionsRequest, answer: Decisions) -> dict[str, Json]:
+    return {
+        "model": wire.model,
+        "answers": [_answer(each, asked) for each, asked in zip(answer.decisions, wire.questions, strict=True)],
+        "usage": _usage(answer.trace.usage),
+        "coterie": summarise_decisions(answer),
+    }
+
+
+def _answer(decision: Decision, asked: PredicateQuestion | ChoicesQuestion | LevelsQuestion) -> dict[str, Json]:
+    head: dict[str, Json] = {"type": asked.type, "name": asked.name}
+    if isinstance(asked, PredicateQuestion):
+        return {**head, "probability": min(max(decision.number, 0.0), 1.0)}
+    confidence = spread(decision.probabilities, ordered=decision.kind == "score")
+    if isinstance(asked, LevelsQuestion):
+        levels: list[Json] = [
+            {"value": place, "label": level.label, "probability": probability}
+            for place, (level, probability) in enumerate(zip(asked.levels, decision.probabilities, strict=True))
+        ]
+        return {**head, "score": decision.number, "confidence": confidence, "probabilities": levels}
+    values = [each.value for each in asked.choices]
+    chosen = values[decision.options.index(decision.choice)]
+    weights: list[Json] = [
+        {"value": value, "probability": probability}
+        for value, probability in zip(values, decision.probabilities, strict=True)
+    ]
+    return {**head, "choice": chosen, "confidence": confidence, "probabilities": weights}
+
+
+def _usage(usage: Usage) -> dict[str, Json]:
+    return {
+        "input_tokens": usage.tokens_in,
+        "input_tokens_details": {"cached_tokens": usage.tokens_cached, "cache_write_tokens": 0},
+        "output_tokens": usage.tokens_out,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": usage.tokens_in + usage.tokens_out,
+    }

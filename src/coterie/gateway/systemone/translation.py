@@ -1,0 +1,125 @@
+"""System One <-> core, both ways, and errors in System One's shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from coterie.decisions.states import request_about
+from coterie.errors import InputError, UnknownSpecialist
+from coterie.gateway.access import Caller
+from coterie.gateway.decisions.answering import deciding, request_for, spread, strict_json
+from coterie.gateway.errors import ErrorResponse, WireError, error_response
+from coterie.gateway.systemone.wire import Content, NoulQuestion, ScoreQuestion, SystemOneRequest
+from coterie.gateway.work import Gateway
+from coterie.observe.plain import summarise_decisions
+from coterie.runtime.codec import Json
+from coterie.text.records import render_record
+from coterie.types import Decision, Decisions, Option, Question
+
+PATH = "/v1/systemone"
+_ALIASES = "jev-"
+
+
+def decide_systemone(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+    """Return what answers a System One request. Raises `WireError`, `ValidationError` or `InputError`."""
+    wire = SystemOneRequest.model_validate(strict_json(body))
+    state = request_about(wire.state)
+    request = request_for(gateway, caller, state, model=wire.model, aliases=_ALIASES, extension=wire.x_coterie)
+    questions = [_question(name, each) for name, each in wire.questions.items()]
+    return deciding(gateway, request, questions, lambda answer: _response(wire, answer))
+
+
+def read_questions(content: object) -> list[Question]:
+    """Return questions that are written by name, as in a request. Raises pydantic's `ValidationError`."""
+    wire = SystemOneRequest.model_validate({"model": "jev-latest", "state": "-", "questions": content})
+    return [_question(name, each) for name, each in wire.questions.items()]
+
+
+def _question(name: str, wire: Any) -> Question:  # noqa: ANN401 - one of the three
+    told = _text(wire.instructions)
+    if isinstance(wire, NoulQuestion):
+        yes, no = (None, None) if wire.criteria is None else (wire.criteria.true, wire.criteria.false)
+        return Question.predicate(told, yes=_text(yes), no=_text(no), name=name)
+    if isinstance(wire, ScoreQuestion):
+        levels = tuple(Option(name=_text(level)) for level in wire.criteria)
+        return Question(kind="score", options=levels, instructions=told, name=name)
+    return Question.choice({option: _text(said) for option, said in wire.criteria.items()}, told, name=name)
+
+
+def _text(content: Content | None) -> str:
+    return "" if content is None else render_record(content)
+
+
+def _response(wire: SystemOneRequest, answer: Decisions) -> dict[str, Json]:
+    usage = answer.trace.usage
+    return {
+        "model": wire.model,
+        "answers": {each.question: _answer(each, wire.questions[each.question]) for each in answer.decisions},
+        "usage": {"input_tokens": usage.tokens_in, "output_tokens": usage.tokens_out},
+        "x_coterie": summarise_decisions(answer),
+    }
+
+
+def _answer(decision: Decision, asked: Any) -> dict[str, Json]:  # noqa: ANN401 - one of the three
+    if decision.kind == "predicate":
+        return {"type": "noul", "noul": min(max(decision.number, 0.0), 1.0)}
+    by_name = dict(zip(decision.options, decision.probabilities, strict=True))
+    if decision.kind == "choice":
+        concentrated = spread(decision.probabilities, ordered=False)
+        told: dict[str, Json] = {"choice": decision.choice, "probabilities": {**by_name}, "confidence": concentrated}
+        return {"type": "choice", **told}
+    numbered: dict[str, Json] = {str(place): each for place, each in enumerate(decision.probabilities)}
+    return {
+        "type": "score",
+        "score": decision.number,
+        "legend": {str(place): level for place, level in enumerate(asked.criteria)},
+        "probabilities": numbered,
+        "confidence": spread(decision.probabilities, ordered=True),
+    }
+
+
+# --- Errors: what is wrong with a body is 422 with its places, anything else is a type and a message.
+
+_TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class SystemOneErrorResponse(Response):
+    """An error in System One's shape."""
+
+    media_type = "application/json"
+
+    def __init__(self, status: int, detail: object, headers: Mapping[str, str]) -> None:
+        super().__init__(json.dumps({"detail": detail}), status_code=status, headers=dict(headers))
+
+
+def systemone_error(error: Exception) -> Response:
+    """Return the response to any error raised while serving a request."""
+    if isinstance(error, ValidationError):
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        places = [
+            {"loc": ["body", *map(_place, each["loc"])], "msg": each["msg"], "type": each["type"]} for each in problems
+        ]
+        return SystemOneErrorResponse(422, places, {})
+    if isinstance(error, WireError) and error.code in {"invalid_json", "invalid_request", "unsupported_content"}:
+        place = [error.param] if error.param else []
+        return SystemOneErrorResponse(422, [_problem(place, error.message, error.code)], {})
+    if isinstance(error, InputError) and not isinstance(error, UnknownSpecialist):
+        return SystemOneErrorResponse(422, [_problem([], " ".join(str(error).split()), error.code)], {})
+    shown: ErrorResponse = error_response(error)
+    kind = _TYPES.get(shown.status_code, shown.error["code"])
+    kept = {name: shown.headers[name] for name in ("retry-after", "www-authenticate") if name in shown.headers}
+    return SystemOneErrorResponse(shown.status_code, {"error_type": kind, "message": shown.error["message"]}, kept)
+
+
+def _place(part: str | int) -> str | int:
+    return part[:300] if isinstance(part, str) else part
+
+
+def _problem(place: list[str], message: str, kind: str) -> dict[str, object]:
+    return {"loc": ["body", *place], "msg": message, "type": kind}

@@ -1,0 +1,78 @@
+"""Records as text: the one way in which fields are written, for training and when a record is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from coterie.errors import InputError
+from coterie.types import Message, Scalar
+
+_DEEPEST = 32
+
+
+def render_record(value: object) -> str:
+    """Return plain JSON as text: a line a field, `name: value`, in the order of the names.
+
+    Fields of objects within objects have dotted names, items of a list numbers from 1, and a list of plain values is
+    one line. Fields that are null or empty are left out, and `43.0` is written `43`: a record of a CSV file has the
+    same text as the same record in JSON. A text stays as it is. Raises `InputError` for what is no plain JSON.
+    """
+    return "\n".join(f"{name}: {text}" if name else text for name, text in _lines("", value, 0) if text)
+
+
+def cells_of(value: Mapping[str, object]) -> dict[str, Scalar]:
+    """Return the plain values of an object by their dotted names: the columns of structured input."""
+    found: dict[str, Scalar] = {}
+    for name, each in value.items():
+        if isinstance(each, Mapping):
+            found |= {f"{name}.{inner}": cell for inner, cell in cells_of(each).items()}
+        elif each is None or isinstance(each, str | int | float):
+            found[name] = each
+    return found
+
+
+def render_messages(turns: Sequence[Message]) -> str:
+    """Return a conversation as text, a turn a line with its role; the text alone of a single turn of the user."""
+    if len(turns) == 1 and turns[0].role == "user":
+        return turns[0].text
+    return "\n".join(f"{turn.role}: {turn.text}" for turn in turns)
+
+
+def _lines(name: str, value: object, depth: int) -> Iterator[tuple[str, str]]:
+    if depth > _DEEPEST:
+        raise InputError(f"A record is nested more than {_DEEPEST} levels deep.", hint="Send a flatter object.")
+    match value:
+        case Mapping():
+            for key in sorted(value, key=str):
+                yield from _lines(f"{name}.{key}" if name else str(key), value[key], depth + 1)
+        case list() | tuple() if name and not any(isinstance(item, Mapping | list | tuple) for item in value):
+            yield name, ", ".join(filter(None, map(_scalar, value)))
+        case list() | tuple():
+            for number, item in enumerate(value, start=1):
+                plain = not name and not isinstance(item, Mapping | list | tuple)
+                yield from _lines("" if plain else f"{name}.{number}".lstrip("."), item, depth + 1)
+        case _:
+            yield name, _scalar(value)
+
+
+def _scalar(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer() and abs(value) < 1e16:
+            return str(int(value))
+        case int() | float():
+            return str(value)
+        case str():
+            return value.strip() if value.isascii() or _is_unicode(value) else _refuse("half a surrogate pair")
+    return _refuse(f"a {type(value).__name__}")
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _refuse(found: str) -> str:
+    raise InputError(f"A record holds {found}.", hint="It holds objects, lists, texts, numbers, true, false or null.")

@@ -1,0 +1,117 @@
+"""Typed questions about a state, and the decision that answers one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from coterie.types.reason import Reason
+
+QuestionKind = Literal["choice", "predicate", "score"]
+"""One of several options, true or false, or one of several ordered levels."""
+
+DecisionMethod = Literal["specialist", "similarity", "likelihood", "model"]
+"""A trained specialist; zero-shot: likeness of state and option by the encoder, likelihood of each option under a local
+model, or the answer of a remote model."""
+
+NO, YES = "false", "true"
+"""The options of a predicate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One possible answer."""
+
+    name: str
+    description: str = ""
+    """When it is the right one, in words; empty if nobody says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A typed question. Its name and, except for a score, the order of its options do not change the answer."""
+
+    kind: QuestionKind
+    options: tuple[Option, ...]
+    """Levels of a score stand lowest first; a predicate has `false` and `true`."""
+    instructions: str = ""
+    """What is asked, in words."""
+    name: str = ""
+    """By what the caller tells its answer from others."""
+
+    @classmethod
+    def choice(cls, options: Iterable[str] | Mapping[str, str], instructions: str = "", *, name: str = "") -> Question:
+        """Return a question with one right option; a mapping has their descriptions."""
+        return cls(kind="choice", options=_options(options), instructions=instructions, name=name)
+
+    @classmethod
+    def predicate(cls, instructions: str, *, yes: str = "", no: str = "", name: str = "") -> Question:
+        """Return a question with a probability as its answer; `yes` and `no` describe the two cases."""
+        options = (Option(name=NO, description=no), Option(name=YES, description=yes))
+        return cls(kind="predicate", options=options, instructions=instructions, name=name)
+
+    @classmethod
+    def score(cls, levels: Iterable[str] | Mapping[str, str], instructions: str = "", *, name: str = "") -> Question:
+        """Return a rating on levels, lowest first; a mapping has their descriptions."""
+        return cls(kind="score", options=_options(levels), instructions=instructions, name=name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the options."""
+        return tuple(option.name for option in self.options)
+
+
+def _options(given: Iterable[str] | Mapping[str, str]) -> tuple[Option, ...]:
+    pairs = given.items() if isinstance(given, Mapping) else ((name, "") for name in given)
+    return tuple(Option(name=name, description=description) for name, description in pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The answer to one question: a probability for each option."""
+
+    question: str
+    """The question's name."""
+    site: str
+    """Fingerprint of the question: the same for each call that asks it."""
+    kind: QuestionKind
+    options: tuple[str, ...]
+    """As the question lists them."""
+    probabilities: tuple[float, ...]
+    """One an option; their sum is 1."""
+    confidence: float
+    """Probability that the most probable option is right. Calibrated for a specialist, not for a zero-shot answer."""
+    accepted: bool
+    """Whether it keeps the specialist's target risk. A zero-shot answer never is: no outcome is known."""
+    reason: Reason
+    answered_by: str
+    """Specialist, `[models]` key or `encoder`."""
+    method: DecisionMethod
+    instructions: str = ""
+    """What was asked, which a trace keeps only if configured."""
+
+    @property
+    def zero_shot(self) -> bool:
+        """Whether nobody was trained for this question."""
+        return self.method != "specialist"
+
+    @property
+    def choice(self) -> str:
+        """The most probable option; of equal ones, the first by name."""
+        pairs = zip(self.probabilities, self.options, strict=True)
+        return min(pairs, key=lambda pair: (-pair[0], pair[1]))[1]
+
+    @property
+    def number(self) -> float:
+        """Expected position among the options, from 0: of a predicate its probability, of a score its rating."""
+        return sum(place * probability for place, probability in enumerate(self.probabilities))
+
+    @property
+    def value(self) -> str | float:
+        """The option of a choice, the probability of a predicate, the rating of a score."""
+        return self.choice if self.kind == "choice" else self.number
+
+    def probability(self, option: str) -> float:
+        """Return the probability of an option. Raises `KeyError` if there is none such."""
+        return dict(zip(self.options, self.probabilities, strict=True))[option]

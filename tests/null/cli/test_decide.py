@@ -1,0 +1,82 @@
+"""`coterie decide`, `decisions` and `adapt`."""
+
+import json
+
+import pytest
+
+from coterie.decisions.adaptation import read_fitted
+from coterie.engines.onnx import OnnxEncoder
+
+CHOICE = ("--choice", "way=by post|by hand|by van")
+
+
+def test_answers_and_sites(run, folder, network):
+    """A table of answers with who gave them; then each question is a site with its volume."""
+    network()
+    told = run(
+        "-C", folder, "decide", "where is it?", *CHOICE, "--predicate", "late=It is late.", "--score", "s=low|high"
+    )
+    listed = run("-C", folder, "decisions", "--json").json["sites"]
+
+    assert told.code == 0, told.err
+    assert "encoder" in told.out
+    assert "calibrated" in told.err
+    assert {each["name"]: (each["kind"], each["asked"]) for each in listed} == {
+        "way": ("choice", 1),
+        "late": ("predicate", 1),
+        "s": ("score", 1),
+    }
+    assert run("-C", folder, "decisions").out.count("choice: by post") == 1
+
+
+def test_json_and_a_file(run, folder, network, tmp_path):
+    """Questions come from a file too; `--json` has probabilities by option."""
+    network()
+    file = tmp_path / "questions.json"
+    file.write_text(json.dumps({"way": {"type": "choice", "criteria": {"by post": "a parcel", "by hand": None}}}))
+    document = run("-C", folder, "decide", '{"note": "where?"}', "--questions", file, "--json").json
+
+    assert sum(document["probabilities"][0].values()) == pytest.approx(1)
+    assert document["decisions"][0]["zero_shot"] is True
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("where?",),
+        ("where?", "--choice", "way"),
+        ("where?", "--choice", "way=one"),
+        ("where?", "--choice", "way=a|a"),
+        ("", *CHOICE),
+        ("where?", *CHOICE, "--questions", "nowhere.json"),
+        ("where?", *CHOICE, "--label", "loud"),
+    ],
+)
+def test_what_cannot_be_asked(run, folder, network, words):
+    """It is an error with a hint or what was found, and no traceback."""
+    network()
+    told = run("-C", folder, "decide", *words)
+
+    assert told.code not in {0, 70}
+    assert "Error" in told.err
+
+
+def test_nothing_asked_yet(run, folder):
+    """It says how to ask."""
+    assert "coterie decide" in run("-C", folder, "decisions").out
+
+
+def test_adapt(run, folder, tmp_path):
+    """Options are fitted to texts without labels and found by the next opening; too few texts are refused."""
+    questions, texts = tmp_path / "questions.json", tmp_path / "texts.csv"
+    questions.write_text(json.dumps({"way": {"type": "choice", "criteria": {"by post": None, "by hand": None}}}))
+    texts.write_text("text\n" + "".join(f"send it {n} by {way}\n" for n in range(12) for way in ("mail", "courier")))
+    told = run("-C", folder, "adapt", "--questions", questions, "--texts", texts, "--json")
+    (fitted,) = read_fitted(folder, OnnxEncoder.bundled().sha256).values()
+
+    assert told.json == {"texts": 24, "sites": {"way": f"{fitted.site}.safetensors"}}
+    assert (fitted.options, fitted.texts) == (("by post", "by hand"), 24)
+    texts.write_text("text\nonly one\n")
+    few = run("-C", folder, "adapt", "--questions", questions, "--texts", texts)
+    assert few.code != 0
+    assert "at least 20" in few.err

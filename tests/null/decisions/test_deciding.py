@@ -1,0 +1,256 @@
+"""Who answers a typed question, and with which probabilities."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from coterie.config.decisions import DecisionsSection, SiteSection
+from coterie.decisions.deciding import Decider
+from coterie.decisions.questions import fingerprint
+from coterie.decisions.zero_shot import RemoteAnswerer, Likelihood, Similarity
+from coterie.errors import EngineUnavailable, InputError
+from coterie.testing import EchoEngine, ScriptedEngine
+from coterie.types import SYSTEM, Finding, Option, Output, Question, SpecialistCard, Task, worded
+
+STATE = Task(text="Where is my card?")
+LABELS = ("card_lost", "card_arrival", "refund", "fee")
+
+
+@dataclass
+class Specialist:
+    """Finds what it is told to."""
+
+    card: SpecialistCard
+    value: object = "refund"
+    weights: dict[str, float] = field(default_factory=dict)
+    accepted: bool = True
+    asked: int = 0
+
+    async def consult(self, task, view=None, *, call=SYSTEM):
+        """The finding; with its weights if the task asks for them."""
+        self.asked += 1
+        return Finding(
+            specialist=self.card.name,
+            value=self.value,
+            text=str(self.value),
+            confidence=0.8,
+            accepted=self.accepted,
+            reason=worded("so it is"),
+            distribution=self.weights if task.distribution else {},
+        )
+
+
+def intents(name="intents", labels=LABELS, **more):
+    """A classifier of these labels."""
+    options = tuple(Option(name=label) for label in labels)
+    card = SpecialistCard(name=name, task="classify", description="", rung="lexical", version="1", options=options)
+    weights = dict(zip(labels, [0.1, 0.2, 0.6, 0.1, *[0.0] * len(labels)], strict=False))
+    return Specialist(card=card, **{"weights": weights, **more})
+
+
+async def decide(questions, *specialists, section=None, models=None, encoder=None, **more):
+    """The decisions and the decider."""
+    decider = Decider(
+        specialists={each.card.name: each for each in specialists},
+        encoder=encoder or EchoEngine("encoder"),
+        section=section or DecisionsSection(),
+        models=models or {},
+    )
+
+    async def consult(specialist, task):
+        return await specialist.consult(task)
+
+    return (await decider.decide(STATE, questions, consult=consult, call=SYSTEM, **more)).decisions
+
+
+def site(question, **more):
+    """A `[decisions]` table with one site."""
+    return DecisionsSection(sites={"one": SiteSection(question=fingerprint(question), **more)})
+
+
+async def test_labels_by_another_case():
+    """Options that are a specialist's labels, written otherwise, are answered by it, in the order of the question."""
+    (found,) = await decide([Question.choice(["FEE", "Card Lost", "refund", "card-arrival"])], intents())
+
+    assert (found.answered_by, found.method, found.zero_shot, found.accepted) == ("intents", "specialist", False, True)
+    assert found.probabilities == pytest.approx((0.1, 0.1, 0.6, 0.2))
+    assert found.value == "refund"
+
+
+async def test_some_of_the_labels():
+    """Their probabilities are renormalised; a specialist that would say another label is not accepted."""
+    among, beside = await decide(
+        [Question.choice(["refund", "fee", "card_lost"]), Question.choice(["fee", "card_lost", "card_arrival"])],
+        intents(),
+    )
+
+    assert among.probabilities == pytest.approx((0.75, 0.125, 0.125))
+    assert (among.accepted, beside.accepted) == (True, False)
+    assert beside.probabilities == pytest.approx((0.25, 0.25, 0.5))
+    assert beside.reason.code == "decision.other_label"
+
+
+async def test_who_is_not_asked_by_name():
+    """Two options, two specialists of these labels, a label too many, matching switched off: nobody was trained."""
+    three = Question.choice(["refund", "fee", "card_lost"])
+    for question, specialists, section in [
+        (Question.choice(["refund", "fee"]), [intents()], None),
+        (three, [intents(), intents("others")], None),
+        (Question.choice(["refund", "fee", "other"]), [intents()], None),
+        (three, [intents()], DecisionsSection(match=False)),
+        (three, [intents(labels=("refund", "fee", "card_lost", "Card Lost", "REFUND", "Fee"))][:0], None),
+    ]:
+        (found,) = await decide([question], *specialists, section=section)
+        assert (found.answered_by, found.zero_shot, found.accepted) == ("encoder", True, False)
+        assert sum(found.probabilities) == pytest.approx(1)
+
+
+async def test_the_fewest_labels():
+    """Of two specialists with all options among their labels the one with fewer others answers."""
+    (found,) = await decide([Question.choice(LABELS[:3])], intents("wide", (*LABELS, "more")), intents("narrow"))
+
+    assert found.answered_by == "narrow"
+
+
+async def test_a_named_site():
+    """The file names who answers, with labels of other names, or with the label that a predicate is about."""
+    choice = Question.choice(["Money back", "fee"], "What is it?")
+    predicate = Question.predicate("Do they want their money back?")
+    (chosen,) = await decide(
+        [choice], intents(), section=site(choice, specialist="intents", labels={"Money back": "refund"})
+    )
+    (judged,) = await decide([predicate], intents(), section=site(predicate, specialist="intents", label="refund"))
+
+    assert (chosen.answered_by, chosen.value) == ("intents", "Money back")
+    assert (judged.answered_by, judged.value) == ("intents", pytest.approx(0.6))
+    assert judged.probability("true") == pytest.approx(0.6)
+
+
+async def test_a_score_specialist():
+    """Its probability is that of true, or a place between the levels."""
+    card = SpecialistCard(name="risk", task="score", description="", rung="lexical", version="1")
+    risk = Specialist(card=card, value=0.7)
+    predicate, score = Question.predicate("Will it default?"), Question.score(["low", "medium", "high"])
+    (true,) = await decide([predicate], risk, section=site(predicate, specialist="risk"))
+    (rating,) = await decide([score], risk, section=site(score, specialist="risk"))
+
+    assert true.value == pytest.approx(0.7)
+    assert rating.value == pytest.approx(1.4)
+    assert rating.probabilities == pytest.approx((0.0, 0.6, 0.4))
+
+
+async def test_what_a_caller_may_ask():
+    """A specialist that a key does not permit is not asked; a pinned one answers, or the question is refused."""
+    question = Question.choice(LABELS)
+    hidden = intents()
+    (found,) = await decide([question], hidden, only=["others"])
+    (pinned,) = await decide([question], intents(), pinned="intents")
+
+    assert (found.answered_by, hidden.asked) == ("encoder", 0)
+    assert pinned.answered_by == "intents"
+    with pytest.raises(InputError, match="cannot answer"):
+        await decide([Question.choice(["other", "things", "altogether"])], intents(), pinned="intents")
+
+
+async def test_a_specialist_without_a_value():
+    """Where it cannot answer at all, the encoder does."""
+    (found,) = await decide([Question.choice(LABELS)], intents(value=None))
+
+    assert (found.answered_by, found.method) == ("encoder", "similarity")
+
+
+async def test_asked_once():
+    """Equal questions and questions for one specialist cost one encoding of the state and one consultation."""
+    specialist, encoder = intents(), EchoEngine("encoder")
+    named = [replace(Question.choice(LABELS[n:] + LABELS[:n]), name=f"q{n}") for n in range(4)]
+    zero_shot = [replace(Question.choice(["a b", "c"]), name=f"z{n}") for n in range(3)]
+    found = await decide([*named, *zero_shot], specialist, encoder=encoder)
+
+    assert [each.question for each in found] == ["q0", "q1", "q2", "q3", "z0", "z1", "z2"]
+    assert {each.value for each in found[:4]} == {"refund"}
+    assert specialist.asked == 1
+    texts = [prompt.text for prompt in encoder.prompts]
+    assert texts.count(STATE.text) == 1
+    assert len(texts) == len(set(texts))
+
+
+@pytest.mark.parametrize("order", [["x", "yy", "zzz", "w"], ["w", "zzz", "x", "yy"], ["yy", "x", "w", "zzz"]])
+async def test_order_and_names_change_nothing(order):
+    """Neither the order of options, nor a question's name, nor the questions beside it change an answer."""
+    (expected,) = await decide([Question.choice(["x", "yy", "zzz", "w"])])
+    others = [Question.predicate("is it so?", name="p"), Question.score(["low", "high"], name="s")]
+    found = await decide([*others, Question.choice(order, name="n")])
+    weights = dict(zip(found[-1].options, found[-1].probabilities, strict=True))
+
+    assert weights == pytest.approx(dict(zip(expected.options, expected.probabilities, strict=True)))
+
+
+async def test_predicates_by_likeness():
+    """Both cases described are compared with each other; one alone with what is usual; the two are complementary."""
+    encoder = EchoEngine("encoder")
+    questions = [
+        Question.predicate("", yes=STATE.text, no="something else", name="both"),
+        Question.predicate(STATE.text, name="statement"),
+        Question.predicate("", no=STATE.text, name="counter"),
+    ]
+    both, statement, counter = await decide(questions, encoder=encoder)
+
+    assert both.value > 0.99
+    assert statement.value > 0.99
+    assert counter.value == pytest.approx(1 - statement.value)
+
+
+async def test_likelihood():
+    """A local model's likelihoods, less what it says anyway, move the encoder's probabilities."""
+    engine = ScriptedEngine([Output(scores=np.log([0.5, 0.5])), Output(scores=np.log([0.01, 0.99]))], name="tiny")
+    question = Question.choice(["a", "b"], "Which?")
+    (floor,) = await decide([question])
+    section = DecisionsSection(model="tiny")
+    models = {"tiny": Likelihood(engine=engine, floor=Similarity(encoder=EchoEngine("encoder")))}
+    (found,) = await decide([question], section=section, models=models)
+
+    assert (found.answered_by, found.method, found.accepted) == ("tiny", "likelihood", False)
+    assert found.probabilities[0] > floor.probabilities[0]
+    assert [prompt.choices for prompt in engine.prompts] == [(" a", " b")] * 2
+    assert STATE.text in engine.prompts[0].text
+    assert STATE.text not in engine.prompts[1].text
+
+
+async def test_a_model_that_writes():
+    """It is held to the options by a schema; what it says has the probability that its server gives."""
+    engine = ScriptedEngine([Output(text='{"label": "b"}', logprob=float(np.log(0.7)))], name="large")
+    section = DecisionsSection(model="large")
+    (found,) = await decide(
+        [Question.choice({"a": "", "b": "bees", "c": ""}, "Which?")],
+        section=section,
+        models={"large": RemoteAnswerer(engine=engine, typed=False)},
+    )
+
+    assert (found.answered_by, found.method) == ("large", "model")
+    assert found.probabilities == pytest.approx((0.15, 0.7, 0.15))
+    assert engine.prompts[0].json_schema["properties"]["label"]["enum"] == ["a", "b", "c"]
+    assert "b: bees" in engine.prompts[0].messages[0].text
+
+
+@pytest.mark.parametrize("line", [EngineUnavailable("gone", engine="large"), "no JSON", '{"label": "d"}', "[" * 9000])
+async def test_a_model_that_fails(line):
+    """The encoder answers in its place, and the reason says why."""
+    models = {"large": RemoteAnswerer(engine=ScriptedEngine([line], name="large"), typed=False)}
+    (found,) = await decide([Question.choice(["a", "b"])], section=DecisionsSection(model="large"), models=models)
+
+    assert found.answered_by == "encoder"
+    assert "note.floor_instead" in found.reason.codes
+
+
+async def test_typed_questions_at_once():
+    """A decision model gets all questions in one prompt; what it refuses the encoder answers."""
+    scores = np.array([[0.0, -np.inf, -np.inf], [-np.inf, -np.inf, -np.inf]])
+    engine = ScriptedEngine([Output(scores=scores)], name="jev")
+    questions = [Question.choice(["a", "b"], name="one"), Question.choice(["a", "b", "c"], name="two")]
+    one, two = await decide(
+        questions, section=DecisionsSection(model="jev"), models={"jev": RemoteAnswerer(engine=engine, typed=True)}
+    )
+
+    assert (one.answered_by, one.value, two.answered_by) == ("jev", "a", "encoder")
+    assert [question.name for question in engine.prompts[0].questions] == ["one", "two"]
