@@ -25,6 +25,7 @@ from coterie.errors import ArtefactRefused, NotIndexed, StoreError
 from coterie.knowledge import generation as table
 from coterie.knowledge.documents import IndexedDocument, Mode
 from coterie.knowledge.generation import (
+    READ_VERSION,
     ChunkRow,
     Group,
     next_generation,
@@ -485,7 +486,10 @@ def _write(
         "documents": documents,
         "chunks": sum(groups.values()),
         "groups": listed,
+        "reader": READ_VERSION,
     }
+    if old is not None and documents > len(put):  # what was not put anew was read by whoever read it
+        content["reader"] = min(int(read_manifest(old).get("reader", 0)), READ_VERSION)
     write_manifest(new, content)
 
 

@@ -125,7 +125,12 @@ async def m002_words(connection: Connection) -> None:
         await reword(connection, number, names["chunks"])
 
 
-MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (m001_shelves, m002_words)
+async def m003_dates(connection: Connection) -> None:
+    """Documents have the date that they are from."""
+    await connection.execute("ALTER TABLE documents ADD COLUMN IF NOT EXISTS dated text")
+
+
+MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (m001_shelves, m002_words, m003_dates)
 """Every step, in order."""
 
 
@@ -389,7 +394,7 @@ async def _write(
     )
     ids = [int(row[0]) for row in await found.fetchall()]
     by_compartment: dict[int, list[tuple[int, IndexedDocument]]] = defaultdict(list)
-    columns = "COPY documents (id, shelf, compartment, name, sha256, body) FROM STDIN"
+    columns = "COPY documents (id, shelf, compartment, name, sha256, body, dated) FROM STDIN"
     async with connection.cursor() as cursor, cursor.copy(columns) as copy:
         for number, document in zip(ids, documents, strict=True):
             compartment = compartments[document.label, document.tenant]
@@ -401,6 +406,7 @@ async def _write(
                 document_name(document.name),
                 document.sha256,
                 storable(document.text),
+                document.dated,
             )
             await copy.write_row(row)
     for compartment, numbered in by_compartment.items():
@@ -716,8 +722,8 @@ async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[P
     for hit, _ in ranked:
         by_compartment[hit.compartment].append(hit)
     each = sql.SQL(
-        "SELECT {compartment}, t.document, t.position, d.name, t.start, t.stop, t.body, c.label, t.heading, t.page"
-        " FROM {chunks} t JOIN documents d ON d.id = t.document JOIN compartments c ON c.id = d.compartment"
+        "SELECT {compartment}, t.document, t.position, d.name, t.start, t.stop, t.body, c.label, t.heading, t.page,"
+        " d.dated FROM {chunks} t JOIN documents d ON d.id = t.document JOIN compartments c ON c.id = d.compartment"
         " JOIN unnest({documents}::bigint[], {positions}::int[]) AS hit (document, position) USING (document, position)"
     )
     asked = [
@@ -733,7 +739,7 @@ async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[P
     rows = {PostgresHit(*row[:3]): row[3:] for row in await found.fetchall()}
     passages = []
     for hit, score in ranked:
-        document, start, end, text, label, heading, page = rows[hit]
+        document, start, end, text, label, heading, page, dated = rows[hit]
         passages.append(
             Passage(
                 document=document,
@@ -745,6 +751,7 @@ async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[P
                 shelf=shelf,
                 heading=heading,
                 page=page,
+                dated=dated,
             )
         )
     return passages
