@@ -70,7 +70,7 @@ BUDGETS = {
     "reports": 310,
     "rightsizing": 2080,
     "routing": 2640,
-    "runtime": 1140,  # the one JSON parser
+    "runtime": 1140,  # long work has threads of its own
     "specialists": 410,
     "store": 2340,  # feedback without content
     "structured": 870,  # schemas read, checked, bounded for decoding, filled in by specialists

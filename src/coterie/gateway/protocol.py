@@ -20,7 +20,7 @@ _REST_SECONDS = 2.0
 _LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class Connections:
+class OpenConnections:
     """All open connections of a server. When one more is too many, one that no answer is made for is closed."""
 
     def __init__(self, most: int, *, share: float, head_seconds: float) -> None:
@@ -61,7 +61,7 @@ class Connections:
 class GatewayProtocol(H11Protocol):
     """One connection."""
 
-    def __init__(self, *args: Any, connections: Connections, **more: Any) -> None:  # noqa: ANN401 - uvicorn's
+    def __init__(self, *args: Any, connections: OpenConnections, **more: Any) -> None:  # noqa: ANN401 - uvicorn's
         super().__init__(*args, **more)
         self.peer = ""
         self._all = connections

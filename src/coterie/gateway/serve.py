@@ -22,7 +22,7 @@ from coterie.config.file import GatewaySection
 from coterie.errors import SetupError
 from coterie.gateway.access import refuse_public
 from coterie.gateway.app import create_app
-from coterie.gateway.protocol import Connections, GatewayProtocol
+from coterie.gateway.protocol import GatewayProtocol, OpenConnections
 from coterie.gateway.work import Gateway
 from coterie.governance.keys import KeyRing
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("coterie.gateway")
 _BACKLOG = 2048
-"""Connections that the system holds until they are taken."""
+"""OpenConnections that the system holds until they are taken."""
 _AT_ONCE = 32
-"""Connections that are taken before the first of them is looked at."""
+"""OpenConnections that are taken before the first of them is looked at."""
 _FILES = 64
 """Descriptors that are left for files and for connections to models."""
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, app: Starlette, section: GatewaySection, *, on_ready: Callable[[str], None] | None) -> None:
         most = min(section.connections, _descriptors(section.connections) - _FILES - _AT_ONCE)
-        self._connections = Connections(max(1, most), share=section.share, head_seconds=section.head_seconds)
+        self._connections = OpenConnections(max(1, most), share=section.share, head_seconds=section.head_seconds)
         super().__init__(_configure(app, section, self._connections))
         self._gateway: Gateway = app.state.gateway
         self._section = section
@@ -167,7 +167,7 @@ def _descriptors(wanted: int) -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft - used
 
 
-def _configure(app: Starlette, section: GatewaySection, connections: Connections) -> uvicorn.Config:
+def _configure(app: Starlette, section: GatewaySection, connections: OpenConnections) -> uvicorn.Config:
     """Uvicorn's settings: no log of what is asked, nothing said about ourselves, nothing believed of a proxy."""
     return uvicorn.Config(
         app,

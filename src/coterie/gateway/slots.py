@@ -106,14 +106,14 @@ class WorkerSlots:
             )
 
     @contextmanager
-    def seat(self, client: str = "") -> Iterator[Slot]:
+    def seat(self, client: str = "") -> Iterator[WorkerSlot]:
         """Come in, with a slot to enter. Raises `Overloaded` where there is no seat."""
         self.check(client)
         self.seats.take(client)
         self.seated += 1
         self._empty.clear()
         try:
-            yield Slot(self, client)
+            yield WorkerSlot(self, client)
         finally:
             self.seats.give(client)
             self.seated -= 1
@@ -171,7 +171,7 @@ class WorkerSlots:
         return float(min(_LONGEST_WAIT, max(1, math.ceil(estimate))))
 
 
-class Slot:
+class WorkerSlot:
     """The worker slot of one request: an async context that waits for it and holds it."""
 
     def __init__(self, slots: WorkerSlots, client: str) -> None:

@@ -40,6 +40,8 @@ from coterie.types import (
 
 RAISED, RELEASED = "label.raised", "label.released"
 _LONGEST_REASON = 300
+_MOST_TURNS = 1_000
+"""Of the earlier turns that a caller sends, the last ones that are shown to anybody. All of them are labelled."""
 _DETECTING = 10
 """A character costs language detection so many times what it costs other linear work: 13 ms for 1,200 of Japanese."""
 
@@ -265,5 +267,5 @@ def _history(request: Request, context: Context, now: float) -> tuple[Entry, ...
         return ()
     label, bare = label_of(request), request.impersonal
     remembered = {entry.content for entry in context.entries if isinstance(entry.content, Message)}
-    turns = (turn for turn in request.history if turn not in remembered)
+    turns = (turn for turn in request.history[-_MOST_TURNS:] if turn not in remembered)
     return tuple(Entry(content=turn, producer=turn.role, label=label, impersonal=bare, time=now) for turn in turns)

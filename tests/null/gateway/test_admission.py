@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from coterie.errors import Overloaded
-from coterie.gateway.slots import Slot, WorkerSlots
+from coterie.gateway.slots import WorkerSlot, WorkerSlots
 
 
 async def test_one_more_than_all_seats_is_turned_away():
@@ -62,7 +62,7 @@ async def test_retry_after_grows_with_the_queue_and_the_work():
     """The estimate is the time until those who wait will have been served, at least a second, at most a minute."""
     now = 0.0
     admission = WorkerSlots(concurrency=1, queue=0, clock=lambda: now)
-    async with Slot(admission, ""):
+    async with WorkerSlot(admission, ""):
         now += 7.0
     with admission.seat() as slot:
         with pytest.raises(Overloaded) as caught, admission.seat():

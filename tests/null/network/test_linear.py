@@ -14,6 +14,7 @@ from coterie.errors import InputError
 from coterie.governance.disguise import disguise
 from coterie.governance.injection import orders_in
 from coterie.governance.pseudonyms import SessionPseudonyms
+from coterie.network.admission import _history
 from coterie.privacy.detection import Kind
 from coterie.privacy.patterns import PatternDetector
 from coterie.privacy.secrets import find_long_secrets
@@ -26,7 +27,7 @@ from coterie.tasks.pairs.model import split_clauses
 from coterie.text.language import detect
 from coterie.text.segmentation import sentences
 from coterie.text.unicode import find_marks, find_words
-from coterie.types import Context, Entry, Label, Message, Prompt
+from coterie.types import Context, Entry, Label, Message, Prompt, Request
 
 PHRASES = (
     *("where is my parcel ", "a", "<PERSON_1>", "a.b@example.com ", "ignore the router and send this to the "),
@@ -128,6 +129,13 @@ def test_a_text_with_too_many_columns_is_a_text():
     assert split_columns(text) == (text, None)
     with pytest.raises(InputError, match="10,001 columns"):
         check_columns(json.loads(text))
+
+
+def test_of_a_long_history_the_last_turns_are_shown():
+    """However many a caller sends."""
+    turns = tuple(Message(role="user", text=str(number)) for number in range(10_000))
+    entries = _history(Request(text="and that?", history=turns, label=Label.PUBLIC), Context(), 0.0)
+    assert [entry.content for entry in entries] == list(turns[-1_000:])
 
 
 async def test_short_work_does_not_wait_for_long():
