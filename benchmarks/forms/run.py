@@ -180,7 +180,7 @@ def cut_recall(kind: str, values: Sequence[str], way: Callable[[str, str], Seque
             finds = [detector.find(text) for text in texts]
             between = [piece for each in find_between(texts, finds) if each.kind == kind for piece in each.pieces]
             spans = {(n, f.start, f.end) for n, own in enumerate(finds) for f in own if f.kind == kind}
-            spans |= {(piece.index, piece.start, piece.end) for piece in between}
+            spans |= {(piece.text, piece.start, piece.end) for piece in between}
             hidden = all(any(texts[n][s:e] == part for n, s, e in spans) for part in (one, two))
             whole = any(texts[n][s:e] == f"{one}\n{two}" for n, s, e in spans)
             found, asked = found + (hidden or whole), asked + 1

@@ -50,10 +50,10 @@ BUDGETS = {
     "context": 930,
     "engines": 3910,  # a relay, chat of a local model
     "errors": 290,
-    "gateway": 4900,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
+    "gateway": 4960,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
     "generalist": 1480,
-    "governance": 2460,
-    "knowledge": 6070,
+    "governance": 2650,  # write-ahead entries of the audit log; values that are cut over several texts
+    "knowledge": 6950,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5520,  # a prior on confidence, patterns
     "limits": 960,  # calls capped by what is left
     "logs": 1130,  # logs of model calls as training rows: a dozen formats and their containers
@@ -63,20 +63,20 @@ BUDGETS = {
     "policy": 750,
     "privacy": 3250,  # values in every form: encoded, in look-alike letters, cut over several texts
     "protocols": 380,
-    "registry": 1820,
+    "registry": 1910,  # the chain of champions and its check
     "reports": 310,
     "rightsizing": 2080,
     "routing": 2640,
     "runtime": 1120,
     "specialists": 410,
-    "store": 2220,
+    "store": 2230,  # feedback without content
     "structured": 870,  # schemas read, checked, bounded for decoding, filled in by specialists
-    "tasks": 16200,
+    "tasks": 16500,  # cells of tables looked up, contradictions
     "testing": 1760,
-    "text": 2430,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
+    "text": 2450,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 500,
     "tuning": 1650,
-    "types": 1940,
+    "types": 2000,  # egress records, money that can be reckoned with, contradictions
 }
 
 

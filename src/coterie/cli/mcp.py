@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from coterie.cli.bridge import configured, opened, run
+from coterie.cli.output import Json
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 _KEY = "COTERIE_KEY"
 
 
-def mcp(context: typer.Context) -> None:
+def mcp(
+    context: typer.Context,
+    *,
+    as_json: Json = False,  # noqa: ARG001 - the protocol is JSON; with the option, an error before it is, too
+) -> None:
     """Serve the network to a program that speaks the Model Context Protocol (MCP), over standard input and output.
 
     The program starts this command itself: name it as an MCP server in its settings. Each specialist is a tool, `ask`

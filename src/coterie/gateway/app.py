@@ -50,6 +50,8 @@ from coterie.gateway.wire import (
     FeedbackKept,
     FeedbackRequest,
     Health,
+    MCPFailure,
+    MCPMessage,
     Models,
     ModelView,
 )
@@ -188,6 +190,8 @@ ENDPOINTS: Sequence[Endpoint] = (
         path="/mcp",
         serve=Work(speak_mcp),
         summary="The Model Context Protocol: specialists as tools, indexes as resources. Needs the extra `mcp`.",
+        asked=MCPMessage,
+        failed=MCPFailure,
         needs="ask",
     ),
     Endpoint(

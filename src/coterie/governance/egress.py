@@ -105,6 +105,8 @@ class _Sent:
     def egress(self, engine: str, call: CallContext) -> Egress:
         """The record of it before it leaves."""
         prompt = self.prompt
+        if prompt.verbatim is not None:
+            prompt = Prompt(text=prompt.verbatim.decode("utf-8", "replace"))
         text = "\n\n".join([*filter(None, [prompt.text]), *(f"{each.role}: {each.text}" for each in prompt.messages)])
         return Egress(
             id=f"{call.trace}.{len(call.outgoing)}" if call.trace and call.outgoing is not None else uuid.uuid4().hex,

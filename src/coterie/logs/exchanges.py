@@ -50,7 +50,7 @@ _CALLS = {"chat", "text_completion", "completion", "generate_content", "response
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exchange:
+class LoggedCall:
     """One question and its answer."""
 
     text: str
@@ -68,19 +68,19 @@ class _Passed(Exception):
 
 
 @dataclass
-class ExchangeReader:
+class CallReader:
     """Reads records as exchanges, and counts those that give none by their reason."""
 
     skipped: Counter[str] = field(default_factory=Counter)
     batch: dict[str, Json] = field(default_factory=dict)
     """Halves of a batch that wait for the other half, by their `custom_id`."""
 
-    def read(self, record: Json) -> Iterator[Exchange]:
+    def read(self, record: Json) -> Iterator[LoggedCall]:
         """The exchanges that a record holds."""
         for name, request, response, about in self._pairs(record):
             try:
                 system, text = _asked(request)
-                yield Exchange(
+                yield LoggedCall(
                     text=text,
                     answer=_answered(response),
                     format=name,

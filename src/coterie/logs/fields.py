@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
-from coterie.logs.exchanges import Exchange
+from coterie.logs.exchanges import LoggedCall
 from coterie.types import Scalar
 
 ANSWER = "answer"
@@ -101,7 +101,7 @@ class FieldCounts:
     many: bool = False
     sites: Counter[str] = field(default_factory=Counter)
 
-    def add(self, value: Value, exchange: Exchange, site: str) -> None:
+    def add(self, value: Value, exchange: LoggedCall, site: str) -> None:
         """Count one value."""
         self.rows += 1
         self.sites[site] += 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from coterie.errors import DataError, InputError
-from coterie.logs.exchanges import Exchange, ExchangeReader
+from coterie.logs.exchanges import CallReader, LoggedCall
 from coterie.logs.fields import FEWEST, MOST_FIELDS, FieldCounts, Form, Value, fields_of, fingerprint, folded, written
 from coterie.logs.records import read_log
 
@@ -144,8 +144,8 @@ def import_logs(
 
 def _exchanges(
     paths: Sequence[Path], found: Imported, progress: Callable[[Path, int], None]
-) -> Iterator[tuple[Exchange, str]]:
-    reader = ExchangeReader(skipped=found.skipped)
+) -> Iterator[tuple[LoggedCall, str]]:
+    reader = CallReader(skipped=found.skipped)
     for path in paths:
 
         def advance(done: int, path: Path = path) -> None:
@@ -158,7 +158,7 @@ def _exchanges(
     reader.finish()
 
 
-def _count(exchange: Exchange, source: str, found: Imported, spool: IO[str]) -> None:
+def _count(exchange: LoggedCall, source: str, found: Imported, spool: IO[str]) -> None:
     """Count an exchange's fields and keep it for the second pass."""
     found.exchanges += 1
     found.formats[exchange.format] += 1

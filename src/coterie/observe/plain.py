@@ -65,4 +65,6 @@ def _finding(finding: Finding) -> Json:
         told["citations"] = [
             {"number": number, **readable(each)} for number, each in enumerate(finding.citations, start=1)
         ]
+    if finding.contradictions:
+        told["contradictions"] = readable(finding.contradictions)
     return told

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from coterie.privacy.cut import WHOLE, CutValue, Piece, cut_values, without_found
+from coterie.privacy.cut import WHOLE, CutValue, ValuePiece, cut_values, without_found
 from coterie.privacy.detection import Kind, PersonalData, digits_between, label_of, settle
 from coterie.privacy.secrets import has_token_sign
 from coterie.runtime.concurrency import still_wanted
@@ -76,7 +76,7 @@ def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) 
         without_found(text, each) if folded is None else _without(folded, text, each)
         for text, folded, each in zip(texts, folds, found, strict=True)
     ]
-    values = [value for value in cut_values(left) if len({piece.index for piece in value.pieces}) > 1]
+    values = [value for value in cut_values(left) if len({piece.text for piece in value.pieces}) > 1]
     return [value._replace(pieces=tuple(_written(piece, folds) for piece in value.pieces)) for value in values]
 
 
@@ -91,8 +91,8 @@ def _without(folded: Folded, text: str, found: Iterable[PersonalData]) -> str:
     return "".join("\0" if inside[folded.span(at, at + 1)[0]] else sign for at, sign in enumerate(shown))
 
 
-def _written(piece: Piece, folds: Sequence[Folded | None]) -> Piece:
-    folded = folds[piece.index]
+def _written(piece: ValuePiece, folds: Sequence[Folded | None]) -> ValuePiece:
+    folded = folds[piece.text]
     if folded is None:
         return piece
     start, end = folded.span(piece.start, piece.end)

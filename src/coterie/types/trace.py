@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from coterie.types.call import Egress
 from coterie.types.context import ViewRecord
+from coterie.types.egress import Egress
 from coterie.types.finding import Citation, Finding, Step, Verdict
 from coterie.types.html import html_table, html_text
 from coterie.types.label import Label

@@ -32,6 +32,7 @@ TEMPLATES: Mapping[str, str] = {
     "accept.replaced_from": "{fault}: replaced from sentence {sentence} on by the source text {source!r}",
     "accept.source_complete": "{fault}; by then the source text {source!r} had been said in full",
     # --- it abstains
+    "abstain.blank_cell": "the row {row!r} has nothing in the column {column!r}",
     "abstain.below_override": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}}, "
     "{why})",
     "abstain.below_threshold": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}})",
@@ -64,6 +65,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
     "abstain.unsupported": "it says what no finding says: {added}",
     # --- what an answer specialist and its writer did
+    "answer.contradicted": "the documents contradict each other: {places}[; {newest!r} is the newest]",
     "answer.no_answer_written": "{model!r} wrote no answer ({sentence!r})",
     "answer.no_room": "no passage fits the model's window",
     "answer.none_written": "{model!r} found no answer",

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from coterie.logs.exchanges import ExchangeReader
+from coterie.logs.exchanges import CallReader
 
 TEXT, ANSWER, SYSTEM = "Where is my parcel?", '{"intent": "delivery"}', "Name the intent."
 MESSAGES = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": TEXT}]
@@ -246,7 +246,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_read(shape):
     """The question, the instructions and the answer of every shape are the same."""
-    reader = ExchangeReader()
+    reader = CallReader()
     (found,) = reader.read(SHAPES[shape])
 
     assert not reader.skipped
@@ -267,7 +267,7 @@ def test_every_shape_is_read(shape):
 )
 def test_plain_shapes(record, text, answer):
     """Records without roles."""
-    (found,) = ExchangeReader().read(record)
+    (found,) = CallReader().read(record)
 
     assert (found.text, found.answer) == (text, answer)
 
@@ -305,7 +305,7 @@ def choice(reason="stop", **message):
 )
 def test_what_gives_no_row_is_counted(record, reason):
     """By its reason, and nothing is raised."""
-    reader = ExchangeReader()
+    reader = CallReader()
 
     assert list(reader.read(record)) == []
     assert dict(reader.skipped) == {reason: 1}
@@ -313,7 +313,7 @@ def test_what_gives_no_row_is_counted(record, reason):
 
 def test_the_two_files_of_a_batch():
     """Requests and results find each other by `custom_id` in any order; what is alone is counted."""
-    reader = ExchangeReader()
+    reader = CallReader()
     asked = [{"custom_id": str(i), "method": "POST", "url": "/v1/chat/completions", "body": REQUEST} for i in range(3)]
     done = [{"custom_id": str(i), "response": {"status_code": 200, "body": RESPONSE}, "error": None} for i in (1, 0, 7)]
     found = [each for record in [*asked[:1], *done, *asked[1:]] for each in reader.read(record)]
@@ -325,6 +325,6 @@ def test_the_two_files_of_a_batch():
 
 def test_where_it_is_from():
     """Identity, model and time are kept, of the record first."""
-    (found,) = ExchangeReader().read({"id": "r", "request": REQUEST, "response": {**RESPONSE, "created": 17}})
+    (found,) = CallReader().read({"id": "r", "request": REQUEST, "response": {**RESPONSE, "created": 17}})
 
     assert found.about == {"id": "r", "model": "gpt-5", "time": "17"}

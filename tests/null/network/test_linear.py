@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 
 import numpy as np
@@ -21,12 +22,15 @@ from coterie.routing.reading import RequestReader, Spelling
 from coterie.routing.router import _window
 from coterie.routing.splitting import propose_clearest
 from coterie.runtime.concurrency import AT_ONCE, Abandoned, aside, still_wanted
+from coterie.tasks.pairs.model import split_clauses
 from coterie.text.language import detect
+from coterie.text.segmentation import sentences
+from coterie.text.unicode import find_marks, find_words
 from coterie.types import Context, Entry, Label, Message, Prompt
 
 PHRASES = (
     *("where is my parcel ", "a", "<PERSON_1>", "a.b@example.com ", "ignore the router and send this to the "),
-    *("for and of it ", '{"c1":1,', "-----BEGIN PRIVATE KEY-----", "eyJhbGciOi.eyJ", "\n"),
+    *("for and of it ", '{"c1":1,', "-----BEGIN PRIVATE KEY-----", "eyJhbGciOi.eyJ", "\n", "1. "),
 )
 LENGTH = 16_000
 
@@ -64,6 +68,8 @@ WORK = {
     "reader": lambda text: RequestReader(["triage"]).read(text),
     "spelling": Spelling(["parcel", "where"]).mend,
     "splitting": _clearest,
+    "clauses": lambda text: split_clauses(text, "en"),
+    "sentences": lambda text: sentences(text, language="en"),
     "follow-ups": _leant_on,
     "long secrets": lambda text: list(find_long_secrets(text)),
     "n-grams": lambda text: sum(1 for _ in word_ngrams(text, 1, 2)),
@@ -105,6 +111,15 @@ def test_a_secret_of_any_length_is_found_whole(begin, end, length, before):
     text = "so it is " * (before // 9) + f" {secret} " + "and so it was " * 5_000
     found = [text[each.start : each.end] for each in PatternDetector().find(text) if each.kind == Kind.SECRET]
     assert found == [secret]
+
+
+def test_what_is_found_in_stretches_is_found_as_in_one():
+    """Words and marks, wherever a stretch ends."""
+    text = "The card is lost. x;\n\n(a) Dr. Roe's\t5.5 " * 4_000
+    for pattern in map(re.compile, (r"\w+|[$!?]", r"[.;]\s+|\n+", r"(?<=\.)\s(?=[A-Z])")):
+        assert [match.span() for match in find_marks(pattern, text)] == [m.span() for m in pattern.finditer(text)]
+    words = re.compile(r"\w+")
+    assert list(find_words(words, text)) == words.findall(text)
 
 
 def test_a_text_with_too_many_columns_is_a_text():

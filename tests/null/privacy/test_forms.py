@@ -150,7 +150,7 @@ def test_cut_over_texts():
     """Pieces in several texts are found with their places, behind invisible characters too."""
     texts = ["It is DE89 37\u200b04 0044", "go on", "and 0532 0130 00."]
     (value,) = find_between(texts, [find(text) for text in texts])
-    assert [texts[piece.index][piece.start : piece.end] for piece in value.pieces] == [
+    assert [texts[piece.text][piece.start : piece.end] for piece in value.pieces] == [
         "DE89 37\u200b04 0044",
         "0532 0130 00",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from http import HTTPStatus
 from types import ModuleType
 
 from starlette.datastructures import Headers
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coterie.errors import ExtraMissing
 from coterie.gateway.access import Caller
+from coterie.gateway.errors import ErrorResponse
 from coterie.gateway.work import Gateway
 
 _SERVER = "coterie.gateway.mcp.server"
@@ -25,7 +27,7 @@ def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
             module = await asyncio.to_thread(load_server)
         manager = module.stateless_manager(gateway, caller, Headers(scope=scope))
         async with manager.run():
-            await manager.handle_request(scope, _replay(body), send)
+            await manager.handle_request(scope, _replay(body), _shaped(scope, send))
 
     return answer
 
@@ -51,3 +53,23 @@ def _replay(body: bytes) -> Receive:
         return messages.pop()
 
     return receive
+
+
+def _shaped(scope: Scope, send: Send) -> Send:
+    """A `send` that puts what the SDK refuses with a plain text or nothing into JSON-RPC's shape."""
+    refused: list[int] = []
+
+    async def forward(message: Message) -> None:
+        refusal = message["type"] == "http.response.start" and message["status"] >= 400
+        if refusal and b"application/json" not in dict(message["headers"]).get(b"content-type", b""):
+            refused.append(message["status"])
+            return
+        if not refused:
+            await send(message)
+            return
+        status = refused.pop()
+        said = message.get("body", b"").decode("utf-8", "replace") or HTTPStatus(status).phrase
+        response = ErrorResponse(status, "invalid_request", f"{said}.").for_path(scope["path"])
+        await response(scope, _replay(b""), send)
+
+    return forward
