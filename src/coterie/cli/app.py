@@ -15,6 +15,7 @@ from coterie.cli import train as training
 from coterie.cli.add import add
 from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
+from coterie.cli.discover import discover
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
@@ -67,6 +68,7 @@ def network(
 app.command()(init)
 app.command(cls=section_command())(add)
 app.command("import")(import_logs)
+app.command()(discover)
 app.command(cls=section_command(only=training.SETTINGS))(training.train)
 app.command(cls=section_command(leave_out=rightsizing.LEFT_OUT))(rightsizing.rightsize)
 app.command("eval", cls=section_command(only=("text_column", "label_column")))(evaluate)

@@ -14,6 +14,7 @@ The shape of a record decides its format, record by record, so files may be mixe
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ _EXPECTED = ("expectedOutput", "expected_output", "preferred_output")
 _PERSON = {"user", "human"}
 _MODEL = {"assistant", "model", "gpt", "bot"}
 _GUIDE = {"system", "developer"}
+_ASKERS = ("end_user", "user", "userId", "user_id", "enduser.id", "sessionId", "session_id", "api_key", "project")
+_COSTS = ("cost", "response_cost", "spend", "total_cost", "totalCost", "calculatedTotalCost", "gen_ai.usage.cost")
 _INDEXED = re.compile(r"^(gen_ai\.prompt|gen_ai\.completion|llm\.input_messages|llm\.output_messages)\.(\d+)\.(.+)$")
 _CALLS = {"chat", "text_completion", "completion", "generate_content", "responses", ""}
 
@@ -61,6 +64,10 @@ class LoggedCall:
     system: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
     """Provenance: `id`, `model`, `time`, as far as the record says."""
+    asker: str = ""
+    """Who asked: a user, else a key, as far as the record says."""
+    cost: float | None = None
+    """In the log's currency; None for unknown."""
 
 
 class _Passed(Exception):
@@ -86,6 +93,8 @@ class CallReader:
                     format=name,
                     system=system,
                     about=_provenance(about, response),
+                    asker=str(next((about[key] for key in _ASKERS if about.get(key)), "")),
+                    cost=next(map(float, filter(_is_cost, map(about.get, _COSTS))), None),
                 )
             except _Passed as reason:
                 self.skipped[str(reason)] += 1
@@ -215,6 +224,10 @@ def _parsed(value: object) -> Any:  # noqa: ANN401 - any JSON value
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def _is_cost(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 def _provenance(record: Json, response: object) -> dict[str, str]:
