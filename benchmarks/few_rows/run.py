@@ -252,6 +252,7 @@ def main(words: Sequence[str] | None = None) -> None:
             "before": [answered(before, None) for before, _ in outcomes],
             "all rows": [answered(after, None) for _, after in outcomes],
             "all rows and prior": [answered(after, prior) for _, after in outcomes],
+            "all rows and the prior that is shipped": [answered(after, ConfidencePrior()) for _, after in outcomes],
         }
         figures: dict[str, Any] = {"rows": len(outcomes[0][1]["said"]), "splits": len(outcomes)}
         figures["prior"] = {"slope": list(prior.slope), "intercept": list(prior.intercept)}
