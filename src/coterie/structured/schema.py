@@ -427,14 +427,15 @@ def _objects_together(node: dict[str, Any], a: Node, b: Node, place: str) -> Non
             if name in node["required"]:
                 raise _impossible(place, f"{name[:60]!r} is required and not allowed")
             continue
-        properties[name] = _merge(*({} if side is True else side for side in sides), place)
+        one, other = ({} if side is True else side for side in sides)
+        properties[name] = _merge(one, other, place)
     node["properties"] = properties
     mores = [each["additionalProperties"] for each in (a, b)]
     if any(more is False for more in mores):
         node["additionalProperties"] = False
     else:
         rest = [more for more in mores if more is not True]
-        node["additionalProperties"] = True if not rest else rest[0] if len(rest) == 1 else _merge(*rest, place)
+        node["additionalProperties"] = reduce(partial(_merge, place=place), rest) if rest else True
 
 
 # --- Validation.

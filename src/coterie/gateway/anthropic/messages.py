@@ -161,7 +161,9 @@ def _turns(message: AnthropicMessage, param: str) -> list[dict[str, Any]]:
     calls = [block for block in message.content if block.get("type") == "tool_use"]
     results = [block for block in message.content if block.get("type") == "tool_result"]
     rest = [block for block in message.content if block not in calls and block not in results]
-    turns = [{"role": "tool", "content": _text(block.get("content") or "", param)} for block in results]
+    turns: list[dict[str, Any]] = [
+        {"role": "tool", "content": _text(block.get("content") or "", param)} for block in results
+    ]
     text = _text([block for block in rest if block.get("type") not in {"thinking", "redacted_thinking"}], param)
     if text or not turns:
         turns.append({"role": message.role, "content": text})

@@ -113,8 +113,10 @@ class Relay:
 
 def _label(headers: Headers) -> Label | None:
     said = headers.get(LABEL_HEADER)
+    if said is None:
+        return None
     try:
-        return None if said is None else Label(said)
+        return Label(said)
     except ValueError:
         known = ", ".join(label.value for label in Label)
         raise WireError("invalid_request", f"The header {LABEL_HEADER} is {said[:50]!r}; labels are {known}.") from None

@@ -292,7 +292,7 @@ class ResponseFormat:
                 opening += self._event("response.content_part.added", **self._place(), part=self._part())
         self.text += text
         where = self._place() if self.kind != "function_call" else self._call_place()
-        extra = {"logprobs": []} if self.kind == "output_text" else {}
+        extra: dict[str, Any] = {"logprobs": []} if self.kind == "output_text" else {}
         return opening + self._event(f"response.{self._named()}.delta", **where, delta=text, **extra)
 
     def end(self, answer: Answer, *, refused: bool) -> bytes:
