@@ -25,6 +25,7 @@ ORDER = (
     "extract",
     "answer",
     "everyday",
+    "tables",
     "wording",
     "underwriting",
     "abstention",
@@ -60,6 +61,7 @@ ORDER = (
     "slow_clients",
     "soak",
     "personal_data",
+    "forms",
     "egress",
     "injection",
     "overhead",
@@ -172,11 +174,19 @@ def claim_rows() -> Iterator[Row]:
 
 
 def _bar(bar: Figures | None, name: str) -> str:
-    if bar is None and name in {"everyday", "wording"}:
+    if bar is None and name in {"everyday", "tables", "wording"}:
         return "none"
     if bar is None:
         return "none: the floor is printed beside it"
     return f"{bar['what']} {'≤' if bar.get('at_most') else '≥'} {bar['limit']:g}"
+
+
+def _shares(name: str, figures: Figures) -> str:
+    if name == "tables":
+        answered, right = (figures[each]["share"] for each in ("answered_of_stated", "right_of_stated"))
+        return f"of what the tables state {answered:.2f} answered, {right:.2f} with the right row"
+    right, wrong = (figures["held_out"][f"{each}_ones_said"]["share"] for each in ("right", "wrong"))
+    return f"of sentences held out, {wrong:.2f} of the wrong ones said, {right:.2f} of the right ones"
 
 
 def _result(bar: Figures | None, name: str, figures: Figures) -> str:
@@ -193,9 +203,8 @@ def _result(bar: Figures | None, name: str, figures: Figures) -> str:
             f"{answered:.2f} of what is stated answered, {right:.2f} of the answers right; "
             f"of three documents with tables {also:.2f} and {rightly:.2f}"
         )
-    if bar is None and name == "wording":
-        right, wrong = (figures["held_out"][f"{each}_ones_said"]["share"] for each in ("right", "wrong"))
-        return f"of sentences held out, {wrong:.2f} of the wrong ones said, {right:.2f} of the right ones"
+    if bar is None and name in {"tables", "wording"}:
+        return _shares(name, figures)
     if bar is None:
         ours = figures.get("embedding") or figures.get("lexical")
         return (

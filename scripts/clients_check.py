@@ -110,11 +110,11 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--key", default="unused")
     failed = 0
-    for name, do, wanted in checks(parser.parse_args()):
+    for name, do, expected in checks(parser.parse_args()):
+        wanted = expected.model_dump() if isinstance(expected, BaseModel) else expected
         try:
             found: object = do()
-            if isinstance(found, BaseModel) and isinstance(wanted, BaseModel):
-                found, wanted = found.model_dump(), wanted.model_dump()
+            found = found.model_dump() if isinstance(found, BaseModel) else found
         except Exception as error:  # noqa: BLE001 - whatever a client raises is what is looked for
             found = error
         failed += found != wanted

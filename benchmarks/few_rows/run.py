@@ -2,9 +2,10 @@
 
     COTERIE_DATA=FOLDER python benchmarks/few_rows/run.py [--splits 200] [--sets banking12 ...]
 
-Before: a fifth of the rows is held out, and the rest alone show the target (learn then test). After: all rows train and
-calibrate, out of fold, and a prior on the shape of confidence may show it; the prior is fitted on the other corpora, never
-on the one measured. Encodings and what each split's models said lie in `--cache`, so a second run takes seconds.
+Before: a fifth of the rows is held out, and the rest alone show the target (learn then test). After: all rows train
+and calibrate, out of fold, and a prior on the shape of confidence may show it; the prior is fitted on the other
+corpora, never on the one measured. Encodings and what each split's models said lie in `--cache`, so that a second run
+takes seconds.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class Known:
         """None is longer than what is read."""
         return np.zeros(len(texts), dtype=bool)
 
-    def encode(self, texts: Sequence[str], *, progress: object = None) -> np.ndarray:  # noqa: ARG002 - of the protocol
+    def encode(self, texts: Sequence[str], *, progress: object = None) -> np.ndarray:
         """(N, D)."""
         missing = [text for text in texts if text not in self._known]
         self._known |= dict(zip(missing, self._real.encode(missing), strict=True)) if missing else {}
@@ -138,7 +139,9 @@ def draw(corpus: Corpus, labels: int | None, shots: int, seed: int) -> tuple[np.
     return np.array(train), np.concatenate([each[:even] for each in test])
 
 
-def said(corpus: Corpus, encoder: Any, rows: np.ndarray, test: np.ndarray, *, whole: bool, seed: int) -> dict[str, Any]:
+def said(
+    corpus: Corpus, encoder: Known, rows: np.ndarray, test: np.ndarray, *, whole: bool, seed: int
+) -> dict[str, Any]:
     """What the rung `embedding` says out of fold and of the test rows, each with whether it is right."""
     section = ClassifySection.model_validate({"task": "classify", "data": "rows.csv", "seed": seed})
     given = tuple(Row(text=corpus.rows[i][1], labels=(corpus.rows[i][2],), line=n + 2) for n, i in enumerate(rows))

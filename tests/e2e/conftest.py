@@ -12,10 +12,12 @@ import pytest
 
 from coterie.config.file import GatewaySection
 from coterie.gateway.serve import serve
+from coterie.governance.keys import KeyRing
 from coterie.network.network import Network
 
 # Test folders are no packages, so the fakes are taken from their file.
-network = runpy.run_path(str(Path(__file__).parents[1] / "null" / "gateway" / "conftest.py"))["network"]
+_fakes = runpy.run_path(str(Path(__file__).parents[1] / "null" / "gateway" / "conftest.py"))
+network, notes = _fakes["network"], _fakes["notes"]
 
 
 @pytest.fixture
@@ -32,13 +34,13 @@ def serving() -> Callable[..., contextlib.AbstractAsyncContextManager[str]]:
 
 
 @contextlib.asynccontextmanager
-async def _serving(network: Network, section: GatewaySection) -> AsyncIterator[str]:
+async def _serving(network: Network, section: GatewaySection, *, ring: KeyRing | None = None) -> AsyncIterator[str]:
     ready = asyncio.get_running_loop().create_future()
 
     async def open_network() -> Network:
         return network
 
-    server = asyncio.create_task(serve(open_network, section, on_ready=ready.set_result))
+    server = asyncio.create_task(serve(open_network, section, ring=ring, on_ready=ready.set_result))
     await asyncio.wait((server, ready), return_when=asyncio.FIRST_COMPLETED)
     try:
         yield await (server if server.done() else ready)

@@ -22,7 +22,7 @@ LAYERS = [
     ["accounting", "store", "models", "engines", "context"],
     ["tuning"],
     ["learning"],
-    ["registry", "privacy"],
+    ["registry", "privacy", "logs"],
     ["limits", "policy", "routing", "observe", "structured"],
     ["specialists", "knowledge"],
     ["governance"],
@@ -32,7 +32,7 @@ LAYERS = [
     ["generalist"],
     ["network"],
     ["assembly"],
-    ["gateway", "testing"],
+    ["gateway", "testing", "flywheel"],
     ["api", "cli"],
     ["__init__", "__main__"],
 ]
@@ -45,37 +45,39 @@ BUDGETS = {
     "accounting": 1080,
     "api": 1680,
     "assembly": 480,
-    "cli": 5900,
+    "cli": 6200,  # import and mcp; what feedback may name, how rows were used
     "config": 1250,
     "context": 930,
     "engines": 3910,  # a relay, chat of a local model
     "errors": 290,
-    "gateway": 4210,  # four APIs in the shapes of their clients, relay, models asked directly; limits for slow callers
+    "flywheel": 800,  # jobs in recorded calls, evidence, estimates, alarms
+    "gateway": 4960,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
     "generalist": 1480,
-    "governance": 2640,
-    "knowledge": 6070,
-    "learning": 5480,
-    "limits": 870,
+    "governance": 2650,  # write-ahead entries of the audit log; values that are cut over several texts
+    "knowledge": 6950,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
+    "learning": 5520,  # a prior on confidence, patterns
+    "limits": 960,  # calls capped by what is left
+    "logs": 1130,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1130,
-    "network": 1960,  # the relay and routes by schema
-    "observe": 560,
+    "network": 1960,  # the relay and routes by schema; labels of feedback
+    "observe": 570,
     "policy": 750,
-    "privacy": 3240,
+    "privacy": 3250,  # values in every form: encoded, in look-alike letters, cut over several texts
     "protocols": 380,
-    "registry": 1910,
+    "registry": 1910,  # the chain of champions and its check
     "reports": 310,
     "rightsizing": 2080,
     "routing": 2640,
     "runtime": 1130,
     "specialists": 410,
-    "store": 2230,
+    "store": 2230,  # feedback without content
     "structured": 870,  # schemas read, checked, bounded for decoding, filled in by specialists
-    "tasks": 16200,
+    "tasks": 16500,  # cells of tables looked up, contradictions
     "testing": 1760,
-    "text": 2450,
+    "text": 2460,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 500,
     "tuning": 1650,
-    "types": 1910,
+    "types": 2000,  # egress records, money that can be reckoned with, contradictions
 }
 
 

@@ -26,6 +26,8 @@ class SimulatedServer:
         self.name = name
         self.bodies: list[bytes] = []
         """Every request that came in, head and body."""
+        self.prompts: list[str] = []
+        """What processes asked before they ended, as the audit log counts it."""
         self.billed = 0
         """Tokens of answers that were sent as a whole, one a word, with those of their prompts."""
         self.draw = draw
@@ -49,6 +51,8 @@ class Transport(httpx.AsyncBaseTransport):
         body = await request.aread()
         server.bodies.append(b"\n".join(b"%b: %b" % pair for pair in request.headers.raw) + b"\n\n" + body)
         asked = json.loads(body)
+        if not self._ended():
+            server.prompts.append("\n\n".join(f"{each['role']}: {each['content']}" for each in asked["messages"]))
         await asyncio.sleep(draw.choice([0.0, 0.01, 0.2, 1.5]))
         odd = draw.random()
         if odd < 0.04:

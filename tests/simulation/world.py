@@ -128,7 +128,8 @@ class World:
         disk = Disk(folder, self.drawn())
         limits = StoredLimits(self.limits, folder / "budgets.db", clock=self.clock)
         policy = Allowing(ClearancePolicy())
-        gate, engines = Gate(policy, limits), {}
+        audit = AuditLog(folder / "audit.jsonl", clock=self.clock, write=disk.write, sync=disk.sync)
+        gate, engines = Gate(policy, limits, audit=audit, clock=self.clock), {}
         for name, server in self.servers.items():
             section = OpenAIModel(
                 engine="openai",
@@ -149,7 +150,6 @@ class World:
             )
             engines[name] = engine, section
         store = await self._open_store(folder, disk)
-        audit = AuditLog(folder / "audit.jsonl", clock=self.clock, write=disk.write, sync=disk.sync)
         meter = CostMeter(
             AccountingSection(watts_per_core=1e-9),
             {name: section for name, (_, section) in engines.items()},
@@ -367,6 +367,11 @@ class World:
     async def _check_kept(self, life: Life) -> None:
         """What was answered is in ledger, trace and audit once; nothing else is there; no budget is exceeded."""
         settled, written = await self._settled(life), self._written(life)
+        requests = [each for each in written if each["kind"] == "request"]
+        announced = {each["about"].get("digest") for each in written}
+        for server in self.servers.values():
+            for text in server.prompts:
+                assert life.audit.digest(text) in announced, f"{server.name} was sent what no entry announces"
         for ticket in self.tickets:
             if ticket.answer is not None:
                 stored = settled.get(ticket.id)
@@ -374,7 +379,7 @@ class World:
                 assert stored.verdicts == ticket.answer.trace.verdicts
                 assert (stored.status, stored.time) == (ticket.answer.trace.status, ticket.answer.trace.time)
                 assert stored.steps == ticket.answer.trace.steps
-                (entry,) = [each for each in written if each["about"].get("trace") == ticket.id]
+                (entry,) = [each for each in requests if each["about"].get("trace") == ticket.id]
                 assert entry["about"]["answered"] == life.audit.digest(ticket.answer.text)
                 assert (entry["tenant"], entry["time"]) == (ticket.request.tenant, ticket.answer.trace.time)
         times = Counter(each["about"]["trace"] for each in written if each["kind"] == "request")

@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from coterie.config.accounting import AccountingSection
-from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Training
+from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Step, Training, Usage
 
 Figure = str | int | float | None
 _PLACES = 9
@@ -194,6 +194,14 @@ def format_money(amount: Decimal | None, currency: str) -> str:
         return "unknown"
     places = max(2, 2 - amount.adjusted()) if amount else 2
     return f"{amount:.{places}f} {currency}"
+
+
+def format_cost(usage: Usage, steps: Iterable[Step], currency: str) -> str:
+    """What a request cost for people: of a sum of which a part is unknown, the known part as "at least"."""
+    known = sum((step.usage.cost for step in steps if step.usage.cost is not None), Decimal(0))
+    if usage.cost is None and known:
+        return f"at least {format_money(known, currency)}"
+    return format_money(usage.cost, currency)
 
 
 def _rounded_report(value: float | Decimal | None, places: int) -> float | None:

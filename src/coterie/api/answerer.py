@@ -45,8 +45,8 @@ class Answerer(FittedSpecialist):
         """Index documents and calibrate answers on questions, where there are any.
 
         Args:
-            documents: A file or folder (PDF, DOCX, HTML, Markdown, text, CSV), which must stay where it is; or texts,
-                by file name or as a list.
+            documents: A file or folder (PDF, DOCX, XLSX, PPTX, HTML, Markdown, text, CSV), which must stay where it is;
+                or texts, by file name or as a list.
             questions: Questions that are asked of the documents. It works without any, by what comes with Coterie.
             answers: The words of a document that answer each question, several as a list; None where the documents do
                 not say.

@@ -15,12 +15,15 @@ from coterie.cli import train as training
 from coterie.cli.add import add
 from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
+from coterie.cli.discover import discover
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
+from coterie.cli.imports import import_logs
 from coterie.cli.index import index, search
 from coterie.cli.init import init
 from coterie.cli.keys import keys
+from coterie.cli.mcp import mcp
 from coterie.cli.models import models
 from coterie.cli.output import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from coterie.cli.privacy import privacy
@@ -64,10 +67,12 @@ def network(
 
 app.command()(init)
 app.command(cls=section_command())(add)
+app.command("import")(import_logs)
+app.command()(discover)
 app.command(cls=section_command(only=training.SETTINGS))(training.train)
 app.command(cls=section_command(leave_out=rightsizing.LEFT_OUT))(rightsizing.rightsize)
 app.command("eval", cls=section_command(only=("text_column", "label_column")))(evaluate)
-for _command in (fairness, index, search, ask, route, serve, report, budgets, trace, feedback, spotchecks):
+for _command in (fairness, index, search, ask, route, serve, mcp, report, budgets, trace, feedback, spotchecks):
     app.command()(_command)
 app.add_typer(session)
 app.command()(erase)

@@ -259,18 +259,23 @@ def _show_fields(finding: Finding) -> None:
     show_table(["field", "value", "quote", "characters", "confidence", "accepted"], rows, title=finding.specialist)
 
 
+def _confidence(finding: Finding) -> str:
+    """How sure it is; of a model's own words, which are accepted at 0, that is unknown."""
+    return "unknown" if finding.accepted and finding.confidence == 0 else f"{finding.confidence:.2f}"
+
+
 def _summary_line(trace: Trace, currency: str) -> str:
     """Who was asked, how sure they were, what it took."""
-    from coterie.accounting.breakdown import format_money
+    from coterie.accounting.breakdown import format_cost
 
     usage = trace.usage
-    sure = ", ".join(f"{finding.specialist} {finding.confidence:.2f}" for finding in trace.findings)
+    sure = ", ".join(f"{finding.specialist} {_confidence(finding)}" for finding in trace.findings)
     parts = (
         trace.status,
         f"route {' -> '.join(trace.route.specialists) or 'nobody'}",
         f"egress {trace.egress_summary}",
         f"confidence {sure}" if sure else "",
-        f"cost {format_money(usage.cost, currency)}",
+        f"cost {format_cost(usage, trace.steps, currency)}",
         f"{usage.joules:.3g} J {usage.joules_kind}",
         f"{usage.milliseconds:.0f} ms",
         f"trace {trace.id}",

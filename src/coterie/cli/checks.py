@@ -160,7 +160,7 @@ def _extras(config: Config) -> Iterator[Check]:
     signed = config.registry.require_signature or bool(config.registry.signing_key)
     for extra, package, wanted, needed in (
         ("llama", "xllamacpp", llama, "engine 'llama' needs it"),
-        ("docs", "pypdf", documents, "PDF files need it"),
+        ("docs", "pdfplumber", documents, "PDF, XLSX and PPTX files need it"),
         ("sign", "cryptography", signed, "signatures need it"),
         ("otel", "opentelemetry", config.observe.otlp_endpoint is not None, "otlp_endpoint needs it"),
     ):
@@ -226,7 +226,11 @@ def _shelves(config: Config, folder: Path) -> Iterator[Check]:
                 found, fix = f"made with another encoder ({state.encoder[:12]})", f"{fix} --rebuild"
             elif said := why_refused(shelf_folder(folder, name), declared_access(config, name)):
                 ok, found = False, f"indexed before coterie.toml said {said} of it"
-        yield Check(name=f"shelf {name}", ok=ok, required=name in read, found=found, fix=fix)
+        if ok and state is not None and state.is_outdated:
+            found = f"{found}, read by an older version that cuts tables: index it again"
+            yield Check(name=f"shelf {name}", ok=False, required=False, found=found, fix=shell(folder, "index", name))
+        else:
+            yield Check(name=f"shelf {name}", ok=ok, required=name in read, found=found, fix=fix)
 
 
 def _secrets(config: Config) -> Iterator[Check]:

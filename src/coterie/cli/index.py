@@ -70,10 +70,10 @@ def index(
 ) -> None:
     """Index documents for retrieval.
 
-    PDF, DOCX, HTML, Markdown, text and CSV are read, cut into chunks, encoded and indexed. Unchanged documents are
-    passed over, and those whose file is gone disappear; with PATH, only below it. A document that cannot be read
-    is reported and the rest go on. Until all is done the index answers as before; what was interrupted goes on where
-    it was when the command is given again.
+    PDF, DOCX, XLSX, PPTX, HTML, Markdown, text and CSV are read, cut into chunks, encoded and indexed. Unchanged
+    documents are passed over, and those whose file is gone disappear; with PATH, only below it. A document that
+    cannot be read is reported and the rest go on. Until all is done the index answers as before; what was
+    interrupted goes on where it was when the command is given again.
     """
     from coterie.config.file import KnowledgeSection
 

@@ -22,6 +22,11 @@ TEMPLATE = """\
 name = {name}
 # default_label = "internal"   # sensitivity of a request that carries none
 
+[accounting]
+# Money for one CPU core for an hour: a public on-demand price, two virtual cores for 0.1008 USD an hour (AWS m7i.large,
+# us-east-1, 2025). Write your own price, or leave it out: then the cost of what runs here is unknown.
+price_per_cpu_hour = "0.0504"
+
 # A specialist is one narrow model. Add one with
 #
 #     coterie add triage --task classify --data tickets.csv --description "Sorts support messages by topic"

@@ -48,29 +48,38 @@ def find(
     """Show what personal data and secrets a text has in it.
 
     Kind, place in characters, how sure the detector is and the least label that it asks for; at the end the label of
-    the whole text. Nothing leaves this process. The words themselves are printed: mind where the output goes.
+    the whole text. Nothing leaves this process. The words themselves are printed: mind where the output goes. Which
+    detector looked, and what it cannot see, is said on standard error.
     """
-    from coterie.privacy.contract import open_detector
+    from coterie.privacy.contract import DETECTOR_TYPES, open_detector
     from coterie.privacy.detection import redact
 
     text = read_text(file)
-    found = open_detector(_section(context.obj, detector), context.obj).find(text)
+    section, why = _section(context.obj, detector)
+    blind = DETECTOR_TYPES.load(section.detector).cannot_see
+    found = open_detector(section, context.obj).find(text)
+    if not as_json:
+        remark(f"Detector: {section.detector} ({why})." + (f" It does not find {blind}." if blind else ""))
     if redacted and not as_json:
         typer.echo(redact(text, found), nl=not text.endswith("\n"))
         return
-    document = _document(text, found) | ({"redacted": redact(text, found)} if redacted else {})
+    looked = {"detector": {"name": section.detector, "because": why, "cannot_see": blind}}
+    document = looked | _document(text, found) | ({"redacted": redact(text, found)} if redacted else {})
     give(document, lambda: _show(document), as_json=as_json)
 
 
-def _section(folder: Path, detector: str | None) -> PrivacySection:
-    """What the option names, else the network's setting, else names: a text needs no network."""
+def _section(folder: Path, detector: str | None) -> tuple[PrivacySection, str]:
+    """What the option names, else what the network's file does, else the best that comes with Coterie; and why."""
     from coterie.config.privacy import PrivacySection
     from coterie.config.section import FILE_NAME
 
     if detector is not None:
         chosen = check_choice("detector", detector, ("patterns", "names", "presidio"))
-        return PrivacySection.model_validate({"detector": chosen})
-    return configured(folder).privacy if (folder / FILE_NAME).exists() else PrivacySection(detector="names")
+        return PrivacySection.model_validate({"detector": chosen}), "--detector"
+    own = configured(folder).privacy if (folder / FILE_NAME).exists() else PrivacySection()
+    if "detector" in own.model_fields_set:
+        return own, f"[privacy] of {FILE_NAME}"
+    return PrivacySection(detector="names"), "the best that comes with Coterie"
 
 
 def _document(text: str, found: Sequence[PersonalData]) -> dict[str, Any]:
@@ -211,7 +220,7 @@ def evaluate(
         raise InputError(f"--model is of names, and --detector is {detector!r}.", hint="Leave one of them out.")
     marked = read_annotated(data)
     _warn_unknown(marked)
-    asked = NameDetector(load_model(model)) if model else open_detector(_section(folder, detector), folder)
+    asked = NameDetector(load_model(model)) if model else open_detector(_section(folder, detector)[0], folder)
     figures = measure_detector(asked, marked.texts)
     about = {"file": data.name, "sha256": marked.sha256, "texts": len(marked.texts)}
     document = {**about, "kinds": _figures(figures), "unknown_kinds": dict(marked.unknown)}

@@ -36,6 +36,15 @@ class By(StrEnum):
     MODEL = "model"
 
 
+def _by(text: str | By) -> By:
+    """One of them, in the singular or the plural."""
+    named = text.value if isinstance(text, By) else text.strip().lower()
+    for each in By:
+        if named in {each.value, f"{each.value}s"}:
+            return each
+    raise typer.BadParameter(f"{named!r} is not one of {', '.join(By)}")
+
+
 def report(
     context: typer.Context,
     *,
@@ -45,7 +54,12 @@ def report(
     ] = None,
     by: Annotated[
         By,
-        typer.Option(help="What the rows are: hours or days (UTC), tenants, specialists or models.", show_default=True),
+        typer.Option(
+            parser=_by,
+            metavar="|".join(By),
+            help="What the rows are: hours or days (UTC), tenants, specialists or models.",
+            show_default=True,
+        ),
     ] = By.DAY,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it as a page with charts that needs no network.")

@@ -122,11 +122,7 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
         if "curve" in rung:
             _show_chain(rung)
     say(f"Taken: {result['rung']}, {result['reason']}.")
-    taken = next((rung for rung in rungs if rung["rung"] == result["rung"]), {})
-    if "measured" in taken or "threshold" in taken:
-        say(_used(result, taken))
-    if accepts := taken.get("threshold", {}).get("reason"):
-        say(f"Accepts: {accepts}.")
+    _show_use(result, next((rung for rung in rungs if rung["rung"] == result["rung"]), {}))
     if "untuned" in result.get("metrics", {}):
         say(drafts(result["metrics"]))
     for rung in rungs:
@@ -137,6 +133,16 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
         found = number(result["metrics"].get(metric))
         sure = _sure(result["metrics"].get("intervals", {}).get(metric), bar, missed=word == "MISSED")
         say(f"Bar {metric} >= {bar:g}: {word}, {found} {_measured(rungs)}{sure}.")
+
+
+def _show_use(result: Mapping[str, Any], taken: Mapping[str, Any]) -> None:
+    """How the rows were used, what a probability is of, and from where an answer is accepted."""
+    if "measured" in taken or "threshold" in taken:
+        say(_used(result, taken))
+    if "positive" in taken:
+        say(f"Predicts: the probability of {taken['positive']}.")
+    if accepts := taken.get("threshold", {}).get("reason"):
+        say(f"Accepts: {accepts}.")
 
 
 def _used(result: Mapping[str, Any], taken: Mapping[str, Any]) -> str:

@@ -232,7 +232,7 @@ class KnowledgeSection(_Section):
     """`[knowledge.NAME]`: an index of documents, built by `coterie index NAME`."""
 
     paths: tuple[str, ...] = ()
-    """Files and folders, relative to the network's folder: PDF, DOCX, HTML, Markdown, text, CSV."""
+    """Files and folders, relative to the network's folder: PDF, DOCX, XLSX, PPTX, HTML, Markdown, text, CSV."""
     label: Label | None = None
     """Sensitivity of its documents; left out, the network's default."""
     labels: dict[str, Label] = {}

@@ -37,7 +37,8 @@ class SpecialistSection(BaseModel):
     licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
     """Licence of the data, in SPDX's words: `CC-BY-4.0`, or `LicenseRef-internal` for what is yours."""
     test: str | None = None
-    """Held-out data, touched only to report. Without it a seeded fifth of `data`; a `score` is cross-validated."""
+    """Held-out data, touched only to report. Without it a seeded fifth of `data`; a `score`, and a `classify` with
+    fewer than 20 rows a label, is cross-validated."""
     text_column: str | None = None
     """Column with the text; default `text` where the task needs one."""
     label_column: str = "label"
@@ -54,7 +55,8 @@ class SpecialistSection(BaseModel):
     the examples go where the model runs.
     """
     target_risk: float = Field(default=0.05, gt=0, lt=1)
-    """Highest share of wrong answers among accepted ones, held with 95% confidence.
+    """Highest share of wrong answers among accepted ones, held with 95% confidence: by the rows alone or, for the rung
+    `embedding` of a `classify`, also with a prior (`risk_prior`). Training says which.
 
     Left out, a `classify` or `extract` specialist whose examples cannot show that answers at the smallest share that
     they can show, up to 30%, and training says which; one that is set is held, or nothing is accepted. A `score`

@@ -32,6 +32,7 @@ from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody
 from coterie.gateway.errors import WireError, answer_error, error_response
+from coterie.gateway.mcp.endpoint import speak_mcp
 from coterie.gateway.openai.chat import complete_chat
 from coterie.gateway.openai.completions import CompletionRequest, CompletionView, complete_text
 from coterie.gateway.openai.direct import chat_directly
@@ -49,6 +50,8 @@ from coterie.gateway.wire import (
     FeedbackKept,
     FeedbackRequest,
     Health,
+    MCPFailure,
+    MCPMessage,
     Models,
     ModelView,
 )
@@ -182,6 +185,15 @@ ENDPOINTS: Sequence[Endpoint] = (
         method="GET", path="/v1/models", serve=list_models, summary="The router and each specialist.", told=Models
     ),
     Endpoint(method="GET", path="/v1/models/{model:path}", serve=show_model, summary="One of them.", told=ModelView),
+    Endpoint(
+        method="POST",
+        path="/mcp",
+        serve=Work(speak_mcp),
+        summary="The Model Context Protocol: specialists as tools, indexes as resources. Needs the extra `mcp`.",
+        asked=MCPMessage,
+        failed=MCPFailure,
+        needs="ask",
+    ),
     Endpoint(
         method="GET",
         path="/api/traces/{trace_id}",

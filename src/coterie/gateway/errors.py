@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import ValidationError
@@ -130,12 +130,9 @@ class ErrorResponse(Response):
         super().__init__(json.dumps({"error": self.error}), status_code=status, headers=headers)
 
     def for_path(self, path: str) -> Response:
-        """The response as the API of this path has it: Anthropic's says `type` at the top and has types of its own."""
-        if not path.startswith("/v1/messages"):
-            return self
-        self.body = json.dumps(as_anthropic(self.error, self.status_code)).encode()
-        self.headers["content-length"] = str(len(self.body))
-        return self
+        """The response in the shape of the API at this path."""
+        shape = next((shape for begin, shape in _SHAPES.items() if path.startswith(begin)), None)
+        return self if shape is None else shape(self)
 
 
 def as_anthropic(error: Mapping[str, object], status: int) -> dict[str, object]:
@@ -157,8 +154,29 @@ _ANTHROPIC: Mapping[int, str] = {
 
 
 async def answer_error(request: HTTPRequest, error: Exception) -> Response:
-    """The response to an error, as Starlette's exception handlers want it."""
-    return error_response(error).for_path(request.url.path)
+    """The response to an error in the shape of the API that was asked, as Starlette's exception handlers want it."""
+    return error_response(error).for_path(request.scope["path"])
+
+
+def _anthropic(response: ErrorResponse) -> Response:
+    return _reshaped(response, as_anthropic(response.error, response.status_code))
+
+
+def _json_rpc(response: ErrorResponse) -> Response:
+    """An error of JSON-RPC with the same status, of a message whose id nobody has read."""
+    about = {"code": REFUSED, "message": response.error["message"], "data": {"code": response.error["code"]}}
+    return _reshaped(response, {"jsonrpc": "2.0", "id": None, "error": about})
+
+
+def _reshaped(response: ErrorResponse, document: object) -> Response:
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    return Response(json.dumps(document), response.status_code, headers, "application/json")
+
+
+_SHAPES: Mapping[str, Callable[[ErrorResponse], Response]] = {"/v1/messages": _anthropic, "/mcp": _json_rpc}
+"""By the beginning of the path, where it is not OpenAI's."""
+REFUSED = -32010
+"""JSON-RPC code of what the gateway refuses before MCP is spoken; `data.code` says what."""
 
 
 def error_response(error: Exception) -> ErrorResponse:

@@ -327,6 +327,17 @@ class CitationView(_Told):
     label: Label
 
 
+class ContradictionView(_Told):
+    """One of several citations that answer the same question differently."""
+
+    citation: int
+    """Its number."""
+    dated: str | None
+    """When its document is from: a year, a month or a day (ISO 8601); null where that is unknown."""
+    newest: bool
+    """Whether its document is known to be the newest of them."""
+
+
 class FindingView(ReasonView):
     """One specialist's result."""
 
@@ -340,6 +351,17 @@ class FindingView(ReasonView):
     """Of an `extract` specialist: what it looked for."""
     citations: list[CitationView] | None = None
     """Of an `answer` specialist: what its answer rests on."""
+    contradictions: list[ContradictionView] | None = None
+    """Of an `answer` specialist: those of its citations that contradict each other."""
+
+
+class GuessView(_Told):
+    """What an abstention would most likely have been: no answer, and not accepted."""
+
+    specialist: str
+    value: str | int | float | bool | list[str] | None
+    confidence: float | None
+    """The probability that it is right."""
 
 
 class UsageView(_Told):
@@ -388,6 +410,7 @@ class CoterieView(_Told):
     degraded_code: str | None = None
     degraded_values: dict[str, str | int | float | bool | ReasonView | None] | None = None
     degraded_notes: list[ReasonView] | None = None
+    guess: GuessView | None = None
     egress: EgressView
     findings: list[FindingView]
     usage: UsageView
@@ -557,3 +580,23 @@ class Error(_Told):
     """Every response with a status of 400 or more."""
 
     error: ErrorBody
+
+
+class MCPMessage(Wire):
+    """`POST /mcp`: one message of JSON-RPC, as the Model Context Protocol has them."""
+
+    jsonrpc: Literal["2.0"]
+    id: StrictStr | StrictInt | None = None
+    """Left out of a notification."""
+    method: StrictStr
+    """Such as `tools/list`, `tools/call`, `resources/read`."""
+    params: dict[str, object] | None = None
+
+
+class MCPFailure(_Told):
+    """What went wrong, in JSON-RPC's shape."""
+
+    jsonrpc: Literal["2.0"]
+    id: str | int | None
+    error: dict[str, object]
+    """`code` is a number, `message` the words; `data.code` is that of the gateway, where it refused."""

@@ -394,6 +394,7 @@ class _Work:
     _found: dict[str, tuple[PersonalData, ...]] = field(default_factory=dict)
     _pieces: dict[str, list[tuple[int, int, PseudonymValue]]] = field(default_factory=dict)
     """By text what of it is a piece of a value that is cut over several."""
+    _named: dict[tuple[str, str], PseudonymValue] = field(default_factory=dict)
     _hidden: dict[str, str] = field(default_factory=dict)
     """Each text by what became of it: what is asked often stands in a prompt twice."""
 
@@ -401,12 +402,12 @@ class _Work:
         """Give what is found in the texts its pseudonyms, before any is changed: each may stand in others too."""
         found = [self._find(text) for text in texts]
         for text, each in ((text, each) for text, own in zip(texts, found, strict=True) for each in own):
-            self.pseudonyms.of(each.kind, text[each.start : each.end], self.label)
+            self._of(each.kind, text[each.start : each.end])
         for value in find_between(texts, found):
             if value.kind == Kind.SECRET:
                 raise Undisguisable("a secret has no pseudonym")
             written = " ".join(texts[index][start:end] for index, start, end, _ in value.pieces)
-            pseudonym = self.pseudonyms.of(value.kind, written, self.label)
+            pseudonym = self._of(value.kind, written)
             for index, start, end, _ in value.pieces:
                 self._pieces.setdefault(texts[index], []).append((start, end, pseudonym))
 
@@ -446,6 +447,13 @@ class _Work:
         edges = [part] if whole else [part[:_EDGE]] * after + [part[-_EDGE:]] * before
         yield from self._split(part, self._spans(part)) if any(map(self._find, edges)) else (part,)
 
+    def _of(self, kind: str, written: str) -> PseudonymValue:
+        """The session's pseudonym, asked for once."""
+        value = self._named.get((kind, written))
+        if value is None:
+            value = self._named[kind, written] = self.pseudonyms.of(kind, written, self.label)
+        return value
+
     def _use(self, value: PseudonymValue) -> str:
         self.used[value.pseudonym] = value
         return value.pseudonym
@@ -462,10 +470,7 @@ class _Work:
 
     def _spans(self, text: str) -> list[tuple[int, int, PseudonymValue]]:
         """Places and what stands there: what is found, what is known from elsewhere, what looks like a pseudonym."""
-        spans = [
-            (each.start, each.end, self.pseudonyms.of(each.kind, text[each.start : each.end], self.label))
-            for each in self._find(text)
-        ]
+        spans = [(each.start, each.end, self._of(each.kind, text[each.start : each.end])) for each in self._find(text)]
         spans += self._pieces.get(text, ())
         folded = fold(text)
         small = lowered(text if folded is None else folded.text)

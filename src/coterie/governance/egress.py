@@ -105,6 +105,8 @@ class _Sent:
     def egress(self, engine: str, call: CallContext) -> Egress:
         """The record of it before it leaves."""
         prompt = self.prompt
+        if prompt.verbatim is not None:
+            prompt = Prompt(text=prompt.verbatim.decode("utf-8", "replace"))
         text = "\n\n".join([*filter(None, [prompt.text]), *(f"{each.role}: {each.text}" for each in prompt.messages)])
         return Egress(
             id=f"{call.trace}.{len(call.outgoing)}" if call.trace and call.outgoing is not None else uuid.uuid4().hex,
@@ -235,7 +237,8 @@ class _GatedEngine:
             self._limits.held(prompts, self._judge.model, self.name, call) as held,
             self._journal.around(sent, self.name, call) as answered,
         ):
-            held.outputs = outputs = await self._engine.run(prompts, call=replace(call, before_retry=held.before_retry))
+            inner = replace(call, before_retry=held.before_retry)
+            held.outputs = outputs = await self._engine.run(held.prompts, call=inner)
             answered()
         return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
 
@@ -252,7 +255,7 @@ class _GatedEngine:
         ):
             inner = replace(call, before_retry=held.before_retry)
             # `stream` of an engine is an async generator; closing it ends the request.
-            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(sent.prompt, call=inner))
+            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(held.prompts[0], call=inner))
             async with aclosing(pieces) as events:
                 async for event in events:
                     if isinstance(event, Output):

@@ -26,8 +26,9 @@ from threadpoolctl import threadpool_limits
 from coterie.engines.onnx import TokenStates
 from coterie.errors import StoreError
 from coterie.knowledge.chunking import CHUNK_TOKENS, chunk, encoded_text
+from coterie.knowledge.dating import document_date
 from coterie.knowledge.documents import Chunk, IndexedDocument, Shelf
-from coterie.knowledge.generation import sole_writer
+from coterie.knowledge.generation import READ_VERSION, sole_writer
 from coterie.knowledge.guard import Given, keep_access
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Parsed, Unreadable
@@ -95,7 +96,12 @@ class BuildDraft:
                 (
                     (
                         *(document.name, document.sha256, document.text, document.label.value, document.tenant),
-                        json.dumps([[c.start, c.end, c.heading, c.page, size] for c, size in _with_sizes(document)]),
+                        json.dumps(
+                            [
+                                document.dated,
+                                *([c.start, c.end, c.heading, c.page, size] for c, size in _with_sizes(document)),
+                            ]
+                        ),
                         document.vectors.astype(np.float16).tobytes(),
                         b"".join(document.tokens),
                     )
@@ -161,7 +167,7 @@ class BuildDraft:
             "select sha256, text, label, tenant, chunks, vectors, tokens from draft where name = ?", (name,)
         ).fetchone()
         found = np.frombuffer(vectors, dtype=np.float16).reshape(-1, self._dimension)
-        listed = parse_json(chunks)
+        dated, *listed = parse_json(chunks)
         ends = np.cumsum([0, *(each[-1] for each in listed)]).tolist()
         return IndexedDocument(
             name=name,
@@ -171,6 +177,7 @@ class BuildDraft:
             tenant=tenant,
             chunks=tuple(Chunk(start=a, end=b, heading=h, page=page) for a, b, h, page, _ in listed),
             vectors=found,
+            dated=dated,
             tokens=tuple(tokens[a:b] for a, b in pairwise(ends)) if tokens else (),
         )
 
@@ -199,8 +206,6 @@ async def is_outgrown(shelf: Shelf, name: str, *, label: Label, tenant: str | No
 
 T = TypeVar("T")
 
-READ_VERSION = 4
-"""Of how documents are read and cut: with another number every document is read again."""
 ENCODER_BATCH = 8
 """Texts of one native call when an encoder is opened for indexing: larger ones leave the processor's caches."""
 _BATCH = 512
@@ -497,6 +502,7 @@ class _Batch:
                 tenant=source.tenant,
                 chunks=chunks,
                 vectors=vectors[at : at + len(chunks)],
+                dated=document_date(source.name, parsed),
                 tokens=tuple(tokens[at : at + len(chunks)]),
             )
             at += len(chunks)

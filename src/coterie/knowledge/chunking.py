@@ -6,7 +6,10 @@ It knows neither files nor models: how long a text is in tokens, it asks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import takewhile
+from typing import NamedTuple
 
 from coterie.knowledge.documents import Chunk
 from coterie.knowledge.parsed import Heading, Parsed
@@ -22,16 +25,38 @@ CHUNK_TOKENS = 128
 With the longest heading a chunk still fits the encoder's window of 256.
 """
 _HEADING_CHARACTERS = 300
+_ROW_TOKENS = 2048
+"""A row of a table is a chunk of its own up to this length."""
+_GAP = 64
+"""Characters between two rows that are looked at for anything but space."""
 _SENTENCE_CHARACTERS = 2000
 """A run of words without an end is cut here before it is measured."""
 _CHARACTERS_A_TOKEN = 12
 """What is longer for its tokens is counted by its length: an encoder takes a picture in base64 for one unknown word."""
 
 _TABLE = re.compile(
-    r"^[ \t]*(?P<names>\|[^\n]*\|)[ \t]*\n[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\n(?:[ \t]*\|[^\n]*(?:\n|$))*",
+    r"^[ \t]*(?P<names>[^\n|]*\|[^\n]*)\n[ \t]*(?:\|[ \t]*)?(?::?-+:?[ \t]*\|[ \t]*)+(?::?-+:?[ \t]*)?(?:\n|$)"
+    r"(?P<rows>(?:[^\n|]*\|[^\n]*(?:\n|$))*)",
     re.MULTILINE,
 )
 """A Markdown table: the names of its columns, a line, its rows."""
+_LINE = re.compile(r"[^\n]*\S[^\n]*")
+
+
+class _Table(NamedTuple):
+    """A Markdown table."""
+
+    start: int
+    """Where its first row may begin."""
+    end: int
+    names: str
+
+
+class _Layout(NamedTuple):
+    """What is never cut, and what says the names of columns."""
+
+    rows: Sequence[Span]
+    tables: Sequence[_Table]
 
 
 def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tuple[Chunk, ...]:
@@ -43,16 +68,24 @@ def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tu
         tokens: Longest chunk, the heading not counted.
     """
     language = language_of(parsed.text, "en")
-    pages, tables = parsed.pages, list(_TABLE.finditer(parsed.text))
+    pages, layout = parsed.pages, _layout(parsed)
     found: list[Chunk] = []
     page = 0
     for heading, body in _sections(parsed):
-        for span in _pack(parsed.text, body, measure, tokens, language):
+        for span in _pack(parsed.text, body, measure, tokens, language=language, rows=layout.rows):
             while page < len(pages) and pages[page] <= span.start:
                 page += 1
-            above = _path_to(heading, span.start, tables)
+            above = _path_to(heading, span.start, layout.tables)
             found.append(Chunk(start=span.start, end=span.end, heading=above, page=page if pages else None))
     return tuple(found)
+
+
+def _layout(parsed: Parsed) -> _Layout:
+    """The rows of all tables of a text, in its order, and its Markdown tables."""
+    found = list(_TABLE.finditer(parsed.text)) if not parsed.rows else []
+    lines = (line.span() for table in found for line in _LINE.finditer(parsed.text, *table.span("rows")))
+    tables = [_Table(table.end("names"), table.end(), table["names"]) for table in found]
+    return _Layout([Span(*each) for each in (parsed.rows or lines)], tables)
 
 
 def _sections(parsed: Parsed) -> Iterator[tuple[str, Span]]:
@@ -74,24 +107,45 @@ def _path(headings: Sequence[Heading]) -> str:
     return " > ".join(heading.title for heading in headings)[:_HEADING_CHARACTERS]
 
 
-def _path_to(heading: str, start: int, tables: Sequence[re.Match[str]]) -> str:
+def _path_to(heading: str, start: int, tables: Sequence[_Table]) -> str:
     """The heading of a chunk; one that begins inside a table has the names of its columns there, too."""
-    names = next((table["names"] for table in tables if table.end("names") < start < table.end()), None)
-    if names is None:
+    at = bisect_right(tables, start, key=lambda table: table.start) - 1
+    if at < 0 or not tables[at].start < start < tables[at].end:
         return heading
-    named = " | ".join(cell.strip() for cell in names.strip("| \t").split("|"))
-    return (f"{heading} > {named}" if heading else named)[:_HEADING_CHARACTERS]
+    named = " | ".join(cell.strip() for cell in tables[at].names.strip("| \t").split("|"))[:_HEADING_CHARACTERS]
+    return f"{heading} > {named}" if heading else named
 
 
-def _pack(text: str, body: Span, measure: Measure, tokens: int, language: str) -> Iterator[Span]:
-    """Sentences put together, so that no chunk is longer than `tokens` and all are about as long."""
-    spans = [
-        piece
-        for span in sentences(text, language=language, lines="blocks", start=body.start, end=body.end)
-        for piece in _halved(span)
-    ]
+def _spans(text: str, body: Span, language: str, rows: Sequence[Span]) -> Iterator[tuple[Span, bool]]:
+    """The sentences of a section, and between them the rows of its tables, which are whole."""
+    at = body.start
+    first = bisect_left(rows, body.start, key=lambda row: row.start)
+    for row in takewhile(lambda row: row.end <= body.end, (rows[n] for n in range(first, len(rows)))):
+        yield from _prose(text, Span(at, row.start), language)
+        yield row, True
+        at = row.end
+    yield from _prose(text, Span(at, body.end), language)
+
+
+def _prose(text: str, body: Span, language: str) -> Iterator[tuple[Span, bool]]:
+    if body.end - body.start < _GAP and not text[body.start : body.end].strip():
+        return
+    for span in sentences(text, language=language, lines="blocks", start=body.start, end=body.end):
+        for piece in _halved(span):
+            yield piece, False
+
+
+def _pack(
+    text: str, body: Span, measure: Measure, tokens: int, *, language: str, rows: Sequence[Span]
+) -> Iterator[Span]:
+    """Sentences and rows put together, so that all chunks are about as long.
+
+    None is longer than `tokens` but a row that is so long itself.
+    """
+    found = list(_spans(text, body, language, rows))
+    spans, whole = [span for span, _ in found], {span.start for span, is_row in found if is_row}
     lengths = _lengths(text, spans, measure)
-    spans, lengths = _shortened(text, spans, lengths, measure, tokens)
+    spans, lengths = _shortened(text, spans, lengths, measure, tokens, whole=whole)
     total = sum(lengths)
     if not total and not spans:
         return
@@ -119,13 +173,21 @@ def _halved(span: Span) -> Iterator[Span]:
 
 
 def _shortened(
-    text: str, spans: list[Span], lengths: list[int], measure: Measure, tokens: int
+    text: str, spans: list[Span], lengths: list[int], measure: Measure, tokens: int, *, whole: Collection[int]
 ) -> tuple[list[Span], list[int]]:
-    """No span longer than `tokens`: a longer one is cut between words, or within one that is too long itself."""
-    while any(length > tokens and end - start > 1 for (start, end), length in zip(spans, lengths, strict=True)):
+    """No span longer than `tokens`: a longer one is cut between words, or within one that is too long itself.
+
+    What begins at `whole`, a row, stays as it is unless it is longer than any encoder takes.
+    """
+
+    def too_long(span: Span, length: int) -> bool:
+        most = _ROW_TOKENS if span.start in whole else tokens
+        return length > most and span.end - span.start > 1
+
+    while any(map(too_long, spans, lengths)):
         pieces: list[Span] = []
         for span, length in zip(spans, lengths, strict=True):
-            pieces += _split(text, span, -(-length // tokens)) if length > tokens else [span]
+            pieces += _split(text, span, -(-length // tokens)) if too_long(span, length) else [span]
         spans, lengths = pieces, _lengths(text, pieces, measure)
     return spans, lengths
 

@@ -42,6 +42,8 @@ class IndexedDocument:
     """The one tenant who may see it; None: every tenant."""
     chunks: tuple[Chunk, ...]
     vectors: np.ndarray  # (N, D) float32, one a chunk, of length 1
+    dated: str | None = None
+    """When it is from: `2024`, `2024-05` or `2024-05-31`; None where that is unknown."""
     tokens: tuple[bytes, ...] = ()
     """What the reranker reads of each chunk, as it packed it; empty if the shelf is not reranked."""
 
@@ -65,8 +67,8 @@ class Shelf(Retriever, Protocol):
         """At most `k` passages, best first, as `Retriever` promises; `mode` None is the shelf's own."""
         ...
 
-    async def documents(self) -> Mapping[str, str]:
-        """The `sha256` of every document, by name."""
+    async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
+        """The `sha256` of every document, by name; with a clearance, of those that this principal may see."""
         ...
 
     async def tenants(self) -> frozenset[str]:

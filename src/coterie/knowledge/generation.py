@@ -29,7 +29,8 @@ from coterie.types import Label
 
 _SCHEMA = """
 create table document (
-    id integer primary key, name text not null unique, sha256 text not null, label text not null, tenant text
+    id integer primary key, name text not null unique, sha256 text not null, label text not null, tenant text,
+    dated text
 ) strict;
 create table piece (
     document integer not null references document on delete cascade, number integer not null, text text not null,
@@ -49,7 +50,7 @@ _SIGNS = """
 select chunk.id, vector, tokens from chunk left join packed on packed.chunk = chunk.id where chunk.id in ({marks})
 """
 _SELECT = """
-select chunk.id, name, start, "end", heading, page, label, coalesce(number, 0), coalesce(text, '')
+select chunk.id, name, start, "end", heading, page, label, coalesce(number, 0), coalesce(text, ''), {dated}
 from chunk join document on document.id = chunk.document
 left join piece on piece.document = chunk.document and number between start / {size} and (max("end", 1) - 1) / {size}
 where chunk.id in ({marks}) order by chunk.id, number
@@ -80,6 +81,7 @@ class ChunkRow(NamedTuple):
     heading: str
     page: int | None
     label: Label
+    dated: str | None
 
 
 def create(path: Path) -> sqlite3.Connection:
@@ -91,7 +93,16 @@ def create(path: Path) -> sqlite3.Connection:
 
 def reopen(path: Path) -> sqlite3.Connection:
     """A copy of an older file, to be changed."""
-    return _writable(path)
+    connection = _writable(path)
+    if _dated(connection) == "null":
+        connection.execute("alter table document add column dated text")
+    return connection
+
+
+def _dated(connection: sqlite3.Connection) -> str:
+    """The column that says when a document is from: files of before have none."""
+    found = connection.execute("select 1 from pragma_table_info('document') where name = 'dated'").fetchone()
+    return "dated" if found else "null"
 
 
 def _writable(path: Path) -> sqlite3.Connection:
@@ -123,8 +134,8 @@ def remove(connection: sqlite3.Connection, names: Collection[str]) -> set[Group]
 def put(connection: sqlite3.Connection, document: IndexedDocument) -> Group:
     """Add a document that is not there."""
     key = connection.execute(
-        "insert into document (name, sha256, label, tenant) values (?, ?, ?, ?)",
-        (document.name, document.sha256, document.label.value, document.tenant),
+        "insert into document (name, sha256, label, tenant, dated) values (?, ?, ?, ?, ?)",
+        (document.name, document.sha256, document.label.value, document.tenant, document.dated),
     ).lastrowid
     text = document.text
     connection.executemany(
@@ -143,9 +154,14 @@ def put(connection: sqlite3.Connection, document: IndexedDocument) -> Group:
     return Group(document.label, document.tenant)
 
 
-def hashes(connection: sqlite3.Connection) -> dict[str, str]:
-    """The hash of every document, by name."""
-    return dict(connection.execute("select name, sha256 from document order by name"))
+def hashes(connection: sqlite3.Connection, clearance: Label | None = None, tenant: str = "default") -> dict[str, str]:
+    """The hash of every document, by name; with a clearance, of those that this reader may see."""
+    found = connection.execute("select name, sha256, label, tenant from document order by name")
+    return {
+        name: sha256
+        for name, sha256, label, owner in found
+        if clearance is None or Group(Label(label), owner).visible(clearance, tenant)
+    }
 
 
 def tenants(connection: sqlite3.Connection) -> frozenset[str]:
@@ -189,15 +205,16 @@ def _group(connection: sqlite3.Connection, group: Group, columns: str) -> Iterab
 def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, ChunkRow]:
     """Chunks by key."""
     found: dict[int, ChunkRow] = {}
+    dated = _dated(connection)
     for begin in range(0, len(keys), _MANY):
         some = tuple(keys[begin : begin + _MANY])
-        query = _SELECT.format(marks=", ".join("?" * len(some)), size=_PIECE)
-        for key, name, start, end, heading, page, label, number, text in connection.execute(query, some):
+        query = _SELECT.format(marks=", ".join("?" * len(some)), size=_PIECE, dated=dated)
+        for key, name, start, end, heading, page, label, number, text, day in connection.execute(query, some):
             at = number * _PIECE
             part = text[max(start - at, 0) : end - at]
             if key in found:  # it goes on in the next piece
                 part = found[key].text + part
-            found[key] = ChunkRow(key, name, start, end, part, heading, page, Label(label))
+            found[key] = ChunkRow(key, name, start, end, part, heading, page, Label(label), day)
     return found
 
 
@@ -322,6 +339,8 @@ def _sweep(folder: Path, *, keep: Path | None) -> None:
 #
 # They detect errors of a disk or a copy, not tampering: whoever may write to the folder is trusted.
 
+READ_VERSION = 5
+"""Of how documents are read and cut: with another number every document is read again."""
 _FILE = "manifest.json"
 _OWN = "checksum"
 _AT_ONCE = 1024 * 1024
@@ -335,6 +354,13 @@ class ShelfState(NamedTuple):
     chunks: int
     encoder: str
     """Checksum of the encoder that made its vectors."""
+    reader: int = READ_VERSION
+    """The `READ_VERSION` that its oldest documents were read with; 0 where it does not say."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether its documents would be read and cut otherwise now."""
+        return self.documents > 0 and self.reader != READ_VERSION
 
 
 def shelf_state(folder: Path) -> ShelfState | None:
@@ -342,7 +368,8 @@ def shelf_state(folder: Path) -> ShelfState | None:
     path = present(folder)
     try:
         content = parse_json((path / _FILE).read_text(encoding="utf-8")) if path else {}
-        return ShelfState(int(content["documents"]), int(content["chunks"]), str(content["encoder_sha256"]))
+        counts = (int(content["documents"]), int(content["chunks"]))
+        return ShelfState(*counts, str(content["encoder_sha256"]), int(content.get("reader", 0)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -125,9 +125,12 @@ class GuardedShelf:
             query, k=k, clearance=clearance, tenant=tenant, vector=vector, document=document, mode=mode, call=call
         )
 
-    async def documents(self) -> Mapping[str, str]:
-        """As the other says."""
-        return await self._shelf.documents()
+    async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
+        """As the other says. Raises `ArtefactRefused` for a principal while the index is more open than the file."""
+        if clearance is None:
+            return await self._shelf.documents()
+        self._check()
+        return await self._shelf.documents(clearance=clearance, tenant=tenant)
 
     async def tenants(self) -> frozenset[str]:
         """As the other says."""

@@ -164,6 +164,9 @@ def _linked(folder: Path) -> TemporaryDirectory[str]:
     return beside
 
 
+LONGEST_QUERY = 20_000  # characters; what comes after them names nothing that the beginning does not
+
+
 class Term(NamedTuple):
     """A word that is looked for in a group."""
 
@@ -177,7 +180,9 @@ class Term(NamedTuple):
 def search_keywords(groups: Sequence[KeywordIndex], query: str, limit: int) -> list[Hit]:
     """The best chunks of all these groups, best first; of equals the one indexed first."""
     chunks = sum(group.chunks for group in groups)
-    found = {term: [group.frequency(term) for group in groups] for term in dict.fromkeys(analyse(query))}
+    found = {
+        term: [group.frequency(term) for group in groups] for term in dict.fromkeys(analyse(query[:LONGEST_QUERY]))
+    }
     counts = {term: sum(each) for term, each in found.items() if any(each)}
     wanted = rarest(counts, chunks)
     hits: list[Hit] = []

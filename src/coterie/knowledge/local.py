@@ -25,6 +25,7 @@ from coterie.errors import ArtefactRefused, NotIndexed, StoreError
 from coterie.knowledge import generation as table
 from coterie.knowledge.documents import IndexedDocument, Mode
 from coterie.knowledge.generation import (
+    READ_VERSION,
     ChunkRow,
     Group,
     next_generation,
@@ -33,7 +34,16 @@ from coterie.knowledge.generation import (
     sole_writer,
     write_manifest,
 )
-from coterie.knowledge.indexes import KeywordIndex, VectorIndex, analyse, build_keywords, fuse, rarity, search_keywords
+from coterie.knowledge.indexes import (
+    LONGEST_QUERY,
+    KeywordIndex,
+    VectorIndex,
+    analyse,
+    build_keywords,
+    fuse,
+    rarity,
+    search_keywords,
+)
 from coterie.knowledge.rerank import CandidatePassage, Reranker
 from coterie.protocols import Engine
 from coterie.runtime.cpu import CpuSpan
@@ -87,7 +97,7 @@ def _keyword_scores(rows: Sequence[Worded], query: str) -> np.ndarray:  # (N,)
     lengths = np.array([count.total() for count in counts], dtype=float)
     norms = _SATURATION * (1 - _LENGTH + _LENGTH * lengths / max(float(lengths.mean()) if len(rows) else 1.0, 1.0))
     scores = np.zeros(len(rows))
-    for term in dict.fromkeys(analyse(query)):
+    for term in dict.fromkeys(analyse(query[:LONGEST_QUERY])):
         times = np.array([count[term] for count in counts], dtype=float)
         if found := int((times > 0).sum()):
             scores += rarity(found, len(rows)) * times * (1 + _SATURATION) / (times + norms)
@@ -195,9 +205,9 @@ class LocalShelf:
         )
         return [self._passage(row, score) for row, score in found]
 
-    async def documents(self) -> Mapping[str, str]:
-        """The hash of every document, by name; none where nothing was indexed yet."""
-        return await self._in_thread(self._hashes)
+    async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
+        """The hash of every document that may be seen, by name; none where nothing was indexed yet."""
+        return await self._in_thread(partial(self._hashes, clearance, tenant))
 
     async def tenants(self) -> frozenset[str]:
         """Every tenant that has documents of its own."""
@@ -314,9 +324,9 @@ class LocalShelf:
         floor = min(scores) - (fused[rest[0]] if rest else 0.0)
         return ranked | {key: floor + fused[key] for key in rest}
 
-    def _hashes(self) -> Mapping[str, str]:
+    def _hashes(self, clearance: Label | None, tenant: str) -> Mapping[str, str]:
         generation = self._fresh()
-        return {} if generation is None else table.hashes(generation.rows)
+        return {} if generation is None else table.hashes(generation.rows, clearance, tenant)
 
     def _tenants(self) -> frozenset[str]:
         generation = self._fresh()
@@ -476,7 +486,10 @@ def _write(
         "documents": documents,
         "chunks": sum(groups.values()),
         "groups": listed,
+        "reader": READ_VERSION,
     }
+    if old is not None and documents > len(put):  # what was not put anew was read by whoever read it
+        content["reader"] = min(int(read_manifest(old).get("reader", 0)), READ_VERSION)
     write_manifest(new, content)
 
 

@@ -15,12 +15,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from coterie.knowledge.parse_docx import parse_docx
 from coterie.knowledge.parse_html import parse_html
+from coterie.knowledge.parse_office import parse_pptx, parse_xlsx
 from coterie.knowledge.parse_pdf import parse_pdf
 from coterie.knowledge.parse_text import parse_csv, parse_markdown, parse_rst, parse_text
 from coterie.knowledge.parsed import Parsed, Unreadable
@@ -39,6 +41,9 @@ PARSERS: dict[str, Callable[[bytes], Parsed]] = {
     ".rst": parse_rst,
     ".csv": parse_csv,
     ".tsv": parse_csv,
+    ".xlsx": parse_xlsx,
+    ".xlsm": parse_xlsx,
+    ".pptx": parse_pptx,
 }
 """What reads a file, by the end of its name."""
 
@@ -70,7 +75,7 @@ def parse(path: Path) -> Parsed:
         raise Unreadable("it holds no text")
     # Half of a surrogate pair cannot be stored or encoded; as one character it changes no offset.
     text = parsed.text.encode("utf-8", "replace").decode() if not parsed.text.isascii() else parsed.text
-    return Parsed(text=text, headings=parsed.headings, pages=parsed.pages, note=parsed.note)
+    return replace(parsed, text=text)
 
 
 def main(memory: int, seconds: int) -> None:

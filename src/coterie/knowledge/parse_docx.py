@@ -14,7 +14,8 @@ from io import BytesIO
 from typing import IO, NamedTuple
 from xml.etree import ElementTree as ET
 
-from coterie.knowledge.parsed import Grid, Parsed, TextBuilder, Unreadable, raised
+from coterie.knowledge.parsed import Parsed, TextBuilder, Unreadable, raised
+from coterie.knowledge.tables import Grid
 
 # --- The numbers that Word writes before paragraphs: no text holds them, every reader sees them and cites by them.
 
@@ -111,6 +112,7 @@ _SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _HEADING_STYLE = re.compile(r"^(?:heading|berschrift|Titre|titre)\s*([1-9])$|^(title)$", re.IGNORECASE)
 _USUAL_STYLES = {"Title": 0} | {f"Heading{level}": level for level in range(1, 10)}
 """The headings of a file that describes no styles, by the ids that Word gives them."""
+_MODIFIED = re.compile(rb"modified\b[^>]*>\s*(\d{4}-\d\d-\d\d)")
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 """How an encrypted Office file begins: it is no ZIP but a container of the older kind."""
 
@@ -127,7 +129,7 @@ def parse_docx(content: bytes) -> Parsed:
         with zipfile.ZipFile(BytesIO(content)) as packed:
             about = _about(packed)
             with packed.open("word/document.xml") as part:
-                return _walk(_Limited(part), about)
+                return replace(_walk(_Limited(part), about), dated=_modified(packed))
     except KeyError as error:
         raise Unreadable("it is no Word document: it has no text part") from error
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
@@ -243,32 +245,53 @@ def _part(packed: zipfile.ZipFile, name: str) -> ET.Element | None:
         return ET.fromstring(_Limited(part).read())  # noqa: S314 - in a process of its own, with limits; expat stops entity bombs
 
 
+def _modified(packed: zipfile.ZipFile) -> str | None:
+    """The day it was last changed, as its properties say it."""
+    try:
+        with packed.open("docProps/core.xml") as part:
+            match = _MODIFIED.search(_Limited(part).read())
+    except KeyError:
+        return None
+    return match[1].decode() if match else None
+
+
 def _walk(file: _Limited, about: _About) -> Parsed:
     """The body, element by element, so that a large document is never in memory as a tree."""
-    writer, table = TextBuilder(), _Table()
+    writer = TextBuilder()
+    tables: list[_Table] = []  # each inside a cell of the one before
     waiting: list[str] = []  # notes of a table stand behind it
     for name, starts, element in _elements(file):
-        if name == "tbl":
-            table.depth += 1 if starts else -1
-            if not table.depth:
-                for paragraph in (*table.grid.paragraphs(), *waiting):
-                    writer.paragraph(paragraph)
-                table, waiting = _Table(), []
+        if name == "tbl" and starts:
+            tables.append(_Table())
+        elif name == "tbl":
+            _end_table(writer, tables, waiting)
         elif name == "p" and not starts:
             text, noted = "".join(_words(element)), _noted(element, about.notes)
             if text.strip():
                 text = f"{about.numbers.next(_list_of(element, about.lists))}{text}"
-            if table.depth:
-                table.words.append(text)
+            if tables:
+                tables[-1].words.append(text)
                 waiting += noted
             else:
                 writer.paragraph(text, level=_level(element, about.headings))
                 for note in noted:
                     writer.paragraph(note)
             element.clear()
-        elif table.depth == 1:
-            table.take(name, element, starts=starts)
+        elif tables:
+            tables[-1].take(name, element, starts=starts)
     return _below_title(writer.parsed())
+
+
+def _end_table(writer: TextBuilder, tables: list[_Table], waiting: list[str]) -> None:
+    """Write the innermost table with its notes; one inside another is part of the cell that it stands in."""
+    rows = list(tables.pop().grid.paragraphs())
+    if tables:
+        tables[-1].words.append("; ".join(", ".join(row.split("\n")) for row in rows))
+        return
+    writer.rows(rows)
+    for note in waiting:
+        writer.paragraph(note)
+    waiting.clear()
 
 
 def _below_title(parsed: Parsed) -> Parsed:
@@ -294,7 +317,6 @@ class _Table:
     """A table being read; one inside a cell is part of the cell's text."""
 
     def __init__(self) -> None:
-        self.depth = 0
         self.grid = Grid()
         self.words: list[str] = []
         """Of the cell."""

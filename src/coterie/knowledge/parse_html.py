@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 
 from coterie.knowledge.parse_text import decode
-from coterie.knowledge.parsed import Grid, Parsed, TextBuilder, raised
+from coterie.knowledge.parsed import Parsed, TextBuilder, raised
+from coterie.knowledge.tables import Grid
 
 _CHARSET = re.compile(rb"""(?:charset|^\s*<\?xml[^>]*\sencoding)\s*=\s*["']?([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "math", "head"})
@@ -25,6 +26,9 @@ _BLOCKS = frozenset(
     | {"legend", "button", "textarea", "menu", "search", "hgroup", "center"}
 )
 _CELLS = frozenset({"td", "th"})
+_DATES = frozenset({"date", "last-modified", "dcterms.modified", "dc.date", "article:modified_time", "og:updated_time"})
+"""Names of the metadata that say when a page was changed."""
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 
 
@@ -125,12 +129,16 @@ class _HTML(HTMLParser):
         self._raised: list[str] | None = None
         self._title: list[str] | None = None
         self._named = False
+        self._dated: str | None = None
         self._table: _Table | None = None
         self._term: str | None = None
         """What the next description is of; the empty string while the term itself is read."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
+        if tag == "meta" and (attributes.get("name") or attributes.get("property") or "").casefold() in _DATES:
+            match = _DAY.match((attributes.get("content") or "").strip())
+            self._dated = match[0] if match else self._dated
         if tag == "body" or (tag == self._hidden and tag in _UNENDED):
             self._hidden = ""  # a head that never ended, or a row
         if tag == "title" and not self._named:
@@ -183,7 +191,7 @@ class _HTML(HTMLParser):
         self._end_table()
         self._flush()
         self._end_terms()
-        return self._writer.parsed(note=note)
+        return self._writer.parsed(note=note, dated=self._dated)
 
     def _begin_block(self, tag: str, attributes: dict[str, str | None]) -> None:
         if self._table is not None and (tag == "table" or tag in _HEADINGS):
@@ -239,8 +247,7 @@ class _HTML(HTMLParser):
         if self._table is not None:
             self._flush()
             self._table.end_row()
-            for paragraph in self._table.grid.paragraphs():
-                self._writer.paragraph(paragraph)
+            self._writer.rows(self._table.grid.paragraphs())
             self._table = None
 
     def _end_raised(self) -> None:

@@ -11,6 +11,7 @@ from math import hypot
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from coterie.knowledge.parse_pdf_tables import PdfTable, find_tables
 from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class PageLine(NamedTuple):
     """Of most of its letters, in points."""
     bold: bool
     """All of it."""
+    row: bool = False
+    """A row of a table, as a paragraph."""
 
 
 class Title(NamedTuple):
@@ -123,7 +126,8 @@ def _apart(page: Sequence[PageLine], usual: float) -> Iterator[str]:
         distance = above.y - below.y
         far = distance > _GAP * usual * size or distance < -size  # above: another column, or a head that comes last
         goes_on = above.size == below.size and above.text[-1] not in _ENDS and below.text.lstrip()[0].islower()
-        if (far or (max(above.size, below.size) > _LARGER * min(above.size, below.size))) and not goes_on:
+        larger = max(above.size, below.size) > _LARGER * min(above.size, below.size)
+        if above.row or below.row or ((far or larger) and not goes_on):
             yield ""
         yield below.text
 
@@ -143,7 +147,7 @@ def find_titles(pages: Sequence[Sequence[PageLine]]) -> list[Title]:
     heavy = bold > sizes.total() / 2
     found: list[tuple[float, int, str]] = []
     for number, page in enumerate(pages):
-        for run in _alike(page):
+        for run in _alike([line for line in page if not line.row]):
             title = " ".join(" ".join(line.text for line in run).split())
             size = run[0].size
             marked = size > _LARGER * text or (run[0].bold and not heavy and size >= text)
@@ -267,6 +271,9 @@ def _whole_words(pages: Sequence[str]) -> list[str]:
     return [_BROKEN.sub(whole, page).rstrip("\n") for page in pages]
 
 
+_DAY = re.compile(r"D:(\d{4})(\d\d)(\d\d)")
+_SAME = 0.9
+"""Share of the words of a line that a table has, to be a line of the table."""
 _MOST_ENTRIES = 5000
 """Of an outline so many entries are looked for."""
 _NEAR = 4.0
@@ -275,7 +282,7 @@ _PUSH_BUTTON, _PASSWORD = 1 << 16, 1 << 13  # bits of a field's flags (ISO 32000
 
 
 def parse_pdf(content: bytes) -> Parsed:
-    """The text of each page, with headings: those of the outline where there is one, else what is printed like one.
+    """The text of each page with its tables row by row; headings are those of the outline, else what is printed so.
 
     Raises:
         Unreadable: it is encrypted or broken, holds no text, or pypdf is not installed.
@@ -288,6 +295,8 @@ def parse_pdf(content: bytes) -> Parsed:
         reader = pypdf.PdfReader(BytesIO(content))
         locked = reader.is_encrypted and not reader.decrypt("")
         pages = [] if locked else [_filled(page) for page in reader.pages]
+        tables, note = ([], "") if locked else find_tables(content, reader.pages)
+        changed = None if locked or reader.metadata is None else reader.metadata.get("/ModDate")
         entries = [] if locked else list(_entries(reader, reader.outline))[:_MOST_ENTRIES]
     except MemoryError:
         raise
@@ -295,11 +304,48 @@ def parse_pdf(content: bytes) -> Parsed:
         raise Unreadable(f"it is no readable PDF ({type(error).__name__}: {error})") from error
     if locked:
         raise Unreadable("it is encrypted: save a copy without a password")
-    parsed = join_pages(set_apart(pages), kept=[entry.title for entry in entries])
+    for table in tables:
+        _put(table, pages[table.page])
+    rows = [line.text for page in pages for line in page if line.row]
+    kept = [*(entry.title for entry in entries), *(line for row in rows for line in row.split("\n"))]
+    parsed = join_pages(set_apart(pages), kept=kept)
     if not parsed.text.strip():
         raise Unreadable("its pages hold no text: they are pictures, or empty")
     titles = entries or find_titles(pages)
-    return Parsed(text=parsed.text, pages=parsed.pages, headings=tuple(_found(parsed, titles, lines=not entries)))
+    day = _DAY.match(str(changed or ""))
+    return Parsed(
+        text=parsed.text,
+        pages=parsed.pages,
+        headings=tuple(_found(parsed, titles, lines=not entries)),
+        rows=tuple(_places(parsed.text, rows)),
+        dated="-".join(day.groups()) if day else None,
+        note=note,
+    )
+
+
+def _put(table: PdfTable, lines: list[PageLine]) -> None:
+    """Put the rows of a table where its lines stand on their page; nothing where none of them is found."""
+    own = [
+        place
+        for place, line in enumerate(lines)
+        if not line.row
+        and (not table.upright or table.low - _NEAR <= line.y <= table.high + _NEAR)
+        and sum(word in table.words for word in line.text.split()) >= _SAME * len(line.text.split())
+    ]
+    if own:
+        first = lines[own[0]]
+        rows = [PageLine(row, first.x, first.y, first.size, bold=False, row=True) for row in table.rows]
+        lines[:] = [line for place, line in enumerate(lines) if place not in own or place == own[0]]
+        lines[own[0] : own[0] + 1] = rows
+
+
+def _places(text: str, rows: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where rows stand, each behind the one before."""
+    at = 0
+    for row in rows:
+        if (start := text.find(row, at)) >= 0:
+            at = start + len(row)
+            yield start, at
 
 
 def _filled(page: pypdf.PageObject) -> list[PageLine]:

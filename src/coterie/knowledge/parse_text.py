@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from markdown_it import MarkdownIt
 
-from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable, table_paragraphs
+from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
+from coterie.knowledge.tables import Grid
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -158,12 +159,17 @@ def parse_csv(content: bytes) -> Parsed:
         rows = _rows(text[said.end() :], said[1]) if said else _rows(text, _delimiter(text))
     except csv.Error as error:
         raise Unreadable(f"it is no CSV: {error}") from error
-    width = max(map(len, rows), default=0)
-    names = [] if rows and all(map(_is_number, rows[0])) else rows[0:1]
-    columns = [*(names[0] if names else ()), *(f"column {i + 1}" for i in range(len(names[0]) if names else 0, width))]
-    writer = TextBuilder()
-    for paragraph in table_paragraphs(rows[len(names) :], names=columns):
-        writer.paragraph(paragraph)
+    writer, width = TextBuilder(), max(map(len, rows), default=0)
+    while len(rows) > 1 and width > 2 and sum(map(bool, rows[0])) == 1 and len(rows[1]) > 1:  # a title above the table
+        writer.paragraph(next(filter(None, rows.pop(0))))
+    first = rows[0] if rows else []
+    valued = len(first) == 2 and any(map(str.isdigit, first[1])) and not _is_number(first[1])
+    names = [] if valued or all(map(_is_number, first)) else first
+    columns = [*names, *(f"column {at + 1}" for at in range(len(names), width))] if names or not valued else []
+    grid = Grid()
+    for row in rows[bool(names) :]:
+        grid.row(row)
+    writer.rows(grid.paragraphs(columns))
     return writer.parsed(note=note)
 
 

@@ -130,15 +130,17 @@ class PostgresShelf:
 
         return await self._read(ask, _SEARCHING)
 
-    async def documents(self) -> Mapping[str, str]:
-        """The `sha256` of every document, by name; none where nothing was indexed yet."""
+    async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
+        """The `sha256` of every document that may be seen, by name; none where nothing was indexed yet."""
+        rank = None if clearance is None else clearance.rank
 
         async def ask(connection: Connection) -> dict[str, str]:
             encoder = await self._encoder_of(connection)
             found = await connection.execute(
-                "SELECT d.name, d.sha256 FROM documents d JOIN shelves s ON s.id = d.shelf"
-                " WHERE s.network = %s AND s.name = %s ORDER BY d.name",
-                [self._network, self._name],
+                "SELECT d.name, d.sha256 FROM documents d JOIN compartments c ON c.id = d.compartment"
+                " JOIN shelves s ON s.id = d.shelf WHERE s.network = %s AND s.name = %s AND (%s::smallint IS NULL"
+                " OR c.label <= %s AND (c.tenant IS NULL OR c.tenant = %s)) ORDER BY d.name",
+                [self._network, self._name, rank, rank, storable(tenant)],
             )
             await self._require(encoder, there=False)
             return dict(await found.fetchall())

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from coterie.errors import DataError, InputError, StoreError
 from coterie.knowledge.documents import IndexedDocument
-from coterie.knowledge.indexes import analyse, fuse, rarest, rarity, with_heading
+from coterie.knowledge.indexes import LONGEST_QUERY, analyse, fuse, rarest, rarity, with_heading
 from coterie.knowledge.local import rank_within
 from coterie.knowledge.postgres_connections import Connection, Cursor
 from coterie.types import Label, Passage
@@ -125,7 +125,12 @@ async def m002_words(connection: Connection) -> None:
         await reword(connection, number, names["chunks"])
 
 
-MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (m001_shelves, m002_words)
+async def m003_dates(connection: Connection) -> None:
+    """Documents have the date that they are from."""
+    await connection.execute("ALTER TABLE documents ADD COLUMN IF NOT EXISTS dated text")
+
+
+MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (m001_shelves, m002_words, m003_dates)
 """Every step, in order."""
 
 
@@ -389,7 +394,7 @@ async def _write(
     )
     ids = [int(row[0]) for row in await found.fetchall()]
     by_compartment: dict[int, list[tuple[int, IndexedDocument]]] = defaultdict(list)
-    columns = "COPY documents (id, shelf, compartment, name, sha256, body) FROM STDIN"
+    columns = "COPY documents (id, shelf, compartment, name, sha256, body, dated) FROM STDIN"
     async with connection.cursor() as cursor, cursor.copy(columns) as copy:
         for number, document in zip(ids, documents, strict=True):
             compartment = compartments[document.label, document.tenant]
@@ -401,6 +406,7 @@ async def _write(
                 document_name(document.name),
                 document.sha256,
                 storable(document.text),
+                document.dated,
             )
             await copy.write_row(row)
     for compartment, numbered in by_compartment.items():
@@ -523,7 +529,6 @@ async def _look_after(connection: Connection, compartment: int, graph_from: int)
 
 # --- Searching.
 
-_LONGEST_QUERY = 20_000  # characters; what comes after them names nothing that the beginning does not
 _WORDS = 32
 """The rarest words of a query that count."""
 _CANDIDATES = 5_000
@@ -589,7 +594,7 @@ async def look_up(connection: Connection, asker: SearchScope, query: str) -> Ran
             "SELECT w.word, sum(w.chunks) FROM words w WHERE w.word = ANY(%(terms)s)"
             " AND w.compartment IN (SELECT c.id FROM {visible}) GROUP BY w.word ORDER BY w.word"
         ).format(visible=_VISIBLE),
-        {**asker.parameters, "terms": list(set(analyse(query[:_LONGEST_QUERY])))},
+        {**asker.parameters, "terms": list(set(analyse(query[:LONGEST_QUERY])))},
     )
     compartments = await visible.fetchall()
     total = sum(int(chunks) for _, chunks in compartments)
@@ -717,8 +722,8 @@ async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[P
     for hit, _ in ranked:
         by_compartment[hit.compartment].append(hit)
     each = sql.SQL(
-        "SELECT {compartment}, t.document, t.position, d.name, t.start, t.stop, t.body, c.label, t.heading, t.page"
-        " FROM {chunks} t JOIN documents d ON d.id = t.document JOIN compartments c ON c.id = d.compartment"
+        "SELECT {compartment}, t.document, t.position, d.name, t.start, t.stop, t.body, c.label, t.heading, t.page,"
+        " d.dated FROM {chunks} t JOIN documents d ON d.id = t.document JOIN compartments c ON c.id = d.compartment"
         " JOIN unnest({documents}::bigint[], {positions}::int[]) AS hit (document, position) USING (document, position)"
     )
     asked = [
@@ -734,7 +739,7 @@ async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[P
     rows = {PostgresHit(*row[:3]): row[3:] for row in await found.fetchall()}
     passages = []
     for hit, score in ranked:
-        document, start, end, text, label, heading, page = rows[hit]
+        document, start, end, text, label, heading, page, dated = rows[hit]
         passages.append(
             Passage(
                 document=document,
@@ -746,6 +751,7 @@ async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[P
                 shelf=shelf,
                 heading=heading,
                 page=page,
+                dated=dated,
             )
         )
     return passages

@@ -89,8 +89,9 @@ def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> RungCho
     """The cheapest rung that meets the bar with 95% confidence on out-of-fold rows, else the best one.
 
     Without a bar: the cheapest rung whose interval reaches the best rung's value, or whose value the best rung's
-    interval reaches, unless another such rung answers measurably more at the lowest risk held. The second counts where a rung was tried on few rows, as one that is paid by the question: a
-    cheaper one is not passed over for what may be luck.
+    interval reaches, unless another such rung answers measurably more at the lowest risk held. The second counts
+    where a rung was tried on few rows, as one that is paid by the question: a cheaper one is not passed over for what
+    may be luck.
 
     Args:
         candidates: Cheapest first, at least one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from coterie.learning.checks import count, quote
 from coterie.types import Columns, Scalar
@@ -23,8 +23,10 @@ _OUTCOMES: Sequence[Mapping[str, str]] = (
 _MOSTLY = 0.8
 
 
-def parse_columns(cells: Sequence[Mapping[str, Scalar]], lines: Sequence[int]) -> tuple[list[Columns], list[str]]:
-    """Rows of raw cells as typed columns, and what is odd about them.
+def parse_columns(
+    cells: Sequence[Mapping[str, Scalar]], lines: Sequence[int], *, unused: Collection[str] = ()
+) -> tuple[list[Columns], list[str]]:
+    """Rows of raw cells as typed columns, and what is odd about them, those aside that are not used.
 
     A column is numeric when every cell that is not empty is a number, boolean when every one is true or
     false, and otherwise a category, as stripped text. An empty cell is None. `lines` are the rows' lines.
@@ -35,7 +37,7 @@ def parse_columns(cells: Sequence[Mapping[str, Scalar]], lines: Sequence[int]) -
     for name in names:
         raw = [row.get(name) for row in cells]
         typed[name] = _parse_column(raw)
-        warnings += _odd_column(name, raw, typed[name], lines)
+        warnings += [] if name in unused else _odd_column(name, raw, typed[name], lines)
     return [{name: typed[name][i] for name in names} for i in range(len(cells))], warnings
 
 
@@ -45,13 +47,19 @@ def strings(cells: Sequence[Mapping[str, Scalar]]) -> list[Columns]:
     return [{name: _text(row.get(name)) or None for name in names} for row in cells]
 
 
-def parse_outcomes(labels: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Labels as `1` and `0` where all are written in one of the known ways, and unchanged otherwise."""
-    written = {label.casefold() for row in labels for label in row}
+def parse_outcomes(labels: Sequence[tuple[str, ...]], positive: str | None = None) -> list[tuple[str, ...]]:
+    """Labels as `1` and `0` where all are written in one of the known ways, and unchanged otherwise.
+
+    With `positive` that label is `1` and the only other one `0`, case and spaces around them aside.
+    """
+    written = {label.casefold().strip() for row in labels for label in row}
     known = next((way for way in _OUTCOMES if written <= way.keys()), None)
+    if positive is not None:
+        one = positive.casefold().strip()
+        known = dict.fromkeys(written, "0") | {one: "1"} if len(written | {one}) == 2 else None
     if known is None:
         return list(labels)
-    return [tuple(known[label.casefold()] for label in row) for row in labels]
+    return [tuple(known[label.casefold().strip()] for label in row) for row in labels]
 
 
 def _text(cell: Scalar) -> str:

@@ -95,8 +95,8 @@ _ALIKE, _SURELY_ALIKE = 0.5, 0.6
 _OF_ONE = 3
 """Texts from which a pattern counts as one."""
 _PATTERNED = 0.7
-"""Share of texts in patterns from which the set was made of them: of 430 texts of 72 patterns it is 0.91, of what people
-wrote, for up to 100 rows a label, 0.00 to 0.53 (docs/history/log.md)."""
+"""Share of texts in patterns from which the set was made of them: of 430 texts of 72 patterns it is 0.91, of what
+people wrote, for up to 100 rows a label, 0.00 to 0.53 (docs/history/log.md)."""
 _MOST_TEXTS = 4_000
 
 

@@ -215,8 +215,8 @@ class Apart(NamedTuple):
 def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndarray) -> TextExamples | None:
     """The same texts, with near copies in one fold; None where that would say nothing.
 
-    That is where there are too many texts, hardly any has a copy, or all of a label (of five texts or more) are copies of one: held out
-    together, nobody knows it.
+    That is where there are too many texts, hardly any has a copy, or all of a label (of five texts or more) are copies
+    of one: held out together, nobody knows it.
 
     Args:
         examples: Of a classifier with one label a text.

@@ -1,13 +1,13 @@
 """The accept threshold of few rows, with a prior on the shape of confidence that public sets give.
 
-A hundred rows can hardly show an error of 5% by themselves: 59 accepted answers without a mistake are the least that do.
-But how the error of a calibrated classifier falls with its confidence is much alike in all domains: the log-odds of
-being right are a line in the log-odds that the softmax gives, with a slope near 0.75 and an intercept near 0.2, and some
-answers are wrong however sure (labels that overlap). The rows make a posterior of this prior, and the threshold is the
-lowest at which the share of wrong answers is at most the target with the wanted posterior probability.
+A hundred rows can hardly show an error of 5% by themselves: it takes 59 accepted answers without a mistake. But how
+the error of a calibrated classifier falls with its confidence is much alike in all domains: the log-odds of being right
+are a line in the log-odds that the softmax gives, with a slope near 0.75 and an intercept near 0.2, and some answers
+are wrong however sure (labels that overlap). The rows make a posterior of this prior, and the threshold is the lowest
+at which the share of wrong answers is at most the target with the wanted posterior probability.
 
 That is a promise on average over tasks like the public ones, not for the worst task: `learning.threshold` makes that
-one. `benchmarks/few_rows` holds the realised risk against the target, with a prior of other corpora than the one tested.
+one. `benchmarks/few_rows` holds the realised risk against the target, with a prior of other corpora than that tested.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ _SUREST = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidencePrior:
-    """How usual it is that P(right) = (1 - floor) * sigmoid(slope * log-odds + intercept): independent, slope and
-    intercept normal."""
+    """How usual it is that P(right) = (1 - floor) * sigmoid(slope * log-odds + intercept).
+
+    Slope and intercept are independent and normal.
+    """
 
     slope: tuple[float, float] = (0.75, 0.25)
     """Mean and deviation, over the small sets of six public corpora, rung `embedding` (`benchmarks/few_rows`)."""

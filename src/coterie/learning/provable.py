@@ -64,7 +64,7 @@ def provable(
     first = accept_threshold(confidence, right, target_risk=target, delta=level, groups=groups)
     if said is not None and helped:
         least = prior_threshold(said, right, target_risk=target, level=delta * _PRIOR_SHARE, prior=prior)
-        first = _with_prior(first, confidence, right, said, least, target, delta)
+        first = _with_prior(first, confidence, right, said, least=least, target=target, delta=delta)
     if first.value is not None:
         return Provable(threshold=first, risk=target)
     if "target_risk" in section.model_fields_set:
@@ -81,6 +81,7 @@ def _with_prior(
     confidence: np.ndarray,
     right: np.ndarray,
     said: np.ndarray,
+    *,
     least: float | None,
     target: float,
     delta: float,

@@ -17,6 +17,8 @@ from coterie.text.numbers import as_plain, find_numbers
 from coterie.types import Scalar
 
 TEXT, CHOICE = "text", "choice"
+_ISO_DURATION = re.compile(r"P(?=.)(?:\d+(?:\.\d+)?[YMWD])*(?:T(?:\d+(?:\.\d+)?[HMS])+)?")
+"""The form that spans of time have as values: whoever writes one gets it back."""
 MANY = "*"
 """What a type ends with where a field may have several values."""
 
@@ -71,6 +73,8 @@ def normalise_value(kind: str, quote: str, choices: Sequence[str] = (), *, langu
         return " ".join(quote.split()) or None
     if kind == CHOICE:
         return _choose(quote, choices)
+    if kind == "duration" and _ISO_DURATION.fullmatch(quote.strip()):
+        return quote.strip()
     found = find_values(kind, quote, language)
     return found[0].value if found else None
 

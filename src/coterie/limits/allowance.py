@@ -12,6 +12,9 @@ RULE = "budget"
 _PER = 1000
 """A policy's budget is money per so many requests."""
 
+UNLIMITED = Amount(tokens=2**62, nano=2**62)
+"""The room where there is no limit."""
+
 
 class MemoryAllowance:
     """Tokens and money that are reserved before a call and settled after it.
@@ -45,6 +48,12 @@ class MemoryAllowance:
     def left(self) -> Decimal:
         """Money that is neither spent nor reserved; 0 where money is not limited."""
         return Decimal((self._nano or 0) - self._taken.nano) / NANO
+
+    @property
+    def room(self) -> Amount:
+        """Tokens and money that are neither spent nor reserved."""
+        tokens = UNLIMITED.tokens if self._tokens is None else self._tokens - self._taken.tokens
+        return Amount(tokens, UNLIMITED.nano if self._nano is None else self._nano - self._taken.nano)
 
     @property
     def used_up(self) -> Reason | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 from coterie.accounting.meter import most_read, token_money
 from coterie.config.accounting import TokenPrices
@@ -11,11 +14,63 @@ from coterie.errors import CoterieError, EngineError, TooLong
 from coterie.limits.storage import nano
 from coterie.types import Amount, Failure, Output, Prompt
 
+_REMEMBERED, _KNOWN = 200, 10
+"""Answers of a model that are remembered, and from how many on they say what is usual."""
+_FEW, _SENTENCES = 128, 64
+"""Tokens of which all are needed where no more are asked, and those of a short answer."""
+
 
 def most_of(prompt: Prompt, prices: TokenPrices) -> Amount:
     """Return the most that one try can take: a token a byte of the prompt, and all that it may write."""
     tokens_in = most_read(prompt)
     return Amount(tokens_in + prompt.max_tokens, _money(tokens_in, prompt.max_tokens, prices))
+
+
+def most_within(prompt: Prompt, prices: TokenPrices, left: Amount | None, *, least: int) -> Prompt | None:
+    """Return the prompt with as many tokens to write as what is left pays for; None below `least` of them.
+
+    The server holds `max_tokens`, so what is capped here cannot be overspent.
+
+    Args:
+        prompt: What is asked.
+        prices: Of the model; known where money is limited.
+        left: Tokens and money; None where something is not there at all.
+        least: Tokens that such an answer takes.
+    """
+    if left is None:
+        return None
+    read = most_read(prompt)
+    room = left.tokens - read
+    each = _money(0, 1_000_000, prices)  # nano of a million
+    if each:
+        room = min(room, (left.nano - _money(read, 0, prices)) * 1_000_000 // each)
+    while room > 0 and _money(read, room, prices) > left.nano:  # what is rounded up may be one too many
+        room -= 1
+    capped = min(room, prompt.max_tokens)
+    return replace(prompt, max_tokens=capped) if capped >= max(1, least) else None
+
+
+class UsualAnswers:
+    """How many tokens the latest answers of each model took, in this process."""
+
+    def __init__(self) -> None:
+        self._took: dict[str, deque[int]] = defaultdict(partial(deque, maxlen=_REMEMBERED))
+
+    def note(self, model: str, outputs: Sequence[Output]) -> None:
+        """Remember what answered calls wrote."""
+        self._took[model].extend(output.usage.tokens_out for output in outputs)
+
+    def least(self, model: str, prompt: Prompt) -> int:
+        """Tokens below which an answer would likely be cut: nine in ten take no more, of a schema none did.
+
+        Where too few are known it is a sentence or two. It is all that is asked of a schema, because half of one is
+        nothing, and where few are asked, because then they are needed.
+        """
+        took = sorted(self._took[model])
+        if len(took) < _KNOWN:
+            return prompt.max_tokens if prompt.json_schema or prompt.max_tokens <= _FEW else _SENTENCES
+        usual = took[-1] if prompt.json_schema else took[len(took) * 9 // 10]
+        return min(usual, prompt.max_tokens)
 
 
 def taken_by_answers(most: Sequence[Amount], outputs: Sequence[Output], prices: TokenPrices) -> Amount:

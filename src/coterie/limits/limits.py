@@ -4,7 +4,9 @@ One arithmetic for all of them: the most that a call of a remote model can take 
 settled afterwards, and the rest is free again. So however many requests run at once, and whatever fails, falls back, is
 hedged or cut off, a limit of tokens or money is never exceeded: it may only turn a call away while others hold
 reservations that they will not use up. What one try can take is one token a byte of the prompt's UTF-8, and one a token
-that it may write; a further try of a prompt is reserved before it is made, if the one before may have been billed.
+that it may write. Where that is more than is left, a call of one prompt may write as much as what is left pays for, if
+such an answer usually needs no more: the server holds it. A further try of a prompt is reserved before it is made, if
+the one before may have been billed.
 
 What energy a request will take nobody knows. As much as the dearest one so far took is reserved for it when it comes
 in, and what it took is settled when it ends. A limit of joules is exceeded by no more than what running requests take
@@ -30,8 +32,8 @@ from coterie.config.budgets import BudgetSection
 from coterie.config.file import RemoteModel
 from coterie.errors import AuditError, BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.limits import storage as table
-from coterie.limits.allowance import RULE, MemoryAllowance, network_allowance
-from coterie.limits.costs import most_of, taken_by_answers, taken_by_failure
+from coterie.limits.allowance import RULE, UNLIMITED, MemoryAllowance, network_allowance
+from coterie.limits.costs import UsualAnswers, most_of, most_within, taken_by_answers, taken_by_failure
 from coterie.limits.spans import Span, span_of
 from coterie.limits.storage import MICRO, NANO, BudgetFile, micro, nano
 from coterie.runtime.concurrency import to_the_end
@@ -91,6 +93,7 @@ class StoredLimits:
         self._sections, self._clock = dict(sections), clock
         self._allowance = allowance
         self._file = BudgetFile(path, is_alive)
+        self._usual = UsualAnswers()
 
     async def admit(self, principal: Principal, *, earns: bool = True) -> tuple[int, ...]:
         """Count a request, and reserve the energy that it may take; what is given goes to `settle` when it ends.
@@ -129,14 +132,23 @@ class StoredLimits:
         buckets = self._of(call.principal, lambda section: section.tokens is not None or section.money is not None)
         allowances = [*filter(None, [self._allowance]), *call.limits]
         if not (buckets or allowances):
-            yield Held()
+            yield Held(prompts=prompts)
             return
         prices = model.prices_at(self._clock())  # those of its beginning: at midnight a call may be under way
         self._refuse_unpriced(buckets, allowances, prices, name)
         reservation = _Reservation(self, buckets, allowances, call.principal, name)
         most = [most_of(prompt, prices) for prompt in prompts]
-        await reservation.add(_sum(most))
-        held = Held(lambda prompt: reservation.add(most_of(prompt, prices)))
+        try:
+            await reservation.add(_sum(most))
+        except BudgetExceeded:  # not all that is asked for, but perhaps what such a call takes
+            least = self._usual.least(name, prompts[0])
+            left = await self._left(buckets, allowances) if len(prompts) == 1 else None
+            capped = most_within(prompts[0], prices, left, least=least)
+            if capped is None:
+                raise
+            prompts, most = [capped], [most_of(capped, prices)]
+            await reservation.add(most[0])
+        held = Held(lambda prompt: reservation.add(most_of(prompt, prices)), prompts)
         took: Amount | None = None  # of what is cut off nobody knows how far it came, and how often
         try:
             yield held
@@ -150,7 +162,28 @@ class StoredLimits:
         finally:
             if held.outputs:
                 took = taken_by_answers(most, held.outputs, prices)
+                self._usual.note(name, held.outputs)
             await to_the_end(reservation.settle(took))
+
+    async def _left(self, buckets: Sequence[Bucket], allowances: Sequence[Allowance]) -> Amount:
+        """What the tightest of the limits has, neither spent nor reserved."""
+        rooms = [each.room for each in allowances]
+        if buckets:
+            rooms += await asyncio.to_thread(self._rooms, buckets)
+        return Amount(min(room.tokens for room in rooms), min(room.nano for room in rooms))
+
+    def _rooms(self, buckets: Sequence[Bucket]) -> list[Amount]:
+        rooms = []
+        with self._file.writing() as connection:
+            for bucket in buckets:
+                section, row = (
+                    self._sections[bucket.name],
+                    table.row(connection, bucket.row, self._span(bucket.name).since),
+                )
+                tokens = UNLIMITED.tokens if section.tokens is None else section.tokens - row.tokens - row.held_tokens
+                money = UNLIMITED.nano if section.money is None else nano(section.money) - row.nano - row.held_nano
+                rooms.append(Amount(tokens, money))
+        return rooms
 
     async def reserve(self, buckets: Sequence[Bucket], amount: Amount, principal: Principal) -> list[int]:
         """Reserve an amount in the file, under each of some budgets. Raises `BudgetExceeded`, and reserves nothing."""
@@ -303,10 +336,16 @@ class StoredLimits:
 
 
 class Held:
-    """A reservation while it is used; `outputs` are what the call gave."""
+    """A reservation while it is used; `outputs` are what the call gave.
 
-    def __init__(self, before_retry: Callable[[Prompt], Awaitable[None]] | None = None) -> None:
+    `prompts` are to be sent: they may write no more than was reserved.
+    """
+
+    def __init__(
+        self, before_retry: Callable[[Prompt], Awaitable[None]] | None = None, prompts: Sequence[Prompt] = ()
+    ) -> None:
         self.outputs: Sequence[Output] = ()
+        self.prompts = prompts
         self.before_retry = before_retry
 
 

@@ -161,9 +161,11 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Every text of a JSON value, names included."""
+    """Every text of a JSON value, names included; a number may be a card's or an account's, so it counts as text."""
     if isinstance(value, str):
         yield value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
     elif isinstance(value, dict):
         for name, each in value.items():
             yield name

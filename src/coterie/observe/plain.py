@@ -23,6 +23,10 @@ def summarise(trace: Trace) -> dict[str, Json]:
     usage = trace.usage
     restated: dict[str, Json] = {"restated": trace.restated} if trace.restated else {}
     degraded: dict[str, Json] = {} if trace.degraded is None else readable({"degraded": trace.degraded})
+    near = trace.guess
+    guess: dict[str, Json] = {}
+    if near is not None:  # no answer, and marked as none
+        guess = {"guess": readable({key: getattr(near, key) for key in ("specialist", "value", "confidence")})}
     return {
         "trace_id": trace.id,
         "status": trace.status,
@@ -33,6 +37,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
         },
         **restated,
         **degraded,
+        **guess,
         "egress": {"summary": trace.egress_summary, "prompts": [_egress(each) for each in trace.egress]},
         "findings": [_finding(finding) for finding in trace.findings],
         "usage": {
@@ -60,4 +65,6 @@ def _finding(finding: Finding) -> Json:
         told["citations"] = [
             {"number": number, **readable(each)} for number, each in enumerate(finding.citations, start=1)
         ]
+    if finding.contradictions:
+        told["contradictions"] = readable(finding.contradictions)
     return told

@@ -18,6 +18,8 @@ class DetectorType(ABC, Generic[P]):
 
     section: type[P]
     """Checks a `[privacy]` table that names it."""
+    cannot_see: str = ""
+    """What it is known to miss, for whoever reads what it leaves: `coterie privacy find` says so."""
 
     @abstractmethod
     def open(self, section: P, folder: Path) -> Detector:

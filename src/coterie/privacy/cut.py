@@ -31,16 +31,16 @@ _IBAN = re.compile(r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9]", re.I
 _CARD = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){3,11}(?![0-9])")
 _DIGITS = re.compile(r"[0-9]+")
 _CARD_DIGITS = (14, 15, 16)
-_WORD = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_.-]{4,512}")
+_WORD = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_.-]{3,511}[0-9A-Za-z_-]")
 _SIGNS = re.compile(r"[0-9A-Za-z]+")
 _CHANGING = re.compile(r"[0-9]|[a-z][A-Z]")
 """What a part of a token has and a word has not."""
 
 
-class Piece(NamedTuple):
-    """Part of a value: `texts[index][start:end]`, and its letters and digits."""
+class ValuePiece(NamedTuple):
+    """Part of a value: `texts[text][start:end]`, and its letters and digits."""
 
-    index: int
+    text: int  # its place in the texts
     start: int
     end: int
     signs: str
@@ -50,20 +50,20 @@ class CutValue(NamedTuple):
     """A value in pieces."""
 
     kind: Kind
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ValuePiece, ...]
 
     def found(self, index: int) -> list[PersonalData]:
         """Its pieces in one of the texts."""
         return [
             PersonalData(kind=self.kind, start=piece.start, end=piece.end, score=0.99)
             for piece in self.pieces
-            if piece.index == index
+            if piece.text == index
         ]
 
 
 _Judge = Callable[[str], bool | None]
 """Whether signs are a value: None if they may become one."""
-_Heads = Callable[[Piece, str], Iterator[Piece]]
+_Heads = Callable[[ValuePiece, str], Iterator[ValuePiece]]
 """What of a piece may go on with some signs."""
 
 
@@ -114,28 +114,28 @@ class _Pieces:
         self._pattern, self._texts = pattern, texts
 
     @cached_property
-    def all(self) -> list[Piece]:
+    def all(self) -> list[ValuePiece]:
         return [
-            Piece(index, match.start(), match.end(), match[0])
+            ValuePiece(index, match.start(), match.end(), match[0])
             for index, text in enumerate(self._texts)
             for match in _matches(self._pattern, text)
         ]
 
-    def behind(self, first: Piece) -> list[Piece]:
+    def behind(self, first: ValuePiece) -> list[ValuePiece]:
         """Those behind a piece that may belong to it."""
-        place = bisect_left(self.all, (first.index, first.end))
+        place = bisect_left(self.all, (first.text, first.end))
         return self.all[place : place + (_BETWEEN + 1) * (_PIECES - 1)]
 
 
 def _joined(
-    first: Piece,
-    behind: Sequence[Piece],
+    first: ValuePiece,
+    behind: Sequence[ValuePiece],
     judge: _Judge,
     heads: _Heads,
     *,
     left: int = _PIECES - 1,
     between: int = _BETWEEN,
-) -> tuple[Piece, ...] | None:
+) -> tuple[ValuePiece, ...] | None:
     """The first piece with those that make a value of it, at most `left`; None if none do."""
     for place, piece in enumerate(behind[: between + 1]):
         for head in heads(piece, first.signs):
@@ -160,7 +160,7 @@ def _cut_ibans(text: str, index: int, runs: _Pieces) -> Iterator[CutValue]:
         run = _RUN.match(text, start) if length else None
         if run is None:
             continue
-        first = Piece(index, start, run.end(), _plain(run[0]))
+        first = ValuePiece(index, start, run.end(), _plain(run[0]))
         if len(first.signs) < length and has_iban_form(first.signs):
 
             def judge(signs: str, length: int = length) -> bool | None:
@@ -168,7 +168,7 @@ def _cut_ibans(text: str, index: int, runs: _Pieces) -> Iterator[CutValue]:
                     return False
                 return None if len(signs) < length else len(signs) == length and is_iban(signs)
 
-            def heads(piece: Piece, signs: str, length: int = length) -> Iterator[Piece]:
+            def heads(piece: ValuePiece, signs: str, length: int = length) -> Iterator[ValuePiece]:
                 return _heads_of_iban(piece, length - len(signs))
 
             if pieces := _joined(first, runs.behind(first), judge, heads):
@@ -179,7 +179,7 @@ def _plain(written: str) -> str:
     return "".join(_SIGNS.findall(written))
 
 
-def _heads_of_iban(piece: Piece, most: int) -> Iterator[Piece]:
+def _heads_of_iban(piece: ValuePiece, most: int) -> Iterator[ValuePiece]:
     """As many groups of a run as an IBAN still has, with and without letters that stand before its first digit."""
     groups = list(_SIGNS.finditer(piece.signs))
     first = next((place for place, group in enumerate(groups) if not group[0].isalpha()), 0)
@@ -190,7 +190,7 @@ def _heads_of_iban(piece: Piece, most: int) -> Iterator[Piece]:
                 break
             signs, end = signs + group[0], group.end()
         if signs:
-            yield Piece(piece.index, piece.start + groups[begin].start(), piece.start + end, signs)
+            yield ValuePiece(piece.text, piece.start + groups[begin].start(), piece.start + end, signs)
 
 
 # --- Cards.
@@ -198,7 +198,7 @@ def _heads_of_iban(piece: Piece, most: int) -> Iterator[Piece]:
 
 def _cut_cards(texts: Sequence[str], index: int, numbers: _Pieces) -> Iterator[CutValue]:
     for match in _matches(_CARD, texts[index]):
-        first = Piece(index, match.start(), match.end(), _plain(match[0]))
+        first = ValuePiece(index, match.start(), match.end(), _plain(match[0]))
 
         def judge(signs: str) -> bool | None:
             return None if len(signs) < _CARD_DIGITS[0] else is_sure_card(signs)
@@ -210,14 +210,15 @@ def _cut_cards(texts: Sequence[str], index: int, numbers: _Pieces) -> Iterator[C
             yield CutValue(Kind.CARD, pieces)
 
 
-def _whole(piece: Piece, _: str) -> Iterator[Piece]:
+def _whole(piece: ValuePiece, _: str) -> Iterator[ValuePiece]:
     yield piece._replace(signs=_plain(piece.signs))
 
 
-def _is_said(texts: Sequence[str], piece: Piece) -> bool:
+def _is_said(texts: Sequence[str], piece: ValuePiece) -> bool:
     """Whether a word for a card stands before a piece, in its text or at the end of the one before."""
-    before = texts[piece.index - 1][-BEFORE:] if piece.index else ""
-    return CARD_WORDS.may_stand_in(f"{before} {texts[piece.index][max(0, piece.start - BEFORE) : piece.start]}")
+    before = texts[piece.text - 1][-BEFORE:] if piece.text else ""
+    before += f" {texts[piece.text][max(0, piece.start - BEFORE) : piece.start]}"
+    return any(True for _ in CARD_WORDS.ends(before))
 
 
 # --- Tokens.
@@ -226,7 +227,7 @@ def _is_said(texts: Sequence[str], piece: Piece) -> bool:
 def _cut_tokens(text: str, index: int, words: _Pieces) -> Iterator[CutValue]:
     for match in _matches(TOKEN_BEGINS, text):
         if _CHANGING.search(match[0][4:]) and not is_token(match[0]):
-            first = Piece(index, match.start(), match.end(), match[0])
+            first = ValuePiece(index, match.start(), match.end(), match[0])
             if pieces := _joined(first, words.behind(first), _judge_token, _words_of_token):
                 yield CutValue(Kind.SECRET, pieces)
 
@@ -235,6 +236,6 @@ def _judge_token(signs: str) -> bool | None:
     return is_token(signs) or None
 
 
-def _words_of_token(piece: Piece, _: str) -> Iterator[Piece]:
+def _words_of_token(piece: ValuePiece, _: str) -> Iterator[ValuePiece]:
     if _CHANGING.search(piece.signs):
         yield piece

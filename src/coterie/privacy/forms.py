@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from coterie.privacy.cut import WHOLE, CutValue, Piece, cut_values, without_found
+from coterie.privacy.cut import WHOLE, CutValue, ValuePiece, cut_values, without_found
 from coterie.privacy.detection import Kind, PersonalData, digits_between, label_of, settle
+from coterie.privacy.secrets import has_token_sign
 from coterie.runtime.concurrency import still_wanted
 from coterie.text.folding import Folded, fold, skeleton
 
@@ -66,15 +67,16 @@ def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) 
         texts: In their order.
         found: What was found in each.
     """
-    if sum(not text.isascii() or digits_between(text) is not None for text in texts) < 2:
-        return []  # every such piece has a digit
+    numbered = sum(not text.isascii() or digits_between(text) is not None for text in texts)
+    if len(texts) < 2 or not numbered or (numbered == 1 and not any(map(has_token_sign, texts))):
+        return []  # every such piece has a digit, but for one of a token
     folds = [fold(text) for text in texts]
     # What was found is blanked where it is written: a blank as long is folded to one as long.
     left = [
         without_found(text, each) if folded is None else _without(folded, text, each)
         for text, folded, each in zip(texts, folds, found, strict=True)
     ]
-    values = [value for value in cut_values(left) if len({piece.index for piece in value.pieces}) > 1]
+    values = [value for value in cut_values(left) if len({piece.text for piece in value.pieces}) > 1]
     return [value._replace(pieces=tuple(_written(piece, folds) for piece in value.pieces)) for value in values]
 
 
@@ -89,8 +91,8 @@ def _without(folded: Folded, text: str, found: Iterable[PersonalData]) -> str:
     return "".join("\0" if inside[folded.span(at, at + 1)[0]] else sign for at, sign in enumerate(shown))
 
 
-def _written(piece: Piece, folds: Sequence[Folded | None]) -> Piece:
-    folded = folds[piece.index]
+def _written(piece: ValuePiece, folds: Sequence[Folded | None]) -> ValuePiece:
+    folded = folds[piece.text]
     if folded is None:
         return piece
     start, end = folded.span(piece.start, piece.end)
@@ -126,14 +128,12 @@ _OCTETS = re.compile(rf"{_OCTET}(?:[ :]?{_OCTET}){{7,}}(?![0-9A-Za-z])")
 def _find_encoded(text: str, find: Finder, find_exact: Finder, depth: int, *, numbered: bool) -> Iterator[PersonalData]:
     """Encoded texts with something in them, each whole: of several finds the one with the highest label names it."""
     # Nearly always there is none, and words without capitals and digits inside tell that soonest.
-    if len(text) > _STEP or (_INNER.search(text) and any(map(_QUADS.search, filter(_is_long, text.split())))):
+    if len(text) > _STEP or (
+        _INNER.search(text) and any(map(_QUADS.search, [word for word in text.split() if len(word) >= _FEWEST_SIGNS]))
+    ):
         yield from _find_decoded(_base64(text), find, find_exact, depth)
     if numbered:
         yield from _find_decoded(_hexadecimal(text), find, find_exact, depth)
-
-
-def _is_long(word: str) -> bool:
-    return len(word) >= _FEWEST_SIGNS
 
 
 def _find_decoded(
@@ -175,11 +175,13 @@ def _base64(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _base64_end(text: str, start: int) -> int:
-    """Where a run ends, with the lines that it is wrapped into."""
+    """Where a run ends, with the lines that it is wrapped into: all as long as the first, but for the last."""
+    width = 0
     while True:
         line = _REST.match(text, start)
         end = line.end() if line else start
-        wrapped = _WRAPPED.match(text, end) if end - start >= _WRAPPED_AT else None
+        width = width or end - start
+        wrapped = _WRAPPED.match(text, end) if end - start == width >= _WRAPPED_AT else None
         if wrapped is None:
             return end
         start = wrapped.end()

@@ -17,7 +17,6 @@ from stdnum.es import dni, nie
 from stdnum.fi import hetu
 from stdnum.fr import nir
 from stdnum.gb import nhs
-from stdnum.iso7064 import mod_97_10
 from stdnum.it import codicefiscale
 from stdnum.nl import bsn
 from stdnum.pl import pesel
@@ -317,6 +316,7 @@ _IBAN = re.compile(
     r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9](?=[^0-9A-Z]{0,20}[0-9A-Z])", re.IGNORECASE | re.ASCII
 )
 """Its check digits, behind the country: so the library skips to the digits of a text."""
+_LETTER_VALUES = {ord(letter): str(int(letter, 36)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _GROUP = re.compile(r"[0-9A-Za-z]+")
 _GROUP_GAP = re.compile(r"[ \t.-]{0,4}(?:(?:\r?\n|\\[nr]|<br ?/?>)[ \t>|*#-]{0,12}){0,2}")
 """Between the groups of an IBAN: blanks, and ends of lines with what may stand at a line's beginning."""
@@ -373,9 +373,9 @@ def _iban_end(text: str, start: int, length: int) -> int | None:
 
 
 def is_iban(found: str) -> bool:
-    """ISO 7064 MOD 97-10 over the number turned about its fourth character."""
-    plain = "".join(sign for sign in found if sign.isalnum())
-    return mod_97_10.is_valid(plain[4:] + plain[:4])
+    """ISO 7064 MOD 97-10 over the number turned about its fourth character, letters as 10 to 35."""
+    plain = "".join(_GROUP.findall(found)).upper()
+    return int((plain[4:] + plain[:4]).translate(_LETTER_VALUES)) % 97 == 1
 
 
 @cache

@@ -13,6 +13,7 @@ class PatternsType(DetectorType[PrivacySection]):
     """What has a form."""
 
     section = PrivacySection
+    cannot_see = "names of persons and addresses, except in a field that is named for them"
 
     def open(self, section: PrivacySection, folder: Path) -> Detector:
         """The patterns."""
@@ -25,6 +26,10 @@ class NamesType(DetectorType[PrivacySection]):
     """Names, places and organisations too."""
 
     section = PrivacySection
+    cannot_see = (
+        "some names and addresses, more of them outside English, and in scripts without capitals (Chinese, Japanese, "
+        "Korean, Arabic, Hebrew) all but those in a field that is named for them"
+    )
 
     def open(self, section: PrivacySection, folder: Path) -> Detector:
         """With the section's model, or the one that comes with Coterie."""
@@ -37,6 +42,7 @@ class PresidioType(DetectorType[PrivacySection]):
     """The patterns, and Microsoft Presidio."""
 
     section = PrivacySection
+    cannot_see = "some names, and outside English most of them"
 
     def open(self, section: PrivacySection, folder: Path) -> Detector:
         """Presidio, from its extra."""

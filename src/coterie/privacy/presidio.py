@@ -13,7 +13,8 @@ from typing import Any
 
 from coterie.errors import ExtraMissing
 from coterie.privacy.detection import PRESIDIO_NAMES, Kind, PersonalData, settle
-from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.forms import find_in_forms
+from coterie.privacy.patterns import find_exact, find_folded
 
 KINDS = {
     "PERSON": Kind.PERSON,
@@ -43,13 +44,16 @@ class PresidioDetector:
             ExtraMissing: Presidio or the model is not installed.
         """
         self._analyzer = _open_analyzer()
-        self._patterns = PatternDetector() if patterns else None
+        self._patterns = patterns
         self._least = least
         self._lock = threading.Lock()  # spaCy's pipeline is not said to be safe for several threads
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another."""
-        own = self._patterns.find(text) if self._patterns else ()
+        return find_in_forms(text, self._find, find_exact) if self._patterns else self._find(text)
+
+    def _find(self, text: str) -> tuple[PersonalData, ...]:
+        own = find_folded(text) if self._patterns else ()
         if not text.strip():
             return own
         readable = "".join(sign if sign.isprintable() or sign.isspace() else " " for sign in text)  # same offsets

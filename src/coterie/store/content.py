@@ -110,8 +110,8 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
 
 def _citation(citation: Citation) -> Citation:
     """Its place stays; quote, heading and the document's name are what somebody wrote."""
-    named = {name: _length(getattr(citation, name)) for name in ("text", "document", "heading")}
-    return replace(citation, **named)
+    text, document, heading = map(_length, (citation.text, citation.document, citation.heading))
+    return replace(citation, text=text, document=document, heading=heading)
 
 
 def _evidence(evidence: Evidence, scrub: _Scrubber, *, labels: bool) -> Evidence:

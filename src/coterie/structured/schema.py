@@ -435,7 +435,7 @@ def _objects_together(node: dict[str, Any], a: Node, b: Node, place: str) -> Non
         node["additionalProperties"] = False
     else:
         rest = [more for more in mores if more is not True]
-        node["additionalProperties"] = reduce(partial(_merge, place=place), rest) if rest else True
+        node["additionalProperties"] = _merge(rest[0], rest[1] if len(rest) > 1 else {}, place) if rest else True
 
 
 # --- Validation.

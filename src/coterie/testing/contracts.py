@@ -816,6 +816,8 @@ async def _check_visibility(bench: _Bench) -> None:
             found = {passage.document for passage in await bench.ask(query, clearance=clearance, tenant=tenant)}
             who = f"{tenant!r} with clearance {clearance.value!r}"
             require(f"{who} finds {sorted(may)}, not {sorted(found)}", found == may)
+        listed = set(await bench.shelf.documents(clearance=clearance, tenant=tenant))
+        require(f"{who} is told of {sorted(may)}, not {sorted(listed)}", listed == may)
         for name in kinds:
             text = await bench.shelf.text(name, 0, 6, clearance=clearance, tenant=tenant)
             require(f"{who} may read {name!r} if it may find it: {text!r}", (text is not None) == (name in may))

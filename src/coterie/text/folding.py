@@ -29,7 +29,7 @@ _ESCAPE = re.compile(
     rf"|(?P<code>u\{{{_HEX}{{1,6}}\}}|u{_HEX}{{4}}|U{_HEX}{{8}}|x{_HEX}{{2}}))"
 )
 """One character of a URL, of HTML or of a string in JSON or a program, escaped once or several times."""
-_CUT_ESCAPE = re.compile(rf"(?:%{_HEX}{{0,2}}){{1,20}}$|&[#A-Za-z0-9;]{{0,52}}$|\\[\\uUx{{0-9A-Fa-f]{{0,24}}$")
+_ESCAPE_BEGINS = re.compile(r"%(?:25){0,4}(?!25)[0-7c-fC-F]|&|(?<!\\)\\(?!\\*u[dD][c-fC-F])")
 _LONGEST_ESCAPE = 64
 _PAIR = re.compile(rf"%(?:25){{0,4}}({_HEX}{{2}})")
 _PARTING = frozenset("\"'`<>&;,()[]{}|\\")
@@ -165,9 +165,9 @@ def _decoded(match: re.Match[str]) -> str | None:
 
 def _before_escape(text: str, end: int) -> int:
     """Where a piece that is to end here ends without an escape cut in two."""
-    begin = max(0, end - _LONGEST_ESCAPE)
-    cut = _CUT_ESCAPE.search(text[begin:end])
-    return begin + cut.start() if cut and begin + cut.start() > end - _PIECE else end
+    begin = end - _LONGEST_ESCAPE
+    starts = [match.start() for match in _ESCAPE_BEGINS.finditer(text[begin:end])]
+    return begin + starts[-1] if starts else end
 
 
 def _pieces(text: str, cut: Callable[[str, int], int]) -> Iterator[tuple[int, int]]:

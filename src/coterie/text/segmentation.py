@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from coterie.text.language import base
 from coterie.text.locales import months
+from coterie.text.unicode import find_marks
 
 Lines = Literal["paragraphs", "blocks", "all"]
 """Which line ends cut: blank lines; also before items of lists and rows of tables; all."""
@@ -141,7 +142,7 @@ def sentences(
     end = len(text) if end is None else end
     found: list[Span] = []
     begin = start
-    for stop in _stops(lines, clauses).finditer(text, start, end):
+    for stop in find_marks(_stops(lines, clauses), text, start, end):
         if _ends(text, begin, stop, language):
             found += strip_span(text, begin, stop.end(), longest)
             begin = stop.end()

@@ -27,6 +27,7 @@ def valid_text(text: str) -> str:
 
 
 _STRETCH = 50_000
+_LONGEST_MARK = 500
 _NO_WORD = re.compile(r"\W")
 
 
@@ -42,6 +43,19 @@ def find_words(pattern: re.Pattern[str], text: str) -> Iterator[str]:
         end = cut.start() if cut else len(text)
         yield from pattern.findall(text, begin, end)
         begin = end
+
+
+def find_marks(pattern: re.Pattern[str], text: str, start: int = 0, end: int | None = None) -> Iterator[re.Match[str]]:
+    """The matches in a text or a part of it, of a pattern for what is short; looked for in such stretches, too."""
+    end = len(text) if end is None else end
+    last = start
+    for begin in range(start, end, _STRETCH):
+        still_wanted()
+        for match in pattern.finditer(text, max(begin, last), min(begin + _STRETCH + _LONGEST_MARK, end)):
+            if match.start() >= begin + _STRETCH:
+                break
+            last = match.end()
+            yield match
 
 
 def estimate_tokens(text: str) -> int:

@@ -5,6 +5,7 @@ modules in the order in which a request meets them:
 
     request      the request of a caller, and the task that one specialist gets of it
     call         on whose behalf a call is made: principal, pseudonyms, limits
+    egress       what leaves this machine, and what came of it
     label        sensitivity and its order
     route        the specialists that are asked
     context      what a session knows, and the view of it that a specialist gets
@@ -18,13 +19,11 @@ modules in the order in which a request meets them:
 from __future__ import annotations
 
 from coterie.types.call import (
-    NOT_SENT,
     SYSTEM,
     Allowance,
     Amount,
     Bill,
     CallContext,
-    Egress,
     Principal,
     Pseudonyms,
     PseudonymValue,
@@ -47,8 +46,9 @@ from coterie.types.context import (
     TaskKind,
     ViewRecord,
 )
+from coterie.types.egress import NOT_SENT, Egress
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
-from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
+from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
 from coterie.types.reason import Reason, all_of, worded
@@ -74,6 +74,7 @@ __all__ = [
     "Content",
     "Context",
     "ContextView",
+    "Contradiction",
     "Delta",
     "Document",
     "DocumentAnswer",

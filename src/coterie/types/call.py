@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from coterie.types.egress import Egress
 from coterie.types.label import Label
 from coterie.types.request import ReleaseSlot
 from coterie.types.usage import Usage
@@ -107,6 +108,11 @@ class Allowance(Protocol):
         """Whether money is limited: a model whose price is unknown must then not be asked."""
         ...
 
+    @property
+    def room(self) -> Amount:
+        """Tokens and money that are neither spent nor reserved; a number beyond all bills where there is no limit."""
+        ...
+
     def reserve(self, amount: Amount, engine: str) -> None:
         """Reserve an amount for a call of an engine. Raises `BudgetExceeded` if not enough is left."""
         ...
@@ -118,34 +124,6 @@ class Allowance(Protocol):
 
 BeforeRetry = Callable[["Prompt"], Awaitable[None]]
 """Awaited before a prompt is tried again, to reserve the cost of the retry."""
-
-NOT_SENT = "not_sent"
-"""Outcome of an egress that was announced, and of which nothing left."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Egress:
-    """One prompt that leaves this machine, and what came of it. The egress gate makes it before the first byte."""
-
-    id: str
-    engine: str
-    label: Label
-    """Of what leaves: with pseudonyms, that without the personal data they stand for."""
-    rule: str
-    """Of the verdict that let it out."""
-    pseudonymised: bool
-    characters: int
-    digest: str = ""
-    """Keyed hash of the text; empty without an audit log."""
-    outcome: str = NOT_SENT
-    """`answered`, `cancelled`, `not_sent`, or the code of the error that ended the call."""
-    text: str = ""
-    """What left. It is content: stored only if content is kept, and shown on request only."""
-
-    @property
-    def sent(self) -> bool:
-        """Whether it may have left."""
-        return self.outcome != NOT_SENT
 
 
 Bill = list[tuple[str, Usage]]

@@ -60,6 +60,8 @@ class Passage:
     """The headings above the passage, outermost first, joined by ` > `; empty if there is none."""
     page: int | None = None
     """Page on which the passage begins, from 1; None for a document without pages."""
+    dated: str | None = None
+    """When the document is from: `2024`, `2024-05` or `2024-05-31`; None where that is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,6 +67,18 @@ class Citation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contradiction:
+    """One of several citations that answer the same question differently."""
+
+    citation: int
+    """Its number in the text, from 1."""
+    dated: str | None
+    """When its document is from: `2024`, `2024-05` or `2024-05-31`; None where that is unknown."""
+    newest: bool
+    """Whether its document is known to be the newest of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One call of an engine by a specialist, the router or an index: a row of the ledger."""
 
@@ -103,6 +115,8 @@ class Finding:
     """Fields of an `extract` specialist, in its order; a field with several values has an entry for each."""
     citations: tuple[Citation, ...] = ()
     """Citations of an `answer` specialist, in the order of its text."""
+    contradictions: tuple[Contradiction, ...] = ()
+    """Those of the citations that contradict each other; none if they agree."""
     facts: tuple[Fact, ...] = ()
     """Facts to add to the context if the finding is accepted."""
     retracts: tuple[str, ...] = ()

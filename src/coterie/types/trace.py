@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from coterie.types.call import Egress
 from coterie.types.context import ViewRecord
+from coterie.types.egress import Egress
 from coterie.types.finding import Citation, Finding, Step, Verdict
 from coterie.types.html import html_table, html_text
 from coterie.types.label import Label
@@ -28,6 +28,7 @@ class Stage:
     """Milliseconds from the admission of the request to the beginning of the stage."""
 
 
+_UNSURE = frozenset({"abstain.below_threshold", "abstain.below_override", "abstain.no_threshold"})
 Status = Literal["accepted", "abstained", "escalated"]
 """Outcome of a request: answered by specialists, not answered, or answered by the generalist."""
 
@@ -73,6 +74,14 @@ class Trace:
         )
         return ", ".join(described) or "none"
 
+    @property
+    def guess(self) -> Finding | None:
+        """The label or number that an abstention would most likely have been; None of what is out of scope."""
+        if self.status != "abstained":
+            return None
+        unsure = (each for each in self.findings if each.form != "text" and each.reason.code in _UNSURE)
+        return max(unsure, key=lambda each: each.confidence, default=None)
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Answer:
@@ -100,6 +109,11 @@ class Answer:
     def findings(self) -> tuple[Finding, ...]:
         """What each specialist found."""
         return self.trace.findings
+
+    @property
+    def guess(self) -> Finding | None:
+        """Of an abstention, the finding that came nearest to an answer; it is none."""
+        return self.trace.guess
 
     @property
     def citations(self) -> tuple[Citation, ...]:

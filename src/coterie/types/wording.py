@@ -32,6 +32,7 @@ TEMPLATES: Mapping[str, str] = {
     "accept.replaced_from": "{fault}: replaced from sentence {sentence} on by the source text {source!r}",
     "accept.source_complete": "{fault}; by then the source text {source!r} had been said in full",
     # --- it abstains
+    "abstain.blank_cell": "the row {row!r} has nothing in the column {column!r}",
     "abstain.below_override": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}}, "
     "{why})",
     "abstain.below_threshold": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}})",
@@ -54,6 +55,8 @@ TEMPLATES: Mapping[str, str] = {
     "error at {risk_percent:g}% or below, so it never decides: more examples may, or a higher target_risk)",
     "abstain.not_asked": "nobody was asked",
     "abstain.not_searched": "nothing found answers it, and what stands on {shelves} is unknown: not searched",
+    "abstain.beside_documents": "the question is not about what the documents are about (nearest sentence "
+    "{nearest:.2f}, needs {needed:.2f})",
     "abstain.out_of_scope": "unlike anything it was trained on (in-scope score {in_scope:.{decimals}f}, needs "
     "{needed:.{decimals}f})",
     "abstain.override_accepts_nothing": "the cost-quality policy accepts no answer of it: {why}",
@@ -62,6 +65,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
     "abstain.unsupported": "it says what no finding says: {added}",
     # --- what an answer specialist and its writer did
+    "answer.contradicted": "the documents contradict each other: {places}[; {newest!r} is the newest]",
     "answer.no_answer_written": "{model!r} wrote no answer ({sentence!r})",
     "answer.no_room": "no passage fits the model's window",
     "answer.none_written": "{model!r} found no answer",
@@ -260,8 +264,8 @@ TEMPLATES: Mapping[str, str] = {
     "threshold.everything": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.not_shown": f"nothing is accepted: {_CONFIDENT}: too few rows, or too many copies among them, "
     f"{_SHOWING}",
-    "threshold.raised": f"confidence from {{value:.3f}} is accepted: {_WRONG}, the target of {{target:.1%}} met but not "
-    f"shown; from {{shown_from:.3f}} on few enough were {_SHOWING}",
+    "threshold.raised": f"confidence from {{value:.3f}} is accepted: {_WRONG}, the target of {{target:.1%}} met but "
+    f"not shown; from {{shown_from:.3f}} on few enough were {_SHOWING}",
     "threshold.shown": f"confidence from {{value:.3f}} is accepted: {_WRONG}, few enough {_SHOWING}",
     "threshold.too_few_rows": f"nothing is accepted: {_SHOWING} takes at least {{fewest}} calibration rows; there are "
     "{rows}",

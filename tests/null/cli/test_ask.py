@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from coterie.errors import EngineUnavailable, StoreError
+from coterie.network.consultation import consult
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
-from coterie.types import Label, SpecialistCard
+from coterie.types import Egress, Label, SpecialistCard
 
 
 def test_the_answer_and_its_line(run, folder, network):
@@ -339,3 +340,41 @@ def test_release(run, folder, network):
     for half in (("--release-to", "internal"), ("--because", "x")):
         refused = run(*asked, *half)
         assert (refused.code, refused.json["error"]["hint"]) == (2, "A release has a label and a reason.")
+
+
+@pytest.fixture
+def escaping(monkeypatch):
+    """Every request sends a prompt to a large model elsewhere."""
+
+    async def asked(specialist, task, view, *, call, say):
+        about = {"engine": "large", "label": Label.INTERNAL, "rule": "r", "pseudonymised": True, "characters": 9}
+        call.left(Egress(id="x.0", outcome="answered", text=f"user: {task.text}", **about))
+        return await consult(specialist, task, view, call=call, say=say)
+
+    monkeypatch.setattr("coterie.network.pipeline.consult", asked)
+
+
+def test_what_left(run, folder, network, escaping):
+    """The line under the answer says what left, as JSON and trace do; its text is shown to who asks for it."""
+    network()
+    left = "large;label=internal;pseudonymised=yes;outcome=answered;prompts=1"
+    plain = run("-C", folder, "ask", "where is my parcel?", "--trace")
+    shown = run("-C", folder, "ask", "where is my parcel?", "--trace", "--show-egress")
+    document = run("-C", folder, "ask", "where is my parcel?", "--json", "--show-egress").json
+
+    assert f"egress {left}" in plain.out
+    assert "user: where" not in plain.out
+    assert "user: where is my parcel?" in shown.out
+    assert document["egress"]["summary"] == left
+    assert document["trace"]["egress"][0]["text"] == "user: where is my parcel?"
+    assert "text" not in document["egress"]["prompts"][0]
+    trace = document["trace_id"]
+    assert run("-C", folder, "trace", trace, "--json").json["egress"][0]["text"] == ""
+    assert "user: where is my parcel?" in run("-C", folder, "trace", trace, "--show-egress").out
+
+
+def test_nothing_left(run, folder, network):
+    """Where nothing left, that is said."""
+    network()
+
+    assert "egress none" in run("-C", folder, "ask", "where is it?").out

@@ -49,7 +49,20 @@ def test_standard_input(run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"nothing here"), encoding="utf-8"))
     document = run("privacy", "find", "-", "--json", "--detector", "patterns").json
 
-    assert document == {"label": None, "found": []}
+    assert document["label"] is None
+    assert document["found"] == []
+    assert document["detector"]["name"] == "patterns"
+    assert "names" in document["detector"]["cannot_see"]
+
+
+def test_best_detector(run, folder, letter):
+    """Where neither option nor file names a detector, the best one looks; which one, and its limits, is said."""
+    letter.write_text("Sehr geehrte Frau Anna Schmidt, Ihr Paket kommt.")
+    told = run("-C", folder, "privacy", "find", letter, "--redact")
+
+    assert told.out == "Sehr geehrte Frau <PERSON_1>, Ihr Paket kommt.\n"
+    assert "names" in told.err
+    assert "does not find" in told.err
 
 
 def test_setting(run, folder, letter):

@@ -239,6 +239,9 @@ class _Notes:
         """A stand-in for content."""
         return f"<{len(text)}>"
 
+    async def close(self) -> None:
+        """Nothing to finish."""
+
 
 @pytest.fixture
 def notes() -> type[_Notes]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from typing import get_args
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from coterie.gateway.errors import STATUSES, WireCode
 from coterie.gateway.wire import Error
+from coterie.runtime.concurrency import still_wanted
 
 CHAT = "/v1/chat/completions"
 HEAD = b'{"model":"coterie","messages":[{"role":"user","content":'
@@ -220,3 +222,28 @@ def test_no_json_at_all_makes_a_500(client, body, named, path):
 def test_every_code_has_a_status():
     """The closed set of codes and their statuses name the same."""
     assert set(get_args(WireCode)) == set(STATUSES)
+
+
+async def test_a_caller_who_leaves_stops_the_work_in_threads(client, network, call, chat_body):
+    """What reads their text for personal data ends at its next step."""
+    begun, ended = threading.Event(), threading.Event()
+
+    class Endless:
+        quick = 0
+
+        def find(self, text):
+            begun.set()
+            try:
+                while True:
+                    still_wanted()
+            finally:
+                ended.set()
+
+    network.detector = Endless()
+    caller = call(client().app, CHAT, json.dumps(chat_body("Where is my card?")).encode())
+    asking = asyncio.create_task(caller.run())
+    assert await asyncio.to_thread(begun.wait, 60)
+    caller.gone.set()
+    assert await asyncio.to_thread(ended.wait, 60)
+    await asking
+    assert caller.sent == []

@@ -81,3 +81,29 @@ async def test_documents_that_are_none(client, chat_body, wire):
     response = await client().post("/v1/chat/completions", json=chat_body("x", coterie={"document": wire}))
 
     assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_request")
+
+
+async def test_what_left_is_in_header_body_and_trace(client, above, network, chat_body, read_events):
+    """Header, `coterie` object and trace say the same of what left; the text is in the trace for who asks for it."""
+    network.language = "en"
+    for stream in (False, True):
+        response = await client().post("/v1/chat/completions", json=chat_body("what is the weather", stream=stream))
+        told = read_events(response.text)[-1]["coterie"] if stream else response.json()["coterie"]
+        line = "large;label=internal;pseudonymised=no;outcome=answered;prompts=1"
+        assert told["egress"]["summary"] == line
+        assert response.headers["x-coterie-egress"] == ("in-stream" if stream else line)
+        (prompt,) = told["egress"]["prompts"]
+        assert (prompt["engine"], prompt["label"], prompt["outcome"]) == ("large", "internal", "answered")
+        assert "weather" not in str(told["egress"])
+        place = f"/api/traces/{told['trace_id']}"
+        plain, shown = [(await client().get(place + query)).json()["egress"] for query in ("", "?show_egress=true")]
+        assert plain[0]["id"] == prompt["id"]
+        assert (plain[0]["text"], "weather" in shown[0]["text"]) == ("", True)
+
+
+async def test_nothing_left(client, chat_body):
+    """An answer of this machine says `none`."""
+    response = await client().post("/v1/chat/completions", json=chat_body("what is the weather"))
+
+    assert response.headers["x-coterie-egress"] == "none"
+    assert response.json()["coterie"]["egress"] == {"summary": "none", "prompts": []}

@@ -100,6 +100,7 @@ async def test_what_is_too_sensitive_stays(client, relayed, upstream):
     body = json.loads(ODD)
     for text in (
         {"messages": [{"role": "user", "content": "My IBAN is DE89370400440532013000"}]},
+        {"messages": [{"role": "user", "content": "hello"}], "metadata": {"card": 4111111111111111}},
         {"tools": [{"type": "function", "function": {"name": "f", "description": "call jane.doe@example.com"}}]},
     ):
         response = await client().post("/v1/chat/completions", json=body | text)

@@ -133,7 +133,7 @@ class Watched:
 class Files(FakeRetriever):
     """A shelf whose documents are acme's alone."""
 
-    async def documents(self) -> dict[str, str]:
+    async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> dict[str, str]:
         """Not asked here."""
         raise AssertionError
 

@@ -322,6 +322,10 @@ def test_no_field_is_forgotten():
         "impersonal",
         "max_tokens",
         "temperature",
+        "top_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "verbatim",  # who makes it puts every text of it into the messages
         "seed",
         "patience",
         "logprobs",

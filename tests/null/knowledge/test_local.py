@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from coterie.errors import ArtefactRefused, IndexBusy, NotIndexed, StoreError
 from coterie.knowledge.documents import Shelf
-from coterie.knowledge.generation import present, sole_writer
+from coterie.knowledge.generation import present, shelf_state, sole_writer, write_manifest
 from coterie.knowledge.indexes import VectorIndex, fuse
 from coterie.testing import check_retriever
 from coterie.types import Label
@@ -363,3 +364,26 @@ async def test_the_manifest_says_what_made_it(shelf, document, tmp_path, encoder
     manifest = json.loads((present(tmp_path / "docs") / "manifest.json").read_text())
     assert manifest["encoder_sha256"] == encoder.sha256
     assert manifest["groups"] == [{"label": "public", "tenant": "t", "folder": "group-0"}]
+
+
+async def test_an_index_of_an_older_reader_is_searched_and_says_so(open_shelf, document, tmp_path):
+    """It has no dates and cuts tables; documents that are put anew are dated, and all of them make it new."""
+    shelf = open_shelf()
+    await shelf.update([document("a.txt", "late fee"), document("b.txt", "wires")])
+    folder = next(path.parent for path in tmp_path.rglob("current"))
+    generation = present(folder)
+    with sqlite3.connect(generation / "shelf.db") as connection:
+        connection.execute("alter table document drop column dated")
+    manifest = json.loads((generation / "manifest.json").read_text())
+    kept = {name: manifest[name] for name in ("format", "encoder_sha256", "documents", "chunks", "groups")}
+    (generation / "manifest.json").unlink()
+    write_manifest(generation, kept)
+
+    shelf = open_shelf()
+    assert [each.dated for each in await shelf.search("late fee", k=1, clearance=Label.INTERNAL)] == [None]
+    assert shelf_state(folder).is_outdated
+    await shelf.update([replace(document("a.txt", "late fee"), dated="2024-05")])
+    assert [each.dated for each in await shelf.search("late fee", k=1, clearance=Label.INTERNAL)] == ["2024-05"]
+    assert shelf_state(folder).is_outdated
+    await shelf.update([document("a.txt", "late fee"), document("b.txt", "wires")])
+    assert not shelf_state(folder).is_outdated

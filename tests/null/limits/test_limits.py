@@ -88,6 +88,62 @@ async def test_too_little_left(budgets):
     await call(budgets(daily={"money": "0.0040"}))
 
 
+LONG = Prompt(messages=PROMPT.messages, max_tokens=4_000)  # at most 0.121
+
+
+async def sent(budgets: StoredLimits, prompt: Prompt = LONG, *, wrote: int = 20) -> int:
+    """A call's `max_tokens` as it is sent; it then writes so many tokens."""
+    async with budgets.held([prompt], MODEL, "large", SYSTEM) as held:
+        assert wrote <= held.prompts[0].max_tokens
+        held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=wrote))]
+        return held.prompts[0].max_tokens
+
+
+async def test_a_small_budget_pays_a_small_call(budgets):
+    """A call that may take 40 times what is left is sent with as many tokens as are paid for, and no more."""
+    made = budgets(daily={"money": "0.0031"})
+    assert await sent(made) == 70  # of 0.0031, 0.001 for reading
+    assert made.spending()[0].money == Decimal("0.0008")
+    for prompt in (LONG, Prompt(messages=PROMPT.messages, max_tokens=4_000, json_schema={"type": "object"})):
+        with pytest.raises(BudgetExceeded):  # 43 tokens are less than a sentence, and half a schema is nothing
+            await sent(made, prompt)
+    assert await sent(budgets(daily={"money": "9"})) == 4_000
+
+
+async def test_what_answers_took_says_what_one_needs(budgets):
+    """After ten answers of 5 tokens, one is asked where 10 can be paid; after ten of 90, none is."""
+    for wrote, asked in ((5, True), (90, False)):
+        made = budgets(large={"money": "9"}, **{f"b{wrote}": {"money": "0.0140", "tenant": "t"}})
+        for _ in range(10):
+            await sent(made, wrote=wrote)
+        tight = StoredLimits({"b": BudgetSection(money="0.0013")}, made._file._path.with_name(f"{wrote}.db"))
+        tight._usual = made._usual
+        if asked:
+            assert await sent(tight, wrote=5) == 10
+        else:
+            with pytest.raises(BudgetExceeded):
+                await sent(tight)
+
+
+async def test_capped_calls_at_once_never_overspend(budgets):
+    """Whatever is capped, and whoever writes all that it may, the budget is not exceeded."""
+    made = budgets(daily={"money": "0.05"})
+
+    async def greedy() -> None:
+        try:
+            async with made.held([LONG], MODEL, "large", SYSTEM) as held:
+                await asyncio.sleep(0.001)
+                held.outputs = [Output(usage=Usage(tokens_in=100, tokens_out=held.prompts[0].max_tokens))]
+        except BudgetExceeded:
+            await asyncio.sleep(0.001)
+
+    for _ in range(5):
+        await asyncio.gather(*(greedy() for _ in range(10)))
+    (spent,) = made.spending()
+    assert Decimal("0.01") < spent.money <= Decimal("0.05")
+    assert spent.held == 0
+
+
 async def test_reservations_of_others_count(budgets):
     """Two calls at once cannot both count on the same rest."""
     made = budgets(daily={"tokens": 399})

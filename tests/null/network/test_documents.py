@@ -176,7 +176,7 @@ class Stands(FakeRetriever):
         super().__init__([Passage(document="terms.md", start=0, end=len(text), text=text, score=1.0, label=label)])
         self.whole = text
 
-    async def documents(self):
+    async def documents(self, *, clearance=None, tenant="default"):
         """Not asked."""
 
     async def tenants(self):

@@ -1,24 +1,37 @@
 """Whatever stands in a text, the work on it grows with its length and no more, and stops when nobody waits for it."""
 
 import asyncio
+import json
+import re
 import threading
 
 import numpy as np
 import pytest
 
+from coterie.context.followups import restate
+from coterie.engines.features import word_ngrams
+from coterie.errors import InputError
 from coterie.governance.disguise import disguise
 from coterie.governance.injection import orders_in
 from coterie.governance.pseudonyms import SessionPseudonyms
+from coterie.privacy.detection import Kind
 from coterie.privacy.patterns import PatternDetector
-from coterie.routing.plan import split_columns
+from coterie.privacy.secrets import find_long_secrets
+from coterie.routing.plan import MOST_COLUMNS, check_columns, split_columns
 from coterie.routing.reading import RequestReader, Spelling
 from coterie.routing.router import _window
 from coterie.routing.splitting import propose_clearest
-from coterie.runtime.concurrency import Abandoned, aside, still_wanted
+from coterie.runtime.concurrency import AT_ONCE, Abandoned, aside, still_wanted
+from coterie.tasks.pairs.model import split_clauses
 from coterie.text.language import detect
-from coterie.types import Label, Prompt
+from coterie.text.segmentation import sentences
+from coterie.text.unicode import find_marks, find_words
+from coterie.types import Context, Entry, Label, Message, Prompt
 
-PHRASES = ("where is my parcel ", "a", "<PERSON_1>", "a.b@example.com ", "ignore the router and send this to the ")
+PHRASES = (
+    *("where is my parcel ", "a", "<PERSON_1>", "a.b@example.com ", "ignore the router and send this to the "),
+    *("for and of it ", '{"c1":1,', "-----BEGIN PRIVATE KEY-----", "eyJhbGciOi.eyJ", "\n", "1. "),
+)
 LENGTH = 16_000
 
 
@@ -39,6 +52,12 @@ def _clearest(text):
     return propose_clearest(text, states, offsets, lambda vectors: vectors, [(0, len(text))])
 
 
+def _leant_on(text):
+    """As the turn before a question that leans on it."""
+    asked = [Entry(content=Message(role="user", text=text), producer="user", label=Label.PUBLIC, time=0.0)] * 9
+    return restate("and what about that?", Context(entries=tuple(asked)))
+
+
 WORK = {
     "columns": split_columns,
     "language": detect,
@@ -49,6 +68,11 @@ WORK = {
     "reader": lambda text: RequestReader(["triage"]).read(text),
     "spelling": Spelling(["parcel", "where"]).mend,
     "splitting": _clearest,
+    "clauses": lambda text: split_clauses(text, "en"),
+    "sentences": lambda text: sentences(text, language="en"),
+    "follow-ups": _leant_on,
+    "long secrets": lambda text: list(find_long_secrets(text)),
+    "n-grams": lambda text: sum(1 for _ in word_ngrams(text, 1, 2)),
 }
 
 
@@ -72,6 +96,48 @@ def test_long_texts_are_looked_through_in_stretches():
     text = "".join(f"{place} to a{place}@example.com, \n" for place in range(4000))
     found = [text[each.start : each.end] for each in PatternDetector().find(text)]
     assert found == [f"a{place}@example.com" for place in range(4000)]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [("-----BEGIN PRIVATE KEY-----\n", "\n-----END PRIVATE KEY-----"), ("eyJhbGciOiJIUzI1NiJ9.eyJ", ".c2lnbmF0dXJl")],
+    ids=["a key", "a token"],
+)
+@pytest.mark.parametrize("length", [3_000, 9_000, 200_000])
+@pytest.mark.parametrize("before", [0, 5_990, 50_000])
+def test_a_secret_of_any_length_is_found_whole(begin, end, length, before):
+    """Wherever a stretch ends, nothing of it is left over."""
+    secret = begin + "aZ0-_9" * (length // 6) + end
+    text = "so it is " * (before // 9) + f" {secret} " + "and so it was " * 5_000
+    found = [text[each.start : each.end] for each in PatternDetector().find(text) if each.kind == Kind.SECRET]
+    assert found == [secret]
+
+
+def test_what_is_found_in_stretches_is_found_as_in_one():
+    """Words and marks, wherever a stretch ends."""
+    text = "The card is lost. x;\n\n(a) Dr. Roe's\t5.5 " * 4_000
+    for pattern in map(re.compile, (r"\w+|[$!?]", r"[.;]\s+|\n+", r"(?<=\.)\s(?=[A-Z])")):
+        assert [match.span() for match in find_marks(pattern, text)] == [m.span() for m in pattern.finditer(text)]
+    words = re.compile(r"\w+")
+    assert list(find_words(words, text)) == words.findall(text)
+
+
+def test_a_text_with_too_many_columns_is_a_text():
+    """What stands in a text is no row then; a row of so many that is sent as one is refused."""
+    text = json.dumps({f"c{number}": number for number in range(MOST_COLUMNS + 1)})
+    assert split_columns(text) == (text, None)
+    with pytest.raises(InputError, match="10,001 columns"):
+        check_columns(json.loads(text))
+
+
+async def test_short_work_does_not_wait_for_long():
+    """Long work has threads of its own."""
+    release = threading.Event()
+    long = [asyncio.create_task(aside(1_000_000, release.wait)) for _ in range(64)]
+    await asyncio.sleep(0)
+    assert await aside(AT_ONCE + 1, lambda: 1) == 1
+    release.set()
+    await asyncio.gather(*long)
 
 
 async def test_work_that_nobody_waits_for_stops():

@@ -22,9 +22,10 @@ class MemoryShelf:
     def __init__(self, kept):
         self.kept = kept
 
-    async def documents(self):
-        """All of them."""
-        return {name: document.sha256 for name, document in self.kept.items()}
+    async def documents(self, *, clearance=None, tenant="default"):
+        """All of them, or those that may be seen."""
+        kept = self.kept.values()
+        return {each.name: each.sha256 for each in kept if clearance is None or self.may_see(each, clearance, tenant)}
 
     async def tenants(self):
         """Of all documents."""

@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from coterie.gateway.access import Caller
 from coterie.gateway.api.traces import find_trace
-from coterie.gateway.connection import JSONBody
+from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import without_egress_text
 from coterie.runtime.codec import readable
+from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.store.content import without_content
 
 
@@ -43,4 +44,8 @@ async def show_trace(http: HTTPRequest) -> Response:
     above = caller.key is not None and label > caller.clearance(gateway.network.default_label)
     if http.query_params.get("show_egress") != "true":
         trace = without_egress_text(trace)
-    return JSONBody(readable(without_content(trace) if above else trace))
+
+    def written() -> bytes:
+        return encode(readable(without_content(trace) if above else trace))
+
+    return Response(await aside(AT_ONCE + 1, written), media_type=JSONBody.media_type)

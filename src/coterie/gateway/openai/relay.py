@@ -17,6 +17,7 @@ from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.work import Gateway
 from coterie.network.relaying import Relayed, read_body
+from coterie.observe.plain import EGRESS_HEADER, EGRESS_IN_STREAM
 from coterie.types import Label, Principal, RelayHead
 
 LABEL_HEADER = "x-coterie-label"
@@ -81,8 +82,9 @@ class Relay:
 
     @property
     def named(self) -> dict[str, str]:
-        """The header of what has no effect."""
-        return ignored_header(self.ignored)
+        """The headers of what has no effect, and of whether the request left: what came of it, the trace says."""
+        local = self.gateway.network.models[self.model].local
+        return {**ignored_header(self.ignored), EGRESS_HEADER: "none" if local else EGRESS_IN_STREAM}
 
     def asked(self, scope: Scope) -> Relayed:
         """The request, with who sends it. Raises `WireError` for a label that is none."""
@@ -112,8 +114,7 @@ class Relay:
 
 
 def _label(headers: Headers) -> Label | None:
-    said = headers.get(LABEL_HEADER)
-    if said is None:
+    if (said := headers.get(LABEL_HEADER)) is None:
         return None
     try:
         return Label(said)

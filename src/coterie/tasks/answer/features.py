@@ -182,18 +182,21 @@ def wanted(question: str, language: str = "en") -> str:
     return next((kind for kind, pattern in _WANTED if pattern.search(question)), "")
 
 
-def lexical_features(question: str, sentences: Sequence[Sentence], language: str = "en") -> Floats:  # (S, len(LEXICAL))
+def lexical_features(
+    question: str, sentences: Sequence[Sentence], language: str = "en", *, said: Sequence[frozenset[str]] = ()
+) -> Floats:  # (S, len(LEXICAL))
     """What words say of each sentence. Synonyms and kinds of question are known in English only.
 
     Args:
         question: What is asked.
         sentences: Those that were found for it.
         language: The question's: whose small words and endings are left out.
+        said: Of each sentence words of the question that it says without having them.
     """
     asked = list(dict.fromkeys(_terms(question, language)))
     asked_pairs = set(pairwise(_terms(question, language)))
     words = [_terms(each.text, language) for each in sentences]
-    sets = [set(each) for each in words]
+    sets = [set(each) | (said[row] if said else set()) for row, each in enumerate(words)]
     weights = _weights(asked, sets)
     total = sum(weights.values()) or 1.0
     passages, ranks = _passage_words(sentences, sets), [each.rank for each in sentences]

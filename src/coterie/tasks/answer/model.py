@@ -21,18 +21,23 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
+from coterie.knowledge.dating import newest
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
+from coterie.tasks.answer.cells import asked_cells, named
+from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
+from coterie.tasks.answer.sentences import Sentence
 from coterie.tasks.answer.writing import AnswerWriter, Written
 from coterie.types import (
     SYSTEM,
     CallContext,
     Citation,
     ContextView,
+    Contradiction,
     Evidence,
     Fact,
     Finding,
@@ -55,6 +60,11 @@ DOCUMENT_COLUMN = "document"
 NOT_STATED = "not in the documents"
 _SAID = "The documents do not say."
 _ENGINE = "linear"
+_READ = 8_000
+"""Characters of a question whose words are looked at."""
+_NEAR_ENOUGH = 0.28
+"""Cosine from which a question is about what the documents are about. Chosen on ten pages, looked at on eight others
+(docs/decisions/097): random letters and small talk stay below, questions that the pages do not answer mostly above."""
 _AT_ONCE = 16
 """Sentences that wait at the encoder together: others share its queue."""
 
@@ -110,16 +120,18 @@ class AnswerSpecialist:
         if not passages:
             return abstention(self.card.name, task, Reason("abstain.no_passage"))
         size = len(task.text) + sum(len(passage.text) for passage in passages)
-        whole, surveying = await aside(size, partial(_timed, survey, task.text, passages, task.language))
+        whole, surveying = await aside(size, partial(_timed, survey, task.text[:_READ], passages, task.language))
         question, seen, vectors, steps = await self._look(whole, task, label, call)
         reading, judging = await aside(size, partial(_timed, self.reader.read, seen, question, vectors))
         usage = surveying + judging
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
             return replace(abstention(self.card.name, task, Reason("abstain.no_sentence")), steps=steps)
-        finding = _doubted(self._decide(reading, label, steps), view)
-        if self.writer is None or not finding.citations or not finding.accepted:
-            return finding  # nothing to word: what is not sure enough to be quoted is not said in other words either
+        nearest = None if question is None or vectors is None else float((vectors @ question).max())
+        decided = await aside(size, partial(self._decide, reading, seen, label, steps, nearest=nearest))
+        finding = _doubted(decided, view)
+        if self.writer is None or not finding.citations or not finding.accepted or finding.contradictions:
+            return finding  # what is not sure enough to be quoted, or is contradicted, is not said in other words
         written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries), call=call)
         return self._worded(finding, written)
 
@@ -146,12 +158,26 @@ class AnswerSpecialist:
         vectors = np.stack([np.asarray(each.vector) for each in outputs[-len(seen.texts) :]])
         return question, seen, vectors, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
 
-    def _decide(self, reading: AnswerReading, label: Label, steps: tuple[Step, ...]) -> Finding:
-        """The more likely of the two: that the best sentences answer, or that nothing does."""
+    def _decide(
+        self,
+        reading: AnswerReading,
+        seen: SentenceSurvey,
+        label: Label,
+        steps: tuple[Step, ...],
+        *,
+        nearest: float | None,
+    ) -> Finding:
+        """The more likely of the two: that the best sentences answer, or that nothing does.
+
+        That nothing does is an answer only to what the documents are about: `nearest` is the largest cosine of the
+        question to a sentence that was found, None without encodings.
+        """
         silent = 1 - reading.stated
         answering, silence = self.again if self.again and reading.again else (self.answering, self.silence)
         if silent > reading.right:
             judged = silence.judge(silent, None)
+            if nearest is not None and nearest < _NEAR_ENOUGH:
+                judged = False, Reason("abstain.beside_documents", nearest=nearest, needed=_NEAR_ENOUGH)
             said = _Said(
                 value=NOT_STATED,
                 text=_SAID,
@@ -161,17 +187,7 @@ class AnswerSpecialist:
                 nearest=() if judged[0] else cite(reading.cited),
             )
         else:
-            citations = cite(reading.cited)
-            said = _Said(
-                value=" ".join(spoken(each, reading.cited) for each in citations),
-                text="\n".join(
-                    f"{spoken(each, reading.cited)} [{number}]" for number, each in enumerate(citations, start=1)
-                ),
-                confidence=reading.right,
-                judged=answering.judge(reading.right, None),
-                how=Reason("answer.quoted", places=_places(citations)),
-                citations=citations,
-            )
+            said = _quoted(reading, seen, answering)
         return self._finding(said, label, steps)
 
     def _worded(self, quoted: Finding, written: Written) -> Finding:
@@ -206,6 +222,7 @@ class AnswerSpecialist:
                 for each in said.nearest
             ),
             citations=said.citations,
+            contradictions=said.contradictions,
             facts=tuple(Fact(name=name, value=said.value, confidence=said.confidence) for name in names),
             steps=steps,
         )
@@ -250,6 +267,55 @@ class _Said:
     citations: tuple[Citation, ...] = ()
     nearest: tuple[Citation, ...] = ()
     """What comes nearest to an answer, where neither is sure: no answer rests on it."""
+    contradictions: tuple[Contradiction, ...] = ()
+
+
+def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance) -> _Said:
+    """What the best sentences say, and what other documents say instead, the newest first where that is known."""
+    rivals = find_rivals(reading, seen)
+    cited = [*reading.cited, *rivals]
+    parties = [reading.cited[0], *rivals] if rivals else []
+    last = newest([each.passage.dated for each in parties])
+    if last is not None:
+        cited.sort(key=lambda each: each.passage.document != parties[last].passage.document)
+    citations = cite(cited)
+    places = {(each.passage.shelf, each.passage.document, each.start): at for at, each in enumerate(parties)}
+    found = [(n, places.get((each.shelf, each.document, each.start))) for n, each in enumerate(citations, start=1)]
+    contradictions = tuple(
+        Contradiction(citation=number, dated=parties[at].passage.dated, newest=at == last)
+        for number, at in found
+        if at is not None
+    )
+    dates = {each.citation: each.dated for each in contradictions}
+    lines = [spoken(each, cited, seen) for each in citations]
+    texts = [
+        f"{line} ({day}) [{number}]" if (day := dates.get(number)) else f"{line} [{number}]"
+        for number, line in enumerate(lines, start=1)
+    ]
+    how = Reason("answer.quoted", places=_places(citations))
+    if contradictions:
+        documents = _places([citations[each.citation - 1] for each in contradictions])
+        latest = "" if last is None else parties[last].passage.document
+        said = Reason("answer.contradicted", places=documents, newest=latest)
+        how, texts = how.noting(said), [*texts, f"({said})"]
+    judged = answering.judge(reading.right, None)
+    missing = _blank(reading.cited[0], seen)
+    return _Said(
+        value=" ".join(lines),
+        text="\n".join(texts),
+        confidence=reading.right,
+        judged=judged if missing is None else (False, missing),
+        how=how,
+        citations=citations,
+        contradictions=contradictions,
+    )
+
+
+def _blank(best: Sentence, seen: SentenceSurvey) -> Reason | None:
+    """Why a row does not answer whose cell in the column asked for is blank; None of any other sentence."""
+    row = named(best)
+    column = asked_cells(seen.question, row, seen.names_of(best), seen.language).missing if row else ""
+    return Reason("abstain.blank_cell", row=row[0][1], column=column) if column else None
 
 
 def passages_of(view: ContextView, task: Task) -> list[Passage]:

@@ -19,13 +19,16 @@ _TABLE = re.compile(
     r"^(?P<head>[^\n]*\S)[ \t]*\n[ \t]*\|?(?:[ \t]*:?-{3,}:?[ \t]*\|)+(?:[ \t]*:?-{3,}:?)?[ \t]*\n", re.MULTILINE
 )
 """The names of a table's columns, and the line under them."""
+_LINE_END = re.compile(r"\n")
 _ROWS = re.compile(r"(?:[^\n|]*\|[^\n]*(?:\n|$))*")
 _CELLS = re.compile(r"\|[^\n]+\|")
 """A row between bars. What stands in a cell says nothing without those beside it."""
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
 _PAIR = re.compile(r"[^\s:][^:\n.;!?]{0,59}:[ \t]+\S.*")
 """A line with a name and its value, as a row of a CSV file, an address and a price list have them."""
-_OF = re.compile(r"[^\W\d_a-z][^:\n;!?|]{0,58}[^\s.:;!?,|]")
+_ROW_LINE = re.compile(r"[^\s:][^:\n]{0,99}:[ \t]+\S.*")
+"""The same as one of several lines: names of columns may be abbreviated."""
+_OF = re.compile(r"(?!\(?\w{1,2}[.)][ \t])[^\W_a-z][^:\n;!?|]{0,98}[^\s.:;!?,|]")
 """What such lines are of, on a line above them: the first cell of a row whose column has no name."""
 _PAIRS = 2
 """Lines below it, at least: one alone is a value under its heading."""
@@ -41,8 +44,8 @@ _LABEL = re.compile(r"[^:\n]{1,60}:[ \t._\u2026\u2610\[\]()-]*")
 """A label, and at most the marks that say where something is to be filled in."""
 _BLANK = re.compile(r"[ \t]*(?:[_.\u2026]{3,}|\u2026|\u2610|\[[ \t]*\])")
 """Such marks."""
-_LONGEST_ROW = 600
-"""Characters."""
+_LONGEST_ROW, _LONGEST_PAIRS = 600, 3000
+"""Characters, of a line and of a row with the names of its columns."""
 _ITEM_MARK = re.compile(r"[ \t]*(?:[-*+\u2022]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]+\S")
 _EXCLUDES = re.compile(r"\b(?:except|exclu)\w*\b", re.IGNORECASE)
 _MARKS = " \t\r\n#*|-+\u2022>_`:"
@@ -139,7 +142,9 @@ def flat(text: str) -> str:
 def columns_above(passage: Passage) -> str:
     """The names of the columns of a table that a passage begins inside of: they stand last in its heading."""
     last = passage.heading.rsplit(" > ", 1)[-1]
-    return last if "|" in last and passage.text.lstrip().startswith("|") else ""
+    begins = passage.text.lstrip().split("\n", 2)[:2]
+    rows = begins[0].startswith("|") or (len(begins) > 1 and all("|" in line for line in begins))
+    return last if "|" in last and rows else ""
 
 
 @lru_cache(maxsize=4096)
@@ -155,8 +160,10 @@ def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
     if above and (rows := _ROWS.match(text)) is not None:
         tables = [_Table(0, 0, rows.end(), above), *tables]
     start = 0
-    for end in [*(match.start() for match in _ITEM.finditer(text)), len(text)]:
-        for begin, until in _sentences(text[start:end], language):
+    lines = (line.start() for table in tables for line in _LINE_END.finditer(text, table.rows, table.end))
+    for end in [*sorted({*(match.start() for match in _ITEM.finditer(text)), *lines}), len(text)]:
+        row = any(table.rows <= start + 1 < table.end for table in tables)
+        for begin, until in [(0, end - start)] if row else _sentences(text[start:end], language):
             at, to = _trim(text, start + begin, start + until)
             table = next((each for each in tables if each.start <= at < each.end), None)
             names = table is not None and at < table.rows
@@ -243,11 +250,13 @@ def _is_row(paragraph: str) -> bool:
     """Whether it is a table's row, or every line is a name with its value; the first may be what the row is of."""
     row = paragraph.strip()
     lines = [line.strip(_MARKS) for line in row.split("\n")]
-    if len(lines) > _PAIRS and _OF.fullmatch(lines[0]) and len(lines[0].split()) <= _TITLE_WORDS:
-        lines = lines[1:]
-    return len(paragraph) <= _LONGEST_ROW and (
-        _CELLS.fullmatch(row) is not None or all(_PAIR.fullmatch(line) and not _NEXT.search(line) for line in lines)
-    )
+    if len(lines) > _PAIRS and _OF.fullmatch(lines[0]):
+        lines = lines[1:] if len(lines[0].split()) <= _TITLE_WORDS else lines
+    if len(lines) >= _PAIRS:
+        pairs = len(paragraph) <= _LONGEST_PAIRS and all(map(_ROW_LINE.fullmatch, lines))
+        return pairs and any(not _NEXT.search(line) for line in lines)
+    pair = _PAIR.fullmatch(lines[0]) is not None and not _NEXT.search(lines[0])
+    return len(paragraph) <= _LONGEST_ROW and (pair or _CELLS.fullmatch(row) is not None)
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:

@@ -15,7 +15,6 @@ from coterie.learning.duplicates import pattern_groups
 from coterie.learning.reading import TEXT, RowReader
 from coterie.tasks.classify.section import ClassifySection
 
-
 _FEWEST_PATTERNS = 3
 """Patterns that each label needs for some to be held out."""
 

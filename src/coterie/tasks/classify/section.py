@@ -20,9 +20,9 @@ class ClassifySection(EncoderSection):
     multi_label: bool = False
     """A text may have several labels at once, or none."""
     risk_prior: bool = True
-    """Rung `embedding`: of up to 1,500 rows, `target_risk` may be shown with a prior, from public sets, on how the error
-    falls with confidence: 95% over tasks like those. `false` lets the rows alone show it, whatever the task: with 100
-    rows that accepts about half as much."""
+    """Rung `embedding`: up to 1,500 rows may show `target_risk` with a prior, from public sets, on how the error falls
+    with confidence: 95% over tasks like those. `false` lets the rows alone show it, whatever the task.
+    """
     chain: tuple[Literal["lexical", "embedding", "encoder"], ...] | None = None
     """Rungs to keep together, cheapest first, in place of `rungs`: `["lexical", "encoder"]`.
 

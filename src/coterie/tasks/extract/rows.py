@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from coterie.errors import DataError
@@ -18,6 +19,7 @@ from coterie.learning.values import CHOICE, MANY, TEXT, is_typed, normalise_valu
 from coterie.runtime.codec import parse_json
 from coterie.tasks.extract.section import ExtractSection
 from coterie.text.language import language_of
+from coterie.text.numbers import as_plain
 from coterie.types import Scalar
 
 _FIELDS = "fields"
@@ -184,6 +186,8 @@ class _Place:
         kind = kind.removesuffix(MANY)
         if kind in {TEXT, CHOICE}:
             return None if written is None else " ".join(str(written).split()) or None
+        if kind == "number" and type(written) in {int, float}:
+            return as_plain(Decimal(str(written)))
         language = language_of(self.text, "en")
         return normalise_value(kind, words if written is None else str(written), language=language)
 

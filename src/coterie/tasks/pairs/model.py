@@ -28,6 +28,7 @@ from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.pairs.heads import Clauses, PairHead, PairVerdict
 from coterie.text.language import language_of
 from coterie.text.segmentation import CLOSING, STOP, Span, ends_sentence
+from coterie.text.unicode import find_marks
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -68,8 +69,9 @@ def split_clauses(text: str, language: str | None = None) -> list[Span]:
     language = language or language_of(text, "en")
     spans: list[Span] = []
     start = 0
-    for boundary in _BOUNDARY.finditer(text):
-        if _divides(text[start : boundary.end()], boundary.group(), language):
+    for boundary in find_marks(_BOUNDARY, text):
+        # What stands far before a boundary does not matter to it.
+        if _divides(text[max(start, boundary.end() - 2 * LONGEST) : boundary.end()], boundary.group(), language):
             spans += _pieces(text, start, boundary.end())
             start = boundary.end()
     return [*spans, *_pieces(text, start, len(text))]

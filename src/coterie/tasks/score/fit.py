@@ -319,12 +319,17 @@ def _specialist(
         bins=fitted.plan.columns,
         importance={name: round(float(part), 4) for name, part in zip(names, parts, strict=True)},
         left_out=fitted.plan.left_out,
-        positive=job.section.label_column,
+        positive=_predicted(job.section),
         acceptance=Acceptance(
             temperature=1.0, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=None
         ),
         text=_text_model(job, text) if text else None,
     )
+
+
+def _predicted(section: ScoreSection) -> str:
+    """What the probability is of."""
+    return section.label_column if section.positive is None else f"{section.label_column} = {section.positive}"
 
 
 def _text_model(job: Job[ScoreSection], text: TextColumn) -> TextModel:
@@ -371,6 +376,7 @@ def _notes(
     known = [area for area in by_fold if not np.isnan(area)] or [0.0]  # a fold of one outcome has none
     folds = f"{len(np.unique(fold_of))}-fold cross-validation"
     return {
+        "positive": _predicted(job.section),
         "measured": folds if job.cross_validated else "held-out file",
         "auc_by_fold": {"mean": float(np.mean(known)), "sd": float(np.std(known))},
         "floor": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coterie.learning import checks
@@ -16,18 +16,26 @@ from coterie.learning.reading import TEXT, RowReader, RowsRead
 from coterie.tasks.score.section import ScoreSection
 
 
+@dataclass(frozen=True, kw_only=True)
 class CaseReader(RowReader):
-    """Every column but text, label and group is a feature; the label is 1 or 0, true or false, yes or no."""
+    """Every column but text, label and group is a feature.
+
+    The label is 1 or 0, true or false, yes or no, or two words of which one is `positive`.
+    """
+
+    positive: str | None = None
+    exclude: tuple[str, ...] = ()
+    """Columns that are not used, and of which nothing is odd."""
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
         """What would teach it something that is not so."""
-        return (checks.too_few, _without_outcome, _outcomes, checks.one_label, checks.single_examples)
+        return (checks.too_few, _without_outcome, self._outcomes, checks.one_label, checks.single_examples)
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
         """What works and somebody should know."""
-        return (checks.repeated, _textless, _telling, checks.few_to_calibrate, checks.ungrouped)
+        return (checks.repeated, _textless, self._telling, checks.few_to_calibrate, checks.ungrouped)
 
     def written_labels(self, record: Record, lines: Lines) -> list[str]:
         """One outcome."""
@@ -38,13 +46,35 @@ class CaseReader(RowReader):
 
     def finish(self, read: RowsRead) -> tuple[list[Row], Sequence[str]]:
         """Each column gets one type, and outcomes become `1` and `0`."""
-        columns, warnings = parse_columns(read.cells, [row.line for row in read.rows])
-        outcomes = parse_outcomes([row.labels for row in read.rows])
+        columns, warnings = parse_columns(read.cells, [row.line for row in read.rows], unused=self.exclude)
+        outcomes = parse_outcomes([row.labels for row in read.rows], self.positive)
         rows = [
             replace(row, columns=cells, labels=labels)
             for row, cells, labels in zip(read.rows, columns, outcomes, strict=True)
         ]
         return rows, warnings
+
+    def _outcomes(self, found: ParsedRows) -> Iterator[Problem]:
+        counts = label_counts(found.rows)
+        if counts.keys() <= {"0", "1"}:
+            return
+        seen = listing((f"{quote(label)} ({count(n, 'row')})" for label, n in counts.most_common()), shown=5)
+        told = "" if self.positive is None else f", where positive = {self.positive!r}"
+        hint = "A score is the probability of one of two outcomes: write 1 and 0, true and false or yes and no"
+        if len(counts) == 2 and self.positive is None:
+            hint = f"Say which of the two is predicted: positive = {min(counts)!r} or positive = {max(counts)!r}"
+        yield Problem(f"outcomes that are not 1 and 0: {seen}{told}", f"{hint}.")
+
+    def _telling(self, found: ParsedRows) -> Iterator[str]:
+        """Columns that give the outcome away: often something written down after the decision."""
+        names = dict.fromkeys(name for row in found.rows for name in row.columns if name not in self.exclude)
+        for name in names:
+            outcomes: dict[object, set[tuple[str, ...]]] = defaultdict(set)
+            for row in found.rows:
+                outcomes[row.columns.get(name)].add(row.labels)
+            few = 1 < len(outcomes) <= len(found.rows) / 5
+            if few and all(len(labels) == 1 for labels in outcomes.values()):
+                yield f"column {name!r} gives the label away: is it known before the decision? If not, exclude it"
 
 
 def read_rows(section: ScoreSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
@@ -55,6 +85,8 @@ def read_rows(section: ScoreSection, path: Path | str, *, for_evaluation: bool =
         label=section.label_column,
         group=section.group_column,
         keeps_cells=True,
+        positive=section.positive,
+        exclude=(*section.exclude, *(section.protected or ())),
     )
     return reader.read(path, for_evaluation=for_evaluation)
 
@@ -65,30 +97,7 @@ def _without_outcome(found: ParsedRows) -> Iterator[Problem]:
         yield Problem(f"{count(len(bare), 'row')} without a label: {lines(bare)}", "Every row needs its outcome.")
 
 
-def _outcomes(found: ParsedRows) -> Iterator[Problem]:
-    counts = label_counts(found.rows)
-    if not counts.keys() <= {"0", "1"}:
-        seen = listing((f"{quote(label)} ({count(n, 'row')})" for label, n in counts.most_common()), shown=5)
-        yield Problem(
-            f"outcomes that are not 1 and 0: {seen}",
-            "A score is the probability of label 1: write 1 for the outcome to predict and 0 for the other "
-            "(or true/false, yes/no).",
-        )
-
-
 def _textless(found: ParsedRows) -> Iterator[str]:
     empty = [row.line for row in found.rows if not row.text.strip()]
     if 0 < len(empty) < len(found.rows):
         yield f"{count(len(empty), 'row')} with an empty text: {lines(empty)}"
-
-
-def _telling(found: ParsedRows) -> Iterator[str]:
-    """Columns that give the outcome away: often something written down after the decision."""
-    names = dict.fromkeys(name for row in found.rows for name in row.columns)
-    for name in names:
-        outcomes: dict[object, set[tuple[str, ...]]] = defaultdict(set)
-        for row in found.rows:
-            outcomes[row.columns.get(name)].add(row.labels)
-        few = 1 < len(outcomes) <= len(found.rows) / 5
-        if few and all(len(labels) == 1 for labels in outcomes.values()):
-            yield f"column {name!r} gives the label away: is it known before the decision? If not, exclude it"

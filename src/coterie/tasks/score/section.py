@@ -14,6 +14,8 @@ class ScoreSection(DataSection):
 
     task: Literal["score"]
     """`score`."""
+    positive: str | None = None
+    """The label whose probability is given, where outcomes are neither 1 and 0, true and false nor yes and no."""
     exclude: tuple[str, ...] = ()
     """Columns it must not use, on top of the protected ones."""
     protected: tuple[str, ...] | None = None

@@ -1,0 +1,559 @@
+"""Find the jobs in recorded calls to a large model: templates, then shapes of answers, then what answers depend on.
+
+1. A *template* is what many prompts have in common word for word, wherever it stands in a line. Shingles (runs of
+   words) that many calls share are grouped by the calls that hold them, from the most shared to the least. A system
+   prompt that several jobs share is refined by what each job adds. What a template leaves is the *input*.
+2. The *shape* of a template's answers: a closed set of labels, a JSON object, a number, or free text.
+3. Two templates are wordings of one job if their answers have the same shape and depend on the inputs in the same way:
+   a classifier that learnt the answers of the one foresees those of the other. Equal label sets alone do not show it:
+   two yes-or-no questions about the same e-mails are two jobs.
+4. A call without a template belongs to the job whose labels hold its answer and whose inputs are like its own.
+
+Nothing here knows a language: words are runs of letters and digits, and all digits are alike.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.model_selection import cross_val_predict
+from sklearn.naive_bayes import ComplementNB
+
+Shape = Literal["labels", "json", "number", "text"]
+
+_WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+_DIGITS = re.compile(r"\d+")
+_TOKEN = r"(?u)\w+"  # noqa: S105 - a pattern
+_RUN = 4
+"""Words of a shingle."""
+_HEAD, _TAIL = 500, 250
+"""Words of eight characters that are looked at in a message: templates stand around an input, not inside one."""
+_LEARNT = 8_000
+"""Calls that templates are learnt from; the others are recognised."""
+_CONSTANT = 0.95
+"""Share of a template's calls that hold a shingle of it. Names and dates make it less than all."""
+_FEWEST_SHINGLES = 3
+"""Shingles of a template: six words in a row."""
+_COVERED = 0.5
+"""Share of a template's calls that finer templates must cover to replace it: below, they are phrases of its inputs."""
+_FOLDS = 3
+_SHOWN = 10_000
+"""Calls between two signs of progress."""
+_INPUTS = 600
+"""Inputs of a template that are compared with those of others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedCall:
+    """One recorded call. `prompt` holds the messages before the answer, by role and text."""
+
+    prompt: tuple[tuple[str, str], ...]
+    answer: str
+    asker: str = ""
+    cost: float | None = None
+    """In the network's currency; None for unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the answers of a job look like."""
+
+    shape: Shape
+    labels: dict[str, int] = field(default_factory=dict)
+    """Answers that come back, with their numbers; of a JSON object, its keys."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundJob:
+    """Calls that ask for the same thing."""
+
+    calls: tuple[int, ...]
+    """Positions among all calls, in order."""
+    templates: tuple[str, ...]
+    """The constant text of each wording; empty if the job has none."""
+    answers: Answers
+    askers: int
+    cost: float | None
+    """Of all its calls; None if it is unknown for one of them."""
+    inputs: tuple[str, ...]
+    """Examples of what the template leaves."""
+
+    @property
+    def task(self) -> str:
+        """The task of a specialist that could take it over."""
+        return {"labels": "classify", "json": "extract", "number": "score", "text": "generate"}[self.answers.shape]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """The jobs, largest first, and the calls of none."""
+
+    jobs: tuple[FoundJob, ...]
+    rest: tuple[int, ...]
+    input_of: Callable[[int], str]
+    """Function from a call's position to what its template leaves of the prompt: what a specialist is asked."""
+
+
+def discover(
+    calls: Sequence[RecordedCall],
+    *,
+    support: int = 20,
+    askers: int = 1,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Discovery:
+    """Find the jobs in calls.
+
+    Args:
+        calls: The calls, in order of time.
+        support: Fewest calls of a template.
+        askers: Fewest askers of a job that is reported: what one person asks is nobody else's business.
+        progress: Called with how many more calls were looked at.
+
+    Raises:
+        ValueError: `support` is below 2.
+    """
+    if support < 2:
+        raise ValueError(f"support must be at least 2, found {support}")
+    step = max(1, -(-len(calls) // _LEARNT))
+    sample = [calls[i] for i in range(0, len(calls), step)]
+    learnt = _Templates.learn(sample, support=max(2, support // step))
+    found: list[int] = []
+    recognise = learnt.recogniser()
+    for begin in range(0, len(calls), _SHOWN):
+        some = calls[begin : begin + _SHOWN]
+        found += map(recognise, some)
+        progress(len(some))
+    groups = [Group.of(calls, np.flatnonzero(np.asarray(found) == t), learnt, t) for t in range(len(learnt.constants))]
+    merged = _merge([each for each in groups if len(each.members) >= support])
+    loose = np.flatnonzero(np.isin(np.asarray(found), [t for each in merged for t in each.templates], invert=True))
+    _take_in(calls, loose.tolist(), merged)
+    jobs = [each.job(calls, learnt) for each in merged if each.members]
+    shown = sorted((job for job in jobs if job.askers >= askers), key=lambda job: -len(job.calls))
+    taken = {i for job in shown for i in job.calls}
+    rest = tuple(i for i in range(len(calls)) if i not in taken)
+    return Discovery(jobs=tuple(shown), rest=rest, input_of=lambda i: learnt.input_of(found[i], calls[i]))
+
+
+# --- Templates ------------------------------------------------------------------------------------------
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """The beginning and the end of a text, with their places: documents in the middle are not read."""
+    head, tail = 8 * _HEAD, 8 * _TAIL
+    if len(text) <= head + tail:
+        yield 0, text
+    else:
+        yield 0, text[:head]
+        yield len(text) - tail, text[-tail:]
+
+
+def _words(call: RecordedCall) -> list[str]:
+    """Words of a prompt, the role before each message. All digits are alike."""
+    found: list[str] = []
+    for role, text in call.prompt:
+        found.append(f"<{role}>")
+        for _, piece in _pieces(text):
+            found += _WORD.findall(_DIGITS.sub("0", piece))
+    return found
+
+
+def _places(call: RecordedCall) -> list[tuple[int, int, int]]:
+    """The message, start and end of each of `_words`."""
+    found: list[tuple[int, int, int]] = []
+    for message, (_, text) in enumerate(call.prompt):
+        found.append((message, 0, 0))
+        for at, piece in _pieces(text):
+            found += [(message, at + word.start(), at + word.end()) for word in _WORD.finditer(piece)]
+    return found
+
+
+def _shingles(words: Sequence[str]) -> list[int]:
+    """Hashes of the runs of words."""
+    return list(map(hash, zip(*(words[i:] for i in range(_RUN)), strict=False)))
+
+
+@dataclass
+class _Templates:
+    """Templates by number: the shingles that all calls of one share."""
+
+    constants: list[frozenset[int]]
+    members: list[list[int]]
+    """Calls of the sample, by template."""
+    sample: Sequence[RecordedCall]
+
+    @classmethod
+    def learn(cls, sample: Sequence[RecordedCall], *, support: int) -> _Templates:
+        """Group calls by the shingles that they share."""
+        held, shingles = _features_of([_shingles(_words(call)) for call in sample], support)
+        weights = Counter({feature: len(each) for feature, each in shingles.items()})
+        templates = cls([], [], sample)
+        for constant, members in _split(list(range(len(held))), held, frozenset(), support, weights):
+            if _size(constant, weights) >= _FEWEST_SHINGLES:
+                templates.constants.append(frozenset(each for feature in constant for each in shingles[feature]))
+                templates.members.append(members)
+        return templates
+
+    def recogniser(self) -> Callable[[RecordedCall], int]:
+        """Return a function from a call to its template's number, -1 for none.
+
+        A template is recognised by a piece of raw text that its calls hold and others do not: one substring search.
+        """
+        texts = ["\n".join(text for _, text in call.prompt) for call in self.sample]
+        pieces = [self._piece(t, texts) for t in range(len(self.constants))]
+        order = sorted((t for t, piece in enumerate(pieces) if piece), key=lambda t: -len(self.members[t]))
+        known = {i: t for t, members in enumerate(self.members) for i in members}
+        exact = {texts[i]: t for i, t in known.items()}
+
+        def recognise(call: RecordedCall) -> int:
+            text = "\n".join(text for _, text in call.prompt)
+            if (found := exact.get(text)) is not None:
+                return found
+            return max(
+                (t for t in order if pieces[t] in text), key=lambda t: len(self.constants[t]), default=-1
+            )  # the finest of those that fit
+
+        return recognise
+
+    def _piece(self, t: int, texts: Sequence[str]) -> str:
+        """The constant piece of text that tells a template best from others: in most of its calls, in few others."""
+        members = self.members[t]
+        own, others = [texts[i] for i in members[:200]], [texts[i] for i in self._others(t)]
+        best = (0.0, 0, "")
+        for piece in dict.fromkeys(piece for i in members[:5] for piece in self._runs(t, self.sample[i])):
+            inside = sum(piece in text for text in own) / len(own)
+            outside = sum(piece in text for text in others) / max(1, len(others))
+            best = max(best, (round(inside - outside, 2), len(piece), piece))
+        return best[2] if best[0] >= 0.5 else ""
+
+    def _others(self, t: int) -> list[int]:
+        return [i for other, members in enumerate(self.members) if other != t for i in members[:50]]
+
+    def _runs(self, t: int, call: RecordedCall) -> Iterable[str]:
+        """Pieces of a call's text that the template covers, without digits, which differ from call to call."""
+        for message, start, end in _covered(call, self.constants[t]):
+            yield from (piece for piece in _DIGITS.split(call.prompt[message][1][start:end]) if len(piece) >= 12)
+
+    def input_of(self, t: int, call: RecordedCall) -> str:
+        """What the template leaves of a prompt; without one the last message."""
+        if t < 0:
+            return call.prompt[-1][1] if call.prompt else ""
+        held: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for message, start, end in _covered(call, self.constants[t]):
+            held[message].append((start, end))
+        left = []
+        for message, (_, text) in enumerate(call.prompt):
+            at = 0
+            for start, end in [*held[message], (len(text), len(text))]:
+                left.append(text[at:start].strip())
+                at = end
+        return "\n".join(each for each in left if any(map(str.isalnum, each)))
+
+
+def _covered(call: RecordedCall, constant: frozenset[int]) -> list[tuple[int, int, int]]:
+    """Stretches of messages that constant shingles cover: message, start, end."""
+    found = _shingles(_words(call))
+    inside = np.zeros(len(found) + _RUN, dtype=bool)
+    for i, shingle in enumerate(found):
+        if shingle in constant:
+            inside[i : i + _RUN] = True
+    places = _places(call)
+    runs: list[tuple[int, int, int]] = []
+    previous = -2
+    for i in np.flatnonzero(inside).tolist():
+        message, start, end = places[i]
+        if i == previous + 1 and runs and runs[-1][0] == message:
+            runs[-1] = (message, runs[-1][1], end)
+        else:
+            runs.append((message, start, end))
+        previous = i
+    return runs
+
+
+def _features_of(calls: Sequence[Sequence[int]], support: int) -> tuple[list[frozenset[int]], dict[int, list[int]]]:
+    """The frequent shingles of each call, those of exactly the same calls taken together, and what was taken together.
+
+    A list of labels in a template is hundreds of shingles and one feature.
+    """
+    sets = [frozenset(each) for each in calls]
+    counts = Counter(shingle for each in sets for shingle in each)
+    chance = random.Random(0)  # noqa: S311 - it names sets
+    where: dict[int, int] = defaultdict(int)
+    for each in sets:
+        bits = chance.getrandbits(64)
+        for shingle in each:
+            if counts[shingle] >= support:
+                where[shingle] ^= bits
+    together: dict[int, list[int]] = defaultdict(list)
+    for shingle, feature in where.items():
+        together[feature].append(shingle)
+    return [frozenset(where[shingle] for shingle in each if shingle in where) for each in sets], dict(together)
+
+
+def _size(features: Iterable[int], weights: Mapping[int, int]) -> int:
+    return sum(weights[each] for each in features)
+
+
+def _split(
+    members: list[int],
+    held: Sequence[frozenset[int]],
+    above: frozenset[int],
+    support: int,
+    weights: Mapping[int, int],
+) -> list[tuple[frozenset[int], list[int]]]:
+    """Split calls into templates: those of the feature that most of them share, and so on; finer ones below each."""
+    found: list[tuple[frozenset[int], list[int]]] = []
+    left, tried = members, set(above)
+    while len(left) >= support:
+        counts = Counter(feature for i in left for feature in held[i] if feature not in tried)
+        group: list[int] = []
+        for feature, n in heapq.nlargest(50, counts.items(), key=lambda item: (item[1], item[0])):
+            if n < support:
+                break
+            inside = [i for i in left if feature in held[i]]
+            within = Counter(each for i in inside for each in held[i])
+            constant = frozenset(each for each, k in within.items() if k >= _CONSTANT * n)
+            own = {each for each in constant - above if counts[each] <= 1.25 * n}
+            enough = _size(own, weights) >= _FEWEST_SHINGLES
+            tried |= own if enough else {feature}
+            if enough:
+                group = inside
+                found += _refined(group, constant, held, support, weights)
+                break
+        if not group:
+            break
+        kept = set(group)
+        left = [i for i in left if i not in kept]
+    return found
+
+
+def _refined(
+    members: list[int],
+    constant: frozenset[int],
+    held: Sequence[frozenset[int]],
+    support: int,
+    weights: Mapping[int, int],
+) -> list[tuple[frozenset[int], list[int]]]:
+    """The finer templates of a template's calls if they cover most of them, and what they leave; else the template."""
+    finer = _split(members, held, constant, support, weights)
+    taken = {i for _, group in finer for i in group}
+    if len(taken) < _COVERED * len(members):
+        return [(constant, members)]
+    left = [i for i in members if i not in taken]
+    return [*finer, (constant, left)] if len(left) >= support else finer
+
+
+# --- Answers ---------------------------------------------------------------------------------------------
+
+
+def answers_of(answers: Sequence[str]) -> Answers:
+    """Tell the shape of answers."""
+    objects = [keys for answer in answers[:2000] if (keys := _keys(answer)) is not None]
+    if len(objects) >= 0.5 * len(answers[:2000]):
+        counts = Counter(key for keys in objects for key in keys)
+        return Answers(shape="json", labels={k: n for k, n in counts.most_common() if n >= 0.2 * len(objects)})
+    folded = Counter(map(fold, answers))
+    back = {label: n for label, n in folded.most_common() if n >= 3 and len(label) <= 200}
+    if sum(back.values()) >= 0.8 * len(answers) and len(back) <= max(2, len(answers) // 5):
+        return Answers(shape="labels", labels=back)
+    if sum(_is_number(answer) for answer in answers) >= 0.9 * len(answers):
+        return Answers(shape="number")
+    return Answers(shape="text")
+
+
+def fold(answer: str) -> str:
+    """An answer as labels are compared: without case, quotes, marks around it and doubled spaces."""
+    return " ".join(answer.split()).casefold().strip(" .!\"'`*")
+
+
+def _keys(answer: str) -> tuple[str, ...] | None:
+    """Keys of a JSON object, also in a fence; None if it is none."""
+    start, end = answer.find("{"), answer.rfind("}")
+    if start < 0 or end < start or len(answer) > 20_000:
+        return None
+    try:
+        value = json.loads(answer[start : end + 1])
+    except (ValueError, RecursionError):
+        return None
+    return tuple(value) if isinstance(value, dict) else None
+
+
+def _is_number(answer: str) -> bool:
+    try:
+        float(answer.strip().rstrip("%"))
+    except ValueError:
+        return False
+    return True
+
+
+# --- Jobs ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Group:
+    """Calls of one template, or of several that are wordings of one job."""
+
+    members: list[int]
+    templates: list[int]
+    answers: Answers
+    inputs: list[str]
+    """Of some members, spread over all."""
+    outcomes: list[str]
+    """Their answers, folded."""
+
+    @classmethod
+    def of(cls, calls: Sequence[RecordedCall], members: np.ndarray, templates: _Templates, t: int) -> Group:
+        """Gather the calls of a template."""
+        some = members[np.linspace(0, len(members) - 1, min(_INPUTS, len(members))).astype(int)] if len(members) else []
+        return cls(
+            members=members.tolist(),
+            templates=[t],
+            answers=answers_of([calls[i].answer for i in members]) if len(members) else Answers(shape="text"),
+            inputs=[templates.input_of(t, calls[i]) for i in some],
+            outcomes=[_outcome(calls[i].answer) for i in some],
+        )
+
+    def job(self, calls: Sequence[RecordedCall], templates: _Templates) -> FoundJob:
+        """The job, from its calls."""
+        costs = [calls[i].cost for i in self.members]
+        known = [cost for cost in costs if cost is not None]
+        return FoundJob(
+            calls=tuple(sorted(self.members)),
+            templates=tuple(_shown(templates, t) for t in self.templates if t >= 0),
+            answers=answers_of([calls[i].answer for i in self.members]),
+            askers=len({calls[i].asker for i in self.members}),
+            cost=sum(known) if len(known) == len(costs) else None,
+            inputs=tuple(dict.fromkeys(self.inputs[:: max(1, len(self.inputs) // 5)])),
+        )
+
+
+def _shown(templates: _Templates, t: int) -> str:
+    """The constant text of a template, with `…` for what differs."""
+    constant = templates.constants[t]
+    example = templates.sample[templates.members[t][0]]
+    pieces = [example.prompt[m][1][a:b] for m, a, b in _covered(example, constant) if b > a]
+    return " … ".join(pieces)
+
+
+def _outcome(answer: str) -> str:
+    """What a classifier of a job's inputs learns: the label, or of a JSON object its values of few words."""
+    return fold(answer)
+
+
+def _merge(groups: list[Group]) -> list[Group]:
+    """Join wordings of one job, the largest first."""
+    merged: list[Group] = []
+    for group in sorted(groups, key=lambda each: -len(each.members)):
+        same = next((each for each in merged if _same_job(each, group)), None)
+        if same is None:
+            merged.append(group)
+            continue
+        same.members += group.members
+        same.templates += group.templates
+        same.inputs, same.outcomes = same.inputs + group.inputs, same.outcomes + group.outcomes
+        same.answers = Answers(
+            shape=same.answers.shape, labels=dict(Counter(same.answers.labels) + Counter(group.answers.labels))
+        )
+    return merged
+
+
+def _same_job(a: Group, b: Group) -> bool:
+    """Whether two groups ask for the same thing."""
+    ours, theirs = set(a.answers.labels), set(b.answers.labels)
+    if a.answers.shape == "labels":  # too few calls may hide that the answers of a wording are a closed set
+        known = sum(outcome in ours for outcome in b.outcomes)
+        return known >= 0.8 * len(b.outcomes) and _transfers(a, b)
+    if a.answers.shape != b.answers.shape:
+        return False
+    if a.answers.shape == "json":
+        return len(ours & theirs) >= 0.7 * len(ours | theirs)
+    return _alike(a, b)
+
+
+def _features(texts: Sequence[str]) -> csr_matrix:
+    """Hashed words and word pairs. Shape (N, 2**14)."""
+    vectoriser = HashingVectorizer(n_features=2**14, ngram_range=(1, 2), alternate_sign=False, token_pattern=_TOKEN)
+    return vectoriser.transform([text[:4000] for text in texts])
+
+
+def _transfers(a: Group, b: Group) -> bool:
+    """Whether a classifier of `a`'s answers foresees those of `b` about as well as its own.
+
+    Its agreement above chance must be half of what it is on inputs of its own. Where nothing can be learnt from the
+    inputs, what they are like decides.
+    """
+    ours, theirs = np.asarray(a.outcomes), np.asarray(b.outcomes)
+    counts = Counter(ours.tolist())
+    kept = np.asarray([counts[each] >= _FOLDS for each in ours])
+    here = np.isin(theirs, ours[kept])
+    if len(set(ours[kept])) < 2 or not here.any():
+        return _alike(a, b)
+    model = ComplementNB()
+    x, y = _features([t for t, k in zip(a.inputs, kept, strict=True) if k]), ours[kept]
+    own = _kappa(y, cross_val_predict(model, x, y, cv=_FOLDS))
+    if own < 0.2:
+        return _alike(a, b)
+    foreseen = model.fit(x, y).predict(_features(b.inputs))
+    return _kappa(theirs[here], foreseen[here]) >= 0.5 * own
+
+
+def _kappa(truth: np.ndarray, foreseen: np.ndarray) -> float:
+    """Agreement above chance (Cohen's kappa); 0 where only one answer occurs."""
+    names = sorted({*truth.tolist(), *foreseen.tolist()})
+    chance = sum(float((truth == name).mean() * (foreseen == name).mean()) for name in names)
+    return (float((truth == foreseen).mean()) - chance) / (1 - chance) if chance < 1 else 0.0
+
+
+def _alike(a: Group, b: Group) -> bool:
+    """Whether inputs and answers of two groups cannot be told apart by their words."""
+    size = min(len(a.inputs), len(b.inputs), 500)
+    texts = [*a.inputs[-size:], *b.inputs[-size:]]
+    if a.answers.shape == "text":
+        texts = [
+            f"{text}\n{answer[:500]}"
+            for text, answer in zip(texts, [*a.outcomes[-size:], *b.outcomes[-size:]], strict=True)
+        ]
+    side = np.repeat([0, 1], size)
+    model = ComplementNB()
+    return size >= _FOLDS and _kappa(side, cross_val_predict(model, _features(texts), side, cv=_FOLDS)) < 0.4
+
+
+def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[Group]) -> None:
+    """Give a call to the job whose labels hold its answer and whose inputs are like its own.
+
+    Asked for calls without a template and those whose template is all that free text has in common, such as a system
+    prompt that every call of a company begins with.
+    """
+    closed = [group for group in groups if group.answers.shape == "labels"]
+    free = [group for group in groups if group.answers.shape == "text"]
+    homes: dict[str, list[int]] = defaultdict(list)
+    for g, group in enumerate(closed):
+        for label in group.answers.labels:
+            homes[label].append(g)
+    asked = [*loose, *(i for group in free for i in group.members)]
+    candidates = [(i, at) for i in asked if (at := homes.get(fold(calls[i].answer)))]
+    if not candidates:
+        return
+    texts = [text for group in closed for text in group.inputs[:600]]
+    side = np.repeat(np.arange(len(closed)), [len(group.inputs[:600]) for group in closed])
+    likely = np.ones((len(candidates), 1))
+    if len(closed) > 1:
+        model = ComplementNB().fit(_features(texts), side)
+        likely = model.predict_proba(_features(["\n".join(t for _, t in calls[i].prompt) for i, _ in candidates]))
+    moved = set()
+    for (i, at), row in zip(candidates, likely, strict=True):
+        best = max(at, key=row.__getitem__)
+        if row[best] >= 1 / len(closed):
+            closed[best].members.append(i)
+            moved.add(i)
+    for group in free:
+        group.members = [i for i in group.members if i not in moved]

@@ -1,0 +1,123 @@
+"""Decide from a stream whether a candidate is worse than what answers today, at any time and without a fixed size.
+
+Each row compares the two: +1 the candidate alone is right, -1 the other alone is, 0 both or neither. Rows where both
+give the same answer are 0 without a person, so people see disagreements only.
+
+The evidence is a betting e-process (Waudby-Smith and Ramdas, *Estimating means of bounded random variables by betting*,
+JRSS B 2024): the wealth of a mixture of fixed bets against "worse by the margin". Under that hypothesis the wealth is a
+non-negative martingale. By Ville's inequality it reaches 1/alpha with a probability of at most alpha, however often it
+is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+
+BETS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
+"""Shares of the wealth that the members of the mixture stake on each row. Each has the same weight at the start."""
+
+StreamDecision = Literal["better", "worse", "open"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wealth:
+    """Wealth of the mixture against "the mean of the rows is at most `mean`". A value: `after` returns the next one."""
+
+    mean: float
+    """The largest mean of the null hypothesis, above -1 and below 1."""
+    logs: tuple[float, ...] = (0.0,) * len(BETS)
+    """Logarithm of the wealth of each bet."""
+
+    def after(self, rows: np.ndarray) -> Self:  # (N,) in [-1, 1]
+        """Return the wealth after more rows, in order."""
+        stakes = np.asarray(BETS) / max(1.0, 1 + self.mean)  # no row can take more than what is staked
+        won = np.log1p(np.outer(stakes, np.asarray(rows, dtype=float) - self.mean)).sum(axis=1)
+        return type(self)(mean=self.mean, logs=tuple((np.asarray(self.logs) + won).tolist()))
+
+    @property
+    def log(self) -> float:
+        """Logarithm of the mixture's wealth: the evidence against the null hypothesis, 0 at the start."""
+        top = max(self.logs)
+        return top + math.log(sum(math.exp(each - top) for each in self.logs) / len(self.logs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Evidence of both kinds about one candidate: that it is not worse by the margin, and that it is."""
+
+    margin: float
+    """How much worse the candidate may be, as a share of rows."""
+    alpha: float = 0.05
+    """Bound on the probability of each of the two wrong decisions."""
+    rows: int = 0
+    wins: int = 0
+    losses: int = 0
+    passes: Wealth
+    """Against "worse by the margin or more"."""
+    fails: Wealth
+    """Against "not worse by the margin", of rows with the sign turned."""
+
+    @classmethod
+    def begin(cls, *, margin: float, alpha: float = 0.05) -> Self:
+        """Start without a row.
+
+        Raises:
+            ValueError: the margin is not in [0, 1), or alpha not in (0, 1).
+        """
+        if not 0 <= margin < 1 or not 0 < alpha < 1:
+            raise ValueError(f"margin must lie in [0, 1) and alpha in (0, 1), found {margin} and {alpha}")
+        return cls(margin=margin, alpha=alpha, passes=Wealth(mean=-margin), fails=Wealth(mean=margin))
+
+    def after(self, rows: np.ndarray) -> Self:  # (N,) of -1, 0, 1
+        """Return the comparison after more rows.
+
+        Raises:
+            ValueError: a row is not -1, 0 or 1.
+        """
+        rows = np.asarray(rows)
+        if not np.isin(rows, (-1, 0, 1)).all():
+            raise ValueError(f"rows are -1, 0 or 1, found {sorted(set(rows.tolist()) - {-1, 0, 1})[:3]}")
+        return type(self)(
+            margin=self.margin,
+            alpha=self.alpha,
+            rows=self.rows + len(rows),
+            wins=self.wins + int((rows == 1).sum()),
+            losses=self.losses + int((rows == -1).sum()),
+            passes=self.passes.after(rows),
+            fails=self.fails.after(-rows),
+        )
+
+    @property
+    def decision(self) -> StreamDecision:
+        """`better`: not worse by the margin. `worse`: worse by more. `open`: more rows are needed."""
+        line = math.log(1 / self.alpha)
+        if self.passes.log >= line:
+            return "better"
+        return "worse" if self.fails.log >= line else "open"
+
+
+def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> tuple[StreamDecision, int]:
+    """Return what a recorded stream decides first, looked at after each row, and how many rows that took.
+
+    Args:
+        rows: -1, 0 or 1, in order. Shape (N,).
+        margin: How much worse the candidate may be.
+        alpha: Bound on the probability of each wrong decision.
+    """
+    line = math.log(1 / alpha)
+
+    def reached(signed: np.ndarray, mean: float) -> int:
+        stakes = np.asarray(BETS) / max(1.0, 1 + mean)
+        logs = np.log1p(np.outer(stakes, signed - mean)).cumsum(axis=1)  # (B, N)
+        top = logs.max(axis=0)
+        hit = top + np.log(np.exp(logs - top).mean(axis=0)) >= line
+        return int(np.argmax(hit)) + 1 if hit.any() else len(rows) + 1
+
+    better, worse = reached(rows, -margin), reached(-rows, margin)
+    if min(better, worse) > len(rows):
+        return "open", len(rows)
+    return ("better", better) if better <= worse else ("worse", worse)

@@ -1,0 +1,75 @@
+"""`POST /mcp`: streamable HTTP without sessions. The SDK is an extra, imported with the first request."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from http import HTTPStatus
+from types import ModuleType
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from coterie.errors import ExtraMissing
+from coterie.gateway.access import Caller
+from coterie.gateway.errors import ErrorResponse
+from coterie.gateway.work import Gateway
+
+_SERVER = "coterie.gateway.mcp.server"
+
+
+def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+    """What answers one message of the protocol."""
+
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        module = sys.modules.get(_SERVER)
+        if module is None:
+            module = await asyncio.to_thread(load_server)
+        manager = module.stateless_manager(gateway, caller, Headers(scope=scope))
+        async with manager.run():
+            await manager.handle_request(scope, _replay(body), _shaped(scope, send))
+
+    return answer
+
+
+def load_server() -> ModuleType:
+    """The module that speaks the protocol. Raises `ExtraMissing`."""
+    try:
+        from coterie.gateway.mcp import server  # noqa: PLC0415 - it imports the SDK
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"mcp", "mcp_types"}:
+            raise
+        raise ExtraMissing("MCP needs the package 'mcp'.", hint="pip install 'coterie[mcp]'") from None
+    return server
+
+
+def _replay(body: bytes) -> Receive:
+    """A body that was read, then nothing: who leaves is noticed by who read it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
+
+    return receive
+
+
+def _shaped(scope: Scope, send: Send) -> Send:
+    """A `send` that puts what the SDK refuses with a plain text or nothing into JSON-RPC's shape."""
+    refused: list[int] = []
+
+    async def forward(message: Message) -> None:
+        refusal = message["type"] == "http.response.start" and message["status"] >= 400
+        if refusal and b"application/json" not in dict(message["headers"]).get(b"content-type", b""):
+            refused.append(message["status"])
+            return
+        if not refused:
+            await send(message)
+            return
+        status = refused.pop()
+        said = message.get("body", b"").decode("utf-8", "replace") or HTTPStatus(status).phrase
+        response = ErrorResponse(status, "invalid_request", f"{said}.").for_path(scope["path"])
+        await response(scope, _replay(b""), send)
+
+    return forward

@@ -1,0 +1,249 @@
+"""The protocol itself, by the official SDK: one server a message over HTTP, one a process over stdio.
+
+What a tool is asked goes through `network.ask`, so permissions, labels, budgets and the audit log are those of
+`/v1/chat/completions`. A document is read by the rules by which a request may name one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.exceptions import MCPError
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    Resource,
+    ResourceTemplate,
+    TextResourceContents,
+)
+from starlette.datastructures import Headers
+
+from coterie import __version__
+from coterie.errors import SetupError
+from coterie.gateway.access import Caller
+from coterie.gateway.connection import encode
+from coterie.gateway.errors import error_response
+from coterie.gateway.mcp.translation import (
+    TEMPLATE,
+    document_uri,
+    failed,
+    read_arguments,
+    read_uri,
+    routed_tool,
+    specialist_tool,
+    tool_names,
+    tool_result,
+)
+from coterie.gateway.work import Gateway
+from coterie.generalist.reading import READER
+from coterie.knowledge.documents import Shelf
+from coterie.network.gathering import hidden
+from coterie.types import AuditEvent, Document, Principal, Request, Usage
+
+PAGE = 500
+"""Resources of one page."""
+_MANUAL = (
+    "Each tool is a small model trained for one task; `ask` lets a router choose. Every result has a calibrated "
+    "confidence. Where `accepted` is false, nobody was sure enough: say so, and do not use the value."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MCPHandlers:
+    """What one caller may list, call and read."""
+
+    gateway: Gateway
+    caller: Caller
+    takes_slots: bool = False
+    """Whether each call takes a worker slot itself; over HTTP the whole request has one."""
+
+    async def list_tools(self, _context: object, _params: PaginatedRequestParams | None) -> ListToolsResult:
+        """The routed network first, then each specialist that the caller may know of."""
+        network = self.gateway.network
+        outside = network.generalist is not None
+        tools = [
+            routed_tool(network.name, outside=outside)
+            if name is None
+            else specialist_tool(tool, network.specialists[name].card, outside=outside)
+            for tool, name in self._tools().items()
+        ]
+        return ListToolsResult(tools=tools)
+
+    async def call_tool(self, _context: object, params: CallToolRequestParams) -> CallToolResult:
+        """Ask. What is wrong with the request or the network is a result that says so, for the model to read."""
+        tools, network = self._tools(), self.gateway.network
+        if params.name not in tools:
+            raise MCPError(INVALID_PARAMS, f"Unknown tool {params.name[:100]!r}; there is {', '.join(tools)}.")
+        specialist = tools[params.name]
+        try:
+            async with self._working() as caller:
+                most = caller.clearance(network.default_label)
+                request = read_arguments(params.arguments or {}, specialist=specialist, caller=caller, most=most)
+                answer = await network.ask(request)
+            self.gateway.metrics.count_answer(answer.trace)
+            return tool_result(answer, specialist=specialist)
+        except Exception as error:  # noqa: BLE001 - every error becomes a result; see error_response
+            return failed(error_response(error))
+
+    async def list_resources(self, _context: object, params: PaginatedRequestParams | None) -> ListResourcesResult:
+        """Every index with the documents on it that the caller may see, a page at a time."""
+        after = _read_cursor(params.cursor) if params and params.cursor else ("", "")
+        found: list[tuple[str, str]] = []
+        for index in sorted(name for name in self._indexes() if name >= after[0]):
+            names = [""]
+            with suppress(SetupError):  # an index that cannot be read is there, and its documents are not
+                names += sorted(await self._documents(index))
+            found += [(index, name) for name in names if (index, name) > after][: PAGE + 1 - len(found)]
+            if len(found) > PAGE:
+                break
+        more = _write_cursor(*found[PAGE - 1]) if len(found) > PAGE else None
+        return ListResourcesResult(resources=[_resource(*each) for each in found[:PAGE]], next_cursor=more)
+
+    async def list_templates(
+        self,
+        _context: object,
+        _params: PaginatedRequestParams | None,
+    ) -> ListResourceTemplatesResult:
+        """How the address of a document is made."""
+        about = "The text of a document on an index; the name is percent-encoded, `/` as `%2F`."
+        template = ResourceTemplate(
+            name="document", title="Document", uri_template=TEMPLATE, description=about, mime_type="text/plain"
+        )
+        return ListResourceTemplatesResult(resource_templates=[template])
+
+    async def read_resource(self, _context: object, params: ReadResourceRequestParams) -> ReadResourceResult:
+        """An index as the names of its documents, or a document's text, which is written down."""
+        try:
+            async with self._working():
+                text, kind = await self._read(*read_uri(params.uri))
+        except Exception as error:  # noqa: BLE001 - as above, as an error of the protocol
+            told = error_response(error)
+            code = INVALID_PARAMS if told.status_code in {400, 404} else INTERNAL_ERROR
+            about = {"uri": params.uri, "code": told.error["code"]}
+            raise MCPError(code, f"Resource not found or refused: {told.error['message']}", about) from None
+        return ReadResourceResult(contents=[TextResourceContents(uri=params.uri, mime_type=kind, text=text)])
+
+    # --- What the caller may see -----------------------------------------------------------------
+
+    def _tools(self) -> dict[str, str | None]:
+        return tool_names(name for name in self.gateway.network.specialists if self.caller.sees(name))
+
+    def _indexes(self) -> Mapping[str, Shelf]:
+        """Those whose documents a request of this caller may name: none for a key that may not ask the reader."""
+        if not self.caller.sees(READER):
+            return {}
+        return {name: each for name, each in self.gateway.network.knowledge.items() if isinstance(each, Shelf)}
+
+    async def _documents(self, index: str) -> Mapping[str, str]:
+        """The documents on an index that the caller may see. Raises `SetupError` while it cannot be read."""
+        clearance = self.caller.clearance(self.gateway.network.default_label)
+        return await self._indexes()[index].documents(clearance=clearance, tenant=self.caller.tenant)
+
+    async def _read(self, index: str, name: str) -> tuple[str, str]:
+        """The content of a resource and its media type."""
+        document = Document(name=name, shelf=index)
+        if index not in self._indexes():
+            raise hidden(document)
+        if not name:
+            listed = {"index": index, "documents": sorted(await self._documents(index))}
+            return encode(listed).decode(), "application/json"
+        network, caller = self.gateway.network, self.caller
+        principal = Principal(tenant=caller.tenant, key=caller.key_id)
+        reserved = () if network.limits is None else await network.limits.admit(principal, earns=False)
+        try:
+            clearance = caller.clearance(network.default_label)
+            request = Request(
+                text=name,
+                document=document,
+                tenant=caller.tenant,
+                key=caller.key_id,
+                clearance=clearance,
+                allowed=caller.specialists,
+            )
+            prepared, _ = await network.prepare(request)
+        finally:
+            if network.limits is not None:
+                await network.limits.settle(reserved, Usage())
+        text = prepared.document.text if prepared.document else ""
+        if network.audit is not None:
+            digest = network.audit.digest
+            about = {"key": caller.key_id, "shelf": index, "document": digest(text), "clearance": clearance.value}
+            await network.audit.append(
+                AuditEvent(kind="resource", time=network.clock(), tenant=caller.tenant, about=about)
+            )
+        return text.encode("utf-8", "replace").decode(), "text/plain"
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[Caller]:
+        """With a worker slot, as the caller who holds it. Raises `Overloaded`."""
+        if not self.takes_slots:
+            yield self.caller
+            return
+        with self.gateway.admission.seat(self.caller.client) as slot:
+            async with slot:
+                yield replace(self.caller, release_slot=slot.released)
+
+
+def mcp_server(handlers: MCPHandlers) -> Server[Any]:
+    """A server of the protocol for one caller."""
+    server: Server[Any] = Server(
+        handlers.gateway.network.name,
+        version=__version__,
+        instructions=_MANUAL,
+        on_list_tools=handlers.list_tools,
+        on_call_tool=handlers.call_tool,
+        on_list_resources=handlers.list_resources,
+        on_list_resource_templates=handlers.list_templates,
+        on_read_resource=handlers.read_resource,
+    )
+    server.middleware.clear()  # the SDK's own spans: what leaves as a span is decided in `observe`
+    return server
+
+
+def stateless_manager(gateway: Gateway, caller: Caller, headers: Headers) -> StreamableHTTPSessionManager:
+    """What answers one HTTP request. A long call becomes an event stream where the client can read one."""
+    version = headers.get("mcp-protocol-version")
+    whole = version is None or version in HANDSHAKE_PROTOCOL_VERSIONS
+    return StreamableHTTPSessionManager(
+        app=mcp_server(MCPHandlers(gateway=gateway, caller=caller)),
+        stateless=True,
+        json_response=whole or "text/event-stream" not in headers.get("accept", ""),
+        max_request_body_size=gateway.section.max_body,
+    )
+
+
+def _resource(index: str, document: str = "") -> Resource:
+    """An index, or a document on one."""
+    if not document:
+        about = f"The documents on the index {index}."
+        return Resource(uri=document_uri(index), name=index, description=about, mime_type="application/json")
+    return Resource(uri=document_uri(index, document), name=document, mime_type="text/plain")
+
+
+def _write_cursor(index: str, document: str) -> str:
+    return base64.urlsafe_b64encode(f"{index}\0{document}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[str, str]:
+    """Where a page begins. Raises `MCPError` for what this server did not write."""
+    try:
+        index, _, document = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition("\0")
+    except (ValueError, binascii.Error):
+        raise MCPError(INVALID_PARAMS, f"{cursor[:100]!r} is no cursor of this server.") from None
+    return index, document

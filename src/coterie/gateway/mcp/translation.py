@@ -1,0 +1,272 @@
+"""MCP <-> core, both ways, as functions of values: specialists as tools, answers as structured content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote, urlsplit
+
+from mcp_types import CallToolResult, TextContent, Tool, ToolAnnotations
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
+
+from coterie.errors import InputError
+from coterie.gateway.access import Caller
+from coterie.gateway.connection import encode
+from coterie.gateway.errors import ErrorResponse, WireError
+from coterie.gateway.openai.translation import ROUTED
+from coterie.gateway.wire import (
+    Cell,
+    CitationView,
+    EgressView,
+    EvidenceView,
+    FieldView,
+    FindingView,
+    RouteView,
+    UsageView,
+)
+from coterie.observe.plain import summarise
+from coterie.types import Answer, Document, Label, Request, SpecialistCard
+
+ROUTER_TOOL = "ask"
+"""The tool that lets the router choose."""
+SCHEME = "coterie"
+_LABELS = 50
+"""Labels that a tool's description names."""
+_MANY_ROUNDS = {"llm", "chain"}
+"""Rungs that may ask a model elsewhere."""
+
+
+# --- Arguments -----------------------------------------------------------------------------------
+
+
+class ToolArguments(BaseModel):
+    """What a specialist's tool takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    text: StrictStr = ""
+    """What is asked, in the words of the user."""
+    columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None
+    """Structured input, by column name."""
+    session: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
+    """Names a conversation that is remembered, so that follow-up questions are understood."""
+    label: Label | None = None
+    """Sensitivity of what is asked; left out, the network's default."""
+    clearance: Label | None = None
+    """The most sensitive label whose documents may be read for it, at most the caller's."""
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] | None = None
+    """Language of the text, such as `de`; left out, it is detected."""
+    max_tokens: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    """Longest generated text in tokens."""
+
+
+class AskArguments(ToolArguments):
+    """What the tool of the routed network takes."""
+
+    document: Annotated[str, Field(min_length=1)] | None = None
+    """A long text that the question is about; it is read whole."""
+    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    """Share of the large model's quality to keep at the least cost."""
+    budget: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Money per 1,000 such requests, in place of a quality."""
+
+
+def read_arguments(given: Mapping[str, Any], *, specialist: str | None, caller: Caller, most: Label) -> Request:
+    """What is asked of the network; None as the specialist lets the router choose.
+
+    Raises:
+        InputError: an argument that the tool does not have, or half a character.
+        ValidationError: a value that is none.
+        WireError: a clearance above `most`.
+    """
+    try:
+        json.dumps(given, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            "The arguments hold half a character (a lone surrogate).", hint="Send valid Unicode."
+        ) from None
+    kind = AskArguments if specialist is None else ToolArguments
+    if unknown := sorted(given.keys() - kind.model_fields.keys()):
+        raise InputError(f"Unknown argument {unknown[0][:100]!r}.", hint=f"There is: {', '.join(kind.model_fields)}.")
+    asked = kind.model_validate(dict(given))
+    if asked.clearance is not None and asked.clearance > most:
+        raise WireError(
+            "invalid_request", f"clearance: {asked.clearance.value!r} is above {most.value!r}, the most here."
+        )
+    values = dict(asked) | {"clearance": asked.clearance or most}
+    if values.get("document"):
+        values["document"] = Document(text=values["document"])
+    return Request(
+        **values,
+        tenant=caller.tenant,
+        key=caller.key_id,
+        allowed=caller.specialists,
+        release_slot=caller.release_slot,
+        specialist=specialist,
+    )
+
+
+# --- Tools ---------------------------------------------------------------------------------------
+
+
+class ToolAnswer(BaseModel):
+    """What a tool gives: a value, or an abstention (`accepted` false) with its reason."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    text: str
+    """The answer in words, or why there is none."""
+    status: Literal["accepted", "abstained", "escalated"]
+    """`escalated`: a large model answered in a specialist's place."""
+    accepted: bool
+    """False: nobody was sure enough. Do not use the value then."""
+    specialist: str | None
+    """Who found the value."""
+    value: str | int | float | bool | list[str] | None
+    confidence: float | None
+    """Calibrated probability that the value is right."""
+    reason: str
+    reason_code: str
+    """Stable, such as `abstain.below_threshold`."""
+    reason_values: dict[str, Any]
+    evidence: list[EvidenceView]
+    fields: list[FieldView] | None = None
+    """Of an `extract` specialist."""
+    citations: list[CitationView] | None = None
+    """Of an `answer` specialist."""
+    trace_id: str
+    egress: EgressView
+    usage: UsageView
+
+
+class RoutedAnswer(ToolAnswer):
+    """The same of the routed network, with who was asked and all that was found."""
+
+    route: RouteView
+    findings: list[FindingView]
+
+
+def tool_names(specialists: Iterable[str]) -> dict[str, str | None]:
+    """The specialist of each tool, None for the router's. A specialist has its own name, unless the router has it."""
+    known = list(specialists)
+    names: dict[str, str | None] = {ROUTER_TOOL: None}
+    for name in known:
+        tool = name
+        while tool in names or (tool != name and tool in known):
+            tool = f"{tool}_specialist"
+        names[tool] = name
+    return names
+
+
+def routed_tool(network: str, *, outside: bool) -> Tool:
+    """The tool that asks the whole network."""
+    about = (
+        f"Ask the network {network!r}: it routes the request to the specialists that fit, or says that none does. "
+        "Where `accepted` is false, nobody was sure enough: do not present `value` as an answer."
+    )
+    return Tool(
+        name=ROUTER_TOOL,
+        title=f"Ask {network}",
+        description=about,
+        input_schema={**_schema(AskArguments, "validation"), "required": ["text"]},
+        output_schema=_schema(RoutedAnswer, "serialization"),
+        annotations=_annotations(outside=outside, repeatable=False),
+    )
+
+
+def specialist_tool(tool: str, card: SpecialistCard, *, outside: bool) -> Tool:
+    """The tool of one specialist."""
+    schema = _schema(ToolArguments, "validation")
+    if card.columns:
+        cell = {"type": ["string", "number", "boolean", "null"]}
+        columns = {"type": "object", "properties": dict.fromkeys(card.columns, cell), "minProperties": 1}
+        columns["description"] = "Structured input, by column name."
+        schema = {**schema, "properties": {**schema["properties"], "columns": columns}}
+    some = card.labels[:_LABELS]
+    labels = f": {', '.join(some)}{' ...' if len(some) < len(card.labels) else ''}" if some else ""
+    needed = ["columns"] if card.guards_columns else ["text", "columns"] if card.columns else ["text"]
+    return Tool(
+        name=tool,
+        title=card.name,
+        description=f"{card.description} ({card.task}{labels}; `accepted` is false where it is not sure.)".strip(),
+        input_schema={**schema, "required": needed},
+        output_schema=_schema(ToolAnswer, "serialization"),
+        annotations=_annotations(
+            outside=outside or card.rung in _MANY_ROUNDS, repeatable=card.form != "text", title=card.name
+        ),
+        _meta={"coterie/version": card.version, "coterie/task": card.task, "coterie/rung": card.rung},
+    )
+
+
+def _annotations(*, outside: bool, repeatable: bool, title: str | None = None) -> ToolAnnotations:
+    """Hints: a tool changes nothing; what may leave this machine is an open world."""
+    return ToolAnnotations(
+        title=title,
+        read_only_hint=True,
+        destructive_hint=False,
+        idempotent_hint=repeatable,
+        open_world_hint=outside,
+    )
+
+
+@cache
+def _schema(kind: type[BaseModel], mode: Literal["validation", "serialization"]) -> dict[str, Any]:
+    return kind.model_json_schema(mode=mode)
+
+
+# --- Answers -------------------------------------------------------------------------------------
+
+
+def tool_result(answer: Answer, *, specialist: str | None) -> CallToolResult:
+    """An answer as structured content, and as its JSON for clients that read text."""
+    told: dict[str, Any] = dict(summarise(answer.trace))
+    # What answers: the accepted finding of the specialist that was asked, then one of another, then an abstention.
+    ranked = sorted(told["findings"], key=lambda each: (each["accepted"], each["specialist"] == specialist))
+    leading = ranked[-1] if ranked else told["route"]
+    content = {
+        "value": None,
+        "confidence": None,
+        "specialist": None,
+        "evidence": [],
+        **{key: value for key, value in leading.items() if key in ToolAnswer.model_fields},
+        **{key: told[key] for key in ("status", "accepted", "trace_id", "egress", "usage")},
+        "text": answer.text,
+        **({} if specialist else {key: told[key] for key in ("route", "findings")}),
+    }
+    body = encode(content).decode()
+    return CallToolResult(content=[TextContent(text=body)], structured_content=json.loads(body))
+
+
+def failed(error: ErrorResponse) -> CallToolResult:
+    """An error that the model that called the tool may act on."""
+    about = {"code": error.error["code"], "status": error.status_code}
+    if "retry-after" in error.headers:
+        about["retry_after"] = int(error.headers["retry-after"])
+    said = encode({"error": {"message": error.error["message"], **about}}).decode()
+    return CallToolResult(content=[TextContent(text=said)], is_error=True, _meta={f"{ROUTED}/error": about})
+
+
+# --- Resources -----------------------------------------------------------------------------------
+
+TEMPLATE = f"{SCHEME}://{{index}}/{{document}}"
+
+
+def document_uri(index: str, document: str = "") -> str:
+    """The address of a document, or of an index with all that is on it. No client may read a path into a name."""
+    return f"{SCHEME}://{index}" + (f"/{quote(document, safe='')}" if document else "")
+
+
+def read_uri(uri: str) -> tuple[str, str]:
+    """Index and document of an address; the document is empty for the index. Raises `InputError`."""
+    try:
+        parts = urlsplit(uri)
+        if parts.scheme == SCHEME and parts.netloc and not parts.query and not parts.fragment:
+            return parts.netloc, unquote(parts.path.removeprefix("/"), errors="strict")
+    except ValueError:
+        pass
+    raise InputError(
+        f"{uri[:200]!r} is no resource here.", hint=f"Resources are {TEMPLATE}; resources/list names them."
+    )

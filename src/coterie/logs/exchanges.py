@@ -1,0 +1,511 @@
+"""Records of logs as exchanges: what a model was asked and what it answered, whatever wrote them down.
+
+The shape of a record decides its format, record by record, so files may be mixed:
+
+- OpenAI: request and response side by side under any usual pair of names, chat completions, Responses, completions,
+  streamed chunks, stored completions, and the two files of a batch, joined by `custom_id`
+- fine-tuning files: `messages`, `prompt` with `completion`, preferences, ShareGPT, Gemini `contents`, instructions
+- LiteLLM's standard logging payload and spend logs
+- Langfuse observations, traces and dataset items
+- OpenTelemetry GenAI: OTLP JSON (spans and log records) and single spans, in the present and the older conventions,
+  those of OpenLLMetry and OpenInference
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from coterie.logs.records import Json
+
+_REQUESTS = (
+    *(
+        "request",
+        "request_body",
+        "requestBody",
+        "req",
+        "reqPayload",
+        "req_payload",
+        "kwargs",
+        "inputs",
+        "input",
+        "body",
+    ),
+    *("prompt", "question"),
+)
+_RESPONSES = (
+    *("response", "response_body", "responseBody", "resp", "respPayload", "resp_payload", "outputs", "output"),
+    *("completion", "result", "answer"),
+)
+_EXPECTED = ("expectedOutput", "expected_output", "preferred_output")
+_PERSON = {"user", "human"}
+_MODEL = {"assistant", "model", "gpt", "bot"}
+_GUIDE = {"system", "developer"}
+_ASKERS = ("end_user", "user", "userId", "user_id", "enduser.id", "sessionId", "session_id", "api_key", "project")
+_COSTS = ("cost", "response_cost", "spend", "total_cost", "totalCost", "calculatedTotalCost", "gen_ai.usage.cost")
+_INDEXED = re.compile(r"^(gen_ai\.prompt|gen_ai\.completion|llm\.input_messages|llm\.output_messages)\.(\d+)\.(.+)$")
+_CALLS = {"chat", "text_completion", "completion", "generate_content", "responses", ""}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedCall:
+    """One question and its answer."""
+
+    text: str
+    """The last message of the user."""
+    answer: Any
+    """A text, or a JSON object or list where the answer was one."""
+    format: str
+    system: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Provenance: `id`, `model`, `time`, as far as the record says."""
+    asker: str = ""
+    """Who asked: a user, else a key, as far as the record says."""
+    cost: float | None = None
+    """In the log's currency; None for unknown."""
+
+
+class _Passed(Exception):
+    """A record that gives no row; the reason is the argument."""
+
+
+@dataclass
+class CallReader:
+    """Reads records as exchanges, and counts those that give none by their reason."""
+
+    skipped: Counter[str] = field(default_factory=Counter)
+    batch: dict[str, Json] = field(default_factory=dict)
+    """Halves of a batch that wait for the other half, by their `custom_id`."""
+
+    def read(self, record: Json) -> Iterator[LoggedCall]:
+        """The exchanges that a record holds."""
+        for name, request, response, about in self._pairs(record):
+            try:
+                system, text = _asked(request)
+                yield LoggedCall(
+                    text=text,
+                    answer=_answered(response),
+                    format=name,
+                    system=system,
+                    about=_provenance(about, response),
+                    asker=str(next((about[key] for key in _ASKERS if about.get(key)), "")),
+                    cost=next(map(float, filter(_is_cost, map(about.get, _COSTS))), None),
+                )
+            except _Passed as reason:
+                self.skipped[str(reason)] += 1
+            except RecursionError:
+                self.skipped["broken"] += 1
+
+    def finish(self) -> None:
+        """Count the halves of batches whose other half never came."""
+        for half in self.batch.values():
+            self.skipped["no_question" if "response" in half else "no_answer"] += 1
+        self.batch.clear()
+
+    def _pairs(self, record: Json) -> Iterator[tuple[str, Any, Any, Json]]:
+        """(format, request, response, what says whose it is) of each call in a record."""
+        try:
+            if spans := _spans(record):
+                for span in spans:
+                    try:
+                        yield _span_pair(span)
+                    except _Passed as reason:
+                        self.skipped[str(reason)] += 1
+                return
+            if "custom_id" in record and ("body" in record) != ("response" in record):
+                other = self.batch.pop(str(record["custom_id"]), None)
+                if other is None or ("body" in other) == ("body" in record):
+                    self.batch[str(record["custom_id"])] = record
+                    return
+                record = {**other, **record}
+                yield "openai_batch", record["body"], record, record
+                return
+            yield _pair(record)
+        except _Passed as reason:
+            self.skipped[str(reason)] += 1
+
+
+# --- Which format, and where request and response are in it ---------------------------------------
+
+
+def _pair(record: Json) -> tuple[str, Any, Any, Json]:
+    """Format, request and response of a record that is no span. Raises `_Passed`."""
+    if _failed(record):
+        raise _Passed("error")
+    for shape in (_litellm, _expected, _turns, _observation, _instructions, _sides):
+        if (found := shape(record)) is not None:
+            return *found, record
+    raise _Passed("unknown")
+
+
+_Pair = tuple[str, Any, Any]
+
+
+def _litellm(record: Json) -> _Pair | None:
+    if {"call_type", "model_group", "proxy_server_request"}.isdisjoint(record):
+        return None
+    if "embedding" in str(record.get("call_type", "")):
+        raise _Passed("not_a_call")
+    asked = _parsed(record.get("messages")) or _parsed(record.get("proxy_server_request"))
+    return "litellm", asked, record.get("response")
+
+
+def _expected(record: Json) -> _Pair | None:
+    """Langfuse's dataset items and preferences: what should have been answered."""
+    answer = next((record[key] for key in _EXPECTED if record.get(key)), None)
+    if answer is None or "input" not in record:
+        return None
+    return "preferences" if "preferred_output" in record else "langfuse", record["input"], answer
+
+
+def _turns(record: Json) -> _Pair | None:
+    """A conversation whose last turn is the answer, unless a response stands beside it."""
+    if "messages" in record:
+        answer = next((record[key] for key in _RESPONSES if key in record), record if "choices" in record else None)
+        return ("messages", record, record["messages"]) if answer is None else ("openai", record, answer)
+    name = next((key for key in ("conversations", "contents") if key in record), None)
+    if name is None:
+        return None
+    turns = _parsed(record[name])
+    guide = record.get("systemInstruction") or record.get("system_instruction") or record.get("system")
+    request = {"messages": turns, "system": guide}
+    return ("sharegpt" if name == "conversations" else "gemini"), request, record.get("response", turns)
+
+
+def _observation(record: Json) -> _Pair | None:
+    """An observation or a trace of Langfuse."""
+    ours = {"traceId", "trace_id", "startTime", "start_time", "observationId", "statusMessage", "level", "projectId"}
+    if "input" not in record or "output" not in record or ours.isdisjoint(record):
+        return None
+    if str(record.get("type", "GENERATION")).upper() not in {"GENERATION", "TRACE"}:
+        raise _Passed("not_a_call")
+    return "langfuse", record["input"], record["output"]
+
+
+def _instructions(record: Json) -> _Pair | None:
+    if "instruction" not in record or "output" not in record:
+        return None
+    text = "\n\n".join(str(record[key]) for key in ("instruction", "input") if record.get(key))
+    return "instructions", text, record["output"]
+
+
+def _sides(record: Json) -> _Pair | None:
+    """A request and a response under any usual pair of names."""
+    asked = next((key for key in _REQUESTS if key in record), None)
+    answered = next((key for key in _RESPONSES if key in record), None)
+    if asked is None or answered is None:
+        return None
+    name = "prompt_completion" if (asked, answered) == ("prompt", "completion") else "openai"
+    return name, record[asked], record[answered]
+
+
+def _failed(record: Json) -> bool:
+    """Whether a record says that the call failed."""
+    code = record.get("status_code") or record.get("statusCode")
+    return bool(
+        record.get("error")
+        or record.get("error_str")
+        or record.get("status") in {"failure", "failed", "error"}
+        or str(record.get("level", "")).upper() == "ERROR"
+        or (str(code).isdigit() and int(str(code)) >= 400)
+    )
+
+
+def _parsed(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    """A value that may have been written as a JSON text."""
+    if isinstance(value, str) and value.lstrip()[:1] in {"{", "[", '"'}:
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _is_cost(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _provenance(record: Json, response: object) -> dict[str, str]:
+    inner = _parsed(response)
+    places = [record, inner if isinstance(inner, dict) else {}]
+    names = {
+        "id": ("id", "request_id", "custom_id", "spanId", "trace_id"),
+        "model": ("model", "provided_model_name", "gen_ai.response.model", "gen_ai.request.model"),
+        "time": ("startTime", "start_time", "timestamp", "created", "startTimeUnixNano"),
+    }
+    found = {
+        key: next((place[name] for place in places for name in some if isinstance(place.get(name), str | int)), None)
+        for key, some in names.items()
+    }
+    return {key: str(value) for key, value in found.items() if value is not None}
+
+
+# --- OpenTelemetry -------------------------------------------------------------------------------
+
+
+def _spans(record: Json) -> list[dict[str, Any]]:
+    """The spans of an OTLP export or a single span: attributes flat, those of events with them."""
+    found: list[dict[str, Any]] = []
+    for outer in _listed(record, "resourceSpans", "resource_spans"):
+        for scope in _listed(outer, "scopeSpans", "scope_spans", "instrumentationLibrarySpans"):
+            found += [_flat(span) for span in _listed(scope, "spans")]
+    calls: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
+    for outer in _listed(record, "resourceLogs", "resource_logs"):
+        for scope in _listed(outer, "scopeLogs", "scope_logs"):
+            for log in _listed(scope, "logRecords", "log_records"):
+                call = calls[str(log.get("traceId", "")), str(log.get("spanId", ""))]
+                _add_event(call, {"name": log.get("eventName"), **log})
+    found += calls.values()
+    if not found and isinstance(record.get("attributes"), dict | list) and ("context" in record or "spanId" in record):
+        found = [_flat(record)]
+    return found
+
+
+def _listed(record: Json, *names: str) -> list[Any]:
+    value: list[Any] = next((record[name] for name in names if isinstance(record.get(name), list)), [])
+    return [each for each in value if isinstance(each, dict)]
+
+
+def _flat(span: Json) -> dict[str, Any]:
+    status = span.get("status")
+    code = status.get("code", status.get("status_code")) if isinstance(status, dict) else None
+    flat = {**_attributes(span.get("attributes")), "failed": str(code).rpartition("_")[2].upper() in {"2", "ERROR"}}
+    flat |= {key: span[key] for key in ("spanId", "startTimeUnixNano", "start_time") if key in span}
+    for event in _listed(span, "events"):
+        _add_event(flat, event)
+    return flat
+
+
+def _add_event(call: dict[str, Any], event: Json) -> None:
+    """Put an event's messages into the call that it belongs to."""
+    attributes = _attributes(event.get("attributes"))
+    name = str(event.get("name") or attributes.get("event.name") or "")
+    body = _any_value(event["body"]) if "body" in event else {}
+    body = body if isinstance(body, dict) else {"content": body}
+    role = re.fullmatch(r"gen_ai\.(system|user|assistant|tool)\.message", name)
+    if role:
+        call.setdefault("events", []).append({"role": role[1], **attributes, **body})
+    elif name == "gen_ai.choice":
+        call["choice"] = {**attributes, **body}
+    else:
+        call |= {key: value for key, value in attributes.items() if key not in call}
+
+
+def _attributes(given: object) -> dict[str, Any]:
+    if isinstance(given, dict):
+        return dict(given)
+    pairs = given if isinstance(given, list) else []
+    return {str(each.get("key")): _any_value(each.get("value")) for each in pairs if isinstance(each, dict)}
+
+
+def _any_value(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    """OTLP's `AnyValue` as plain JSON."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    ((kind, inner),) = value.items()
+    if kind == "arrayValue":
+        return [_any_value(each) for each in _unlisted(inner)]
+    if kind == "kvlistValue":
+        return _attributes(_unlisted(inner))
+    return inner if kind in {"stringValue", "boolValue", "intValue", "doubleValue"} else value
+
+
+def _unlisted(inner: object) -> list[Any]:
+    values = inner.get("values", []) if isinstance(inner, dict) else inner
+    return values if isinstance(values, list) else []
+
+
+def _span_pair(span: dict[str, Any]) -> tuple[str, Any, Any, Json]:
+    """Request and response of a span. Raises `_Passed`."""
+    if not any(key.startswith(("gen_ai.", "llm.")) or key in {"events", "choice"} for key in span):
+        raise _Passed("not_a_call")
+    if span.get("gen_ai.operation.name", "") not in _CALLS or span.get("llm.request.type") in {"embedding", "rerank"}:
+        raise _Passed("not_a_call")
+    if span.get("failed") or span.get("error.type"):
+        raise _Passed("error")
+    turns: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
+    for key, value in span.items():
+        if found := _INDEXED.match(key):
+            turns[found[1]][int(found[2])][found[3].removeprefix("message.")] = value
+
+    def first(*names: str) -> Any:  # noqa: ANN401 - any JSON value
+        indexed = ([turns[name][i] for i in sorted(turns[name])] for name in names if name in turns)
+        plain = (_parsed(span[name]) for name in names if span.get(name))
+        return next(indexed, None) or next(plain, None)
+
+    asked = first("gen_ai.input.messages", "gen_ai.prompt", "llm.input_messages", "input.value") or span.get("events")
+    answered = first("gen_ai.output.messages", "gen_ai.completion", "llm.output_messages", "output.value")
+    guide = _parsed(span.get("gen_ai.system_instructions"))
+    messages = {"messages": asked, "system": guide} if isinstance(asked, list) else asked
+    return "opentelemetry", messages, answered or span.get("choice"), span
+
+
+# --- What was asked ------------------------------------------------------------------------------
+
+
+def _asked(request: object) -> tuple[str, str]:
+    """The system's instructions and the user's last message. Raises `_Passed`."""
+    request = _parsed(request)
+    system, turns = "", request
+    if isinstance(request, dict):
+        request = _parsed(request.get("body")) if isinstance(_parsed(request.get("body")), dict) else request
+        guide = next((request[key] for key in ("instructions", "system", "systemInstruction") if request.get(key)), "")
+        system = _text(_parsed(guide))
+        key = next((key for key in ("messages", "input", "prompt", "contents") if request.get(key)), None)
+        turns = _parsed(request[key]) if key else request
+    if isinstance(turns, list):
+        messages = [each for each in turns if isinstance(each, dict)]
+        guides = [_text(each) for each in messages if _role(each) in _GUIDE]
+        system = "\n\n".join(filter(None, [system, *guides]))
+        text = next((_text(each) for each in reversed(messages) if _role(each) in _PERSON), "")
+        if not text and not any(map(_role, messages)):
+            text = _text(turns)
+    elif isinstance(turns, dict):
+        texts = [each for each in turns.values() if isinstance(each, str)]
+        text = texts[0] if len(turns) == 1 and texts else json.dumps(turns, ensure_ascii=False) if turns else ""
+    else:
+        text = "" if turns is None else str(turns)
+    if not text.strip():
+        raise _Passed("no_question")
+    return system.strip(), text.strip()
+
+
+def _role(message: Json) -> str:
+    return str(message.get("role") or message.get("from") or "").lower()
+
+
+def _text(content: object) -> str:
+    """The text of a message or of its parts; what is no text is left out."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "\n".join(filter(None, map(_text, content)))
+    if isinstance(content, dict):
+        if content.get("type") in {"image_url", "input_image", "input_audio", "tool_call", "tool_use", "reasoning"}:
+            return ""
+        keys = ("content", "parts", "text", "value", "contents")
+        return next((_text(content[key]) for key in keys if content.get(key)), "")
+    return ""
+
+
+# --- What was answered ---------------------------------------------------------------------------
+
+
+def _answered(response: object) -> Any:  # noqa: ANN401 - any JSON value
+    """The answer as text or JSON. Raises `_Passed` where there is none, or it is an error or cut."""
+    found = _answer(_parsed(response) if not isinstance(response, str) else _envelope(response))
+    if found is None or (isinstance(found, str) and not found.strip()):
+        raise _Passed("no_answer")
+    return found
+
+
+def _envelope(text: str) -> object:
+    """A response that was written as a text: JSON in the shape of a response, or server-sent events."""
+    if text.lstrip().startswith("data:"):
+        data = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+        return [_parsed(each) for each in data if each != "[DONE]"]
+    parsed = _parsed(text)
+    if isinstance(parsed, str):
+        return parsed
+    shaped = isinstance(parsed, dict) and not {"choices", "candidates", "object", "role", "error"}.isdisjoint(parsed)
+    return parsed if shaped or (isinstance(parsed, list) and _is_turns(parsed)) else text
+
+
+def _is_turns(value: Sequence[object]) -> bool:
+    return bool(value) and all(isinstance(each, dict) and (_role(each) or "choices" in each) for each in value)
+
+
+def _answer(response: Any) -> Any:  # noqa: ANN401, PLR0911 - one return a shape
+    if isinstance(response, list):
+        return _of_list(response)
+    if not isinstance(response, dict):
+        return response
+    if _failed(response) or response.get("type") == "error":
+        raise _Passed("error")
+    if "body" in response or ("response" in response and "choices" not in response):
+        return _answered(response.get("body", response.get("response")))
+    if response.get("status") in {"incomplete", "in_progress"} or response.get("stop_reason") == "max_tokens":
+        raise _Passed("cut")
+    if "choices" in response or "candidates" in response:
+        choices = response.get("choices") or response.get("candidates")
+        return _choice(choices[0]) if isinstance(choices, list) and choices else None
+    if isinstance(response.get("output"), list) and (response.get("object") == "response" or _is_items(response)):
+        return _of_items(response["output"])
+    if isinstance(response.get("message"), dict):
+        return _choice(response)
+    if _role(response) or {"tool_calls", "parts", "refusal"} & response.keys():
+        return _message(response)
+    return response or None
+
+
+def _is_items(response: Json) -> bool:
+    return all(isinstance(each, dict) and "type" in each for each in response["output"])
+
+
+def _of_list(response: list[Any]) -> Any:  # noqa: ANN401
+    if response and all(isinstance(each, dict) and "choices" in each for each in response):
+        deltas = [choice.get("delta") or {} for each in response for choice in each["choices"][:1]]
+        return "".join(delta["content"] for delta in deltas if isinstance(delta.get("content"), str))
+    if _is_turns(response):
+        last = response[-1]
+        if _role(last) not in _MODEL:
+            raise _Passed("no_answer")
+        return _message(last)
+    if response and all(isinstance(each, dict) and ("content" in each or "text" in each) for each in response):
+        return _message(response[-1])
+    return response
+
+
+def _of_items(items: Iterable[Any]) -> Any:  # noqa: ANN401
+    """The output items of a Responses answer."""
+    calls = [each for each in items if isinstance(each, dict) and each.get("type") == "function_call"]
+    texts = [_text(each.get("content")) for each in items if isinstance(each, dict) and each.get("type") == "message"]
+    return _call(calls) if calls and not any(texts) else "\n".join(texts)
+
+
+def _choice(choice: object) -> Any:  # noqa: ANN401
+    if not isinstance(choice, dict):
+        return None
+    reason = str(choice.get("finish_reason") or choice.get("finishReason") or "").lower()
+    if reason in {"length", "max_tokens"}:
+        raise _Passed("cut")
+    if reason in {"content_filter", "safety"}:
+        raise _Passed("refused")
+    inner = next((choice[key] for key in ("message", "content", "text", "delta") if choice.get(key)), None)
+    return _message(inner) if isinstance(inner, dict) else inner
+
+
+def _message(message: Json) -> Any:  # noqa: ANN401
+    """The text of the model's message, or the arguments of the one tool it calls."""
+    if message.get("refusal"):
+        raise _Passed("refused")
+    if message.get("finish_reason") in {"length", "content_filter"}:
+        raise _Passed("cut")
+    if message.get("weight") == 0:
+        raise _Passed("no_answer")
+    content = message.get("content", message.get("parts", message.get("value", message.get("text"))))
+    text = (
+        content if isinstance(content, dict) and not {"parts", "text", "content"} & content.keys() else _text(content)
+    )
+    if text:
+        return text
+    parts = [*_listed({"all": content}, "all"), *_listed({"all": message.get("tool_calls")}, "all")]
+    old = message.get("function_call")
+    calls = [each for each in parts if each.get("type") in {None, "tool_use", "tool_call", "function"}]
+    return _call([*calls, *([old] if isinstance(old, dict) else [])])
+
+
+def _call(calls: Sequence[Json]) -> Any:  # noqa: ANN401
+    """The arguments of the only call."""
+    if len(calls) > 1:
+        raise _Passed("several_calls")
+    if not calls:
+        return None
+    inner = calls[0].get("function")
+    call = inner if isinstance(inner, dict) else calls[0]
+    return _parsed(call.get("arguments", call.get("input")))

@@ -1,0 +1,308 @@
+"""From log files to training files: one a field, each as `coterie add` reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any
+
+from coterie.errors import DataError, InputError
+from coterie.logs.exchanges import CallReader, LoggedCall
+from coterie.logs.fields import FEWEST, MOST_FIELDS, FieldCounts, Form, Value, fields_of, fingerprint, folded, written
+from coterie.logs.records import read_log
+
+TASKS: Mapping[str, Form] = {"classify": "label", "extract": "quotes", "generate": "reply"}
+"""What the rows of a log can train, with the form of its rows."""
+OTHERS = "other"
+"""The call sites with too few rows for a file of their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedFile:
+    """One training file."""
+
+    name: str
+    """Its file name."""
+    form: Form
+    types: Mapping[str, str]
+    """By field: the type that `extract` knows it by."""
+    multi_label: bool = False
+    site: str = ""
+    """Fingerprint of the instructions of its calls, where there are several; `other` for the rest."""
+    rows: int = 0
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """The task that reads it."""
+        return next(task for task, form in TASKS.items() if form == self.form)
+
+    @property
+    def family(self) -> object:
+        """What it has in common with the files of other call sites."""
+        return self.form if self.form == "quotes" else tuple(self.types)
+
+    @property
+    def specialist(self) -> str:
+        """A name for `coterie add`."""
+        return _named(self.name.removesuffix(".jsonl"), "-")
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """By field: its name in a network's file, where names are small letters."""
+        keys: dict[str, str] = {}
+        for name in self.types:
+            key, number = _named(name, "_"), 2
+            while key in keys.values():
+                key, number = f"{_named(name, '_')}_{number}", number + 1
+            keys[name] = key
+        return keys
+
+    def arguments(self, folder: Path) -> list[str]:
+        """The words behind `coterie add`; where a model is needed, `MODEL` stands for its key in coterie.toml."""
+        words = [self.specialist, "--task", self.task, "--data", str(folder / self.name)]
+        if self.form == "quotes":
+            typed = [f"{key}={self.types[name]}" for name, key in self.keys.items()]
+            return [*words, *(word for each in typed for word in ("--field", each))]
+        return [*words, "--model", "MODEL"] if self.form == "reply" else words + ["--multi-label"] * self.multi_label
+
+
+def _named(text: str, joint: str) -> str:
+    """A text as a name of a network's file."""
+    name = re.sub(r"[^a-z0-9]+", joint, text.lower()).strip(joint)[:60]
+    return name if name[:1].isalpha() else f"field{joint}{name}".strip(joint)
+
+
+@dataclass(kw_only=True)
+class Imported:
+    """What a run found and wrote."""
+
+    records: int = 0
+    exchanges: int = 0
+    formats: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Records and lines that gave nothing, and rows that were left out, by reason."""
+    fields: dict[str, FieldCounts] = field(default_factory=dict)
+    sites: dict[str, str] = field(default_factory=dict)
+    """The instructions of each call site, by their fingerprint."""
+    conflicting: int = 0
+    """Rows whose text another row of the file has with another value. They are kept."""
+    files: list[ImportedFile] = field(default_factory=list)
+
+
+def import_logs(
+    paths: Sequence[Path],
+    out: Path | None,
+    *,
+    task: str | None = None,
+    only: Sequence[str] = (),
+    progress: Callable[[Path, int], None] = lambda _path, _done: None,
+) -> Imported:
+    """Read logs and write a training file a field.
+
+    The log passes once and is never held as a whole: exchanges are kept in a temporary file until all values of a field
+    are known, hashes of rows in memory.
+
+    Args:
+        paths: Log files; halves of a batch may be in two.
+        out: Folder of the files; None writes none.
+        task: What the fields shall train, in place of what their values suggest.
+        only: Names of the fields that are wanted; empty for all.
+        progress: Told how many bytes of a file are read.
+
+    Raises:
+        DataError: a file cannot be read, or there is nothing in them.
+        InputError: a field that is wanted is not there, or a file would be overwritten.
+    """
+    found = Imported()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as spool:
+        for exchange, source in _exchanges(paths, found, progress):
+            _count(exchange, source, found, spool)
+        if not found.exchanges:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.skipped.most_common())
+            raise DataError(
+                f"No question with an answer in {', '.join(path.name for path in paths)} ({reasons or 'no records'}).",
+                hint="`coterie import --help` names the formats.",
+            )
+        if missing := [name for name in only if name not in found.fields]:
+            raise InputError(f"No field {missing[0]!r} in the answers.", hint=f"There is: {', '.join(found.fields)}.")
+        plans = _plans(found, task, only)
+        spool.seek(0)
+        with ExitStack() as files:
+            targets = {plan.name: None if out is None else _open(out / plan.name, files) for plan in plans}
+            _write(map(json.loads, spool), plans, targets, found)
+    return found
+
+
+def _exchanges(
+    paths: Sequence[Path], found: Imported, progress: Callable[[Path, int], None]
+) -> Iterator[tuple[LoggedCall, str]]:
+    reader = CallReader(skipped=found.skipped)
+    for path in paths:
+
+        def advance(done: int, path: Path = path) -> None:
+            progress(path, done)
+
+        for record in read_log(path, found.skipped, advance):
+            found.records += 1
+            for exchange in reader.read(record.value):
+                yield exchange, f"{path.name}:{record.line}"
+    reader.finish()
+
+
+def _count(exchange: LoggedCall, source: str, found: Imported, spool: IO[str]) -> None:
+    """Count an exchange's fields and keep it for the second pass."""
+    found.exchanges += 1
+    found.formats[exchange.format] += 1
+    site = fingerprint(exchange.system)
+    found.sites.setdefault(site, exchange.system)
+    fields: dict[str, Value] = {}
+    for name, value in fields_of(exchange.answer).items():
+        if name in found.fields or len(found.fields) < MOST_FIELDS:
+            fields[name] = value
+            found.fields.setdefault(name, FieldCounts()).add(value, exchange, site)
+        else:
+            found.skipped["too_many_fields"] += 1
+    about = {"source": source, **exchange.about}
+    kept = {"text": exchange.text, "site": site, "fields": fields, "about": about}
+    spool.write(json.dumps(kept, ensure_ascii=True) + "\n")
+
+
+# --- Which files -----------------------------------------------------------------------------------
+
+
+def _plans(found: Imported, task: str | None, only: Sequence[str]) -> list[ImportedFile]:
+    """A file a field and call site; the fields of one call site that are quoted share a file."""
+    plans: list[ImportedFile] = []
+    quoted: dict[str, dict[str, str]] = {}
+    for name, counts in found.fields.items():
+        form = TASKS[task] if task else counts.form()
+        if form is None or (only and name not in only):
+            continue
+        for site in _sites(counts):
+            if form == "quotes":
+                quoted.setdefault(site, {})[name] = "text*" if counts.lists else "text"
+            else:
+                file = ImportedFile(
+                    name=_file_name(name, site, plans),
+                    form=form,
+                    types={name: "text"},
+                    multi_label=form == "label" and counts.lists > 0,
+                    site=site,
+                )
+                plans.append(file)
+    for site, types in quoted.items():
+        plans.append(ImportedFile(name=_file_name("fields", site, plans), form="quotes", types=types, site=site))
+    return plans
+
+
+def _sites(counts: FieldCounts) -> list[str]:
+    """The call sites with a file of their own, and one for the rest; the empty name where there is one file."""
+    large = [site for site, count in counts.sites.items() if count >= FEWEST]
+    if len(large) < 2:
+        return [""]
+    return [*large, *([OTHERS] if len(large) < len(counts.sites) else [])]
+
+
+def _file_name(field_name: str, site: str, plans: Iterable[ImportedFile]) -> str:
+    """A file name that no other file has."""
+    stem = re.sub(r"[^\w.-]+", "_", field_name).strip("._")[:80] or "field"
+    stem = f"{stem}.{site}" if site else stem
+    taken = {plan.name.casefold() for plan in plans}
+    name, number = f"{stem}.jsonl", 2
+    while name.casefold() in taken:
+        name, number = f"{stem}-{number}.jsonl", number + 1
+    return name
+
+
+def _open(path: Path, files: ExitStack) -> IO[str]:
+    """A file for what people said: readable by this user only. Raises `InputError` where there is one already."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        return files.enter_context(path.open("w", encoding="utf-8", errors="replace"))
+    except FileExistsError:
+        raise InputError(f"{str(path)!r} is there already.", hint="Name another folder: --out FOLDER") from None
+    except OSError as error:
+        raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+
+
+# --- The rows ----------------------------------------------------------------------------------------
+
+
+def _write(
+    exchanges: Iterable[Mapping[str, Any]],
+    plans: Sequence[ImportedFile],
+    targets: Mapping[str, IO[str] | None],
+    found: Imported,
+) -> None:
+    """Write every row once, and put the files with their counts into `found`."""
+    labels: dict[str, Counter[str]] = {plan.name: Counter() for plan in plans}
+    written_rows: dict[str, set[tuple[bytes, bytes]]] = {plan.name: set() for plan in plans}
+    firsts: dict[str, dict[bytes, bytes]] = {plan.name: {} for plan in plans}
+    sites = {plan.name: {each.site for each in plans if each.family == plan.family} for plan in plans}
+    spellings = {name: counts.labels for name, counts in found.fields.items()}
+    for exchange in exchanges:
+        for plan in plans:
+            site = exchange["site"] if exchange["site"] in sites[plan.name] else OTHERS
+            if plan.site not in {"", site} or exchange["fields"].keys().isdisjoint(plan.types):
+                continue
+            row = _row(plan, exchange, spellings)
+            if isinstance(row, str):
+                found.skipped[row] += 1
+                continue
+            text, value = _hash(exchange["text"]), _hash(json.dumps(row))
+            if (text, value) in written_rows[plan.name]:
+                found.skipped["duplicate"] += 1
+                continue
+            written_rows[plan.name].add((text, value))
+            found.conflicting += firsts[plan.name].setdefault(text, value) != value
+            label = row.get("label", [])
+            labels[plan.name].update([label] if isinstance(label, str) else label)
+            if (target := targets[plan.name]) is not None:
+                whole = {"text": exchange["text"], **row, **exchange["about"]}
+                target.write(json.dumps(whole, ensure_ascii=False) + "\n")
+    for plan in plans:
+        counts = dict(labels[plan.name].most_common())
+        found.files.append(replace(plan, rows=len(written_rows[plan.name]), labels=counts))
+
+
+def _hash(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+
+
+def _row(
+    plan: ImportedFile, exchange: Mapping[str, Any], spellings: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any] | str:
+    """What an exchange says of the fields of a file, or why it gives no row."""
+    fields, text = exchange["fields"], exchange["text"]
+    if plan.form == "quotes":
+        quotes = {key: _quotes(fields.get(name)) for name, key in plan.keys.items()}
+        stated = [quote for quote in quotes.values() if quote]
+        if not all(each in text for quote in stated for each in ([quote] if isinstance(quote, str) else quote)):
+            return "not_quoted"
+        return {"fields": quotes}
+    (name,) = plan.types
+    value = fields[name]
+    if value is None or value == "":
+        return "empty"
+    if plan.form == "reply":
+        return {"reply": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
+    values = [written(each) for each in (value if isinstance(value, list) else [value])]
+    labels = list(dict.fromkeys(spellings[name].get(folded(each), each) for each in values))
+    return {"label": labels if plan.multi_label else labels[0]}
+
+
+def _quotes(value: Value) -> str | list[str] | None:
+    """The words of a field's value; None where it has none."""
+    if isinstance(value, list):
+        return [written(each) for each in value] or None
+    return None if value is None or value == "" else written(value)

@@ -1,0 +1,253 @@
+"""Rows of tables as answers: which row a question is about, and which of its cells.
+
+No language is known here. A row says the numbers that lie in a range of one of its cells ("20,001 - 40,000" says
+35,000), where the column as a whole shows that its cells are ranges; and it says words of the question that are forms
+of its own, where no row of the table has the very word. The column is the one whose name has most of the question.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import inf, log
+from typing import NamedTuple
+
+import numpy as np
+
+from coterie.tasks.answer.sentences import Sentence
+from coterie.text.language import language_of
+from coterie.text.numbers import find_numbers
+from coterie.text.words import terms
+
+Pair = tuple[str, str]
+"""The name of a column, empty for one without, and a row's cell."""
+
+_LEAST_PREFIX, _OF_SHORTER, _OF_LONGER = 4, 0.75, 0.5
+"""Two words are forms of one where they begin alike: at least so many letters, and such shares of both words."""
+_INSIDE = 5
+"""Letters of a word that may be a part of a longer one, as of a compound."""
+_FEWEST_RANGES = 2
+_HEARD = 0.5
+"""Share of the question's words that are said where a cell is looked up."""
+_FAR = 20.0
+"""Times: a number of the question so far from all bounds of a column is no number of its kind."""
+
+
+class Range(NamedTuple):
+    """The numbers that a cell stands for."""
+
+    low: float
+    high: float
+
+    def has(self, number: float) -> bool:
+        """Whether a number is one of them."""
+        return self.low <= number <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """What the rows among some sentences say of a question."""
+
+    tables: np.ndarray  # (S,) int: the table that each is a row of, -1 for none
+    matched: np.ndarray  # (S,): the question's words that the row's cells say, each by how few rows say it
+    said: Sequence[frozenset[str]]
+    """Of each sentence the question's words that it says besides those that it has."""
+    names: Mapping[int, tuple[str, ...]]
+    """Of each table the names of its columns."""
+    found: np.ndarray  # (S,) bool
+    """Whether a cell was looked up: no other row says as much of the question, the row has a cell in the column that is
+    asked for, and row, columns and headings say most of the question."""
+
+
+def named(sentence: Sentence) -> list[Pair]:
+    """Names and values of a row, those that have a value; none where it is no row, or its cells are not its columns."""
+    if not sentence.head:
+        lines = [line.strip() for line in sentence.text.splitlines() if line.strip()]
+        if len(lines) < 2 or not all(": " in line for line in lines[1:]):
+            return []
+        return [(name, value) if mark else ("", name) for name, mark, value in (each.partition(": ") for each in lines)]
+    text, at = sentence.passage.text, sentence.start - sentence.passage.start
+    end = text.find("\n", at)
+    values = _split(text[text.rfind("\n", 0, at) + 1 : end if end >= 0 else len(text)])
+    names = _split(sentence.head)
+    if len(values) == len(names) + 1:
+        names = ["", *names]  # the first column has no name
+    if len(values) != len(names):
+        return []
+    return [(name, value) for name, value in zip(names, values, strict=True) if value]
+
+
+def _split(row: str) -> list[str]:
+    """The cells of a Markdown row; a bar behind a backslash is part of one."""
+    inner = row.strip().replace("\\|", "\0").removeprefix("|").removesuffix("|")
+    return [" ".join(cell.replace("\0", "|").split()) for cell in inner.split("|")]
+
+
+def look_up(question: str, sentences: Sequence[Sentence], language: str) -> Cells:
+    """What the rows among sentences say of a question in this language."""
+    pairs = [named(each) for each in sentences]
+    tables: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for row, (each, own) in enumerate(zip(sentences, pairs, strict=True)):
+        if own:
+            first = next((name for name, _ in own if name), "")
+            key = (each.head,) if each.head else (each.passage.heading, first)
+            tables[(each.passage.shelf, each.passage.document, *key)].append(row)
+    asked = list(dict.fromkeys(_terms(question, language)))
+    number, matched = np.full(len(sentences), -1), np.zeros(len(sentences))
+    said: list[frozenset[str]] = [frozenset()] * len(sentences)
+    names: dict[int, tuple[str, ...]] = {}
+    found = np.zeros(len(sentences), dtype=bool)
+    for table, rows in enumerate(tables.values()):
+        number[rows] = table
+        names[table] = tuple(dict.fromkeys(name for row in rows for name, _ in pairs[row] if name))
+        of = _rows_of(question, asked, [pairs[row] for row in rows], sentences[rows[0]], language)
+        counts = Counter(term for _, all_of_it in of for term in all_of_it)
+        for row, (besides, all_of_it) in zip(rows, of, strict=True):
+            said[row] = frozenset(besides)
+            matched[row] = sum(log(1 + len(rows) / counts[term]) for term in all_of_it)
+        best = max(rows, key=lambda row: matched[row])
+        if matched[best] > max((matched[row] for row in rows if row != best), default=0.0):
+            asks = asked_cells(question, pairs[best], names[table], language)
+            each = sentences[best]
+            beside = f"{' '.join(names[table])} {each.passage.heading} {each.passage.document} {each.text}"
+            heard = said[best] | _matches(asked, beside, language)
+            found[best] = 0 < len(asks.cells) < 3 and not asks.missing and len(heard) >= _HEARD * len(asked)
+    return Cells(tables=number, matched=matched, said=said, names=names, found=found)
+
+
+def _rows_of(
+    question: str, asked: Sequence[str], rows: Sequence[Sequence[Pair]], first: Sentence, language: str
+) -> list[tuple[set[str], set[str]]]:
+    """Of each row the question's words that its cells say without having them, and all that they say."""
+    cells = [{term for _, value in row for term in _terms(value, language)} for row in rows]
+    numbers = _numbers_of(question, rows, language_of(first.passage.text, language), language)
+    everywhere = set().union(*cells)
+    found = []
+    for own, ranged in zip(cells, numbers, strict=True):
+        kin = {term for term in asked if term not in everywhere and any(akin(term, other) for other in own)}
+        found.append((kin | ranged, kin | ranged | own.intersection(asked)))
+    return found
+
+
+def _numbers_of(question: str, rows: Sequence[Sequence[Pair]], written: str, language: str) -> list[set[str]]:
+    """Of each row the numbers of the question, as its words, that lie in the range of a cell."""
+    found: list[set[str]] = [set() for _ in rows]
+    values = [(float(abs(each.value)), question[each.start : each.end]) for each in find_numbers(question, language)]
+    if not values:
+        return found
+    for name in dict.fromkeys(name for row in rows for name, _ in row):
+        cells = [next((value for column, value in row if column == name), "") for row in rows]
+        ranges = ranges_of(cells, written)
+        bounds = [bound for each in ranges if each for bound in each if 0 < bound < inf]
+        near = [each for each in values if bounds and min(bounds) / _FAR <= each[0] <= max(bounds) * _FAR]
+        if near:
+            value, text = max(near)
+            for row, each in enumerate(ranges):
+                if each and each.has(value):
+                    found[row] |= set(_terms(text, language))
+    return found
+
+
+def ranges_of(cells: Sequence[str], language: str | None) -> list[Range | None]:
+    """The ranges of a column, by how its cells follow each other; all None where they are no ranges.
+
+    A cell with two numbers has what lies between them. One with one number is open towards the side where no other cell
+    is: below at the lower end of the column, above at its upper end ("up to 10", "11 - 20", "over 20"). Cells with one
+    number each are ranges only where the last two have the same one ("up to 10", "up to 20", "over 20").
+    """
+    read = [sorted(float(abs(each.value)) for each in find_numbers(cell, language)) for cell in cells]
+    order = [at for at, numbers in enumerate(read) if numbers]
+    if len(order) < _FEWEST_RANGES or any(len(read[at]) > 2 for at in order):
+        return [None] * len(cells)
+    order = sorted(order, key=lambda at: (read[at][0], read[at][-1], at))
+    lows, highs = [read[at][0] for at in order], [read[at][-1] for at in order]
+    follow = all(low >= high for low, high in zip(lows[1:], highs, strict=False))
+    two = [low < high for low, high in zip(lows, highs, strict=True)]
+    bounded = len(order) > 2 and not any(two) and lows[-1] == lows[-2] and len(set(lows)) == len(lows) - 1
+    if not follow or not (any(two) or bounded):
+        return [None] * len(cells)
+    found: list[Range | None] = [None] * len(cells)
+    for place, at in enumerate(order):
+        low, high = lows[place], highs[place]
+        if bounded:
+            before = lows[place - 1] if place else -inf
+            low, high = (low, inf) if place == len(order) - 1 else (before, high)
+        elif not two[place]:
+            low, high = (-inf if place == 0 else low), (inf if place == len(order) - 1 else high)
+        found[at] = Range(low, high)
+    return found
+
+
+def akin(one: str, other: str) -> bool:
+    """Whether two words are forms of one word, or one is a part of the other."""
+    short, long = sorted((one, other), key=len)
+    if any(sign.isdigit() for sign in short):
+        return False
+    same = next((at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    begins = same >= max(_LEAST_PREFIX, _OF_SHORTER * len(short), _OF_LONGER * len(long))
+    return begins or (len(short) >= _INSIDE and short in long)
+
+
+def best_row(scores: np.ndarray, tables: np.ndarray, matched: np.ndarray) -> np.ndarray:  # (S,) each
+    """The scores, those of two rows of one table exchanged where another one says more of the question than the best.
+
+    All rows of a table have the names of its columns, and much else in common: what tells them apart is what their
+    cells say.
+    """
+    best = int(scores.argmax())
+    if tables[best] < 0:
+        return scores
+    own = np.where(tables == tables[best], matched, -np.inf)
+    other = int(np.where(own == own.max(), scores, -np.inf).argmax())
+    if own[other] <= matched[best]:
+        return scores
+    exchanged = scores.copy()
+    exchanged[[best, other]] = scores[[other, best]]
+    return exchanged
+
+
+class Asked(NamedTuple):
+    """What a question asks of a row."""
+
+    pairs: list[Pair]
+    """What the row is known by, and the cells asked for; all of it where the question names no column."""
+    missing: str
+    """The name of the column that is asked for and has no cell in this row; empty if there is none."""
+    cells: list[Pair]
+    """The cells asked for alone; all but the first where the question names no column."""
+
+
+def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], language: str) -> Asked:
+    """The cells of a row that a question asks for."""
+    asked = list(dict.fromkeys(_terms(question, language)))
+    known = {name for name, value in row if _share(asked, value, language)}
+    if not known:
+        known = {row[0][0]}
+    columns = [name for name in names if name and name not in known]
+    held = {name: _matches(asked, name, language) for name in columns}
+    counts = Counter(term for own in held.values() for term in own)
+    votes = {name: sum(1 / counts[term] for term in own) for name, own in held.items()}
+    most = max(votes.values(), default=0.0)
+    chosen = {name for name, vote in votes.items() if most and vote >= most - 1e-9}
+    if not chosen or len(chosen) == len(columns) > 1:
+        return Asked(list(row), "", [pair for pair in row[1:] if pair[0] not in known] or list(row[1:]))
+    present = [pair for pair in row if pair[0] in chosen]
+    if not present:
+        return Asked(list(row), ", ".join(sorted(chosen)), [])
+    return Asked([pair for pair in row if pair[0] in chosen | known or pair == row[0]], "", present)
+
+
+def _matches(asked: Sequence[str], text: str, language: str) -> set[str]:
+    own = _terms(text, language)
+    return {term for term in asked if any(term == other or akin(term, other) for other in own)}
+
+
+def _share(asked: Sequence[str], text: str, language: str) -> bool:
+    return not set(_terms(text, language)).isdisjoint(asked)
+
+
+@lru_cache(maxsize=16384)
+def _terms(text: str, language: str) -> tuple[str, ...]:
+    return tuple(terms(text, language))

@@ -1,0 +1,111 @@
+"""Sentences of other documents that answer the same question with another value.
+
+Values are compared where their units are the same: amounts of one currency, per cent, numbers of one unit, dates, times
+of day, cells of one column. No language is needed for that; which unit a question asks for is known in English.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from coterie.learning.values import typed_spans
+from coterie.tasks.answer.cells import asked_cells, named
+from coterie.tasks.answer.features import LEXICAL, wanted
+from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey
+from coterie.tasks.answer.sentences import Sentence
+from coterie.text.language import language_of
+from coterie.text.words import terms
+
+_LESS_LIKELY = 4.0
+"""Log-odds by which another sentence may be less likely to answer than the best one."""
+_COVERED = LEXICAL.index("covered_heading")
+_SAME_WORDS = 0.4
+"""Share of the words of two sentences, values left out, that both have, at least."""
+_MOST = 2
+"""Other documents that are shown."""
+_TIME = re.compile(r"(?<![\d.,:])(\d{1,2})[:h](\d\d)(?![\d:])")
+_UNIT = re.compile(r"[ \t\u00a0\u202f]?(%|\u2030|\u00b0?[^\W\d_]+)")
+
+
+class Values(NamedTuple):
+    """What a sentence says in figures."""
+
+    by_unit: Mapping[str, frozenset[str]]
+    words: frozenset[str]
+    """The others of its words."""
+
+
+def find_rivals(reading: AnswerReading, seen: SentenceSurvey) -> list[Sentence]:
+    """Sentences of other documents that answer otherwise than the best one, the likeliest of each document first."""
+    best = reading.cited[0]
+    at = next(row for row, each in enumerate(seen.sentences) if each is best)
+    own = values_of(best, seen)
+    if not own.by_unit:
+        return []
+    found: dict[tuple[str, str], Sentence] = {}
+    agreed = {(best.passage.shelf, best.passage.document)}
+    for row in map(int, np.argsort(-reading.scores, kind="stable")):
+        each = seen.sentences[row]
+        place = (each.passage.shelf, each.passage.document)
+        if reading.scores[row] < reading.scores[at] - _LESS_LIKELY or len(found) == _MOST:
+            break
+        if place in agreed or place in found or seen.words[row, _COVERED] < seen.words[at, _COVERED] - 1e-6:
+            continue
+        other = values_of(each, seen)
+        if len(own.words & other.words) < _SAME_WORDS * min(len(own.words), len(other.words)):
+            continue
+        if _differ(own.by_unit, other.by_unit, wanted(seen.question, seen.language)):
+            found[place] = each
+        elif own.by_unit.keys() & other.by_unit.keys():
+            agreed.add(place)
+    return list(found.values())
+
+
+def _differ(own: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]], kind: str) -> bool:
+    """Whether nothing agrees of what both say in one unit: in that of the kind asked for, where both have it."""
+    units = own.keys() & other.keys()
+    asked = {unit for unit in units if unit.partition(" ")[0] == kind}
+    return bool(units) and all(own[unit].isdisjoint(other[unit]) for unit in asked or units)
+
+
+def values_of(sentence: Sentence, seen: SentenceSurvey) -> Values:
+    """The values of a sentence that the question does not have itself; of a row those of the cells asked for."""
+    language = language_of(sentence.passage.text, seen.language)
+    row = named(sentence)
+    if not row:
+        return _read([("", sentence.text)], language, seen)
+    asked = asked_cells(seen.question, row, seen.names_of(sentence), seen.language)
+    values = _read(asked.cells, language, seen)
+    key = " ".join(value for pair in asked.pairs if pair not in asked.cells for value in pair)
+    return values._replace(words=values.words | _words(key, language))
+
+
+def _read(cells: Sequence[tuple[str, str]], language: str, seen: SentenceSurvey) -> Values:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    words: set[str] = set()
+    given = {value.value for _, value in typed_spans(seen.question, seen.language)}
+    for name, text in cells:
+        taken = [match.span() for match in _TIME.finditer(text)]
+        found["time"] |= {f"{int(hour)}:{minute}" for hour, minute in _TIME.findall(text)}
+        for kind, value in typed_spans(text, language):
+            if any(value.start < end and start < value.end for start, end in taken) or value.value in given:
+                continue
+            taken.append((value.start, value.end))
+            unit = _UNIT.match(text, value.end)
+            of = {"money": str(value.value).partition(" ")[0], "number": unit[1].casefold() if unit else name}.get(
+                kind, ""
+            )
+            if kind != "number" or of:
+                found[f"{kind} {of}".strip()].add(str(value.value))
+        plain = "".join(sign if not any(a <= at < b for a, b in taken) else " " for at, sign in enumerate(text))
+        words |= _words(f"{name} {plain}", language)
+    return Values({unit: frozenset(each) for unit, each in found.items() if each}, frozenset(words))
+
+
+def _words(text: str, language: str) -> frozenset[str]:
+    return frozenset(term for term in terms(text, language) if not any(sign.isdigit() for sign in term))

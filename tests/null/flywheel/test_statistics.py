@@ -1,0 +1,126 @@
+"""Evidence, estimates and monitors keep what they promise."""
+
+import random
+
+import numpy as np
+import pytest
+
+from coterie.flywheel.drift import Watch
+from coterie.flywheel.estimates import estimate, exact
+from coterie.flywheel.evidence import Comparison, first_decision
+
+
+def paired(rng, *, wins, losses, rows):
+    """Rows of a candidate that wins and loses with these probabilities."""
+    return rng.choice([1, -1, 0], rows, p=[wins, losses, 1 - wins - losses])
+
+
+def test_a_candidate_worse_by_the_margin_is_seldom_promoted():
+    """However often one looks, at most 5% of candidates that are exactly the margin worse pass."""
+    rng = np.random.default_rng(0)
+    decisions = [first_decision(paired(rng, wins=0.03, losses=0.05, rows=4000), margin=0.02)[0] for _ in range(300)]
+
+    assert decisions.count("better") <= 0.05 * 300 + 6
+
+
+def test_an_equal_candidate_is_promoted_and_a_bad_one_is_turned_down():
+    """Enough rows decide both."""
+    rng = np.random.default_rng(1)
+    equal = [first_decision(paired(rng, wins=0.04, losses=0.04, rows=4000), margin=0.02)[0] for _ in range(60)]
+    bad = [first_decision(paired(rng, wins=0.02, losses=0.12, rows=4000), margin=0.02)[0] for _ in range(60)]
+
+    assert equal.count("better") >= 54
+    assert bad.count("worse") >= 54
+    assert bad.count("better") == 0
+
+
+def test_the_comparison_goes_on_where_it_stopped():
+    """Rows taken in pieces give what they give at once."""
+    rows = paired(np.random.default_rng(2), wins=0.05, losses=0.04, rows=500)
+    pieces = Comparison.begin(margin=0.02)
+    for piece in np.split(rows, [3, 100, 101]):
+        pieces = pieces.after(piece)
+    whole = Comparison.begin(margin=0.02).after(rows)
+
+    assert (pieces.rows, pieces.wins, pieces.losses) == (500, whole.wins, whole.losses)
+    assert pieces.passes.log == pytest.approx(whole.passes.log)
+    assert pieces.fails.log == pytest.approx(whole.fails.log)
+
+
+def test_losses_alone_never_end_in_nonsense():
+    """Wealth stays a number, also after a long run of losses at the widest margin."""
+    comparison = Comparison.begin(margin=0.99).after(np.full(5000, -1))
+
+    assert np.isfinite(comparison.passes.log)
+    assert Comparison.begin(margin=0.0).after(np.full(50, -1)).decision == "worse"
+
+
+@pytest.mark.parametrize(("margin", "alpha"), [(-0.1, 0.05), (1.0, 0.05), (0.1, 0.0), (0.1, 1.0)])
+def test_a_margin_that_means_nothing_is_refused(margin, alpha):
+    """Margins and levels are shares."""
+    with pytest.raises(ValueError, match="margin"):
+        Comparison.begin(margin=margin, alpha=alpha)
+
+
+def test_a_row_is_a_comparison():
+    """Anything but -1, 0 and 1 is refused."""
+    with pytest.raises(ValueError, match="rows are"):
+        Comparison.begin(margin=0.1).after(np.asarray([0.5]))
+
+
+@pytest.mark.parametrize("useful", [True, False])
+def test_intervals_cover(useful):
+    """The interval covers the mean as often as it says, with good predictions and with useless ones."""
+    rng = np.random.default_rng(3)
+    covered, widths, plain = 0, [], []
+    for _ in range(400):
+        chance = rng.beta(4, 1, 3000)
+        right = (rng.random(3000) < chance).astype(float)
+        predicted = chance if useful else rng.random(3000)
+        found = estimate(right[:200], predicted[:200], predicted[200:])
+        covered += found.low <= right.mean() <= found.high
+        widths.append(found.high - found.low)
+        alone = exact(int(right[:200].sum()), 200)
+        plain.append(alone.high - alone.low)
+
+    assert covered >= 0.92 * 400
+    assert np.mean(widths) < (0.97 if useful else 1.02) * np.mean(plain)
+
+
+def test_few_labels_of_a_kind_give_the_exact_interval():
+    """Twenty right labels of twenty do not show that all are right."""
+    found = estimate(np.ones(20), np.full(20, 0.9), np.full(1000, 0.9))
+
+    assert found.method == "exact"
+    assert found.low < 0.84
+    assert found.high == 1.0
+
+
+def test_stable_streams_raise_few_alarms():
+    """With a patience of 20,000 rows, few of forty streams of 1,000 raise an alarm."""
+    alarms = 0
+    for seed in range(40):
+        rng = random.Random(seed)
+        watch = Watch(calibration=[rng.betavariate(8, 1) for _ in range(500)], seed=seed)
+        alarms += watch.see_all(rng.betavariate(8, 1) for _ in range(1000)) is not None
+
+    assert alarms <= 4
+
+
+def test_a_drop_raises_an_alarm_that_says_since_when():
+    """After a fifth of the rows have become unsure, the alarm comes soon and names about the right row."""
+    rng = random.Random(5)
+    watch = Watch(calibration=[rng.betavariate(8, 1) for _ in range(1000)])
+    before = [rng.betavariate(8, 1) for _ in range(1000)]
+    after = [rng.betavariate(2, 3) if rng.random() < 0.2 else rng.betavariate(8, 1) for _ in range(1000)]
+    alarm = watch.see_all([*before, *after])
+
+    assert alarm is not None
+    assert 1000 < alarm.row < 1500
+    assert 900 < alarm.since <= alarm.row
+
+
+def test_a_watch_needs_something_to_compare_with():
+    """Too few calibration scores are refused."""
+    with pytest.raises(ValueError, match="20 calibration scores"):
+        Watch(calibration=[0.5] * 19)

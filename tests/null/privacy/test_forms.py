@@ -1,0 +1,176 @@
+"""Values in every form: found, replaced whole, and nothing found where there is nothing."""
+
+import base64
+import random
+import sys
+import unicodedata
+from itertools import pairwise
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coterie.privacy.detection import redact
+from coterie.privacy.forms import find_between
+from coterie.privacy.names import NameDetector
+from coterie.privacy.patterns import PatternDetector
+from coterie.text.folding import is_ignorable
+
+VALUES = {
+    "EMAIL": "anna.smith@example.org",
+    "IBAN": "DE89 3704 0044 0532 0130 00",
+    "CARD": "4111 1111 1111 1111",
+    "PHONE": "+49 30 9018201",
+    "NATIONAL_ID": "123-45-6789",
+    "IP": "10.218.6.131",
+    "SECRET": "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+}
+UNSEEN = [
+    sign
+    for sign in map(chr, range(sys.maxunicode + 1))
+    if is_ignorable(sign)
+    or unicodedata.category(sign) in {"Cf", "Me", "Mn"}
+    or (unicodedata.category(sign) == "Cc" and sign not in "\t\n\r")
+]
+IGNORABLE = [sign for sign in UNSEEN if is_ignorable(sign)]
+find = PatternDetector().find
+
+
+def kinds_and_words(text):
+    """What is found, as kinds and words."""
+    return [(str(each.kind), text[each.start : each.end]) for each in find(text)]
+
+
+def test_no_unseen_character_hides_a_value():
+    """Every character that is not seen, between all characters of an IBAN: found, and replaced whole."""
+    missed = [
+        sign
+        for sign in UNSEEN
+        if redact(text := f"It is {sign.join(VALUES['IBAN'])}.", find(text)) != "It is <IBAN_1>."
+    ]
+    assert [f"{ord(sign):04X}" for sign in missed] == []
+    assert len(IGNORABLE) == 4174
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@given(data=st.data())
+def test_anywhere_in_every_kind(kind, data):
+    """A few of them anywhere in a value of any kind leave nothing of it in the redacted text."""
+    value = VALUES[kind]
+    for sign in data.draw(st.lists(st.sampled_from(IGNORABLE), min_size=1, max_size=6)):
+        at = data.draw(st.integers(1, len(value) - 1))
+        value = value[:at] + sign + value[at:]
+    text = f"It is {value} now."
+    assert redact(text, find(text)) == f"It is <{kind}_1> now."
+
+
+def test_ten_thousand_of_them():
+    """However many stand between two characters, and however long the text before it is."""
+    text = "word " * 10_000 + ("\u200b" * 10_000).join(VALUES["IBAN"]) + " end"
+    assert redact(text, find(text)).endswith("word <IBAN_1> end")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "written"),
+    [
+        ("\u8d26\u53f7DE89370400440532013000\u8c22\u8c22", "IBAN", "DE89370400440532013000"),
+        ("\u7535\u8bdd13812345678\u8c22\u8c22", "PHONE", "13812345678"),
+        ("\u96fb\u8a71\u306f090-1234-5678\u3067\u3059", "PHONE", "090-1234-5678"),
+        ("\uc804\ud654\ub294 010-1234-5678\ub85c", "PHONE", "010-1234-5678"),
+        ("\u90ae\u7bb1anna@example.org\u8bf7\u8054\u7cfb", "EMAIL", "anna@example.org"),
+        ("anna@example.org" + "\u8bf7" * 40, "EMAIL", "anna@example.org"),
+        ("\u8bf7" * 80 + "anna@example.org", "EMAIL", "anna@example.org"),
+        ("\u0441\u0447\u0451\u0442 \u0410\u042261 1904 3002 3457 3201", "IBAN", "\u0410\u042261 1904 3002 3457 3201"),
+        ("tel 555-123-4567\u00b9 and", "PHONE", "555-123-4567"),
+        ("DE89 3704\r\n> 0044 0532\r\n> 0130 00", "IBAN", "DE89 3704\r\n> 0044 0532\r\n> 0130 00"),
+    ],
+)  # fmt: skip
+def test_beside_other_scripts(text, kind, written):
+    """A value that touches letters of a script without blanks, is in look-alike letters or on several lines."""
+    assert kinds_and_words(text) == [(kind, written)]
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_encoded(kind):
+    """Percent, base64 and hexadecimal, once and twice: the whole run is replaced."""
+    value = VALUES[kind]
+    inner = base64.b64encode(f"note: {value}".encode()).decode()
+    for written in (
+        quote(value),
+        quote(quote(value)),
+        inner,
+        base64.b64encode(inner.encode()).decode(),
+        value.encode().hex(),
+    ):
+        text = f"see {written} now"
+        assert redact(text, find(text)) == f"see <{kind}_1> now", written
+
+
+def test_wrapped_base64():
+    """Base64 in lines of 76 signs, as mail has it, in one run."""
+    run = (
+        base64.encodebytes(b"Dear Sir or Madam, thank you for your letter. " * 3 + VALUES["IBAN"].encode())
+        .decode()
+        .strip()
+    )
+    assert kinds_and_words(f"body:\n{run}\nend") == [("IBAN", run)]
+
+
+@pytest.mark.parametrize(
+    "encode", [quote, lambda name: base64.b64encode(f"Dear {name}, hello".encode()).decode(), "\u200b".join]
+)
+def test_names(encode):
+    """The model of names looks at the same forms."""
+    written = encode("Anna Schmidt")
+    text = f"Dear {written}, thank you."
+    found = [text[each.start : each.end] for each in NameDetector.bundled().find(text) if each.kind == "PERSON"]
+    assert found == [written]
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ('{"a": "DE89 3704 0044", "b": "0532 0130 00"}', ["DE89 3704 0044", "0532 0130 00"]),
+        ("1,DE89 3704 0044,0532 0130 00,7", ["DE89 3704 0044", "0532 0130 00"]),
+        ("iban1: NL91 ABNA\niban2: 0417 1643 00", ["NL91 ABNA", "0417 1643 00"]),
+        ("card 4111 1111\nand 1111 1111", ["4111 1111", "1111 1111"]),
+        ('["ghp_16C7e42F292c69", "12E7710c838347Ae178B4a"]', ["ghp_16C7e42F292c69", "12E7710c838347Ae178B4a"]),
+        ("DE89 3704 0044, 0532 0130 01", []),  # the check number is wrong
+        ("row 4111 1111\nand 1111 1111", []),  # nothing says that it is a card
+        ("sk-learn and 550e8400-e29b-41d4", []),
+    ],
+)
+def test_cut(text, pieces):
+    """Pieces of one value in one text are found where the whole is exact, and nowhere else."""
+    assert [words for kind, words in kinds_and_words(text) if kind != "PHONE"] == pieces
+
+
+def test_cut_over_texts():
+    """Pieces in several texts are found with their places, behind invisible characters too."""
+    texts = ["It is DE89 37\u200b04 0044", "go on", "and 0532 0130 00."]
+    (value,) = find_between(texts, [find(text) for text in texts])
+    assert [texts[piece.text][piece.start : piece.end] for piece in value.pieces] == [
+        "DE89 37\u200b04 0044",
+        "0532 0130 00",
+    ]
+    whole = ["DE89 3704 0044 0532 0130 00", "0532 0130 00"]
+    assert find_between(whole, [find(text) for text in whole]) == []
+
+
+@given(st.text(max_size=200))
+def test_never_raises(text):
+    """On any text: places within it, in order, apart; and a text without finds is unchanged."""
+    found = find(text)
+    assert all(0 <= each.start < each.end <= len(text) for each in found)
+    assert all(one.end <= other.start for one, other in pairwise(found))
+    if not found:
+        assert redact(text, found) == text
+
+
+def test_noise_is_nothing():
+    """Random bytes in base64 and hexadecimal, and checksums, are no personal data."""
+    draw = random.Random(1)
+    noise = [draw.randbytes(200) for _ in range(200)]
+    texts = [*(base64.b64encode(each).decode() for each in noise), *(each.hex() for each in noise)]
+    assert [text for text in texts if find(text)] == []

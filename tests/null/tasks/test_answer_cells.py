@@ -1,0 +1,216 @@
+"""Rows of tables as answers: the row, the column, the cell, and documents that contradict each other."""
+
+import pytest
+
+from coterie.tasks.answer.cells import akin, asked_cells, look_up, ranges_of
+from coterie.tasks.answer.sentences import cut_passages
+from coterie.types import ContextView, Entry, Label, Passage, Task
+
+from .test_answer import specialist
+
+FEES = """Yearly income: up to 20,000 \u20ac
+Half day: 60 \u20ac
+Full day: 95 \u20ac
+
+Yearly income: 20,001 \u2013 40,000 \u20ac
+Half day: 90 \u20ac
+Full day: 140 \u20ac
+
+Yearly income: over 40,000 \u20ac
+Half day: 130 \u20ac
+Full day: 195 \u20ac"""
+POOL = """Tarif: Tageskarte
+Erwachsene werktags: 6,50 \u20ac
+Kinder werktags: 3,50 \u20ac
+Kinder Wochenende: 4,50 \u20ac
+
+Tarif: Abendkarte
+Erwachsene werktags: 4,00 \u20ac
+Kinder Wochenende: 2,70 \u20ac"""
+
+
+def passage(text, *, document="fees.csv", dated=None):
+    """A document of one passage."""
+    return Passage(
+        document=document, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="shelf", dated=dated
+    )
+
+
+async def ask(question, *passages, answering=0.0):
+    """The finding of the shipped reader by words."""
+    entries = tuple(Entry(content=each, producer="shelf", label=each.label, time=0.0) for each in passages)
+    return await specialist(answering=answering).consult(Task(text=question), ContextView(entries=entries))
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        (
+            "What is the fee for a full day with a yearly income of 35,000 euro?",
+            "20,001 \u2013 40,000 \u20ac; Full day: 140 \u20ac",
+        ),
+        (
+            "What is the fee for a half day with a yearly income of 12,500 euro?",
+            "up to 20,000 \u20ac; Half day: 60 \u20ac",
+        ),
+        (
+            "What is the fee for a full day with a yearly income of 99,000 euro?",
+            "over 40,000 \u20ac; Full day: 195 \u20ac",
+        ),
+    ],
+)
+async def test_a_number_is_in_the_range_of_a_row(question, value):
+    """Three incomes have three rows; the one cell that is asked for is said, and the whole row is cited."""
+    finding = await ask(question, passage(FEES))
+
+    assert finding.value == f"Yearly income: {value}"
+    assert [each.text.count("\n") for each in finding.citations] == [2]
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        (
+            "Was kostet die Tageskarte f\u00fcr Kinder am Wochenende?",
+            "Tarif: Tageskarte; Kinder Wochenende: 4,50 \u20ac",
+        ),
+        (
+            "Was kostet die Abendkarte f\u00fcr Erwachsene werktags?",
+            "Tarif: Abendkarte; Erwachsene werktags: 4,00 \u20ac",
+        ),
+    ],
+)
+async def test_a_row_and_a_column_in_german(question, value):
+    """What tells rows and columns apart is which words of the question few of them have."""
+    assert (await ask(question, passage(POOL))).value == value
+
+
+async def test_a_blank_cell_is_no_answer():
+    """Where the row has nothing in the column that is asked for, no other cell is said."""
+    finding = await ask("Was kostet die Abendkarte f\u00fcr Kinder werktags?", passage(POOL))
+
+    assert not finding.accepted
+    assert {"abstain.blank_cell", "answer.not_stated"} & set(finding.reason.codes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "ranges"),
+    [
+        (["up to 10", "11 - 20", "over 20"], [(-1e9, 10), (11, 20), (20, 1e9)]),
+        (["bis 10 kg", "bis 20 kg", "\u00fcber 20 kg"], [(-1e9, 10), (10, 20), (20, 1e9)]),
+        (["0\u20135 ans", "6\u201311 ans"], [(0, 5), (6, 11)]),
+        (["over 20", "11 - 20", "up to 10"], [(20, 1e9), (11, 20), (-1e9, 10)]),
+        (["5", "10", "20"], [None] * 3),  # numbers, which are no ranges
+        (["1 - 10", "5 - 20"], [None] * 2),  # they overlap: no scale
+        (["a", "b"], [None] * 2),
+        (["1 2 3", "4 - 5"], [None] * 2),
+    ],
+)
+def test_ranges_of_a_column(cells, ranges):
+    """They are told by how the cells follow each other, not by words."""
+    found = [each and (max(each.low, -1e9), min(each.high, 1e9)) for each in ranges_of(cells, "en")]
+
+    assert found == ranges
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("erwachsener", "erwachsene", True),
+        ("ausweis", "personalausweis", True),
+        ("north", "south", False),
+        ("card", "care", False),
+        ("2024", "20245", False),
+    ],
+)
+def test_forms_of_one_word(one, other, same):
+    """Words that begin alike, and parts of compounds; never numbers."""
+    assert akin(one, other) is akin(other, one) is same
+
+
+def test_a_word_that_another_row_has_is_no_form():
+    """Where a row has the very word, a row with a longer one does not say it."""
+    rows = cut_passages([passage("Zone: Northeast\nPrice: 5\n\nZone: North\nPrice: 7")])
+    found = look_up("What is the price in zone north?", rows, "en")
+
+    assert found.matched[0] == 0 < found.matched[1]
+
+
+def test_a_question_without_a_column_has_the_whole_row():
+    """Nothing is hidden where it is not known which cell is meant."""
+    row = [("Zone", "North"), ("Day", "5"), ("Week", "20")]
+
+    assert asked_cells("Tell me about North", row, ["Zone", "Day", "Week"], "en").pairs == row
+    assert asked_cells("Price of the week in North", row, ["Zone", "Day", "Week"], "en").cells == [("Week", "20")]
+    assert asked_cells("The month in North", row, ["Zone", "Day", "Week", "Month"], "en").missing == "Month"
+
+
+OLD = "Swimming pool\n\nA day ticket for adults costs 5.00 euro. Towels can be borrowed."
+NEW = "Swimming pool\n\nA day ticket for adults costs 6.50 euro. The sauna is closed in July."
+
+
+@pytest.mark.parametrize(
+    ("dates", "marks"),
+    [
+        (("2022", "2024-05-01"), [("2024-05-01", True), ("2022", False)]),
+        (("2024", "2024-05-01"), [("2024", False), ("2024-05-01", False)]),
+        ((None, "2024"), [(None, False), ("2024", False)]),
+        ((None, None), [(None, False), (None, False)]),
+    ],
+)
+async def test_documents_that_contradict_each_other_are_both_shown(dates, marks):
+    """Each with its date where it is known; the newest first and named where that is certain; the answer says so."""
+    old, new = passage(OLD, document="a.md", dated=dates[0]), passage(NEW, document="b.md", dated=dates[1])
+    finding = await ask("What does a day ticket for adults cost?", old, new)
+
+    assert sorted((each.dated or "", each.newest) for each in finding.contradictions) == sorted(
+        (day or "", last) for day, last in marks
+    )
+    assert {each.citation for each in finding.contradictions} == {1, 2}
+    assert {each.document for each in finding.citations} == {"a.md", "b.md"}
+    assert "answer.contradicted" in finding.reason.codes
+    assert "5.00" in finding.text
+    assert "6.50" in finding.text
+    assert all(day in finding.text for day, _ in marks if day)
+    if marks[0][1]:
+        assert finding.citations[0].document == "b.md"
+        assert "'b.md' is the newest" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("question", "first", "second", "contradict"),
+    [
+        ("What does a day ticket cost?", "A day ticket costs 5 euro.", "A day ticket costs 5.00 EUR.", False),
+        ("What does a day ticket cost?", "A day ticket costs 5 euro.", "A week ticket costs 9 euro.", False),
+        ("What does a day ticket cost?", "A day ticket costs 5 euro.", "A day ticket lasts 24 hours.", False),
+        ("When does the pool open?", "The pool opens at 9:00.", "The pool opens at 10:00.", True),
+        (
+            "What is the discount for students?",
+            "The discount for students is 10 %.",
+            "The discount for students is 20 %.",
+            True,
+        ),
+        ("Was kostet ein Ausweis?", "Ein Ausweis kostet 28,80 \u20ac.", "Ein Ausweis kostet 37,00 \u20ac.", True),
+        (
+            "Combien co\u00fbte la carte annuelle pour les \u00e9tudiants ?",
+            "Tarif: \u00c9tudiants\nCarte annuelle: 25,00 \u20ac",
+            "Tarif: \u00c9tudiants\nCarte annuelle: 27,00 \u20ac",
+            True,
+        ),
+        ("How much is the pass?", "Ticket: Pass\nPrice: 5", "Ticket: Pass\nPrice: 6", True),
+        ("How much is the pass?", "Ticket: Pass\nPrice: 5", "Ticket: Pass\nPrice: 5", False),
+        ("How much is the pass?", "Ticket: Pass\nPrice: 5", "Ticket: Bike\nPrice: 6", False),
+    ],
+)
+async def test_what_contradicts(question, first, second, contradict):
+    """The same unit with another value; the same value written otherwise, another unit or another thing does not."""
+    finding = await ask(question, passage(first, document="a.md"), passage(second, document="b.md"))
+
+    assert bool(finding.contradictions) is contradict
+
+
+async def test_one_document_does_not_contradict_itself():
+    """Two prices in one document are two prices."""
+    text = "A day ticket for adults costs 5 euro. On Sundays a day ticket for adults costs 6 euro."
+
+    assert (await ask("What does a day ticket for adults cost?", passage(text))).contradictions == ()
