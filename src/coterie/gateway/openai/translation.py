@@ -100,7 +100,7 @@ def extended(request: Request, extension: Extension | None, *, clearance: Label)
         return request
     wanted = extension.clearance
     if wanted is not None and wanted > clearance:
-        said = f"AskedChat with the clearance {wanted.value!r}; the most that is given here is {clearance.value!r}."
+        said = f"Asked with the clearance {wanted.value!r}; the most that is given here is {clearance.value!r}."
         raise WireError("invalid_request", said, param="coterie.clearance")
     return replace(
         request,
@@ -219,7 +219,7 @@ def pinned_specialist(model: str, specialists: Collection[str]) -> str | None:
     name = model.removeprefix(f"{ROUTED}/")
     if name == model or name not in specialists:
         names = ", ".join(repr(known) for known in model_names(specialists))
-        raise WireError("model_not_found", f"AskedChat for model {model[:100]!r}; there are {names}.", param="model")
+        raise WireError("model_not_found", f"Asked for model {model[:100]!r}; there are {names}.", param="model")
     return name
 
 
