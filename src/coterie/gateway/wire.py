@@ -197,7 +197,7 @@ class NamedSchema(Wire):
     strict: bool | None = None
 
 
-class ResponseFormat(Wire):
+class ChatResponseFormat(Wire):
     """The form of an answer: words, any JSON object, or JSON of a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -223,7 +223,7 @@ class ChatRequest(SamplingWire):
     tools: Annotated[list[ToolWire], Field(max_length=128)] | None = None
     """A forced call is made by the specialists whose answers are its arguments; else they call none."""
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
-    response_format: ResponseFormat | None = None
+    response_format: ChatResponseFormat | None = None
     """`json_schema` is answered by the specialists whose labels or fields it asks for, else by the generalist."""
     logprobs: bool | None = None
     """Only false: confidence is in the `coterie` object, calibrated."""

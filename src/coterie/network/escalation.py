@@ -8,7 +8,7 @@ from dataclasses import replace
 from coterie.context.entries import entries_of
 from coterie.generalist.pack import pack_context
 from coterie.network.outcomes import Outcome, for_generalist, refused, said_by, verify
-from coterie.structured.filling import Slot, fill, fill_freely, is_free
+from coterie.structured.filling import PropertySlot, fill, fill_freely, is_free
 from coterie.structured.schema import Node
 from coterie.types import Context, ContextView, Finding, Reason, SpecialistCard, Task, all_of
 
@@ -21,7 +21,9 @@ def decide(outcome: Outcome, route_reason: Reason) -> Outcome:
     return replace(outcome, status="abstained", reason=all_of(doubts or [route_reason]))
 
 
-def filled(outcome: Outcome, schema: Node, slots: Mapping[str, Slot], cards: Mapping[str, SpecialistCard]) -> Outcome:
+def filled(
+    outcome: Outcome, schema: Node, slots: Mapping[str, PropertySlot], cards: Mapping[str, SpecialistCard]
+) -> Outcome:
     """The outcome of a request for JSON: accepted only if what was found makes JSON of the schema."""
     if is_free(schema):
         text = fill_freely(outcome.answering, cards) if outcome.answering else ""

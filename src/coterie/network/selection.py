@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from coterie.protocols import Router, Specialist
 from coterie.routing.plan import permitted, pinned_route, plan_waves
-from coterie.structured.filling import Slot, assign, is_free
+from coterie.structured.filling import PropertySlot, assign, is_free
 from coterie.types import CallContext, Context, Part, Reason, Request, Route, SpecialistCard
 
 
@@ -41,7 +41,9 @@ async def select(
     return permitted(route, request.allowed)
 
 
-def schema_route(request: Request, cards: Mapping[str, SpecialistCard]) -> tuple[Route | None, Mapping[str, Slot]]:
+def schema_route(
+    request: Request, cards: Mapping[str, SpecialistCard]
+) -> tuple[Route | None, Mapping[str, PropertySlot]]:
     """The route of a request for JSON: those who fill it in, or nobody. None for any object: the router names them."""
     if request.schema is None or is_free(request.schema):
         return None, {}

@@ -14,7 +14,7 @@ from coterie.governance.injection import suspect
 from coterie.network.admission import Admitted
 from coterie.network.outcomes import Outcome, refused, rendered_findings, task_of
 from coterie.protocols import Attendance, Generalist, Limits, Overhead, Specialist
-from coterie.structured.filling import Slot
+from coterie.structured.filling import PropertySlot
 from coterie.types import (
     CallContext,
     Context,
@@ -66,7 +66,7 @@ class RequestState:
     """The same, standing on its own where it leant on earlier turns."""
     context: Context = field(default_factory=Context)
     route: Route = field(default_factory=lambda: Route(parts=(), reason=Reason("route.not_yet")))
-    slots: Mapping[str, Slot] = field(default_factory=dict)
+    slots: Mapping[str, PropertySlot] = field(default_factory=dict)
     """Who fills in which property of the schema that the request gives."""
     outcomes: list[Outcome] = field(default_factory=list)
     """One a part, kept up to date while they are worked on."""

@@ -12,7 +12,7 @@ from coterie.types import Finding, Reason, SpecialistCard
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
+class PropertySlot:
     """What one property is filled with: a specialist's value, one of its fields, or all of them as an object."""
 
     specialist: str
@@ -27,11 +27,11 @@ def is_free(schema: Node) -> bool:
     return schema.get("type") == "object" and not schema["properties"] and schema["additionalProperties"] is True
 
 
-def assign(schema: Node, cards: Mapping[str, SpecialistCard]) -> Mapping[str, Slot] | Reason:
+def assign(schema: Node, cards: Mapping[str, SpecialistCard]) -> Mapping[str, PropertySlot] | Reason:
     """A slot for each property that one specialist fits; a reason if a required property has none, or several."""
     if schema.get("type") != "object" or not schema["properties"]:
         return Reason("route.schema_unowned", wanted="an object with properties of theirs")
-    slots: dict[str, Slot] = {}
+    slots: dict[str, PropertySlot] = {}
     for name, node in schema["properties"].items():
         fitting = [slot for card in cards.values() for slot in _slots(card, name, node)]
         fitting = [slot for slot in fitting if slot.named] or fitting
@@ -44,7 +44,7 @@ def assign(schema: Node, cards: Mapping[str, SpecialistCard]) -> Mapping[str, Sl
     return slots or Reason("route.schema_unowned", wanted="any of its properties")
 
 
-def fill(schema: Node, slots: Mapping[str, Slot], findings: Sequence[Finding]) -> tuple[str, Reason | None]:
+def fill(schema: Node, slots: Mapping[str, PropertySlot], findings: Sequence[Finding]) -> tuple[str, Reason | None]:
     """Compact JSON of the schema, or why there is none."""
     said = {finding.specialist: finding for finding in findings}
     made: dict[str, Any] = {}
@@ -87,20 +87,20 @@ def _constant(node: Node) -> list[Any] | None:
     return list(node["enum"]) if len(node.get("enum", ())) == 1 else None
 
 
-def _slots(card: SpecialistCard, name: str, node: Node) -> Iterator[Slot]:
+def _slots(card: SpecialistCard, name: str, node: Node) -> Iterator[PropertySlot]:
     named = name == card.name or name in card.writes
     kind = _without_null(node)
     if card.labels:
         if _takes_labels(card, kind, named=named):
-            yield Slot(specialist=card.name, named=named)
+            yield PropertySlot(specialist=card.name, named=named)
     elif card.fields:
         types = dict(card.fields)
         if name in types and _takes_field(types[name], kind):
-            yield Slot(specialist=card.name, field=name)
+            yield PropertySlot(specialist=card.name, field=name)
         elif kind.get("type") == "object" and kind["properties"] and kind["properties"].keys() <= types.keys():
-            yield Slot(specialist=card.name, whole=True, named=named)
+            yield PropertySlot(specialist=card.name, whole=True, named=named)
     elif named and kind.get("type") in {"number": ("number",), "text": ("string",)}.get(card.form, ()):
-        yield Slot(specialist=card.name, named=True)
+        yield PropertySlot(specialist=card.name, named=True)
 
 
 def _without_null(node: Node) -> Node:
@@ -136,7 +136,7 @@ def _takes_field(kind: str, node: Node) -> bool:
     return node.get("type") == "string" or (bool(node.get("enum")) and all(isinstance(v, str) for v in node["enum"]))
 
 
-def _value(slot: Slot, finding: Finding | None, node: Node) -> tuple[bool, Any]:
+def _value(slot: PropertySlot, finding: Finding | None, node: Node) -> tuple[bool, Any]:
     """Whether something is known, and what: null for what is not stated."""
     if finding is None or (not finding.accepted and not finding.fields):
         return False, None

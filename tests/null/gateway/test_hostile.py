@@ -156,6 +156,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_its_body(client, call):
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("BREW", "/healthz", 405, "method_not_allowed"),
         ("POST", "/v1/threads", 404, "not_found"),
+        ("POST", "/v1/audio/speech", 404, "not_found"),
         ("POST", CHAT + "/", 404, "not_found"),
         ("GET", "/", 404, "not_found"),
         ("GET", "/../../etc/passwd", 404, "not_found"),

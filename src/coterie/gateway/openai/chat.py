@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.gateway.access import Caller
 from coterie.gateway.exchange import Abstain, AnswerFormat, Exchange
-from coterie.gateway.openai.translation import Asked, ChatFormat, read_request
+from coterie.gateway.openai.translation import AskedChat, ChatFormat, read_request
 from coterie.gateway.wire import ChatRequest, Extension
 from coterie.gateway.work import Gateway
 from coterie.governance.audit_events import audit_refusal
@@ -31,7 +31,7 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
 
 
-def asked_of(gateway: Gateway, caller: Caller, wire: ChatRequest) -> Asked:
+def asked_of(gateway: Gateway, caller: Caller, wire: ChatRequest) -> AskedChat:
     """What a caller asks of the network. Raises `WireError`."""
     seen = [name for name in gateway.network.specialists if caller.sees(name)]
     most = caller.clearance(gateway.network.default_label)
@@ -47,7 +47,7 @@ def abstaining(gateway: Gateway, extension: Extension | None, request: Request) 
 def exchange(
     gateway: Gateway,
     caller: Caller,
-    asked: Asked,
+    asked: AskedChat,
     form: AnswerFormat,
     *,
     trace_id: str,

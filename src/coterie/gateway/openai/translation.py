@@ -49,7 +49,7 @@ _ROLES: Mapping[str, Any] = {"developer": "system", "tool": "user"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class AskedChat:
     """A chat request as it is asked of the network, and what its answer must be like."""
 
     request: Request
@@ -61,7 +61,7 @@ class Asked:
 
 def read_request(
     wire: ChatRequest, *, specialists: Collection[str], tenant: str, clearance: Label = Label.RESTRICTED
-) -> Asked:
+) -> AskedChat:
     """What is asked of the network.
 
     Args:
@@ -91,7 +91,7 @@ def read_request(
     if request.document is not None and schema is not None:
         message = "An answer about a document is text with citations; it has no JSON form."
         raise WireError("unsupported_parameter", message, param="response_format")
-    return Asked(request=request, set=without_effect(wire) - ({"tools"} if function else set()), function=function)
+    return AskedChat(request=request, set=without_effect(wire) - ({"tools"} if function else set()), function=function)
 
 
 def extended(request: Request, extension: Extension | None, *, clearance: Label) -> Request:
@@ -290,7 +290,7 @@ class ChatFormat:
     """A `chat.completion`, or its chunks."""
 
     def __init__(
-        self, trace_id: str, asked: Asked, *, model: str, abstain: str, created: int, with_usage: bool
+        self, trace_id: str, asked: AskedChat, *, model: str, abstain: str, created: int, with_usage: bool
     ) -> None:
         self._head = chunk_head(trace_id, model=model, created=created, with_usage=with_usage)
         self._call_id, self._function = f"call_{trace_id[:24]}", asked.function
