@@ -133,7 +133,9 @@ def discover(
         some = calls[begin : begin + _SHOWN]
         found += map(recognise, some)
         progress(len(some))
-    groups = [Group.of(calls, np.flatnonzero(np.asarray(found) == t), learnt, t) for t in range(len(learnt.constants))]
+    groups = [
+        TemplateGroup.of(calls, np.flatnonzero(np.asarray(found) == t), learnt, t) for t in range(len(learnt.constants))
+    ]
     merged = _merge([each for each in groups if len(each.members) >= support])
     loose = np.flatnonzero(np.isin(np.asarray(found), [t for each in merged for t in each.templates], invert=True))
     _take_in(calls, loose.tolist(), merged)
@@ -193,7 +195,7 @@ class _Templates:
 
     @classmethod
     def learn(cls, sample: Sequence[RecordedCall], *, support: int) -> _Templates:
-        """Group calls by the shingles that they share."""
+        """TemplateGroup calls by the shingles that they share."""
         held, shingles = _features_of([_shingles(_words(call)) for call in sample], support)
         weights = Counter({feature: len(each) for feature, each in shingles.items()})
         templates = cls([], [], sample)
@@ -399,7 +401,7 @@ def _is_number(answer: str) -> bool:
 
 
 @dataclass
-class Group:
+class TemplateGroup:
     """Calls of one template, or of several that are wordings of one job."""
 
     members: list[int]
@@ -411,7 +413,7 @@ class Group:
     """Their answers, folded."""
 
     @classmethod
-    def of(cls, calls: Sequence[RecordedCall], members: np.ndarray, templates: _Templates, t: int) -> Group:
+    def of(cls, calls: Sequence[RecordedCall], members: np.ndarray, templates: _Templates, t: int) -> TemplateGroup:
         """Gather the calls of a template."""
         some = members[np.linspace(0, len(members) - 1, min(_INPUTS, len(members))).astype(int)] if len(members) else []
         return cls(
@@ -449,9 +451,9 @@ def _outcome(answer: str) -> str:
     return fold(answer)
 
 
-def _merge(groups: list[Group]) -> list[Group]:
+def _merge(groups: list[TemplateGroup]) -> list[TemplateGroup]:
     """Join wordings of one job, the largest first."""
-    merged: list[Group] = []
+    merged: list[TemplateGroup] = []
     for group in sorted(groups, key=lambda each: -len(each.members)):
         same = next((each for each in merged if _same_job(each, group)), None)
         if same is None:
@@ -466,7 +468,7 @@ def _merge(groups: list[Group]) -> list[Group]:
     return merged
 
 
-def _same_job(a: Group, b: Group) -> bool:
+def _same_job(a: TemplateGroup, b: TemplateGroup) -> bool:
     """Whether two groups ask for the same thing."""
     ours, theirs = set(a.answers.labels), set(b.answers.labels)
     if a.answers.shape == "labels":  # too few calls may hide that the answers of a wording are a closed set
@@ -485,7 +487,7 @@ def _features(texts: Sequence[str]) -> csr_matrix:
     return vectoriser.transform([text[:4000] for text in texts])
 
 
-def _transfers(a: Group, b: Group) -> bool:
+def _transfers(a: TemplateGroup, b: TemplateGroup) -> bool:
     """Whether a classifier of `a`'s answers foresees those of `b` about as well as its own.
 
     Its agreement above chance must be half of what it is on inputs of its own. Where nothing can be learnt from the
@@ -513,7 +515,7 @@ def _kappa(truth: np.ndarray, foreseen: np.ndarray) -> float:
     return (float((truth == foreseen).mean()) - chance) / (1 - chance) if chance < 1 else 0.0
 
 
-def _alike(a: Group, b: Group) -> bool:
+def _alike(a: TemplateGroup, b: TemplateGroup) -> bool:
     """Whether inputs and answers of two groups cannot be told apart by their words."""
     size = min(len(a.inputs), len(b.inputs), 500)
     texts = [*a.inputs[-size:], *b.inputs[-size:]]
@@ -527,7 +529,7 @@ def _alike(a: Group, b: Group) -> bool:
     return size >= _FOLDS and _kappa(side, cross_val_predict(model, _features(texts), side, cv=_FOLDS)) < 0.4
 
 
-def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[Group]) -> None:
+def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[TemplateGroup]) -> None:
     """Give a call to the job whose labels hold its answer and whose inputs are like its own.
 
     Asked for calls without a template and those whose template is all that free text has in common, such as a system

@@ -46,7 +46,7 @@ class Wealth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class PairedComparison:
     """Evidence of both kinds about one candidate: that it is not worse by the margin, and that it is."""
 
     margin: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,23 +23,20 @@ class Recorded:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def read_calls(files: Sequence[Path], progress: Callable[[int], None] = lambda _: None) -> Recorded:
+def read_calls(files: Sequence[Path]) -> Recorded:
     """Read every call of log files, whatever wrote them.
 
     Args:
         files: JSONL, JSON or CSV files.
-        progress: Called with the number of bytes read.
 
     Raises:
         DataError: a file cannot be read.
     """
     found = Recorded()
     reader = CallReader(skipped=found.skipped)
-    done = 0
     for path in files:
-        for record in read_log(path, found.skipped, lambda read, before=done: progress(before + read)):
+        for record in read_log(path, found.skipped):
             found.calls += map(_call, reader.read(record.value))
-        done += path.stat().st_size
     reader.finish()
     return found
 

@@ -37,7 +37,7 @@ def document_date(name: str, parsed: Parsed) -> str | None:
         found = [days, {"-".join(each) for each in _MONTH.findall(text)}, {*_YEAR.findall(text)}]
         for dates in found if years else found[:1]:
             if len(dates) == 1:
-                return dates.pop()
+                return str(dates.pop())
             if dates:
                 break  # several: nothing says which one counts
     return parsed.dated

@@ -228,7 +228,7 @@ def _chart(chart: Any) -> Grid:  # noqa: ANN401 - as above
     plot = next(iter(chart.plots), None)
     names = [str(each.name or "") for each in plot.series] if plot is not None else []
     categories = [str(each) for each in plot.categories] if plot is not None else []
-    if categories:
+    if plot is not None and categories:
         grid.row(["", *names], head=True)
         values = [list(each.values) for each in plot.series]
         for at, category in enumerate(categories):

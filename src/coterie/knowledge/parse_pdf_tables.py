@@ -129,7 +129,7 @@ def _on_page(page: Any, words: Sequence[dict[str, Any]]) -> list[_Found]:  # noq
 
 def _inside(word: dict[str, Any], box: tuple[float, float, float, float]) -> bool:
     x, y = (word["x0"] + word["x1"]) / 2, (word["top"] + word["bottom"]) / 2
-    return box[0] - 1 <= x <= box[2] + 1 and box[1] - 1 <= y <= box[3] + 1
+    return bool(box[0] - 1 <= x <= box[2] + 1 and box[1] - 1 <= y <= box[3] + 1)
 
 
 def _ruled(table: Any, words: Sequence[dict[str, Any]]) -> _Found | None:  # noqa: ANN401 - as above

@@ -30,7 +30,7 @@ _LOOKED_AT = 200
 """Rows that are looked at to tell whether the first ones name the columns."""
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One row: its cells, and whether the file says that it names columns."""
 
     cells: list[str]
@@ -110,7 +110,7 @@ class Grid:
             names: Of the columns, where something outside the table says them; empty for none.
         """
         rows = [
-            Row([" ".join(cell.split()) for cell in cells], widths, head)
+            TableRow([" ".join(cell.split()) for cell in cells], widths, head)
             for cells, widths, head in zip(self.rows, self._widths, self.heads, strict=True)
         ]
         rows = [row for row in rows if any(row.cells)]
@@ -134,7 +134,7 @@ class Grid:
 
     def names(self) -> list[str]:
         """The names of the last columns that have any; empty for a table without."""
-        rows = [Row(*each) for each in zip(self.rows, self._widths, self.heads, strict=True) if any(each[0])]
+        rows = [TableRow(*each) for each in zip(self.rows, self._widths, self.heads, strict=True) if any(each[0])]
         heads = [block[0] for block in _blocks(rows, guess=True) if not isinstance(block, str) and block[0]]
         return _joined(heads[-1]) if heads else []
 
@@ -163,7 +163,7 @@ class _Named:
         yield f"{self.section}\n{text}" if self.section else text
 
 
-def _blocks(rows: Sequence[Row], *, guess: bool) -> Iterator[str | tuple[list[Row], list[Row]]]:
+def _blocks(rows: Sequence[TableRow], *, guess: bool) -> Iterator[str | tuple[list[TableRow], list[TableRow]]]:
     """What stands across the table, and between: rows that name columns with the rows below them."""
     if guess and not any(row.head and not row.title for row in rows):
         rows = _grouped(rows)
@@ -172,8 +172,8 @@ def _blocks(rows: Sequence[Row], *, guess: bool) -> Iterator[str | tuple[list[Ro
         rows = [row._replace(head=id(row) in named) for row in rows]
     elif guess:
         rows = _parts_of_groups(rows)
-    head: list[Row] = []
-    body: list[Row] = []
+    head: list[TableRow] = []
+    body: list[TableRow] = []
     for row in rows:
         if body and (row.title or row.head):
             yield head, body
@@ -186,7 +186,7 @@ def _blocks(rows: Sequence[Row], *, guess: bool) -> Iterator[str | tuple[list[Ro
         yield head, body
 
 
-def _parts_of_groups(rows: Sequence[Row]) -> list[Row]:
+def _parts_of_groups(rows: Sequence[TableRow]) -> list[TableRow]:
     """The rows; where a row that names columns has a group of them, the one below it names the parts."""
     found = list(rows)
     for at, (row, below) in enumerate(pairwise(rows)):
@@ -197,7 +197,7 @@ def _parts_of_groups(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def _grouped(rows: Sequence[Row]) -> Sequence[Row]:
+def _grouped(rows: Sequence[TableRow]) -> Sequence[TableRow]:
     """The rows; where the names below it recur, a name of the first row is that of all columns up to the next one."""
     if len(rows) < _MOST_HEAD_ROWS or len(rows[0].cells) != len(rows[1].cells):
         return rows
@@ -212,14 +212,14 @@ def _grouped(rows: Sequence[Row]) -> Sequence[Row]:
     return [rows[0]._replace(cells=cells, widths=widths), *rows[1:]]
 
 
-def _joined(head: Sequence[Row]) -> list[str]:
+def _joined(head: Sequence[TableRow]) -> list[str]:
     """One name a column, from rows that name columns: a group of columns stands before its parts."""
     width = max(len(row.cells) for row in head)
     columns = ([row.cells[at] if at < len(row.cells) else "" for row in head] for at in range(width))
     return [" ".join(dict.fromkeys(filter(None, column))) for column in columns]
 
 
-def _head_rows(rows: Sequence[Row]) -> int:
+def _head_rows(rows: Sequence[TableRow]) -> int:
     """How many rows at the top name the columns, by what they and the cells below them hold."""
     depth = 1
     while depth < min(_MOST_HEAD_ROWS, len(rows) - 1) and any(

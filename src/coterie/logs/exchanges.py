@@ -94,7 +94,7 @@ class CallReader:
                     system=system,
                     about=_provenance(about, response),
                     asker=str(next((about[key] for key in _ASKERS if about.get(key)), "")),
-                    cost=next(map(float, filter(_is_cost, map(about.get, _COSTS))), None),
+                    cost=next((float(about[key]) for key in _COSTS if _is_cost(about.get(key))), None),
                 )
             except _Passed as reason:
                 self.skipped[str(reason)] += 1

@@ -8,7 +8,7 @@ import pytest
 from coterie.config.decisions import DecisionsSection, SiteSection
 from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import fingerprint
-from coterie.decisions.zero_shot import RemoteAnswerer, Likelihood, Similarity
+from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity
 from coterie.errors import EngineUnavailable, InputError
 from coterie.testing import EchoEngine, ScriptedEngine
 from coterie.types import SYSTEM, Finding, Option, Output, Question, SpecialistCard, Task, worded

@@ -7,7 +7,7 @@ import pytest
 
 from coterie.flywheel.drift import Watch
 from coterie.flywheel.estimates import estimate, exact
-from coterie.flywheel.evidence import Comparison, first_decision
+from coterie.flywheel.evidence import PairedComparison, first_decision
 
 
 def paired(rng, *, wins, losses, rows):
@@ -37,10 +37,10 @@ def test_an_equal_candidate_is_promoted_and_a_bad_one_is_turned_down():
 def test_the_comparison_goes_on_where_it_stopped():
     """Rows taken in pieces give what they give at once."""
     rows = paired(np.random.default_rng(2), wins=0.05, losses=0.04, rows=500)
-    pieces = Comparison.begin(margin=0.02)
+    pieces = PairedComparison.begin(margin=0.02)
     for piece in np.split(rows, [3, 100, 101]):
         pieces = pieces.after(piece)
-    whole = Comparison.begin(margin=0.02).after(rows)
+    whole = PairedComparison.begin(margin=0.02).after(rows)
 
     assert (pieces.rows, pieces.wins, pieces.losses) == (500, whole.wins, whole.losses)
     assert pieces.passes.log == pytest.approx(whole.passes.log)
@@ -49,23 +49,23 @@ def test_the_comparison_goes_on_where_it_stopped():
 
 def test_losses_alone_never_end_in_nonsense():
     """Wealth stays a number, also after a long run of losses at the widest margin."""
-    comparison = Comparison.begin(margin=0.99).after(np.full(5000, -1))
+    comparison = PairedComparison.begin(margin=0.99).after(np.full(5000, -1))
 
     assert np.isfinite(comparison.passes.log)
-    assert Comparison.begin(margin=0.0).after(np.full(50, -1)).decision == "worse"
+    assert PairedComparison.begin(margin=0.0).after(np.full(50, -1)).decision == "worse"
 
 
 @pytest.mark.parametrize(("margin", "alpha"), [(-0.1, 0.05), (1.0, 0.05), (0.1, 0.0), (0.1, 1.0)])
 def test_a_margin_that_means_nothing_is_refused(margin, alpha):
     """Margins and levels are shares."""
     with pytest.raises(ValueError, match="margin"):
-        Comparison.begin(margin=margin, alpha=alpha)
+        PairedComparison.begin(margin=margin, alpha=alpha)
 
 
 def test_a_row_is_a_comparison():
     """Anything but -1, 0 and 1 is refused."""
     with pytest.raises(ValueError, match="rows are"):
-        Comparison.begin(margin=0.1).after(np.asarray([0.5]))
+        PairedComparison.begin(margin=0.1).after(np.asarray([0.5]))
 
 
 @pytest.mark.parametrize("useful", [True, False])
