@@ -45,7 +45,7 @@ BUDGETS = {
     "accounting": 1080,
     "api": 1680,
     "assembly": 470,
-    "cli": 6200,  # import and mcp; what feedback may name, how rows were used
+    "cli": 6280,  # import and mcp; what feedback may name, how rows were used
     "config": 1250,
     "context": 930,
     "engines": 3910,  # a relay, chat of a local model
