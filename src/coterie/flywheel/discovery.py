@@ -133,11 +133,10 @@ def discover(
         some = calls[begin : begin + _SHOWN]
         found += map(recognise, some)
         progress(len(some))
-    groups = [
-        TemplateGroup.of(calls, np.flatnonzero(np.asarray(found) == t), learnt, t) for t in range(len(learnt.constants))
-    ]
+    homes = np.asarray(found)
+    groups = [TemplateGroup.of(calls, np.flatnonzero(homes == t), learnt, t) for t in range(len(learnt.constants))]
     merged = _merge([each for each in groups if len(each.members) >= support])
-    loose = np.flatnonzero(np.isin(np.asarray(found), [t for each in merged for t in each.templates], invert=True))
+    loose = np.flatnonzero(np.isin(homes, [t for each in merged for t in each.templates], invert=True))
     _take_in(calls, loose.tolist(), merged)
     jobs = [each.job(calls, learnt) for each in merged if each.members]
     shown = sorted((job for job in jobs if job.askers >= askers), key=lambda job: -len(job.calls))
