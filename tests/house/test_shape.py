@@ -46,40 +46,40 @@ BUDGETS = {
     "accounting": 1080,
     "api": 1710,
     "assembly": 510,
-    "cli": 6480,  # import and mcp; what feedback may name, how rows were used
+    "cli": 6540,  # import and mcp; what feedback may name, how rows were used
     "config": 1340,
     "context": 930,
-    "decisions": 910,  # typed questions: a new concept
-    "engines": 4120,  # a relay, chat of a local model
+    "decisions": 900,  # typed questions: a new concept
+    "engines": 4150,  # a relay, chat of a local model
     "errors": 290,
     "flywheel": 920,  # jobs in recorded calls, evidence, estimates, alarms
-    "gateway": 5630,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
+    "gateway": 5680,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
     "generalist": 1500,
-    "governance": 2650,  # write-ahead entries of the audit log; values that are cut over several texts
-    "knowledge": 6950,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
-    "learning": 5520,  # a prior on confidence, patterns
-    "limits": 960,  # calls capped by what is left
+    "governance": 2680,  # write-ahead entries of the audit log; values that are cut over several texts
+    "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
+    "learning": 5550,  # a prior on confidence, patterns
+    "limits": 970,  # calls capped by what is left
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
-    "models": 1130,
-    "network": 2070,  # the relay and routes by schema; labels of feedback
+    "models": 1120,
+    "network": 2090,  # the relay and routes by schema; labels of feedback
     "observe": 600,
     "policy": 750,
-    "privacy": 3250,  # values in every form: encoded, in look-alike letters, cut over several texts
+    "privacy": 3290,  # values in every form: encoded, in look-alike letters, cut over several texts
     "protocols": 380,
-    "registry": 1910,  # the chain of champions and its check
-    "reports": 310,
-    "rightsizing": 2080,
-    "routing": 2640,
+    "registry": 1930,  # the chain of champions and its check
+    "reports": 300,
+    "rightsizing": 2060,
+    "routing": 2630,
     "runtime": 1140,  # long work has threads of its own
     "specialists": 410,
-    "store": 2340,  # feedback without content
-    "structured": 870,  # schemas read, checked, bounded for decoding, filled in by specialists
-    "tasks": 16560,  # cells of tables looked up, contradictions
-    "testing": 1760,
-    "text": 2550,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
-    "training": 500,
-    "tuning": 1650,
-    "types": 2160,  # egress records, money that can be reckoned with, contradictions
+    "store": 2350,  # feedback without content
+    "structured": 880,  # schemas read, checked, bounded for decoding, filled in by specialists
+    "tasks": 16720,  # cells of tables looked up, contradictions
+    "testing": 1740,
+    "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
+    "training": 490,
+    "tuning": 1630,
+    "types": 2170,  # egress records, money that can be reckoned with, contradictions
 }
 
 
