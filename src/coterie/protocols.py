@@ -6,7 +6,7 @@ Methods that do work take `call`, a `CallContext` that says on whose behalf. Pas
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -16,6 +16,7 @@ from coterie.types import (
     CallContext,
     Context,
     ContextView,
+    Deciding,
     Delta,
     Document,
     DocumentAnswer,
@@ -31,6 +32,7 @@ from coterie.types import (
     Principal,
     Prompt,
     Pseudonyms,
+    Question,
     Request,
     Route,
     SessionSummary,
@@ -151,6 +153,38 @@ class Generalist(Specialist, Protocol):
     async def compose(self, task: Task, findings: Sequence[Finding], *, call: CallContext) -> Finding:
         """Return one text made of several findings, or an abstention with the reason."""
         ...
+
+
+Consult = Callable[["Specialist", Task], Awaitable[Finding]]
+"""Asks a specialist as the pipeline does: its errors become abstentions, and what it took is priced."""
+
+
+class QuestionAnswerer(Protocol):
+    """Answers the typed questions of one call. Called by the stage `decide` of `Pipeline.decide`."""
+
+    def check(self, questions: Sequence[Question]) -> None:
+        """Refuse questions that cannot be asked, before the request is admitted. Raises `InputError`."""
+
+    async def decide(
+        self,
+        state: Task,
+        questions: Sequence[Question],
+        *,
+        only: Sequence[str] = (),
+        pinned: str | None = None,
+        consult: Consult,
+        call: CallContext,
+    ) -> Deciding:
+        """Answer all questions about a state, in their order.
+
+        Args:
+            state: Text and columns of the state; it is encoded once.
+            questions: Checked questions; equal ones are answered once.
+            only: Names of all specialists and models that may be asked; empty for no limit.
+            pinned: The one specialist that may answer.
+            consult: Asks a specialist.
+            call: On whose behalf.
+        """
 
 
 @runtime_checkable

@@ -47,9 +47,9 @@ BUDGETS = {
     "api": 1710,
     "assembly": 510,
     "cli": 6540,  # import and mcp; what feedback may name, how rows were used
-    "config": 1340,
+    "config": 1350,
     "context": 930,
-    "decisions": 900,  # typed questions: a new concept
+    "decisions": 870,  # typed questions: a new concept
     "engines": 4150,  # a relay, chat of a local model
     "errors": 290,
     "flywheel": 920,  # jobs in recorded calls, evidence, estimates, alarms
@@ -61,11 +61,11 @@ BUDGETS = {
     "limits": 970,  # calls capped by what is left
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1120,
-    "network": 2090,  # the relay and routes by schema; labels of feedback
+    "network": 2120,  # the relay and routes by schema; labels of feedback
     "observe": 600,
     "policy": 750,
     "privacy": 3290,  # values in every form: encoded, in look-alike letters, cut over several texts
-    "protocols": 380,
+    "protocols": 410,
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
@@ -79,7 +79,7 @@ BUDGETS = {
     "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 490,
     "tuning": 1630,
-    "types": 2170,  # egress records, money that can be reckoned with, contradictions
+    "types": 2180,  # egress records, money that can be reckoned with, contradictions
 }
 
 

@@ -45,7 +45,7 @@ def discover(
         found = find_jobs(recorded.calls, support=support, askers=askers, progress=show)
     written: dict[int, tuple[Path, int]] = {}
     for number, job in enumerate(found.jobs, 1):
-        if out is not None and job.task == "classify":
+        if out is not None and job.answers.shape == "labels":
             out.mkdir(parents=True, exist_ok=True)
             path = out / f"job-{number}.csv"
             written[number] = path, write_rows(path, job, found, recorded.calls)

@@ -11,7 +11,7 @@ import typer
 from coterie.cli.ask import no_trace
 from coterie.cli.bridge import configured, log_event, with_store
 from coterie.cli.options import Tenant, TraceId
-from coterie.cli.output import Json, give
+from coterie.cli.output import Json, give, remark
 from coterie.errors import InputError
 from coterie.runtime.codec import parse_json
 
@@ -75,6 +75,8 @@ def feedback(
     log_event(folder, lambda digest: audit_feedback(said, digest=digest, refused=code))
     if refused is not None:
         raise refused
+    if comment and not config.store.keep_content:
+        remark("The comment was not kept: [store] keep_content is false.")
     give({"trace_id": trace_id, "status": "kept"}, f"Kept beside trace {trace_id}.", as_json=as_json)
 
 

@@ -508,6 +508,8 @@ _FORMS = {
     r"^[0-9]{1,6}(\.[0-9]{1,3})?(KB|MB|GB)$": "memory is written as 500MB or 1.5GB",
     r"^[a-z0-9]{8}$": "the id of a key is wanted, eight characters that `coterie keys list` shows",
     r"^[a-z]{2}(-[A-Z]{2})?$": "a language is written as en, de or, with its region, en-GB",
+    r"^[0-9a-f]{16}$": "the fingerprint of a question is wanted, sixteen characters that `coterie decisions` shows",
+    r"^(\*|(role:)?[A-Za-z0-9][A-Za-z0-9._@-]{0,62})$": "the name of a key, role:NAME or * is wanted",
     r"^[0-9a-f]{64}$": "64 hexadecimal digits are wanted, in small letters",
     r"^https?://": "an address begins with http:// or https://",
     r"^https?://\S+$": "an address begins with http:// or https://, and has no spaces",

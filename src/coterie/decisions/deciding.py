@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,37 +10,22 @@ import numpy as np
 from coterie.config.decisions import DecisionsSection
 from coterie.decisions.adaptation import FittedOptions
 from coterie.decisions.matching import AnswerWeights, Assignment, assign, read_finding
-from coterie.decisions.questions import fingerprint, spaced
+from coterie.decisions.questions import check_questions, fingerprint, spaced
 from coterie.decisions.zero_shot import PRODUCER, Similarity, ZeroShot
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
-from coterie.protocols import Engine, Specialist
+from coterie.protocols import Consult, Engine, Specialist
 from coterie.types import (
     CallContext,
+    Deciding,
     Decision,
     DecisionMethod,
-    Finding,
     Prompt,
     Question,
     Reason,
     SpecialistCard,
-    Status,
     Step,
     Task,
 )
-
-Consult = Callable[[Specialist, Task], Awaitable[Finding]]
-"""Asks a specialist as the pipeline does: its errors become abstentions, and what it took is priced."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deciding:
-    """What became of the questions of one call."""
-
-    decisions: tuple[Decision, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    """Of the specialists that were asked, without their distributions."""
-    steps: tuple[Step, ...] = ()
-    """What was done beside what the findings say."""
 
 
 @dataclass(kw_only=True)
@@ -58,6 +43,10 @@ class Decider:
 
     def __post_init__(self) -> None:
         self.floor = Similarity(encoder=self.encoder, fitted=self.fitted)
+
+    def check(self, questions: Sequence[Question]) -> None:
+        """Refuse questions that cannot be asked. Raises `InputError`."""
+        check_questions(questions)
 
     async def decide(
         self,
@@ -200,24 +189,3 @@ def _as_listed(decision: Decision, question: Question) -> Decision:
         probabilities = tuple(known[spaced(name)] for name in question.names)
         decision = replace(decision, options=question.names, probabilities=probabilities)
     return replace(decision, question=question.name)
-
-
-# --- What the pipeline records of them.
-
-
-def status_of(decisions: Sequence[Decision]) -> Status:
-    """Return how the request ended: escalated if a remote model answered a question, accepted if any is accepted."""
-    if any(decision.method == "model" for decision in decisions):
-        return "escalated"
-    return "accepted" if any(decision.accepted for decision in decisions) else "abstained"
-
-
-def decisions_reason(decisions: Sequence[Decision]) -> Reason:
-    """Return how many questions went to whom."""
-    trained = sum(not decision.zero_shot for decision in decisions)
-    return Reason("route.decisions", questions=len(decisions), trained=trained, zero_shot=len(decisions) - trained)
-
-
-def answers_in_words(decisions: Sequence[Decision]) -> str:
-    """Return the answers as text, for the audit log's hash."""
-    return "\n".join(f"{decision.question or decision.site}: {decision.value}" for decision in decisions)

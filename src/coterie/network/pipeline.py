@@ -26,15 +26,13 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from coterie.decisions.deciding import Decider, answers_in_words, decisions_reason, status_of
-from coterie.decisions.questions import check_questions
-from coterie.decisions.zero_shot import PRODUCER
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
 from coterie.network.escalation import decide, escalated, filled, handed_up
 from coterie.network.gathering import SecretFinder, charged, gather
 from coterie.network.outcomes import Outcome, kind_of, outcome_of, render, verified, verify
+from coterie.network.questions import begin_questions, question_steps, record_answers
 from coterie.network.selection import in_one, schema_route, select
 from coterie.network.settlement import audit_entry, session_entries, texts_in, traced
 from coterie.network.state import RequestState, generalist_for
@@ -46,6 +44,7 @@ from coterie.protocols import (
     Limits,
     Meter,
     Overhead,
+    QuestionAnswerer,
     Retriever,
     Router,
     Specialist,
@@ -60,9 +59,7 @@ from coterie.types import (
     Decisions,
     Delta,
     Finding,
-    Part,
     Question,
-    Reason,
     Request,
     Route,
     Settlement,
@@ -109,7 +106,7 @@ class Pipeline(ABC):
 
     @property
     @abstractmethod
-    def decider(self) -> Decider:
+    def decider(self) -> QuestionAnswerer:
         """Answers typed questions."""
 
     @property
@@ -154,7 +151,7 @@ class Pipeline(ABC):
             InputError: the request or a question cannot be served.
             BudgetExceeded, Overloaded, StoreError, AuditError: as `stream` raises them.
         """
-        check_questions(questions)
+        self.decider.check(questions)
         state = RequestState(id=trace_id or self.new_id(), admitted=self.clock(), request=request)
         try:
             with state.attending(self.overhead):
@@ -175,36 +172,26 @@ class Pipeline(ABC):
     async def _answer_questions(self, state: RequestState, questions: Sequence[Question]) -> None:
         """Answer each question, and note in the state who was asked and what it took."""
         request, bill = state.request, Bill()
-        pinned = request.specialist
 
         async def consult(specialist: Specialist, task: Task) -> Finding:
             return await self._consult(
                 specialist, self.dial.set_for(task, specialist.card.name, request), ContextView(), state, None
             )
 
-        part = Part(text=request.text, waves=(), score=1.0)
-        state.route = Route(parts=(part,), reason=Reason("route.not_yet"))
-        state.begin()
+        begin_questions(state)
         try:
             found = await self.decider.decide(
                 state.task_of(0),
                 questions,
                 only=request.allowed,
-                pinned=pinned,
+                pinned=request.specialist,
                 consult=consult,
                 call=state.call.with_bill(bill),
             )
         finally:
-            state.steps += map(self.meter.price, charged((), PRODUCER, bill))
+            state.steps += map(self.meter.price, question_steps(bill))
         state.steps += map(self.meter.price, found.steps)
-        state.decisions = found.decisions
-        state.route = replace(
-            state.route,
-            parts=(replace(part, waves=(names,) if (names := tuple(f.specialist for f in found.findings)) else ()),),
-            reason=decisions_reason(found.decisions),
-        )
-        state.outcomes = [replace(state.outcomes[0], findings=found.findings, status=status_of(found.decisions))]
-        state.shown.append(answers_in_words(found.decisions))
+        record_answers(state, found)
 
     async def _run(self, state: RequestState) -> AsyncGenerator[Delta | Answer]:
         """Run the stages in order."""

@@ -47,7 +47,7 @@ from coterie.types.context import (
     TaskKind,
     ViewRecord,
 )
-from coterie.types.decision import NO, YES, Decision, DecisionMethod, Option, Question, QuestionKind
+from coterie.types.decision import NO, YES, Deciding, Decision, DecisionMethod, Option, Question, QuestionKind
 from coterie.types.egress import NOT_SENT, Egress
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
@@ -79,6 +79,7 @@ __all__ = [
     "Context",
     "ContextView",
     "Contradiction",
+    "Deciding",
     "Decision",
     "DecisionMethod",
     "Decisions",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from coterie.types.finding import Finding, Step
 from coterie.types.reason import Reason
 
 QuestionKind = Literal["choice", "predicate", "score"]
@@ -115,3 +116,14 @@ class Decision:
     def probability(self, option: str) -> float:
         """Return the probability of an option. Raises `KeyError` if there is none such."""
         return dict(zip(self.options, self.probabilities, strict=True))[option]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deciding:
+    """What became of the questions of one call."""
+
+    decisions: tuple[Decision, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """Of the specialists that were asked, without their distributions."""
+    steps: tuple[Step, ...] = ()
+    """What was done beside what the findings say."""

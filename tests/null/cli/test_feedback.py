@@ -25,7 +25,8 @@ def test_kept(run, folder, trace_id):
     assert kept(folder) == [(trace_id, "up", None, "", 1)]
     result = run("-C", folder, "feedback", trace_id, "--down", "--value", '["a", "b"]', "--comment", "no", "--json")
     assert result.json == {"trace_id": trace_id, "status": "kept"}
-    assert kept(folder) == [(trace_id, "down", '["a", "b"]', "no", 0)]
+    assert "keep_content" in result.err
+    assert kept(folder) == [(trace_id, "down", '["a", "b"]', "[2 characters, not kept]", 0)]
 
 
 @pytest.mark.parametrize("options", [[], ["--comment", " "], ["--up", "--down"]])

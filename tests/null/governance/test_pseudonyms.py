@@ -17,7 +17,7 @@ from coterie.privacy.detection import Kind, PersonalData
 from coterie.store.erasure import Mention
 from coterie.testing import FakeClock, FakeOpenAIServer, ServerReply
 from coterie.text.unicode import ALIKE
-from coterie.types import SYSTEM, CallContext, Delta, Label, Message, Output, Principal, Prompt
+from coterie.types import SYSTEM, CallContext, Delta, Label, Message, Option, Output, Principal, Prompt, Question
 
 EMAIL, OTHER, IBAN = "anna@example.org", "bob@example.org", "DE89370400440532013000"
 SECRET = "sk-" + "a1B2c3D4" * 5
@@ -315,6 +315,7 @@ def test_no_field_is_forgotten():
         adapter="m",
         choices=("n", "o"),
         stop=("p",),
+        questions=(Question(kind="choice", options=(Option(name="q", description="r"),), instructions="s", name="t"),),
     )
     without_words = {
         "vector",
@@ -331,9 +332,9 @@ def test_no_field_is_forgotten():
         "logprobs",
         "states",
     }
-    with_words = {"text", "columns", "messages", "json_schema", "grammar", "adapter", "choices", "stop"}
+    with_words = {"text", "columns", "messages", "json_schema", "grammar", "adapter", "choices", "stop", "questions"}
     assert {field.name for field in fields(Prompt)} == without_words | with_words
-    assert sorted(texts_of_prompt(every)) == sorted("abcdefghijklmnop7")
+    assert sorted(texts_of_prompt(every)) == sorted("abcdefghijklmnopqrst7")
     hidden = changed(every, lambda text: "#")
     assert set(texts_of_prompt(hidden)) == {"#"}
 

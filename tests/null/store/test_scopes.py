@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from coterie.errors import InputError
 from coterie.store.erasure import ErasureScope, Mention
-from coterie.types import Entry, Finding, Label, Message, Settlement
+from coterie.types import Entry, Finding, Label, Message, Settlement, Stage
 
 from .conftest import DAY, NOW, REPLY, TRACE
 
@@ -99,11 +99,11 @@ async def test_of_somebody_at_one_tenant(filled):
 
 
 async def test_a_trace_that_mentions_beyond_its_content(open_store, path):
-    """Where a name stands in what is kept of a trace, such as a document's, the whole trace goes."""
+    """Where a name stands in what is kept of a trace, such as a note of a stage, the whole trace goes."""
     store = await open_store(keep_content=False)
     await store.settle(said(1, "x", tenant="acme"))
-    finding = replace(REPLY, evidence=(replace(REPLY.evidence[0], name="anna-smith.pdf"),))
-    await store.settle(Settlement(trace=replace(TRACE, id="2" * 32, findings=(finding,))))
+    stage = Stage(name="gather", milliseconds=1.0, note="anna-smith.pdf")
+    await store.settle(Settlement(trace=replace(TRACE, id="2" * 32, stages=(stage,))))
     assert b"anna-smith.pdf" in files(path)
     await store.erase_all(ErasureScope(mention=Mention(["anna-smith.pdf"])))
 

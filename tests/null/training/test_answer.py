@@ -199,7 +199,7 @@ def test_a_risk_that_cannot_be_shown_is_still_kept_on_the_questions():
     assert risk == 0.15
     assert threshold.value == confidence[69]
     assert (~right[confidence >= threshold.value]).mean() <= 0.03
-    assert "at most 0.03 were wrong" in str(threshold.reason)
+    assert (threshold.reason.code, threshold.reason.values["target"]) == ("threshold.raised", 0.03)
 
 
 def test_a_smaller_risk_of_a_few_answers_does_not_silence_the_others():

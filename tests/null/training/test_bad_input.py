@@ -146,6 +146,7 @@ def test_a_full_disk_while_saving(network, texts, encoder):
     write(folder / "it.jsonl", texts(each=8, seed=5))
     before = everything(folder)
     before_history, left = before.pop("registry/it/history.jsonl"), []
+    del before["registry/it/history.head"]  # it goes with its line, before the version serves
 
     for n in range(1, 100):
         with pytest.MonkeyPatch.context() as patch:
@@ -155,6 +156,7 @@ def test_a_full_disk_while_saving(network, texts, encoder):
         if disk.left > 0:
             break
         found = everything(folder)
+        del found["registry/it/history.head"]
         # A line that was begun is passed over by who reads it, and goes with the next change.
         assert found.pop("registry/it/history.jsonl").startswith(before_history), n
         if found != before:  # everything was written, and only the last sync failed
@@ -226,7 +228,7 @@ def test_a_training_that_is_killed(network, texts, encoder, how):
     stored = everything(folder)
     write(folder / "it.jsonl", texts(each=9, seed=3))
 
-    for lines in (1, 4, 7):
+    for lines in (1, 3, 5):
         process = start_training(folder)
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(lines)]
