@@ -76,8 +76,18 @@ def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
 
 
 def _decision(decision: Decision, scrub: _Scrubber) -> Decision:
-    """Names of the question and its options, and figures, stay; what was asked in words is the asker's."""
-    return replace(decision, instructions=_length(decision.instructions), reason=scrub.reason(decision.reason))
+    """Names and figures stay; what was asked in words is the asker's, and so is an option that is a sentence."""
+    options = decision.options
+    if decision.zero_shot:  # else they are a specialist's labels
+        options = tuple(each if len(_WORD.findall(each)) <= _RUN else _length(each) for each in options)
+    question = decision.question if len(_WORD.findall(decision.question)) <= _RUN else _length(decision.question)
+    return replace(
+        decision,
+        question=question,
+        options=options,
+        instructions=_length(decision.instructions),
+        reason=scrub.reason(decision.reason),
+    )
 
 
 def _step(step: Step, scrub: _Scrubber) -> Step:

@@ -6,6 +6,7 @@ import pytest
 
 from coterie.store.content import without_content
 from coterie.types import (
+    Decision,
     Evidence,
     Fact,
     Field,
@@ -250,3 +251,26 @@ def test_values_of_a_reason_are_content():
     assert (kept.values["source"], kept.notes) == (TRIAGE.value, reason.notes)
     assert MARKER not in repr(kept)
     assert TEXT not in repr(kept)
+
+
+@pytest.mark.parametrize(("method", "kept"), [("similarity", False), ("specialist", True)])
+def test_options_that_are_sentences_are_content(method, kept):
+    """A zero-shot option that is a sentence goes, as does a question's name; a specialist's labels stay."""
+    options = ("yes", "he wants his money back soon")
+    decision = Decision(
+        question="does he want his money back",
+        site="0" * 16,
+        kind="choice",
+        options=options,
+        probabilities=(0.4, 0.6),
+        confidence=0.6,
+        accepted=False,
+        reason=Reason("route.not_yet"),
+        answered_by="encoder",
+        method=method,
+        instructions="Say what he wants.",
+    )
+    found = without_content(replace(TRACE, decisions=(decision,))).decisions[0]
+
+    assert found.options == (options if kept else ("yes", "[28 characters, not kept]"))
+    assert (found.question, found.instructions) == ("[27 characters, not kept]", "[18 characters, not kept]")
