@@ -434,7 +434,12 @@ def test_odd_lines_over_stdio(folder):
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_over_stdio(folder, sent, code):
     """It ends the process at once, in order, though nothing more comes in."""
-    words = [sys.executable, "-m", "coterie", "-C", folder, "mcp"]
+    # Whoever started the tests may have ignored SIGINT, which a child inherits.
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from coterie.cli.app import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", script, "-C", folder, "mcp"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
         process.stdin.flush()
