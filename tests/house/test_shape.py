@@ -57,7 +57,7 @@ BUDGETS = {
     "generalist": 1500,
     "governance": 2680,  # write-ahead entries of the audit log; values that are cut over several texts
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
-    "learning": 5550,  # a prior on confidence, patterns
+    "learning": 5560,  # a prior on confidence, patterns
     "limits": 970,  # calls capped by what is left
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1120,
@@ -72,7 +72,7 @@ BUDGETS = {
     "routing": 2630,
     "runtime": 1140,  # long work has threads of its own
     "specialists": 410,
-    "store": 2350,  # feedback without content
+    "store": 2360,  # feedback without content
     "structured": 880,  # schemas read, checked, bounded for decoding, filled in by specialists
     "tasks": 16720,  # cells of tables looked up, contradictions
     "testing": 1740,

@@ -17,6 +17,8 @@ RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
 DELTA = 0.05
 _PRIOR_SHARE = 0.4
 """Share of delta for the threshold with the prior: the realised risk of 1,000 small sets was above the target in 5%."""
+_MORE = 1.5
+"""Times as many answers for which a laxer risk is taken, where nobody set one."""
 _FEWEST_MET = 20
 """Answers of which at most the target's share must be wrong, to say that the target was met."""
 
@@ -41,12 +43,12 @@ def provable(
     said: np.ndarray | None = None,
     prior: ConfidencePrior = USUAL,
 ) -> Provable:
-    """The threshold of the target risk or, if that is nobody's wish but the default, of the smallest that can be shown.
+    """The threshold of the target risk or, if that is nobody's wish but the default, of the smallest that helps more.
 
-    A few dozen examples cannot show an error of 5%, however right the answers are, and a specialist that never
-    answers helps nobody. A `target_risk` that somebody wrote down is held or nothing is accepted. The laxer risks
-    that so many rows can show share the level among them (Bonferroni), so that picking one by the outcome costs no
-    confidence.
+    A few dozen examples cannot show an error of 5%, however right the answers are, or show it of few answers only. A
+    specialist that never answers helps nobody: a laxer risk is taken that answers half as many again. A `target_risk`
+    that somebody wrote down is held or nothing is accepted. The laxer risks that so many rows can show share the level
+    among them (Bonferroni), so that picking one by the outcome costs no confidence.
 
     Args:
         section: Of the specialist.
@@ -65,14 +67,15 @@ def provable(
     if said is not None and helped:
         least = prior_threshold(said, right, target_risk=target, level=delta * _PRIOR_SHARE, prior=prior)
         first = _with_prior(first, confidence, right, said, least=least, target=target, delta=delta)
-    if first.value is not None:
-        return Provable(threshold=first, risk=target)
     if "target_risk" in section.model_fields_set:
         return Provable(threshold=first, risk=target, warning=warn_silent(first, target))
-    shown = showable(confidence, right, groups, delta=delta)
-    if shown is not None:
-        risk, found = shown
-        return Provable(threshold=as_met(found, confidence, right, target), risk=risk, warning=_warn(target, risk))
+    if first.value is None or first.coverage < 1 / _MORE:
+        shown = showable(confidence, right, groups, delta=delta)
+        if shown is not None:
+            risk, found = shown
+            laxer = as_met(found, confidence, right, target)
+            if first.value is None or laxer.coverage >= _MORE * first.coverage:
+                return Provable(threshold=laxer, risk=risk, warning=_warn(target, risk, first.coverage, laxer.coverage))
     return Provable(threshold=first, risk=target, warning=warn_silent(first, RISKS[-1]))
 
 
@@ -167,8 +170,10 @@ def warn_silent(threshold: Threshold, risk: float, shows: float | None = None) -
     )
 
 
-def _warn(target: float, risk: float) -> str:
-    return (
-        f"its rows cannot show an error of {target:.0%} or below, only of {risk:.0%}: it answers at that; "
-        "more examples show less, and a target_risk that you set is held"
-    )
+def _warn(target: float, risk: float, shown: float, answered: float) -> str:
+    known = f"cannot show an error of {target:.0%} or below, only of {risk:.0%}"
+    if shown:
+        known = (
+            f"show an error of {target:.0%} or below for {shown:.0%} of the answers, of {risk:.0%} for {answered:.0%}"
+        )
+    return f"its rows {known}: it answers at that; more examples show less, and a target_risk that you set is held"
