@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -64,9 +63,9 @@ def prompt(label: Label) -> Prompt:
     return Prompt(messages=(Message(role="user", text="May they?"),), label=label)
 
 
-async def test_a_strangers_remote_engine_is_asked_through_the_gate(far):
+async def test_a_strangers_remote_engine_is_asked_through_the_gate(far, tmp_path):
     """What is above the entry's clearance never reaches it; what is not carries the gate's verdict."""
-    engines = await open_models(parse_config(CONFIG), Path(), {}, also={"large"})
+    engines = await open_models(parse_config(CONFIG), tmp_path, {}, also={"large"})
     with pytest.raises(EgressRefused):
         await engines["large"].run([prompt(Label.CONFIDENTIAL)], call=SYSTEM)
     (answer,) = await engines["large"].run([prompt(Label.INTERNAL)], call=SYSTEM)
