@@ -65,6 +65,12 @@ ORDER = (
     "egress",
     "injection",
     "overhead",
+    "few_rows",
+    "decisions",
+    "structured",
+    "relay",
+    "mcp",
+    "flywheel",
 )
 NONE = "-"
 

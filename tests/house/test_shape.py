@@ -52,7 +52,7 @@ BUDGETS = {
     "decisions": 870,  # typed questions: a new concept
     "engines": 4150,  # a relay, chat of a local model
     "errors": 290,
-    "flywheel": 920,  # jobs in recorded calls, evidence, estimates, alarms
+    "flywheel": 930,  # jobs in recorded calls, evidence, estimates, alarms
     "gateway": 5680,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
     "generalist": 1500,
     "governance": 2680,  # write-ahead entries of the audit log; values that are cut over several texts

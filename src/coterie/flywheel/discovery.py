@@ -40,6 +40,8 @@ _HEAD, _TAIL = 500, 250
 """Words of eight characters that are looked at in a message: templates stand around an input, not inside one."""
 _LEARNT = 8_000
 """Calls that templates are learnt from; the others are recognised."""
+_FEWEST_LEARNT = 10
+"""Calls of a template among those that templates are learnt from, of a log that is longer: fewer are chance."""
 _CONSTANT = 0.95
 """Share of a template's calls that hold a shingle of it. Names and dates make it less than all."""
 _FEWEST_SHINGLES = 3
@@ -126,7 +128,7 @@ def discover(
         raise ValueError(f"support must be at least 2, found {support}")
     step = max(1, -(-len(calls) // _LEARNT))
     sample = [calls[i] for i in range(0, len(calls), step)]
-    learnt = _Templates.learn(sample, support=max(2, support // step))
+    learnt = _Templates.learn(sample, support=max(min(support, _FEWEST_LEARNT), support // step))
     found: list[int] = []
     recognise = learnt.recogniser()
     for begin in range(0, len(calls), _SHOWN):
@@ -237,7 +239,10 @@ class _Templates:
         return best[2] if best[0] >= 0.5 else ""
 
     def _others(self, t: int) -> list[int]:
-        return [i for other, members in enumerate(self.members) if other != t for i in members[:50]]
+        """Some calls of the other templates, but for those that refine this one: they hold what it holds."""
+        own = self.constants[t]
+        other = (u for u, each in enumerate(self.constants) if len(own & each) < 0.9 * len(own))
+        return [i for u in other for i in self.members[u][:50]]
 
     def _runs(self, t: int, call: RecordedCall) -> Iterable[str]:
         """Pieces of a call's text that the template covers, without digits, which differ from call to call."""

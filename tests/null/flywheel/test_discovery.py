@@ -159,3 +159,11 @@ def test_a_whole_document_in_a_prompt_costs_what_its_ends_cost(growth):
         discover([RecordedCall(prompt=(("user", "word " * size),), answer="a")] * 40)
 
     growth(run, 2_000, 200_000)
+
+
+def test_calls_that_templates_were_not_learnt_from_are_recognised(recorded, monkeypatch):
+    """Of a log that is longer than the sample every call finds its job, free chat under a shared system prompt too."""
+    monkeypatch.setattr("coterie.flywheel.discovery._LEARNT", 500)
+    found = discover(recorded[1])
+
+    assert min(best_f1(found, recorded[0], job) for job in ("topic", "urgent", "polite", "fields", "chat")) >= 0.9
