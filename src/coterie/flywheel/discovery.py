@@ -29,6 +29,8 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.model_selection import cross_val_predict
 from sklearn.naive_bayes import ComplementNB
 
+from coterie.logs.fields import folded
+
 Shape = Literal["labels", "json", "number", "text"]
 
 _WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
@@ -377,8 +379,8 @@ def answers_of(answers: Sequence[str]) -> Answers:
 
 
 def fold(answer: str) -> str:
-    """An answer as labels are compared: without case, quotes, marks around it and doubled spaces."""
-    return " ".join(answer.split()).casefold().strip(" .!\"'`*")
+    """An answer as labels are compared, without the asterisks of Markdown around it."""
+    return folded(answer.strip(" *"))
 
 
 def _keys(answer: str) -> tuple[str, ...] | None:
@@ -425,7 +427,7 @@ class TemplateGroup:
             templates=[t],
             answers=answers_of([calls[i].answer for i in members]) if len(members) else Answers(shape="text"),
             inputs=[templates.input_of(t, calls[i]) for i in some],
-            outcomes=[_outcome(calls[i].answer) for i in some],
+            outcomes=[fold(calls[i].answer) for i in some],
         )
 
     def job(self, calls: Sequence[RecordedCall], templates: _Templates) -> FoundJob:
@@ -448,11 +450,6 @@ def _shown(templates: _Templates, t: int) -> str:
     example = templates.sample[templates.members[t][0]]
     pieces = [example.prompt[m][1][a:b] for m, a, b in _covered(example, constant) if b > a]
     return " … ".join(pieces)
-
-
-def _outcome(answer: str) -> str:
-    """What a classifier of a job's inputs learns: the label, or of a JSON object its values of few words."""
-    return fold(answer)
 
 
 def _merge(groups: list[TemplateGroup]) -> list[TemplateGroup]:

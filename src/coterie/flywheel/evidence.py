@@ -23,6 +23,12 @@ BETS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
 StreamDecision = Literal["better", "worse", "open"]
 
 
+def _gains(rows: np.ndarray, mean: float) -> np.ndarray:  # (N,) -> (B, N)
+    """Logarithm of what each bet's wealth is multiplied by at each row, against a mean of at most `mean`."""
+    stakes = np.asarray(BETS) / max(1.0, 1 + mean)  # no row can take more than what is staked
+    return np.asarray(np.log1p(np.outer(stakes, np.asarray(rows, dtype=float) - mean)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wealth:
     """Wealth of the mixture against "the mean of the rows is at most `mean`". A value: `after` returns the next one."""
@@ -34,8 +40,7 @@ class Wealth:
 
     def after(self, rows: np.ndarray) -> Self:  # (N,) in [-1, 1]
         """Return the wealth after more rows, in order."""
-        stakes = np.asarray(BETS) / max(1.0, 1 + self.mean)  # no row can take more than what is staked
-        won = np.log1p(np.outer(stakes, np.asarray(rows, dtype=float) - self.mean)).sum(axis=1)
+        won = _gains(rows, self.mean).sum(axis=1)
         return type(self)(mean=self.mean, logs=tuple((np.asarray(self.logs) + won).tolist()))
 
     @property
@@ -111,8 +116,7 @@ def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> t
     line = math.log(1 / alpha)
 
     def reached(signed: np.ndarray, mean: float) -> int:
-        stakes = np.asarray(BETS) / max(1.0, 1 + mean)
-        logs = np.log1p(np.outer(stakes, signed - mean)).cumsum(axis=1)  # (B, N)
+        logs = _gains(signed, mean).cumsum(axis=1)  # (B, N)
         top = logs.max(axis=0)
         hit = top + np.log(np.exp(logs - top).mean(axis=0)) >= line
         return int(np.argmax(hit)) + 1 if hit.any() else len(rows) + 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
+from coterie.learning.checks import fold_label
 from coterie.logs.exchanges import LoggedCall
 from coterie.types import Scalar
 
@@ -81,7 +81,7 @@ def written(value: Scalar) -> str:
 
 def folded(label: str) -> str:
     """What labels that differ in case, spaces and closing marks have in common."""
-    return " ".join(unicodedata.normalize("NFKC", label).casefold().split()).strip(" .,;:!\"'`")
+    return fold_label(label).strip(" .,;:!\"'`")
 
 
 @dataclass
