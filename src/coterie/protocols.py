@@ -34,12 +34,16 @@ from coterie.types import (
     Pseudonyms,
     Question,
     Request,
+    RequestFilter,
+    RequestPage,
     Route,
+    SessionPage,
     SessionSummary,
     Settlement,
     SpecialistCard,
     Step,
     Task,
+    Totals,
     Trace,
     Training,
     Usage,
@@ -358,6 +362,35 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish queued writes and close the files."""
+        ...
+
+
+@runtime_checkable
+class ReadModels(Protocol):
+    """What a store may offer to pages: reading a page costs the same however many requests there are.
+
+    Called by the console. The totals of a store with few requests equal those of `Store.ledger`; latencies may be 1%
+    off.
+    """
+
+    async def totals(
+        self, *, since: float, until: float = ..., tenant: str | None = None, hours: bool = False, parts: bool = True
+    ) -> Totals:
+        """Return totals of whole hours or days, of a tenant or of all; with `parts` by specialist and model too."""
+        ...
+
+    async def request_page(self, wanted: RequestFilter) -> RequestPage:
+        """Return the next page of a tenant's requests, the newest first."""
+        ...
+
+    async def session_page(
+        self, tenant: str, *, after: tuple[float, str] | None = None, limit: int = 50
+    ) -> SessionPage:
+        """Return the next page of a tenant's sessions, the most recently used first."""
+        ...
+
+    async def said(self, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
+        """Return the feedback on an answer, oldest first; none if the trace is another tenant's."""
         ...
 
 

@@ -65,21 +65,21 @@ BUDGETS = {
     "observe": 600,
     "policy": 750,
     "privacy": 3290,  # values in every form: encoded, in look-alike letters, cut over several texts
-    "protocols": 410,
+    "protocols": 450,  # what pages read of a store
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
     "routing": 2630,
     "runtime": 1140,  # long work has threads of its own
     "specialists": 410,
-    "store": 2360,  # feedback without content
+    "store": 2960,  # feedback without content; read models: hours and days added up, pages by key
     "structured": 880,  # schemas read, checked, bounded for decoding, filled in by specialists
     "tasks": 16720,  # cells of tables looked up, contradictions
     "testing": 1740,
     "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 490,
     "tuning": 1630,
-    "types": 2180,  # egress records, money that can be reckoned with, contradictions
+    "types": 2290,  # egress records, money that can be reckoned with, contradictions; what pages read
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from coterie.errors import StoreError
+from coterie.store.rollups import create_tables
 
 Connect = Callable[[Path, float], sqlite3.Connection]
 """Opens the file, waiting so many seconds for another process's lock; tests pass one that fails on purpose."""
@@ -352,6 +353,11 @@ def m007_decisions(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX decisions_by_site ON decisions (site)")
 
 
+def m008_read_models(connection: sqlite3.Connection) -> None:
+    """The ledger by hour and day, and the indexes that pages of requests and sessions are read by."""
+    create_tables(connection)
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_ledger,
     m002_sessions,
@@ -360,6 +366,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m005_feedback,
     m006_trainings,
     m007_decisions,
+    m008_read_models,
 )
 """Every step, in order."""
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps, from_json, loads, parse_json
 from coterie.store.content import without_content
+from coterie.store.rollups import add_settled
 from coterie.types import (
     CONTENT_KINDS,
     Context,
@@ -50,9 +51,11 @@ def insert_settlement(
         expired: A session last used before this time starts afresh.
     """
     trace = settlement.trace
-    _insert(connection, "requests", [_request_row(trace)])
-    _insert(connection, "steps", _step_rows(trace))
-    _insert(connection, "findings", _finding_rows(trace))
+    request, steps, findings = _request_row(trace), list(_step_rows(trace)), list(_finding_rows(trace))
+    _insert(connection, "requests", [request])
+    _insert(connection, "steps", steps)
+    _insert(connection, "findings", findings)
+    add_settled(connection, request, steps, findings)
     _insert(connection, "decisions", _decision_rows(trace))
     kept = trace if keep_content else without_content(trace, settlement.texts)
     _insert(connection, "traces", [(trace.id, dumps(kept))])
@@ -355,14 +358,15 @@ def select_chosen(
     for request, tenant in [each for each in ids if chooses(each[0])]:
         row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
         if row is not None:
-            said = _said(connection, request, tenant)
+            said = said_of(connection, request, tenant)
             found.append(
                 (read_trace(request, row[0]), tuple(each for each in said if keys is None or each.key in keys))
             )
     return found
 
 
-def _said(connection: sqlite3.Connection, request: str, tenant: str) -> list[Feedback]:
+def said_of(connection: sqlite3.Connection, request: str, tenant: str) -> list[Feedback]:
+    """What was said of an answer, the oldest first."""
     rows = connection.execute(
         "SELECT key, specialist, time, thumb, value, comment FROM feedback WHERE request = ? ORDER BY time", (request,)
     )

@@ -9,6 +9,7 @@ should be remembered.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sqlite3
 import time
@@ -33,6 +34,8 @@ from coterie.store.connection import (
     sync_log,
 )
 from coterie.store.erasure import ErasureScope, Holdings, delete_old, erase_holdings, select_export, select_holdings
+from coterie.store.reads import select_request_page, select_said, select_session_page
+from coterie.store.rollups import backfill
 from coterie.store.rows import (
     Complaints,
     bare_feedback,
@@ -49,7 +52,7 @@ from coterie.store.rows import (
     select_sites,
     select_trace,
 )
-from coterie.store.summary import insert_training, select_ledger, select_summary
+from coterie.store.summary import insert_training, select_ledger, select_summary, select_totals
 from coterie.store.threads import ReadThread, WriteThread
 from coterie.types import (
     Context,
@@ -57,9 +60,13 @@ from coterie.types import (
     Grouping,
     Ledger,
     LedgerSummary,
+    RequestFilter,
+    RequestPage,
+    SessionPage,
     SessionSummary,
     Settlement,
     SiteSummary,
+    Totals,
     Trace,
     Training,
 )
@@ -250,6 +257,37 @@ class SQLiteStore:
         """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
         return await self._totals.run(partial(select_ledger, since=since, by=by))
 
+    async def totals(
+        self,
+        *,
+        since: float,
+        until: float = math.inf,
+        tenant: str | None = None,
+        hours: bool = False,
+        parts: bool = True,
+    ) -> Totals:
+        """Totals of whole hours or days between two times, of a tenant or of all tenants."""
+        work = partial(select_totals, since=since, until=until, tenant=tenant, hours=hours, parts=parts)
+        return await self._lookups.run(work)
+
+    async def request_page(self, wanted: RequestFilter) -> RequestPage:
+        """The next page of a tenant's requests, the newest first."""
+        _check_name("tenant", wanted.tenant)
+        return await self._lookups.run(partial(select_request_page, wanted=wanted))
+
+    async def session_page(
+        self, tenant: str, *, after: tuple[float, str] | None = None, limit: int = 50
+    ) -> SessionPage:
+        """The next page of a tenant's sessions, the one used last first."""
+        _check_name("tenant", tenant)
+        expired = self._sweep.expired()
+        work = partial(select_session_page, tenant=tenant, expired=expired, after=after, limit=limit)
+        return await self._lookups.run(work)
+
+    async def said(self, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
+        """What was said of an answer, the oldest first; nothing of another tenant's."""
+        return await self._lookups.run(partial(select_said, trace_id=trace_id, tenant=tenant))
+
     async def chosen(
         self, chooses: Callable[[str], bool], *, since: float, until: float, keys: Sequence[str] | None = None
     ) -> list[tuple[Trace, tuple[Feedback, ...]]]:
@@ -304,7 +342,12 @@ class _Sweep:
         """A session last used before this time is forgotten."""
         return self._clock() - self._keep
 
-    def __call__(self, connection: sqlite3.Connection) -> None:
+    def __call__(self, connection: sqlite3.Connection) -> bool:
+        """Do what is due; whether more of an earlier ledger is left to add up."""
+        self._sweep(connection)
+        return backfill(connection)
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
         now = self._clock()
         if now < self._due - _SWEEP:  # the clock was ahead when it looked last
             self._due = self._rewrite_due = now

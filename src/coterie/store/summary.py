@@ -8,14 +8,44 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
+from coterie.store.rollups import (
+    DAY,
+    Kind,
+    Rollup,
+    backfill_left,
+    bucket_of,
+    percentile_of,
+    select_latencies,
+    select_rollups,
+    stretches,
+)
 from coterie.store.rows import dicts
-from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Training
+from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Totals, Training
+
+EXACT = 10_000
+"""Requests up to which a ledger is added up row by row. Above, the rows of its hours and days are, and percentiles are
+within 1%."""
 
 
-def select_summary(connection: sqlite3.Connection, *, since: float) -> LedgerSummary:
+def select_summary(connection: sqlite3.Connection, *, since: float, exact: int = EXACT) -> LedgerSummary:
     """Totals over the requests admitted at or after `since`. Call it in a transaction: it reads several times."""
+    rolled = _rolled(connection, since, exact)
+    if rolled is not None:
+        total = _rolled_sums(connection, rolled, "day")[0].row("total")
+        return LedgerSummary(
+            requests=total.requests,
+            accepted=total.accepted,
+            abstained=total.abstained,
+            escalated=total.escalated,
+            p50_ms=total.p50_ms,
+            p95_ms=total.p95_ms,
+            joules=total.joules,
+            joules_kind="measured" if total.joules_measured == total.joules else "estimated",
+            cost=None if total.unpriced else total.cost,
+            counterfactual_cost=None if total.compared < total.requests else total.counterfactual_cost,
+        )
     counts = dict(
         connection.execute("SELECT status, count(*) FROM requests WHERE time >= ? GROUP BY status", (since,)).fetchall()
     )
@@ -70,23 +100,18 @@ _SUMMED = ("tokens_in", "tokens_cached", "tokens_out", "cpu_seconds", "joules")
 _COLUMN = {"specialist": "producer", "model": "engine"}
 
 
-def select_ledger(connection: sqlite3.Connection, *, since: float, by: Grouping) -> Ledger:
+def select_ledger(connection: sqlite3.Connection, *, since: float, by: Grouping, exact: int = EXACT) -> Ledger:
     """Totals over the requests admitted at or after `since`. Call it in a transaction: it reads several times."""
-    judged = _Judgements(connection, since)
-    total, rows = _Sum(), defaultdict[str, _Sum](_Sum)
-    began = None
-    requests = connection.execute(
-        f"SELECT id, time, tenant, status, milliseconds, counterfactual_cost, {_FIGURES} FROM requests "  # noqa: S608 - our names
-        "WHERE time >= ?",
-        (since,),
-    )
-    for request in dicts(requests):
-        began = request["time"] if began is None else min(began, request["time"])
-        sums = (total,) if by in _COLUMN else (total, rows[_key(request, by)])
-        for each in sums:
-            each.add_request(request, judged.of(request["id"]))
-    if by in _COLUMN:
-        rows = _by_step(connection, since, by, judged)
+    rolled = _rolled(connection, since, exact)
+    if rolled is None:
+        judged = _Judgements(connection, since)
+        total, rows = _by_request(connection, since, math.inf, by, judged)
+        if by in _COLUMN:
+            rows = _by_step(connection, since, math.inf, by, judged)
+    else:
+        total, rows = _rolled_sums(connection, rolled, by)
+        _add_judged(connection, rolled.first, by, total, rows)
+    (began,) = connection.execute("SELECT min(time) FROM requests WHERE time >= ?", (since,)).fetchone()
     return Ledger(
         total=total.row("total"),
         rows=tuple(each.row(key) for key, each in sorted(rows.items())),
@@ -98,24 +123,119 @@ def select_ledger(connection: sqlite3.Connection, *, since: float, by: Grouping)
     )
 
 
-def _by_step(connection: sqlite3.Connection, since: float, by: Grouping, judged: _Judgements) -> defaultdict[str, _Sum]:
+def _by_request(
+    connection: sqlite3.Connection, since: float, until: float, by: Grouping, judged: _Judgements
+) -> tuple[_Sum, defaultdict[str, _Sum]]:
+    """Sums of requests, row by row."""
+    total, rows = _Sum(), defaultdict[str, _Sum](_Sum)
+    requests = connection.execute(
+        f"SELECT id, time, tenant, status, milliseconds, counterfactual_cost, {_FIGURES} FROM requests "  # noqa: S608 - our names
+        "WHERE time >= ? AND time < ?",
+        (since, until),
+    )
+    for request in dicts(requests):
+        sums = (total,) if by in _COLUMN else (total, rows[_key(request["time"], request["tenant"], by)])
+        for each in sums:
+            each.add_request(request, judged.of(request["id"]))
+    return total, rows
+
+
+def _by_step(
+    connection: sqlite3.Connection, since: float, until: float, by: Grouping, judged: _Judgements
+) -> defaultdict[str, _Sum]:
     """Sums of steps, with what a specialist found."""
     rows = defaultdict[str, _Sum](_Sum)
     figures = ", ".join(f"steps.{name}" for name in _FIGURES.split(", "))
     steps = connection.execute(
         f"SELECT steps.request, {_COLUMN[by]} AS key, {figures} FROM steps "  # noqa: S608 - our names
-        "JOIN requests ON id = request WHERE time >= ?",
-        (since,),
+        "JOIN requests ON id = request WHERE time >= ? AND time < ?",
+        (since, until),
     )
     for step in dicts(steps):
         about = judged.of(step["request"], step["key"]) if by == "specialist" else judged.of(step["request"])
         rows[step["key"]].add_step(step, about)
     if by == "specialist":
         for request, specialist, accepted in connection.execute(
-            "SELECT request, specialist, accepted FROM findings JOIN requests ON id = request WHERE time >= ?", (since,)
+            "SELECT request, specialist, accepted FROM findings JOIN requests ON id = request "
+            "WHERE time >= ? AND time < ?",
+            (since, until),
         ):
             rows[specialist].add_finding(request, judged.of(request, specialist), accepted=bool(accepted))
     return rows
+
+
+# --- The same from the rows of hours and days.
+
+
+class _Rolled(NamedTuple):
+    """Where the rows of hours begin in a stretch of time."""
+
+    since: float
+    first: float
+    """The first whole hour; what lies before it is added up row by row."""
+
+
+def _rolled(connection: sqlite3.Connection, since: float, exact: int) -> _Rolled | None:
+    """Whether the rows of hours and days are to be added up; None if there are few requests, or not all are in them."""
+    if backfill_left(connection) is not None:
+        return None
+    limit = connection.execute(
+        "SELECT total(requests) FROM rollups WHERE span = ? AND kind = 'request' AND start >= ?",
+        (DAY, since // DAY * DAY),
+    ).fetchone()
+    return None if limit[0] <= exact else _Rolled(since, next(stretches(since)).first)
+
+
+def _rolled_sums(connection: sqlite3.Connection, rolled: _Rolled, by: Grouping) -> tuple[_Sum, defaultdict[str, _Sum]]:
+    """Sums of the rows of hours and days, and of the requests before the first whole hour; without judgements."""
+    judged = _Judgements(connection, rolled.since, until=rolled.first)
+    total, rows = _by_request(connection, rolled.since, rolled.first, by, judged)
+    if by in _COLUMN:
+        rows = _by_step(connection, rolled.since, rolled.first, by, judged)
+    for stretch in stretches(rolled.first, hours=by == "hour"):
+        for row in select_rollups(connection, "request", stretch):
+            total.add_rollup(row)
+            if by not in _COLUMN:
+                rows[_key(row.start, row.tenant, by)].add_rollup(row)
+        for start, tenant, bucket, n in select_latencies(connection, stretch):
+            total.buckets[bucket] += n
+            if by not in _COLUMN:
+                rows[_key(start, tenant, by)].buckets[bucket] += n
+        if by in _COLUMN:
+            for row in select_rollups(connection, "specialist" if by == "specialist" else "model", stretch):
+                rows[row.name].add_rollup(row)
+    return total, rows
+
+
+def _add_judged(
+    connection: sqlite3.Connection, since: float, by: Grouping, total: _Sum, rows: defaultdict[str, _Sum]
+) -> None:
+    """Add what was said of answers: the requests of which somebody said something are read, and no others."""
+    judged = _Judgements(connection, since)
+    for request, time, tenant, joules, cost in connection.execute(
+        f"SELECT id, time, tenant, joules, cost FROM requests WHERE id IN ({_JUDGED}) AND time >= ?",  # noqa: S608 - ours
+        (since,),
+    ):
+        for each in (total,) if by in _COLUMN else (total, rows[_key(time, tenant, by)]):
+            each.add_judged(request, judged.of(request), joules, cost)
+    if by not in _COLUMN:
+        return
+    for request, key, joules, cost in connection.execute(
+        f"SELECT request, {_COLUMN[by]}, steps.joules, steps.cost FROM steps JOIN requests ON id = request "  # noqa: S608 - ours
+        f"WHERE request IN ({_JUDGED}) AND time >= ?",
+        (since,),
+    ):
+        rows[key].add_judged(request, judged.of(request, key if by == "specialist" else ""), joules, cost)
+    if by == "specialist":
+        for request, specialist in connection.execute(
+            f"SELECT request, specialist FROM findings JOIN requests ON id = request WHERE request IN ({_JUDGED}) "  # noqa: S608 - ours
+            "AND time >= ?",
+            (since,),
+        ):
+            rows[specialist].add_judged(request, judged.of(request, specialist), 0.0, "0")
+
+
+_JUDGED = "SELECT request FROM feedback WHERE correct IS NOT NULL"
 
 
 class _Sum:
@@ -128,6 +248,7 @@ class _Sum:
         self.compared_cost: Decimal | None = Decimal(0)
         self.judged_cost: Decimal | None = Decimal(0)
         self.milliseconds: list[float] = []
+        self.buckets: dict[int, int] = defaultdict(int)
         self.requests: set[str] = set()
         self.judged: dict[str, bool] = {}
 
@@ -154,6 +275,23 @@ class _Sum:
             self.judged[request] = right
         self.counts["accepted" if accepted else "abstained"] += 1
 
+    def add_rollup(self, row: Rollup) -> None:
+        """What an hour or a day adds up to."""
+        for name in ("requests", "accepted", "abstained", "escalated", "unpriced", "compared"):
+            self.counts[name] += getattr(row, name)
+        for name in (*_SUMMED, "joules_low", "joules_high", "joules_measured"):
+            self.figures[name] += getattr(row, name)
+        self.cost += Decimal(row.cost)
+        self.counterfactual += Decimal(row.counterfactual)
+        self.compared_cost = _plus(self.compared_cost, None if row.compared_unpriced else row.compared_cost)
+
+    def add_judged(self, request: str, right: bool | None, joules: float, cost: str | None) -> None:  # noqa: FBT001 - three-valued
+        """What a request, or a step of it, took of whose answer somebody said whether it was right."""
+        if right is not None:
+            self.judged[request] = right
+            self.figures["judged_joules"] += joules
+            self.judged_cost = _plus(self.judged_cost, cost)
+
     def _add(self, row: Mapping[str, Any], request: str, right: bool | None) -> None:  # noqa: FBT001 - three-valued
         for name in _SUMMED:
             self.figures[name] += row[name]
@@ -165,17 +303,14 @@ class _Sum:
             self.counts["unpriced"] += 1
         else:
             self.cost += Decimal(row["cost"])
-        if right is not None:
-            self.judged[request] = right
-            self.figures["judged_joules"] += row["joules"]
-            self.judged_cost = _plus(self.judged_cost, row["cost"])
+        self.add_judged(request, right, row["joules"], row["cost"])
 
     def row(self, key: str) -> LedgerRow:
         """The finished row."""
         counts, figures = self.counts, self.figures
         return LedgerRow(
             key=key,
-            requests=counts["requests"] or len(self.requests),
+            requests=counts["requests"] + len(self.requests),
             accepted=counts["accepted"],
             abstained=counts["abstained"],
             escalated=counts["escalated"],
@@ -196,9 +331,17 @@ class _Sum:
             correct=sum(self.judged.values()),
             judged_joules=figures["judged_joules"],
             judged_cost=self.judged_cost,
-            p50_ms=_percentile_breakdown(sorted(self.milliseconds), 0.50),
-            p95_ms=_percentile_breakdown(sorted(self.milliseconds), 0.95),
+            p50_ms=self._percentile(0.50),
+            p95_ms=self._percentile(0.95),
         )
+
+    def _percentile(self, share: float) -> float | None:
+        if not self.buckets:
+            return _percentile_breakdown(sorted(self.milliseconds), share)
+        for each in self.milliseconds:
+            self.buckets[bucket_of(each)] += 1
+        self.milliseconds = []
+        return percentile_of(self.buckets, share)
 
 
 class _Judgements:
@@ -209,12 +352,12 @@ class _Judgements:
     was its alone.
     """
 
-    def __init__(self, connection: sqlite3.Connection, since: float) -> None:
+    def __init__(self, connection: sqlite3.Connection, since: float, until: float = math.inf) -> None:
         self._said: dict[str, dict[str, bool]] = defaultdict(dict)
         for request, specialist, correct in connection.execute(
             "SELECT request, specialist, correct FROM feedback JOIN requests ON id = request "
-            "WHERE requests.time >= ? AND correct IS NOT NULL ORDER BY feedback.time",
-            (since,),
+            "WHERE requests.time >= ? AND requests.time < ? AND correct IS NOT NULL ORDER BY feedback.time",
+            (since, until),
         ):
             self._said[request][specialist] = bool(correct)
         self._answered: dict[str, set[str]] = defaultdict(set)
@@ -255,8 +398,54 @@ def _percentile_breakdown(ordered: Sequence[float], share: float) -> float | Non
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _key(request: Mapping[str, Any], by: Grouping) -> str:
+def _key(time: float, tenant: str, by: Grouping) -> str:
     """The row that a request is added to: its day or hour (UTC), or its tenant."""
     if by == "tenant":
-        return str(request["tenant"])
-    return datetime.fromtimestamp(request["time"], UTC).strftime("%Y-%m-%d %H:00" if by == "hour" else "%Y-%m-%d")
+        return tenant
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:00" if by == "hour" else "%Y-%m-%d")
+
+
+def select_totals(
+    connection: sqlite3.Connection, *, since: float, until: float, tenant: str | None, hours: bool, parts: bool
+) -> Totals:
+    """Totals of whole hours and days, from their rows alone: what a page shows.
+
+    Args:
+        connection: In a transaction.
+        since: The first second; of an hour that begins before it nothing is taken.
+        until: The end.
+        tenant: Whose requests; None for all tenants'.
+        hours: The times are hours, not days.
+        parts: Also by specialist and by model.
+    """
+    total, times, tenants = _Sum(), defaultdict[str, _Sum](_Sum), defaultdict[str, _Sum](_Sum)
+    kinds: dict[Kind, defaultdict[str, _Sum]] = {"specialist": defaultdict(_Sum), "model": defaultdict(_Sum)}
+    recent: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    by: Grouping = "hour" if hours else "day"
+    covered = list(stretches(since, until, hours=hours))
+    for stretch in covered:
+        for row in select_rollups(connection, "request", stretch, tenant=tenant):
+            for each in (total, times[_key(row.start, "", by)], tenants[row.tenant]):
+                each.add_rollup(row)
+        for start, whose, bucket, n in select_latencies(connection, stretch, tenant=tenant):
+            for each in (total, times[_key(start, "", by)], tenants[whose]):
+                each.buckets[bucket] += n
+        for kind, sums in kinds.items() if parts else ():
+            for row in select_rollups(connection, kind, stretch, tenant=tenant):
+                sums[row.name].add_rollup(row)
+                if kind == "specialist":
+                    recent[row.name][row.start] += row.requests
+    starts = sorted({start for each in recent.values() for start in each})
+    return Totals(
+        total=total.row("total"),
+        times=_rows(times),
+        tenants=_rows(tenants),
+        specialists=_rows(kinds["specialist"]),
+        models=_rows(kinds["model"]),
+        recent={name: tuple(each.get(start, 0) for start in starts) for name, each in recent.items()},
+        summed=backfill_left(connection) is None,
+    )
+
+
+def _rows(sums: Mapping[str, _Sum]) -> tuple[LedgerRow, ...]:
+    return tuple(each.row(key) for key, each in sorted(sums.items()))

@@ -26,6 +26,8 @@ Work = Callable[[sqlite3.Connection], None]
 
 _BATCH = 256
 """At most so many works share a commit, so that the first of them does not wait long."""
+_PAUSE = 0.02
+"""Seconds without work after which maintenance goes on where there is more of it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +43,8 @@ class WriteThread:
     Args:
         connect: Opens the connection; called in the thread, again after a failure that broke it.
         prepare: Called with each new connection, outside a transaction: migrations.
-        maintain: Called outside a transaction after a batch, and every `idle` seconds without any.
+        maintain: Called outside a transaction after a batch, and every `idle` seconds without any. True means that
+            there is more to do: it is called again as soon as nothing waits.
         explain: Makes an error of the library one of ours.
         limit: Works that may wait; one more is refused.
         idle: Seconds.
@@ -54,7 +57,7 @@ class WriteThread:
         *,
         connect: Callable[[], sqlite3.Connection],
         prepare: Work,
-        maintain: Work,
+        maintain: Callable[[sqlite3.Connection], bool | None],
         explain: Callable[[Exception], StoreError],
         limit: int,
         idle: float = 600.0,
@@ -63,6 +66,7 @@ class WriteThread:
     ) -> None:
         self._connect, self._prepare, self._maintain, self._explain = connect, prepare, maintain, explain
         self._limit, self._idle = limit, idle
+        self._more = False  # there is more to maintain
         self._sync, self._sync_after = sync, sync_after
         self._due: float | None = None  # when what was committed is to be on the disk
         self._syncer: ThreadPoolExecutor | None = None  # a disk takes its time, and the next commit need not wait
@@ -179,6 +183,8 @@ class WriteThread:
 
     def _patience(self) -> float:
         """Seconds to wait for the next work."""
+        if self._more:
+            return _PAUSE
         if self._sync is None or self._due is None:
             return self._idle
         return min(self._idle, max(self._due - time.monotonic(), 0.0))
@@ -191,8 +197,9 @@ class WriteThread:
         self._syncer.submit(self._sync)  # a disk that fails is heard of by the next commit
 
     def _try_to_maintain(self) -> None:
+        self._more = False
         with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it
-            self._maintain(self._open())
+            self._more = bool(self._maintain(self._open()))
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -13,8 +13,8 @@ modules in the order in which a request meets them:
     finding      the result of a specialist
     decision     typed questions, and the probabilities that answer one
     trace        the answer and the record of how it was made
-    usage, ledger, settlement
-                 what was spent, its totals, and what one request writes to the store
+    usage, ledger, settlement, reading
+                 what was spent, its totals, what one request writes to the store, and what pages read of it
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
+from coterie.types.reading import RequestFilter, RequestLine, RequestPage, SessionPage, Totals
 from coterie.types.reason import Reason, all_of, worded
 from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Sampling, Task
 from coterie.types.route import Part, Route, SpecialistCard
@@ -120,12 +121,16 @@ __all__ = [
     "Release",
     "ReleaseSlot",
     "Request",
+    "RequestFilter",
+    "RequestLine",
+    "RequestPage",
     "Retraction",
     "Route",
     "Rung",
     "Sampling",
     "Scalar",
     "SentTexts",
+    "SessionPage",
     "SessionSummary",
     "Settlement",
     "SiteSummary",
@@ -135,6 +140,7 @@ __all__ = [
     "Step",
     "Task",
     "TaskKind",
+    "Totals",
     "Trace",
     "Training",
     "Usage",

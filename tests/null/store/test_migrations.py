@@ -25,9 +25,23 @@ SCHEMA = {
     "decisions": "request position site answered_by method accepted confidence joules cost",
     "feedback": "request key specialist time thumb value comment correct",
     "traces": "request trace",
+    "rollups": "span kind start tenant name requests accepted abstained escalated tokens_in tokens_cached tokens_out"
+    " unpriced compared compared_unpriced cpu_seconds joules joules_low joules_high joules_measured cost counterfactual"
+    " compared_cost",
+    "latencies": "span start tenant bucket n",
+    "rollup_backfill": "time id until",
     "trainings": "specialist version time seconds cpu_seconds joules joules_kind cost",
 }
-INDEXES = {"decisions_by_site", "entries_by_session", "requests_by_session", "requests_by_time", "sessions_by_use"}
+INDEXES = {
+    "decisions_by_site",
+    "entries_by_session",
+    "requests_by_session",
+    "requests_by_status",
+    "requests_by_tenant",
+    "requests_by_time",
+    "sessions_by_tenant",
+    "sessions_by_use",
+}
 
 
 def at_version(path: Path, version: int) -> None:

@@ -1,0 +1,378 @@
+"""The ledger added up by hour and by day, as it is written: what reports and the console read.
+
+Each settlement adds to a row for its hour and one for its day, in its own transaction: for all requests of its tenant,
+for each specialist and for each model. Money is added as decimal numbers. Latencies are counted in buckets that are 2%
+wide, so a percentile read from them is at most 1% off. A ledger of an earlier Coterie is added up in pieces, oldest
+request first; where that stands is in the file, so a process that ends goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+HOUR, DAY = 3600, 86_400
+Kind = Literal["request", "specialist", "model"]
+PIECE = 2000
+"""Requests of an earlier Coterie that one step adds up: some 50 ms."""
+_GROWTH = math.log(1.02)
+_COUNTS = ("requests", "accepted", "abstained", "escalated", "tokens_in", "tokens_cached", "tokens_out")
+_FIGURES = ("cpu_seconds", "joules", "joules_low", "joules_high", "joules_measured")
+_FURTHER = ("unpriced", "compared", "compared_unpriced")
+_MONEY = ("cost", "counterfactual", "compared_cost")
+SUMMED = (*_COUNTS, *_FIGURES, *_FURTHER)
+COLUMNS = (*SUMMED, *_MONEY)
+"""Of a row, behind its key."""
+_KEY = ("span", "kind", "start", "tenant", "name")
+_ADD = (
+    f"INSERT INTO rollups ({', '.join((*_KEY, *COLUMNS))}) VALUES ({', '.join('?' * (len(_KEY) + len(COLUMNS)))}) "  # noqa: S608 - our names
+    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in SUMMED)}, "
+    f"{', '.join(f'{name} = plus_money({name}, excluded.{name})' for name in _MONEY)}"
+)
+_COUNT = "INSERT INTO latencies VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables and the indexes that pages are read by, and note what is still to be added up."""
+    numbers = ", ".join(
+        [f"{name} INTEGER NOT NULL" for name in (*_COUNTS, *_FURTHER)] + [f"{name} REAL NOT NULL" for name in _FIGURES]
+    )
+    money = ", ".join(f"{name} TEXT NOT NULL" for name in _MONEY)
+    connection.execute(
+        "CREATE TABLE rollups (span INTEGER NOT NULL, kind TEXT NOT NULL, start INTEGER NOT NULL, "
+        f"tenant TEXT NOT NULL, name TEXT NOT NULL, {numbers}, {money}, "
+        "PRIMARY KEY (span, kind, start, tenant, name)) WITHOUT ROWID"
+    )
+    connection.execute(
+        "CREATE TABLE latencies (span INTEGER NOT NULL, start INTEGER NOT NULL, tenant TEXT NOT NULL, "
+        "bucket INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (span, start, tenant, bucket)) WITHOUT ROWID"
+    )
+    connection.execute("CREATE TABLE rollup_backfill (time REAL NOT NULL, id TEXT NOT NULL, until REAL NOT NULL)")
+    connection.execute("CREATE INDEX requests_by_tenant ON requests (tenant, time, id)")
+    connection.execute("CREATE INDEX requests_by_status ON requests (tenant, status, time, id)")
+    connection.execute("CREATE INDEX sessions_by_tenant ON sessions (tenant, used, id)")
+    (newest,) = connection.execute("SELECT max(time) FROM requests").fetchone()
+    if newest is not None:
+        connection.execute("INSERT INTO rollup_backfill VALUES (?, '', ?)", (-math.inf, newest))
+
+
+# --- Writing.
+
+
+def bucket_of(milliseconds: float) -> int:
+    """The bucket of a latency."""
+    return math.floor(math.log(max(milliseconds, 0.01)) / _GROWTH)
+
+
+def latency_of(bucket: int) -> float:
+    """The middle of a bucket, in milliseconds."""
+    return math.exp((bucket + 0.5) * _GROWTH)
+
+
+class Additions:
+    """What some requests add to the rows of their hours and days."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[int, str, int, str, str], list[Any]] = {}
+        self._latencies: dict[tuple[int, int, str, int], int] = {}
+
+    def add(self, request: Sequence[Any], steps: Iterable[Sequence[Any]], findings: Iterable[Sequence[Any]]) -> None:
+        """Add one request: its row of `requests`, and its rows of `steps` and `findings`."""
+        row = _Request(*request)
+        for span in (HOUR, DAY):
+            start = int(row.time // span * span)
+            figures = self._row(span, "request", start, row.tenant, "")
+            figures[0] += 1
+            if row.status in _STATUS:
+                figures[_STATUS[row.status]] += 1
+            self._use(figures, row)
+            if row.counterfactual is not None:
+                figures[_COMPARED] += 1
+                figures[_COUNTERFACTUAL] += Decimal(row.counterfactual)
+                if row.cost is None:
+                    figures[_COMPARED_UNPRICED] += 1
+                else:
+                    figures[_COMPARED_COST] += Decimal(row.cost)
+            key = (span, start, row.tenant, bucket_of(row.milliseconds))
+            self._latencies[key] = self._latencies.get(key, 0) + 1
+        self._add_parts(row, [_Step(*step) for step in steps], findings)
+
+    def _add_parts(self, row: _Request, steps: Sequence[_Step], findings: Iterable[Sequence[Any]]) -> None:
+        """Add the steps by specialist and by model, and the findings; a request counts once for each."""
+        seen: set[tuple[str, str]] = set()
+        found = list(findings)
+        for span in (HOUR, DAY):
+            start = int(row.time // span * span)
+            seen.clear()
+            for step in steps:
+                for kind, name in (("specialist", step.producer), ("model", step.engine)):
+                    figures = self._row(span, kind, start, row.tenant, name)
+                    figures[0] += (kind, name) not in seen
+                    seen.add((kind, name))
+                    self._use(figures, step)
+            for _, _, name, accepted, *_ in found:
+                figures = self._row(span, "specialist", start, row.tenant, name)
+                figures[0] += ("specialist", name) not in seen
+                seen.add(("specialist", name))
+                figures[1 if accepted else 2] += 1
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Add all of it to the tables."""
+        connection.create_function("plus_money", 2, _plus_money, deterministic=True)
+        rows = (
+            (*key, *figures[:_FIRST_MONEY], *map(str, figures[_FIRST_MONEY:])) for key, figures in self._rows.items()
+        )
+        connection.executemany(_ADD, rows)
+        connection.executemany(_COUNT, ((*key, n) for key, n in self._latencies.items()))
+
+    def _row(self, span: int, kind: str, start: int, tenant: str, name: str) -> list[Any]:
+        key = (span, kind, start, tenant, name)
+        found = self._rows.get(key)
+        if found is None:
+            found = self._rows[key] = [*([0] * len(_COUNTS)), *([0.0] * len(_FIGURES)), 0, 0, 0, *([Decimal(0)] * 3)]
+        return found
+
+    @staticmethod
+    def _use(figures: list[Any], used: _Request | _Step) -> None:
+        """Add tokens, time, energy and money."""
+        figures[4] += used.tokens_in
+        figures[5] += used.tokens_cached
+        figures[6] += used.tokens_out
+        figures[7] += used.cpu_seconds
+        figures[8] += used.joules
+        figures[9] += used.joules if used.joules_low is None else used.joules_low
+        figures[10] += used.joules if used.joules_high is None else used.joules_high
+        figures[11] += used.joules if used.joules_kind == "measured" else 0.0
+        if used.cost is None:
+            figures[_UNPRICED] += 1
+        else:
+            figures[_COST] += Decimal(used.cost)
+
+
+class _Request(NamedTuple):
+    """A row of `requests`, in the order of its columns."""
+
+    id: str
+    time: float
+    tenant: str
+    session: str | None
+    label: str
+    status: str
+    tokens_in: int
+    tokens_out: int
+    milliseconds: float
+    cpu_seconds: float
+    joules: float
+    joules_kind: str
+    cost: str | None
+    counterfactual: str | None
+    tokens_cached: int
+    joules_low: float | None
+    joules_high: float | None
+
+
+class _Step(NamedTuple):
+    """A row of `steps`, in the order of its columns."""
+
+    request: str
+    position: int
+    producer: str
+    engine: str
+    tokens_in: int
+    tokens_out: int
+    milliseconds: float
+    cpu_seconds: float
+    joules: float
+    joules_kind: str
+    cost: str | None
+    tokens_cached: int
+    joules_low: float | None
+    joules_high: float | None
+
+
+_STATUS = {"accepted": 1, "abstained": 2, "escalated": 3}
+_UNPRICED, _COMPARED, _COMPARED_UNPRICED, _COST, _COUNTERFACTUAL, _COMPARED_COST = range(12, 18)
+_FIRST_MONEY = _COST
+
+
+def _plus_money(a: str, b: str) -> str:
+    return str(Decimal(a) + Decimal(b))
+
+
+def add_settled(
+    connection: sqlite3.Connection,
+    request: Sequence[Any],
+    steps: Iterable[Sequence[Any]],
+    findings: Iterable[Sequence[Any]],
+) -> None:
+    """Add a request that is being settled, unless the rest of an earlier ledger is still to come to it."""
+    left = backfill_left(connection)
+    place = (request[1], request[0])
+    if left is not None and (left.time, left.id) < place and request[1] <= left.until:
+        return
+    additions = Additions()
+    additions.add(request, steps, findings)
+    additions.write(connection)
+
+
+# --- An earlier ledger.
+
+
+class BackfillState(NamedTuple):
+    """How far an earlier ledger is added up."""
+
+    time: float
+    id: str
+    """`time` and `id`: of the last request that is."""
+    until: float
+    """Time of the newest one that is to be."""
+
+
+def backfill_left(connection: sqlite3.Connection) -> BackfillState | None:
+    """Where adding up an earlier ledger stands; None once it is done."""
+    row = connection.execute("SELECT time, id, until FROM rollup_backfill").fetchone()
+    return None if row is None else BackfillState(*row)
+
+
+def backfill(connection: sqlite3.Connection, *, piece: int = PIECE) -> bool:
+    """Add up the next requests of an earlier ledger, in a transaction; whether more are left."""
+    if backfill_left(connection) is None:
+        return False  # without a lock
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        more = _add_piece(connection, piece)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    return more
+
+
+def _add_piece(connection: sqlite3.Connection, piece: int) -> bool:
+    left = backfill_left(connection)  # another process may have added up some meanwhile
+    if left is None:
+        return False
+    requests = connection.execute(
+        "SELECT * FROM requests WHERE (time, id) > (?, ?) AND time <= ? ORDER BY time, id LIMIT ?", (*left, piece)
+    ).fetchall()
+    additions = Additions()
+    for request in requests:
+        parts = (
+            connection.execute(f"SELECT * FROM {table} WHERE request = ?", (request[0],)).fetchall()  # noqa: S608 - our names
+            for table in ("steps", "findings")
+        )
+        additions.add(request, *parts)
+    additions.write(connection)
+    if len(requests) < piece:
+        connection.execute("DELETE FROM rollup_backfill")
+        return False
+    connection.execute("UPDATE rollup_backfill SET time = ?, id = ?", (requests[-1][1], requests[-1][0]))
+    return True
+
+
+# --- Reading.
+
+
+class Rollup(NamedTuple):
+    """A row of the table."""
+
+    start: int
+    tenant: str
+    name: str
+    requests: int
+    accepted: int
+    abstained: int
+    escalated: int
+    tokens_in: int
+    tokens_cached: int
+    tokens_out: int
+    cpu_seconds: float
+    joules: float
+    joules_low: float
+    joules_high: float
+    joules_measured: float
+    unpriced: int
+    compared: int
+    compared_unpriced: int
+    cost: str
+    counterfactual: str
+    compared_cost: str
+
+
+class Stretch(NamedTuple):
+    """A stretch of time that rows of one span cover."""
+
+    span: int
+    first: int
+    until: float
+
+
+def stretches(since: float, until: float = math.inf, *, hours: bool = False) -> Iterator[Stretch]:
+    """Cover a time with whole days, and whole hours around them; what is left at the ends is not covered.
+
+    Args:
+        since: The first second; less than a row's is left out, never more taken in.
+        until: The end, not included. Infinity takes in the hour and the day that are not over.
+        hours: Hours alone.
+    """
+    first = _up(since, HOUR)
+    last = until if until == math.inf else until // HOUR * HOUR
+    if hours:
+        yield Stretch(HOUR, first, last)
+        return
+    day = _up(since, DAY)
+    end = last if last == math.inf else last // DAY * DAY
+    if day >= end:
+        yield Stretch(HOUR, first, last)
+        return
+    if first < day:
+        yield Stretch(HOUR, first, day)
+    yield Stretch(DAY, day, end)
+    if end < last:
+        yield Stretch(HOUR, int(end), last)
+
+
+def _up(time: float, span: int) -> int:
+    return 0 if time <= 0 else math.ceil(time / span) * span
+
+
+def select_rollups(
+    connection: sqlite3.Connection, kind: Kind, stretch: Stretch, *, tenant: str | None = None
+) -> Iterator[Rollup]:
+    """The rows of a kind in a stretch of time, of one tenant or of all."""
+    whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
+    until = min(stretch.until, 2.0**62)
+    rows = connection.execute(
+        f"SELECT start, tenant, name, {', '.join(COLUMNS)} FROM rollups "  # noqa: S608 - our names
+        f"WHERE span = ? AND kind = ? AND start >= ? AND start < ?{whose} ORDER BY start, tenant, name",
+        (stretch.span, kind, stretch.first, until, *values),
+    )
+    return map(Rollup._make, rows)
+
+
+def select_latencies(
+    connection: sqlite3.Connection, stretch: Stretch, *, tenant: str | None = None
+) -> Iterator[tuple[int, str, int, int]]:
+    """Start, tenant, bucket and number of the latencies in a stretch of time."""
+    whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
+    until = min(stretch.until, 2.0**62)
+    return iter(
+        connection.execute(
+            f"SELECT start, tenant, bucket, n FROM latencies WHERE span = ? AND start >= ? AND start < ?{whose}",  # noqa: S608 - our names
+            (stretch.span, stretch.first, until, *values),
+        )
+    )
+
+
+def percentile_of(buckets: dict[int, int], share: float) -> float | None:
+    """The latency that at least `share` of the requests do not exceed, within 1%; None of none."""
+    total = sum(buckets.values())
+    rank = math.ceil(share * total)
+    for bucket in sorted(buckets):
+        rank -= buckets[bucket]
+        if rank <= 0:
+            return latency_of(bucket)
+    return None
