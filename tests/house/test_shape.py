@@ -72,7 +72,7 @@ BUDGETS = {
     "routing": 2630,
     "runtime": 1140,  # long work has threads of its own
     "specialists": 410,
-    "store": 2960,  # feedback without content; read models: hours and days added up, pages by key
+    "store": 3070,  # feedback without content; read models: hours and days added up, pages by key
     "structured": 880,  # schemas read, checked, bounded for decoding, filled in by specialists
     "tasks": 16720,  # cells of tables looked up, contradictions
     "testing": 1740,
