@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import json
 import sys
 import tempfile
 import time
@@ -20,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import httpx
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -38,7 +36,7 @@ from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.network.network import Network
 from coterie.protocols import Store, StreamingEngine
 from coterie.store.sqlite import SQLiteStore
-from coterie.testing import Canaries, EchoEngine
+from coterie.testing import Canaries, EchoEngine, ReceivedRequest, ScriptedAnswer, ScriptedTransport
 from coterie.types import (
     Context,
     ContextView,
@@ -128,13 +126,10 @@ class Nothing:
         """Nothing."""
 
 
-def answered(request: httpx.Request) -> httpx.Response:
+def answered(request: ReceivedRequest) -> ScriptedAnswer:
     """The model: it repeats the end of what it is told, at once."""
-    said = json.loads(request.content)["messages"][-1]["content"][-CHARACTERS:]
-    chunk = {"choices": [{"index": 0, "delta": {"content": said}, "finish_reason": "stop"}]}
-    return httpx.Response(
-        200, headers={"content-type": "text/event-stream"}, text=f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
-    )
+    said = request.json["messages"][-1]["content"][-CHARACTERS:]
+    return ScriptedAnswer(json={"choices": [{"index": 0, "message": {"content": said}, "finish_reason": "stop"}]})
 
 
 def network(engine: StreamingEngine, store: Store, **more: Any) -> Network:  # noqa: ANN401 - as `Network` takes it
@@ -203,7 +198,7 @@ def summary(bare: np.ndarray, served: np.ndarray) -> dict[str, float]:
 
 async def measure(requests: int, seed: int, folder: Path) -> dict[str, dict[str, float]]:
     """Both cases."""
-    options: Any = {"transport": httpx.MockTransport(answered)}
+    options: Any = {"transport": ScriptedTransport(answered)}
     store = await SQLiteStore.open(folder / "coterie.db", session_days=30.0, keep_content=False, sync_seconds=1.0)
     log = AuditLog(folder / "audit.jsonl", sync_seconds=1.0)
     gate = Gate(ClearancePolicy(), audit=log)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-import httpx
+from coterie.engines.transport import TransportError
+from coterie.testing import ScriptedAnswer
 
 _REWORDED: tuple[Callable[[str], str], ...] = (
     str,
@@ -37,19 +38,26 @@ class SimulatedServer:
         return Transport(self, ended)
 
 
-class Transport(httpx.AsyncBaseTransport):
+class Transport:
     """The network between one process and a server."""
 
     def __init__(self, server: SimulatedServer, ended: Callable[[], bool]) -> None:
         self._server, self._ended = server, ended
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, until: float) -> ScriptedAnswer:
         """One request: what comes of it is drawn."""
+        async with asyncio.timeout_at(until):
+            return await self._answer(headers, body)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def _answer(self, headers: Mapping[str, str], body: bytes) -> ScriptedAnswer:
         server, draw = self._server, self._server.draw
         if draw.random() < 0.04:
-            raise httpx.ConnectError("connection refused")
-        body = await request.aread()
-        server.bodies.append(b"\n".join(b"%b: %b" % pair for pair in request.headers.raw) + b"\n\n" + body)
+            raise TransportError("unreachable", "connection refused", sent=False)
+        head = "\n".join(f"{name}: {value}" for name, value in headers.items())
+        server.bodies.append(head.encode() + b"\n\n" + body)
         asked = json.loads(body)
         if not self._ended():
             server.prompts.append("\n\n".join(f"{each['role']}: {each['content']}" for each in asked["messages"]))
@@ -58,14 +66,14 @@ class Transport(httpx.AsyncBaseTransport):
         if odd < 0.04:
             await asyncio.Event().wait()  # until somebody gives up
         if odd < 0.08:
-            raise draw.choice([httpx.ReadError, httpx.RemoteProtocolError, httpx.ReadTimeout])("gone")
+            raise TransportError(draw.choice(["dropped", "dropped", "late"]), "gone")
         text = _reply(asked, draw)
         if odd < 0.16:
             status, error = draw.choice([400, 429, 500, 503]), {"error": {"message": text[:100], "code": None}}
             headers = {"retry-after": "1"} if draw.random() < 0.3 else {}
-            return httpx.Response(status, json=error, headers=headers)
+            return ScriptedAnswer(status=status, json=error, headers=headers)
         if odd < 0.18:
-            return httpx.Response(200, html="<h1>It works!</h1>")
+            return ScriptedAnswer(headers={"content-type": "text/html"}, body=b"<h1>It works!</h1>")
         tokens = {
             "prompt_tokens": sum(len(message["content"].split()) for message in asked["messages"]),
             "completion_tokens": len(text.split()),
@@ -76,10 +84,10 @@ class Transport(httpx.AsyncBaseTransport):
         ending = draw.choices(["whole", "cut", "hang", "error"], weights=[85, 6, 5, 4])[0]
         if ending == "whole" and not self._ended():
             server.billed += sum(tokens.values())
-        return httpx.Response(200, headers={"content-type": kind}, stream=_Pieces(chunks, ending, draw))
+        return ScriptedAnswer(headers={"content-type": kind}, body=_Pieces(chunks, ending, draw))
 
 
-class _Pieces(httpx.AsyncByteStream):
+class _Pieces:
     """An answer on its way."""
 
     def __init__(self, chunks: list[bytes], ending: str, draw: random.Random) -> None:
@@ -96,7 +104,7 @@ class _Pieces(httpx.AsyncByteStream):
         if self._ending == "hang":
             await asyncio.Event().wait()
         if self._ending == "error":
-            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+            raise TransportError("dropped", "peer closed connection without sending complete message body")
 
 
 def _reply(asked: dict[str, Any], draw: random.Random) -> str:

@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeVar
-
-import httpx
 
 from coterie.accounting.cards import CallEnergy, Cards
 from coterie.config.file import ServerModel
 from coterie.engines.openai_http import Connection, Deadline, EventParser
 from coterie.engines.openai_wire import STREAM_END, Dialect, Transcript, quotable, read_error, read_retry_after, refusal
+from coterie.engines.transport import ServerAnswer, Transport
 from coterie.errors import (
     BudgetExceeded,
     CoterieError,
@@ -137,7 +137,7 @@ class OpenAIEngine:
         name: str,
         model: ServerModel,
         *,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -216,11 +216,11 @@ class OpenAIEngine:
         deadline = self._connection.deadline()
         with self._breaker.attempt() as answered, self._cards.call() as energy:
             async with self._connection.post(prompt.verbatim, deadline, path=path) as response:
-                if response.status_code in _OUR_KEY:
+                if response.status in _OUR_KEY:
                     said = await self._connection.read_refusal(response, deadline)
-                    raise refusal(response.status_code, read_error(said), engine=self.name, said="", retry_after=None)
+                    raise refusal(response.status, read_error(said), engine=self.name, said="", retry_after=None)
                 kept = {name: value for name in _RELAYED if (value := response.headers.get(name)) is not None}
-                yield RelayHead(status=response.status_code, headers=kept)
+                yield RelayHead(status=response.status, headers=kept)
                 body = bytearray()
                 async with aclosing(self._connection.chunks(response, deadline)) as chunks:
                     async for chunk in chunks:
@@ -230,7 +230,7 @@ class OpenAIEngine:
             answered()
             kind = "text/event-stream" if kept.get("content-type", "").startswith("text/event-stream") else ""
             usage = await aside(len(body), partial(transcript.relayed, bytes(body), streamed=bool(kind)))
-            if response.status_code >= httpx.codes.BAD_REQUEST:
+            if response.status >= HTTPStatus.BAD_REQUEST:
                 usage = replace(usage, tokens_in=0, tokens_out=0)  # a refusal is not billed
             yield _measured(Output(usage=usage), energy)
 
@@ -302,8 +302,9 @@ class OpenAIEngine:
     # --- one try -----------------------------------------------------------------------------------
 
     async def _whole(self, transcript: Transcript) -> Output:
+        least = transcript.prompt.patience or 0.0  # of a whole answer nothing comes before all of it
         with self._breaker.attempt(), self._cards.call() as energy:
-            async with self._response(transcript.prompt, stream=False) as (response, deadline):
+            async with self._response(transcript.prompt, stream=False, least=least) as (response, deadline):
                 transcript.take(await self._connection.read_answer(response, deadline), part="message")
                 return _measured(transcript.output(), energy)
 
@@ -332,19 +333,21 @@ class OpenAIEngine:
                 yield output
 
     @asynccontextmanager
-    async def _response(self, prompt: Prompt, *, stream: bool) -> AsyncIterator[tuple[httpx.Response, Deadline]]:
+    async def _response(
+        self, prompt: Prompt, *, stream: bool, least: float = 0.0
+    ) -> AsyncIterator[tuple[ServerAnswer, Deadline]]:
         """The head of an answer that has status 200; raises for any other."""
-        deadline = self._connection.deadline()
+        deadline = self._connection.deadline(least)
         while True:
             body = self._body(prompt, stream=stream)
             async with self._connection.post(body, deadline, path=f"/{self.path}") as response:
-                if response.status_code == httpx.codes.OK:
+                if response.status == HTTPStatus.OK:
                     yield response, deadline
                     return
                 error = read_error(await self._connection.read_refusal(response, deadline))
-                if not self._dialect.learn(response.status_code, error):
+                if not self._dialect.learn(response.status, error):
                     raise refusal(
-                        response.status_code,
+                        response.status,
                         error,
                         engine=self.name,
                         said=quotable(error, prompt),
@@ -359,7 +362,7 @@ class OpenAIEngine:
         """The JSON of a request."""
         return self._dialect.body(self._model.name, prompt, stream=stream)
 
-    async def _events(self, response: httpx.Response, deadline: Deadline) -> AsyncGenerator[str, None]:
+    async def _events(self, response: ServerAnswer, deadline: Deadline) -> AsyncGenerator[str, None]:
         """The data of a stream's events, up to and including its end mark."""
         parser = EventParser()
         try:
@@ -407,6 +410,8 @@ class _Waits:
 
 async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """The results in order; the first failure ends the others."""
+    if len(calls) == 1:
+        return [await calls[0]]
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)

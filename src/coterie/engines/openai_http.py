@@ -1,34 +1,26 @@
-"""The connection to an OpenAI-compatible server: the one engine module that knows HTTP.
-
-Errors of the HTTP library are never chained to ours: they remember the request, and with it the key.
-"""
+"""The connection to an OpenAI-compatible server: its key, its time limits, and our errors for what goes wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-
-import httpx
 
 from coterie.config.file import ServerModel
 from coterie.config.section import EnvSecret
+from coterie.engines.transport import AiohttpTransport, ServerAnswer, Transport, TransportError
 from coterie.errors import (
     ConfigError,
     CoterieError,
     EngineBroken,
-    EngineError,
     EngineRejected,
     EngineTimeout,
     EngineUnavailable,
     Overloaded,
 )
-from coterie.runtime.concurrency import cancelled_once, to_the_end
 
-_CONNECT_TIMEOUT = 10.0
-_CONNECTIONS = 64
 _LONGEST_ANSWER = 8 << 20
 """Bytes of an answer, streamed or not, beyond which it is refused."""
 _LONGEST_REFUSAL = 64 << 10
@@ -37,9 +29,6 @@ _HEADERS = {
     "Content-Type": "application/json",
     "Accept-Encoding": "identity",  # a compressed answer has no size that could be bounded
 }
-
-_OUR_FAULT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
-"""Transport errors that the next try will have too."""
 
 
 class Deadline:
@@ -51,61 +40,65 @@ class Deadline:
 
     def renew(self) -> None:
         """Allow the whole time again: something was said."""
-        self._when = asyncio.get_running_loop().time() + self._seconds
+        self.until = asyncio.get_running_loop().time() + self._seconds
 
     def limit(self) -> asyncio.Timeout:
         """A context that raises `TimeoutError` at the deadline."""
-        return asyncio.timeout_at(self._when)
+        return asyncio.timeout_at(self.until)
 
 
 class Connection:
     """Sends a JSON request and gives the answer's bytes; opened by the first request."""
 
-    def __init__(self, engine: str, model: ServerModel, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(self, engine: str, model: ServerModel, transport: Transport | None) -> None:
         self._engine = engine
         self._timeout = model.timeout
         self._url = model.base_url.rstrip("/")
-        self._auth = _KeyAuth(model.api_key) if model.api_key is not None else None
-        self._transport = transport
-        self._client: httpx.AsyncClient | None = None
+        self._headers = RequestHeaders(model.api_key)
+        self._transport = transport or AiohttpTransport()
 
-    def deadline(self) -> Deadline:
-        """The configured time from now on."""
-        return Deadline(self._timeout)
+    def deadline(self, least: float = 0.0) -> Deadline:
+        """The configured time from now on; `least` seconds where that is more."""
+        return Deadline(max(self._timeout, least))
 
     def scrubbed(self, said: str) -> str:
         """What a server said, without the key, should it repeat it."""
-        for form in self._auth.forms() if self._auth is not None else ():
+        for form in self._headers.forms():
             said = said.replace(form, "[key]")
         return said
 
     @asynccontextmanager
     async def post(
         self, body: Mapping[str, object] | bytes, deadline: Deadline, *, path: str = "/chat/completions"
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[ServerAnswer]:
         """The answer to a request, whatever its status, with nothing but its head read."""
         content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
-        response = await self._sent(content, deadline, path)
-        if isinstance(response, CoterieError):
-            raise response
+        self._headers.check()
+        failure = None
         try:
-            yield response
+            answer = await self._transport.post(self._url + path, self._headers, content, until=deadline.until)
+        except Exception as error:  # noqa: BLE001 - a transport of somebody else's may raise anything
+            failure = self._mapped(error)
+        if failure is not None:  # raised here, out of sight of an error that may remember the request
+            raise failure
+        try:
+            yield answer
         finally:
-            await to_the_end(_close(response))
+            answer.close()
 
-    async def chunks(self, response: httpx.Response, deadline: Deadline) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, answer: ServerAnswer, deadline: Deadline) -> AsyncGenerator[bytes, None]:
         """An answer's bytes as they come. Raises `EngineTimeout` or `EngineBroken`."""
-        if response.headers.get("content-encoding", "identity") != "identity":
+        if answer.headers.get("content-encoding", "identity") != "identity":
             raise EngineBroken(
                 f"Engine {self._engine!r} sent a compressed answer nobody asked for.", engine=self._engine
             )
-        chunks, size = response.aiter_bytes(), 0
+        chunks, size = answer.chunks(), 0
         while True:
             chunk, failure = None, None
             try:
                 async with deadline.limit():
-                    chunk = await cancelled_once(_next(chunks))
-            except Exception as error:  # noqa: BLE001 - see `_sent`
+                    chunk = await anext(chunks, None)
+            except Exception as error:  # noqa: BLE001 - as in `post`
                 failure = self._mapped(error, answering=True)
             if failure is not None:
                 raise failure
@@ -118,16 +111,16 @@ class Connection:
                 )
             yield chunk
 
-    async def read_answer(self, response: httpx.Response, deadline: Deadline) -> str:
+    async def read_answer(self, answer: ServerAnswer, deadline: Deadline) -> str:
         """The whole body of an answer. Raises what `chunks` raises."""
-        body = b"".join([chunk async for chunk in self.chunks(response, deadline)])
+        body = b"".join([chunk async for chunk in self.chunks(answer, deadline)])
         return self.scrubbed(body.decode("utf-8", "replace"))
 
-    async def read_refusal(self, response: httpx.Response, deadline: Deadline) -> str:
+    async def read_refusal(self, answer: ServerAnswer, deadline: Deadline) -> str:
         """The beginning of the body of an answer that is none; empty if it cannot be read."""
         body = bytearray()
         with suppress(CoterieError):
-            async with aclosing(self.chunks(response, deadline)) as chunks:
+            async with aclosing(self.chunks(answer, deadline)) as chunks:
                 async for chunk in chunks:
                     body += chunk
                     if len(body) > _LONGEST_REFUSAL:
@@ -136,94 +129,71 @@ class Connection:
 
     async def close(self) -> None:
         """Close what is open; a later request opens it again."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-
-    async def _sent(self, content: bytes, deadline: Deadline, path: str) -> httpx.Response | CoterieError:
-        """The answer's head, or what went wrong: raised by the caller, out of sight of the HTTP library's error."""
-        client, begun = self._opened(), list[str]()
-
-        async def note(event: str, _: object) -> None:
-            if event.endswith("send_request_headers.started"):
-                begun.append(event)
-
-        try:
-            request = client.build_request(
-                "POST", self._url + path, content=content, headers=_HEADERS, extensions={"trace": note}
-            )
-            async with deadline.limit():
-                return await cancelled_once(client.send(request, stream=True, auth=self._auth), undo=_close)
-        except CoterieError:
-            raise
-        except Exception as error:  # noqa: BLE001 - what the HTTP library lets through of its own libraries too
-            mapped = self._mapped(error)
-            if isinstance(mapped, EngineError) and self._transport is None and not begun:
-                mapped.turned_away = True  # it waited for a connection until its time was up: nothing was sent
-            return mapped
-
-    def _opened(self) -> httpx.AsyncClient:
-        if self._client is None:
-            connect = min(_CONNECT_TIMEOUT, self._timeout)
-            self._client = httpx.AsyncClient(
-                transport=self._transport,
-                timeout=httpx.Timeout(self._timeout, connect=connect, pool=connect),
-                limits=httpx.Limits(max_connections=_CONNECTIONS),
-                follow_redirects=False,  # the address was judged by the egress gate; another was not
-            )
-        return self._client
+        await self._transport.close()
 
     def _mapped(self, error: Exception, *, answering: bool = False) -> CoterieError:
-        """Ours for one of the HTTP library. Only `ConnectError` is quoted: it knows the address, not the request."""
-        engine, kind = self._engine, type(error).__name__
-        if isinstance(error, httpx.PoolTimeout):
-            return Overloaded(f"All {_CONNECTIONS} connections to {engine!r} are in use.")
-        if isinstance(error, httpx.TimeoutException | TimeoutError):
-            return EngineTimeout(f"Engine {engine!r} gave no answer within {self._timeout:g} s.", engine=engine)
-        if isinstance(error, httpx.ConnectError):
-            return EngineUnavailable(f"Engine {engine!r} cannot be reached: {error}.", engine=engine)
-        if answering:
-            return EngineBroken(f"Engine {engine!r} broke off in the middle of its answer ({kind}).", engine=engine)
-        if isinstance(error, httpx.TransportError) and not isinstance(error, _OUR_FAULT):
-            dropped = EngineUnavailable(f"Engine {engine!r} dropped the connection ({kind}).", engine=engine)
-            dropped.turned_away = False  # it may have read the prompt by then
-            return dropped
-        return EngineRejected(
-            f"The request to {engine!r} cannot be made ({kind}).",
-            engine=engine,
-            hint="Check the model's `base_url` in coterie.toml.",
-        )
+        """Ours for what went wrong on the way. Only of an address that cannot be reached more than a name is quoted."""
+        engine = self._engine
+        if not isinstance(error, TransportError):
+            kind = "late" if isinstance(error, TimeoutError) else "unusable"
+            error = TransportError(kind, type(error).__name__)  # type: ignore[arg-type]
+        if error.kind == "full":
+            return Overloaded(f"Engine {engine!r}: {error.about}.")
+        found: EngineRejected | EngineBroken | EngineTimeout | EngineUnavailable
+        if error.kind == "late":
+            found = EngineTimeout(f"Engine {engine!r} gave no answer within {self._timeout:g} s.", engine=engine)
+        elif error.kind == "unreachable":
+            found = EngineUnavailable(f"Engine {engine!r} cannot be reached: {error.about}.", engine=engine)
+        elif answering:
+            found = EngineBroken(
+                f"Engine {engine!r} broke off in the middle of its answer ({error.about}).", engine=engine
+            )
+        elif error.kind == "dropped":
+            found = EngineUnavailable(f"Engine {engine!r} dropped the connection ({error.about}).", engine=engine)
+            found.turned_away = False  # it may have read the prompt by then
+        else:
+            found = EngineRejected(
+                f"The request to {engine!r} cannot be made ({error.about}).",
+                engine=engine,
+                hint="Check the model's `base_url` in coterie.toml.",
+            )
+        if not error.sent:
+            found.turned_away = True  # it waited for a connection until its time was up: nothing was sent
+        return found
 
 
-async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
-    """The next chunk; None at the end."""
-    return await anext(chunks, None)
+class RequestHeaders(Mapping[str, str]):
+    """The headers of every request. The key is read from the environment for each, and shown nowhere else."""
 
-
-async def _close(response: httpx.Response) -> None:
-    """Give a connection back to the pool. The HTTP library forgets one for ever if this is cancelled in the middle."""
-    with suppress(httpx.HTTPError, OSError):
-        await response.aclose()
-
-
-class _KeyAuth(httpx.Auth):
-    """Puts the key into the request's header, and nowhere else."""
-
-    def __init__(self, secret: EnvSecret) -> None:
+    def __init__(self, secret: EnvSecret | None) -> None:
+        """Take the key by its name."""
         self._secret = secret
+        self._names = (*_HEADERS, "Authorization") if secret is not None else tuple(_HEADERS)
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Read the key from the environment for this one request."""
-        if not self._sendable():
+    def __getitem__(self, name: str) -> str:
+        return _HEADERS[name] if name in _HEADERS else f"Bearer {self._key()}"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self._names)}>"
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a key that no header can carry."""
+        if self._secret is not None and not self._sendable():
             raise ConfigError(
                 f"The key in {self._secret!s} has characters that an HTTP header cannot carry.",
                 hint="Set the variable to the key alone: ASCII, no spaces, one line.",
             )
-        request.headers["Authorization"] = f"Bearer {self._key()}"
-        yield request
 
     def forms(self) -> list[str]:
         """The key as it may turn up in an answer: plain and as JSON writes it."""
+        if self._secret is None:
+            return []
         return sorted({self._key(), json.dumps(self._key())[1:-1]}, key=len, reverse=True)
 
     def _sendable(self) -> bool:
@@ -231,7 +201,7 @@ class _KeyAuth(httpx.Auth):
         return bool(key) and all("!" <= character <= "~" for character in key)
 
     def _key(self) -> str:
-        return self._secret.reveal().strip()
+        return "" if self._secret is None else self._secret.reveal().strip()
 
 
 # --- Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), split anywhere; `data` only.

@@ -77,7 +77,8 @@ class Exchange:
             await self._streamed(send)
             return
         written, answer = False, None
-        async with aclosing(self.gateway.network.stream(self.request, trace_id=self.trace_id)) as events:
+        stream = self.gateway.network.stream(self.request, trace_id=self.trace_id, live=False)
+        async with aclosing(stream) as events:
             async for event in events:
                 if isinstance(event, Answer):
                     answer = event

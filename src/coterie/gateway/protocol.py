@@ -1,16 +1,15 @@
 """Connections: how long one may be silent, how many one client may hold, and which makes room when all are taken.
 
-uvicorn ends a connection that idles after a response. It waits for ever for the head of a request, for the rest of a
-body that nobody reads any more, and for a caller who reads nothing of a response.
+uvicorn ends a connection that idles after a response. It waits for ever for the head of a request, however long that
+is, for the rest of a body that nobody reads any more, and for a caller who reads nothing of a response.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from coterie.gateway.access import network_of
 from coterie.gateway.slots import Shared
@@ -18,6 +17,9 @@ from coterie.gateway.slots import Shared
 _REST_SECONDS = 2.0
 """How long the rest of a body is read and thrown away, so that its sender sees why it was refused."""
 _LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_LONGEST_HEAD = 1 << 16
+"""Bytes of a head that is not complete; the parser itself has no limit."""
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class OpenConnections:
@@ -58,7 +60,7 @@ class OpenConnections:
             max(waiting, key=lambda each: self.open.of(each.peer)).drop()
 
 
-class GatewayProtocol(H11Protocol):
+class GatewayProtocol(HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *args: Any, connections: OpenConnections, **more: Any) -> None:  # noqa: ANN401 - uvicorn's
@@ -69,6 +71,9 @@ class GatewayProtocol(H11Protocol):
         self._phase = ""
         self._timer: asyncio.TimerHandle | None = None
         self._unread = 0
+        self._coming: Literal["", "head", "body"] = ""
+        """The part of a request that has begun and is not complete."""
+        self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count it, and wait for the first head."""
@@ -88,9 +93,29 @@ class GatewayProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take some bytes."""
-        if self._counted:
-            super().data_received(data)
-            self._look()
+        if not self._counted:
+            return
+        super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if self._coming == "head" else 0
+        if self._head_bytes > _LONGEST_HEAD and not self.transport.is_closing():
+            self.transport.write(_TOO_LONG)
+            self.transport.close()
+        self._look()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._coming = "head"
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A head is complete."""
+        self._coming = "body"
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A body is complete, be it none."""
+        self._coming = ""
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the rest of this one."""
@@ -127,9 +152,9 @@ class GatewayProtocol(H11Protocol):
             self._turn("over")
         elif cycle is not None and not cycle.response_complete:
             self._turn("body" if cycle.more_body else "answer")
-        elif cycle is not None and self.conn.their_state is h11.SEND_BODY:
+        elif cycle is not None and self._coming == "body":
             self._turn("rest")
-        elif cycle is None or self._phase == "head" or self.conn.trailing_data[0]:
+        elif cycle is None or self._phase == "head" or self._coming == "head":
             self._turn("head")
         else:
             self._turn("idle")
@@ -147,6 +172,6 @@ class GatewayProtocol(H11Protocol):
             self._all.wait_for(self, request=phase in {"head", "body", "rest", "idle"})
 
     def _late(self) -> None:
-        if self._phase == "head" and self.conn.trailing_data[0]:
+        if self._phase == "head" and self._coming == "head":
             self.transport.write(_LATE)
         self.transport.close()

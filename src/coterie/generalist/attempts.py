@@ -143,12 +143,40 @@ class Tries:
             await cancel(self._tasks)
 
     async def ask(self) -> Heard:
-        """How it ended, at once."""
+        """How it ended, at once.
+
+        A model that nobody else is asked beside or after is asked for its whole answer: no pieces, and no task.
+        """
+        if len(self._waiting) == 1 and self._hedge_after is None:
+            return await self._ask_whole()
         async with aclosing(self.stream()) as events:
             async for event in events:
                 if isinstance(event, Heard):
                     return event
         raise AssertionError("a stream ends with how it ended")
+
+    async def _ask_whole(self) -> Heard:
+        candidate = self._waiting.popleft()
+        try:
+            prompt = replace(self._prompt_for(candidate), patience=self._patience())
+        except InputError as error:
+            self._reasons.append(error.reason)
+            return self._ending(None, None)
+        each = _Try(candidate=candidate, prompt=prompt, note="")
+        event: Output | Exception
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                (event,) = await candidate.engine.run([prompt], call=self._call)
+        except TimeoutError:
+            self._reasons.append(Reason("attempt.out_of_time", model=each.name))
+            self._steps.append(self._step(each, each.so_far(), f"given up: {self._reasons[-1]}"))
+            return self._ending(None, None)
+        except Exception as error:  # noqa: BLE001 - raised again if it is not an expected one
+            event = error
+        if isinstance(event, Output) and event.text.strip():
+            return self._ending(each, event)
+        self._lost(each, event)
+        return self._ending(None, None)
 
     async def _wait(self) -> tuple[_Try, Delta | Output | Exception] | None:
         """What happens next; None when a time is up, after doing what is to be done then."""
@@ -230,7 +258,7 @@ class Tries:
 
     def _lost(self, each: _Try, event: Output | Exception) -> None:
         """A model failed: note it, and ask the next if nobody else is being asked."""
-        self._running.pop(each)
+        self._running.pop(each, None)
         if isinstance(event, Output):
             self._take_failures(each, event.failures)
             self._take(each, event.usage, Reason("attempt.empty", model=each.name), event.verdict)
@@ -260,7 +288,7 @@ class Tries:
 
     def _ending(self, heard: _Try | None, output: Output | None) -> Heard:
         if heard is not None and output is not None:
-            self._running.pop(heard)
+            self._running.pop(heard, None)
             self._take_failures(heard, output.failures)
             self._steps.append(self._step(heard, output.usage, ""))
             self._verdicts += [output.verdict] if output.verdict is not None else []

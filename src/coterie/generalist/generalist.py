@@ -181,11 +181,14 @@ class Asking:
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """The model's answer. One that could not be had is an abstention with the reason, never an exception."""
-        async with aclosing(self.speak(task, view, call=call)) as events:
-            async for event in events:
-                if isinstance(event, Finding):
-                    return event
-        raise AssertionError("speak ends with a Finding")
+        if not task.text.strip() and not task.columns:
+            return replace(abstention(NAME, task, Reason("abstain.no_text")), task="generate")
+        source = _Sensitivity.of(task, *view.entries)
+        if task.schema is not None:
+            return await self._as_json(task, task.schema, view, source, call)
+        heard = await self._tries(self._escalation(task, view), call).ask()
+        self._count(heard)
+        return _answered(heard, source)
 
     async def speak(
         self, task: Task, view: ContextView, *, call: CallContext = SYSTEM
@@ -194,13 +197,11 @@ class Asking:
 
         An answer that breaks off after its first piece ends with a piece that says why.
         """
-        if not task.text.strip() and not task.columns:
-            yield replace(abstention(NAME, task, Reason("abstain.no_text")), task="generate")
+        if task.schema is not None or not (task.text.strip() or task.columns):
+            # A piece that is shown cannot be withdrawn, and half of a JSON text is none.
+            yield await self.consult(task, view, call=call)
             return
         source = _Sensitivity.of(task, *view.entries)
-        if task.schema is not None:  # a piece that is shown cannot be withdrawn, and half of a JSON text is none
-            yield await self._as_json(task, task.schema, view, source, call)
-            return
         begun, held = False, ""
         async with aclosing(self._tries(self._escalation(task, view), call).stream()) as events:
             async for event in events:

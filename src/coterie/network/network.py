@@ -72,7 +72,7 @@ class Network(Pipeline):
 
     async def ask(self, request: Request, *, trace_id: str | None = None) -> Answer:
         """The whole answer at once. Raises what `stream` raises."""
-        async with aclosing(self.stream(request, trace_id=trace_id)) as events:
+        async with aclosing(self.stream(request, trace_id=trace_id, live=False)) as events:
             async for event in events:
                 if isinstance(event, Answer):
                     return event

@@ -114,12 +114,15 @@ class Pipeline(ABC):
     def documents(self) -> DocumentAnswerer:
         """Answers questions about documents that come with requests."""
 
-    async def stream(self, request: Request, *, trace_id: str | None = None) -> AsyncGenerator[Delta | Answer]:
+    async def stream(
+        self, request: Request, *, trace_id: str | None = None, live: bool = True
+    ) -> AsyncGenerator[Delta | Answer]:
         """Yield final pieces of the text, then the `Answer`, once it is settled.
 
         Args:
             request: The request.
             trace_id: Id of the trace, from `new_id`, for a caller that shows it before the answer exists.
+            live: Whether somebody sees the pieces as they come; models are asked for whole answers where nobody does.
 
         Raises:
             InputError: the request cannot be served (empty, unknown specialist).
@@ -128,7 +131,9 @@ class Pipeline(ABC):
             StoreError, AuditError: the answer could not be stored or logged, so it is not returned.
         """
         large = generalist_for(self.generalist, request)
-        state = RequestState(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
+        state = RequestState(
+            id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large, live=live
+        )
         try:
             with state.attending(self.overhead):
                 async with aclosing(self._run(state)) as events:
@@ -303,7 +308,8 @@ class Pipeline(ABC):
                 if not any(finding.accepted for finding in findings):
                     break  # the next ones read facts that were not written
             with state.stage("decide"):
-                state.outcomes[index] = await self._decide(state.outcomes[index], task, context, state, channel.say)
+                say = channel.say if state.live else None
+                state.outcomes[index] = await self._decide(state.outcomes[index], task, context, state, say)
         finally:
             state.done[index].set()
             channel.end()
@@ -346,7 +352,9 @@ class Pipeline(ABC):
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(map(self.meter.price, finding.steps)))
 
-    async def _decide(self, outcome: Outcome, task: Task, context: Context, state: RequestState, say: Say) -> Outcome:
+    async def _decide(
+        self, outcome: Outcome, task: Task, context: Context, state: RequestState, say: Say | None
+    ) -> Outcome:
         """Accept the findings, or ask the generalist if there is one, or abstain."""
         outcome = decide(outcome, state.route.reason)
         if state.request.schema is not None:

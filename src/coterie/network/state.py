@@ -62,6 +62,8 @@ class RequestState:
     """As it was admitted."""
     large: Specialist | None = None
     """The generalist, with what this request may use of it."""
+    live: bool = True
+    """Whether somebody sees pieces of the answer as they come."""
     question: Request = field(init=False)
     """The same, standing on its own where it leant on earlier turns."""
     context: Context = field(default_factory=Context)

@@ -65,8 +65,11 @@ def still_wanted() -> None:
 
 
 async def side_by_side(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
-    """All results, in order. The first failure ends the others and is raised."""
-    tasks = [asyncio.ensure_future(each) for each in work]
+    """All results, in order. The first failure ends the others and is raised. One alone needs no task."""
+    coroutines = list(work)
+    if len(coroutines) == 1:
+        return [await coroutines[0]]
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:
         return await asyncio.gather(*tasks)
     finally:

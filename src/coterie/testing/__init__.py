@@ -30,6 +30,7 @@ from coterie.testing.fakes import (
     write_random_adapter,
 )
 from coterie.testing.openai_server import FakeOpenAIServer, ReceivedRequest, ServerReply
+from coterie.testing.transport import ScriptedAnswer, ScriptedTransport
 
 __all__ = [
     "Canaries",
@@ -39,7 +40,9 @@ __all__ = [
     "FakeOpenAIServer",
     "FakeRetriever",
     "ReceivedRequest",
+    "ScriptedAnswer",
     "ScriptedEngine",
+    "ScriptedTransport",
     "ServerReply",
     "check_choices",
     "check_detector",

@@ -221,7 +221,7 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
 
 def _completion(asked: Mapping[str, Any], reply: ServerReply) -> dict[str, Any]:
     """Return a whole answer."""
-    message = {"role": "assistant", "content": reply.text}
+    message = {"role": "assistant", "content": reply.text if reply.pieces is None else "".join(reply.pieces)}
     completion: dict[str, Any] = {
         "id": "chatcmpl-fake",
         "object": "chat.completion",

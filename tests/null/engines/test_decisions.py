@@ -2,7 +2,6 @@
 
 import json
 
-import httpx
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from coterie.config.file import DecisionModel, parse_config
 from coterie.engines.decisions import DecisionEngine
 from coterie.errors import EgressRefused, EngineBroken, EngineRejected
 from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.testing import ScriptedAnswer, ScriptedTransport
 from coterie.types import SYSTEM, Label, Message, Prompt, Question
 
 QUESTIONS = (
@@ -40,14 +40,14 @@ class Server:
 
     def __call__(self, request):
         """One answer."""
-        self.asked.append((request.url.path, json.loads(request.content)))
-        return httpx.Response(200, json={"model": "m", "answers": self.answers, "usage": self.usage})
+        self.asked.append((request.path, request.json))
+        return ScriptedAnswer(json={"model": "m", "answers": self.answers, "usage": self.usage})
 
 
 def engine_of(kind, server, **more):
     """An engine before the server."""
     model = DecisionModel(engine=kind, base_url="https://example.org/v1", name="jev-latest", retries=0, **more)
-    return DecisionEngine("jev", model, transport=httpx.MockTransport(server))
+    return DecisionEngine("jev", model, transport=ScriptedTransport(server))
 
 
 def prompt(text="Where is it?", **more):
@@ -127,7 +127,7 @@ async def test_behind_the_gate():
     """A state above its clearance is not sent, nor a question that holds a secret."""
     server = Server(ANSWERS["systemone"])
     model = DecisionModel(engine="systemone", base_url="https://example.org/v1", name="jev", clearance="internal")
-    engine = Gate(ClearancePolicy()).open("jev", model, transport=httpx.MockTransport(server))
+    engine = Gate(ClearancePolicy()).open("jev", model, transport=ScriptedTransport(server))
     secret = Question.predicate("Is the password sk-proj-A8fK2mQ9xLw7Rt3Yb6Nc1Vd5Ze0Hg4Uj right?")
     for refused in (prompt(label=Label.CONFIDENTIAL), prompt(questions=(secret,))):
         with pytest.raises(EgressRefused):

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-HEAVY = ("onnxruntime", "xllamacpp", "httpx", "tokenizers", "sklearn", "scipy", "torch")
+HEAVY = ("onnxruntime", "xllamacpp", "aiohttp", "httpx", "tokenizers", "sklearn", "scipy", "torch")
 
 
 @pytest.mark.parametrize(

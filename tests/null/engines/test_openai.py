@@ -2,15 +2,15 @@ import asyncio
 import json
 from contextlib import aclosing
 
-import httpx
 import pytest
 
 from coterie.accounting.cards import CardMeter, Cards
 from coterie.config.file import OpenAIModel
 from coterie.engines.openai import OpenAIEngine
 from coterie.engines.openai_wire import Transcript
+from coterie.engines.transport import TransportError
 from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded, TooLong
-from coterie.testing import ServerReply, check_engine, check_streaming_engine
+from coterie.testing import ScriptedAnswer, ScriptedTransport, ServerReply, check_engine, check_streaming_engine
 from coterie.types import Label, Message, Prompt
 
 
@@ -215,23 +215,23 @@ async def test_senseless_address(ask, clock, base_url, refused):  # "a b" is loo
 @pytest.mark.parametrize(
     ("raised", "error"),
     [
-        (httpx.PoolTimeout("x"), Overloaded),
-        (httpx.ConnectTimeout("x"), EngineTimeout),
-        (httpx.WriteTimeout("x"), EngineTimeout),
-        (httpx.ReadError("x"), EngineUnavailable),
-        (httpx.RemoteProtocolError("x"), EngineUnavailable),
-        (httpx.ProxyError("x"), EngineUnavailable),
-        (httpx.UnsupportedProtocol("x"), EngineRejected),
+        (TransportError("full", "x"), Overloaded),
+        (TransportError("late", "x"), EngineTimeout),
+        (TimeoutError(), EngineTimeout),
+        (TransportError("dropped", "x"), EngineUnavailable),
+        (TransportError("unreachable", "x"), EngineUnavailable),
+        (TransportError("unusable", "x"), EngineRejected),
+        (RuntimeError("x"), EngineRejected),
     ],
 )
 async def test_transport_errors(ask, raised, error):
-    """Each error of the HTTP library has one of ours."""
+    """Each trouble of a transport has an error of ours, and so has what a transport should not raise."""
 
     def fail(request):
         raise raised
 
     model = OpenAIModel(engine="openai", base_url="http://x/v1", name="big", retries=0)
-    engine = OpenAIEngine("cloud", model, transport=httpx.MockTransport(fail))
+    engine = OpenAIEngine("cloud", model, transport=ScriptedTransport(fail))
     with pytest.raises(error):
         await engine.run([ask()])
     await engine.close()
@@ -248,7 +248,7 @@ async def test_connections_are_kept(connect, server, ask):
     assert (len(server.requests), server.connections) == (6, 1)
 
 
-class LeftOpen(httpx.AsyncByteStream):
+class LeftOpen:
     """A stream whose end mark comes, and nothing after it."""
 
     async def __aiter__(self):
@@ -259,7 +259,7 @@ class LeftOpen(httpx.AsyncByteStream):
 async def test_a_stream_that_is_left_open_is_whole(ask):
     """Whoever does not end the answer behind its end mark is not waited for."""
     kind = {"content-type": "text/event-stream"}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=kind, stream=LeftOpen()))
+    transport = ScriptedTransport(lambda _: ScriptedAnswer(headers=kind, body=LeftOpen()))
     engine = OpenAIEngine(
         "cloud", OpenAIModel(engine="openai", base_url="http://x/v1", name="big"), transport=transport
     )
@@ -379,7 +379,7 @@ async def test_cancelled(connect, server, ask):
 @pytest.mark.parametrize("begun", [False, True])
 async def test_cancelled_again_and_again(connect, server, ask, monkeypatch, begun):
     """A caller that is cancelled once more while the connection is being closed still gives it back."""
-    monkeypatch.setattr("coterie.engines.openai_http._CONNECTIONS", 1)
+    monkeypatch.setattr("coterie.engines.transport._CONNECTIONS", 1)
     engine, forever = connect(retries=0, timeout=120), asyncio.Event()
 
     async def listen(reached):

@@ -2,13 +2,13 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
-import httpx
 import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.engines.openai import OpenAIEngine
+from coterie.engines.transport import TransportError
 from coterie.errors import BudgetExceeded, EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded
-from coterie.testing import ServerReply
+from coterie.testing import ScriptedAnswer, ScriptedTransport, ServerReply
 from coterie.types import CallContext, Message, Output, Prompt, Verdict, worded
 
 OK = ServerReply(text="Paris")
@@ -78,15 +78,15 @@ async def test_timeout_is_retried(connect, server, ask):
 
 async def test_connect_error_is_retried(ask, clock):
     """So is one that cannot be reached at first."""
-    answers = iter([httpx.ConnectError("refused"), httpx.ConnectTimeout("late")])
+    answers = iter([TransportError("unreachable", "refused"), TransportError("late", "late")])
 
     def answer(request):
         if error := next(answers, None):
             raise error
-        return httpx.Response(200, json={"choices": [{"message": {"content": "Paris"}, "finish_reason": "stop"}]})
+        return ScriptedAnswer(json={"choices": [{"message": {"content": "Paris"}, "finish_reason": "stop"}]})
 
     model = OpenAIModel(engine="openai", base_url="http://x/v1", name="big")
-    engine = OpenAIEngine("cloud", model, transport=httpx.MockTransport(answer), sleep=clock.sleep)
+    engine = OpenAIEngine("cloud", model, transport=ScriptedTransport(answer), sleep=clock.sleep)
     assert (await engine.run([ask()]))[0].text == "Paris"
     assert len(clock.slept) == 2
     await engine.close()
@@ -237,7 +237,7 @@ async def test_a_reader_that_has_the_answer_and_leaves(connect, server, ask):
 async def test_timeout_counts_the_whole_answer(ask):
     """A server that drips an answer byte by byte runs into the same limit."""
 
-    class Drip(httpx.AsyncByteStream):
+    class Drip:
         async def __aiter__(self):
             import asyncio
 
@@ -245,7 +245,7 @@ async def test_timeout_counts_the_whole_answer(ask):
                 await asyncio.sleep(0.01)
                 yield b" "
 
-    transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Drip()))
+    transport = ScriptedTransport(lambda request: ScriptedAnswer(body=Drip()))
     model = OpenAIModel(engine="openai", base_url="http://x/v1", name="big", timeout=0.1, retries=0)
     engine = OpenAIEngine("cloud", model, transport=transport)
     with pytest.raises(EngineTimeout):
@@ -291,14 +291,14 @@ async def test_a_cut_stream_counts_what_came(connect, server, ask):
 
 async def test_what_was_not_sent_took_nothing(connect, server, ask, monkeypatch):
     """A try that waits for a connection until its time is up is free; one that the server kept waiting is not."""
-    monkeypatch.setattr("coterie.engines.openai_http._CONNECTIONS", 1)
+    monkeypatch.setattr("coterie.engines.transport._CONNECTIONS", 1)
     server.default = ServerReply(hang=True)
     engine = connect(timeout=0.2, retries=0)
     with pytest.raises(EngineTimeout) as kept_waiting:
         await engine.run([ask()])
-    client = engine._connection._opened()
+    transport, until = engine._connection._transport, asyncio.get_running_loop().time() + 3600
     server.asked.clear()
-    other = asyncio.create_task(client.post(engine._connection._url, content=b"{}", timeout=None))
+    other = asyncio.create_task(transport.post(f"{server.base_url}/chat/completions", {}, b"{}", until=until))
     await server.asked.wait()  # it has the only connection
     with pytest.raises((EngineTimeout, Overloaded)) as not_sent:
         await engine.run([ask()])

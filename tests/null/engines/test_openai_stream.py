@@ -1,12 +1,11 @@
 import json
 
-import httpx
 import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.engines.openai import OpenAIEngine
 from coterie.errors import EngineBroken
-from coterie.testing import ServerReply
+from coterie.testing import ScriptedAnswer, ScriptedTransport, ServerReply
 from coterie.types import Delta, Output
 
 SSE = {"content-type": "text/event-stream"}
@@ -23,12 +22,7 @@ async def stream(ask):
     engines = []
 
     async def stream(*pieces, headers=SSE):
-        class Body(httpx.AsyncByteStream):
-            async def __aiter__(self):
-                for piece in pieces:
-                    yield piece
-
-        transport = httpx.MockTransport(lambda request: httpx.Response(200, headers=headers, stream=Body()))
+        transport = ScriptedTransport(lambda request: ScriptedAnswer(headers=headers, body=pieces))
         model = OpenAIModel(engine="openai", base_url="http://x/v1", name="big", retries=0)
         engine = OpenAIEngine("cloud", model, transport=transport)
         engines.append(engine)

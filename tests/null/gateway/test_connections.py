@@ -91,6 +91,14 @@ async def test_more_of_a_head_buys_no_time(network):
         trickling.cancel()
 
 
+async def test_a_head_has_a_limit(network):
+    """One without an end is refused before it fills the memory."""
+    async with served(network) as server:
+        reader, _ = await server.connect(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 20_000)
+        assert (await end_of(reader)).startswith((b"HTTP/1.1 431", b""))
+        assert await server.is_healthy()
+
+
 async def test_a_second_head_has_its_time_too(network):
     """After a response the next request may wait, but not stop in the middle."""
     async with served(network, head_seconds=0.05, idle_seconds=3600) as server:

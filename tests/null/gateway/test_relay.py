@@ -11,6 +11,7 @@ from coterie.gateway.app import create_app
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.keys import KeyRing
 from coterie.network.relaying import RelayModel, with_model
+from coterie.testing import ScriptedAnswer, ScriptedTransport
 from coterie.types import Label
 
 ODD = (
@@ -24,25 +25,17 @@ STREAM = (
 )
 
 
-class _Upstream(httpx.AsyncBaseTransport):
+class _Upstream:
     """A server that remembers bodies and answers with given bytes."""
 
     def __init__(self):
         self.seen, self.answer, self.status, self.kind = [], WHOLE, 200, "application/json"
 
-    async def handle_async_request(self, request):
-        self.seen.append((request.url.path, await request.aread()))
+    def __call__(self, request):
+        self.seen.append((request.path, request.body))
         headers = {"content-type": self.kind, "set-cookie": "a=b", "retry-after": "3"}
-        return httpx.Response(self.status, headers=headers, stream=_Bytes(self.answer))
-
-
-class _Bytes(httpx.AsyncByteStream):
-    def __init__(self, data):
-        self.data = data
-
-    async def __aiter__(self):
-        for at in range(0, len(self.data), 7):
-            yield self.data[at : at + 7]
+        pieces = [self.answer[at : at + 7] for at in range(0, len(self.answer), 7)]
+        return ScriptedAnswer(status=self.status, headers=headers, body=pieces)
 
 
 @pytest.fixture
@@ -58,7 +51,9 @@ def relayed(network, upstream, notes):
     )
     gate = Gate(ClearancePolicy())
     network.models = {
-        "large": RelayModel(engine=gate.open("large", section, transport=upstream), name="big-1", window=64)
+        "large": RelayModel(
+            engine=gate.open("large", section, transport=ScriptedTransport(upstream)), name="big-1", window=64
+        )
     }
     network.audit = notes()
     return network
@@ -179,7 +174,7 @@ async def test_what_is_relayed_is_written_down_before(client, relayed, upstream,
     """The bytes that leave are announced, and named with their end; where they cannot be, nothing is sent."""
     section = OpenAIModel(engine="openai", name="big-1", base_url="http://up.example/v1", clearance=Label.INTERNAL)
     audit = notes(error)
-    engine = Gate(ClearancePolicy(), audit=audit).open("large", section, transport=upstream)
+    engine = Gate(ClearancePolicy(), audit=audit).open("large", section, transport=ScriptedTransport(upstream))
     relayed.models = {"large": RelayModel(engine=engine, name="big-1", window=64)}
     response = await client().post("/v1/chat/completions", content=ODD)
     if error:

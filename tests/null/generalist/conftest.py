@@ -27,8 +27,13 @@ class Stalls:
         self.given_up = 0
 
     async def run(self, batch: Sequence[Prompt], *, call=None) -> Sequence[Output]:
-        """Never."""
-        raise NotImplementedError
+        """The pieces do not count before the end, which does not come."""
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.given_up += 1
+        raise AssertionError
 
     async def stream(self, prompt: Prompt, *, call=None) -> AsyncIterator[Delta | Output]:
         """The pieces, and then it hangs."""

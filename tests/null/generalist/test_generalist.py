@@ -244,12 +244,11 @@ async def test_time_spent_on_other_things_is_not_its_own():
     class Late(ScriptedEngine):
         """Says nothing the first time."""
 
-        async def stream(self, prompt, *, call=None):
+        async def run(self, batch, *, call=None):
             if not self.prompts:
-                self.prompts.append(prompt)
+                self.prompts += batch
                 await asyncio.Event().wait()
-            async for event in super().stream(prompt):
-                yield event
+            return await super().run(batch)
 
     asking = generalist(Late(["Yes."]), deadline=0.01).begin()
     async with asyncio.timeout(120):

@@ -208,3 +208,12 @@ async def test_who_listens_no_more_ends_the_asking(make):
 
     assert slow.given_up == 1
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_one_model_alone_is_asked_for_its_whole_answer(make):
+    """Nobody sees pieces, and nobody else is asked: what is not yet whole at the deadline is no answer."""
+    alone, stalls = ScriptedEngine(["Yes."]), make.Stalls("a", pieces=["Ye"])
+    assert (await tries(make.candidates(alone)).ask()).text == "Yes."
+    async with asyncio.timeout(120):
+        heard = await tries(make.candidates(stalls), seconds=0.01).ask()
+    assert (heard.text, heard.output, stalls.given_up) == ("", None, 1)

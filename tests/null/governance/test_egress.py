@@ -203,7 +203,7 @@ async def test_early_end(opened, server):
 def test_no_other_path():
     """Outside the engines themselves, only the gate names the remote engine or the HTTP client behind it."""
     root = Path(coterie.__file__).parent
-    remote = re.compile(r"\bOpenAIEngine\b|\bopenai_http\b")
+    remote = re.compile(r"\bOpenAIEngine\b|\bopenai_http\b|\bAiohttpTransport\b")
     named = {
         str(path.relative_to(root))
         for path in root.rglob("*.py")
@@ -213,11 +213,11 @@ def test_no_other_path():
 
 
 def test_no_other_client():
-    """No module but the remote engine and `models pull` imports an HTTP client."""
+    """No module but the remote engines' transport and `models pull` imports an HTTP client."""
     root = Path(coterie.__file__).parent
     client = re.compile(r"^\s*(?:import|from) (?:httpx|urllib\.request|http\.client|aiohttp|requests)\b", re.MULTILINE)
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if client.search(path.read_text("utf-8"))}
-    engines = {str(Path("engines", name)) for name in ("openai.py", "openai_http.py")}
+    engines = {str(Path("engines", name)) for name in ("transport.py",)}
     models = {str(Path("models", name)) for name in ("download.py", "publishers.py", "pull.py")}
     assert found <= engines | models
 

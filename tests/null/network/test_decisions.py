@@ -6,7 +6,6 @@ import asyncio
 import json
 from dataclasses import replace
 
-import httpx
 import pytest
 
 from coterie.config.budgets import BudgetSection
@@ -20,6 +19,7 @@ from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.limits.limits import StoredLimits
 from coterie.store.sqlite import SQLiteStore
+from coterie.testing import ReceivedRequest, ScriptedAnswer, ScriptedTransport
 from coterie.types import Label, Option, Question, Request, SpecialistCard
 
 LABELS = ("refund", "delivery", "fee")
@@ -52,21 +52,21 @@ class Server:
     def __init__(self) -> None:
         self.asked: list[bytes] = []
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    def __call__(self, request: ReceivedRequest) -> ScriptedAnswer:
         """Answer."""
-        self.asked.append(request.content)
+        self.asked.append(request.body)
         answers = {}
-        for name, question in json.loads(request.content)["questions"].items():
+        for name, question in json.loads(request.body)["questions"].items():
             options = list(question["criteria"])
             weights = {each: 1.0 if each == options[0] else 0.0 for each in options}
             answer = {"noul": 1.0} if question["type"] == "noul" else {"probabilities": weights}
             answers[name] = {"type": question["type"], **answer}
-        return httpx.Response(200, json={"answers": answers, "usage": {"input_tokens": 9, "output_tokens": 1}})
+        return ScriptedAnswer(json={"answers": answers, "usage": {"input_tokens": 9, "output_tokens": 1}})
 
 
 def gated(server):
     """The decision model behind the gate."""
-    return Gate(ClearancePolicy()).open("jev", MODEL, transport=httpx.MockTransport(server))
+    return Gate(ClearancePolicy()).open("jev", MODEL, transport=ScriptedTransport(server))
 
 
 def remote(network, server):

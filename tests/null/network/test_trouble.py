@@ -231,8 +231,8 @@ async def test_the_nth_engine_call_fails(bench):
 
     assert outcomes == [
         "triage: not answered (triage: call 1 failed).\n\nclauses: termination (clauses, 90% sure)",
-        "triage: We blocked it. (reply, 90% sure)\n\nclauses: not answered (clauses: call 2 failed).",
         "triage: lost (triage, 90% sure)\n\nclauses: termination (clauses, 90% sure)",
+        "triage: We blocked it. (reply, 90% sure)\n\nclauses: not answered (clauses: call 3 failed).",
         "triage: We blocked it. (reply, 90% sure)\n\nclauses: termination (clauses, 90% sure)",
     ]
     assert len(asyncio.all_tasks()) == 1
