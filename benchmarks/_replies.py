@@ -79,7 +79,7 @@ class Reply:
     first_token: float
     """Seconds until the model's first piece, seen or not."""
     first_text: float
-    """Seconds until the first text that the asker sees."""
+    """Seconds until the first text that the caller sees."""
     seconds: float
     pace: float
     """Tokens a second from the first piece to the last."""

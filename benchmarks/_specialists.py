@@ -145,7 +145,7 @@ def write_network(
     models: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     knowledge: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> None:
-    """Write the `coterie.toml` of a network with these specialists, models and shelves."""
+    """Write the `coterie.toml` of a network with these specialists, models and indexes."""
     folder.mkdir(parents=True, exist_ok=True)
     text = tomlkit.dumps(
         {

@@ -47,7 +47,7 @@ ORDER = (
     "latency",
     "gateway",
     "scifact",
-    "shelf",
+    "index",
     "postgres",
     "followups",
     "prefix",

@@ -56,8 +56,8 @@ def main() -> int:
     if not (folder / "coterie.toml").exists():
         _coterie("init", str(folder), "--example", "lender")
     _coterie("models", "pull", "smollm2")
-    for shelf in _shelves(folder):
-        _coterie("-C", str(folder), "index", shelf)
+    for index in _indexes(folder):
+        _coterie("-C", str(folder), "index", index)
     if not _is_trained(folder):
         _coterie("-C", str(folder), "train")
     server = _serve(folder, arguments.port)
@@ -93,8 +93,8 @@ def _coterie(*arguments: str) -> None:
         sys.exit(done.returncode)
 
 
-def _shelves(folder: Path) -> list[str]:
-    """Shelves of documents; what is indexed already and has not changed is passed over."""
+def _indexes(folder: Path) -> list[str]:
+    """Indexes of documents; what is indexed already and has not changed is passed over."""
     return list(tomllib.loads((folder / "coterie.toml").read_text()).get("knowledge", {}))
 
 

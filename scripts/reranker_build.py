@@ -3,9 +3,9 @@
 Projection and rarities come from public texts that no retrieval benchmark of ours asks about (MedQuAD's answers and
 CUAD's contracts): the principal components of the bundled encoder's token states, and in how many chunks each word
 piece occurs. The weights are fitted on SciFact's training claims against the corpus (listwise softmax, L2), on the
-candidates that a shelf's hybrid search gives; the test claims are not read.
+candidates that an index's hybrid search gives; the test claims are not read.
 
-    COTERIE_DATA=... python scripts/reranker_build.py --weights SHELF    # SHELF: a network with the shelf `scifact`
+    COTERIE_DATA=... python scripts/reranker_build.py --weights INDEX    # INDEX: a network with the index `scifact`
     COTERIE_DATA=... python scripts/reranker_build.py                    # keeps the weights that are there
 """
 

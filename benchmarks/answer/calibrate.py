@@ -5,7 +5,7 @@
 Readers are fitted on three kinds of questions. Two are public training data: MedQuAD, where each topic is a document
 whose sections answer natural questions (for half of the topics a section is taken out and its question asked: near, and
 not stated), and CUAD's training contracts. The third are everyday questions about everyday pages, written for this
-project (`pages.json`, and `shelf/` with documents of other formats, each indexed as a user does; `../everyday` asks
+project (`pages.json`, and `index/` with documents of other formats, each indexed as a user does; `../everyday` asks
 about others, which are held out). The check of wording is
 fitted on claims that SciFact's experts wrote about abstracts, and on sentences of the same documents as they are and
 with a number, a "not" or their source changed. A fifth of the documents is held back for the figures in the file.
@@ -35,10 +35,10 @@ from sklearn.linear_model import LogisticRegression
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _cuad import Contract, cut, divide, read_contracts
+from _index import gather_index, of_pages, read_index
 from _pages import FILE as PAGES
 from _pages import read_pages
 from _questions import QUESTIONS
-from _shelf import gather_shelf, of_pages, read_shelf
 
 from _data import LENDER, find
 from _record import ROOT, sha256
@@ -66,9 +66,9 @@ SUPPORT_RISK = 0.1
 TOPICS, CONTRACTS = 260, 20
 K_TOPICS, K_CONTRACTS = 8, 12
 K_PAGES = 8
-SHELF = Path(__file__).with_name("shelf")
+INDEX = Path(__file__).with_name("index")
 EVERYDAY = 2
-"""Times that a question of everyday pages counts: they are few, and nearest to what is asked of a new shelf."""
+"""Times that a question of everyday pages counts: they are few, and nearest to what is asked of a new index."""
 _LONGEST = 90_000
 _APART = 1_000_000
 """Characters between the offsets of two topics: places are then unique without the document's name."""
@@ -81,7 +81,7 @@ _NUMBER = re.compile(r"\b\d+\b")
 
 
 def medquad(path: Path, seed: int) -> tuple[list[Row], FakeRetriever]:
-    """Questions about topics, and the shelf with a document a topic."""
+    """Questions about topics, and the index with a document a topic."""
     topics: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for line in file:
@@ -127,23 +127,23 @@ def cuad(contracts: Sequence[Contract]) -> tuple[list[Row], FakeRetriever]:
 
 
 def everyday() -> list[AnswerCorpus]:
-    """The questions to all pages on one shelf, and those to documents of other formats on another, each so often."""
+    """The questions to all pages in one index, and those to documents of other formats on another, each so often."""
     corpora = [
-        gather_shelf(of_pages(read_pages(held_out=False)), K_PAGES, "everyday"),
-        gather_shelf(read_shelf(SHELF), K_PAGES, "everyday"),
+        gather_index(of_pages(read_pages(held_out=False)), K_PAGES, "everyday"),
+        gather_index(read_index(INDEX), K_PAGES, "everyday"),
     ]
     return [replace(each, asked=each.asked * EVERYDAY) for each in corpora]
 
 
-def gather(rows: Sequence[Row], shelf: FakeRetriever, k: int) -> AnswerCorpus:
+def gather(rows: Sequence[Row], index: FakeRetriever, k: int) -> AnswerCorpus:
     """What is found for each question, in the document that it names if it names one."""
 
     async def look_up(task: Task) -> ContextView:
         named = (task.columns or {}).get("document")
-        found = await shelf.search(
+        found = await index.search(
             task.text, k=k, clearance=Label.PUBLIC, document=None if named is None else str(named)
         )
-        entries = (Entry(content=each, producer="shelf", label=each.label, time=0.0) for each in found)
+        entries = (Entry(content=each, producer="index", label=each.label, time=0.0) for each in found)
         return ContextView(entries=Context().append(*entries).entries)
 
     return asyncio.run(gather_corpus(rows, look_up, label=Label.PUBLIC, advance=lambda _: None))
@@ -352,9 +352,9 @@ def main() -> None:
                 "medquad.jsonl.gz": {"licence": "CC-BY-4.0", "sha256": sha256(questions), "topics": TOPICS},
                 "cuad master_clauses.csv": {"licence": "CC-BY-4.0", "sha256": sha256(table), "contracts": len(learn)},
                 "pages.json": {"licence": "Apache-2.0", "sha256": sha256(PAGES), "counted": EVERYDAY},
-                "shelf/questions.json": {
+                "index/questions.json": {
                     "licence": "Apache-2.0",
-                    "sha256": sha256(SHELF / "questions.json"),
+                    "sha256": sha256(INDEX / "questions.json"),
                     "counted": EVERYDAY,
                 },
                 "scifact claims_train.jsonl": {"licence": "CC-BY-4.0", "sha256": sha256(claims)},

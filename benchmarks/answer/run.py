@@ -3,7 +3,7 @@
     COTERIE_DATA=FOLDER python benchmarks/answer/run.py                # the test: touched once, when all is chosen
     COTERIE_DATA=FOLDER python benchmarks/answer/run.py --validation   # other contracts and wordings, to develop on
 
-CUAD's contracts stand on one shelf. A specialist is trained through the product on questions about training contracts,
+CUAD's contracts stand in one index. A specialist is trained through the product on questions about training contracts,
 a question a clause type, and asked about each test contract by name: in the words that it was trained with, and in
 words that it has never seen. A question is answerable where the lawyers found such a clause, and a citation is
 right where it overlaps what they marked.
@@ -60,8 +60,8 @@ def measure(
     learn: Sequence[Contract], contracts: Sequence[Contract], wording: int, seed: int, rungs: Sequence[str]
 ) -> dict[str, Any]:
     """Every rung trained on the same questions and asked the same, in words seen in training and in new ones."""
-    shelf = FakeRetriever([each for contract in (*learn, *contracts) for each in cut(contract.name, contract.text)])
-    shelves, texts = {"contracts": shelf}, {each.name: each.text for each in contracts}
+    index = FakeRetriever([each for contract in (*learn, *contracts) for each in cut(contract.name, contract.text)])
+    indexes, texts = {"contracts": index}, {each.name: each.text for each in contracts}
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -71,13 +71,13 @@ def measure(
         write_questions(folder / "new.jsonl", ask(contracts, wording))
         sections = {rung: {**_section(seed), "rungs": [rung]} for rung in rungs}
         write_network(folder, sections, knowledge={"contracts": {"label": "public"}})
-        report = train(folder, progress=Steps(), shelves=shelves).to_json()["specialists"]
+        report = train(folder, progress=Steps(), indexes=indexes).to_json()["specialists"]
         for rung in rungs:
             encoder = Remembering(OnnxEncoder.bundled(threads=2))
             figures[rung] = {
                 "training": report[rung]["rungs"][0] | {"seconds": None},
                 **{
-                    words: asked(folder, rung, encoder, folder / f"{words}.jsonl", shelves, texts)
+                    words: asked(folder, rung, encoder, folder / f"{words}.jsonl", indexes, texts)
                     for words in ("seen", "new")
                 },
             }
@@ -125,7 +125,7 @@ def asked(  # noqa: PLR0917 - whom, what, and of what
     name: str,
     encoder: Remembering,
     file: Path,
-    shelves: Mapping[str, Any],
+    indexes: Mapping[str, Any],
     texts: Mapping[str, str],
 ) -> dict[str, Any]:
     """The champion's findings, one question after the other through `consult`."""
@@ -134,7 +134,7 @@ def asked(  # noqa: PLR0917 - whom, what, and of what
     rows = quoted(read_rows(section, file, for_evaluation=True).rows, texts)
     version = open_registry(folder, config.registry).champion(name)
     specialist = load_specialist(name, section, version, encoder=encoder, models={})
-    look_up, milliseconds = look_up_with(shelves, specialist.card), []
+    look_up, milliseconds = look_up_with(indexes, specialist.card), []
 
     async def every() -> list[Finding]:
         found = []

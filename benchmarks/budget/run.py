@@ -5,7 +5,7 @@
 Every request is one that no specialist answers, so it goes up to a large model behind the gate, with two tries, another
 model in its place, and a second call beside a slow one. A third of what the two servers do is wrong: they refuse (503,
 429), hang until the time is up, send rubbish, or close the connection before or in the middle of an answer; and a tenth
-of the askers leave. Half of the requests come at once to one process and half to another, on one file of budgets; a
+of the callers leave. Half of the requests come at once to one process and half to another, on one file of budgets; a
 third process is killed with its calls under way. The servers write down what they would bill; nothing of it is taken
 from what Coterie says.
 """
@@ -66,7 +66,7 @@ LONG = "a " * 200
 PLACES = 40
 """Requests that a process works on at once; the others wait, as they do before a gateway."""
 LEAVE = 0.1
-"""Share of the askers that leave in the middle of an answer."""
+"""Share of the callers that leave in the middle of an answer."""
 NEVER = 1_000_000_000
 """Failures in a row after which a model is not asked for a while."""
 KILLED = 20
@@ -155,7 +155,7 @@ class One:
 
     async def route(self, request: Request, context: Context, *, call: object = None) -> Route:
         """To the one."""
-        return Route(parts=(Part(text=request.text, waves=(("doubt",),), score=1.0),), reason=worded("the only one"))
+        return Route(parts=(Part(text=request.text, stages=(("doubt",),), score=1.0),), reason=worded("the only one"))
 
 
 async def open_it(folder: Path, urls: list[str], requests: int) -> Network:

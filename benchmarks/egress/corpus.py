@@ -35,7 +35,7 @@ class Corpus:
         self._draw = random.Random(seed)  # noqa: S311 - reproducible
         self._texts = texts
         self.shelved: dict[str, Label] = {}
-        """Personal data on the shelf, by its text, with the label of its document: who may see that may see it here."""
+        """Personal data in the index, by its text, with the label of its document: who may see that may see it here."""
 
     def words(self, label: Label, *, about: str = "") -> str:
         """A text of this label with a canary, perhaps with something in it that is more sensitive than it says."""
@@ -81,7 +81,7 @@ class Corpus:
         )
 
     def released(self, request: Request) -> None:
-        """What an asker released may be received by whoever may see what it was released to; secrets may not."""
+        """What a caller released may be received by whoever may see what it was released to; secrets may not."""
         if request.release is None:
             return
         said = str(request)
@@ -90,7 +90,7 @@ class Corpus:
                 self.canaries.made[place] = replace(canary, label=min(canary.label, request.release.to))
 
     def documents(self, folder: Path) -> None:
-        """A file a label for the shelf, each in a folder of the label's name."""
+        """A file a label for the index, each in a folder of the label's name."""
         for label in LABELS:
             (folder / label.value).mkdir(parents=True)
             before = len(self.canaries.made)

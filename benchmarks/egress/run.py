@@ -2,7 +2,7 @@
 
     python benchmarks/egress/run.py --requests 10000
 
-A network opened from its folder: a classifier, a writer that drafts with a remote model, a reader of a shelf with
+A network opened from its folder: a classifier, a writer that drafts with a remote model, a reader of an index with
 documents of every label, and three remote models above them in changing order, with fallback and hedging. What is
 planted is looked for in every byte that a server received, in any case and with anything between its letters.
 """
@@ -104,7 +104,7 @@ class Tally:
     leaks: list[str] = field(default_factory=list)
     """Canaries that a server received and might not, as `server: kind or label`."""
     shown: list[str] = field(default_factory=list)
-    """Canaries in an answer that its asker neither sent nor may see."""
+    """Canaries in an answer that its caller neither sent nor may see."""
     restored: int = 0
     """Answers with personal data in them."""
     statuses: Counter[str] = field(default_factory=Counter)
@@ -123,8 +123,8 @@ def write_folder(folder: Path, corpus: Corpus, servers: Mapping[str, FakeOpenAIS
         )
         for name, server in servers.items()
     )
-    shelf = ", ".join(f'"documents/{label}/**" = "{label}"' for label in Label)
-    text = CONFIG.format(labels=f"{{ {shelf} }}", models=models, first=chain[0], rest=json.dumps(list(chain[1:])))
+    index = ", ".join(f'"documents/{label}/**" = "{label}"' for label in Label)
+    text = CONFIG.format(labels=f"{{ {index} }}", models=models, first=chain[0], rest=json.dumps(list(chain[1:])))
     (folder / "coterie.toml").write_text(text, encoding="utf-8")
     if (folder / "documents").exists():
         return

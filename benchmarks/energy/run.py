@@ -3,7 +3,7 @@
     python benchmarks/energy/run.py --network demo
 
 One network in this process, many requests at once: customers' messages, clauses, applicants, questions about a
-document and to a shelf, and replies that a GGUF model writes, as far as the network given has them. Summed over all
+document and to an index, and replies that a GGUF model writes, as far as the network given has them. Summed over all
 ledger rows, and beside it what the process took by its own clock. Then each kind alone, one after the other: what a
 request of it is charged should be about the same, whoever else was at work.
 """
@@ -183,16 +183,16 @@ def main() -> None:
     record.note_load()
     if len(names) < 5:
         record.notes.append(
-            f"the network given has {', '.join(names)} only: train `ask` and `reply`, index its shelves"
+            f"the network given has {', '.join(names)} only: train `ask` and `reply`, index its indexes"
         )
     record.write(given.out)
 
 
 def _copy_index(network: Path, folder: Path) -> None:
-    """The shelves' indexes, which `copy_network` leaves behind with the ledger."""
-    shelves = network / "state" / "knowledge"
-    if shelves.is_dir():
-        shutil.copytree(shelves, folder / "state" / "knowledge")
+    """The indexes' indexes, which `copy_network` leaves behind with the ledger."""
+    indexes = network / "state" / "knowledge"
+    if indexes.is_dir():
+        shutil.copytree(indexes, folder / "state" / "knowledge")
 
 
 if __name__ == "__main__":

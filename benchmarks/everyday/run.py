@@ -1,10 +1,10 @@
-"""Everyday questions about everyday pages, asked of a shelf that nobody has trained on.
+"""Everyday questions about everyday pages, asked of an index that nobody has trained on.
 
     python benchmarks/everyday/run.py
 
-Eight pages as shops, offices and clubs write them become one shelf, as a user makes it: `coterie init`, `index`, `add`,
+Eight pages as shops, offices and clubs write them become one index, as a user makes it: `coterie init`, `index`, `add`,
 `train`. The questions to them (`../answer/pages.json`; other pages are what the calibration learned from) are asked one
-by one. So are those to three documents of other formats (`shelf/`: HTML with tables, DOCX, Markdown), in a shelf of
+by one. So are those to three documents of other formats (`index/`: HTML with tables, DOCX, Markdown), in an index of
 their own. Pages and documents are of this project, so the benchmark needs no data folder.
 """
 
@@ -22,16 +22,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "answer"))
 
+from _index import SPECIALIST, Question, QuestionedDocuments, make_network, of_pages, read_index
 from _pages import FILE, read_pages
-from _shelf import SPECIALIST, Question, Shelf, make_network, of_pages, read_shelf
 
 from _record import Record, arguments, sha256
 from coterie import open_network
 from coterie.learning.metrics import auroc, bootstrap_mean
 from coterie.types import Answer, Request
 
-CLAIM = "Asked everyday questions about new pages, a shelf quotes the sentence that answers, or says there is none."
-FORMATS = Path(__file__).with_name("shelf")
+CLAIM = "Asked everyday questions about new pages, an index quotes the sentence that answers, or says there is none."
+FORMATS = Path(__file__).with_name("index")
 
 
 class Said(NamedTuple):
@@ -97,11 +97,11 @@ def figures(said: Sequence[Said]) -> dict[str, object]:
     }
 
 
-def measure(shelf: Shelf) -> dict[str, object]:
-    """What a new shelf with these documents says to their questions."""
+def measure(index: QuestionedDocuments) -> dict[str, object]:
+    """What a new index with these documents says to their questions."""
     with tempfile.TemporaryDirectory() as name:
-        network = make_network(Path(name), shelf.documents)
-        return figures(asyncio.run(ask(network, shelf.asked))) | {"documents": len(shelf.documents)}
+        network = make_network(Path(name), index.documents)
+        return figures(asyncio.run(ask(network, index.asked))) | {"documents": len(index.documents)}
 
 
 def main() -> None:
@@ -109,8 +109,8 @@ def main() -> None:
     given = arguments(__doc__ or "", __file__).parse_args()
     record = Record(claim=CLAIM)
     record.data[FILE.name] = sha256(FILE)
-    record.data["shelf/questions.json"] = sha256(FORMATS / "questions.json")
-    record.figures = measure(of_pages(read_pages(held_out=True))) | {"formats": measure(read_shelf(FORMATS))}
+    record.data["index/questions.json"] = sha256(FORMATS / "questions.json")
+    record.figures = measure(of_pages(read_pages(held_out=True))) | {"formats": measure(read_index(FORMATS))}
     record.write(given.out)
 
 

@@ -124,7 +124,7 @@ def make_calls(
             if draw.random() < 0.1:
                 answer = draw.choice([answer.upper(), f'"{answer}"', f"{answer}."])
             call = RecordedCall(
-                prompt=(*before, ("user", prompt)), answer=answer or f"free {n} {text}", asker=str(n % 40)
+                prompt=(*before, ("user", prompt)), answer=answer or f"free {n} {text}", caller=str(n % 40)
             )
             made.append((job, not plain, call))
     draw.shuffle(made)

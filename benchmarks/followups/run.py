@@ -3,7 +3,7 @@
     COTERIE_DATA=FOLDER python benchmarks/followups/run.py [--half dev]
 
 A network of three specialists: the lender's `triage` and `clauses`, and `health`, which gives the best passage of a
-shelf of MedQuAD answers. A first question comes from public data (BANKING77 messages, MedQuAD questions); the follow-up
+index of MedQuAD answers. A first question comes from public data (BANKING77 messages, MedQuAD questions); the follow-up
 is one of those written down in `intents.json` and `passages.json`, whose intent or answer is determined by the first.
 Rules were written on the half `dev`; the half `test` has other phrasings, other first questions and other subjects.
 
@@ -36,7 +36,7 @@ from coterie import Network, open_network
 from coterie.config.file import load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.knowledge.build import build_index
-from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.local import LocalIndex
 from coterie.knowledge.sources import Access, read_corpus
 from coterie.learning.metrics import bootstrap_mean
 from coterie.learning.progress import Silent
@@ -61,7 +61,7 @@ CLAIM = "A follow-up question is answered as what it means: the session gives ba
 HERE = Path(__file__).parent
 SEED = 7
 SUBJECTS = 50  # of MedQuAD, in each half
-LONGEST = 700  # characters of an answer on the shelf
+LONGEST = 700  # characters of an answer in the index
 FIRSTS = 2  # first messages for each follow-up on intents
 EXAMPLES = 1500  # questions of other subjects that make `health` known to the router
 ALONE = {"intent": 150, "passage": 100, "nobody": 50}
@@ -88,7 +88,7 @@ class Seen(NamedTuple):
     """And said the right thing."""
     among: bool
     """Of a passage: it is among the first three. Of an intent: named, if only in an abstention."""
-    restated: str
+    rewritten: str
 
 
 class Health:
@@ -117,7 +117,7 @@ class Health:
             reason=worded("the best passage"),
             label=max([task.label, *(entry.label for entry in view.entries)]),
             citations=tuple(
-                Citation(document=p.document, start=p.start, end=p.end, text=p.text, label=p.label, shelf=p.shelf)
+                Citation(document=p.document, start=p.start, end=p.end, text=p.text, label=p.label, index=p.index)
                 for p in found
             ),
         )
@@ -222,15 +222,15 @@ def judge(case: Case, answer: Answer) -> Seen:
     findings = {finding.specialist: finding for finding in answer.trace.findings}
     if case.specialist is None:
         right = not any(finding.accepted for finding in findings.values())
-        return Seen(right, right, right, answer.trace.restated)
+        return Seen(right, right, right, answer.trace.rewritten)
     found = findings.get(case.specialist)
     asked = found is not None and case.specialist in answer.trace.route.specialists
     right = asked and found.accepted and found.value == case.right
     among = asked and (found.value == case.right or case.right in [c.document for c in found.citations[:TOP]])
-    return Seen(asked, right, among, answer.trace.restated)
+    return Seen(asked, right, among, answer.trace.rewritten)
 
 
-async def network_of(folder: Path, shelf: LocalShelf, medical: Medical) -> Network:
+async def network_of(folder: Path, index: LocalIndex, medical: Medical) -> Network:
     """The lender's network with `health` beside its specialists."""
     network = await open_network(folder)
     registry = open_registry(folder, load_config(folder).registry)
@@ -249,27 +249,27 @@ async def network_of(folder: Path, shelf: LocalShelf, medical: Medical) -> Netwo
     specialists = {**network.specialists, "health": Health()}
     cards = {name: specialist.card for name, specialist in specialists.items()}
     router = LearnedRouter(cards=cards, profiles=profiles, encoder=network.encoder, false_rejection=0.03)
-    return replace(network, specialists=specialists, router=router, knowledge={"health": shelf})
+    return replace(network, specialists=specialists, router=router, knowledge={"health": index})
 
 
-async def make_shelf(folder: Path, medical: Medical, encoder: OnnxEncoder) -> LocalShelf:
+async def make_index(folder: Path, medical: Medical, encoder: OnnxEncoder) -> LocalIndex:
     """The answers about the subjects of both halves."""
     corpus = folder / "corpus.jsonl"
     subjects = [*medical.halves["dev"], *medical.halves["test"]]
     rows = [row for subject in subjects for row in medical.answers[subject].values()]
     lines = [{"_id": row["id"], "title": row["focus"], "text": row["answer"][:LONGEST]} for row in rows]
     corpus.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
-    shelf = LocalShelf(folder / "shelf", name="health", encoder=encoder, mode="hybrid")
+    index = LocalIndex(folder / "index", name="health", encoder=encoder, mode="hybrid")
     found = read_corpus(corpus, Access(label=Label.PUBLIC, labels={}))
-    await build_index(shelf, found, encoder=encoder, folder=folder / "shelf", name="health", progress=Silent())
-    return shelf
+    await build_index(index, found, encoder=encoder, folder=folder / "index", name="health", progress=Silent())
+    return index
 
 
 # --- Figures ---------------------------------------------------------------------------------------
 
 
 def figures(cases: Sequence[Case], alone: Sequence[Seen], within: Sequence[Seen]) -> dict[str, Any]:
-    """Shares with and without, the gain in points with its interval, how many were restated."""
+    """Shares with and without, the gain in points with its interval, how many were rewritten."""
     found: dict[str, Any] = {"n": len(cases)}
     for name in ("specialist", "right", "among"):
         before, after = ([getattr(seen, name) for seen in each] for each in (alone, within))
@@ -277,7 +277,7 @@ def figures(cases: Sequence[Case], alone: Sequence[Seen], within: Sequence[Seen]
         gain = [float(b) - float(a) for a, b in zip(before, after, strict=True)]
         interval = [100 * end for end in bootstrap_mean(gain, seed=SEED)]
         found[name] |= {"points": 100 * float(np.mean(gain)), "interval": interval}
-    found["restated"] = float(np.mean([bool(seen.restated) for seen in within]))
+    found["rewritten"] = float(np.mean([bool(seen.rewritten) for seen in within]))
     return found
 
 
@@ -286,11 +286,11 @@ async def main() -> None:
     parser = arguments(__doc__ or "", __file__)
     add_network(parser)
     parser.add_argument("--half", choices=("dev", "test"), default="test", help="which half is asked (default: test)")
-    parser.add_argument("--shelf", type=Path, help="where the shelf is kept for the next run (default: nowhere)")
+    parser.add_argument("--index", type=Path, help="where the index is kept for the next run (default: nowhere)")
     parser.add_argument("--show", action="store_true", help="print what was not right")
     options = parser.parse_args()
-    if options.shelf is not None:
-        options.shelf.mkdir(parents=True, exist_ok=True)
+    if options.index is not None:
+        options.index.mkdir(parents=True, exist_ok=True)
     train, test = find("banking77")
     (medquad,) = find("medquad")
     clinc = find("clinc150")[0]
@@ -303,7 +303,7 @@ async def main() -> None:
     record.data = {f"{path.parent.name}/{path.name}": sha256(path) for path in (train, test, medquad, clinc)}
     with tempfile.TemporaryDirectory() as temporary:
         copied = copy_network(ready(options.network), Path(temporary) / "network", ("triage", "clauses"))
-        await measure(record, cases, medical, copied, options.shelf or Path(temporary), show=options.show)
+        await measure(record, cases, medical, copied, options.index or Path(temporary), show=options.show)
     record.write(options.out)
 
 
@@ -311,7 +311,7 @@ async def measure(
     record: Record, cases: Sequence[Case], medical: Medical, folder: Path, kept: Path, *, show: bool
 ) -> None:
     """Fill the record."""
-    network = await network_of(folder, await make_shelf(kept, medical, OnnxEncoder.bundled()), medical)
+    network = await network_of(folder, await make_index(kept, medical, OnnxEncoder.bundled()), medical)
     alone = [await ask(network, case, session=None) for case in cases]
     within = [await ask(network, case, session=f"s{number}") for number, case in enumerate(cases)]
     await network.close()
@@ -331,8 +331,8 @@ async def measure(
     ]
     if show:
         for case, before, after in zip(cases, alone, within, strict=True):
-            if not after.right or (case.kind.startswith("alone") and after.restated):
-                print(*case, after.restated, before.right, after.right, sep=" | ")
+            if not after.right or (case.kind.startswith("alone") and after.rewritten):
+                print(*case, after.rewritten, before.right, after.right, sep=" | ")
 
 
 if __name__ == "__main__":

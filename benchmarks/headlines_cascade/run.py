@@ -65,7 +65,7 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def measure(train: Rows, test: Rows, large: Mapping[str, float], seed: int) -> dict[str, Any]:
-    """Train the specialist, set the dial by its calibration outcomes, ask the test rows once."""
+    """Train the specialist, set the policy by its calibration outcomes, ask the test rows once."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         section = {
@@ -97,7 +97,7 @@ def measure(train: Rows, test: Rows, large: Mapping[str, float], seed: int) -> d
 
 
 def run(record: Record, rows: int | None) -> None:
-    """The first seed in full; the dial at 1 is what the bars are about."""
+    """The first seed in full; the policy at 1 is what the bars are about."""
     paths = find("frugalgpt")
     record.data |= {f"frugalgpt/{path.name}": sha256(path) for path in paths}
     train, test = (thin(headline_rows(path), rows) for path in paths[:2])
@@ -124,7 +124,7 @@ def main() -> None:
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=given.seeds)
     record.notes += [
-        "the dial is set by gpt-4-turbo's published accuracy on train rows; what goes up counts by that on test rows",
+        "the policy is set by gpt-4-turbo's published accuracy on train rows; what goes up counts by that on test rows",
     ]
     run(record, given.rows)
     record.note_load()

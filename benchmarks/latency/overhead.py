@@ -64,7 +64,7 @@ class Nothing:
     async def route(self, request: Request, context: Context, *, call: object = None) -> Route:
         """Always here."""
         del context
-        return Route(parts=(Part(text=request.text, waves=(("nothing",),), score=1.0),), reason=worded("always"))
+        return Route(parts=(Part(text=request.text, stages=(("nothing",),), score=1.0),), reason=worded("always"))
 
     async def consult(self, task: Task, view: ContextView, *, call: object = None) -> Finding:
         """Always the same."""

@@ -92,7 +92,7 @@ class Instant:
             accepted="(sure)" in task.text,
             reason=worded("it was told to"),
             label=task.label,
-            impersonal=task.impersonal,
+            label_without_pii=task.label_without_pii,
             task="classify",
             steps=(Step(producer="triage", engine="linear", usage=Usage(tokens_in=10)),),
         )
@@ -104,7 +104,7 @@ class Everything:
     async def route(self, request: Request, context: Context, *, call: object = None) -> Route:
         """One part."""
         return Route(
-            parts=(Part(text=request.text, waves=(("triage",),), score=1.0),), reason=worded("there is nobody else")
+            parts=(Part(text=request.text, stages=(("triage",),), score=1.0),), reason=worded("there is nobody else")
         )
 
 

@@ -1,4 +1,4 @@
-"""A shelf in PostgreSQL: how fast it is filled and asked, and what its graph of vectors misses.
+"""An index in PostgreSQL: how fast it is filled and asked, and what its graph of vectors misses.
 
     scripts/postgres_run .venv/bin/python benchmarks/postgres/run.py
     scripts/postgres_run .venv/bin/python benchmarks/postgres/run.py --chunks 5000 20000
@@ -24,13 +24,13 @@ import psycopg
 
 from _record import Bar, Record, arguments
 from coterie.knowledge.documents import Chunk, IndexedDocument
-from coterie.knowledge.postgres import PostgresShelf
+from coterie.knowledge.postgres import PostgresIndex
 from coterie.knowledge.postgres_tables import GRAPH_FROM
 from coterie.testing import EchoEngine
 from coterie.types import Label
 
 CLAIM = (
-    "A shelf in PostgreSQL is asked in a fraction of a second at 100,000 chunks, and its graph of vectors misses next"
+    "An index in PostgreSQL is asked in a fraction of a second at 100,000 chunks, and its graph of vectors misses next"
     " to nothing."
 )
 VARIABLE = "COTERIE_TEST_POSTGRES"
@@ -84,14 +84,14 @@ class Source:
         )
 
 
-async def fill(shelf: PostgresShelf, source: Source, chunks: int) -> tuple[dict[str, float], np.ndarray]:
+async def fill(index: PostgresIndex, source: Source, chunks: int) -> tuple[dict[str, float], np.ndarray]:
     """Put so many chunks; the pace of updates, the seconds of the one that builds the graph, and all vectors."""
     plain, building, vectors = [], 0.0, []
     for begin in range(0, chunks, PER_UPDATE):
         documents = [source.document(f"{begin:08}-{i:04}") for i in range(PER_UPDATE // PER_DOCUMENT)]
         vectors += [document.vectors for document in documents]
         start = time.perf_counter()
-        await shelf.update(documents)
+        await index.update(documents)
         took = time.perf_counter() - start
         if begin < GRAPH_FROM <= begin + PER_UPDATE:
             building = took
@@ -105,36 +105,36 @@ async def fill(shelf: PostgresShelf, source: Source, chunks: int) -> tuple[dict[
     return figures, np.concatenate(vectors)
 
 
-async def ask(shelf: PostgresShelf, source: Source, mode: str, queries: int) -> dict[str, float]:
+async def ask(index: PostgresIndex, source: Source, mode: str, queries: int) -> dict[str, float]:
     """Milliseconds of a search, one after the other, the first tenth left out."""
     taken = []
     for _ in range(queries):
         query, vector = source.text(QUERY_WORDS), source.vectors(1)[0]
         start = time.perf_counter()
-        await shelf.search(query, k=10, clearance=Label.INTERNAL, vector=vector, mode=mode)  # type: ignore[arg-type]
+        await index.search(query, k=10, clearance=Label.INTERNAL, vector=vector, mode=mode)  # type: ignore[arg-type]
         taken.append(1000 * (time.perf_counter() - start))
     middle, slow = np.percentile(taken[queries // 10 :], [50, 99])
     return {"p50_ms": float(middle), "p99_ms": float(slow)}
 
 
-async def recall(shelf: PostgresShelf, source: Source, vectors: np.ndarray, queries: int) -> float:
+async def recall(index: PostgresIndex, source: Source, vectors: np.ndarray, queries: int) -> float:
     """Of the ten nearest chunks, the share that a search by vector alone has among its ten."""
     found, exact = 0, vectors.astype(np.float16).astype(np.float32)
     for _ in range(queries):
         vector = source.vectors(1)[0]
         nearest = np.argsort(-(exact @ vector))[:10]
-        passages = await shelf.search("", k=10, clearance=Label.INTERNAL, vector=vector, mode="vector")
+        passages = await index.search("", k=10, clearance=Label.INTERNAL, vector=vector, mode="vector")
         places = {(passage.document, passage.start) for passage in passages}
-        wanted = {await _place(shelf, int(number)) for number in nearest}
+        wanted = {await _place(index, int(number)) for number in nearest}
         found += len(places & wanted)
     return found / (10 * queries)
 
 
-async def _place(shelf: PostgresShelf, number: int) -> tuple[str, int]:
+async def _place(index: PostgresIndex, number: int) -> tuple[str, int]:
     """Document and start of a chunk by its number in the order of filling."""
     begin, within = number // PER_UPDATE * PER_UPDATE, number % PER_UPDATE
     name = f"{begin:08}-{within // PER_DOCUMENT:04}"
-    text = await shelf.text(name, 0, 1 << 20, clearance=Label.INTERNAL)
+    text = await index.text(name, 0, 1 << 20, clearance=Label.INTERNAL)
     lines = (text or "").split("\n")[: within % PER_DOCUMENT]
     return name, sum(len(line) + 1 for line in lines)
 
@@ -147,19 +147,19 @@ def size_of(address: str) -> float:
 
 
 async def measure(address: str, chunks: int, *, queries: int, seed: int) -> dict[str, object]:
-    """Everything at one size, on a shelf of its own that is taken away afterwards."""
+    """Everything at one size, in an index of its own that is taken away afterwards."""
     source = Source(seed)
-    shelf = PostgresShelf(
-        address, network="benchmark", name="shelf", encoder=Encoder(dimension=DIMENSION), rebuild=True
+    index = PostgresIndex(
+        address, network="benchmark", name="index", encoder=Encoder(dimension=DIMENSION), rebuild=True
     )
     try:
-        filled, vectors = await fill(shelf, source, chunks)
+        filled, vectors = await fill(index, source, chunks)
         print(f"{chunks:,} chunks: {filled}", flush=True)
-        asked = {mode: await ask(shelf, source, mode, queries) for mode in MODES}
+        asked = {mode: await ask(index, source, mode, queries) for mode in MODES}
         print(f"{chunks:,} chunks: {asked}", flush=True)
-        near = await recall(shelf, source, vectors, min(queries, 100))
+        near = await recall(index, source, vectors, min(queries, 100))
     finally:
-        await shelf.close()
+        await index.close()
     return {**filled, **asked, "recall_of_ten": near, "database_megabytes": size_of(address)}
 
 

@@ -3,7 +3,7 @@
     python benchmarks/prefix/run.py
 
 The same three instructions are asked about the same contexts, laid out in two ways: the specialist's instruction first,
-and the context first (`labs/prompt_layout.py`). One after the other, side by side as one wave, and with an adapter
+and the context first (`labs/prompt_layout.py`). One after the other, side by side as one stage, and with an adapter
 each, which can share nothing. Needs the model smollm2 (`coterie models pull smollm2`); the contexts are pages of the
 project's own docs.
 """
@@ -67,7 +67,7 @@ def views(count: int) -> list[list[Entry]]:
     for name in DOCUMENTS[:count]:
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
         text = (text * 3)[: CHARACTERS_A_TOKEN * CONTEXT_TOKENS]
-        passage = Passage(document=name, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="docs")
+        passage = Passage(document=name, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, index="docs")
         found.append([Entry(content=passage, producer="docs", label=Label.PUBLIC, time=0.0)])
     return found
 

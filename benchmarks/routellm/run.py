@@ -30,7 +30,8 @@ from labs.outcomes.replay import replay
 from labs.outcomes.table import OutcomeTable
 
 CLAIM = (
-    "From 1,530 recorded outcomes the dial learns which prompts are worth a large model, better than published routers."
+    "From 1,530 recorded outcomes the policy learns which prompts are worth a large model, better than published "
+    "routers."
 )
 LABELS = 1_530
 MODELS = ("mixtral-8x7b", "gpt-4-1106")

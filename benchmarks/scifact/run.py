@@ -1,4 +1,4 @@
-"""How well a shelf finds the abstracts that claims are about: BEIR SciFact, every mode on the same shelf in one run.
+"""How well an index finds the abstracts that claims are about: BEIR SciFact, every mode in the same index in one run.
 
     COTERIE_DATA=FOLDER python benchmarks/scifact/run.py            # indexes (once, in work/), asks the test claims
     COTERIE_DATA=FOLDER python benchmarks/scifact/run.py --train    # asks the training claims instead: for choosing
@@ -31,14 +31,14 @@ from coterie.cli.app import main as coterie
 from coterie.config.file import KnowledgeSection
 from coterie.engines.onnx import OnnxEncoder, TokenStates
 from coterie.knowledge.evaluation import evaluate, ndcg, read_judgements, read_queries
-from coterie.knowledge.local import LocalShelf
-from coterie.knowledge.open import open_shelf, shelf_folder
+from coterie.knowledge.local import LocalIndex
+from coterie.knowledge.open import index_folder, open_index
 from coterie.knowledge.rerank import CandidatePassage, Reranker, Weights
 from coterie.types import Label
 
 CLAIM = "Words and meaning together, reranked by the encoder's own tokens, find more than either, on a CPU."
 NETWORK = ROOT / "work" / "scifact"
-SHELF = "scifact"
+INDEX = "scifact"
 MODES = ("keyword", "vector", "hybrid", "rerank")
 Judged = Mapping[str, Mapping[str, int]]
 
@@ -53,11 +53,11 @@ def cited(claims: Path) -> dict[str, dict[str, int]]:
 
 
 def index(corpus: Path, network: Path) -> dict[str, object]:
-    """Bring the shelf up to date; what was done before is not done again."""
+    """Bring the index up to date; what was done before is not done again."""
     network.mkdir(parents=True, exist_ok=True)
     (network / "coterie.toml").write_text('[network]\nname = "scifact"\n', encoding="utf-8")
     start = time.perf_counter()
-    if coterie(["-C", str(network), "index", SHELF, "--beir", str(corpus), "--label", "public"]):
+    if coterie(["-C", str(network), "index", INDEX, "--beir", str(corpus), "--label", "public"]):
         sys.exit("indexing failed")
     return {"seconds": time.perf_counter() - start}
 
@@ -65,11 +65,11 @@ def index(corpus: Path, network: Path) -> dict[str, object]:
 async def measure(network: Path, queries: Mapping[str, str], judged: Judged) -> dict[str, dict[str, object]]:
     """Every mode's figures, with the interval of nDCG@10 over queries."""
     encoder = OnnxEncoder.bundled()
-    shelf = open_shelf(SHELF, KnowledgeSection(), network, network=SHELF, encoder=encoder)
+    index = open_index(INDEX, KnowledgeSection(), network, network=INDEX, encoder=encoder)
     found = {}
     for mode in MODES:
         start = time.perf_counter()
-        scores = await evaluate(shelf, queries, judged, mode=mode, clearance=Label.PUBLIC)
+        scores = await evaluate(index, queries, judged, mode=mode, clearance=Label.PUBLIC)
         values = np.array(list(scores.by_query.values()))
         found[mode] = {
             **scores.to_json(),
@@ -77,7 +77,7 @@ async def measure(network: Path, queries: Mapping[str, str], judged: Judged) -> 
             "ms_per_query": (time.perf_counter() - start) / scores.queries * 1000,
         }
         print(f"{mode:8} {found[mode]}", flush=True)
-    await shelf.close()
+    await index.close()
     await encoder.close()
     return found
 
@@ -124,14 +124,14 @@ async def signs(network: Path, queries: Mapping[str, str], judged: Judged) -> li
             return -np.arange(len(candidates), dtype=np.float32)  # keeps the order
 
     noting = Noting(bundled._projection, bundled._rarity, columns[0], bundled.encoder)  # noqa: SLF001
-    shelf = LocalShelf(shelf_folder(network, SHELF), name=SHELF, encoder=encoder, rerank=(noting, encoder))
+    index = LocalIndex(index_folder(network, INDEX), name=INDEX, encoder=encoder, rerank=(noting, encoder))
     rows: list[Row] = []
     for query, text in queries.items():
         if query not in judged:
             continue
-        passages = await shelf.search(text, k=60, clearance=Label.PUBLIC, mode="rerank")
+        passages = await index.search(text, k=60, clearance=Label.PUBLIC, mode="rerank")
         rows.append((seen[-1], [passage.document for passage in passages][: len(seen[-1])], judged[query]))
-    await shelf.close()
+    await index.close()
     await encoder.close()
     return rows
 
@@ -165,7 +165,7 @@ def gain(row: Row, weights: np.ndarray) -> float:
 def main() -> None:
     """Index, ask, write."""
     parser = arguments(__doc__ or "", __file__)
-    parser.add_argument("--network", type=Path, default=NETWORK, help="where the shelf is kept")
+    parser.add_argument("--network", type=Path, default=NETWORK, help="where the index is kept")
     parser.add_argument("--train", action="store_true", help="ask the training claims; writes nothing")
     parser.add_argument("--fit", action="store_true", help="fit the reranker's weights on them; writes nothing")
     given = parser.parse_args()

@@ -95,7 +95,7 @@ def settlement(identity: str, session: str, entries: Sequence[Entry]) -> Settlem
         label=Label.INTERNAL,
         status="accepted",
         route=Route(
-            parts=(Part(text="where is my card", waves=(("triage",),), score=0.9),), reason=worded("like card_arrival")
+            parts=(Part(text="where is my card", stages=(("triage",),), score=0.9),), reason=worded("like card_arrival")
         ),
         findings=(finding,),
         views=(),

@@ -2,8 +2,8 @@
 
     python benchmarks/tables/run.py [--dev]
 
-Each format becomes a shelf by `coterie init`, `index`, `add` and `train`; nothing is trained on. The tables are of this
-project (`tables.json`), so the benchmark needs no data folder. `--dev` asks the tables that were looked at.
+Each format becomes an index by `coterie init`, `index`, `add` and `train`; nothing is trained on. The tables are of
+this project (`tables.json`), so the benchmark needs no data folder. `--dev` asks the tables that were looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "answer"))
 
-from _shelf import SPECIALIST, make_network
+from _index import SPECIALIST, make_network
 from make_tables import FILE, FORMATS, Table, read_tables
 
 from _record import Record, arguments, sha256
@@ -99,7 +99,7 @@ def figures(said: Sequence[Said]) -> dict[str, object]:
 
 
 def measure(tables: Sequence[Table], form: str) -> list[Said]:
-    """What a new shelf with these tables in a format says."""
+    """What a new index with these tables in a format says."""
     suffix, make = FORMATS[form]
     with tempfile.TemporaryDirectory() as name:
         documents = {f"{table.name}{suffix}": make(table) for table in tables}

@@ -2,7 +2,7 @@
 
     python benchmarks/wording/run.py
 
-The pages of `../answer/pages.json` become a shelf, as a user makes it, with a specialist whose answers a model words
+The pages of `../answer/pages.json` become an index, as a user makes it, with a specialist whose answers a model words
 (rung `llm`). The model is a local server that says what `wordings.json` has for the question: once what the page says
 in other words, once something near that it does not say. Counted is what the specialist then says.
 """
@@ -23,8 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "answer"))
 
+from _index import SPECIALIST, make_network, of_pages
 from _pages import FILE, read_pages
-from _shelf import SPECIALIST, make_network, of_pages
 
 from _record import Record, arguments, sha256
 from coterie import open_network

@@ -184,7 +184,7 @@ def _marks(low: float, high: float) -> tuple[float, ...]:
 
 
 def _dot(chart: Chart, place: _Place, colour: str) -> None:
-    """A policy by itself: with its name, or, where the dial stands, with its interval."""
+    """A policy by itself: with its name, or, where the policy stands, with its interval."""
     if colour == _ALONE:
         chart.label(place.x, place.point.quality, place.point.name, colour)
     elif place.point.interval is not None and not isnan(place.point.interval[0]):
@@ -222,14 +222,14 @@ def _domains(found: Replay) -> Iterable[Card]:
     """Each model's quality on each kind of prompt, and the routing policy's."""
     if not found.domains:
         return
-    dial = [] if found.chosen is None else [f"routing, {found.chosen.name}", "per 1,000"]
+    policy = [] if found.chosen is None else [f"routing, {found.chosen.name}", "per 1,000"]
     rows: list[list[Cell | str]] = []
     for domain in found.domains:
         models = [_quality(each) if each.name == found.generalist else decimals(each.quality) for each in domain.models]
         chosen: list[Cell | str] = [] if domain.chosen is None else [_quality(domain.chosen), _money(domain.chosen)]
         rows.append([domain.name or "none named", f"{domain.rows:,}", *models, *chosen])
     caption = f"Mean score of each model alone; {found.generalist} is the generalist."
-    table = Table(headings=["domain", "prompts", *found.models, *dial], rows=rows)
+    table = Table(headings=["domain", "prompts", *found.models, *policy], rows=rows)
     yield Card(title="By domain", caption=caption, table=table, wide=True)
 
 

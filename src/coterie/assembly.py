@@ -111,9 +111,9 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         store=store,
         meter=meter,
         encoder=encoder,
-        dial=policy,
+        policy=policy,
         detector=detector,
-        knowledge=_shelves(config, folder, specialists, encoder),
+        knowledge=_indexes(config, folder, specialists, encoder),
         generalist=_generalist(config, models, meter),
         untrained=_untrained(config, versions),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
@@ -294,11 +294,11 @@ def _specialists(
     return specialists
 
 
-def _shelves(
+def _indexes(
     config: Config, folder: Path, specialists: Mapping[str, Specialist], encoder: OnnxEncoder
 ) -> dict[str, Retriever]:
     """Open the indexes that specialists read; others stay closed."""
-    named = dict.fromkeys(shelf for specialist in specialists.values() for shelf in specialist.card.knowledge)
+    named = dict.fromkeys(index for specialist in specialists.values() for index in specialist.card.knowledge)
     return {name: open_declared(name, config, folder, encoder=encoder) for name in named}
 
 

@@ -40,7 +40,7 @@ class Documents(FakeRetriever):
             Passage(document=name, start=0, end=9, text=f"It says {name}.", score=1.0, label=label)
             for name, label in labels.items()
         ]
-        super().__init__(passages, shelf="policies", tenants=self.owners)
+        super().__init__(passages, index="policies", tenants=self.owners)
 
     async def documents(self, *, clearance=None, tenant="default"):
         """Those that may be seen."""
@@ -307,7 +307,7 @@ async def test_odd_bodies(address, body, headers, status):
 
 
 async def test_too_many_at_once(network, serving):
-    """One more than all seats is told when to come again, as a JSON-RPC error with status 429."""
+    """One more than all admissions is told when to come again, as a JSON-RPC error with status 429."""
     held, working = asyncio.Event(), asyncio.Event()
 
     async def wait():

@@ -53,11 +53,11 @@ def test_an_interval_of_a_share_stays_within_0_and_1(found):
 
 
 def test_the_page_has_curve_domains_and_conditions(found, read_page):
-    """One chart, a table of each kind, where the dial stands, and what it takes to check it."""
+    """One chart, a table of each kind, where the policy stands, and what it takes to check it."""
     page = read_page(replay_page(found, file="a.jsonl", conditions={"seed": "7"}))
 
     assert page.names.count("svg") == 1
-    assert page.names.count("polyline") == 2  # the dial's curve and the chains'
+    assert page.names.count("polyline") == 2  # the policy's curve and the chains'
     assert page.texts("h1") == ["Replay of a.jsonl"]
     assert page.terms()["seed"] == "7"
     assert [row[0] for row in page.table(0)[1:]] == [point.name for point in found.baselines]

@@ -68,7 +68,7 @@ def test_what_no_document_says_is_not_answered(folder):
 
 
 def test_a_restricted_document_is_for_those_who_may_see_it(folder):
-    """Nothing of the internal policy is shown to the usual asker."""
+    """Nothing of the internal policy is shown to the usual caller."""
     text = "What share of net monthly income must all instalments together not exceed?"
     below, cleared = ask(folder, text), ask(folder, text, Label.RESTRICTED)
 
@@ -94,9 +94,9 @@ def test_a_long_document_that_comes_with_the_question(folder):
     assert [stage.name for stage in answer.trace.stages][-4:] == ["plan", "read", "compose", "first text"]
 
 
-def test_a_document_of_the_shelf(folder, capsys):
-    """Named by shelf and name it is read whole; who may not see it is told that it is not there."""
-    words = ["-C", str(folder), "ask", "Is a late fee charged during the pause?", "--shelf", "policies", "--document"]
+def test_a_document_of_the_index(folder, capsys):
+    """Named by index and name it is read whole; who may not see it is told that it is not there."""
+    words = ["-C", str(folder), "ask", "Is a late fee charged during the pause?", "--index", "policies", "--document"]
 
     assert main([*words, "policies/hardship.md", "--json"]) == 0
     assert "no late fee is charged" in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 from coterie.engines.onnx import BUNDLED_ENCODER, OnnxEncoder, group_rows
 from coterie.errors import ArtefactRefused, EngineUnavailable, Overloaded
 from coterie.knowledge.documents import Chunk, IndexedDocument
-from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.local import LocalIndex
 from coterie.knowledge.rerank import Reranker
 from coterie.testing import check_engine
 from coterie.types import Label, Prompt
@@ -232,15 +232,15 @@ def test_tokens_beside_the_vector(encoder):
         asyncio.run(reader.close())
 
 
-async def test_a_real_shelf(tmp_path):
+async def test_a_real_index(tmp_path):
     """With the real encoder and reranker, a question finds the passage that answers it without its words."""
     encoder = OnnxEncoder.bundled()
     reranker = Reranker.bundled()
     texts = ["The borrower may end the loan early.", "Wires are free of charge.", "Our branch closes at five."]
     vectors, tokens = encoder.encode_tokens(texts, reranker.pack)
-    shelf = LocalShelf(tmp_path / "docs", name="docs", encoder=encoder, rerank=(reranker, encoder), mode="rerank")
+    index = LocalIndex(tmp_path / "docs", name="docs", encoder=encoder, rerank=(reranker, encoder), mode="rerank")
     try:
-        await shelf.update(
+        await index.update(
             [
                 IndexedDocument(
                     name=f"{n}.txt",
@@ -256,8 +256,8 @@ async def test_a_real_shelf(tmp_path):
             ]
         )
         for n, query in enumerate(("can I repay my debt before it is due", "cost of a transfer", "opening hours")):
-            best, *_ = await shelf.search(query, k=3, clearance=Label.PUBLIC)
+            best, *_ = await index.search(query, k=3, clearance=Label.PUBLIC)
             assert best.document == f"{n}.txt"
     finally:
-        await shelf.close()
+        await index.close()
         await encoder.close()

@@ -99,7 +99,7 @@ async def test_the_generalist_stands_above_the_chain(folder, tmp_path):
         try:
             asked = [Request(text=text, specialist="triage") for text in (CLEAR, "zzz qqq xxyyz")]
             easy, strange = [(await network.ask(request)).trace for request in asked]
-            kept = network.dial.threshold("triage", 0.8)
+            kept = network.policy.threshold("triage", 0.8)
         finally:
             await network.close()
 

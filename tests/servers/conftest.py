@@ -51,17 +51,17 @@ def make_encoder() -> Callable[..., Encoder]:
 
 
 @pytest.fixture
-async def open_shelf(database: str) -> AsyncIterator[Callable[..., Awaitable[object]]]:
-    """Opens shelves of the database and closes them after the test."""
-    from coterie.knowledge.postgres import PostgresShelf
+async def open_index(database: str) -> AsyncIterator[Callable[..., Awaitable[object]]]:
+    """Opens indexes of the database and closes them after the test."""
+    from coterie.knowledge.postgres import PostgresIndex
 
     async with AsyncExitStack() as stack:
 
-        async def open_one(**options: object) -> PostgresShelf:
+        async def open_one(**options: object) -> PostgresIndex:
             options = {"network": "shop", "name": "help", "encoder": Encoder(), "address": database} | options
-            shelf = PostgresShelf(options.pop("address"), **options)
-            stack.push_async_callback(shelf.close)
-            await shelf.documents()  # connects
-            return shelf
+            index = PostgresIndex(options.pop("address"), **options)
+            stack.push_async_callback(index.close)
+            await index.documents()  # connects
+            return index
 
         yield open_one

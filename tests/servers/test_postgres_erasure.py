@@ -1,4 +1,4 @@
-"""Erasing a tenant takes its own documents out of a shelf in PostgreSQL, and leaves everybody else's."""
+"""Erasing a tenant takes its own documents out of an index in PostgreSQL, and leaves everybody else's."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from coterie.config.file import load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.governance.erasure import erase
 from coterie.knowledge.documents import Chunk, IndexedDocument
-from coterie.knowledge.open import open_shelf
+from coterie.knowledge.open import open_index
 from coterie.store.erasure import ErasureScope, Mention
 from coterie.types import Label
 
@@ -18,24 +18,24 @@ from psycopg import sql
 
 pytestmark = pytest.mark.slow
 
-FILE = '[network]\nname = "shop"\n\n[knowledge.help]\nstore = "env:SHELF"\n'
+FILE = '[network]\nname = "shop"\n\n[knowledge.help]\nstore = "env:INDEX"\n'
 
 
 @pytest.fixture
 async def folder(tmp_path, database, monkeypatch):
-    """A network whose shelf holds a document of one tenant and one for all."""
-    monkeypatch.setenv("SHELF", database)
+    """A network whose index holds a document of one tenant and one for all."""
+    monkeypatch.setenv("INDEX", database)
     (tmp_path / "coterie.toml").write_text(FILE)
     config = load_config(tmp_path)
     encoder = OnnxEncoder.bundled()
-    shelf = open_shelf("help", config.knowledge["help"], tmp_path, network="shop", encoder=encoder)
-    await shelf.update(
+    index = open_index("help", config.knowledge["help"], tmp_path, network="shop", encoder=encoder)
+    await index.update(
         [
             document("theirs", "The zanzibar contract of Ms Quillfeather.", encoder.dimension, tenant="acme"),
             document("all", "Everybody may read of the late fee, Ms Quillfeather too.", encoder.dimension, tenant=None),
         ]
     )
-    await shelf.close()
+    await index.close()
     await encoder.close()
     return tmp_path
 

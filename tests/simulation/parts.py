@@ -1,4 +1,4 @@
-"""What the simulated network is made of beside the real parts: a router by name, odd specialists, an odd shelf."""
+"""What the simulated network is made of beside the real parts: a router by name, odd specialists, an odd index."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from coterie.context.standing import known_facts
 from coterie.errors import EngineBroken, EngineTimeout, InputError, Overloaded, StoreUnavailable
 from coterie.protocols import Engine
-from coterie.routing.plan import plan_waves
+from coterie.routing.plan import plan_stages
 from coterie.testing import FakeRetriever
 from coterie.types import (
     CallContext,
@@ -32,7 +32,7 @@ from coterie.types import (
     Task,
     Usage,
     Verdict,
-    impersonal,
+    label_without_pii,
     worded,
 )
 
@@ -79,7 +79,9 @@ class Odd:
         verdicts: tuple[Verdict, ...] = ()
         if self.asks is not None:
             message = Message(role="user", text=task.text)
-            prompt = Prompt(messages=(message,), label=task.label, impersonal=task.impersonal, max_tokens=40)
+            prompt = Prompt(
+                messages=(message,), label=task.label, label_without_pii=task.label_without_pii, max_tokens=40
+            )
             (output,) = await self.asks.run([prompt], call=call)
             verdicts = () if output.verdict is None else (output.verdict,)
         passages = [entry.content for entry in view.entries if isinstance(entry.content, Passage)]
@@ -92,7 +94,7 @@ class Odd:
             accepted=draw.random() < 0.6,
             reason=worded("by chance"),
             label=max([task.label, *(entry.label for entry in view.entries)]),
-            impersonal=impersonal(task, *view.entries),
+            label_without_pii=label_without_pii(task, *view.entries),
             facts=tuple(Fact(name=name, value="yes", confidence=0.9) for name in self.writes),
             citations=tuple(map(_cited, passages)),
             verdicts=verdicts,
@@ -122,7 +124,7 @@ def _cited(passage: Passage) -> Citation:
         end=passage.end,
         text=passage.text,
         label=passage.label,
-        shelf=passage.shelf,
+        index=passage.index,
     )
 
 
@@ -142,7 +144,7 @@ class ByName:
         parts = tuple(
             Part(
                 text=request.text if len(names) == 1 else f"about {name}",
-                waves=plan_waves(name, self.cards, readers=True, known=known_facts(context)),
+                stages=plan_stages(name, self.cards, readers=True, known=known_facts(context)),
                 score=0.9,
             )
             for name in names
@@ -151,18 +153,18 @@ class ByName:
         return Route(parts=parts, reason=worded("by its first word"), steps=(step,))
 
 
-class OddShelf(FakeRetriever):
-    """A shelf whose server does not answer now and then."""
+class OddIndex(FakeRetriever):
+    """An index whose server does not answer now and then."""
 
     def __init__(self, passages: Sequence[Passage], draw: random.Random, **options: object) -> None:
         super().__init__(passages, **options)
         self._draw = draw
 
     async def search(self, query: str, **options: object) -> Sequence[Passage]:
-        """As any shelf, or not at all."""
+        """As any index, or not at all."""
         await asyncio.sleep(self._draw.choice([0.0, 0.01]))
         if self._draw.random() < 0.05:
-            raise StoreUnavailable("the shelf does not answer")
+            raise StoreUnavailable("the index does not answer")
         return await super().search(query, **options)
 
 

@@ -12,7 +12,7 @@ from coterie.types import Document, Label, Message, Passage, Release, Request
 TENANTS = ("acme", "globex", "initech")
 SESSIONS = ("a", "b")
 """Every tenant calls its sessions so."""
-SHELF = "docs"
+INDEX = "docs"
 NAMES = ("triage", "clauses", "notes", "remote", "ask")
 """Of the specialists."""
 
@@ -65,7 +65,7 @@ class Tenant:
         return Document(text=text, label=own)
 
     def release(self, request: Request) -> None:
-        """What its asker releases may be seen as what it is released to."""
+        """What its caller releases may be seen as what it is released to."""
         if request.release is None:
             return
         for place, canary in enumerate(self.canaries.made):

@@ -1,4 +1,4 @@
-"""The whole network in a simulation: one seed, several processes one after another, many askers, and what must hold."""
+"""The whole network in a simulation: one seed, several processes in turn, many callers, and what must hold."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from coterie.types import Answer, AuditEvent, Label, Request
 
 from .disk import Disk
 from .loop import SimulatedLoop, Stalled, shown
-from .parts import Allowing, ByName, InTurn, Odd, OddShelf, Speaking
-from .people import SESSIONS, SHELF, TENANTS, Tenant
+from .parts import Allowing, ByName, InTurn, Odd, OddIndex, Speaking
+from .people import INDEX, SESSIONS, TENANTS, Tenant
 from .servers import SimulatedServer
 
 CLEARANCES = {"open": Label.PUBLIC, "inner": Label.INTERNAL, "trusted": Label.CONFIDENTIAL}
@@ -163,7 +163,7 @@ class World:
                 Speaking(name="clauses", draw=self.drawn()),
                 Odd(name="notes", draw=self.drawn(), reads=("intent",)),
                 Odd(name="remote", draw=self.drawn(), asks=engines[self.chain[-1]][0]),
-                Speaking(name="ask", draw=self.drawn(), knowledge=(SHELF,)),
+                Speaking(name="ask", draw=self.drawn(), knowledge=(INDEX,)),
             )
         }
         owners = {passage.document: passage.document.split("-")[0] for passage in self.passages}
@@ -173,7 +173,7 @@ class World:
             store=store,
             meter=meter,
             encoder=EchoEngine("onnx"),
-            knowledge={SHELF: OddShelf(self.passages, self.drawn(), shelf=SHELF, tenants=owners)},
+            knowledge={INDEX: OddIndex(self.passages, self.drawn(), index=INDEX, tenants=owners)},
             generalist=PromptedGeneralist([engines[name] for name in self.chain], self.generalist, meter=meter),
             escalate_out_of_scope=self.generalist.escalate_out_of_scope,
             engines=[engine for engine, _ in engines.values()],
@@ -249,7 +249,7 @@ class World:
     # --- who asks ----------------------------------------------------------------------------------
 
     async def _ask_around(self, life: Life, number: int) -> None:
-        """Several askers of every tenant side by side, until they have asked enough or the process ends."""
+        """Several callers of every tenant side by side, until they have asked enough or the process ends."""
         draws = [(tenant, self.drawn()) for tenant in self.tenants.values() for _ in range(2)]
         clients = [asyncio.create_task(self._client(life, tenant, draw, number)) for tenant, draw in draws]
         waiting, latest = set(clients), self.clock() + LONGEST
@@ -283,7 +283,7 @@ class World:
                 self._check_answer(tenant, ticket, answer)
 
     async def _ask(self, life: Life, ticket: Ticket, draw: random.Random) -> Answer | None:
-        """Ask one way or another; None where the asker leaves before the answer."""
+        """Ask one way or another; None where the caller leaves before the answer."""
         way, network = draw.random(), life.network
         if way < 0.5:
             return await network.ask(ticket.request, trace_id=ticket.id)
@@ -338,7 +338,7 @@ class World:
         assert not left, f"still running: {left}"
 
     def _check_answer(self, tenant: Tenant, ticket: Ticket, answer: Answer) -> None:
-        """An answer has its own id and time, and nothing that its asker may not see."""
+        """An answer has its own id and time, and nothing that its caller may not see."""
         assert answer.trace.id == ticket.id
         assert START <= answer.trace.time <= self.clock()
         clearance = ticket.request.clearance or Label.INTERNAL

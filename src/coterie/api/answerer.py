@@ -13,7 +13,7 @@ from coterie.api.predictions import Prediction
 from coterie.api.specialists import FittedSpecialist
 from coterie.api.workspace import DOCUMENTS, Plan, shared_encoder
 from coterie.errors import InputError
-from coterie.knowledge.documents import Shelf
+from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import open_declared
 from coterie.learning.dataset import Row
 from coterie.learning.evaluate import LookUp
@@ -95,7 +95,7 @@ class Answerer(FittedSpecialist):
         return look_up_with(self._indexes, self._specialist.card)
 
     @cached_property
-    def _indexes(self) -> dict[str, Shelf]:
+    def _indexes(self) -> dict[str, DocumentIndex]:
         stored = self._stored
         return {
             name: open_declared(name, stored.config, stored.folder, encoder=shared_encoder())

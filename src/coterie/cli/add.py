@@ -81,10 +81,10 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
 
     config = configured(folder)
     _check_name(name, config.specialists)  # somebody may have taken it meanwhile
-    shelves = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
+    indexes = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8")
-    known = {("knowledge", each): _as_indexed(folder, each) for each in shelves}
+    known = {("knowledge", each): _as_indexed(folder, each) for each in indexes}
     added = add_tables(text, {**known, ("specialists", name): settings})
     try:
         section = parse_config(added).specialists[name]
@@ -98,19 +98,19 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
     write_bytes(path, added.encode())
     copied = {str(file.source): file.in_toml for file in files.values() if file.copied}
     about = {"name": name, "settings": settings, "rows": counts, "copied": copied}
-    return {**about, "shelves": shelves, "warnings": warnings}
+    return {**about, "indexes": indexes, "warnings": warnings}
 
 
 def _unlisted(folder: Path, wanted: Sequence[str], listed: Collection[str]) -> list[str]:
-    """The shelves that are indexed and not yet in coterie.toml. Raises `InputError` for one that is neither."""
-    from coterie.knowledge.open import shelf_folder
+    """The indexes that were built and are not yet in coterie.toml. Raises `InputError` for one that is neither."""
+    from coterie.knowledge.open import index_folder
 
     new = [name for name in dict.fromkeys(wanted) if name not in listed]
     for name in new:
         check_index_name(name)
-        if not shelf_folder(folder, name).is_dir():
+        if not index_folder(folder, name).is_dir():
             raise InputError(
-                f"Unknown shelf {name!r}: it is neither in coterie.toml ({sorted(listed)}) nor indexed.",
+                f"Unknown index {name!r}: it is neither in coterie.toml ({sorted(listed)}) nor indexed.",
                 hint=f"Index documents for it: {shell(folder, 'index', name, 'PATH')}",
             )
     return new
@@ -148,12 +148,12 @@ def _place(folder: Path, stem: str, typed: Path) -> _File:
     return _File(source=source, target=target, in_toml=target.relative_to(home).as_posix())
 
 
-def _as_indexed(folder: Path, shelf: str) -> dict[str, str]:
-    """The label and the tenant that a shelf was given when it was indexed."""
+def _as_indexed(folder: Path, index: str) -> dict[str, str]:
+    """The label and the tenant that an index was given when it was indexed."""
     from coterie.knowledge.guard import given_before
-    from coterie.knowledge.open import shelf_folder
+    from coterie.knowledge.open import index_folder
 
-    return {key: str(value) for key, value in vars(given_before(shelf_folder(folder, shelf))).items() if value}
+    return {key: str(value) for key, value in vars(given_before(index_folder(folder, index))).items() if value}
 
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:
@@ -176,8 +176,8 @@ def _show(folder: Path, document: Mapping[str, Any]) -> None:
     say(f"Added {name}: {settings['task']}{f', {rows}' if rows else ''}.")
     for source, target in document["copied"].items():
         say(f"Copied {source} to {target}, so that the folder is complete by itself.")
-    for shelf in document["shelves"]:
+    for index in document["indexes"]:
         say(
-            f"Added [knowledge.{shelf}] as it is indexed; with its `paths` in coterie.toml, `coterie index` finds them."
+            f"Added [knowledge.{index}] as it is indexed; with its `paths` in coterie.toml, `coterie index` finds them."
         )
     say(f"Next: {shell(folder, 'train', name)}")

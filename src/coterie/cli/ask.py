@@ -56,8 +56,9 @@ _Document = Annotated[
         show_default=False,
     ),
 ]
-_Shelf = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The index that has the document; FILE is the name there.")
+_Index = Annotated[
+    str | None,
+    typer.Option("--index", "--shelf", metavar="NAME", help="The index that has the document; FILE is the name there."),
 ]
 _ShowEgress = Annotated[
     bool, typer.Option("--show-egress", help="Also show the text that left this machine, as it left. It is content.")
@@ -78,7 +79,7 @@ def ask(
     ] = None,
     columns: Columns = None,
     document: _Document = None,
-    shelf: _Shelf = None,
+    index: _Index = None,
     document_label: _DocumentLabel = None,
     session: _Session = None,
     label: ContentLabel = None,
@@ -104,7 +105,7 @@ def ask(
         label=parse_label("--label", label),
         clearance=parse_label("--as", clearance),
         release=_read_release(parse_label("--release-to", release_to), because),
-        document=_find_document(document, shelf, parse_label("--document-label", document_label)),
+        document=_find_document(document, index, parse_label("--document-label", document_label)),
         quality=quality,
         budget=parse_money("--budget", budget),
     )
@@ -142,18 +143,18 @@ def _read_release(to: Label | None, because: str | None) -> Release | None:
     return Release(to=to, because=because)
 
 
-def _find_document(path: Path | None, shelf: str | None, label: Label | None) -> Document | None:
-    """What was named: a document of a shelf, or a file, read now in a process of its own. Raises `InputError`."""
+def _find_document(path: Path | None, index: str | None, label: Label | None) -> Document | None:
+    """What was named: a document of an index, or a file, read now in a process of its own. Raises `InputError`."""
     from coterie.knowledge.parse import FileReader
     from coterie.knowledge.parsed import Unreadable
     from coterie.types import Document
 
     if path is None:
-        if shelf is not None:
-            raise InputError("--shelf was given without a document.", hint="Name it: --document NAME")
+        if index is not None:
+            raise InputError("--index was given without a document.", hint="Name it: --document NAME")
         return None
-    if shelf is not None:
-        return Document(name=str(path), label=label, shelf=shelf)
+    if index is not None:
+        return Document(name=str(path), label=label, index=index)
     try:
         with FileReader() as reader:
             return Document(text=reader.read(path).text, name=path.name, label=label)

@@ -24,9 +24,9 @@ from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, lo
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned
 from coterie.governance.audit_events import read_entry
-from coterie.knowledge.generation import shelf_state
+from coterie.knowledge.generation import index_state
 from coterie.knowledge.guard import declared_access, why_refused
-from coterie.knowledge.open import shelf_folder
+from coterie.knowledge.open import index_folder
 from coterie.models.catalogue import locate
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE
@@ -76,7 +76,7 @@ def examine(folder: Path) -> Iterator[Check]:
     yield from _data(config, folder)
     yield from _versions(config, folder)
     yield from _models(config, folder)
-    yield from _shelves(config, folder)
+    yield from _indexes(config, folder)
     yield from _secrets(config)
     yield from _names(config)
     yield _energy(config)
@@ -211,26 +211,26 @@ def _models(config: Config, folder: Path) -> Iterator[Check]:
             yield Check(name=f"model {key}", ok=True, found=f"{path} (checksum right)")
 
 
-def _shelves(config: Config, folder: Path) -> Iterator[Check]:
-    """Whether each shelf in a folder is indexed with the encoder that is here; required where a specialist reads it."""
-    read = {shelf for section in config.specialists.values() for shelf in section.knowledge}
+def _indexes(config: Config, folder: Path) -> Iterator[Check]:
+    """Whether each index in a folder is indexed with the encoder that is here; required where a specialist reads it."""
+    read = {index for section in config.specialists.values() for index in section.knowledge}
     for name, section in config.knowledge.items():
         if section.store != "local":
             continue
-        state = shelf_state(shelf_folder(folder, name))
+        state = index_state(index_folder(folder, name))
         ok, found, fix = False, "not indexed yet", shell(folder, "index", name)
         if state is not None:
             ok = state.encoder == OnnxEncoder.bundled().sha256
             found = f"{state.documents:,} documents, {state.chunks:,} chunks"
             if not ok:
                 found, fix = f"made with another encoder ({state.encoder[:12]})", f"{fix} --rebuild"
-            elif said := why_refused(shelf_folder(folder, name), declared_access(config, name)):
+            elif said := why_refused(index_folder(folder, name), declared_access(config, name)):
                 ok, found = False, f"indexed before coterie.toml said {said} of it"
         if ok and state is not None and state.is_outdated:
             found = f"{found}, read by an older version that cuts tables: index it again"
-            yield Check(name=f"shelf {name}", ok=False, required=False, found=found, fix=shell(folder, "index", name))
+            yield Check(name=f"index {name}", ok=False, required=False, found=found, fix=shell(folder, "index", name))
         else:
-            yield Check(name=f"shelf {name}", ok=ok, required=name in read, found=found, fix=fix)
+            yield Check(name=f"index {name}", ok=ok, required=name in read, found=found, fix=fix)
 
 
 def _secrets(config: Config) -> Iterator[Check]:

@@ -25,8 +25,15 @@ def discover(
         Path | None, typer.Option(metavar="FOLDER", help="Write the training rows of each job with labels here.")
     ] = None,
     support: Annotated[int, typer.Option(min=2, metavar="N", help="Fewest calls of a prompt's template.")] = 20,
-    askers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Leave out jobs of fewer askers, as far as the logs name them.")
+    callers: Annotated[
+        int,
+        typer.Option(
+            "--callers",
+            "--askers",
+            min=1,
+            metavar="N",
+            help="Leave out jobs of fewer callers, as far as the logs name them.",
+        ),
     ] = 1,
     as_json: Json = False,
 ) -> None:
@@ -42,7 +49,7 @@ def discover(
 
     recorded = read_calls(files)
     with stage("Finding jobs", len(recorded.calls)) as show:
-        found = find_jobs(recorded.calls, support=support, askers=askers, progress=show)
+        found = find_jobs(recorded.calls, support=support, callers=callers, progress=show)
     written: dict[int, tuple[Path, int]] = {}
     for number, job in enumerate(found.jobs, 1):
         if out is not None and job.answers.shape == "labels":
@@ -67,7 +74,7 @@ def _document(job: FoundJob, calls: int, written: tuple[Path, int] | None) -> di
         "calls": len(job.calls),
         "share": len(job.calls) / calls,
         "cost": job.cost,
-        "askers": job.askers,
+        "callers": job.callers,
         "task": job.task,
         "shape": job.answers.shape,
         "labels": job.answers.labels,
@@ -84,7 +91,7 @@ def _show(recorded: Recorded, found: Discovery, written: dict[int, tuple[Path, i
         if count:
             say(f"{count:,} {SKIPPED[reason]}")
     show_table(
-        ["job", "calls", "share", "askers", "cost", "task", "prompts", "labels"],
+        ["job", "calls", "share", "callers", "cost", "task", "prompts", "labels"],
         [_row(number, job, len(recorded.calls)) for number, job in enumerate(found.jobs, 1)],
     )
     for number, job in enumerate(found.jobs, 1):
@@ -105,7 +112,7 @@ def _row(number: int, job: FoundJob, calls: int) -> list[str]:
         str(number),
         f"{len(job.calls):,}",
         f"{len(job.calls) / calls:.0%}",
-        str(job.askers),
+        str(job.callers),
         cost,
         job.task,
         str(max(1, len(job.templates))),

@@ -20,7 +20,7 @@ from coterie.runtime.codec import parse_json
 if TYPE_CHECKING:
     from coterie.config.file import Config
     from coterie.config.specialists import SpecialistSection
-    from coterie.knowledge.documents import Shelf
+    from coterie.knowledge.documents import DocumentIndex
     from coterie.learning.dataset import Dataset
     from coterie.learning.evaluation import Evaluation
     from coterie.learning.fairness import Fairness, GroupShare
@@ -151,18 +151,18 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
 
     section, label = config.specialists[name], config.network.default_label
     judge = partial(task_of(section).judge, section=section)
-    async with _opened(name, config, folder, version) as (specialist, shelves):
+    async with _opened(name, config, folder, version) as (specialist, indexes):
         with stage(f"{name}: ask about {dataset.name}", len(dataset)) as advance:
-            look_up = look_up_with(shelves, specialist.card) if shelves else None
-            rows = await with_quotes(dataset.rows, shelves, clearance=label) if shelves else dataset.rows
+            look_up = look_up_with(indexes, specialist.card) if indexes else None
+            rows = await with_quotes(dataset.rows, indexes, clearance=label) if indexes else dataset.rows
             return await ask_about(specialist, rows, progress=advance, label=label, judge=judge, look_up=look_up)
 
 
 @asynccontextmanager
 async def _opened(
     name: str, config: Config, folder: Path, version: Version
-) -> AsyncIterator[tuple[Specialist, Mapping[str, Shelf]]]:
-    """A specialist of one version with its engines and shelves, closed afterwards."""
+) -> AsyncIterator[tuple[Specialist, Mapping[str, DocumentIndex]]]:
+    """A specialist of one version with its engines and indexes, closed afterwards."""
     from coterie.assembly import open_models
     from coterie.engines.onnx import OnnxEncoder
     from coterie.knowledge.open import open_declared
@@ -171,14 +171,14 @@ async def _opened(
     section, label = config.specialists[name], config.network.default_label
     models = await open_models(config, folder, {name: version})
     encoder = OnnxEncoder.bundled()
-    shelves = {key: open_declared(key, config, folder, encoder=encoder) for key in section.knowledge}
+    indexes = {key: open_declared(key, config, folder, encoder=encoder) for key in section.knowledge}
     try:
-        yield load_specialist(name, section, version, encoder=encoder, models=models, data_label=label), shelves
+        yield load_specialist(name, section, version, encoder=encoder, models=models, data_label=label), indexes
     finally:
         for engine in (encoder, *models.values()):
             await engine.close()
-        for shelf in shelves.values():
-            await shelf.close()
+        for index in indexes.values():
+            await index.close()
 
 
 def _show(document: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ from coterie.errors import InputError
 if TYPE_CHECKING:
     from coterie.config.file import Config, KnowledgeSection
     from coterie.knowledge.build import Indexed
-    from coterie.knowledge.documents import Mode, Shelf
+    from coterie.knowledge.documents import DocumentIndex, Mode
     from coterie.knowledge.evaluation import Scores
     from coterie.knowledge.sources import FoundFiles
     from coterie.types import Label, Passage
@@ -88,7 +88,7 @@ def index(
     found = _found(folder, config, section, name=name, paths=paths or [], beir=beir)
     report = _build(folder, name, section, found, config=config, rebuild=rebuild)
     empty = _empty(name, found, report)
-    document = {"shelf": name, "folder": str(folder), **asdict(report)}
+    document = {"index": name, "folder": str(folder), **asdict(report)}
     if as_json:  # one document, whatever comes
         show_json(document if empty is None else document | {"error": error_document(empty)})
         if empty is not None:
@@ -106,7 +106,7 @@ def index(
 
 
 def _as_table(name: str, folder: Path, paths: list[Path], section: KnowledgeSection) -> str:
-    """The shelf as coterie.toml would have it, where paths are relative to the network's folder."""
+    """The index as coterie.toml would have it, where paths are relative to the network's folder."""
     home = folder.resolve()
     listed = [
         os.path.relpath(path, home) if path.resolve().is_relative_to(home) else str(path.resolve()) for path in paths
@@ -123,17 +123,17 @@ def _empty(name: str, found: FoundFiles, report: Indexed) -> InputError | None:
     if not found.sources or report.documents:
         return None
     return InputError(
-        f"None of {counted(len(found.sources), 'document')} could be read; shelf {name!r} is empty.",
+        f"None of {counted(len(found.sources), 'document')} could be read; index {name!r} is empty.",
         hint="The reasons are listed by document.",
     )
 
 
 def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeSection:
-    """A shelf that is not in the file, with the label and the tenant that it was given before and is not given now."""
+    """An index that is not in the file, with the label and the tenant that it was given before and is not given now."""
     from coterie.knowledge.guard import given_before
-    from coterie.knowledge.open import shelf_folder
+    from coterie.knowledge.open import index_folder
 
-    before = {key: value for key, value in vars(given_before(shelf_folder(folder, name))).items() if value}
+    before = {key: value for key, value in vars(given_before(index_folder(folder, name))).items() if value}
     kept = {key: value for key, value in before.items() if getattr(section, key) is None}
     if kept:
         said = ", ".join(f"--{key} {value}" for key, value in kept.items())
@@ -151,16 +151,16 @@ def _found(
     if beir is not None:
         if paths:
             raise InputError(
-                "Asked to index both PATH and --beir.", hint="Give one of them: a corpus is a whole shelf."
+                "Asked to index both PATH and --beir.", hint="Give one of them: a corpus is a whole index."
             )
         return read_corpus(find_file(folder, beir), access)
     if not paths and not section.paths:
         raise InputError(
-            f"Shelf {name!r} has no paths: neither on the command line nor under [knowledge.{name}].",
+            f"Index {name!r} has no paths: neither on the command line nor under [knowledge.{name}].",
             hint=f"Give files or folders: {shell(folder, 'index', name, 'PATH')}",
         )
     whole = [folder / path for path in section.paths]
-    return find_files(folder, paths or whole, access, exact=not paths, shelf=whole)
+    return find_files(folder, paths or whole, access, exact=not paths, index=whole)
 
 
 def _build(
@@ -171,7 +171,7 @@ def _build(
     from coterie.knowledge.build import ENCODER_BATCH, build_index
     from coterie.knowledge.guard import Given, declared_access
     from coterie.knowledge.kinds import open_reranker
-    from coterie.knowledge.open import open_shelf, shelf_folder
+    from coterie.knowledge.open import index_folder, open_index
 
     declared, known = declared_access(config, name), name in config.knowledge
     if not known:
@@ -181,13 +181,13 @@ def _build(
         async with AsyncExitStack() as stack:
             encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
             stack.push_async_callback(encoder.close)
-            shelf = open_shelf(name, section, folder, network=config.network.name, encoder=encoder, rebuild=rebuild)
-            stack.push_async_callback(shelf.close)
+            index = open_index(name, section, folder, network=config.network.name, encoder=encoder, rebuild=rebuild)
+            stack.push_async_callback(index.close)
             return await build_index(
-                shelf,
+                index,
                 found,
                 encoder=encoder,
-                folder=shelf_folder(folder, name),
+                folder=index_folder(folder, name),
                 name=name,
                 progress=stack.enter_context(TerminalProgress()),
                 reranker=open_reranker(section, encoder),
@@ -276,8 +276,8 @@ def search(
         if not query.strip():
             raise InputError("Asked to search for nothing.", hint="Give a QUERY, or --eval and --qrels.")
         check_utf8(query)
-        passages = _with_shelf(
-            folder, name, lambda shelf: shelf.search(query, k=k, clearance=label, tenant=tenant, mode=chosen)
+        passages = _with_index(
+            folder, name, lambda index: index.search(query, k=k, clearance=label, tenant=tenant, mode=chosen)
         )
         document = {"passages": [_document(passage) for passage in passages]}
         give(document, lambda: _show_passages(passages), as_json=as_json)
@@ -289,16 +289,16 @@ def search(
     give({**scores.to_json(), "mode": chosen}, f"{scores.queries:,} queries: {measured}", as_json=as_json)
 
 
-def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -> T:
-    """Open a shelf of the file, or one that was indexed without being in it, and close it whatever happens."""
+def _with_index(folder: Path, name: str, use: Callable[[DocumentIndex], Awaitable[T]]) -> T:
+    """Open an index of the file, or one that was indexed without being in it, and close it whatever happens."""
     from coterie.engines.onnx import OnnxEncoder
-    from coterie.knowledge.open import open_declared, shelf_folder
+    from coterie.knowledge.open import index_folder, open_declared
 
     check_index_name(name)
     config = configured(folder)
-    if name not in config.knowledge and not shelf_folder(folder, name).is_dir():
+    if name not in config.knowledge and not index_folder(folder, name).is_dir():
         raise InputError(
-            f"Unknown shelf {name!r}: it is neither in coterie.toml ({sorted(config.knowledge)}) nor indexed.",
+            f"Unknown index {name!r}: it is neither in coterie.toml ({sorted(config.knowledge)}) nor indexed.",
             hint=f"Index documents for it: coterie index {name} PATH",
         )
 
@@ -306,9 +306,9 @@ def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -
         async with AsyncExitStack() as stack:
             encoder = OnnxEncoder.bundled()
             stack.push_async_callback(encoder.close)
-            shelf = open_declared(name, config, folder, encoder=encoder)
-            stack.push_async_callback(shelf.close)
-            return await use(shelf)
+            index = open_declared(name, config, folder, encoder=encoder)
+            stack.push_async_callback(index.close)
+            return await use(index)
 
     return run(work())
 
@@ -322,11 +322,11 @@ def _evaluate(
     asked = read_queries(find_file(folder, queries))
     judged = read_judgements(find_file(folder, judgements))
 
-    async def use(shelf: Shelf) -> Scores:
+    async def use(index: DocumentIndex) -> Scores:
         with stage("asking", len(asked)) as advance:
-            return await evaluate(shelf, asked, judged, mode=mode, clearance=label, tenant=tenant, progress=advance)
+            return await evaluate(index, asked, judged, mode=mode, clearance=label, tenant=tenant, progress=advance)
 
-    return _with_shelf(folder, name, use)
+    return _with_index(folder, name, use)
 
 
 def _show_passages(passages: Sequence[Passage]) -> None:

@@ -114,12 +114,12 @@ def _copy_example(example: str, folder: Path) -> list[str]:
 def _find_example(example: str) -> Path:
     """The example's folder: inside the installed package, or in the checkout the package runs from."""
     package = Path(__file__).parents[1]
-    shelves = [package / "examples", package.parents[1] / "examples"]
+    roots = [package / "examples", package.parents[1] / "examples"]
     found = {
         entry.name: entry
-        for shelf in reversed(shelves)
-        if shelf.is_dir()
-        for entry in shelf.iterdir()
+        for root in reversed(roots)
+        if root.is_dir()
+        for entry in root.iterdir()
         if (entry / FILE_NAME).is_file()
     }
     if not found:
@@ -139,7 +139,7 @@ def _next_steps(folder: Path, example: str | None) -> list[str]:
         config = load_config(folder)
         models = (model for model in config.models.values() if isinstance(model, LlamaModel))
         yet = [shell(folder, "models", "pull", model.name) for model in models]
-        yet += [shell(folder, "index", shelf) for shelf in config.knowledge]
+        yet += [shell(folder, "index", index) for index in config.knowledge]
     return [
         *yet,
         shell(folder, "train"),

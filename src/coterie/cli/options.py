@@ -89,7 +89,7 @@ def check_choice(what: str, chosen: str, known: Iterable[str]) -> str:
 def check_index_name(name: str) -> None:
     """Refuse what could be no key of the file: the name is a folder's too. Raises `InputError`."""
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
-        raise InputError(f"{name!r} is no name of a shelf.", hint="Small letters, digits, - and _, a letter first.")
+        raise InputError(f"{name!r} is no name of an index.", hint="Small letters, digits, - and _, a letter first.")
 
 
 def read_text(file: str) -> str:

@@ -119,7 +119,7 @@ def _show(explanation: Explanation, *, details: bool) -> None:
     rows = [
         (
             str(position),
-            " -> ".join(", ".join(wave) for wave in part.waves),
+            " -> ".join(", ".join(stage) for stage in part.stages),
             "".join(f"part {before + 1} " for before in part.after).strip() or "-",
             f"{part.score:.3f}",
             one_line(part.text),

@@ -248,12 +248,12 @@ def _show_erased(done: Erased, *, dry_run: bool) -> None:
         say(f"{did} {rows:,} rows of {table}.")
     if done.keys:
         say(f"{did} {counted(len(done.keys), 'key')}: {', '.join(done.keys)}.")
-    for shelf, documents in done.documents.items():
-        say(f"{did} from the index of {shelf!r}: {', '.join(documents)}.")
+    for index, documents in done.documents.items():
+        say(f"{did} from the index of {index!r}: {', '.join(documents)}.")
     if done.documents:
         remark("The files of these documents are yours to delete; else the next `coterie index` reads them again.")
-    for shelf, documents in done.mentioning.items():
-        say(f"Left, on the shelf {shelf!r}: {', '.join(documents)}.")
+    for index, documents in done.mentioning.items():
+        say(f"Left, in the index {index!r}: {', '.join(documents)}.")
     for each in done.left:
         say(f"Left: {each.path}, {_LEFT[each.kind]}.")
 

@@ -37,7 +37,7 @@ _METAVARS = {
     "data_label": "LABEL",
     "exclude": "COLUMN",
     "fields": "NAME=TYPE",
-    "knowledge": "SHELF",
+    "knowledge": "INDEX",
     "licence": "SPDX",
     "model": "KEY",
     "pairs": "FILE",

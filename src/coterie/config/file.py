@@ -228,8 +228,8 @@ class RouterSection(_Section):
     kind: str = "learned"
     """`learned`, the router that reads the specialists' profiles, or one that an installed package adds."""
     false_rejection: float = Field(default=0.04, gt=0, lt=0.5)
-    """Share of texts like the examples that may be taken for out of scope: the dial of the verdict. About half of those
-    are asked about nevertheless, for a piece of them that is clearer."""
+    """Share of texts like the examples that may be taken for out of scope. About half of those are asked about
+    nevertheless, for a piece of them that is clearer."""
 
 
 def _name_store(value: str) -> str:
@@ -428,10 +428,10 @@ class Config(_Section):
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
         for specialist, section in self.specialists.items():
-            for shelf in section.knowledge:
-                if shelf not in self.knowledge:
+            for index in section.knowledge:
+                if index not in self.knowledge:
                     found = sorted(self.knowledge)
-                    raise ValueError(f"specialists.{specialist}.knowledge has {shelf!r}, but [knowledge] has {found}")
+                    raise ValueError(f"specialists.{specialist}.knowledge has {index!r}, but [knowledge] has {found}")
         return self
 
 

@@ -29,7 +29,11 @@ def entries_of(found: Iterable[tuple[Finding, ContextView]], *, now: float) -> t
 
 def _entry(content: Fact | FindingSummary | Retraction, finding: Finding, now: float) -> Entry:
     return Entry(
-        content=content, producer=finding.specialist, label=finding.label, impersonal=finding.impersonal, time=now
+        content=content,
+        producer=finding.specialist,
+        label=finding.label,
+        label_without_pii=finding.label_without_pii,
+        time=now,
     )
 
 
@@ -63,14 +67,14 @@ def _cited(found: Iterable[tuple[Finding, ContextView]]) -> Iterator[Entry]:
             passage = entry.content
             if not isinstance(passage, Passage) or not any(_cites(each, passage) for each in finding.citations):
                 continue
-            place = passage.shelf, passage.document, passage.start, passage.end
+            place = passage.index, passage.document, passage.start, passage.end
             if place not in seen:
                 seen.add(place)
                 yield entry
 
 
 def _cites(citation: Citation, passage: Passage) -> bool:
-    same = (citation.shelf, citation.document) == (passage.shelf, passage.document)
+    same = (citation.index, citation.document) == (passage.index, passage.document)
     return same and citation.start < passage.end and passage.start < citation.end
 
 

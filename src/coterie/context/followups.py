@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from coterie.text.numerals import cardinals, english_ordinals
-from coterie.types import Context, Entry, FindingSummary, Label, Message, impersonal
+from coterie.types import Context, Entry, FindingSummary, Label, Message, label_without_pii
 
 # --- English words that say nothing of what a question is about.
 
@@ -97,7 +97,7 @@ TIMES = COUNTS | DAYS | MONTHS | PARTS | CLOCK | UNITS | frozenset(_COUNTED.spli
 SETTLED = frozenset(_SETTLED.split())
 """What is said beside a time or a number without saying more: "on Monday instead", "is ten free?"."""
 
-# --- Whether a question leans on earlier ones: it points at something that it does not name, or leaves it out.
+# --- Whether a question depends on earlier ones: it points at something that it does not name, or leaves it out.
 #
 # Rules on words, English only: no model is asked. They were written on the development half of
 # `benchmarks/followups`.
@@ -113,7 +113,7 @@ _CLOCK = re.compile(r"\bwhat\b.{0,8}\b(?:time|day|date|month|year)\b.*\b(?:is\s+
 """Asks what time or day it is: this "it" stands for nothing."""
 _LONGEST = 16  # words; a longer text says what it is about
 _READ = 2_000
-"""Characters of a question that are read. A longer text leans on nothing."""
+"""Characters of a question that are read. A longer text depends on nothing."""
 _LONGEST_OPENED, _MOST_OPENED = 8, 3  # words, and those that say something, of one that goes on with "and"
 _LONGEST_BARE = 6  # words of one that leaves out what it is about: "is there a limit?"
 _MOST_BEFORE = 3  # words that say something before a word that points outside the text
@@ -121,8 +121,8 @@ _FEW = 4  # words that say something, of a question that is given back with all 
 _LONGEST_DETAIL = 10  # words of one that says no more than when or how many
 
 
-def leans(text: str) -> str:
-    """How a text leans on what was said before, in words; empty if it stands alone."""
+def follow_up_reason(text: str) -> str:
+    """How a text depends on what was said before, in words; empty if it stands alone."""
     words = words_of(text) if len(text) <= _READ else ()
     if not words or len(words) > _LONGEST or _CLOCK.search(text):
         return ""
@@ -392,47 +392,49 @@ class Turn(NamedTuple):
     """The label that a classifier was sure of, in words; empty if none was."""
     label: Label
     """Sensitivity of both."""
-    impersonal: Label
+    label_without_pii: Label
     """The same without personal data."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restated:
-    """A question that leant on an earlier one, as it stands on its own."""
+class RewrittenQuery:
+    """A question that depended on an earlier one, as it stands on its own."""
 
     text: str
     label: Label
     """Sensitivity of what it was given back."""
-    impersonal: Label
+    label_without_pii: Label
     """The same without personal data."""
     reason: str
     """How it leant."""
 
 
-def restate(text: str, context: Context) -> Restated | None:
-    """The question on its own, or None where it stands alone already or there is nothing to lean on.
+def rewrite_query(text: str, context: Context) -> RewrittenQuery | None:
+    """The question on its own, or None where it stands alone already or there is nothing to depend on.
 
-    It leans on the newest question that was classified, that stands alone itself or had nothing to lean on, of the last
-    eight.
+    It depends on the newest question that was classified, that stands alone itself or had nothing to depend on, of the
+    last eight.
     """
-    reason = leans(text)
+    reason = follow_up_reason(text)
     if not reason:
         return None
     turn = _topic(turns_of(context))
     if turn is None:
         return None
-    return Restated(text=_whole(text, reason, turn), label=turn.label, impersonal=turn.impersonal, reason=reason)
+    return RewrittenQuery(
+        text=_whole(text, reason, turn), label=turn.label, label_without_pii=turn.label_without_pii, reason=reason
+    )
 
 
 def _whole(text: str, reason: str, turn: Turn) -> str:
-    """A question that leans on a turn, as it stands on its own."""
+    """A question that depends on a turn, as it stands on its own."""
     detail = reason == DETAIL
     again = asked_again(turn.question, text) if detail else ""
     return again or f"{text.strip()} ({_about(turn, detail=detail)})"
 
 
 def _about(turn: Turn, *, detail: bool) -> str:
-    """What a question that leans on an earlier one is about.
+    """What a question that depends on an earlier one is about.
 
     Args:
         turn: The earlier one.
@@ -452,11 +454,11 @@ def _about(turn: Turn, *, detail: bool) -> str:
 def _topic(turns: Sequence[Turn]) -> Turn | None:
     """The newest question that says what is talked about, as it stands on its own.
 
-    That is one that was classified, that leant on none before it, or that asked the one before it again.
+    That is one that was classified, that depended on none before it, or that asked the one before it again.
     """
     topic: Turn | None = None
     for turn in turns:
-        reason = leans(turn.question) if topic else ""
+        reason = follow_up_reason(turn.question) if topic else ""
         if topic is None or not reason:
             topic = turn if turn.found or subject_of(turn.question) else topic
         elif turn.found or (reason == DETAIL and asked_again(topic.question, turn.question)):
@@ -464,22 +466,22 @@ def _topic(turns: Sequence[Turn]) -> Turn | None:
                 _whole(turn.question, reason, topic),
                 turn.found or topic.found,
                 max(turn.label, topic.label),
-                max(turn.impersonal, topic.impersonal),
+                max(turn.label_without_pii, topic.label_without_pii),
             )
     return topic
 
 
 def turns_of(context: Context) -> Sequence[Turn]:
-    """The beginnings of the asker's last questions, oldest first, each with what was found for it."""
+    """The beginnings of the caller's last questions, oldest first, each with what was found for it."""
     turns: list[Turn] = []
     asked = (at for at in range(len(context.entries) - 1, -1, -1) if _is_question(context.entries[at]))
     for entry in context.entries[min(islice(asked, _REMEMBERED), default=0) :]:
         match entry.content:
             case Message(role="user", text=text):
-                turns.append(Turn(text[:_READ], "", entry.label, impersonal(entry)))
+                turns.append(Turn(text[:_READ], "", entry.label, label_without_pii(entry)))
             case FindingSummary(form="label", accepted=True, text=found) if turns and not turns[-1].found:
                 last = turns[-1]
-                label, bare = max(last.label, entry.label), max(last.impersonal, impersonal(entry))
+                label, bare = max(last.label, entry.label), max(last.label_without_pii, label_without_pii(entry))
                 turns[-1] = Turn(last.question, _words(found), label, bare)
     return turns
 

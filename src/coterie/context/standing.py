@@ -1,4 +1,4 @@
-"""What of the log still stands, and what of it one asker may see.
+"""What of the log still stands, and what of it one caller may see.
 
 Entries are never changed: a newer fact of a name supersedes the older ones, and a retraction ends those of its own
 producer. Both stay in the log. Pure functions of values.
@@ -44,9 +44,9 @@ def why_gone(entries: Sequence[Entry]) -> list[Gone | None]:
                 if name in newest:
                     why = Gone("superseded", Reason("omit.superseded", by=newest[name]))
                 newest.setdefault(name, entry.producer)
-            case Passage(shelf=shelf, document=document, start=start, end=end):
-                why = Gone("repeated", Reason("omit.found_again")) if (shelf, document, start, end) in found else None
-                found.add((shelf, document, start, end))
+            case Passage(index=index, document=document, start=start, end=end):
+                why = Gone("repeated", Reason("omit.found_again")) if (index, document, start, end) in found else None
+                found.add((index, document, start, end))
         gone.append(why)
     return gone[::-1]
 
@@ -68,7 +68,7 @@ def known_facts(context: Context) -> frozenset[str]:
 
 
 def visible(context: Context, clearance: Label) -> Context:
-    """The part of a session that an asker may see; the rest is named in `omitted`, without its content.
+    """The part of a session that a caller may see; the rest is named in `omitted`, without its content.
 
     Where something of a fact is above the clearance, its versions that no longer count are left out too: no fact is
     better than one known to be out of date.
@@ -96,7 +96,7 @@ def _what(entry: Entry) -> str | tuple[str, str, int, int] | None:
     match entry.content:
         case Fact(name=name) | Retraction(name=name):
             return name
-        case Passage(shelf=shelf, document=document, start=start, end=end):
-            return shelf, document, start, end
+        case Passage(index=index, document=document, start=start, end=end):
+            return index, document, start, end
         case _:
             return None

@@ -23,7 +23,7 @@ from coterie.types import (
     Reason,
     SpecialistCard,
     ViewRecord,
-    impersonal,
+    label_without_pii,
 )
 
 # --- Packing a view into its budget: what is worth most per token goes in first.
@@ -116,10 +116,10 @@ def build_view(
     out by value per token (`pack`).
 
     Args:
-        context: Everything the network knows in this session that the asker may see, oldest first.
+        context: Everything the network knows in this session that the caller may see, oldest first.
         card: Whose view it is; its `reads`, `knowledge`, `clearance` and `view_tokens` count.
-        found: Passages looked up for it now, the best of each shelf first.
-        unsearched: Shelves that could not be searched for it, and why.
+        found: Passages looked up for it now, the best of each index first.
+        unsearched: Indexes that could not be searched for it, and why.
 
     Returns:
         The entries in their order; each of the others is counted once in `omitted`, with its reason.
@@ -165,7 +165,7 @@ def _why_not(entry: Entry, card: SpecialistCard, gone: Gone | None, *, read: boo
         return Reason("omit.not_read", specialist=card.name)
     if gone is not None:
         return gone.reason
-    if (impersonal(entry) if card.pseudonymised else entry.label) > card.clearance:
+    if (label_without_pii(entry) if card.pseudonymised else entry.label) > card.clearance:
         clearance = card.clearance.value
         return Reason("omit.above_clearance", specialist=card.name, label=entry.label.value, clearance=clearance)
     return None
@@ -188,9 +188,9 @@ def _omissions(log: Sequence[Entry], reasons: Sequence[Reason | None]) -> tuple[
 
 
 def _missing(unsearched: Mapping[str, str]) -> tuple[Omission, ...]:
-    """The shelves that could not be searched, among what is not there."""
+    """The indexes that could not be searched, among what is not there."""
     return tuple(
-        Omission(what=f"shelf {name!r}", reason=Reason("omit.not_searched", why=why))
+        Omission(what=f"index {name!r}", reason=Reason("omit.not_searched", why=why))
         for name, why in unsearched.items()
     )
 

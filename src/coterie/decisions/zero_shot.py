@@ -190,7 +190,7 @@ def _prompt(question: Question, places: np.ndarray, state: Task | None) -> Promp
     text = "N/A" if state is None else state.text
     prompting = Prompting(instruction=instruction, answer="Answer:" if question.kind != "choice" else "Label:")
     prompt = Prompt(text=prompting.prompt(text), choices=answers([option.name for option in options]))
-    return prompt if state is None else replace(prompt, label=state.label, impersonal=state.impersonal)
+    return prompt if state is None else replace(prompt, label=state.label, label_without_pii=state.label_without_pii)
 
 
 def _described(option: Option) -> str:
@@ -218,7 +218,10 @@ class RemoteAnswerer:
         said = Message(role="user", text=state.text)
         if self.typed:
             prompt = Prompt(
-                messages=(said,), questions=tuple(questions), label=state.label, impersonal=state.impersonal
+                messages=(said,),
+                questions=tuple(questions),
+                label=state.label,
+                label_without_pii=state.label_without_pii,
             )
             outputs = await self.engine.run([prompt], call=call)
             rows = np.exp(np.asarray(outputs[0].scores))  # (Q, L)
@@ -242,7 +245,7 @@ def _schema_prompt(question: Question, said: Message, state: Task) -> Prompt:
         messages=(Message(role="system", text=told.strip()), said),
         json_schema=schema,
         label=state.label,
-        impersonal=state.impersonal,
+        label_without_pii=state.label_without_pii,
         max_tokens=32 + 2 * max(len(name.encode("utf-8", "replace")) for name in question.names),
         logprobs=True,
     )

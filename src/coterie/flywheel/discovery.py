@@ -63,7 +63,7 @@ class RecordedCall:
 
     prompt: tuple[tuple[str, str], ...]
     answer: str
-    asker: str = ""
+    caller: str = ""
     cost: float | None = None
     """In the network's currency; None for unknown."""
 
@@ -86,7 +86,7 @@ class FoundJob:
     templates: tuple[str, ...]
     """The constant text of each wording; empty if the job has none."""
     answers: Answers
-    askers: int
+    callers: int
     cost: float | None
     """Of all its calls; None if it is unknown for one of them."""
     inputs: tuple[str, ...]
@@ -112,7 +112,7 @@ def discover(
     calls: Sequence[RecordedCall],
     *,
     support: int = 20,
-    askers: int = 1,
+    callers: int = 1,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Discovery:
     """Find the jobs in calls.
@@ -120,7 +120,7 @@ def discover(
     Args:
         calls: The calls, in order of time.
         support: Fewest calls of a template.
-        askers: Fewest askers of a job that is reported: what one person asks is nobody else's business.
+        callers: Fewest callers of a job that is reported: what one person asks is nobody else's business.
         progress: Called with how many more calls were looked at.
 
     Raises:
@@ -143,7 +143,7 @@ def discover(
     loose = np.flatnonzero(np.isin(homes, [t for each in merged for t in each.templates], invert=True))
     _take_in(calls, loose.tolist(), merged)
     jobs = [each.job(calls, learnt) for each in merged if each.members]
-    shown = sorted((job for job in jobs if job.askers >= askers), key=lambda job: -len(job.calls))
+    shown = sorted((job for job in jobs if job.callers >= callers), key=lambda job: -len(job.calls))
     taken = {i for job in shown for i in job.calls}
     rest = tuple(i for i in range(len(calls)) if i not in taken)
     return Discovery(jobs=tuple(shown), rest=rest, input_of=lambda i: learnt.input_of(found[i], calls[i]))
@@ -438,7 +438,7 @@ class TemplateGroup:
             calls=tuple(sorted(self.members)),
             templates=tuple(_shown(templates, t) for t in self.templates if t >= 0),
             answers=answers_of([calls[i].answer for i in self.members]),
-            askers=len({calls[i].asker for i in self.members}),
+            callers=len({calls[i].caller for i in self.members}),
             cost=sum(known) if len(known) == len(costs) else None,
             inputs=tuple(dict.fromkeys(self.inputs[:: max(1, len(self.inputs) // 5)])),
         )

@@ -47,7 +47,7 @@ def _call(logged: LoggedCall) -> RecordedCall:
     return RecordedCall(
         prompt=(*system, ("user", logged.text)),
         answer=answer,
-        asker=logged.asker,
+        caller=logged.caller,
         cost=logged.cost,
     )
 

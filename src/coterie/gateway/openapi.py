@@ -25,8 +25,8 @@ class Endpoint:
     """A Starlette path template."""
     serve: Callable[..., Any]
     summary: str
-    asked: type[BaseModel] | None = None
-    told: type[BaseModel] | None = None
+    request: type[BaseModel] | None = None
+    response: type[BaseModel] | None = None
     """The JSON response; None for one that is not described by a model."""
     streamed: type[BaseModel] | None = None
     """The data of each server-sent event."""
@@ -46,8 +46,8 @@ class Endpoint:
 
 def describe_api(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these endpoints."""
-    asked = {model for e in endpoints for model in (e.asked,) if model}
-    told = {model for e in endpoints for model in (e.told, e.streamed, e.failed) if model}
+    asked = {model for e in endpoints for model in (e.request,) if model}
+    told = {model for e in endpoints for model in (e.response, e.streamed, e.failed) if model}
     ordered = sorted(asked | told, key=lambda model: model.__name__)
     wanted = [(model, "validation" if model in asked else "serialization") for model in ordered]
     _, schemas = models_json_schema(wanted, ref_template=_REFERENCE)  # type: ignore[arg-type]
@@ -67,7 +67,9 @@ def describe_api(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    content: dict[str, Any] = {endpoint.media_type: {"schema": _reference(endpoint.told) if endpoint.told else {}}}
+    content: dict[str, Any] = {
+        endpoint.media_type: {"schema": _reference(endpoint.response) if endpoint.response else {}}
+    }
     if endpoint.streamed:
         content["text/event-stream"] = {"schema": _reference(endpoint.streamed)}
     failed = {"description": "Error", "content": {"application/json": {"schema": _reference(endpoint.failed)}}}
@@ -79,8 +81,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         operation["security"] = []
     if endpoint.needs:
         operation["x-coterie-needs"] = endpoint.needs
-    if endpoint.asked:
-        body = {"application/json": {"schema": _reference(endpoint.asked)}}
+    if endpoint.request:
+        body = {"application/json": {"schema": _reference(endpoint.request)}}
         operation["requestBody"] = {"required": True, "content": body}
     if names := [part[1:-1] for part in endpoint.template.split("/") if part.startswith("{")]:
         operation["parameters"] = [

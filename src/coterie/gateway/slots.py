@@ -1,9 +1,9 @@
 """Who may come in: a bounded number at work, a bounded number waiting, and of each a share for one client.
 
-A request holds a seat from its whole body to its response's last byte, and a worker slot only while the network works
-on it here. While a remote model is waited for, it holds neither, so that slow remote answers leave the slots to local
-work. One more than all seats, or than its client's share, is turned away at once with an estimate of when another try
-makes sense. Slots go round: the client that waits longest is next, not the request.
+A request holds an admission from its whole body to its response's last byte, and a worker slot only while the network
+works on it here. While a remote model is waited for, it holds neither, so that slow remote answers leave the slots to
+local work. One more than all admissions, or than its client's share, is turned away at once with an estimate of when
+another try makes sense. Slots go round: the client that waits longest is next, not the request.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Shared:
 
 
 class WorkerSlots:
-    """Seats and worker slots of one gateway; used from its event loop only."""
+    """Admissions and worker slots of one gateway; used from its event loop only."""
 
     def __init__(
         self,
@@ -73,14 +73,16 @@ class WorkerSlots:
             share: The part of each of these that one client may take.
             clock: Seconds that only go forward.
         """
-        self.seats, self.slots, self.remote = (Shared(n, share) for n in (concurrency + queue, concurrency, remote))
+        self.admissions, self.slots, self.remote = (
+            Shared(n, share) for n in (concurrency + queue, concurrency, remote)
+        )
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
         """Who waits for a slot, by client; the client whose turn is next comes first."""
         self._clock = clock
         self._mean_seconds = 0.0
         self._empty = asyncio.Event()
         self._empty.set()
-        self.seated = 0
+        self.admitted = 0
         """Requests that are inside, those that wait for remote models included."""
 
     @property
@@ -90,34 +92,34 @@ class WorkerSlots:
 
     @property
     def waiting(self) -> int:
-        """Requests that hold a seat and no slot."""
-        return self.seated - self.working - self.remote.total
+        """Requests that hold an admission and no slot."""
+        return self.admitted - self.working - self.remote.total
 
     def check(self, client: str) -> None:
-        """Raise `Overloaded` where there is no seat for one more request of a client."""
-        if not self.seats.free(client):
-            mine, each = self.seats.of(client), self.seats.most_each
+        """Raise `Overloaded` where there is no admission for one more request of a client."""
+        if not self.admissions.free(client):
+            mine, each = self.admissions.of(client), self.admissions.most_each
             whose = f"; {mine} of them are of this client, which may have {each}" if mine >= each else ""
             raise Overloaded(
-                f"{self.working} requests at work and {self.waiting} waiting: the gateway takes {self.seats.most} at "
-                f"once{whose}.",
+                f"{self.working} requests at work and {self.waiting} waiting: the gateway takes {self.admissions.most} "
+                f"at once{whose}.",
                 retry_after=self._retry_after(),
                 hint="Try again later, or raise [gateway] concurrency, queue or share in coterie.toml.",
             )
 
     @contextmanager
-    def seat(self, client: str = "") -> Iterator[WorkerSlot]:
-        """Come in, with a slot to enter. Raises `Overloaded` where there is no seat."""
+    def admit(self, client: str = "") -> Iterator[WorkerSlot]:
+        """Come in, with a slot to enter. Raises `Overloaded` where there is no admission."""
         self.check(client)
-        self.seats.take(client)
-        self.seated += 1
+        self.admissions.take(client)
+        self.admitted += 1
         self._empty.clear()
         try:
             yield WorkerSlot(self, client)
         finally:
-            self.seats.give(client)
-            self.seated -= 1
-            if self.seated == 0:
+            self.admissions.give(client)
+            self.admitted -= 1
+            if self.admitted == 0:
                 self._empty.set()
 
     async def empty(self) -> None:
@@ -188,7 +190,7 @@ class WorkerSlot:
 
     @asynccontextmanager
     async def released(self) -> AsyncIterator[None]:
-        """Give slot and seat to others while a remote model is waited for, and take them back.
+        """Give slot and admission to others while a remote model is waited for, and take them back.
 
         They are taken at once, though all may be held by then: those who come next wait the longer. Other parts of the
         request go on without a slot meanwhile. Raises `Overloaded` where too many wait for remote models.
@@ -202,7 +204,7 @@ class WorkerSlot:
             self._away -= 1
             if not self._away:
                 self._all.remote.give(self._client)
-                self._all.seats.take(self._client)
+                self._all.admissions.take(self._client)
                 self._all.slots.take(self._client)
                 self._began = self._all.now()
 
@@ -217,7 +219,7 @@ class WorkerSlot:
             )
         self._leave()
         remote.take(client)
-        self._all.seats.give(client)
+        self._all.admissions.give(client)
 
     def _leave(self) -> None:
         if self._began is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -36,7 +37,7 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
-class _Told(BaseModel):
+class _ResponsePart(BaseModel):
     """Part of a response."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, extra="forbid")
@@ -71,13 +72,13 @@ class DocumentWire(Wire):
     model_config = ConfigDict(extra="forbid")
 
     text: str = ""
-    """Left out where it stands on a shelf."""
+    """Left out where it is in an index."""
     name: Annotated[str, Field(min_length=1, max_length=500)] = "document"
-    """By which citations refer to it; of a document on a shelf, its name there."""
+    """By which citations refer to it; of a document in an index, its name there."""
     label: Label | None = None
     """Its sensitivity, where it is above the request's."""
-    shelf: str = ""
-    """The shelf that it stands on, a `[knowledge]` key that a specialist reads."""
+    index: Annotated[str, Field(validation_alias=AliasChoices("index", "shelf"))] = ""
+    """The index that has it, a `[knowledge]` key that a specialist reads."""
 
 
 class ReleaseWire(Wire):
@@ -107,7 +108,7 @@ class Extension(Wire):
     columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None
     """Structured input, by column name; without it, a JSON object in the user's message is taken."""
     document: str | DocumentWire | None = None
-    """A long text that the question is about, or an object with `text` or `shelf`, `name`, `label`. It is read here."""
+    """A long text that the question is about, or an object with `text` or `index`, `name`, `label`. It is read here."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] | None = None
     """Language of the last user message, such as `de` or `en-GB`; without it, it is detected."""
     abstain: Literal["refusal", "content_filter", "text", "status"] | None = None
@@ -265,7 +266,7 @@ class EmbeddingsRequest(Wire):
 # --- Responses -----------------------------------------------------------------------------------
 
 
-class ReasonView(_Told):
+class ReasonView(_ResponsePart):
     """Why something was decided: in words, and beside them a stable code and the values of the words."""
 
     reason: str
@@ -284,7 +285,7 @@ class RouteView(ReasonView):
     scores: dict[str, float | None]
 
 
-class EvidenceView(_Told):
+class EvidenceView(_ResponsePart):
     """Why a finding says what it says."""
 
     kind: Literal["reason", "alternative", "quote"]
@@ -310,7 +311,7 @@ class FieldView(ReasonView):
     accepted: bool
 
 
-class CitationView(_Told):
+class CitationView(_ResponsePart):
     """Words of a document that an answer rests on."""
 
     number: int
@@ -321,13 +322,13 @@ class CitationView(_Told):
     end: int
     text: str
     """The quote, word for word."""
-    shelf: str
+    index: str
     heading: str
     page: int | None
     label: Label
 
 
-class ContradictionView(_Told):
+class ContradictionView(_ResponsePart):
     """One of several citations that answer the same question differently."""
 
     citation: int
@@ -355,7 +356,7 @@ class FindingView(ReasonView):
     """Of an `answer` specialist: those of its citations that contradict each other."""
 
 
-class GuessView(_Told):
+class GuessView(_ResponsePart):
     """What an abstention would most likely have been: no answer, and not accepted."""
 
     specialist: str
@@ -364,7 +365,7 @@ class GuessView(_Told):
     """The probability that it is right."""
 
 
-class UsageView(_Told):
+class UsageView(_ResponsePart):
     """What the answer took; unknown is null."""
 
     milliseconds: float | None
@@ -375,7 +376,7 @@ class UsageView(_Told):
     """What the configured generalist would have cost."""
 
 
-class EgressPromptView(_Told):
+class EgressPromptView(_ResponsePart):
     """One prompt that left the machine for an answer, or was about to."""
 
     id: str
@@ -388,7 +389,7 @@ class EgressPromptView(_Told):
     """`answered`, `cancelled`, `not_sent`, or the code of an error."""
 
 
-class EgressView(_Told):
+class EgressView(_ResponsePart):
     """What left the machine for an answer."""
 
     summary: str
@@ -396,15 +397,15 @@ class EgressView(_Told):
     prompts: list[EgressPromptView]
 
 
-class CoterieView(_Told):
+class CoterieView(_ResponsePart):
     """The `coterie` object of a response, which ordinary clients ignore."""
 
     trace_id: str
     status: Literal["accepted", "abstained", "escalated"]
     accepted: bool
     route: RouteView
-    restated: str | None = None
-    """What was asked, standing on its own, where it leant on earlier turns."""
+    rewritten: str | None = None
+    """What was asked, standing on its own, where it depended on earlier turns."""
     degraded: str | None = None
     """What the generalist failed to do, and why, where the answer had to do without."""
     degraded_code: str | None = None
@@ -416,7 +417,7 @@ class CoterieView(_Told):
     usage: UsageView
 
 
-class TokenUsage(_Told):
+class TokenUsage(_ResponsePart):
     """Token counts as OpenAI names them."""
 
     prompt_tokens: int
@@ -424,7 +425,7 @@ class TokenUsage(_Told):
     total_tokens: int
 
 
-class AnswerMessage(_Told):
+class AnswerMessage(_ResponsePart):
     """The answer."""
 
     role: Literal["assistant"]
@@ -434,14 +435,14 @@ class AnswerMessage(_Told):
     tool_calls: list[ToolCallView] | None = None
 
 
-class FunctionCallView(_Told):
+class FunctionCallView(_ResponsePart):
     """A call: the function and its arguments as JSON."""
 
     name: str
     arguments: str
 
 
-class ToolCallView(_Told):
+class ToolCallView(_ResponsePart):
     """One call of a tool."""
 
     index: int | None = None
@@ -451,7 +452,7 @@ class ToolCallView(_Told):
     function: FunctionCallView
 
 
-class ChatChoice(_Told):
+class ChatChoice(_ResponsePart):
     """The only choice."""
 
     index: Literal[0]
@@ -460,7 +461,7 @@ class ChatChoice(_Told):
     finish_reason: Literal["stop", "length", "content_filter", "tool_calls"]
 
 
-class ChatCompletion(_Told):
+class ChatCompletion(_ResponsePart):
     """Response of `POST /v1/chat/completions`."""
 
     id: str
@@ -472,7 +473,7 @@ class ChatCompletion(_Told):
     coterie: CoterieView
 
 
-class ChoiceDelta(_Told):
+class ChoiceDelta(_ResponsePart):
     """A piece of the answer."""
 
     role: Literal["assistant"] | None = None
@@ -481,7 +482,7 @@ class ChoiceDelta(_Told):
     tool_calls: list[ToolCallView] | None = None
 
 
-class ChunkChoice(_Told):
+class ChunkChoice(_ResponsePart):
     """The only choice, in a stream."""
 
     index: Literal[0]
@@ -490,7 +491,7 @@ class ChunkChoice(_Told):
     finish_reason: Literal["stop", "length", "content_filter", "tool_calls"] | None
 
 
-class ChatChunk(_Told):
+class ChatChunk(_ResponsePart):
     """One `data:` line of a stream; the `coterie` object comes with the one that has a `finish_reason`."""
 
     id: str
@@ -502,7 +503,7 @@ class ChatChunk(_Told):
     coterie: CoterieView | None = None
 
 
-class EmbeddingView(_Told):
+class EmbeddingView(_ResponsePart):
     """One vector."""
 
     object: Literal["embedding"]
@@ -510,14 +511,14 @@ class EmbeddingView(_Told):
     embedding: list[float] | str
 
 
-class EmbeddingUsage(_Told):
+class EmbeddingUsage(_ResponsePart):
     """Tokens the encoder read."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class Embeddings(_Told):
+class Embeddings(_ResponsePart):
     """Response of `POST /v1/embeddings`."""
 
     object: Literal["list"]
@@ -526,7 +527,7 @@ class Embeddings(_Told):
     usage: EmbeddingUsage
 
 
-class ModelCard(_Told):
+class ModelCard(_ResponsePart):
     """What stands behind a model's name; empty for the router."""
 
     task: str
@@ -536,7 +537,7 @@ class ModelCard(_Told):
     columns: list[str]
 
 
-class ModelView(_Told):
+class ModelView(_ResponsePart):
     """Response of `GET /v1/models/{id}`."""
 
     id: str
@@ -546,7 +547,7 @@ class ModelView(_Told):
     coterie: ModelCard | None = None
 
 
-class Models(_Told):
+class Models(_ResponsePart):
     """Response of `GET /v1/models`."""
 
     object: Literal["list"]
@@ -555,20 +556,20 @@ class Models(_Told):
     """The same for clients of System One: `name`, `description`, `release_date`."""
 
 
-class FeedbackKept(_Told):
+class FeedbackKept(_ResponsePart):
     """The feedback is in the store."""
 
     trace_id: str
     status: Literal["kept"] = "kept"
 
 
-class Health(_Told):
+class Health(_ResponsePart):
     """Response of `GET /healthz` and `GET /readyz`."""
 
     status: Literal["ok", "draining"]
 
 
-class ErrorBody(_Told):
+class ErrorBody(_ResponsePart):
     """What went wrong, in OpenAI's shape."""
 
     message: str
@@ -578,7 +579,7 @@ class ErrorBody(_Told):
     """Stable: programs may depend on it."""
 
 
-class Error(_Told):
+class Error(_ResponsePart):
     """Every response with a status of 400 or more."""
 
     error: ErrorBody
@@ -595,7 +596,7 @@ class MCPMessage(Wire):
     params: dict[str, object] | None = None
 
 
-class MCPFailure(_Told):
+class MCPFailure(_ResponsePart):
     """What went wrong, in JSON-RPC's shape."""
 
     jsonrpc: Literal["2.0"]

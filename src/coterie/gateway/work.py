@@ -1,4 +1,4 @@
-"""The life of a request that makes the network work: body, seat, slot, answer; stopped when its caller leaves."""
+"""The life of a request that makes the network work: body, admission, slot, answer; stopped when its caller leaves."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Work:
         caller = Caller.of(scope)
         gateway.admission.check(caller.client)  # before a body is read in vain
         body = await gateway.bodies.read(headers, receive)
-        with gateway.admission.seat(caller.client) as slot:
+        with gateway.admission.admit(caller.client) as slot:
             caller = replace(caller, release_slot=slot.released)
 
             async def work() -> None:

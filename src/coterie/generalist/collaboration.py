@@ -35,7 +35,7 @@ from coterie.types import (
     Task,
     Verdict,
     all_of,
-    impersonal,
+    label_without_pii,
 )
 
 PLAN = (
@@ -97,14 +97,16 @@ class Collaboration:
         return max(self.task.label, self.document.label or self.task.label)
 
     @property
-    def impersonal(self) -> Label:
+    def label_without_pii(self) -> Label:
         """The same without personal data."""
         own = self.document.label is None
-        return impersonal(self.task) if own else impersonal(self.task, self.document)
+        return label_without_pii(self.task) if own else label_without_pii(self.task, self.document)
 
     async def run(self) -> DocumentAnswer:
         """Plan, read and conclude, as often as is allowed."""
-        reading = await asyncio.to_thread(DocumentReader, self.reader, self.document, self.label, self.impersonal)
+        reading = await asyncio.to_thread(
+            DocumentReader, self.reader, self.document, self.label, self.label_without_pii
+        )
         questions = await self._plan()
         concluded = None
         for last in self._rounds():
@@ -133,7 +135,7 @@ class Collaboration:
     # --- plan ------------------------------------------------------------------------------------
 
     async def _plan(self) -> list[str]:
-        """The short questions: the asker's own, and the generalist's or else its parts."""
+        """The short questions: the caller's own, and the generalist's or else its parts."""
         own = list(dict.fromkeys([self.task.text, *split_parts(self.task.text)]))
         if self.large is None:
             self._note("plan", f"the question itself, in {len(own)} part(s)")
@@ -265,7 +267,7 @@ class Collaboration:
             facts=(),
             steps=(),
             label=self.label,
-            impersonal=self.impersonal,
+            label_without_pii=self.label_without_pii,
         )
 
     def _unanswered(self) -> list[str]:
@@ -287,7 +289,7 @@ class Collaboration:
             accepted=True,
             reason=reason,
             label=self.label,
-            impersonal=self.impersonal,
+            label_without_pii=self.label_without_pii,
             task="answer",
             citations=citations,
         )

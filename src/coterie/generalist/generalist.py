@@ -48,7 +48,7 @@ from coterie.types import (
     SpecialistCard,
     Step,
     Task,
-    impersonal,
+    label_without_pii,
 )
 
 NAME = "generalist"
@@ -261,7 +261,7 @@ class Asking:
             ).entries
             messages = lay_out(seen, instruction=told, asked=asked)
             label, bare = _Sensitivity.of(task, *seen)
-            whole = Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest)
+            whole = Prompt(messages=messages, label=label, label_without_pii=bare, max_tokens=longest)
             schema = None if task.schema is None else decodable(task.schema, level)
             return self._fitting(candidate, replace(whole.sampled(task.sampling), json_schema=schema))
 
@@ -331,7 +331,9 @@ class Asking:
         def prompt(candidate: CandidateModel) -> Prompt:
             longest = min(max_tokens or _LONGEST, candidate.window // _SHARE)
             label, bare = source
-            whole = Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest, json_schema=schema)
+            whole = Prompt(
+                messages=messages, label=label, label_without_pii=bare, max_tokens=longest, json_schema=schema
+            )
             return self._fitting(candidate, whole)
 
         heard = await self._tries(prompt, call).ask()
@@ -378,7 +380,9 @@ def _typed(task: Task, asked: str) -> Prompt:
     """A task as a choice among labels; without any, as a prompt that a decision model refuses."""
     choice = (Question(kind="choice", options=task.labels),) if len(task.labels) > 1 else ()
     said = (Message(role="user", text=asked),)
-    return Prompt(messages=said, questions=choice, label=task.label, impersonal=task.impersonal, max_tokens=1)
+    return Prompt(
+        messages=said, questions=choice, label=task.label, label_without_pii=task.label_without_pii, max_tokens=1
+    )
 
 
 def _names_labels(entry: Entry) -> bool:
@@ -391,13 +395,13 @@ class _Sensitivity(NamedTuple):
     """Of what a prompt or a finding is made of."""
 
     label: Label
-    impersonal: Label
+    label_without_pii: Label
     """The same without personal data."""
 
     @classmethod
     def of(cls, *things: Labelled) -> _Sensitivity:
         """The highest of each."""
-        return cls(max(thing.label or Label.RESTRICTED for thing in things), impersonal(*things))
+        return cls(max(thing.label or Label.RESTRICTED for thing in things), label_without_pii(*things))
 
 
 def _pseudonymises(model: ModelEntry) -> bool:
@@ -423,7 +427,7 @@ def _answered(heard: Heard, source: _Sensitivity) -> Finding:
         accepted=bool(text),
         reason=reason,
         label=source.label,
-        impersonal=source.impersonal,
+        label_without_pii=source.label_without_pii,
         task="generate",
         steps=heard.steps,
         verdicts=heard.verdicts,

@@ -1,6 +1,6 @@
 """A long document, read from beginning to end by a small model in this process.
 
-The document is cut into stretches as long as what an `answer` specialist reads of a shelf. Each is read for itself,
+The document is cut into stretches as long as what an `answer` specialist reads of an index. Each is read for itself,
 many side by side, and gives citations or "not here". The passages that gave the best are then read once more together,
 which is what the reader was calibrated on: that reading decides.
 """
@@ -40,7 +40,7 @@ from coterie.types import (
     Step,
     Task,
     Usage,
-    impersonal,
+    label_without_pii,
     total_usage,
 )
 
@@ -106,7 +106,7 @@ def _flat(text: str) -> str:
 READER = "reader"
 """Name of the reader that comes with Coterie."""
 STRETCH = 8
-"""Passages that are read at once, as many as are looked up on a shelf."""
+"""Passages that are read at once, as many as are looked up in an index."""
 _AT_ONCE = 4
 """Stretches read side by side."""
 
@@ -178,7 +178,7 @@ class DocumentReader:
     """Reads one document for any number of questions; each of its sentences is encoded once."""
 
     def __init__(
-        self, specialist: Specialist, document: Document, label: Label, impersonal: Label | None = None
+        self, specialist: Specialist, document: Document, label: Label, label_without_pii: Label | None = None
     ) -> None:
         """Take an `answer` specialist; one that words its answers does so in the last reading only.
 
@@ -186,10 +186,10 @@ class DocumentReader:
             specialist: Who reads. It runs in this process.
             document: What is read.
             label: The document's, at least the request's.
-            impersonal: The same without personal data.
+            label_without_pii: The same without personal data.
         """
         self.name = specialist.card.name
-        self.label, self._impersonal = label, impersonal or label
+        self.label, self._label_without_pii = label, label_without_pii or label
         self.passages = passages_of(document, label)
         self._first = self._last = specialist
         if isinstance(specialist, AnswerSpecialist):
@@ -203,9 +203,9 @@ class DocumentReader:
 
     async def read(self, question: str, task: Task, call: CallContext) -> Extract:
         """What the document says to a question; nothing of the task but its labels counts."""
-        bare = max(impersonal(task), self._impersonal)
+        bare = max(label_without_pii(task), self._label_without_pii)
         task = replace(
-            task, text=question, columns=None, vector=None, label=max(task.label, self.label), impersonal=bare
+            task, text=question, columns=None, vector=None, label=max(task.label, self.label), label_without_pii=bare
         )
         shared = dict(zip(self.passages, self._shared(question), strict=True))
         stretches = [self.passages[start : start + STRETCH] for start in range(0, len(self.passages), STRETCH)]
@@ -235,7 +235,7 @@ class DocumentReader:
         async with self._turns:
             await asyncio.sleep(0)  # others are served between two stretches
             ordered = sorted(stretch, key=lambda passage: -shared[passage])
-            return await self._first.consult(task, _view(ordered, impersonal(task)), call=call)
+            return await self._first.consult(task, _view(ordered, label_without_pii(task)), call=call)
 
     def _shared(self, question: str) -> list[float]:
         """How much of the question's words each passage has, weighed by their rarity in the document."""
@@ -258,10 +258,16 @@ def _quotes(finding: Finding) -> tuple[Citation, ...]:
     )
 
 
-def _view(passages: Sequence[Passage], impersonal: Label) -> ContextView:
+def _view(passages: Sequence[Passage], label_without_pii: Label) -> ContextView:
     return ContextView(
         entries=tuple(
-            Entry(content=passage, producer=passage.document, label=passage.label, impersonal=impersonal, time=0.0)
+            Entry(
+                content=passage,
+                producer=passage.document,
+                label=passage.label,
+                label_without_pii=label_without_pii,
+                time=0.0,
+            )
             for passage in passages
         )
     )

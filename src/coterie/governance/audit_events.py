@@ -99,7 +99,7 @@ def audit_request(
     Args:
         trace: Its life.
         request: As it was admitted.
-        answer: What the asker was given.
+        answer: What the caller was given.
         cards: Of the specialists, for the versions of those that were asked.
         digest: Stands for content.
     """

@@ -36,7 +36,7 @@ class Sighting:
         return max((label_of(kind) or Label.PUBLIC for kind in self.counts), default=Label.PUBLIC)
 
     @property
-    def impersonal(self) -> Label:
+    def label_without_pii(self) -> Label:
         """The same without the personal data. A secret is none: it stays."""
         return Label.RESTRICTED if Kind.SECRET in self.counts else Label.PUBLIC
 
@@ -323,7 +323,7 @@ def disguise(prompt: Prompt, detector: Detector, pseudonyms: Pseudonyms, *, labe
     """
     work = _Work(detector=detector, pseudonyms=pseudonyms, label=label)
     work.learn(list(dict.fromkeys(texts_of_prompt(prompt))))
-    hidden = changed(prompt, work.hide, vector=None, label=label, impersonal=None)
+    hidden = changed(prompt, work.hide, vector=None, label=label, label_without_pii=None)
     if work.used and hidden.messages:
         notice = NOTICE.format(kind=next(iter(work.used.values())).kind)
         names = {each.name for each in work.used.values()}

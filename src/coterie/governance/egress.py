@@ -191,20 +191,20 @@ class _Judge:
         verdict = self._ask(label)
         if verdict.allowed is True:
             return _Sent(prompt=prompt, label=label, verdict=verdict)
-        impersonal = max(prompt.impersonal or Label(prompt.label), seen.impersonal)
-        allowing = self._ask(impersonal)
+        label_without_pii = max(prompt.label_without_pii or Label(prompt.label), seen.label_without_pii)
+        allowing = self._ask(label_without_pii)
         if prompt.verbatim is not None or not self.model.pseudonymise or allowing.allowed is not True:
             raise _refused(_with_cause(verdict, prompt, seen), self.name)
         try:
             # Who may see the text that a value stands in may see the value.
-            hidden = disguise(prompt, detector, call.pseudonyms or SessionPseudonyms(), label=impersonal)
+            hidden = disguise(prompt, detector, call.pseudonyms or SessionPseudonyms(), label=label_without_pii)
         except (Undisguisable, TooManyValues) as trouble:
             reason = _with_cause(verdict, prompt, seen).reason
             reason = reason.noting(Reason("note.no_pseudonyms", why=str(trouble)))
             raise _refused(replace(verdict, reason=reason), self.name) from None
         return _Sent(
             prompt=hidden.prompt,
-            label=impersonal,
+            label=label_without_pii,
             verdict=replace(
                 allowing,
                 rule=PSEUDONYMISED,

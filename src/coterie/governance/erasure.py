@@ -19,15 +19,15 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import NotIndexed
 from coterie.governance.keys import OWN_TENANT, KeyRing
 from coterie.knowledge.build import drop_draft
-from coterie.knowledge.documents import Shelf
-from coterie.knowledge.open import KNOWLEDGE_FOLDER, open_shelf, shelf_folder
+from coterie.knowledge.documents import DocumentIndex
+from coterie.knowledge.open import KNOWLEDGE_FOLDER, index_folder, open_index
 from coterie.registry.registry import REGISTRY_FOLDER
 from coterie.store.erasure import ErasureScope, Holdings, Mention
 from coterie.store.sqlite import SQLiteStore
 from coterie.types import Label
 
 Kind = Literal["index", "version", "audit", "keys", "file"]
-"""What a file is that mentions somebody: of a shelf's index, a trained version, the audit log, the keys, or one of the
+"""What a file is that mentions somebody: of an index, a trained version, the audit log, the keys, or one of the
 user's own."""
 _NOBODY = "nobody's own name"
 """A tenant that sees what every tenant may, and no more."""
@@ -52,9 +52,9 @@ class Erased:
     keys: tuple[str, ...] = ()
     """Ids of the tenant's keys: they open nothing any more, and nobody's name stands at them."""
     documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By shelf, documents that were the tenant's alone and were taken out of the index."""
+    """By index, documents that were the tenant's alone and were taken out of the index."""
     mentioning: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By shelf, documents that mention somebody; they stay."""
+    """By index, documents that mention somebody; they stay."""
     left: tuple[Left, ...] = ()
 
     def __bool__(self) -> bool:
@@ -90,7 +90,7 @@ async def erase(folder: Path, config: Config, scope: ErasureScope, *, dry_run: b
 
 
 async def find_mentions(folder: Path, config: Config, mention: Mention) -> Erased:
-    """Documents on shelves and files of the folder that mention somebody: what stays when the store is erased."""
+    """Documents in indexes and files of the folder that mention somebody: what stays when the store is erased."""
     return Erased(mentioning=await _mentioning(folder, config, mention), left=tuple(_left(folder, config, mention)))
 
 
@@ -110,13 +110,13 @@ async def _erase_store(folder: Path, config: Config, scope: ErasureScope, *, dry
         await store.close()
 
 
-# --- shelves -------------------------------------------------------------------------------------
+# --- indexes -------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def _shelves(folder: Path, config: Config) -> AsyncIterator[Mapping[str, Shelf]]:
-    """Every shelf, open: those of the file, and those that have a folder alone."""
-    root = shelf_folder(folder, "x").parent
+async def _indexes(folder: Path, config: Config) -> AsyncIterator[Mapping[str, DocumentIndex]]:
+    """Every index, open: those of the file, and those that have a folder alone."""
+    root = index_folder(folder, "x").parent
     alone = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
     sections = dict.fromkeys(sorted(alone), KnowledgeSection()) | dict(config.knowledge)
     async with AsyncExitStack() as opened:
@@ -125,67 +125,67 @@ async def _shelves(folder: Path, config: Config) -> AsyncIterator[Mapping[str, S
             return
         encoder = OnnxEncoder.bundled()
         opened.push_async_callback(encoder.close)
-        shelves = {}
+        indexes = {}
         for name, section in sections.items():
-            shelves[name] = open_shelf(name, section, folder, network=config.network.name, encoder=encoder)
-            opened.push_async_callback(shelves[name].close)
-        yield shelves
+            indexes[name] = open_index(name, section, folder, network=config.network.name, encoder=encoder)
+            opened.push_async_callback(indexes[name].close)
+        yield indexes
 
 
 def _drop_drafts(folder: Path) -> None:
     """Throw away what interrupted indexings left: the next one reads it again from the files that are there then."""
-    root = shelf_folder(folder, "x").parent
+    root = index_folder(folder, "x").parent
     for path in root.iterdir() if root.is_dir() else ():
         drop_draft(path, path.name)
 
 
 async def _take_out(folder: Path, config: Config, tenant: str, *, dry_run: bool) -> Mapping[str, tuple[str, ...]]:
-    """A tenant's own documents taken out of the indexes; by shelf."""
+    """A tenant's own documents taken out of the indexes; by index."""
     found: dict[str, tuple[str, ...]] = {}
-    async with _shelves(folder, config) as shelves:
-        for name, shelf in shelves.items():
-            theirs = [document for document in await _names(shelf) if await _is_theirs(shelf, document, tenant)]
+    async with _indexes(folder, config) as indexes:
+        for name, index in indexes.items():
+            theirs = [document for document in await _names(index) if await _is_theirs(index, document, tenant)]
             if theirs and not dry_run:
-                await shelf.update((), theirs)
+                await index.update((), theirs)
             if theirs:
                 found[name] = tuple(sorted(theirs))
     return found
 
 
 async def _mentioning(folder: Path, config: Config, mention: Mention) -> Mapping[str, tuple[str, ...]]:
-    """Documents that mention somebody; by shelf."""
+    """Documents that mention somebody; by index."""
     found: dict[str, tuple[str, ...]] = {}
-    async with _shelves(folder, config) as shelves:
-        for name, shelf in shelves.items():
-            names = await _names(shelf)
-            tenants = {OWN_TENANT, *(await shelf.tenants())} if names else set()
-            texts = [(document, await _text(shelf, document, tenants)) for document in names]
+    async with _indexes(folder, config) as indexes:
+        for name, index in indexes.items():
+            names = await _names(index)
+            tenants = {OWN_TENANT, *(await index.tenants())} if names else set()
+            texts = [(document, await _text(index, document, tenants)) for document in names]
             about = [document for document, text in texts if mention.within(document) or mention.within(text)]
             if about:
                 found[name] = tuple(sorted(about))
     return found
 
 
-async def _names(shelf: Shelf) -> Sequence[str]:
-    """A shelf's documents; none where nothing is indexed."""
+async def _names(index: DocumentIndex) -> Sequence[str]:
+    """An index's documents; none where nothing is indexed."""
     try:
-        return list(await shelf.documents())
+        return list(await index.documents())
     except NotIndexed:
         return ()
 
 
-async def _is_theirs(shelf: Shelf, document: str, tenant: str) -> bool:
+async def _is_theirs(index: DocumentIndex, document: str, tenant: str) -> bool:
     """Whether the tenant may see a document that nobody else may."""
     theirs, anybodys = [
-        await shelf.text(document, 0, 1, clearance=Label.RESTRICTED, tenant=who) for who in (tenant, _NOBODY)
+        await index.text(document, 0, 1, clearance=Label.RESTRICTED, tenant=who) for who in (tenant, _NOBODY)
     ]
     return theirs is not None and anybodys is None
 
 
-async def _text(shelf: Shelf, document: str, tenants: Collection[str]) -> str:
+async def _text(index: DocumentIndex, document: str, tenants: Collection[str]) -> str:
     """A document's text, whoever of these may see it."""
     for tenant in tenants:
-        text = await shelf.text(document, 0, LONGEST_DOCUMENT, clearance=Label.RESTRICTED, tenant=tenant)
+        text = await index.text(document, 0, LONGEST_DOCUMENT, clearance=Label.RESTRICTED, tenant=tenant)
         if text is not None:
             return text
     return ""

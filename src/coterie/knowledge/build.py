@@ -1,7 +1,7 @@
-"""Filling a shelf: read what changed, cut it, encode it, and put all of it there at once.
+"""Filling an index: read what changed, cut it, encode it, and put all of it there at once.
 
 A document is known by its hash, so what did not change is not even read. What is read and encoded is kept in a draft
-until the shelf has it: a build that was interrupted, by whatever, goes on where it was.
+until the index has it: a build that was interrupted, by whatever, goes on where it was.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from coterie.engines.onnx import TokenStates
 from coterie.errors import StoreError
 from coterie.knowledge.chunking import CHUNK_TOKENS, chunk, encoded_text
 from coterie.knowledge.dating import document_date
-from coterie.knowledge.documents import Chunk, IndexedDocument, Shelf
+from coterie.knowledge.documents import Chunk, DocumentIndex, IndexedDocument
 from coterie.knowledge.generation import READ_VERSION, sole_writer
 from coterie.knowledge.guard import Given, keep_access
 from coterie.knowledge.parse import FileReader
@@ -51,7 +51,7 @@ create table if not exists encoder (sha256 text primary key) strict;
 
 
 def drop_draft(folder: Path, name: str) -> None:
-    """Throw away what an interrupted indexing of the shelf in this folder left: it holds texts.
+    """Throw away what an interrupted indexing of the index in this folder left: it holds texts.
 
     Raises:
         IndexBusy: another process is indexing it.
@@ -59,7 +59,7 @@ def drop_draft(folder: Path, name: str) -> None:
     """
     left = [path for path in (folder / DRAFT, folder / f"{DRAFT}-journal") if path.exists()]
     if left:
-        with sole_writer(folder / "building.lock", f"shelf {name!r}"):
+        with sole_writer(folder / "building.lock", f"index {name!r}"):
             for path in left:
                 path.unlink(missing_ok=True)
 
@@ -158,7 +158,7 @@ class BuildDraft:
             yield
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
-                f"Cannot write {str(self._path)!r}: {error}. The shelf is as it was.",
+                f"Cannot write {str(self._path)!r}: {error}. The index is as it was.",
                 hint="Check that the folder is writable and the disk has space, then index again.",
             ) from error
 
@@ -193,12 +193,12 @@ _NOBODY = ""
 """As this tenant one sees what belongs to none."""
 
 
-async def is_outgrown(shelf: Shelf, name: str, *, label: Label, tenant: str | None) -> bool:
-    """Whether anybody sees this document of the shelf who may not see one of this label and tenant."""
+async def is_outgrown(index: DocumentIndex, name: str, *, label: Label, tenant: str | None) -> bool:
+    """Whether anybody sees this document of the index who may not see one of this label and tenant."""
     lower = max((each for each in Label if each < label), default=None)
-    for asker in (*await shelf.tenants(), _NOBODY):
-        clearance = Label.RESTRICTED if tenant not in {None, asker} else lower
-        seen = clearance is not None and await shelf.text(name, 0, 1, clearance=clearance, tenant=asker) is not None
+    for caller in (*await index.tenants(), _NOBODY):
+        clearance = Label.RESTRICTED if tenant not in {None, caller} else lower
+        seen = clearance is not None and await index.text(name, 0, 1, clearance=clearance, tenant=caller) is not None
         if seen:
             return True
     return False
@@ -263,7 +263,7 @@ class UnreadableDocument:
     document: str
     reason: str
     kept: bool
-    """What the shelf had under this name from before still stands there."""
+    """What the index had under this name from before still stands there."""
     withdrawn: bool = False
     """It had something that more people could see than may see the document now: that was taken away."""
 
@@ -273,7 +273,7 @@ class Indexed:
     """What became of an indexing."""
 
     documents: int
-    """On the shelf now."""
+    """In the index now."""
     added: int = 0
     changed: int = 0
     unchanged: int = 0
@@ -297,7 +297,7 @@ class Indexed:
 
 
 async def build_index(
-    shelf: Shelf,
+    index: DocumentIndex,
     found: FoundFiles,
     *,
     encoder: DocumentEncoder,
@@ -308,40 +308,40 @@ async def build_index(
     declared: Access | None = None,
     given: Given | None = None,
 ) -> Indexed:
-    """Bring a shelf up to date with what was found.
+    """Bring an index up to date with what was found.
 
     Args:
-        shelf: What is filled.
+        index: What is filled.
         found: What is to stand on it.
-        encoder: Makes the vectors; the one that the shelf searches with.
+        encoder: Makes the vectors; the one that the index searches with.
         folder: Where the draft and the lock are kept.
-        name: The shelf's, for messages.
+        name: The index's, for messages.
         progress: Told how far it is.
-        reranker: Packs the tokens of every chunk, for a shelf that is reranked.
-        declared: Who may see the shelf as coterie.toml says it, to be kept beside the index.
+        reranker: Packs the tokens of every chunk, for an index that is reranked.
+        declared: Who may see the index as coterie.toml says it, to be kept beside the index.
         given: What the command line says of it instead, to be kept likewise.
 
     Raises:
         IndexBusy: another process is indexing it.
         ArtefactRefused: what is there was made with another encoder.
-        InputError: nothing was found, and the shelf has nothing that could be gone.
+        InputError: nothing was found, and the index has nothing that could be gone.
     """
     start = time.monotonic()
-    if found.nothing is not None and not any(found.scope(each) for each in await shelf.documents()):
+    if found.nothing is not None and not any(found.scope(each) for each in await index.documents()):
         raise found.nothing
-    with sole_writer(folder / "building.lock", f"shelf {name!r}"):
-        present = dict(await shelf.documents())
+    with sole_writer(folder / "building.lock", f"index {name!r}"):
+        present = dict(await index.documents())
         with closing(BuildDraft(folder / DRAFT, encoder.sha256, encoder.dimension)) as draft:
             build = _Build(found, present, _Batch(encoder, reranker, draft), progress)
             # The tokens of a passage are a small product: BLAS threads would wait for each other in a loop, and that
             # takes a third of the cores from the encoder.
             with threadpool_limits(1, user_api="blas"):
                 report = await _stoppable(build.read)
-            outgrown = await _outgrown(shelf, found, present, report.failed)
+            outgrown = await _outgrown(index, found, present, report.failed)
             gone = [each for each in present if each in outgrown or (found.scope(each) and each not in build.known)]
             if build.wanted or gone:
                 progress.start("writing the index", None)
-                await shelf.update(build.ready(), gone)
+                await index.update(build.ready(), gone)
                 progress.finish("")
             build.done()
             if declared is not None:
@@ -365,9 +365,9 @@ def _failed(
 
 
 async def _outgrown(
-    shelf: Shelf, found: FoundFiles, present: Mapping[str, str], failed: Sequence[UnreadableDocument]
+    index: DocumentIndex, found: FoundFiles, present: Mapping[str, str], failed: Sequence[UnreadableDocument]
 ) -> frozenset[str]:
-    """Documents that could not be read, of which the shelf has what more people see than may see them now."""
+    """Documents that could not be read, of which the index has what more people see than may see them now."""
     kinds = {source.name: (source.label, source.tenant) for source in found.sources}
     unread = {each.document: kinds[each.document] for each in failed if each.kept}
     if found.access is not None:
@@ -375,7 +375,7 @@ async def _outgrown(
             if below(name, found.closed):
                 unread[name] = found.access.of(name), found.access.tenant
     return frozenset(
-        [name for name, (label, tenant) in unread.items() if await is_outgrown(shelf, name, label=label, tenant=tenant)]
+        [name for name, (label, tenant) in unread.items() if await is_outgrown(index, name, label=label, tenant=tenant)]
     )
 
 
@@ -453,7 +453,7 @@ class _Build:
         return _Drafted(self._draft, self.wanted)
 
     def done(self) -> None:
-        """The shelf has everything."""
+        """The index has everything."""
         self._draft.discard()
 
 

@@ -11,7 +11,7 @@ from coterie.config.file import KnowledgeSection
 from coterie.runtime.plugins import PluginGroup
 
 if TYPE_CHECKING:
-    from coterie.knowledge.documents import Shelf
+    from coterie.knowledge.documents import DocumentIndex
     from coterie.knowledge.local import TokenEncoder
 
 K = TypeVar("K", bound=KnowledgeSection)
@@ -40,8 +40,8 @@ class IndexType(ABC, Generic[K]):
     """Checks the `[knowledge.NAME]` tables that name it."""
 
     @abstractmethod
-    def open(self, section: K, place: IndexPlace) -> Shelf:
-        """The index, of which nothing is read before the first search. It keeps `testing.contracts.check_shelf`.
+    def open(self, section: K, place: IndexPlace) -> DocumentIndex:
+        """The index, of which nothing is read before the first search. It keeps `testing.contracts.check_index`.
 
         Raises:
             ConfigError, ExtraMissing: what it needs is not here.

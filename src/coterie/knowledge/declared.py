@@ -9,7 +9,7 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.knowledge.build import BuildProgress, Indexed, build_index
 from coterie.knowledge.guard import declared_access
 from coterie.knowledge.kinds import open_reranker
-from coterie.knowledge.open import open_shelf, shelf_folder
+from coterie.knowledge.open import index_folder, open_index
 from coterie.knowledge.sources import find_files
 
 
@@ -31,17 +31,17 @@ async def index_declared(
     """
     section, access = config.knowledge[name], declared_access(config, name)
     paths = [folder / path for path in section.paths]
-    shelf = open_shelf(name, section, folder, network=config.network.name, encoder=encoder)
+    index = open_index(name, section, folder, network=config.network.name, encoder=encoder)
     try:
         return await build_index(
-            shelf,
-            find_files(folder, paths, access, exact=True, shelf=paths),
+            index,
+            find_files(folder, paths, access, exact=True, index=paths),
             encoder=encoder,
-            folder=shelf_folder(folder, name),
+            folder=index_folder(folder, name),
             name=name,
             progress=progress,
             reranker=open_reranker(section, encoder),
             declared=access,
         )
     finally:
-        await shelf.close()
+        await index.close()

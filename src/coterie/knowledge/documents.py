@@ -1,4 +1,4 @@
-"""What stands on a shelf, and what a shelf can do: the seam between reading documents and keeping them."""
+"""What is in an index, and what an index can do: the seam between reading documents and keeping them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Mode = Literal["keyword", "vector", "hybrid", "rerank"]
-"""How a shelf is searched: by words, by meaning, by both, or by both with a finer look at the best."""
+"""How an index is searched: by words, by meaning, by both, or by both with a finer look at the best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,10 @@ class Chunk:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IndexedDocument:
-    """One document as a shelf keeps it."""
+    """One document as an index keeps it."""
 
     name: str
-    """Unique on its shelf: a path as it was given, or an id."""
+    """Unique in its index: a path as it was given, or an id."""
     sha256: str
     """Of the source's bytes and of how they were read: who knows it may skip the document."""
     text: str
@@ -45,11 +45,11 @@ class IndexedDocument:
     dated: str | None = None
     """When it is from: `2024`, `2024-05` or `2024-05-31`; None where that is unknown."""
     tokens: tuple[bytes, ...] = ()
-    """What the reranker reads of each chunk, as it packed it; empty if the shelf is not reranked."""
+    """What the reranker reads of each chunk, as it packed it; empty if the index is not reranked."""
 
 
 @runtime_checkable
-class Shelf(Retriever, Protocol):
+class DocumentIndex(Retriever, Protocol):
     """A retriever that can be filled. `coterie index` writes to it, one process at a time."""
 
     async def search(
@@ -64,7 +64,7 @@ class Shelf(Retriever, Protocol):
         mode: Mode | None = None,
         call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first, as `Retriever` promises; `mode` None is the shelf's own."""
+        """At most `k` passages, best first, as `Retriever` promises; `mode` None is the index's own."""
         ...
 
     async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:

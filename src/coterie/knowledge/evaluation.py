@@ -1,4 +1,4 @@
-"""How well a shelf is searched, measured on queries with known answers in BEIR's format.
+"""How well an index is searched, measured on queries with known answers in BEIR's format.
 
 nDCG@10 and recall@100 as `pytrec_eval` computes them for BEIR (Thakur et al. 2021): a document counts as its best
 chunk, and only queries with at least one relevant document count.
@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from coterie.errors import DataError
-from coterie.knowledge.documents import Mode, Shelf
+from coterie.knowledge.documents import DocumentIndex, Mode
 from coterie.knowledge.sources import read_lines
 from coterie.runtime.codec import parse_json
 from coterie.types import Label
@@ -80,7 +80,7 @@ def read_judgements(path: Path) -> dict[str, dict[str, int]]:
 
 
 async def evaluate(
-    shelf: Shelf,
+    index: DocumentIndex,
     queries: Mapping[str, str],
     judged: Mapping[str, Mapping[str, int]],
     *,
@@ -89,7 +89,7 @@ async def evaluate(
     tenant: str = "default",
     progress: Callable[[int], None] = lambda _: None,
 ) -> Scores:
-    """Ask a shelf every query that has a relevant document.
+    """Ask an index every query that has a relevant document.
 
     Raises:
         DataError: no query has one.
@@ -102,7 +102,7 @@ async def evaluate(
         )
     gains, recalls = {}, []
     for query in asked:
-        passages = await shelf.search(queries[query], k=_PASSAGES, clearance=clearance, tenant=tenant, mode=mode)
+        passages = await index.search(queries[query], k=_PASSAGES, clearance=clearance, tenant=tenant, mode=mode)
         documents = list(dict.fromkeys(passage.document for passage in passages))[:_DOCUMENTS]
         gains[query] = ndcg(documents[:10], judged[query])
         relevant = {document for document, grade in judged[query].items() if grade > 0}

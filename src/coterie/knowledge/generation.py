@@ -347,8 +347,8 @@ _AT_ONCE = 1024 * 1024
 """Bytes."""
 
 
-class ShelfState(NamedTuple):
-    """What a local shelf holds, as its present generation says."""
+class IndexState(NamedTuple):
+    """What a local index holds, as its present generation says."""
 
     documents: int
     chunks: int
@@ -363,13 +363,13 @@ class ShelfState(NamedTuple):
         return self.documents > 0 and self.reader != READ_VERSION
 
 
-def shelf_state(folder: Path) -> ShelfState | None:
-    """What a shelf's folder holds; None where nothing was indexed yet, or it cannot be read."""
+def index_state(folder: Path) -> IndexState | None:
+    """What an index's folder holds; None where nothing was indexed yet, or it cannot be read."""
     path = present(folder)
     try:
         content = parse_json((path / _FILE).read_text(encoding="utf-8")) if path else {}
         counts = (int(content["documents"]), int(content["chunks"]))
-        return ShelfState(*counts, str(content["encoder_sha256"]), int(content.get("reader", 0)))
+        return IndexState(*counts, str(content["encoder_sha256"]), int(content.get("reader", 0)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

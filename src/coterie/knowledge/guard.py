@@ -1,7 +1,7 @@
 """An index is as open as the file was when it was made: while the file says less, nobody is answered from it.
 
 Labels and tenant stand in the index, since what is hidden must not be searched. So a label that is raised in
-coterie.toml holds only once the shelf is indexed again; until then the shelf is refused, with the command that does it.
+coterie.toml holds only once the index is indexed again; until then the index is refused, with the command that does it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from coterie.config.file import Config, KnowledgeSection
 from coterie.errors import ArtefactRefused
-from coterie.knowledge.documents import IndexedDocument, Mode, Shelf
+from coterie.knowledge.documents import DocumentIndex, IndexedDocument, Mode
 from coterie.knowledge.sources import Access
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.files import write_new
@@ -26,26 +26,26 @@ _FILE = "access.json"
 
 
 def declared_access(config: Config, name: str) -> Access:
-    """Who may see a shelf's documents, as coterie.toml says it; of a shelf that is not in it, by the default label."""
+    """Who may see an index's documents by coterie.toml; of an index that is not in it, by the default label."""
     section = config.knowledge.get(name, KnowledgeSection())
     return Access(label=section.label or config.network.default_label, labels=section.labels, tenant=section.tenant)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What the command line said of a shelf that is not in the file: it holds until something else is said."""
+    """What the command line said of an index that is not in the file: it holds until something else is said."""
 
     label: Label | None = None
     tenant: str | None = None
 
 
 def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = Given()) -> None:
-    """Write down what the file said when a shelf was indexed; of a part of it, the less strict of that and before.
+    """Write down what the file said when an index was indexed; of a part of it, the less strict of that and before.
 
     Args:
-        folder: The shelf's.
+        folder: The index's.
         declared: What the file said.
-        whole: Nothing stands on the shelf that was not looked at.
+        whole: Nothing is in the index that was not looked at.
         given: What the command line said; of a part, what it said of the whole stays.
     """
     before = known_access(folder)
@@ -62,7 +62,7 @@ def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = G
 
 
 def known_access(folder: Path) -> Access | None:
-    """What the file said when the shelf in this folder was indexed; None where nobody wrote it down."""
+    """What the file said when the index in this folder was indexed; None where nobody wrote it down."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = parse_json((folder / _FILE).read_text(encoding="utf-8"))
         return from_json(Access, found, unknown="ignore")
@@ -70,7 +70,7 @@ def known_access(folder: Path) -> Access | None:
 
 
 def given_before(folder: Path) -> Given:
-    """What the command line said when the shelf in this folder was indexed; nothing where nobody wrote it down."""
+    """What the command line said when the index in this folder was indexed; nothing where nobody wrote it down."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = parse_json((folder / _FILE).read_text(encoding="utf-8"))["given"]
         return from_json(Given, found)
@@ -100,11 +100,11 @@ def _laxer(one: Access, other: Access) -> Access:
     return Access(label=min(one.label, other.label), labels=both, tenant=tenant)
 
 
-class GuardedShelf:
-    """Implements `Shelf` before another one."""
+class GuardedIndex:
+    """Implements `DocumentIndex` before another one."""
 
-    def __init__(self, shelf: Shelf, folder: Path, declared: Access, *, name: str) -> None:
-        self._shelf, self._folder, self._declared, self._name = shelf, folder, declared, name
+    def __init__(self, index: DocumentIndex, folder: Path, declared: Access, *, name: str) -> None:
+        self._index, self._folder, self._declared, self._name = index, folder, declared, name
         self._checked, self._refused = -1, ""
 
     async def search(
@@ -121,33 +121,33 @@ class GuardedShelf:
     ) -> Sequence[Passage]:
         """Raises `ArtefactRefused` while the index is more open than the file."""
         self._check()
-        return await self._shelf.search(
+        return await self._index.search(
             query, k=k, clearance=clearance, tenant=tenant, vector=vector, document=document, mode=mode, call=call
         )
 
     async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
         """As the other says. Raises `ArtefactRefused` for a principal while the index is more open than the file."""
         if clearance is None:
-            return await self._shelf.documents()
+            return await self._index.documents()
         self._check()
-        return await self._shelf.documents(clearance=clearance, tenant=tenant)
+        return await self._index.documents(clearance=clearance, tenant=tenant)
 
     async def tenants(self) -> frozenset[str]:
         """As the other says."""
-        return await self._shelf.tenants()
+        return await self._index.tenants()
 
     async def update(self, put: Sequence[IndexedDocument], remove: Collection[str] = ()) -> None:
         """As the other does."""
-        await self._shelf.update(put, remove)
+        await self._index.update(put, remove)
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
         """Raises `ArtefactRefused` while the index is more open than the file."""
         self._check()
-        return await self._shelf.text(name, start, end, clearance=clearance, tenant=tenant)
+        return await self._index.text(name, start, end, clearance=clearance, tenant=tenant)
 
     async def close(self) -> None:
         """Close the other."""
-        await self._shelf.close()
+        await self._index.close()
 
     def _check(self) -> None:
         try:
@@ -158,6 +158,6 @@ class GuardedShelf:
             self._refused, self._checked = why_refused(self._folder, self._declared), written
         if self._refused:
             raise ArtefactRefused(
-                f"Shelf {self._name!r} was indexed before coterie.toml said {self._refused} of it.",
+                f"Index {self._name!r} was indexed before coterie.toml said {self._refused} of it.",
                 hint=f"Index it again: coterie index {self._name}",
             )

@@ -215,7 +215,7 @@ def with_heading(heading: str, text: str) -> str:
 
 
 def analyse(text: str) -> list[str]:
-    """The terms of a text, which every shelf finds it by.
+    """The terms of a text, which every index finds it by.
 
     Runs of letters and digits without case and accents, in their English stem; two neighbouring letters in scripts
     without blanks; nothing that is longer than 60 bytes.

@@ -11,7 +11,7 @@ from coterie.errors import ExtraMissing
 from coterie.knowledge.contract import IndexPlace, IndexType
 
 if TYPE_CHECKING:
-    from coterie.knowledge.documents import Mode, Shelf
+    from coterie.knowledge.documents import DocumentIndex, Mode
     from coterie.knowledge.local import TokenEncoder
     from coterie.knowledge.rerank import Reranker
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker | None:
     """The bundled reranker, if the section wants one and the encoder is the one it was made for.
 
-    A shelf in PostgreSQL keeps no tokens of passages, so it has none.
+    An index in PostgreSQL keeps no tokens of passages, so it has none.
     """
     from coterie.knowledge.rerank import Reranker
 
@@ -36,12 +36,12 @@ class LocalType(IndexType[KnowledgeSection]):
 
     section = KnowledgeSection
 
-    def open(self, section: KnowledgeSection, place: IndexPlace) -> Shelf:
+    def open(self, section: KnowledgeSection, place: IndexPlace) -> DocumentIndex:
         """The index in its own folder."""
-        from coterie.knowledge.local import LocalShelf  # as below: a section is checked without numpy
+        from coterie.knowledge.local import LocalIndex  # as below: a section is checked without numpy
 
         reranker = open_reranker(section, place.encoder)
-        return LocalShelf(
+        return LocalIndex(
             place.folder,
             name=place.name,
             encoder=place.encoder,
@@ -56,17 +56,17 @@ class PostgresType(IndexType[KnowledgeSection]):
 
     section = KnowledgeSection
 
-    def open(self, section: KnowledgeSection, place: IndexPlace) -> Shelf:
+    def open(self, section: KnowledgeSection, place: IndexPlace) -> DocumentIndex:
         """The index in the database whose address an environment variable holds."""
         if find_spec("psycopg") is None:
             raise ExtraMissing(
-                f"The shelf {place.name!r} in PostgreSQL needs the package 'psycopg'.",
+                f"The index {place.name!r} in PostgreSQL needs the package 'psycopg'.",
                 hint="pip install 'coterie[postgres]'",
             )
-        from coterie.knowledge.postgres import PostgresShelf  # it imports psycopg
+        from coterie.knowledge.postgres import PostgresIndex  # it imports psycopg
 
         address = EnvSecret(section.store)
-        return PostgresShelf(
+        return PostgresIndex(
             address.reveal(),
             source=f"The environment variable {address.removeprefix('env:')!r}",
             network=place.network,

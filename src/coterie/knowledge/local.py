@@ -1,4 +1,4 @@
-"""A shelf in a folder: the truth in SQLite, a keyword index and the vectors of each group of readers beside it.
+"""An index in a folder: the truth in SQLite, a keyword index and the vectors of each group of readers beside it.
 
 It keeps one generation open and takes the next one up as soon as it is there. It does not know how documents are read
 or cut.
@@ -55,7 +55,7 @@ _SATURATION, _LENGTH = 1.2, 0.75  # tantivy's
 
 
 class Worded(Protocol):
-    """A chunk with its words, whichever shelf it is from."""
+    """A chunk with its words, whichever index it is from."""
 
     @property
     def heading(self) -> str:
@@ -140,8 +140,8 @@ class TokenEncoder(Encoder, Protocol):
         ...
 
 
-class LocalShelf:
-    """Implements `Shelf`.
+class LocalIndex:
+    """Implements `DocumentIndex`.
 
     Args:
         folder: Where it is kept; made with the first update.
@@ -165,7 +165,7 @@ class LocalShelf:
         self._folder, self._name, self._encoder, self._mode = folder, name, encoder, mode
         self._rerank, self._rebuild = rerank, rebuild
         self._open: _Generation | None = None
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"coterie-shelf-{name}")
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"coterie-index-{name}")
         self._closed = False
 
     async def search(
@@ -241,7 +241,7 @@ class LocalShelf:
                 return work(), took
 
         result, took = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
-        call.charge("shelf", took.usage)
+        call.charge("index", took.usage)
         return result
 
     async def _reading(self, work: Callable[[], T], call: CallContext) -> T:
@@ -251,7 +251,7 @@ class LocalShelf:
         except (OSError, ValueError, sqlite3.Error) as error:  # ValueError is tantivy's
             raise self._refused(f"is not readable: {error}") from error
 
-    # --- In the shelf's own thread ---------------------------------------------------------------
+    # --- In the index's own thread ---------------------------------------------------------------
 
     def _search(
         self,
@@ -334,13 +334,13 @@ class LocalShelf:
 
     def _passage(self, row: ChunkRow, score: float) -> Passage:
         shown = {name: value for name, value in row._asdict().items() if name != "key"}
-        return Passage(score=score, shelf=self._name, **shown)
+        return Passage(score=score, index=self._name, **shown)
 
     def _fresh_or_raise(self) -> _Generation:
         generation = self._fresh()
         if generation is None:
             raise NotIndexed(
-                f"Nothing has been indexed for shelf {self._name!r} ({str(self._folder)!r} holds no index).",
+                f"Nothing has been indexed for index {self._name!r} ({str(self._folder)!r} holds no index).",
                 hint=f"Index its documents: coterie index {self._name}",
             )
         return generation
@@ -371,7 +371,7 @@ class LocalShelf:
 
     def _refused(self, why: str) -> ArtefactRefused:
         return ArtefactRefused(
-            f"The index of shelf {self._name!r} in {str(self._folder)!r} {why}.",
+            f"The index {self._name!r} in {str(self._folder)!r} {why}.",
             hint=f"Build it again: coterie index {self._name} --rebuild",
         )
 
@@ -382,15 +382,14 @@ class LocalShelf:
 
     def _update(self, put: Sequence[IndexedDocument], remove: Collection[str]) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with sole_writer(self._folder / _LOCK, f"shelf {self._name!r}"):
+        with sole_writer(self._folder / _LOCK, f"index {self._name!r}"):
             self._fresh()  # refuses what another encoder made
             try:
                 with next_generation(self._folder) as (old, new):
                     _write(None if self._rebuild else old, new, put, remove, encoder=self._encoder)
             except (OSError, sqlite3.Error) as error:
                 raise StoreError(
-                    f"Cannot write the index of shelf {self._name!r} to {str(self._folder)!r}: {error}. "
-                    "It is as it was.",
+                    f"Cannot write the index {self._name!r} to {str(self._folder)!r}: {error}. It is as it was.",
                     hint="Check that the folder is writable and the disk has space, then index again.",
                 ) from error
             self._rebuild = False

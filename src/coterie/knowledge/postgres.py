@@ -22,7 +22,7 @@ from coterie.knowledge.postgres_tables import (
     SearchScope,
     drop_table,
     forget_old,
-    lock_shelf,
+    lock_index,
     look_up,
     old_compartments,
     prepare,
@@ -53,8 +53,8 @@ _READING: Mapping[str, str] = {}
 T = TypeVar("T")
 
 
-class PostgresShelf:
-    """Implements `Shelf`. Connects when it is first asked, and brings the schema `coterie` up to date then."""
+class PostgresIndex:
+    """Implements `DocumentIndex`. Connects when it is first asked, and brings the schema `coterie` up to date then."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class PostgresShelf:
 
         Args:
             address: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, or any other form libpq takes.
-            network: The network's name: two networks with one name share their shelves.
+            network: The network's name: two networks with one name share their indexes.
             name: Its `[knowledge]` key.
             encoder: Encodes queries; the same that made the documents' vectors.
             mode: How it is searched when the caller does not say.
@@ -102,29 +102,29 @@ class PostgresShelf:
         mode: Mode | None = None,
         call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first, of those that the asker may see; the rest is not even read.
+        """At most `k` passages, best first, of those that the caller may see; the rest is not even read.
 
         Of one `document` only, where it is named.
 
         Raises:
             NotIndexed: nothing was indexed yet.
-            ArtefactRefused: the shelf was built with another encoder.
-            InputError: `vector` is not of this shelf's length.
+            ArtefactRefused: the index was built with another encoder.
+            InputError: `vector` is not of this index's length.
             StoreError: the database cannot be used; `StoreUnavailable` if it may later.
         """
         mode = mode or self._mode
         unit = None
         if mode != "keyword":
             unit = _unit(vector if vector is not None else await self._encode(query, call), self._encoder.dimension)
-        asker = SearchScope(self._network, self._name, clearance, tenant)
+        caller = SearchScope(self._network, self._name, clearance, tenant)
 
         async def ask(connection: Connection) -> list[Passage]:
             encoder = await self._encoder_of(connection)
             if document is not None:
-                within = await select_within(connection, asker, document, query, unit)
+                within = await select_within(connection, caller, document, query, unit)
                 await self._require(encoder)
                 return within[: max(k, 0)]
-            found = await look_up(connection, asker, "" if mode == "vector" else query)  # sent with the one before
+            found = await look_up(connection, caller, "" if mode == "vector" else query)  # sent with the one before
             await self._require(encoder)
             return await select_passages(connection, self._name, found, unit, k) if k > 0 else []
 
@@ -168,7 +168,7 @@ class PostgresShelf:
         Raises:
             DataError: a document does not fit the database; nothing was written.
             InputError: its name is no valid text.
-            ArtefactRefused: the shelf was built with another encoder.
+            ArtefactRefused: the index was built with another encoder.
             IndexBusy: another process has been writing to it for a minute.
             StoreError: the database cannot be used; `StoreUnavailable` if it may later.
         """
@@ -176,7 +176,7 @@ class PostgresShelf:
         async def write(connection: Connection) -> None:
             if self._rebuild:
                 await set_aside(connection, self._network, self._name)
-            row = await lock_shelf(connection, self._network, self._name, self._encoder.sha256, self._encoder.dimension)
+            row = await lock_index(connection, self._network, self._name, self._encoder.sha256, self._encoder.dimension)
             await self._require(await self._encoder_of(connection), there=False)
             await remove_documents(connection, row.id, [storable(name) for name in remove])
             await put_documents(connection, row, put, graph_from=self._graph_from)
@@ -189,23 +189,23 @@ class PostgresShelf:
         await self._connections.write(write, {"search_path": path, **_WRITING, **limits})
         if self._rebuild:
             self._rebuild = False
-            with suppress(CoterieError):  # what is left of the old shelf is in nobody's way, until the next time
+            with suppress(CoterieError):  # what is left of the old index is in nobody's way, until the next time
                 await self._forget_old({"search_path": path, **_PREPARING})
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
         """`text[start:end]` of a document, offsets beyond it cut off; None if it is not there or may not be seen."""
         start = max(start, 0)
         asked = {"start": start + 1, "length": max(end - start, 0), "document": storable(name)}
-        asker = SearchScope(self._network, self._name, clearance, tenant)
+        caller = SearchScope(self._network, self._name, clearance, tenant)
 
         async def ask(connection: Connection) -> str | None:
             encoder = await self._encoder_of(connection)
             found = await connection.execute(
                 "SELECT substr(d.body, %(start)s, %(length)s) FROM documents d"
                 " JOIN compartments c ON c.id = d.compartment JOIN shelves s ON s.id = d.shelf"
-                " WHERE s.network = %(network)s AND s.name = %(shelf)s AND d.name = %(document)s"
+                " WHERE s.network = %(network)s AND s.name = %(index_name)s AND d.name = %(document)s"
                 " AND c.label <= %(clearance)s AND (c.tenant IS NULL OR c.tenant = %(tenant)s)",
-                {**asker.parameters, **asked},
+                {**caller.parameters, **asked},
             )
             await self._require(encoder)
             row = await found.fetchone()
@@ -241,7 +241,7 @@ class PostgresShelf:
         return output.vector
 
     async def _encoder_of(self, connection: Connection) -> Cursor:
-        """Asks with which encoder the shelf was built; nothing if it is not there."""
+        """Asks with which encoder the index was built; nothing if it is not there."""
         return await connection.execute(
             "SELECT encoder FROM shelves WHERE network = %s AND name = %s", [self._network, self._name]
         )
@@ -251,20 +251,20 @@ class PostgresShelf:
         row = await asked.fetchone()
         if there and (row is None or self._rebuild):
             raise NotIndexed(
-                f"Nothing has been indexed for shelf {self._name!r} ({self._connections.place} has none for network "
+                f"Nothing has been indexed for index {self._name!r} ({self._connections.place} has none for network "
                 f"{self._network!r}).",
                 hint=f"Index its documents: coterie index {self._name}",
             )
         if row is not None and row[0] != self._encoder.sha256:
             raise ArtefactRefused(
-                f"Shelf {self._name!r} in {self._connections.place} was made with encoder {str(row[0])[:12]!r}; this "
+                f"Index {self._name!r} in {self._connections.place} was made with encoder {str(row[0])[:12]!r}; this "
                 f"Coterie has {self._encoder.sha256[:12]!r}.",
                 hint=f"Build it again: coterie index {self._name} --rebuild",
             )
 
 
 def _unit(vector: np.ndarray, dimension: int) -> np.ndarray:
-    """The vector with length 1, as float64. Raises `InputError` if it is no vector of this shelf."""
+    """The vector with length 1, as float64. Raises `InputError` if it is no vector of this index."""
     if vector.shape != (dimension,) or not np.isfinite(vector).all():
         raise InputError(f"A query's vector has {dimension} finite numbers here, not shape {vector.shape}.")
     length = float(np.linalg.norm(vector))

@@ -48,7 +48,7 @@ _EXPLAINED: tuple[tuple[type[psycopg.Error], type[CoterieError], str], ...] = (
         StoreError,
         "Grant the user what is missing; docs/how-to/use-postgresql.md lists what is needed.",
     ),
-    (errors.UndefinedTable, StoreUnavailable, "The shelf is being built anew. Try again."),
+    (errors.UndefinedTable, StoreUnavailable, "The index is being built anew. Try again."),
     (errors.ReadOnlySqlTransaction, StoreError, "It is a standby or read-only: writing needs the primary server."),
     (errors.UndefinedFile, StoreError, "Install pgvector on the server (Debian: postgresql-17-pgvector)."),
     (errors.FeatureNotSupported, StoreError, "Install pgvector on the server (Debian: postgresql-17-pgvector)."),

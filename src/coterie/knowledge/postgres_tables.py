@@ -76,7 +76,7 @@ _PLAIN_DIMENSION = 2000
 
 
 async def m001_shelves(connection: Connection) -> None:
-    """Shelves, documents, compartments and how many of a compartment's chunks hold each word."""
+    """Indexes, documents, compartments and how many of a compartment's chunks hold each word."""
     await connection.execute(
         """
         CREATE TABLE shelves (
@@ -117,7 +117,7 @@ async def m001_shelves(connection: Connection) -> None:
 
 
 async def m002_words(connection: Connection) -> None:
-    """Words are told here and not by the server, as those of a shelf in a folder are."""
+    """Words are told here and not by the server, as those of an index in a folder are."""
     found = await connection.execute("SELECT id FROM compartments ORDER BY id")
     for (number,) in await found.fetchall():
         names = tables(number)
@@ -278,15 +278,15 @@ _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
 
 
-class ShelfRow(NamedTuple):
-    """What of a row of `shelves` is needed to write to it."""
+class IndexRow(NamedTuple):
+    """What of a row of `indexes` is needed to write to it."""
 
     id: int
     dimension: int
 
 
-async def lock_shelf(connection: Connection, network: str, name: str, encoder: str, dimension: int) -> ShelfRow:
-    """The shelf's row, made if it is missing and held until the transaction ends: a second writer waits for it."""
+async def lock_index(connection: Connection, network: str, name: str, encoder: str, dimension: int) -> IndexRow:
+    """The index's row, made if it is missing and held until the transaction ends: a second writer waits for it."""
     await connection.execute(
         "INSERT INTO shelves (network, name, encoder, dimension) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
         [network, name, encoder, dimension],
@@ -295,18 +295,18 @@ async def lock_shelf(connection: Connection, network: str, name: str, encoder: s
         "SELECT id, dimension FROM shelves WHERE network = %s AND name = %s FOR UPDATE", [network, name]
     )
     (row,) = await found.fetchall()
-    return ShelfRow(*row)
+    return IndexRow(*row)
 
 
 async def set_aside(connection: Connection, network: str, name: str) -> None:
-    """Give the shelf a name that no shelf can have, so that another one can be built in its place."""
+    """Give the index a name that no index can have, so that another one can be built in its place."""
     await connection.execute(
         "UPDATE shelves SET name = format('%%s (%%s)', name, id) WHERE network = %s AND name = %s", [network, name]
     )
 
 
 async def old_compartments(connection: Connection, network: str, name: str) -> list[int]:
-    """The compartments of shelves that were set aside."""
+    """The compartments of indexes that were set aside."""
     found = await connection.execute(
         "SELECT c.id FROM compartments c JOIN shelves s ON s.id = c.shelf"
         " WHERE s.network = %s AND starts_with(s.name, %s)",
@@ -316,7 +316,7 @@ async def old_compartments(connection: Connection, network: str, name: str) -> l
 
 
 async def drop_table(connection: Connection, table: sql.Identifier) -> None:
-    """Drop a table of a shelf that was set aside.
+    """Drop a table of an index that was set aside.
 
     In a transaction of its own: it waits for those who read the table, who may be waiting for another one.
     """
@@ -324,7 +324,7 @@ async def drop_table(connection: Connection, table: sql.Identifier) -> None:
 
 
 async def forget_old(connection: Connection, network: str, name: str, compartments: list[int]) -> None:
-    """Delete the rows of shelves that were set aside, when the tables of all their compartments are dropped."""
+    """Delete the rows of indexes that were set aside, when the tables of all their compartments are dropped."""
     await connection.execute("DELETE FROM documents WHERE compartment = ANY(%s)", [compartments])
     await connection.execute("DELETE FROM words WHERE compartment = ANY(%s)", [compartments])
     await connection.execute("DELETE FROM compartments WHERE id = ANY(%s)", [compartments])
@@ -335,10 +335,10 @@ async def forget_old(connection: Connection, network: str, name: str, compartmen
     )
 
 
-async def remove_documents(connection: Connection, shelf: int, names: Collection[str]) -> None:
+async def remove_documents(connection: Connection, index: int, names: Collection[str]) -> None:
     """Take documents away with their chunks and what is counted of them; names that are not there are passed over."""
     found = await connection.execute(
-        "DELETE FROM documents WHERE shelf = %s AND name = ANY(%s) RETURNING compartment, id", [shelf, list(names)]
+        "DELETE FROM documents WHERE shelf = %s AND name = ANY(%s) RETURNING compartment, id", [index, list(names)]
     )
     by_compartment: dict[int, list[int]] = defaultdict(list)
     for compartment, document in await found.fetchall():
@@ -351,20 +351,20 @@ async def remove_documents(connection: Connection, shelf: int, names: Collection
 
 
 async def put_documents(
-    connection: Connection, shelf: ShelfRow, documents: Iterable[IndexedDocument], *, graph_from: int = GRAPH_FROM
+    connection: Connection, index: IndexRow, documents: Iterable[IndexedDocument], *, graph_from: int = GRAPH_FROM
 ) -> None:
     """Write documents in the place of those of the same name; some at a time, so that they may be more than memory has.
 
     Raises:
-        DataError: a document's vectors do not fit its chunks or the shelf.
+        DataError: a document's vectors do not fit its chunks or the index.
         InputError: its name is no text.
     """
     compartments: dict[tuple[Label, str | None], int] = {}
     for batch in _batches(documents):
         for kind in {(document.label, document.tenant) for document in batch} - set(compartments):
-            compartments[kind] = await _compartment(connection, shelf, *kind)
-        await remove_documents(connection, shelf.id, [document_name(document.name) for document in batch])
-        await _write(connection, shelf, batch, compartments)
+            compartments[kind] = await _compartment(connection, index, *kind)
+        await remove_documents(connection, index.id, [document_name(document.name) for document in batch])
+        await _write(connection, index, batch, compartments)
     for compartment in compartments.values():
         await _look_after(connection, compartment, graph_from)
 
@@ -384,7 +384,7 @@ def _batches(documents: Iterable[IndexedDocument]) -> Iterator[list[IndexedDocum
 
 async def _write(
     connection: Connection,
-    shelf: ShelfRow,
+    index: IndexRow,
     documents: Sequence[IndexedDocument],
     compartments: Mapping[tuple[Label, str | None], int],
 ) -> None:
@@ -401,7 +401,7 @@ async def _write(
             by_compartment[compartment].append((number, document))
             row = (
                 number,
-                shelf.id,
+                index.id,
                 compartment,
                 document_name(document.name),
                 document.sha256,
@@ -411,7 +411,7 @@ async def _write(
             await copy.write_row(row)
     for compartment, numbered in by_compartment.items():
         await _write_chunks(connection, compartment, numbered)
-        await _write_vectors(connection, compartment, numbered, shelf.dimension)
+        await _write_vectors(connection, compartment, numbered, index.dimension)
         await _count(connection, compartment, [number for number, _ in numbered], sign=1)
 
 
@@ -443,9 +443,9 @@ def _vectors(document: IndexedDocument, dimension: int) -> np.ndarray:  # (N, D)
     return document.vectors.reshape(wanted)
 
 
-async def _compartment(connection: Connection, shelf: ShelfRow, label: Label, tenant: str | None) -> int:
+async def _compartment(connection: Connection, index: IndexRow, label: Label, tenant: str | None) -> int:
     """The compartment of a label and a tenant, made if it is missing."""
-    kind = [shelf.id, label.rank, tenant]
+    kind = [index.id, label.rank, tenant]
     found = await connection.execute(
         "SELECT id FROM compartments WHERE shelf = %s AND label = %s AND tenant IS NOT DISTINCT FROM %s", kind
     )
@@ -455,7 +455,7 @@ async def _compartment(connection: Connection, shelf: ShelfRow, label: Label, te
         "INSERT INTO compartments (shelf, label, tenant) VALUES (%s, %s, %s) RETURNING id", kind
     )
     (row,) = await made.fetchall()
-    await create_compartment(connection, row[0], shelf.dimension)
+    await create_compartment(connection, row[0], index.dimension)
     return int(row[0])
 
 
@@ -538,16 +538,16 @@ _DEPTH = 100
 
 _VISIBLE = sql.SQL(
     "shelves s JOIN compartments c ON c.shelf = s.id"
-    " WHERE s.network = %(network)s AND s.name = %(shelf)s"
+    " WHERE s.network = %(network)s AND s.name = %(index_name)s"
     " AND c.label <= %(clearance)s AND (c.tenant IS NULL OR c.tenant = %(tenant)s)"
 )
 
 
 class SearchScope(NamedTuple):
-    """Which shelf is asked, by whom."""
+    """Which index is asked, by whom."""
 
     network: str
-    shelf: str
+    index_name: str
     clearance: Label
     tenant: str
 
@@ -579,22 +579,23 @@ class Ranking(NamedTuple):
     """What a search begins with."""
 
     compartments: list[int]
-    """Those that the asker may see and that have chunks."""
+    """Those that the caller may see and that have chunks."""
     words: list[QueryTerm]
     """Those of the query that are in them, rarest first."""
 
 
-async def look_up(connection: Connection, asker: SearchScope, query: str) -> Ranking:
-    """What the asker may see, and how rare the words of the query are in that."""
+async def look_up(connection: Connection, caller: SearchScope, query: str) -> Ranking:
+    """What the caller may see, and how rare the words of the query are in that."""
     visible = await connection.execute(
-        sql.SQL("SELECT c.id, c.chunks FROM ") + _VISIBLE + sql.SQL(" AND c.chunks > 0 ORDER BY c.id"), asker.parameters
+        sql.SQL("SELECT c.id, c.chunks FROM ") + _VISIBLE + sql.SQL(" AND c.chunks > 0 ORDER BY c.id"),
+        caller.parameters,
     )
     counted = await connection.execute(
         sql.SQL(
             "SELECT w.word, sum(w.chunks) FROM words w WHERE w.word = ANY(%(terms)s)"
             " AND w.compartment IN (SELECT c.id FROM {visible}) GROUP BY w.word ORDER BY w.word"
         ).format(visible=_VISIBLE),
-        {**asker.parameters, "terms": list(set(analyse(query[:LONGEST_QUERY])))},
+        {**caller.parameters, "terms": list(set(analyse(query[:LONGEST_QUERY])))},
     )
     compartments = await visible.fetchall()
     total = sum(int(chunks) for _, chunks in compartments)
@@ -606,7 +607,7 @@ async def look_up(connection: Connection, asker: SearchScope, query: str) -> Ran
 
 
 async def select_passages(
-    connection: Connection, shelf: str, found: Ranking, vector: np.ndarray | None, k: int
+    connection: Connection, index: str, found: Ranking, vector: np.ndarray | None, k: int
 ) -> list[Passage]:
     """The best `k` chunks of what was looked up, best first.
 
@@ -628,18 +629,18 @@ async def select_passages(
     else:
         fused = fuse([[hit for hit, _ in ranking] for ranking in rankings])
         ranked = [(PostgresHit(*key), score) for key, score in fused.items()]
-    return await _passages(connection, shelf, ranked[:k])
+    return await _passages(connection, index, ranked[:k])
 
 
 async def select_within(
-    connection: Connection, asker: SearchScope, document: str, query: str, vector: np.ndarray | None
+    connection: Connection, caller: SearchScope, document: str, query: str, vector: np.ndarray | None
 ) -> list[Passage]:
     """The chunks of one document, best first; none where it is not there or may not be seen."""
     found = await connection.execute(
         sql.SQL(
             "SELECT c.id, d.id FROM documents d JOIN ({}) c ON c.id = d.compartment WHERE d.name = %(name)s"
         ).format(sql.SQL("SELECT c.id FROM ") + _VISIBLE),
-        {**asker.parameters, "name": storable(document)},
+        {**caller.parameters, "name": storable(document)},
     )
     place = await found.fetchone()
     if place is None:
@@ -656,7 +657,7 @@ async def select_within(
     if not rows:
         return []
     hits = [(PostgresHit(compartment, number, int(position)), 0.0) for position, _ in rows]
-    passages = await _passages(connection, asker.shelf, hits)
+    passages = await _passages(connection, caller.index_name, hits)
     vectors = np.array([json.loads(text) for _, text in rows], dtype=np.float32)  # (N, D)
     return [replace(passage, score=score) for passage, score in rank_within(passages, query, vectors, vector)]
 
@@ -714,7 +715,7 @@ async def _best(
     return await connection.execute(statement)
 
 
-async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[PostgresHit, float]]) -> list[Passage]:
+async def _passages(connection: Connection, index: str, ranked: Sequence[tuple[PostgresHit, float]]) -> list[Passage]:
     """The chunks as passages, in the same order."""
     if not ranked:
         return []
@@ -748,7 +749,7 @@ async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[P
                 text=text,
                 score=score,
                 label=_LABELS[label],
-                shelf=shelf,
+                index=index,
                 heading=heading,
                 page=page,
                 dated=dated,

@@ -5,7 +5,7 @@ the matches are summed. Here the tokens are the bundled encoder's own, projected
 counts by how rare it is in general English, and the sum is weighed against keyword score and cosine. A passage's tokens
 are kept with it, so reranking runs the encoder on the query only.
 
-Nothing in it comes from the shelf, so nothing that the asker may not see can change a score.
+Nothing in it comes from the index, so nothing that the caller may not see can change a score.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Names:
 
     Args:
         bases: Folders and files that paths may be relative to, as they are named: the network's folder, those
-            that are searched, and those of the whole shelf.
+            that are searched, and those of the whole index.
         links: Links with what they lead to.
     """
 
@@ -135,7 +135,7 @@ _MOST_KINDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may see the documents of a shelf."""
+    """Who may see the documents of an index."""
 
     label: Label
     labels: Mapping[str, Label]
@@ -163,7 +163,7 @@ class Access:
                 reasons[pattern] = f"labels[{pattern!r}] matches no document, so none is {label.value} by it"
             elif label.rank <= self.label.rank:
                 said = f"labels[{pattern!r}] = {label.value!r} changes nothing"
-                reasons[pattern] = f"{said}: the shelf is {self.label.value!r}, and the most sensitive label counts"
+                reasons[pattern] = f"{said}: the index is {self.label.value!r}, and the most sensitive label counts"
         return reasons
 
 
@@ -195,15 +195,15 @@ class FoundFiles:
     scope: Callable[[str], bool] = lambda _: True
     """Whether a document of this name would have been among them, had it been there: if not found, it is gone."""
     closed: Mapping[str, str] = field(default_factory=dict)
-    """Folders that cannot be looked into, each with the reason: what the shelf has from there is not gone."""
+    """Folders that cannot be looked into, each with the reason: what the index has from there is not gone."""
     access: Access | None = None
     """Who may see what is found."""
     nothing: InputError | None = None
-    """What is said where there is no file to read, and no document on the shelf that could be gone."""
+    """What is said where there is no file to read, and no document in the index that could be gone."""
 
 
 def find_files(
-    folder: Path, paths: Sequence[Path], access: Access, *, exact: bool, shelf: Sequence[Path] = ()
+    folder: Path, paths: Sequence[Path], access: Access, *, exact: bool, index: Sequence[Path] = ()
 ) -> FoundFiles:
     """The readable files of these files and folders.
 
@@ -215,8 +215,8 @@ def find_files(
         folder: The network's folder: names are relative to it where a file is inside.
         paths: Where to look, taken from where the caller is, then from the network's folder.
         access: Who may see what is found.
-        exact: The shelf is to hold these and nothing else; otherwise, what it has from elsewhere stays.
-        shelf: The paths of the whole shelf, where `paths` are a part of it: patterns may be relative to them.
+        exact: The index is to hold these and nothing else; otherwise, what it has from elsewhere stays.
+        index: The paths of the whole index, where `paths` are a part of it: patterns may be relative to them.
 
     Raises:
         InputError: a path is not there.
@@ -224,7 +224,7 @@ def find_files(
     places = [_located(folder, path) for path in paths]
     roots = [place.resolve() for place in places]
     walks = [Walk() if root.is_file() else walk(root) for root in roots]
-    names = _names(folder, places, walks, shelf) if access.labels else None
+    names = _names(folder, places, walks, index) if access.labels else None
     sources: dict[str, Source] = {}
     kinds, matched = Counter[str](), set[str]()
     for place, root, walked in zip(places, roots, walks, strict=True):
@@ -259,9 +259,9 @@ def below(name: str, folders: Iterable[str]) -> bool:
     return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
 
 
-def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], shelf: Sequence[Path]) -> Names:
-    """What files are known by, with the links of the whole shelf: a part of it keeps its labels indexed again."""
-    whole = [place for path in shelf if (place := _place(folder, path)) is not None and place not in places]
+def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], index: Sequence[Path]) -> Names:
+    """What files are known by, with the links of the whole index: a part of it keeps its labels indexed again."""
+    whole = [place for path in index if (place := _place(folder, path)) is not None and place not in places]
     walks = [*walks, *(walk(place.resolve()) for place in whole if place.is_dir())]
     return Names([folder, *places, *whole], [link for each in walks for link in each.links])
 
@@ -337,7 +337,7 @@ def _place(folder: Path, path: Path) -> Path | None:
 
 
 def _name(folder: Path, file: Path) -> str:
-    """A file's name on the shelf: its path from the network's folder, or its whole path if it lies elsewhere.
+    """A file's name in the index: its path from the network's folder, or its whole path if it lies elsewhere.
 
     Bytes of it that are no UTF-8, which a file system takes and nothing else does, are written out.
     """

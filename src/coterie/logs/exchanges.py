@@ -46,7 +46,7 @@ _EXPECTED = ("expectedOutput", "expected_output", "preferred_output")
 _PERSON = {"user", "human"}
 _MODEL = {"assistant", "model", "gpt", "bot"}
 _GUIDE = {"system", "developer"}
-_ASKERS = ("end_user", "user", "userId", "user_id", "enduser.id", "sessionId", "session_id", "api_key", "project")
+_CALLERS = ("end_user", "user", "userId", "user_id", "enduser.id", "sessionId", "session_id", "api_key", "project")
 _COSTS = ("cost", "response_cost", "spend", "total_cost", "totalCost", "calculatedTotalCost", "gen_ai.usage.cost")
 _INDEXED = re.compile(r"^(gen_ai\.prompt|gen_ai\.completion|llm\.input_messages|llm\.output_messages)\.(\d+)\.(.+)$")
 _CALLS = {"chat", "text_completion", "completion", "generate_content", "responses", ""}
@@ -64,7 +64,7 @@ class LoggedCall:
     system: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
     """Provenance: `id`, `model`, `time`, as far as the record says."""
-    asker: str = ""
+    caller: str = ""
     """Who asked: a user, else a key, as far as the record says."""
     cost: float | None = None
     """In the log's currency; None for unknown."""
@@ -93,7 +93,7 @@ class CallReader:
                     format=name,
                     system=system,
                     about=_provenance(about, response),
-                    asker=str(next((about[key] for key in _ASKERS if about.get(key)), "")),
+                    caller=str(next((about[key] for key in _CALLERS if about.get(key)), "")),
                     cost=next((float(about[key]) for key in _COSTS if _is_cost(about.get(key))), None),
                 )
             except _Passed as reason:

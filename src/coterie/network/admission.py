@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from coterie.context.followups import restate
+from coterie.context.followups import rewrite_query
 from coterie.context.standing import visible
 from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.generalist.reading import READER
@@ -35,7 +35,7 @@ from coterie.types import (
     Release,
     Request,
     Verdict,
-    impersonal,
+    label_without_pii,
 )
 
 RAISED, RELEASED = "label.raised", "label.released"
@@ -101,14 +101,14 @@ class Admission:
         language = request.language or await self._language_of(request.text)
         request = replace(request, clearance=clearance, language=language)
         call = _call_for(request, clearance)
-        if request.document is not None and request.document.shelf:
+        if request.document is not None and request.document.index:
             if request.allowed and READER not in request.allowed:  # nor may they learn what stands there
                 raise hidden(request.document)
             document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT, call=call)
             request = replace(request, document=document)
         check_document(request)
         request, verdicts = await label_request(request, self.default_label, self.detector)
-        if request.document is not None and request.document.shelf and impersonal(request.document) > clearance:
+        if request.document is not None and request.document.index and label_without_pii(request.document) > clearance:
             raise hidden(request.document)  # there is a secret in it
         brought = [] if request.document is None else [request.document.text]
         verdicts += await _suspected(request, brought)
@@ -133,16 +133,16 @@ class Admission:
 def rewrite(request: Request, context: Context) -> tuple[Request, str]:
     """Make a follow-up question self-contained, as sensitive as what it was given back; and say how it was one.
 
-    Structured input never leans on earlier turns; the name of a document to look in is none. English only:
+    Structured input never depends on earlier turns; the name of a document to look in is none. English only:
     follow-ups in other languages are left as they are.
     """
     structured = bool((request.columns or {}).keys() - {"document"})
     apart = structured or not is_english(request.language or "en")
-    rewritten = None if apart else restate(request.text, context)
+    rewritten = None if apart else rewrite_query(request.text, context)
     if rewritten is None:
         return request, ""
-    label, bare = max(label_of(request), rewritten.label), max(impersonal(request), rewritten.impersonal)
-    return replace(request, text=rewritten.text, label=label, impersonal=bare), rewritten.reason
+    label, bare = max(label_of(request), rewritten.label), max(label_without_pii(request), rewritten.label_without_pii)
+    return replace(request, text=rewritten.text, label=label, label_without_pii=bare), rewritten.reason
 
 
 def _call_for(request: Request, clearance: Label) -> CallContext:
@@ -184,7 +184,7 @@ async def label_request(request: Request, default: Label, detector: Detector) ->
     if request.columns:  # a value may say what it is by the name beside it alone: a password, a date of birth
         seen |= await _look(detector, [json.dumps(dict(request.columns), ensure_ascii=False)])
     label, verdicts = max(declared, seen.label), []
-    request = replace(request, label=label, impersonal=max(declared, seen.impersonal))
+    request = replace(request, label=label, label_without_pii=max(declared, seen.label_without_pii))
     if label > declared:
         verdicts.append(_raised(declared, label, seen, "what was asked"))
     if request.document is not None:
@@ -200,9 +200,9 @@ async def label_request(request: Request, default: Label, detector: Detector) ->
 async def _label_document(document: Document, least: Label, detector: Detector) -> tuple[Document, Sequence[Verdict]]:
     declared = max(document.label or least, least)
     seen = await _look(detector, [document.name, document.text])
-    label, bare = max(declared, seen.label), max(declared, seen.impersonal)
+    label, bare = max(declared, seen.label), max(declared, seen.label_without_pii)
     verdicts = [_raised(declared, label, seen, "its document")] if label > declared else []
-    return replace(document, label=label, impersonal=bare), verdicts
+    return replace(document, label=label, label_without_pii=bare), verdicts
 
 
 async def _suspected(request: Request, brought: Sequence[str]) -> tuple[Verdict, ...]:
@@ -232,18 +232,18 @@ def _release(request: Request, release: Release, detector: Detector) -> tuple[Re
     label = label_of(request)
     _check_release(request, release, detector)
     document = request.document
-    if document is not None and not document.shelf:
+    if document is not None and not document.index:
         lowered = min(document.label or label, release.to)
-        document = replace(document, label=lowered, impersonal=lowered)
+        document = replace(document, label=lowered, label_without_pii=lowered)
     lowered = min(label, release.to)
     reason = Reason("label.released", label=label.value, lowered=lowered.value, because=release.because.strip())
-    request = replace(request, label=lowered, impersonal=lowered, document=document)
+    request = replace(request, label=lowered, label_without_pii=lowered, document=document)
     return request, Verdict(allowed=True, rule=RELEASED, reason=reason)
 
 
 def _check_release(request: Request, release: Release, detector: Detector) -> None:
     """Raises `ReleaseRefused`."""
-    inline = request.document if request.document is not None and not request.document.shelf else None
+    inline = request.document if request.document is not None and not request.document.index else None
     labels = [label_of(request), *([inline.label] if inline is not None and inline.label is not None else [])]
     because = release.because.strip()
     if max(labels) == Label.RESTRICTED:
@@ -265,7 +265,9 @@ def _history(request: Request, context: Context, now: float) -> tuple[Entry, ...
     """Earlier turns that the caller sent along and the session does not remember; they are not stored again."""
     if not request.history:
         return ()
-    label, bare = label_of(request), request.impersonal
+    label, bare = label_of(request), request.label_without_pii
     remembered = {entry.content for entry in context.entries if isinstance(entry.content, Message)}
     turns = (turn for turn in request.history[-_MOST_TURNS:] if turn not in remembered)
-    return tuple(Entry(content=turn, producer=turn.role, label=label, impersonal=bare, time=now) for turn in turns)
+    return tuple(
+        Entry(content=turn, producer=turn.role, label=label, label_without_pii=bare, time=now) for turn in turns
+    )

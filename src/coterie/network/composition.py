@@ -37,14 +37,14 @@ class Channel:
 
 def composing(large: Specialist | None, parts: Sequence[Part]) -> Generalist | None:
     """The generalist, if it is to put into one what is found: of several parts, or several side by side."""
-    several = len(parts) > 1 or any(len(part.waves[-1]) > 1 for part in parts if part.waves)
+    several = len(parts) > 1 or any(len(part.stages[-1]) > 1 for part in parts if part.stages)
     return cast("Generalist", large) if several and getattr(large, "composes", False) else None
 
 
 async def compose(generalist: Generalist, state: RequestState) -> Finding:
     """The generalist's text of all findings. What it may not say is an abstention."""
     found = [finding for outcome in state.outcomes for finding in rendered_findings(outcome)]
-    whole = Part(text=state.question.text, waves=(), score=0.0)
+    whole = Part(text=state.question.text, stages=(), score=0.0)
     return await generalist.compose(task_of(whole, state.question, state.request.text), found, call=state.call)
 
 

@@ -1,4 +1,4 @@
-"""What the shelves say of a task: each is asked side by side, and one that cannot be searched spoils no other."""
+"""What the indexes say of a task: each is asked side by side, and one that cannot be searched spoils no other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from coterie.context.view import build_view
 from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
 from coterie.governance.disguise import worth_a_thread
-from coterie.knowledge.documents import Shelf
+from coterie.knowledge.documents import DocumentIndex
 from coterie.privacy.detection import Detector, Kind
 from coterie.protocols import Retriever
 from coterie.runtime.concurrency import side_by_side
@@ -68,7 +68,7 @@ class SecretFinder:
 
 
 async def gather(
-    shelves: Mapping[str, Retriever],
+    indexes: Mapping[str, Retriever],
     card: SpecialistCard,
     task: Task,
     context: Context,
@@ -77,22 +77,22 @@ async def gather(
     call: CallContext,
     clock: Callable[[], float],
 ) -> Gathered:
-    """What a specialist reads of the context, and what its shelves say of the task.
+    """What a specialist reads of the context, and what its indexes say of the task.
 
-    Every shelf is searched up to the lower clearance of principal and specialist. A passage with a secret in it is
-    restricted, whatever its shelf says.
+    Every index is searched up to the lower clearance of principal and specialist. A passage with a secret in it is
+    restricted, whatever its index says.
 
     Raises:
         Overloaded: an engine's queue is full; the whole request may come again.
     """
     bill: Bill = []
     own = call.with_bill(bill)
-    tried = await side_by_side(_search(shelves[name], card, task, own) for name in card.knowledge)
+    tried = await side_by_side(_search(indexes[name], card, task, own) for name in card.knowledge)
     unsearched = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
     found = await secrets.marked([passage for each in tried if not isinstance(each, str) for passage in each])
     now = clock()
     passages = [
-        Entry(content=passage, producer=passage.shelf, label=passage.label, time=now)
+        Entry(content=passage, producer=passage.index, label=passage.label, time=now)
         for passage in found
         if passage.label <= min(task.clearance, card.clearance)
     ]
@@ -100,24 +100,24 @@ async def gather(
 
 
 async def fetch(
-    shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int, call: CallContext
+    indexes: Mapping[str, Retriever], document: Document, request: Request, *, most: int, call: CallContext
 ) -> Document:
-    """A document that stands on a shelf, with its text, at most `most` characters and one, and its label.
+    """A document that is in an index, with its text, at most `most` characters and one, and its label.
 
-    A shelf that is not there, one of another tenant and a document that may not be seen are the same answer, after the
+    An index that is not there, one of another tenant and a document that may not be seen are the same answer, after the
     same work: nothing is searched before the document is known to be the principal's to see.
 
     Raises:
-        InputError: there is no such shelf, or no such document that the principal may see.
+        InputError: there is no such index, or no such document that the principal may see.
     """
-    shelf, text = shelves.get(document.shelf), None
+    index, text = indexes.get(document.index), None
     found: Sequence[Passage] = ()
     clearance, tenant = request.clearance or Label.PUBLIC, request.tenant
     with suppress(NotIndexed):
-        if isinstance(shelf, Shelf):
-            text = await shelf.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
-        if isinstance(shelf, Shelf) and text is not None:
-            found = await shelf.search(
+        if isinstance(index, DocumentIndex):
+            text = await index.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
+        if isinstance(index, DocumentIndex) and text is not None:
+            found = await index.search(
                 request.text, k=1, clearance=clearance, tenant=tenant, document=document.name, call=call
             )
     if text is None or not found:
@@ -128,15 +128,15 @@ async def fetch(
 def hidden(document: Document) -> InputError:
     """What is said of a document that is not there, and of one that may not be seen."""
     return InputError(
-        f"No document {document.name!r} on a shelf {document.shelf!r} that may be seen.",
-        hint="Check both names (`coterie search SHELF WORDS` shows documents), or send the document's text.",
+        f"No document {document.name!r} in an index {document.index!r} that may be seen.",
+        hint="Check both names (`coterie search INDEX WORDS` shows documents), or send the document's text.",
     )
 
 
-async def _search(shelf: Retriever, card: SpecialistCard, task: Task, call: CallContext) -> Sequence[Passage] | str:
-    """What one shelf has, or why it cannot be searched."""
+async def _search(index: Retriever, card: SpecialistCard, task: Task, call: CallContext) -> Sequence[Passage] | str:
+    """What one index has, or why it cannot be searched."""
     try:
-        return await shelf.search(
+        return await index.search(
             task.text,
             k=card.passages,
             clearance=min(task.clearance, card.clearance),

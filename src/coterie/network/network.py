@@ -66,7 +66,7 @@ class Network(Pipeline):
     """What answers them without training, by `[models]` key, beside the encoder."""
     fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
     """Options of typed questions that were fitted to texts, by site."""
-    dial: CostQualityPolicy = field(default_factory=CostQualityPolicy)
+    policy: CostQualityPolicy = field(default_factory=CostQualityPolicy)
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
 
@@ -104,8 +104,8 @@ class Network(Pipeline):
                 last_first.push_async_callback(self.limits.close)
             for engine in reversed(self.engines):
                 last_first.push_async_callback(engine.close)
-            for shelf in self.knowledge.values():
-                last_first.push_async_callback(shelf.close)
+            for index in self.knowledge.values():
+                last_first.push_async_callback(index.close)
 
     @property
     def admission(self) -> Admission:
@@ -119,7 +119,7 @@ class Network(Pipeline):
             language=self.language,
             detector=self.detector,
             pseudonyms=self.pseudonyms,
-            policy=self.dial,
+            policy=self.policy,
             audit=self.audit,
         )
 

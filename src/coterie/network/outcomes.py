@@ -29,7 +29,7 @@ from coterie.types import (
     Verdict,
     ViewRecord,
     all_of,
-    impersonal,
+    label_without_pii,
 )
 
 LONGEST_DOCUMENT = 2_000_000
@@ -42,7 +42,7 @@ class Outcome:
 
     part: Part
     pinned: bool = False
-    """The request named the specialist: only the last wave, which it is in, can answer."""
+    """The request named the specialist: only the last stage, which it is in, can answer."""
     status: Status = "abstained"
     reason: Reason = field(default_factory=lambda: Reason("abstain.not_asked"))
     findings: tuple[Finding, ...] = ()
@@ -57,7 +57,7 @@ class Outcome:
     def having(
         self, findings: Sequence[Finding], views: Mapping[str, ContextView], entries: tuple[Entry, ...] = ()
     ) -> Outcome:
-        """The outcome with the findings, views and entries of one more wave."""
+        """The outcome with the findings, views and entries of one more stage."""
         records = tuple(describe_view(name, view) for name, view in views.items())
         return replace(
             self,
@@ -68,11 +68,11 @@ class Outcome:
 
     @property
     def answering(self) -> tuple[Finding, ...]:
-        """The accepted findings of the last wave that has any: earlier ones were read by it."""
+        """The accepted findings of the last stage that has any: earlier ones were read by it."""
         asked = {finding.specialist: finding for finding in self.findings if finding.accepted}
-        waves = self.part.waves[-1:] if self.pinned else self.part.waves
-        for wave in reversed(waves):
-            if found := tuple(asked[name] for name in wave if name in asked):
+        stages = self.part.stages[-1:] if self.pinned else self.part.stages
+        for stage in reversed(stages):
+            if found := tuple(asked[name] for name in stage if name in asked):
                 return found
         return ()
 
@@ -110,7 +110,7 @@ def verify(finding: Finding, writes: Sequence[str], task: Task, view: ContextVie
         retracts=tuple(name for name in finding.retracts if name in writes),
     )
     least = max([task.label, *(entry.label for entry in view.entries)])
-    finding = replace(finding, impersonal=impersonal(finding, task, *view.entries))
+    finding = replace(finding, label_without_pii=label_without_pii(finding, task, *view.entries))
     if finding.label >= least:
         return finding
     verdict = Verdict(
@@ -124,7 +124,7 @@ def verify(finding: Finding, writes: Sequence[str], task: Task, view: ContextVie
 def verified(
     outcome: Outcome, findings: Sequence[Finding], views: Mapping[str, ContextView], context: Context, *, now: float
 ) -> tuple[Outcome, Context]:
-    """The outcome and the context with the verified findings of one more wave, and the facts that they wrote."""
+    """The outcome and the context with the verified findings of one more stage, and the facts that they wrote."""
     entries = entries_of(zip(findings, views.values(), strict=True), now=now)
     return outcome.having(findings, views, entries), context.append(*entries)
 
@@ -178,7 +178,7 @@ def check_document(request: Request) -> None:
     if len(document.text) > LONGEST_DOCUMENT:
         raise TooLong(
             f"The document exceeds the limit of {LONGEST_DOCUMENT:,} characters ({len(document.text):,}).",
-            hint="Put it on a shelf (`coterie index`) and ask an `answer` specialist, or send a part of it.",
+            hint="Put it in an index (`coterie index`) and ask an `answer` specialist, or send a part of it.",
         )
 
 
@@ -193,10 +193,10 @@ def said_by(finding: Finding) -> Reason:
 
 
 def nothing_to_read(view: ContextView) -> Reason | None:
-    """Why a specialist need not be asked: none of its shelves gave a passage, and one was not searched."""
+    """Why a specialist need not be asked: none of its indexes gave a passage, and one was not searched."""
     if not view.unsearched or any(isinstance(entry.content, Passage) for entry in view.entries):
         return None
-    return all_of(Reason("abstain.shelf_not_searched", shelf=name, why=why) for name, why in view.unsearched.items())
+    return all_of(Reason("abstain.index_not_searched", index=name, why=why) for name, why in view.unsearched.items())
 
 
 def task_of(part: Part, request: Request, asked: str) -> Task:
@@ -206,7 +206,7 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
         asked=asked,
         columns=request.columns,
         label=label_of(request),
-        impersonal=request.impersonal,
+        label_without_pii=request.label_without_pii,
         clearance=request.clearance or Label.PUBLIC,
         tenant=request.tenant,
         language=request.language,

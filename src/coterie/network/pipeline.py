@@ -80,7 +80,7 @@ class Pipeline(ABC):
     """Indexes by their `[knowledge]` key."""
     generalist: Specialist | None
     """Asked last. A `protocols.Generalist` also composes findings, and plans and concludes for documents."""
-    dial: AcceptancePolicy
+    policy: AcceptancePolicy
     """The cost-quality policy."""
     audit: Audit | None
     """The audit log; None keeps none."""
@@ -180,7 +180,7 @@ class Pipeline(ABC):
 
         async def consult(specialist: Specialist, task: Task) -> Finding:
             return await self._consult(
-                specialist, self.dial.set_for(task, specialist.card.name, request), ContextView(), state, None
+                specialist, self.policy.set_for(task, specialist.card.name, request), ContextView(), state, None
             )
 
         begin_questions(state)
@@ -286,19 +286,19 @@ class Pipeline(ABC):
         """Consult the specialists of a part stage by stage, so that each stage reads the facts of the last; decide."""
         try:
             context, task = await state.known_to(index), state.task_of(index)
-            waves = state.outcomes[index].part.waves
-            for wave in waves:
-                say = channel.say if wave == waves[-1] and len(wave) == 1 else None
-                with state.stage("gather", note=", ".join(wave)):
-                    views = await self._gather(wave, task, context, state)
-                with state.stage("consult", note=", ".join(wave)):
+            stages = state.outcomes[index].part.stages
+            for stage in stages:
+                say = channel.say if stage == stages[-1] and len(stage) == 1 else None
+                with state.stage("gather", note=", ".join(stage)):
+                    views = await self._gather(stage, task, context, state)
+                with state.stage("consult", note=", ".join(stage)):
                     found = await side_by_side(
                         self._consult(
-                            self.specialists[name], self.dial.set_for(task, name, state.request), view, state, say
+                            self.specialists[name], self.policy.set_for(task, name, state.request), view, state, say
                         )
                         for name, view in views.items()
                     )
-                with state.stage("verify", note=", ".join(wave)):
+                with state.stage("verify", note=", ".join(stage)):
                     findings = [
                         verify(finding, self.specialists[name].card.writes, task, view)
                         for finding, (name, view) in zip(found, views.items(), strict=True)

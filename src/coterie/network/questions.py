@@ -13,7 +13,7 @@ from coterie.types import Bill, Deciding, Decision, Part, Reason, Route, Status,
 
 def begin_questions(state: RequestState) -> None:
     """Prepare the state: nothing is routed, so the request is one part of nobody."""
-    part = Part(text=state.request.text, waves=(), score=1.0)
+    part = Part(text=state.request.text, stages=(), score=1.0)
     state.route = Route(parts=(part,), reason=Reason("route.not_yet"))
     state.begin()
 
@@ -26,7 +26,7 @@ def question_steps(bill: Bill) -> tuple[Step, ...]:
 def record_answers(state: RequestState, found: Deciding) -> None:
     """Note in the state who was asked and what came of it; the text of the answers is for the audit log's digest."""
     names = tuple(finding.specialist for finding in found.findings)
-    part = replace(state.route.parts[0], waves=(names,) if names else ())
+    part = replace(state.route.parts[0], stages=(names,) if names else ())
     state.decisions = found.decisions
     state.route = replace(state.route, parts=(part,), reason=_reason(found.decisions))
     state.outcomes = [replace(state.outcomes[0], findings=found.findings, status=_status(found.decisions))]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from coterie.protocols import Router, Specialist
-from coterie.routing.plan import permitted, pinned_route, plan_waves
+from coterie.routing.plan import permitted, pinned_route, plan_stages
 from coterie.structured.filling import PropertySlot, assign, is_free
 from coterie.types import CallContext, Context, Part, Reason, Request, Route, SpecialistCard
 
@@ -31,7 +31,7 @@ async def select(
         call: On whose behalf.
     """
     if request.document is not None:
-        part = Part(text=request.text, waves=((reader,),), score=1.0)
+        part = Part(text=request.text, stages=((reader,),), score=1.0)
         route = Route(parts=(part,), reason=Reason("route.document"))
     elif request.specialist is None:
         route = await router.route(request, context, call=call)
@@ -52,7 +52,7 @@ def schema_route(
     if isinstance(slots, Reason):
         return Route(parts=(), reason=slots), {}
     names = dict.fromkeys(slot.specialist for slot in slots.values())
-    parts = tuple(Part(text=request.text, waves=plan_waves(name, cards, readers=False), score=1.0) for name in names)
+    parts = tuple(Part(text=request.text, stages=plan_stages(name, cards, readers=False), score=1.0) for name in names)
     return in_one(Route(parts=parts, reason=Reason("route.schema", specialists=", ".join(names))), request), slots
 
 
@@ -60,12 +60,12 @@ def in_one(route: Route, request: Request) -> Route:
     """The route with one part, the whole request, which all who were named are asked about."""
     if not route.parts:
         return route
-    depth = max(len(part.waves) for part in route.parts)
+    depth = max(len(part.stages) for part in route.parts)
     asked: set[str] = set()
-    waves = []
+    stages = []
     for i in range(depth):
-        wave = dict.fromkeys(name for part in route.parts for name in (part.waves[i : i + 1] or ((),))[0])
-        waves.append(tuple(name for name in wave if name not in asked))
-        asked |= wave.keys()
-    whole = Part(text=request.text, waves=tuple(filter(None, waves)), score=max(part.score for part in route.parts))
+        stage = dict.fromkeys(name for part in route.parts for name in (part.stages[i : i + 1] or ((),))[0])
+        stages.append(tuple(name for name in stage if name not in asked))
+        asked |= stage.keys()
+    whole = Part(text=request.text, stages=tuple(filter(None, stages)), score=max(part.score for part in route.parts))
     return replace(route, parts=(whole if len(route.parts) > 1 else route.parts[0],))

@@ -13,7 +13,7 @@ from coterie.network.outcomes import label_of, overall_status
 from coterie.network.state import RequestState
 from coterie.protocols import Meter, Specialist
 from coterie.runtime.concurrency import aside
-from coterie.types import AuditEvent, Entry, Message, Request, Trace, impersonal, total_usage
+from coterie.types import AuditEvent, Entry, Message, Request, Trace, label_without_pii, total_usage
 
 
 async def traced(state: RequestState, text: str, meter: Meter) -> Trace:
@@ -49,7 +49,7 @@ def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
         degraded=state.degraded,
         decisions=state.decisions,
         egress=tuple((state.call.outgoing or {}).values()),
-        restated="" if state.question.text == state.request.text else state.question.text,
+        rewritten="" if state.question.text == state.request.text else state.question.text,
     )
 
 
@@ -71,14 +71,14 @@ def session_entries(state: RequestState, text: str, *, producer: str, now: float
         content=Message(role="user", text=state.request.text),
         producer="user",
         label=label_of(state.request),
-        impersonal=state.request.impersonal,
+        label_without_pii=state.request.label_without_pii,
         time=now,
     )
     answered = Entry(
         content=Message(role="assistant", text=text),
         producer=producer,
         label=max([label_of(state.question), *(finding.label for finding in found)]),
-        impersonal=impersonal(state.question, *found),
+        label_without_pii=label_without_pii(state.question, *found),
         time=now,
     )
     return (asked, *(entry for outcome in state.outcomes for entry in outcome.entries), answered)

@@ -65,7 +65,7 @@ class RequestState:
     live: bool = True
     """Whether somebody sees pieces of the answer as they come."""
     question: Request = field(init=False)
-    """The same, standing on its own where it leant on earlier turns."""
+    """The same, standing on its own where it depended on earlier turns."""
     context: Context = field(default_factory=Context)
     route: Route = field(default_factory=lambda: Route(parts=(), reason=Reason("route.not_yet")))
     slots: Mapping[str, PropertySlot] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class RequestState:
 
     def begin(self) -> None:
         """Begin with the parts of the route; of none, with the whole request as one that nobody fits."""
-        parts = self.route.parts or (Part(text=self.question.text, waves=(), score=0.0),)
+        parts = self.route.parts or (Part(text=self.question.text, stages=(), score=0.0),)
         self.outcomes = [Outcome(part=part, pinned=self.request.specialist is not None) for part in parts]
         self.done = [asyncio.Event() for _ in parts]
 

@@ -108,7 +108,7 @@ class Metrics:
             self._cost.inc(float(usage.cost))
 
     def count_feedback(self, feedback: Feedback) -> None:
-        """An asker said something of an answer."""
+        """A caller said something of an answer."""
         self._feedback.labels(feedback.thumb or "none").inc()
 
     def count_steps(self, steps: Sequence[Step]) -> None:

@@ -1,4 +1,4 @@
-"""What an asker is told beside an answer, as JSON."""
+"""What a caller is told beside an answer, as JSON."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def without_egress_text(trace: Trace) -> Trace:
 
 
 def summarise(trace: Trace) -> dict[str, Json]:
-    """What an asker is told beside the answer: the `coterie` object of the gateway and of `coterie ask --json`."""
+    """What a caller is told beside the answer: the `coterie` object of the gateway and of `coterie ask --json`."""
     usage = trace.usage
-    restated: dict[str, Json] = {"restated": trace.restated} if trace.restated else {}
+    rewritten: dict[str, Json] = {"rewritten": trace.rewritten} if trace.rewritten else {}
     degraded: dict[str, Json] = {} if trace.degraded is None else readable({"degraded": trace.degraded})
     near = trace.guess
     guess: dict[str, Json] = {}
@@ -35,7 +35,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
             "specialists": list(trace.route.specialists),
             **readable({"reason": trace.route.reason, "scores": trace.route.scores}),
         },
-        **restated,
+        **rewritten,
         **degraded,
         **guess,
         "egress": {"summary": trace.egress_summary, "prompts": [_egress(each) for each in trace.egress]},
@@ -51,7 +51,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
 
 
 def summarise_decisions(answer: Decisions) -> dict[str, Json]:
-    """What an asker is told beside answers to typed questions: who answered, whether it is calibrated, what it took."""
+    """What a caller is told beside answers to typed questions: who answered, whether it is calibrated, what it took."""
     keys = (
         "question",
         "site",

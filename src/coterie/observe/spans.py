@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Attribute = str | int | float | bool | Sequence[str]
 _ENCODERS = frozenset({"onnx"})
-_SHELVES = frozenset({"shelf"})
+_INDEXES = frozenset({"index", "shelf"})  # `shelf`: in traces of before
 _MILLION = 1_000_000  # nanoseconds of a millisecond
 
 
@@ -210,7 +210,7 @@ def _operation(engine: str) -> str:
     """What an engine of this process does, in the conventions' words where they have one."""
     if engine in _ENCODERS:
         return "embeddings"
-    return "retrieval" if engine in _SHELVES else "inference"
+    return "retrieval" if engine in _INDEXES else "inference"
 
 
 def _trace_number(trace_id: str) -> int:

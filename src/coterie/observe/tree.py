@@ -26,8 +26,8 @@ def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
             f"  {trace.status}  {_duration(trace.usage)}",
         )
     )
-    if trace.restated:
-        root.add(_line("restated", "cyan", f"  {trace.restated}"))
+    if trace.rewritten:
+        root.add(_line("rewritten", "cyan", f"  {trace.rewritten}"))
     if trace.degraded:
         root.add(_line("degraded", "red", f"  {trace.degraded}"))
     _draw_route(root.add(_line("route", "bold", f"  {trace.route.reason}")), trace)
@@ -53,7 +53,7 @@ def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
 
 def _draw_route(branch: Tree, trace: Trace) -> None:
     for part in trace.route.parts:
-        order = " -> ".join(" + ".join(wave) for wave in part.waves)
+        order = " -> ".join(" + ".join(stage) for stage in part.stages)
         branch.add(_line(order or "nobody", "cyan", f"  {part.score:.3f}  {part.text}".rstrip()))
     ranked = sorted(trace.route.scores.items(), key=lambda item: -item[1])
     if ranked:

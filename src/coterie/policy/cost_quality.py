@@ -18,7 +18,7 @@ from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find
 from coterie.policy.mean_test import mean_interval
 from coterie.policy.outcomes import RecordedOutcomes
 from coterie.policy.spot_checks import SpotChecks, find_checked_threshold
-from coterie.types import Keep, Reason, Request, Task
+from coterie.types import AcceptanceOverride, Reason, Request, Task
 from coterie.types.usage import check_money
 
 _MOST_THRESHOLDS = 1000
@@ -88,7 +88,7 @@ class CostQualityPolicy:
         if threshold.value is None:
             why = threshold.reason or Reason("policy.not_shown")
             reason = Reason("policy.keeps_nothing", why=why, quality=aim.quality, source=source)
-            return replace(task, keep=Keep(confidence=None, reason=reason))
+            return replace(task, acceptance_override=AcceptanceOverride(confidence=None, reason=reason))
         reason = Reason(
             "policy.keeps",
             quality=aim.quality,
@@ -97,7 +97,7 @@ class CostQualityPolicy:
             escalated=1 - threshold.accepted_share,
             by="" if threshold.reason is None else threshold.reason,
         )
-        return replace(task, keep=Keep(confidence=threshold.value, reason=reason))
+        return replace(task, acceptance_override=AcceptanceOverride(confidence=threshold.value, reason=reason))
 
     def threshold(self, specialist: str, quality: float) -> AcceptThreshold:
         """Return the accept threshold of a specialist for a quality; computed once for each pair."""

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from coterie.errors import InputError
 from coterie.types import Columns, Part, Reason, Request, Route, SpecialistCard
 
-Waves = tuple[tuple[str, ...], ...]
+PlannedStages = tuple[tuple[str, ...], ...]
 
 
 class Planned(NamedTuple):
     """When one part of a request is worked on."""
 
-    waves: Waves
+    stages: PlannedStages
     after: tuple[int, ...]
     """Positions of the parts that write what it reads."""
 
@@ -45,12 +45,12 @@ def plan_parts(
     for i, name in enumerate(names):
         given = frozenset(fact for j in after[i] for fact in cards[names[j]].writes)
         apart = frozenset(names[k] for k, before in after.items() if i in before)
-        waves = plan_waves(name, cards, readers=True, known=known, given=given, apart=apart)
-        planned.append(Planned(waves, tuple(sorted(after[i]))))
+        stages = plan_stages(name, cards, readers=True, known=known, given=given, apart=apart)
+        planned.append(Planned(stages, tuple(sorted(after[i]))))
     return planned
 
 
-def plan_waves(
+def plan_stages(
     name: str,
     cards: Mapping[str, SpecialistCard],
     *,
@@ -58,14 +58,14 @@ def plan_waves(
     known: AbstractSet[str] = frozenset(),
     given: AbstractSet[str] = frozenset(),
     apart: AbstractSet[str] = frozenset(),
-) -> Waves:
-    """The waves in which `name` is asked: writers of what it reads, itself, then its readers.
+) -> PlannedStages:
+    """The stages in which `name` is asked: writers of what it reads, itself, then its readers.
 
     Args:
         name: The specialist a text was routed or pinned to.
         cards: Every specialist of the network.
         readers: Whether those that read what is written along the way join. They do when the router chose
-            `name`; they do not when the asker pinned it and wants its own answer.
+            `name`; they do not when the caller pinned it and wants its own answer.
         known: Names of facts of earlier turns: a reader needs no writer for these.
         given: Names of facts that other parts of the request write first: nobody is asked for these.
         apart: Readers that are asked in a part of their own.
@@ -73,13 +73,13 @@ def plan_waves(
     chosen = _with_writers(name, cards, given)
     if readers:
         chosen = _with_readers(chosen, cards, known | given, apart)
-    waves: list[tuple[str, ...]] = []
+    stages: list[tuple[str, ...]] = []
     while chosen:
         ready = tuple(n for n in sorted(chosen) if not _waits_for(cards[n], chosen - {n}, cards))
         ready = ready or tuple(sorted(chosen))  # a circle of readers: nobody can wait for all
-        waves.append(ready)
+        stages.append(ready)
         chosen = chosen - set(ready)
-    return tuple(waves)
+    return tuple(stages)
 
 
 def _cut_circles(after: dict[int, set[int]]) -> None:
@@ -134,8 +134,8 @@ def pinned_route(request: Request, cards: Mapping[str, SpecialistCard]) -> Route
     name = request.specialist
     if name is None:
         raise ValueError("only requests that name a specialist are pinned")
-    waves = plan_waves(name, cards, readers=False)
-    part = Part(text=request.text, waves=waves, score=1.0)
+    stages = plan_stages(name, cards, readers=False)
+    part = Part(text=request.text, stages=stages, score=1.0)
     return Route(parts=(part,), reason=Reason("route.pinned", specialist=name), scores={})
 
 

@@ -30,7 +30,7 @@ from coterie.routing.matching import (
     choose,
     consider,
 )
-from coterie.routing.plan import Waves, plan_parts, plan_waves
+from coterie.routing.plan import PlannedStages, plan_parts, plan_stages
 from coterie.routing.profile import COLD_SIMILARITY, Bank, Compared, Profile, Shortlist
 from coterie.routing.reading import RequestReader, RequestReading, SmallTalk, Spelling
 from coterie.routing.splitting import (
@@ -128,7 +128,7 @@ class LearnedRouter:
         self._untrained = untrained
         self._linked = {name: card for name, card in cards.items() if card.reads or card.writes}
         """Those that others may wait for, or that wait: of a thousand specialists a few."""
-        self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
+        self._stages: dict[tuple[str, AbstractSet[str]], PlannedStages] = {}
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
     async def route(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Route:
@@ -206,14 +206,14 @@ class LearnedRouter:
         for name, card in self._cards.items():
             shared = len(set(card.columns) & set(request.columns))
             if shared and shared >= _COLUMNS_SHARED * len(request.columns):
-                part = Part(text=request.text, waves=((name,),), score=shared / len(card.columns))
+                part = Part(text=request.text, stages=((name,),), score=shared / len(card.columns))
                 found[name] = part, Reason("route.columns", specialist=name, shared=shared, columns=len(card.columns))
         return found
 
     def _parts(
         self, by_columns: Mapping[str, tuple[Part, Reason]], asked: Sequence[Match], known: AbstractSet[str]
     ) -> tuple[Part, ...]:
-        """The parts with their waves, and which of them read what another one writes."""
+        """The parts with their stages, and which of them read what another one writes."""
         # Who is asked for the columns gets the text with them.
         parts = [part for part, _ in by_columns.values()]
         names = list(by_columns)
@@ -223,25 +223,25 @@ class LearnedRouter:
                 parts.append(
                     Part(
                         text=match.text,
-                        waves=((match.name,),),
+                        stages=((match.name,),),
                         score=match.best.p_value,
                         vector=None if match.joined else match.vector,
                         truncated=match.truncated,
                     )
                 )
         if len(parts) == 1:
-            return (replace(parts[0], waves=self._waves_of(names[0], known)),)
+            return (replace(parts[0], stages=self._stages_of(names[0], known)),)
         cards = self._linked | {name: self._cards[name] for name in names}
         planned = plan_parts(names, cards, known=known)
         return tuple(
-            replace(part, waves=each.waves, after=each.after) for part, each in zip(parts, planned, strict=True)
+            replace(part, stages=each.stages, after=each.after) for part, each in zip(parts, planned, strict=True)
         )
 
-    def _waves_of(self, name: str, known: AbstractSet[str]) -> Waves:
+    def _stages_of(self, name: str, known: AbstractSet[str]) -> PlannedStages:
         """Who runs with it and when; worked out once."""
-        if (name, known) not in self._waves:
-            self._waves[name, known] = plan_waves(name, self._cards, readers=True, known=known)
-        return self._waves[name, known]
+        if (name, known) not in self._stages:
+            self._stages[name, known] = plan_stages(name, self._cards, readers=True, known=known)
+        return self._stages[name, known]
 
     def _reason(
         self, by_columns: Mapping[str, tuple[Part, Reason]], asked: Sequence[Match], matches: Sequence[Match]

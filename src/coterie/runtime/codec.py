@@ -12,7 +12,7 @@
 | a union | its member; of dataclasses, the one whose `Literal` field (its tag) has the value |
 
 Fields left out of comparison (`field(compare=False)`: vectors, caches) are left out. A field that the JSON lacks takes
-its default. `stored` gives a field another key, or keys that it had before.
+its default. `types.keys.stored` gives a field another key, or keys that it had before.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ import json
 import math
 import numbers
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 from functools import cache
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from coterie.types.keys import key_of
 from coterie.types.reason import Reason
 
 T = TypeVar("T")
@@ -36,7 +37,6 @@ Unknown = Literal["refuse", "ignore"]
 """What becomes of a key that no field has."""
 _Decode = Callable[[object], Any]
 
-_KEY = "coterie.runtime.codec"
 _UNRESOLVED = {"np": SimpleNamespace(ndarray=object, generic=object)}
 """Names that value types import for type checkers only; the fields that use them are left out."""
 _LARGEST_EXPONENT = 100
@@ -53,16 +53,6 @@ class DecodeError(ValueError):
     def within(self, step: str) -> DecodeError:
         """The same error, seen from one step further out."""
         return DecodeError(self.problem, step + self.path)
-
-
-class _Key(NamedTuple):
-    name: str | None
-    aliases: tuple[str, ...]
-
-
-def stored(name: str | None = None, *, aliases: Sequence[str] = ()) -> dict[str, object]:
-    """Metadata of a dataclass field: its key in JSON where that is not its name, and keys of before that still load."""
-    return {_KEY: _Key(name, tuple(aliases))}
 
 
 # --- To JSON -------------------------------------------------------------------------------------
@@ -134,12 +124,7 @@ def _opened(value: object) -> object:
 @cache
 def _keys(kind: type) -> Sequence[tuple[str, str]]:
     """Name and key of each field that is written."""
-    return [(field.name, _key(field).name or field.name) for field in fields(kind) if field.compare]
-
-
-def _key(field: Field[Any]) -> _Key:
-    found = field.metadata.get(_KEY)
-    return found if isinstance(found, _Key) else _Key(None, ())
+    return [(field.name, key_of(field).name or field.name) for field in fields(kind) if field.compare]
 
 
 # --- From JSON -----------------------------------------------------------------------------------
@@ -332,7 +317,7 @@ def _members(kind: type, unknown: Unknown) -> Sequence[_Member]:
     return [
         _Member(
             name=field.name,
-            keys=(_key(field).name or field.name, *_key(field).aliases),
+            keys=(key_of(field).name or field.name, *key_of(field).aliases),
             decode=_decoder(hints[field.name], unknown),
             required=field.default is MISSING and field.default_factory is MISSING,
         )

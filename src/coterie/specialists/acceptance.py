@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from coterie.types import Finding, Keep, Reason, Task
+from coterie.types import AcceptanceOverride, Finding, Reason, Task
 
 _FEWEST_DECIMALS, _MOST_DECIMALS = 2, 6
 
@@ -34,21 +34,26 @@ class Acceptance:
             raise ValueError(f"temperature is {self.temperature!r}, not above 0")
 
     def judge(
-        self, confidence: float, in_scope: float | None, keep: Keep | None = None, *, guess: str = ""
+        self,
+        confidence: float,
+        in_scope: float | None,
+        override: AcceptanceOverride | None = None,
+        *,
+        guess: str = "",
     ) -> tuple[bool, Reason]:
         """Accepted or not, and why. An acceptance override takes the place of the threshold, not of the scope.
 
         Args:
             confidence: The probability that the answer is right.
             in_scope: The in-scope score, where there is one.
-            keep: The acceptance override of the cost-quality policy.
+            override: The acceptance override of the cost-quality policy.
             guess: What the answer would be, if it is short: whoever is told that it is not sure can then go on.
         """
         if self.scope_threshold is not None and in_scope is not None and in_scope < self.scope_threshold:
             apart = _decimals(in_scope, self.scope_threshold)
             return False, Reason("abstain.out_of_scope", in_scope=in_scope, needed=self.scope_threshold, decimals=apart)
-        if keep is not None:
-            return _kept(confidence, keep, guess)
+        if override is not None:
+            return _overridden(confidence, override, guess)
         risk = 100 * self.target_risk
         if self.threshold is None:
             return False, Reason("abstain.no_threshold", guess=guess, confidence=confidence, risk_percent=risk)
@@ -62,20 +67,19 @@ class Acceptance:
         )
 
 
-def _kept(confidence: float, keep: Keep, guess: str) -> tuple[bool, Reason]:
-    if keep.confidence is None:
-        return False, Reason("abstain.override_accepts_nothing", why=keep.reason)
-    needed, apart = keep.confidence, _decimals(confidence, keep.confidence)
+def _overridden(confidence: float, override: AcceptanceOverride, guess: str) -> tuple[bool, Reason]:
+    if override.confidence is None:
+        return False, Reason("abstain.override_accepts_nothing", why=override.reason)
+    needed = override.confidence
+    about: dict[str, float | Reason] = {
+        "confidence": confidence,
+        "needed": needed,
+        "decimals": _decimals(confidence, needed),
+        "why": override.reason,
+    }
     if confidence < needed:
-        return False, Reason(
-            "abstain.below_override",
-            guess=guess,
-            confidence=confidence,
-            needed=needed,
-            decimals=apart,
-            why=keep.reason,
-        )
-    return True, Reason("accept.above_override", confidence=confidence, needed=needed, decimals=apart, why=keep.reason)
+        return False, Reason("abstain.below_override", guess=guess, **about)
+    return True, Reason("accept.above_override", **about)
 
 
 def _decimals(found: float, needed: float) -> int:
@@ -129,7 +133,7 @@ def abstention(specialist: str, task: Task, reason: Reason) -> Finding:
         accepted=False,
         reason=reason,
         label=task.label,
-        impersonal=task.impersonal,
+        label_without_pii=task.label_without_pii,
     )
 
 

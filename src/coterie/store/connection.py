@@ -296,7 +296,7 @@ def m004_ranges_and_findings(connection: sqlite3.Connection) -> None:
 
 
 def m005_feedback(connection: sqlite3.Connection) -> None:
-    """What askers say of answers: the newest of each asker about each finding. `correct` is NULL where nobody says."""
+    """Feedback: the newest of each caller about each finding. `correct` is NULL where nobody says."""
     connection.execute(
         """
         CREATE TABLE feedback (

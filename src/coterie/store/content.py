@@ -1,6 +1,6 @@
-"""What a trace keeps when content is not to be kept: figures, names, labels and reasons, no text of the asker's.
+"""What a trace keeps when content is not to be kept: figures, names, labels and reasons, no text of the caller's.
 
-Content is what the asker wrote or a model wrote for them: the texts of parts, findings and quotes, and every
+Content is what the caller wrote or a model wrote for them: the texts of parts, findings and quotes, and every
 string value that is no label. Reasons are kept, but by the house's rule a value inside a message is quoted
 (`!r`): what stands in quotation marks goes too, unless it is a name the trace already has, and so do words that
 repeat content. Each dropped text leaves its length and no hash: the hash of a short text can be guessed.
@@ -66,7 +66,7 @@ def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
         route=_route(trace.route, scrub),
         findings=tuple(_finding(finding, scrub) for finding in trace.findings),
         views=tuple(_view(view, scrub) for view in trace.views),
-        restated=_length(trace.restated),
+        rewritten=_length(trace.rewritten),
         decisions=tuple(_decision(decision, scrub) for decision in trace.decisions),
         degraded=None if trace.degraded is None else scrub.reason(trace.degraded),
         steps=tuple(_step(step, scrub) for step in trace.steps),
@@ -76,7 +76,7 @@ def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
 
 
 def _decision(decision: Decision, scrub: _Scrubber) -> Decision:
-    """Names and figures stay; what was asked in words is the asker's, and so is an option that is a sentence."""
+    """Names and figures stay; what was asked in words is the caller's, and so is an option that is a sentence."""
     options = decision.options
     if decision.zero_shot:  # else they are a specialist's labels
         options = tuple(each if len(_WORD.findall(each)) <= _RUN else _length(each) for each in options)
@@ -132,7 +132,7 @@ def _citation(citation: Citation) -> Citation:
 
 
 def _evidence(evidence: Evidence, scrub: _Scrubber, *, labels: bool) -> Evidence:
-    """Name and weight are a reason's code and stay; its words, like a quote's, repeat what the asker sent.
+    """Name and weight are a reason's code and stay; its words, like a quote's, repeat what the caller sent.
 
     A quote is named after a field or a label, or after its document, whose name is content.
     """
@@ -144,7 +144,7 @@ def _evidence(evidence: Evidence, scrub: _Scrubber, *, labels: bool) -> Evidence
 
 
 def _field(field: Field, scrub: _Scrubber) -> Field:
-    """Name, place and confidence stay; the quote and what it says are the asker's."""
+    """Name, place and confidence stay; the quote and what it says are the caller's."""
     value = _length(field.value) if isinstance(field.value, str) else None
     return replace(field, value=value, text=_length(field.text), reason=scrub.reason(field.reason))
 
@@ -241,8 +241,8 @@ class _Scrubber:
 def _contents(trace: Trace) -> Iterator[str]:
     """Every content text of a trace."""
     yield from (part.text for part in trace.route.parts)
-    if trace.restated:
-        yield trace.restated
+    if trace.rewritten:
+        yield trace.rewritten
     for finding in trace.findings:
         yield from (evidence.text for evidence in finding.evidence if evidence.kind == "quote")
         yield from (text for each in finding.citations for text in (each.text, each.document, each.heading) if text)

@@ -33,7 +33,7 @@ from coterie.types import (
 CONTEXT_LINES = 2000
 """A context is read back to so many of its newest lines, so a session without end stays cheap to ask in."""
 
-_IMPERSONAL = "label_impersonal"
+_LABEL_WITHOUT_PII = "label_impersonal"
 """Beside an entry's content: what its label would be without personal data."""
 
 Row = tuple[str | float | None, ...]
@@ -47,7 +47,7 @@ def insert_settlement(
     Args:
         connection: In a transaction.
         settlement: What to write; its entries only if it names a session.
-        keep_content: Whether the trace keeps the asker's and the models' texts.
+        keep_content: Whether the trace keeps the caller's and the models' texts.
         expired: A session last used before this time starts afresh.
     """
     trace = settlement.trace
@@ -254,20 +254,20 @@ def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable
 
 def _content(entry: Entry) -> str:
     """An entry's content as JSON, with its label without personal data where that is another."""
-    if entry.impersonal is None or entry.impersonal == entry.label:
+    if entry.label_without_pii is None or entry.label_without_pii == entry.label:
         return dumps(entry.content)
-    return json.dumps({**parse_json(dumps(entry.content)), _IMPERSONAL: entry.impersonal.value})
+    return json.dumps({**parse_json(dumps(entry.content)), _LABEL_WITHOUT_PII: entry.label_without_pii.value})
 
 
 def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
     try:
         said = parse_json(content)
-        bare = said.get(_IMPERSONAL)
+        bare = said.get(_LABEL_WITHOUT_PII)
         return Entry(
             content=from_json(CONTENT_KINDS[kind], said, unknown="ignore"),
             producer=producer,
             label=Label(label),
-            impersonal=None if bare is None else Label(bare),
+            label_without_pii=None if bare is None else Label(bare),
             time=time,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -319,7 +319,7 @@ def bare_feedback(feedback: Feedback, trace: Trace) -> Feedback:
 
 
 def insert_feedback(connection: sqlite3.Connection, feedback: Feedback, *, correct: bool | None) -> None:
-    """Keep it, in place of what the same asker said before of the same finding, if its request is still there."""
+    """Keep it, in place of what the same caller said before of the same finding, if its request is still there."""
     value = None if feedback.value is None else json.dumps(feedback.value, ensure_ascii=True)
     row = (feedback.trace_id, feedback.key, feedback.specialist, float(feedback.time), feedback.thumb, value)
     connection.execute(

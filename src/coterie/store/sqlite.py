@@ -107,7 +107,7 @@ class SQLiteStore:
         Args:
             path: The database; its folder is made if it is missing.
             session_days: A session not used for so many days is forgotten.
-            keep_content: Whether traces keep the asker's and the models' texts.
+            keep_content: Whether traces keep the caller's and the models' texts.
             content_days: Traces, and whatever else is kept about a request besides figures, go after so many days, and
                 sessions that were not used for as long; None for never.
             clock: Seconds since the epoch: what "not used for" is measured by.
@@ -234,7 +234,7 @@ class SQLiteStore:
         return await self._lookups.run(partial(select_trace, trace_id=trace_id, tenant=tenant))
 
     async def feedback(self, feedback: Feedback) -> bool:
-        """Keep it, in place of what the same asker said before; False if the trace is unknown or another tenant's.
+        """Keep it, in place of what the same caller said before; False if the trace is unknown or another tenant's.
 
         Raises `InputError` where it is about a specialist that found nothing for that request.
         """

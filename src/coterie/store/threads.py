@@ -161,7 +161,7 @@ class WriteThread:
             connection.execute("BEGIN IMMEDIATE")
             outcomes = [self._attempt(connection, job.work) for job in batch]
             connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001  # whatever it is, the thread lives and the askers hear of it
+        except Exception as error:  # noqa: BLE001  # whatever it is, the thread lives and the callers hear of it
             self._roll_back()
             return [error] * len(batch)
         return outcomes
@@ -243,7 +243,7 @@ class WriteThread:
 
 def _resolve(results: Sequence[tuple[asyncio.Future[None], StoreError | None]]) -> None:
     for future, error in results:
-        if future.done():  # its asker was cancelled; the work stands all the same
+        if future.done():  # its caller was cancelled; the work stands all the same
             continue
         if error is None:
             future.set_result(None)

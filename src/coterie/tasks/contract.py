@@ -64,8 +64,8 @@ class Workplace:
 
     config: Config
     folder: Path
-    shelves: Mapping[str, Retriever] | None = None
-    """Open shelves by `[knowledge]` key; None to open those of the folder."""
+    indexes: Mapping[str, Retriever] | None = None
+    """Open indexes by `[knowledge]` key; None to open those of the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from coterie.errors import NotIndexed
-from coterie.knowledge.documents import Chunk, IndexedDocument, Shelf
+from coterie.knowledge.documents import Chunk, DocumentIndex, IndexedDocument
 from coterie.privacy.detection import Detector
 from coterie.protocols import (
     Engine,
@@ -130,7 +130,7 @@ def _check_route(route: Route) -> None:
     require("a route says why, also when it asks nobody", _is_reason(route.reason))
     for part in route.parts:
         require("a part names whom it asks; a route for nobody has no parts", part.specialists)
-        require("a part has no empty wave", all(part.waves))
+        require("a part has no empty stage", all(part.stages))
         require("nobody is asked twice about one part", len(set(part.specialists)) == len(part.specialists))
         require(f"a part's score is from 0 to 1: {part.score!r}", 0.0 <= part.score <= 1.0)
         require("a part has text", part.text.strip())
@@ -407,7 +407,7 @@ async def _check_sessions(store: Store) -> None:
 
 async def _check_kinds(store: Store) -> None:
     """Check that every kind of content is restored unchanged."""
-    passage = Passage(document="d", start=0, end=2, text="so", score=0.5, label=Label.PUBLIC, shelf="help")
+    passage = Passage(document="d", start=0, end=2, text="so", score=0.5, label=Label.PUBLIC, index="help")
     found = FindingSummary(
         specialist="triage", task="classify", form="label", text="greeting", confidence=0.9, accepted=True
     )
@@ -463,7 +463,7 @@ def _check_same(found: Trace, settled: Trace) -> None:
 async def _check_feedback(store: Store) -> None:
     said = Feedback(trace_id="t1", tenant="acme", time=_TIME, thumb="up")
     require("feedback on a trace is kept", await store.feedback(said))
-    require("so is what the same asker says next", await store.feedback(replace(said, thumb="down", comment="no")))
+    require("so is what the same caller says next", await store.feedback(replace(said, thumb="down", comment="no")))
     require("there is none on an unknown trace", not await store.feedback(replace(said, trace_id="nope")))
     require("nor on another tenant's", not await store.feedback(replace(said, tenant="other")))
 
@@ -519,7 +519,7 @@ def _trace(
         session=session,
         label=Label.CONFIDENTIAL,
         status=status,
-        route=Route(parts=(Part(text="hello", waves=(("triage",),), score=0.8),), reason=worded("it is a greeting")),
+        route=Route(parts=(Part(text="hello", stages=(("triage",),), score=0.8),), reason=worded("it is a greeting")),
         findings=(finding,),
         views=(),
         verdicts=(),
@@ -587,9 +587,9 @@ async def _check_speaking(specialist: SpeakingSpecialist, task: Task, view: Cont
         require(f"who abstains has said nothing before: {spoken!r}", not spoken)
 
 
-# --- The contract check of an index of documents (`Shelf`).
+# --- The contract check of an index of documents (`DocumentIndex`).
 
-MakeShelf = Callable[[], Awaitable[Shelf]]
+MakeIndex = Callable[[], Awaitable[DocumentIndex]]
 
 ODD_QUERIES: tuple[str, ...] = (
     "",
@@ -634,35 +634,35 @@ FOUND_BY: tuple[tuple[str, str], ...] = (
 """Texts, each with a query that has its words in another spelling and no words of the other texts."""
 
 
-async def check_shelf(make_shelf: MakeShelf, *, dimension: int = 384) -> None:
-    """Check the clauses of `knowledge.documents.Shelf`, and of `protocols.Retriever` for its results.
+async def check_index(make_index: MakeIndex, *, dimension: int = 384) -> None:
+    """Check the clauses of `knowledge.documents.DocumentIndex`, and of `protocols.Retriever` for its results.
 
     Args:
-        make_shelf: Opens an index. The first one must be empty; each call opens the data of the last.
+        make_index: Opens an index. The first one must be empty; each call opens the data of the last.
         dimension: Length D of the vectors of its encoder.
     """
-    shelf = await make_shelf()
-    bench = _Bench(shelf, dimension)
+    index = await make_index()
+    bench = _Bench(index, dimension)
     try:
-        require("it has documents, update, text, search and close", isinstance(shelf, Shelf))
+        require("it has documents, update, text, search and close", isinstance(index, DocumentIndex))
         for check in (_check_empty, _check_passages, _check_words, _check_replacing, _check_visibility, _check_hidden):
             await check(bench)
             await bench.clear()
         for check in (_check_odd_queries, _check_failing, _check_one_state):
             await check(bench)
             await bench.clear()
-        await shelf.update([bench.document("loan", _LOAN)])
+        await index.update([bench.document("loan", _LOAN)])
     finally:
-        await shelf.close()
-    await shelf.close()  # a second call does nothing
-    await _check_shelf_survival(make_shelf)
+        await index.close()
+    await index.close()  # a second call does nothing
+    await _check_index_survival(make_index)
 
 
 class _Bench:
     """An index with documents and queries for it. The vector of a text is drawn from its hash."""
 
-    def __init__(self, shelf: Shelf, dimension: int) -> None:
-        self.shelf, self.dimension = shelf, dimension
+    def __init__(self, index: DocumentIndex, dimension: int) -> None:
+        self.index, self.dimension = index, dimension
 
     def document(
         self,
@@ -702,39 +702,39 @@ class _Bench:
     ) -> Sequence[Passage]:
         """Search with the vector of the query."""
         vector = self.vector(query)
-        return await self.shelf.search(query, k=k, clearance=clearance, tenant=tenant, vector=vector)
+        return await self.index.search(query, k=k, clearance=clearance, tenant=tenant, vector=vector)
 
     async def state(self) -> tuple[object, ...]:
         """Return everything that a reader can observe of the index."""
         found = [await self.ask(query, clearance=Label.RESTRICTED) for query in ("late payment fee", "loan")]
-        return dict(await self.shelf.documents()), [[_essence(passage) for passage in each] for each in found]
+        return dict(await self.index.documents()), [[_essence(passage) for passage in each] for each in found]
 
     async def clear(self) -> None:
         """Remove all documents."""
-        await self.shelf.update([], list(await self.shelf.documents()))
-        require("a shelf whose documents are all removed is empty", not await self.shelf.documents())
+        await self.index.update([], list(await self.index.documents()))
+        require("an index whose documents are all removed is empty", not await self.index.documents())
 
 
 async def _check_empty(bench: _Bench) -> None:
-    require("a new shelf has no documents", dict(await bench.shelf.documents()) == {})
+    require("a new index has no documents", dict(await bench.index.documents()) == {})
     try:
-        require("nothing is found on a new shelf", list(await bench.ask("late payment")) == [])
+        require("nothing is found in a new index", list(await bench.ask("late payment")) == [])
     except NotIndexed as error:
-        require("a new shelf says how it is filled", "coterie index" in error.hint)
-    await bench.shelf.update([])
-    require("nothing is found on an empty shelf", list(await bench.ask("late payment")) == [])
-    nothing = await bench.shelf.text("loan", 0, 10, clearance=Label.RESTRICTED)
+        require("a new index says how it is filled", "coterie index" in error.hint)
+    await bench.index.update([])
+    require("nothing is found on an empty index", list(await bench.ask("late payment")) == [])
+    nothing = await bench.index.text("loan", 0, 10, clearance=Label.RESTRICTED)
     require("the text of a document that is not there is None", nothing is None)
-    await bench.shelf.update([], ["loan", "late"])
-    require("removing what is not there does nothing", dict(await bench.shelf.documents()) == {})
+    await bench.index.update([], ["loan", "late"])
+    require("removing what is not there does nothing", dict(await bench.index.documents()) == {})
 
 
 async def _check_passages(bench: _Bench) -> None:
     documents = [bench.document("late.md", _LATE, _LOAN), bench.document("ç/日本.txt", _WORDS), bench.document("none")]
-    await bench.shelf.update(documents)
+    await bench.index.update(documents)
     by_name = {document.name: document for document in documents}
     sums = {name: document.sha256 for name, document in by_name.items()}
-    require("documents are known by name and sha256", dict(await bench.shelf.documents()) == sums)
+    require("documents are known by name and sha256", dict(await bench.index.documents()) == sums)
     for query, name in (("late fee", "late.md"), ("deposit café", "ç/日本.txt")):
         found = await bench.ask(query)
         require(f"{query!r} finds the document that has these words first", found and found[0].document == name)
@@ -742,8 +742,8 @@ async def _check_passages(bench: _Bench) -> None:
         for passage in found:
             _check_quote(passage, by_name[passage.document])
         require("one passage is asked for, the best comes", _places(await bench.ask(query, k=1)) == _places(found[:1]))
-        await check_retriever(bench.shelf, query, k=2)
-    within = await bench.shelf.search("late", k=50, clearance=Label.INTERNAL, document="late.md")
+        await check_retriever(bench.index, query, k=2)
+    within = await bench.index.search("late", k=50, clearance=Label.INTERNAL, document="late.md")
     chunks = by_name["late.md"].chunks
     require(
         "a named document is searched alone, every chunk of it is found",
@@ -751,16 +751,16 @@ async def _check_passages(bench: _Bench) -> None:
     )
     for passage in within:
         _check_quote(passage, by_name["late.md"])
-    unseen = await bench.shelf.search("late", k=50, clearance=Label.INTERNAL, document="no such document")
+    unseen = await bench.index.search("late", k=50, clearance=Label.INTERNAL, document="no such document")
     require("of a document that is not there nothing is found", not unseen)
-    (nearest,) = await bench.shelf.search("zzz", k=1, clearance=Label.INTERNAL, vector=bench.vector(_LOAN))
+    (nearest,) = await bench.index.search("zzz", k=1, clearance=Label.INTERNAL, vector=bench.vector(_LOAN))
     require("without a word in common, the passage with the nearest vector is the best", nearest.text == _LOAN)
     await _check_text(bench, by_name["ç/日本.txt"])
 
 
 async def _check_words(bench: _Bench) -> None:
     """Check that each text is found by its own words, in every script and whatever its vector."""
-    await bench.shelf.update([bench.document(f"w{i}", text) for i, (text, _) in enumerate(FOUND_BY)])
+    await bench.index.update([bench.document(f"w{i}", text) for i, (text, _) in enumerate(FOUND_BY)])
     for i, (text, query) in enumerate(FOUND_BY):
         found = await bench.ask(query)
         require(f"{query!r} finds the text with these words first: {text!r}", found and found[0].document == f"w{i}")
@@ -781,24 +781,24 @@ def _check_quote(passage: Passage, document: IndexedDocument) -> None:
 async def _check_text(bench: _Bench, document: IndexedDocument) -> None:
     length = len(document.text)
     for start, end in ((0, 5), (6, 8), (3, length), (10, length + 100), (length, length + 1), (7, 7)):
-        text = await bench.shelf.text(document.name, start, end, clearance=Label.INTERNAL)
+        text = await bench.index.text(document.name, start, end, clearance=Label.INTERNAL)
         require(f"text({start}, {end}) is text[{start}:{end}], not {text!r}", text == document.text[start:end])
 
 
 async def _check_replacing(bench: _Bench) -> None:
-    await bench.shelf.update([bench.document("a", _LATE), bench.document("b", _LOAN), bench.document("c", _WORDS)])
+    await bench.index.update([bench.document("a", _LATE), bench.document("b", _LOAN), bench.document("c", _WORDS)])
     newer = bench.document("a", _LOAN, "Deposits are insured.")
-    await bench.shelf.update([newer, bench.document("d", "New.")], ["b", "nobody"])
+    await bench.index.update([newer, bench.document("d", "New.")], ["b", "nobody"])
     names = {"a", "c", "d"}
-    require("a document of the same name is replaced", (await bench.shelf.documents())["a"] == newer.sha256)
-    require("those named in `remove` are gone, the others stay", set(await bench.shelf.documents()) == names)
+    require("a document of the same name is replaced", (await bench.index.documents())["a"] == newer.sha256)
+    require("those named in `remove` are gone, the others stay", set(await bench.index.documents()) == names)
     found = await bench.ask("late fee loan deposits")
     require("the old passages are gone with their documents", _LATE not in {passage.text for passage in found})
     require("each new passage is there once", len(found) == 4 and len(_places(found)) == len(set(_places(found))))
-    gone = await bench.shelf.text("b", 0, 5, clearance=Label.RESTRICTED)
+    gone = await bench.index.text("b", 0, 5, clearance=Label.RESTRICTED)
     require("so is the text of a document that was removed", gone is None)
     higher = bench.document("a", _LATE, label=Label.RESTRICTED)
-    await bench.shelf.update([higher])
+    await bench.index.update([higher])
     found = await bench.ask("late fee")
     require("a document that got a higher label is hidden", "a" not in {passage.document for passage in found})
 
@@ -806,27 +806,27 @@ async def _check_replacing(bench: _Bench) -> None:
 async def _check_visibility(bench: _Bench) -> None:
     """Check that each caller finds all documents that it may see, and no others, for every label and tenant."""
     kinds = {f"{label}-{tenant}": (label, tenant) for label, tenant in product(Label, (None, "acme", "other"))}
-    await bench.shelf.update(
+    await bench.index.update(
         [bench.document(name, f"{_LATE} {name}", label=label, tenant=tenant) for name, (label, tenant) in kinds.items()]
     )
-    require("tenants with documents of their own are named", await bench.shelf.tenants() == {"acme", "other"})
+    require("tenants with documents of their own are named", await bench.index.tenants() == {"acme", "other"})
     for clearance, tenant in product(Label, ("default", "acme")):
         may = {name for name, (label, owner) in kinds.items() if label <= clearance and owner in {None, tenant}}
         for query in ("late payment fee", "zzz", " ".join(kinds)):
             found = {passage.document for passage in await bench.ask(query, clearance=clearance, tenant=tenant)}
             who = f"{tenant!r} with clearance {clearance.value!r}"
             require(f"{who} finds {sorted(may)}, not {sorted(found)}", found == may)
-        listed = set(await bench.shelf.documents(clearance=clearance, tenant=tenant))
+        listed = set(await bench.index.documents(clearance=clearance, tenant=tenant))
         require(f"{who} is told of {sorted(may)}, not {sorted(listed)}", listed == may)
         for name in kinds:
-            text = await bench.shelf.text(name, 0, 6, clearance=clearance, tenant=tenant)
+            text = await bench.index.text(name, 0, 6, clearance=clearance, tenant=tenant)
             require(f"{who} may read {name!r} if it may find it: {text!r}", (text is not None) == (name in may))
 
 
 async def _check_hidden(bench: _Bench) -> None:
     """Check that hidden documents change no visible result, whatever their text."""
     visible = [bench.document(f"v{i}", f"{_LATE} Paragraph {i}.", f"{_LOAN} {'fee ' * i}") for i in range(5)]
-    await bench.shelf.update([*visible, bench.document("w", _WORDS)])
+    await bench.index.update([*visible, bench.document("w", _WORDS)])
     queries = ("late payment fee", "loan months fee", "deposit", "zzz", _LATE)
     before = [await bench.ask(query, k=8) for query in queries]
     hidden = [
@@ -835,7 +835,7 @@ async def _check_hidden(bench: _Bench) -> None:
             product(queries, ((Label.RESTRICTED, None), (Label.CONFIDENTIAL, None), (Label.PUBLIC, "other")))
         )
     ]
-    await bench.shelf.update(hidden)
+    await bench.index.update(hidden)
     for query, was in zip(queries, before, strict=True):
         now = await bench.ask(query, k=8)
         require(f"what is hidden changes no passage and no order for {query!r}", _places(now) == _places(was))
@@ -844,13 +844,13 @@ async def _check_hidden(bench: _Bench) -> None:
 
 
 async def _check_odd_queries(bench: _Bench) -> None:
-    await bench.shelf.update([bench.document("late", _LATE), bench.document("secret", _LOAN, label=Label.RESTRICTED)])
+    await bench.index.update([bench.document("late", _LATE), bench.document("secret", _LOAN, label=Label.RESTRICTED)])
     before = await bench.state()
     for query in ODD_QUERIES:
-        for found in (await bench.ask(query, k=3), await bench.shelf.search(query, k=3, clearance=Label.INTERNAL)):
+        for found in (await bench.ask(query, k=3), await bench.index.search(query, k=3, clearance=Label.INTERNAL)):
             named = {passage.document for passage in found}
             require(f"{query[:40]!r} finds only what may be seen: {named}", named <= {"late"} and len(found) <= 3)
-    require("nothing that is asked changes the shelf", await bench.state() == before)
+    require("nothing that is asked changes the index", await bench.state() == before)
 
 
 class _Torn(IndexedDocument):
@@ -870,19 +870,19 @@ class _Torn(IndexedDocument):
 
 async def _check_failing(bench: _Bench) -> None:
     """Check that an update that fails changes nothing: at the first, second ... read, until one succeeds."""
-    await bench.shelf.update([bench.document("late", _LATE), bench.document("loan", _LOAN)])
+    await bench.index.update([bench.document("late", _LATE), bench.document("loan", _LOAN)])
     before = await bench.state()
     for n in count(1):
         torn = _torn(bench.document("torn", _LATE, _LOAN), fails_at=n)
         try:
-            await bench.shelf.update([bench.document("late", _WORDS), torn, bench.document("more", _LATE)], ["loan"])
-        except Exception:  # noqa: BLE001 - which one is the shelf's affair
+            await bench.index.update([bench.document("late", _WORDS), torn, bench.document("more", _LATE)], ["loan"])
+        except Exception:  # noqa: BLE001 - which one is the index's affair
             require("an update that fails leaves the old state", await bench.state() == before)
         else:
             break
     require("an update reads the documents it is given", n > 1)
     require(
-        "an update can be tried again after it failed", set(await bench.shelf.documents()) == {"late", "torn", "more"}
+        "an update can be tried again after it failed", set(await bench.index.documents()) == {"late", "torn", "more"}
     )
 
 
@@ -904,16 +904,16 @@ async def _check_one_state(bench: _Bench) -> None:
 
     async def replace() -> None:
         for number in range(1, _VERSIONS):
-            await bench.shelf.update(version(number))
+            await bench.index.update(version(number))
 
-    await bench.shelf.update(version(0))
+    await bench.index.update(version(0))
     writer = asyncio.ensure_future(replace())
     try:
         while not writer.done():
             for found in await asyncio.gather(*(bench.ask("late payment") for _ in range(3))):
                 texts = {passage.text for passage in found}
                 require(
-                    f"a search sees one state of the shelf, not {sorted(texts)}", len(found) == 2 and len(texts) == 1
+                    f"a search sees one state of the index, not {sorted(texts)}", len(found) == 2 and len(texts) == 1
                 )
     finally:
         await writer
@@ -925,14 +925,14 @@ async def _check_one_state(bench: _Bench) -> None:
 _VERSIONS = 12
 
 
-async def _check_shelf_survival(make_shelf: MakeShelf) -> None:
-    shelf = await make_shelf()
+async def _check_index_survival(make_index: MakeIndex) -> None:
+    index = await make_index()
     try:
-        require("what was put is there after the shelf was closed", set(await shelf.documents()) == {"loan"})
-        (passage,) = await shelf.search("loan", k=3, clearance=Label.INTERNAL)
+        require("what was put is there after the index was closed", set(await index.documents()) == {"loan"})
+        (passage,) = await index.search("loan", k=3, clearance=Label.INTERNAL)
         require("and is found", passage.text == _LOAN)
     finally:
-        await shelf.close()
+        await index.close()
 
 
 def _places(found: Sequence[Passage]) -> list[tuple[str, int]]:

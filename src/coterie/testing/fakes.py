@@ -407,9 +407,9 @@ class FakeRetriever:
     """
 
     def __init__(
-        self, passages: Sequence[Passage], *, shelf: str = "shelf", tenants: dict[str, str] | None = None
+        self, passages: Sequence[Passage], *, index: str = "index", tenants: dict[str, str] | None = None
     ) -> None:
-        self.passages = [replace(each, shelf=shelf) for each in passages]
+        self.passages = [replace(each, index=index) for each in passages]
         self.queries: list[str] = []
         """All queries, in order."""
         self.closed = False

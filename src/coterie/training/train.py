@@ -142,7 +142,7 @@ def train(
     *,
     progress: Progress | None = None,
     encoder: TextEncoder | None = None,
-    shelves: Mapping[str, Retriever] | None = None,
+    indexes: Mapping[str, Retriever] | None = None,
     overrides: Mapping[str, object] | None = None,
 ) -> TrainingReport:
     """Train specialists of a network and make the new versions its champions.
@@ -157,7 +157,7 @@ def train(
         names: Which specialists; all of them when empty.
         progress: Told how far each step is.
         encoder: The network's encoder; the bundled one by default.
-        shelves: The open shelves of `answer` specialists, by `[knowledge]` key; those of the folder by default.
+        indexes: The open indexes of `answer` specialists, by `[knowledge]` key; those of the folder by default.
         overrides: Fields of the specialists' sections that count for this training in place of those in the file.
 
     Raises:
@@ -177,7 +177,7 @@ def train(
     if overrides:
         config = _overridden(config, chosen, overrides)
     jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in chosen]
-    place = Workplace(config=config, folder=folder, shelves=shelves)
+    place = Workplace(config=config, folder=folder, indexes=indexes)
     for job in jobs:
         task_of(job.section).check(job, place)
     with one_thread():

@@ -51,11 +51,11 @@ from coterie.types.decision import NO, YES, Deciding, Decision, DecisionMethod, 
 from coterie.types.egress import NOT_SENT, Egress
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
-from coterie.types.label import Label, Labelled, Release, impersonal
+from coterie.types.label import Label, Labelled, Release, label_without_pii
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
 from coterie.types.reading import RequestFilter, RequestLine, RequestPage, SessionPage, Totals
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import Columns, Document, Keep, ReleaseSlot, Request, Rung, Sampling, Task
+from coterie.types.request import AcceptanceOverride, Columns, Document, ReleaseSlot, Request, Rung, Sampling, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
 from coterie.types.trace import Answer, Decisions, Delta, DocumentAnswer, Stage, Status, Trace
@@ -67,6 +67,7 @@ __all__ = [
     "NOT_SENT",
     "SYSTEM",
     "YES",
+    "AcceptanceOverride",
     "Allowance",
     "Amount",
     "Answer",
@@ -98,7 +99,6 @@ __all__ = [
     "FindingSummary",
     "Flow",
     "Grouping",
-    "Keep",
     "Label",
     "Labelled",
     "Ledger",
@@ -147,7 +147,7 @@ __all__ = [
     "Verdict",
     "ViewRecord",
     "all_of",
-    "impersonal",
+    "label_without_pii",
     "total_usage",
     "worded",
 ]

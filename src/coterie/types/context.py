@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from coterie.types.keys import stored
 from coterie.types.label import Label
 from coterie.types.reason import Reason
 
@@ -54,7 +55,7 @@ class Passage:
     score: float
     """Relevance, higher is better; comparable within one search only."""
     label: Label
-    shelf: str = ""
+    index: str = field(default="", metadata=stored(aliases=("shelf",)))
     """The `[knowledge]` key of the index that holds the document."""
     heading: str = ""
     """The headings above the passage, outermost first, joined by ` > `; empty if there is none."""
@@ -103,7 +104,7 @@ class Entry:
     label: Label
     time: float
     """Seconds since the epoch."""
-    impersonal: Label | None = None
+    label_without_pii: Label | None = field(default=None, metadata=stored(aliases=("impersonal",)))
     """The label without the personal data in the sources; None if it is the same."""
 
     @property

@@ -30,7 +30,7 @@ class Prompt:
     messages: tuple[Message, ...] = ()
     label: Label = Label.INTERNAL
     """Sensitivity of the whole prompt; the egress gate compares it with the engine's clearance."""
-    impersonal: Label | None = None
+    label_without_pii: Label | None = None
     """The label without the personal data in the prompt; None if it is the same."""
     json_schema: Mapping[str, object] | None = None
     """JSON Schema to which generated text is constrained."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from coterie.types.context import AnswerForm, Fact, Scalar, TaskKind
+from coterie.types.keys import stored
 from coterie.types.label import Label
 from coterie.types.reason import Reason
 from coterie.types.usage import Usage
@@ -62,7 +63,7 @@ class Citation:
     text: str
     """The quote, verbatim."""
     label: Label
-    shelf: str = ""
+    index: str = field(default="", metadata=stored(aliases=("shelf",)))
     heading: str = ""
     page: int | None = None
 
@@ -105,7 +106,7 @@ class Finding:
     in_scope: float | None = None
     """Score of similarity to the training data, higher is more similar; None if the specialist has none."""
     label: Label = Label.INTERNAL
-    impersonal: Label | None = None
+    label_without_pii: Label | None = field(default=None, metadata=stored(aliases=("impersonal",)))
     """The label without the personal data in the sources; None if it is the same."""
     task: TaskKind | None = None
     """Task of the specialist."""

@@ -56,17 +56,17 @@ class Labelled(Protocol):
         ...
 
     @property
-    def impersonal(self) -> Label | None:
+    def label_without_pii(self) -> Label | None:
         """Sensitivity without the personal data; None if it is the same."""
         ...
 
 
-def impersonal(*things: Labelled) -> Label:
+def label_without_pii(*things: Labelled) -> Label:
     """Return the highest label of several values, each without its personal data.
 
     A value that does not know this label counts with its own label, and a value without a label as `restricted`.
     """
-    return max(each.impersonal or each.label or Label.RESTRICTED for each in things)
+    return max(each.label_without_pii or each.label or Label.RESTRICTED for each in things)
 
 
 @dataclass(frozen=True, kw_only=True)

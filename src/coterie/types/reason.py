@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from coterie.types.wording import render
+from coterie.types.wording import FORMER_CODES, render
 
 Value = str | int | float | bool | None
 """What a reason holds beside other reasons."""
@@ -66,8 +66,9 @@ class Reason:
         if not isinstance(data, dict) or not isinstance(data.get("values"), dict):
             raise TypeError(f"expected a reason, found {data!r}")
         values = data["values"].items()
-        read = {name: cls.from_json(each) if isinstance(each, dict) else each for name, each in values}
-        return cls(str(data.get("code", TEXT)), *map(cls.from_json, data.get("notes", ())), **read)
+        code, renamed = FORMER_CODES.get(code := str(data.get("code", TEXT)), (code, {}))
+        read = {renamed.get(key, key): cls.from_json(each) if isinstance(each, dict) else each for key, each in values}
+        return cls(code, *map(cls.from_json, data.get("notes", ())), **read)
 
     def described(self, key: str = "reason") -> dict[str, object]:
         """As JSON for readers: the words under `key`, beside them the code, the values and what is said behind it."""

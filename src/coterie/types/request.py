@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from coterie.types.context import Message, Scalar
 from coterie.types.decision import Option
+from coterie.types.keys import stored
 from coterie.types.label import Label, Release
 from coterie.types.reason import Reason
 
@@ -32,12 +33,12 @@ class Document:
 
     text: str = ""
     name: str = "document"
-    """Name in citations; with `shelf`, the name of the document in the index."""
+    """Name in citations; with `index`, the name of the document in the index."""
     label: Label | None = None
     """Sensitivity; None or a lower label than the request's counts as the request's."""
-    impersonal: Label | None = None
+    label_without_pii: Label | None = field(default=None, metadata=stored(aliases=("impersonal",)))
     """The label without the personal data in the text; None if it is the same."""
-    shelf: str = ""
+    index: str = field(default="", metadata=stored(aliases=("shelf",)))
     """The `[knowledge]` key of the index that supplies text and label; empty if `text` is given."""
 
 
@@ -66,7 +67,7 @@ class Request:
     """Earlier turns that the client sends along, oldest first, without the present one."""
     label: Label | None = None
     """Sensitivity; None for the network's default. Personal data and secrets raise it at admission."""
-    impersonal: Label | None = None
+    label_without_pii: Label | None = field(default=None, metadata=stored(aliases=("impersonal",)))
     """The label before personal data raised it; None if it is the same. Set by the admission, not by the caller."""
     release: Release | None = None
     """Order to lower the label in spite of personal data. The gateway passes it on for authorised keys only."""
@@ -96,7 +97,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keep:
+class AcceptanceOverride:
     """An acceptance override: replaces the specialist's accept threshold for one task."""
 
     confidence: float | None
@@ -115,7 +116,7 @@ class Task:
     """The whole request in the caller's own words; empty if the wording is that of `text`."""
     columns: Columns | None = None
     label: Label = Label.INTERNAL
-    impersonal: Label | None = None
+    label_without_pii: Label | None = field(default=None, metadata=stored(aliases=("impersonal",)))
     """The label without the personal data in the text; None if it is the same."""
     clearance: Label = Label.INTERNAL
     """The most sensitive label that the principal may see."""
@@ -130,7 +131,7 @@ class Task:
     """Encoding of the text by the network's encoder, if the router made it already."""
     truncated: bool = False
     """Whether `vector` encodes only the beginning, because the text exceeds the encoder's window."""
-    keep: Keep | None = None
+    acceptance_override: AcceptanceOverride | None = None
     """Acceptance override of the cost-quality policy; None for the specialist's own threshold."""
     labels: tuple[Option, ...] = ()
     """For the generalist: labels among which the specialist chooses that abstained; empty if there is no one such."""

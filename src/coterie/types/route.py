@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from coterie.types.context import AnswerForm, TaskKind
 from coterie.types.decision import Option
 from coterie.types.finding import Step
+from coterie.types.keys import stored
 from coterie.types.label import Label
 from coterie.types.reason import Reason
 from coterie.types.request import Rung
@@ -63,7 +64,7 @@ class Part:
     """One self-contained part of a request, with the specialists to ask."""
 
     text: str
-    waves: tuple[tuple[str, ...], ...]
+    stages: tuple[tuple[str, ...], ...] = field(metadata=stored(aliases=("waves",)))
     """Names of specialists by stage: those of one stage run side by side, each stage after the one before."""
     score: float
     """Score of the first specialist, 0 to 1."""
@@ -76,7 +77,7 @@ class Part:
     @property
     def specialists(self) -> tuple[str, ...]:
         """Names of all specialists of the part, in order."""
-        return tuple(name for wave in self.waves for name in wave)
+        return tuple(name for stage in self.stages for name in stage)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
@@ -12,6 +12,7 @@ from coterie.types.decision import Decision
 from coterie.types.egress import Egress
 from coterie.types.finding import Citation, Finding, Step, Verdict
 from coterie.types.html import html_table, html_text
+from coterie.types.keys import stored
 from coterie.types.label import Label
 from coterie.types.reason import Reason
 from coterie.types.route import Route
@@ -55,7 +56,7 @@ class Trace:
     """Sum of the steps; `milliseconds` is the time that the caller waited."""
     counterfactual_cost: Decimal | None
     """Cost of the configured generalist for this exchange, at least; None if there is none or its price is unknown."""
-    restated: str = ""
+    rewritten: str = field(default="", metadata=stored(aliases=("restated",)))
     """The rewritten query of a follow-up; empty if the request was not rewritten."""
     degraded: Reason | None = None
     """What the generalist should have added and could not, with the reason; None if nothing is missing."""

@@ -18,6 +18,12 @@ _CONFIDENT = (
     "other threshold does better"
 )
 
+FORMER_CODES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "abstain.not_searched": ("abstain.not_searched", {"shelves": "indexes"}),
+    "abstain.shelf_not_searched": ("abstain.index_not_searched", {"shelf": "index"}),
+}
+"""Codes of stored reasons that have another name now, or values that have."""
+
 TEMPLATES: Mapping[str, str] = {
     "text": "{text}",
     # --- a finding, a field or an answer is accepted
@@ -44,7 +50,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.no_label_named": "the model answered {answer!r}, which names none of the {labels} labels it was shown, "
     "or several",
     "abstain.no_model": "nobody could be asked",
-    "abstain.no_passage": "no passage that may be seen was found on its shelves",
+    "abstain.no_passage": "no passage that may be seen was found in its indexes",
     "abstain.no_second_text": 'it needs a second text beside the document, in columns as a JSON object: {{"{column}": '
     '"..."}}',
     "abstain.no_sentence": "the passages hold no sentence",
@@ -54,14 +60,14 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.no_threshold": f"{_UNSURE} (confidence {{confidence:.2f}}; its examples show no confidence that keeps the "
     "error at {risk_percent:g}% or below, so it never decides: more examples may, or a higher target_risk)",
     "abstain.not_asked": "nobody was asked",
-    "abstain.not_searched": "nothing found answers it, and what stands on {shelves} is unknown: not searched",
+    "abstain.not_searched": "nothing found answers it, and what {indexes} would give is unknown: not searched",
     "abstain.beside_documents": "the question is not about what the documents are about (nearest sentence "
     "{nearest:.2f}, needs {needed:.2f})",
     "abstain.out_of_scope": "unlike anything it was trained on (in-scope score {in_scope:.{decimals}f}, needs "
     "{needed:.{decimals}f})",
     "abstain.override_accepts_nothing": "the cost-quality policy accepts no answer of it: {why}",
     "abstain.reply_cut": "the reply did not end within its tokens (`max_tokens`)",
-    "abstain.shelf_not_searched": "shelf {shelf!r} could not be searched: {why}",
+    "abstain.index_not_searched": "index {index!r} could not be searched: {why}",
     "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
     "abstain.unsupported": "it says what no finding says: {added}",
     # --- what an answer specialist and its writer did
@@ -223,7 +229,7 @@ TEMPLATES: Mapping[str, str] = {
     "note.untrained_pair": "its {column} is none that it was trained on",
     "note.worded_by": "what it finds is worded by {model!r}, each sentence checked",
     # --- why an entry is not in a view
-    "omit.above_caller": "{label} is above the asker's clearance ({clearance})",
+    "omit.above_caller": "{label} is above the caller's clearance ({clearance})",
     "omit.above_clearance": "{label} is above {specialist}'s clearance ({clearance})",
     "omit.budget": "did not fit the budget of {tokens:,} tokens",
     "omit.found_again": "found again",

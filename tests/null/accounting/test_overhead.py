@@ -42,8 +42,8 @@ def test_charged():
         Step(producer="reply", engine="small", usage=Usage(cpu_seconds=1.0)),
         Step(producer="reply", engine="small", usage=Usage(tokens_out=3)),
     )
-    bill = [("small", Usage(cpu_seconds=2.0)), ("shelf", Usage(cpu_seconds=4.0))]
+    bill = [("small", Usage(cpu_seconds=2.0)), ("index", Usage(cpu_seconds=4.0))]
     first, second, third = charged(steps, "reply", bill)
     assert first == steps[0]
     assert (second.usage.tokens_out, second.usage.cpu_seconds) == (3, 2.0)
-    assert (third.producer, third.engine, third.usage.cpu_seconds) == ("reply", "shelf", 4.0)
+    assert (third.producer, third.engine, third.usage.cpu_seconds) == ("reply", "index", 4.0)

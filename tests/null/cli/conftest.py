@@ -129,7 +129,7 @@ class OneRouter:
         if self.name is None:
             return Route(parts=(), reason=worded("nothing like what any specialist was trained on"))
         return Route(
-            parts=(Part(text=request.text, waves=((self.name,),), score=0.9),), reason=worded(f"{self.name} fits")
+            parts=(Part(text=request.text, stages=((self.name,),), score=0.9),), reason=worded(f"{self.name} fits")
         )
 
 

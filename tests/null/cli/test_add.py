@@ -260,7 +260,7 @@ def test_a_writer_needs_pairs_and_a_model(run, folder, tmp_path):
 
 
 def test_an_answer_needs_no_data(run, folder):
-    """A specialist that reads a shelf is added without a file."""
+    """A specialist that reads an index is added without a file."""
     path = folder / "coterie.toml"
     path.write_text(path.read_text() + "\n[knowledge.policies]\n")
 
@@ -271,7 +271,7 @@ def test_an_answer_needs_no_data(run, folder):
     assert (section.task, section.knowledge, section.data) == ("answer", ("policies",), None)
 
 
-def test_an_answer_needs_a_shelf(run, folder):
+def test_an_answer_needs_a_index(run, folder):
     """Without one, nothing is added and the message says what is missing."""
     result = run("-C", folder, "add", "ask", "--task", "answer")
 

@@ -189,29 +189,29 @@ def test_sessions(run, folder, network):
 
 
 def test_a_follow_up_says_how_it_was_understood(run, folder, network):
-    """The JSON and the drawn trace have the restated question; the session keeps the asker's words."""
+    """The JSON and the drawn trace have the rewritten question; the session keeps the caller's words."""
     network()
     run("-C", folder, "ask", "where is my parcel?", "--session", "s1")
     document = run("-C", folder, "ask", "when does it come?", "--session", "s1", "--json").json
     drawn = run("-C", folder, "ask", "and the price?", "--session", "s1", "--trace").out
 
     about = "Your parcel is on its way"
-    assert document["restated"] == f"when does it come? ({about})"
-    assert f"restated  and the price? ({about})" in drawn
+    assert document["rewritten"] == f"when does it come? ({about})"
+    assert f"rewritten  and the price? ({about})" in drawn
     asked = [e["text"] for e in run("-C", folder, "session", "export", "s1").json["entries"] if e["producer"] == "user"]
     assert asked == ["where is my parcel?", "when does it come?", "and the price?"]
 
 
 def test_as_whom(run, folder, network):
-    """`--as` says what the asker may see; a label that is none is refused by its option's name."""
+    """`--as` says what the caller may see; a label that is none is refused by its option's name."""
     network()
     run("-C", folder, "ask", "where is my parcel?", "--session", "s1", "--label", "restricted")
     hidden = run("-C", folder, "ask", "when does it come?", "--session", "s1", "--as", "public", "--json").json
     shown = run("-C", folder, "ask", "when does it come?", "--session", "s1", "--as", "restricted", "--json").json
     wrong = run("-C", folder, "ask", "x", "--as", "secret")
 
-    assert "restated" not in hidden
-    assert shown["restated"].endswith("(Your parcel is on its way)")
+    assert "rewritten" not in hidden
+    assert shown["rewritten"].endswith("(Your parcel is on its way)")
     assert wrong.code == 2
     assert "--as is 'secret'" in wrong.err
 
@@ -256,7 +256,7 @@ def test_no_color_and_no_control_characters_in_a_pipe(run, folder, network, monk
     assert "\x1b" not in run("-C", folder, "ask", "x", "--trace").out
 
 
-def test_the_dial_is_turned_by_an_option(run, folder, network):
+def test_the_policy_is_turned_by_an_option(run, folder, network):
     """`--quality` and `--budget` go with the request; both at once, or what is none, is refused."""
     network()
 

@@ -30,12 +30,12 @@ def log(tmp_path):
 
 
 def test_jobs_and_rows(run, log, tmp_path):
-    """Volume, cost, askers, task and labels of each job; the rows are the inputs without the template."""
+    """Volume, cost, callers, task and labels of each job; the rows are the inputs without the template."""
     found = run("discover", log, "--out", tmp_path / "jobs", "--json")
 
     assert found.code == 0, found.err
     labels, free = found.json["jobs"]
-    assert (labels["calls"], labels["task"], labels["askers"], set(labels["labels"])) == (
+    assert (labels["calls"], labels["task"], labels["callers"], set(labels["labels"])) == (
         180,
         "classify",
         7,

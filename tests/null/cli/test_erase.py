@@ -11,7 +11,7 @@ from coterie import assembly
 from coterie.governance.keys import KeyRing
 from coterie.types import Request
 
-from .test_shelves import Words
+from .test_indexes import Words
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def words(monkeypatch):
 
 @pytest.fixture
 def lived(run, folder, network):
-    """A network in which Anna of acme and others have asked; with keys, shelves and a version that quotes her."""
+    """A network in which Anna of acme and others have asked; with keys, indexes and a version that quotes her."""
     for name, text in (("acme/plan.md", "Anna Smith plans a wombat."), ("all/fees.md", "The late fee is five.")):
         (folder / "papers" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "papers" / name).write_text(text)
@@ -44,10 +44,10 @@ def lived(run, folder, network):
     return folder
 
 
-async def _asked(folder, askers):
+async def _asked(folder, callers):
     """The same said by each tenant in its session."""
     network = await assembly.open_network(folder)
-    for tenant, session in askers:
+    for tenant, session in callers:
         await network.ask(Request(text="I am Anna Smith", tenant=tenant, session=session))
     await network.close()
 

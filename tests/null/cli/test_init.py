@@ -59,8 +59,8 @@ def test_example(run, tmp_path):
     assert {"triage", "clauses", "underwriting", "reply", "ask"} <= set(config.specialists)
     for section in config.specialists.values():
         assert section.data is None or (tmp_path / "lender" / section.data).is_file()
-    for shelf in config.knowledge.values():
-        assert all((tmp_path / "lender" / path).is_dir() for path in shelf.paths)
+    for index in config.knowledge.values():
+        assert all((tmp_path / "lender" / path).is_dir() for path in index.paths)
     assert not [path for path in (tmp_path / "lender").iterdir() if path.name.startswith(".")]
 
 

@@ -111,7 +111,7 @@ def test_json(run, preview):
 
     assert found["asked"] == ["triage", "clauses"]
     assert found["specialists"] == ["triage", "reply", "clauses"]
-    assert [part["waves"] for part in found["parts"]] == [[["triage"], ["reply"]], [["clauses"]]]
+    assert [part["stages"] for part in found["parts"]] == [[["triage"], ["reply"]], [["clauses"]]]
     assert [each["asked"] for each in found["considered"]] == [None, "triage", "clauses"]
     assert found["considered"][1]["candidates"][0]["nearest"][0]["example"] in {"a label", "triage"}
     assert "vector" not in found["considered"][0]

@@ -1,4 +1,4 @@
-"""`coterie spotchecks`: who was chosen, what was said of them, and nothing else moves the dial."""
+"""`coterie spotchecks`: who was chosen, what was said of them, and nothing else moves the policy."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ def settle(folder, n, *, value="refund"):
 
 
 @pytest.fixture
-def dialled(folder):
+def with_policy(folder):
     """A network with a generalist, and a version of the specialist that has calibration outcomes."""
     with (folder / "coterie.toml").open("a") as file:
         file.write(ABOVE)
@@ -73,57 +73,57 @@ def dialled(folder):
     return folder
 
 
-def test_chosen_requests_wait_until_they_are_judged(run, dialled):
+def test_chosen_requests_wait_until_they_are_judged(run, with_policy):
     """They are listed, judged by feedback, and counted; what nobody judged stays listed."""
-    settle(dialled, 3)
-    run("-C", dialled, "feedback", f"{0:032x}", "--value", "refund")
-    run("-C", dialled, "feedback", f"{1:032x}", "--value", "delivery")
-    found = run("-C", dialled, "spotchecks", "--json").json["specialists"][0]
+    settle(with_policy, 3)
+    run("-C", with_policy, "feedback", f"{0:032x}", "--value", "refund")
+    run("-C", with_policy, "feedback", f"{1:032x}", "--value", "delivery")
+    found = run("-C", with_policy, "spotchecks", "--json").json["specialists"][0]
 
     assert (found["chosen"], found["judged"], found["right"]) == (3, 2, 1)
     assert [each["trace_id"] for each in found["waiting"]] == [f"{2:032x}"]
-    assert f"{2:032x}" in run("-C", dialled, "spotchecks", "--waiting").out
-    assert run("-C", dialled, "spotchecks", "--reviewer", "key1", "--json").json["specialists"][0]["judged"] == 0
+    assert f"{2:032x}" in run("-C", with_policy, "spotchecks", "--waiting").out
+    assert run("-C", with_policy, "spotchecks", "--reviewer", "key1", "--json").json["specialists"][0]["judged"] == 0
 
 
 @pytest.mark.slow
-def test_judgements_move_the_dial_when_told_to(run, dialled):
+def test_judgements_move_the_policy_when_told_to(run, with_policy):
     """Answers that prove wrong end the calibrated line; nothing is kept in a file before `--update` asks for it."""
-    settle(dialled, 80)
+    settle(with_policy, 80)
     for i in range(80):
-        run("-C", dialled, "feedback", f"{i:032x}", "--down")
-    shown = run("-C", dialled, "spotchecks", "--json").json["specialists"][0]
-    path = dialled / "state" / "spotchecks.json"
+        run("-C", with_policy, "feedback", f"{i:032x}", "--down")
+    shown = run("-C", with_policy, "spotchecks", "--json").json["specialists"][0]
+    path = with_policy / "state" / "spotchecks.json"
 
     assert shown["calibrated"]["from"] is not None
     assert shown["checked"]["from"] is None
     assert not path.exists()
-    told = run("-C", dialled, "spotchecks", "--update")
+    told = run("-C", with_policy, "spotchecks", "--update")
     assert told.code == 0
     assert "80 spot checks show that the calibrated threshold does not keep 0.9" in told.out
     assert "Alarm: 80 of 80 answers of 'triage' were called wrong" in told.err
     assert len(json.loads(path.read_text())["triage"]["right"]) == 80
 
 
-def test_nothing_judged_is_not_folded_in(run, dialled):
+def test_nothing_judged_is_not_folded_in(run, with_policy):
     """`--update` without a judgement is refused and keeps nothing."""
-    settle(dialled, 2)
-    refused = run("-C", dialled, "spotchecks", "--update")
+    settle(with_policy, 2)
+    refused = run("-C", with_policy, "spotchecks", "--update")
 
     assert refused.code == 2
     assert "Nobody has judged" in refused.err
-    assert not (dialled / "state" / "spotchecks.json").exists()
+    assert not (with_policy / "state" / "spotchecks.json").exists()
 
 
 @pytest.mark.parametrize(
     ("without", "said"),
     [("spot_checks = 1.0", "spot_checks is 0"), ('[generalist]\nmodel = "large"', "no threshold to move")],
 )
-def test_what_is_missing_is_named(run, dialled, without, said):
-    """No share, or no dial: the setting to make is said."""
-    path = dialled / "coterie.toml"
+def test_what_is_missing_is_named(run, with_policy, without, said):
+    """No share, or no policy: the setting to make is said."""
+    path = with_policy / "coterie.toml"
     path.write_text(path.read_text().replace(without, "").replace("quality = 0.9\n", ""))
 
-    refused = run("-C", dialled, "spotchecks")
+    refused = run("-C", with_policy, "spotchecks")
     assert refused.code != 0
     assert said in refused.err

@@ -74,7 +74,7 @@ def test_a_retraction_needs_no_acceptance():
 
 
 def test_of_two_found_side_by_side_the_surest_is_newest():
-    """Facts of one wave are in the order of their confidence: the last, which counts, is the surest."""
+    """Facts of one stage are in the order of their confidence: the last, which counts, is the surest."""
     other = replace(FOUND, specialist="other", facts=(Fact(name="intent", value="x", confidence=0.7),))
 
     entries = entries_of([(FOUND, ContextView()), (other, ContextView())], now=0.0)
@@ -87,13 +87,13 @@ def test_passages_that_are_cited():
 
     def passage(start: int, document: str = "d") -> Entry:
         content = Passage(
-            document=document, start=start, end=start + 10, text="0123456789", score=1.0, label=Label.PUBLIC, shelf="s"
+            document=document, start=start, end=start + 10, text="0123456789", score=1.0, label=Label.PUBLIC, index="s"
         )
         return Entry(content=content, producer="s", label=Label.PUBLIC, time=3.0)
 
     view = ContextView(entries=(passage(0), passage(10), passage(0, "other")))
     cited = tuple(
-        Citation(document="d", start=start, end=start + 2, text="45", label=Label.PUBLIC, shelf="s") for start in (4, 6)
+        Citation(document="d", start=start, end=start + 2, text="45", label=Label.PUBLIC, index="s") for start in (4, 6)
     )
     answer = replace(FOUND, facts=(), citations=cited)
 

@@ -22,7 +22,7 @@ from coterie.types import (
 
 
 def card(budget: int | None, *reads: str) -> SpecialistCard:
-    """A card with a budget that reads these facts and the shelf `help`."""
+    """A card with a budget that reads these facts and the index `help`."""
     return SpecialistCard(
         name="reply",
         task="generate",
@@ -53,7 +53,7 @@ def passages(*texts: str, time: float = 1.0) -> list[Entry]:
     """Passages as one search gave them, best first."""
     return [
         entry(
-            Passage(document=text, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="help"),
+            Passage(document=text, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, index="help"),
             "help",
             time,
         )
@@ -120,7 +120,7 @@ def test_passages_found_now_before_those_of_earlier_turns():
 
 
 def test_passages_of_earlier_turns_are_read_with_findings():
-    """Who searches a shelf now is not shown what earlier searches found: their scores do not compare."""
+    """Who searches an index now is not shown what earlier searches found: their scores do not compare."""
     context = Context(entries=tuple(passages("o" * 40)))
 
     assert build_view(context, card(None), passages("n" * 40)).entries == tuple(passages("n" * 40))

@@ -1,15 +1,23 @@
-"""Which questions lean on earlier ones, and what they are given back."""
+"""Which questions depend on earlier ones, and what they are given back."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.context.followups import asked_again, is_detail, leans, moments, restate, subject_of, words_of
+from coterie.context.followups import (
+    asked_again,
+    follow_up_reason,
+    is_detail,
+    moments,
+    rewrite_query,
+    subject_of,
+    words_of,
+)
 from coterie.types import Context, Entry, FindingSummary, Label, Message
 
 
 def asked(text: str, label: Label = Label.INTERNAL) -> Entry:
-    """A question of the asker's."""
+    """A question of the caller's."""
     return Entry(content=Message(role="user", text=text), producer="user", label=label, time=0.0)
 
 
@@ -47,7 +55,7 @@ def found(text: str, *, task: str = "classify", accepted: bool = True, label: La
 )
 def test_leaning(text):
     """A question that points at something, goes on with something or leaves out what it is about leans."""
-    assert leans(text)
+    assert follow_up_reason(text)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +82,7 @@ def test_leaning(text):
 )
 def test_standing_alone(text):
     """A question that says what it is about does not lean, and no other language than English does."""
-    assert leans(text) == ""
+    assert follow_up_reason(text) == ""
 
 
 @pytest.mark.parametrize(
@@ -97,10 +105,10 @@ def test_what_was_found_is_given_back():
     """The label that a classifier was sure of stands behind the question, in words."""
     context = Context(entries=(asked("how do I top up with my card"), found("topping_up_by_card")))
 
-    restated = restate("and what is the fee for that?", context)
+    rewritten = rewrite_query("and what is the fee for that?", context)
 
-    assert restated.text == "and what is the fee for that? (topping up by card)"
-    assert restated.reason == "'that' stands for something that it does not name"
+    assert rewritten.text == "and what is the fee for that? (topping up by card)"
+    assert rewritten.reason == "'that' stands for something that it does not name"
 
 
 def test_what_was_asked_is_given_back():
@@ -114,43 +122,44 @@ def test_what_was_asked_is_given_back():
         )
     )
 
-    assert restate("is it inherited?", context).text == "is it inherited? (swyer syndrome)"
+    assert rewrite_query("is it inherited?", context).text == "is it inherited? (swyer syndrome)"
 
 
 def test_the_first_question_is_what_it_is_about():
-    """A question with nothing before it to lean on says what is talked about, however short."""
+    """A question with nothing before it to depend on says what is talked about, however short."""
     context = Context(entries=(asked("I'd like to see a doctor"), asked("what does it cost?")))
 
-    assert restate("do I need that today?", context).text == "do I need that today? (doctor)"
+    assert rewrite_query("do I need that today?", context).text == "do I need that today? (doctor)"
 
 
 def test_another_time_asks_the_same():
     """Who says no more than when or how many asks the earlier question again, with that in it."""
     context = Context(entries=(asked("book the tennis court at six."), found("court"), asked("great, thanks")))
 
-    restated = restate("at seven instead", context)
+    rewritten = rewrite_query("at seven instead", context)
 
-    assert restated.text == "book the tennis court at seven."
-    assert restated.reason == "it says no more than when or how many"
+    assert rewritten.text == "book the tennis court at seven."
+    assert rewritten.reason == "it says no more than when or how many"
 
 
 def test_a_time_where_none_was():
     """Where the earlier question has no time of that kind, or several, all of it is given back as it was."""
     context = Context(entries=(asked("is the court free from Sunday to Tuesday?"), found("court")))
 
-    assert restate("at seven", context).text == "at seven (is the court free from Sunday to Tuesday)"
-    assert restate("and on Friday?", context).text == "and on Friday? (is the court free from Sunday to Tuesday)"
+    assert rewrite_query("at seven", context).text == "at seven (is the court free from Sunday to Tuesday)"
+    assert rewrite_query("and on Friday?", context).text == "and on Friday? (is the court free from Sunday to Tuesday)"
 
 
 def test_what_was_asked_again_is_leant_on():
-    """Later questions lean on the time that was named last, whether or not a classifier was sure of it."""
+    """Later questions depend on the time that was named last, whether or not a classifier was sure of it."""
     first, monday = asked("When does the pool open on Sunday?"), asked("and on Monday?")
 
     for entries in ((first, monday), (first, found("pool_hours"), monday, found("pool_hours"))):
         tuesday = Context(entries=(*entries, asked("until when?"), asked("what about Tuesday?")))
-        assert restate("on Friday at noon?", tuesday).text == "When does the pool open on Friday at noon?"
+        assert rewrite_query("on Friday at noon?", tuesday).text == "When does the pool open on Friday at noon?"
     assert (
-        restate("what does it cost?", Context(entries=(first, monday))).text == "what does it cost? (pool open monday)"
+        rewrite_query("what does it cost?", Context(entries=(first, monday))).text
+        == "what does it cost? (pool open monday)"
     )
 
 
@@ -158,7 +167,7 @@ def test_what_was_asked_again_is_as_sensitive_as_both():
     """A question that is made of two has the higher label."""
     for labels in ((Label.CONFIDENTIAL, Label.PUBLIC), (Label.PUBLIC, Label.CONFIDENTIAL)):
         context = Context(entries=(asked("open on Sunday?", labels[0]), asked("and on Monday?", labels[1])))
-        assert restate("and on Friday?", context).label is Label.CONFIDENTIAL
+        assert rewrite_query("and on Friday?", context).label is Label.CONFIDENTIAL
 
 
 @pytest.mark.parametrize(
@@ -198,27 +207,27 @@ def test_another_time_of_a_long_question():
     """A question of more than 16 words is not given back whole: what it is about is."""
     context = Context(entries=(asked("please book the hall " + "and the lights " * 6), found("hall_booking")))
 
-    assert restate("on Friday", context).text == "on Friday (hall booking)"
+    assert rewrite_query("on Friday", context).text == "on Friday (hall booking)"
 
 
 def test_a_label_of_one_word_stands_beside_the_subject():
     """Several specialists may have a label "cancel", so what the question named is given back too."""
     context = Context(entries=(asked("cancel the tennis court"), found("cancel")))
 
-    assert restate("what does it cost?", context).text == "what does it cost? (cancel tennis court)"
+    assert rewrite_query("what does it cost?", context).text == "what does it cost? (cancel tennis court)"
 
 
 def test_the_newest_subject_counts():
-    """After a change of subject it is the new one that is leant on."""
+    """After a change of subject it is the new one that is depended on."""
     context = Context(entries=(asked("how do I top up my account"), found("top_up"), asked("I lost my card")))
 
-    assert restate("what does it cost?", context).text == "what does it cost? (lost card)"
+    assert rewrite_query("what does it cost?", context).text == "what does it cost? (lost card)"
 
 
 def test_nothing_to_lean_on():
     """A first question stays as it is, and so does one after small talk."""
-    assert restate("and the fee?", Context()) is None
-    assert restate("and the fee?", Context(entries=(asked("how are you?"),))) is None
+    assert rewrite_query("and the fee?", Context()) is None
+    assert rewrite_query("and the fee?", Context(entries=(asked("how are you?"),))) is None
 
 
 def test_a_restated_question_is_as_sensitive_as_what_it_was_given():
@@ -230,15 +239,15 @@ def test_a_restated_question_is_as_sensitive_as_what_it_was_given():
         )
     )
 
-    assert restate("how long does it take?", context).label is Label.CONFIDENTIAL
+    assert rewrite_query("how long does it take?", context).label is Label.CONFIDENTIAL
 
 
 @given(st.text(max_size=80), st.lists(st.text(max_size=40), max_size=4))
 def test_any_text(text, earlier):
-    """Whatever is asked after whatever: a question is left alone or kept whole, and what is restated stands alone."""
-    restated = restate(text, Context(entries=tuple(map(asked, earlier))))
+    """Whatever is asked after whatever: a question is left alone or kept whole, and what is rewritten stands alone."""
+    rewritten = rewrite_query(text, Context(entries=tuple(map(asked, earlier))))
 
-    assert restated is None or is_detail(words_of(text)) or restated.text.startswith(text.strip())
+    assert rewritten is None or is_detail(words_of(text)) or rewritten.text.startswith(text.strip())
 
 
 @given(st.text(max_size=60), st.sampled_from(["and on Monday?", "at seven", "for 3 days in May", "12:30 tomorrow"]))

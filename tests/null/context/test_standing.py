@@ -1,4 +1,4 @@
-"""What of the log still stands, and what of it an asker may see."""
+"""What of the log still stands, and what of it a caller may see."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,8 +59,8 @@ def test_versions_keep_what_contradicts():
     assert [(entry.producer, entry.content.value) for entry in found] == [("x", "2"), ("triage", "1")]
 
 
-def test_an_asker_sees_up_to_the_clearance():
-    """What is above the asker's clearance is left out and named without its content."""
+def test_an_caller_sees_up_to_the_clearance():
+    """What is above the caller's clearance is left out and named without its content."""
     context = Context(entries=(message("SECRET", label=Label.RESTRICTED), message("hello")))
 
     seen = visible(context, Label.INTERNAL)
@@ -98,7 +98,7 @@ lines = st.one_of(
 
 @given(st.lists(lines, max_size=14), labels)
 def test_nothing_hidden_changes_what_stands(log, clearance):
-    """Whatever the log: an asker sees nothing above the clearance, and a fact only if it stands in the whole log."""
+    """Whatever the log: a caller sees nothing above the clearance, and a fact only if it stands in the whole log."""
     context = Context(entries=tuple(log))
     seen = visible(context, clearance)
     standing = [e for e, gone in zip(log, why_gone(log), strict=True) if gone is None and e.label <= clearance]

@@ -29,7 +29,7 @@ def message(text: str, *, role: str = "user", label: Label = Label.INTERNAL) -> 
 def passage(text: str, *, label: Label = Label.INTERNAL) -> Entry:
     """A passage as a line of the context."""
     content = Passage(document="d", start=0, end=1, text=text, score=1.0, label=label)
-    return Entry(content=content, producer="shelf", label=label, time=0.0)
+    return Entry(content=content, producer="index", label=label, time=0.0)
 
 
 def test_newest_fact_of_a_name():
@@ -49,7 +49,7 @@ def test_only_what_it_reads():
     view = build_view(context, card("intent"))
 
     assert view.entries == context.entries[:1]
-    assert {o.what for o in view.omitted} == {"fact risk from triage", "user message from user", "passage from shelf"}
+    assert {o.what for o in view.omitted} == {"fact risk from triage", "user message from user", "passage from index"}
     assert {o.reason for o in view.omitted} == {Reason("omit.not_read", specialist="reply")}
 
 

@@ -49,7 +49,7 @@ def recorded():
     def add(job, prompt, answer):
         system = [("system", SHARED)] if job != "fields" else []
         call = RecordedCall(
-            prompt=(*system, ("user", prompt)), answer=answer, asker=str(rng.randint(0, 20)), cost=0.001
+            prompt=(*system, ("user", prompt)), answer=answer, caller=str(rng.randint(0, 20)), cost=0.001
         )
         made.append((job, call))
 
@@ -109,13 +109,13 @@ def test_two_questions_about_the_same_texts_stay_two_jobs(recorded, found):
 
 
 def test_a_job_says_what_a_specialist_needs(recorded, found):
-    """Task, labels with their numbers, cost, askers and examples without the template."""
+    """Task, labels with their numbers, cost, callers and examples without the template."""
     topic = max(found.jobs, key=lambda job: sum(recorded[0][i] == "topic" for i in job.calls))
 
     assert topic.task == "classify"
     assert set(topic.answers.labels) == set(TOPICS)
     assert topic.cost == pytest.approx(0.001 * len(topic.calls))
-    assert topic.askers == 21
+    assert topic.callers == 21
     assert not any("support desk" in example for example in topic.inputs)
 
 
@@ -130,9 +130,9 @@ def test_an_unknown_cost_is_unknown(recorded):
     assert costs in ([None], [])
 
 
-def test_jobs_of_few_askers_are_not_told(recorded):
+def test_jobs_of_few_callers_are_not_told(recorded):
     """What fewer people ask than the limit is nobody else's business."""
-    assert discover(recorded[1], askers=22).jobs == ()
+    assert discover(recorded[1], callers=22).jobs == ()
 
 
 @pytest.mark.parametrize(

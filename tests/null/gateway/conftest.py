@@ -135,7 +135,7 @@ class _Words:
                 parts=(), reason=worded("no specialist scores above 0.5"), scores={"triage": 0.1, "reply": 0.2}
             )
         name = "reply" if "write" in request.text else "triage"
-        part = Part(text=request.text, waves=((name,),), score=0.9)
+        part = Part(text=request.text, stages=((name,),), score=0.9)
         return Route(parts=(part,), reason=worded(f"{name} scores 0.9"), scores={name: 0.9})
 
 

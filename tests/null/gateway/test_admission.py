@@ -1,4 +1,4 @@
-"""Seats and worker slots."""
+"""Admissions and worker slots."""
 
 import asyncio
 
@@ -11,12 +11,12 @@ from coterie.gateway.slots import WorkerSlot, WorkerSlots
 async def test_one_more_than_all_seats_is_turned_away():
     """With one slot and one chair to wait on, the third is told when to come back."""
     admission = WorkerSlots(concurrency=1, queue=1)
-    with admission.seat(), admission.seat():
-        with pytest.raises(Overloaded, match="takes 2 at once") as caught, admission.seat():
+    with admission.admit(), admission.admit():
+        with pytest.raises(Overloaded, match="takes 2 at once") as caught, admission.admit():
             pass
         assert caught.value.retry_after >= 1
-        assert admission.seated == 2
-    assert admission.seated == 0
+        assert admission.admitted == 2
+    assert admission.admitted == 0
 
 
 async def test_slots_are_given_in_order():
@@ -24,7 +24,7 @@ async def test_slots_are_given_in_order():
     admission, order, release = WorkerSlots(concurrency=1, queue=3), [], asyncio.Event()
 
     async def work(name):
-        with admission.seat() as slot:
+        with admission.admit() as slot:
             async with slot:
                 order.append(name)
                 await release.wait()
@@ -39,11 +39,11 @@ async def test_slots_are_given_in_order():
 
 
 async def test_who_leaves_the_queue_frees_a_seat():
-    """A waiter that is cancelled holds neither seat nor slot, and those behind it are served."""
+    """A waiter that is cancelled holds neither admission nor slot, and those behind it are served."""
     admission, release, served = WorkerSlots(concurrency=1, queue=2), asyncio.Event(), []
 
     async def work(name):
-        with admission.seat() as slot:
+        with admission.admit() as slot:
             async with slot:
                 await release.wait()
                 served.append(name)
@@ -64,22 +64,22 @@ async def test_retry_after_grows_with_the_queue_and_the_work():
     admission = WorkerSlots(concurrency=1, queue=0, clock=lambda: now)
     async with WorkerSlot(admission, ""):
         now += 7.0
-    with admission.seat() as slot:
-        with pytest.raises(Overloaded) as caught, admission.seat():
+    with admission.admit() as slot:
+        with pytest.raises(Overloaded) as caught, admission.admit():
             pass
         assert caught.value.retry_after == 14.0
         async with slot:
             now += 1e6
-        with pytest.raises(Overloaded) as caught, admission.seat():
+        with pytest.raises(Overloaded) as caught, admission.admit():
             pass
     assert caught.value.retry_after == 60.0
 
 
 async def test_empty_waits_for_the_last():
-    """`empty` returns once nobody holds a seat."""
+    """`empty` returns once nobody holds an admission."""
     admission = WorkerSlots(concurrency=1, queue=0)
     await admission.empty()
-    with admission.seat():
+    with admission.admit():
         waiting = asyncio.create_task(admission.empty())
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -87,11 +87,11 @@ async def test_empty_waits_for_the_last():
 
 
 async def test_one_client_leaves_room_for_others():
-    """Of seats and slots each client has its share: a second one comes in, and works, while the first one floods."""
+    """Each client has its share of admissions and slots: a second one comes in, and works, while one floods."""
     admission, release = WorkerSlots(concurrency=4, queue=4, share=0.75), asyncio.Event()
 
     async def work(client):
-        with admission.seat(client) as slot:
+        with admission.admit(client) as slot:
             async with slot:
                 await release.wait()
 
@@ -104,7 +104,7 @@ async def test_one_client_leaves_room_for_others():
     assert (admission.working, admission.waiting) == (4, 3)
     release.set()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert (admission.working, admission.seated, admission.seats.total) == (0, 0, 0)
+    assert (admission.working, admission.admitted, admission.admissions.total) == (0, 0, 0)
 
 
 async def test_slots_go_round_the_clients():
@@ -112,7 +112,7 @@ async def test_slots_go_round_the_clients():
     admission, order = WorkerSlots(concurrency=1, queue=9), []
 
     async def work(client):
-        with admission.seat(client) as slot:
+        with admission.admit(client) as slot:
             async with slot:
                 order.append(client)
                 await asyncio.sleep(0)
@@ -122,11 +122,11 @@ async def test_slots_go_round_the_clients():
 
 
 async def test_waiting_for_a_remote_model_takes_no_slot():
-    """While it is waited for, local work has slot and seat; what comes back holds them again, at once."""
+    """While it is waited for, local work has slot and admission; what comes back holds them again, at once."""
     admission, answer, seen = WorkerSlots(concurrency=1, queue=0), asyncio.Event(), []
 
     async def ask():
-        with admission.seat() as slot:
+        with admission.admit() as slot:
             async with slot:
                 async with slot.released(), slot.released():
                     await answer.wait()
@@ -135,13 +135,13 @@ async def test_waiting_for_a_remote_model_takes_no_slot():
     asking = asyncio.create_task(ask())
     await asyncio.sleep(0)
     assert (admission.working, admission.waiting, admission.remote.total) == (0, 0, 1)
-    with admission.seat() as slot:
+    with admission.admit() as slot:
         async with slot:
             assert admission.working == 1
             answer.set()
             await asking
             assert seen == [(2, 0)]
-    assert (admission.working, admission.seated, admission.remote.total) == (0, 0, 0)
+    assert (admission.working, admission.admitted, admission.remote.total) == (0, 0, 0)
     await admission.empty()
 
 
@@ -150,7 +150,7 @@ async def test_so_many_may_wait_for_remote_models():
     admission, answer = WorkerSlots(concurrency=2, queue=0, remote=1), asyncio.Event()
 
     async def ask():
-        with admission.seat() as slot:
+        with admission.admit() as slot:
             async with slot, slot.released():
                 await answer.wait()
 
@@ -160,4 +160,4 @@ async def test_so_many_may_wait_for_remote_models():
         await ask()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    assert (admission.working, admission.seated, admission.remote.total) == (0, 0, 0)
+    assert (admission.working, admission.admitted, admission.remote.total) == (0, 0, 0)

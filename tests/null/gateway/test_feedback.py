@@ -1,4 +1,4 @@
-"""`POST /api/feedback`: what an asker says of an answer."""
+"""`POST /api/feedback`: what a caller says of an answer."""
 
 import pytest
 
@@ -110,7 +110,7 @@ async def test_refused_and_written_down(client, network, notes):
 
 
 async def test_not_kept_unless_written_down(client, network, chat_body, notes):
-    """Where the log cannot be written, the asker is told so."""
+    """Where the log cannot be written, the caller is told so."""
     http = client()
     trace_id = await answered(http, chat_body)
     network.audit = notes(AuditError("the disk is full"))

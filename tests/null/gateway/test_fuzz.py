@@ -37,12 +37,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def served(network, tmp_path):
-    """A gateway over a real store and a shelf, with an event loop of its own; gives what sends a request to it."""
+    """A gateway over a real store and an index, with an event loop of its own; gives what sends a request to it."""
     with asyncio.Runner() as runner:
         opening = SQLiteStore.open(tmp_path / "coterie.db", session_days=1, keep_content=True)
         network.store = store = runner.run(opening)
         passage = Passage(document="a.md", start=0, end=5, text="Hello", score=1.0, label=Label.PUBLIC)
-        network.knowledge = {"docs": FakeRetriever([passage], shelf="docs")}
+        network.knowledge = {"docs": FakeRetriever([passage], index="docs")}
 
         async def open_door():
             app = create_app(network, GatewaySection())

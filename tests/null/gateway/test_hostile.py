@@ -110,7 +110,7 @@ async def test_a_large_body_is_refused_before_it_is_read(client, call):
 
     response = await http.post(CHAT, content=pieces())
     assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
-    assert http.app.state.gateway.admission.seated == 0
+    assert http.app.state.gateway.admission.admitted == 0
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(client, call):
@@ -121,11 +121,11 @@ async def test_a_body_that_does_not_come_is_not_waited_for(client, call):
     assert caller.status == 408
     assert (b"connection", b"close") in caller.sent[0]["headers"]
     assert json.loads(caller.text)["error"]["code"] == "body_timeout"
-    assert http.app.state.gateway.admission.seated == 0
+    assert http.app.state.gateway.admission.admitted == 0
 
 
 async def test_bodies_that_do_not_come_keep_nobody_out(client, call, chat_body):
-    """They hold no seat, and the slowest makes room for one more."""
+    """They hold no admission, and the slowest makes room for one more."""
     http = client(concurrency=1, queue=1, body_seconds=3600)
     silent = [call(http.app, CHAT, body_sent=True) for _ in range(3)]
     tasks = []
@@ -146,7 +146,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_its_body(client, call):
     caller.gone.set()
     await caller.run()
     assert caller.sent == []
-    assert http.app.state.gateway.admission.seated == 0
+    assert http.app.state.gateway.admission.admitted == 0
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ async def test_a_caller_who_leaves_stops_the_work(client, network, chat_body, ca
     await running
     assert reply.cut == 1
     assert len(network.store.settled) == 1
-    assert http.app.state.gateway.admission.seated == 0
+    assert http.app.state.gateway.admission.admitted == 0
     reply.pause = lambda place: None
     assert (await http.post("/v1/chat/completions", json=chat_body("write"))).status_code == 200
 
@@ -150,7 +150,7 @@ async def test_a_caller_who_reads_nothing_loses_its_place(client, network, chat_
     caller.reading.clear()
     pause.set()
     await running
-    assert http.app.state.gateway.admission.seated == 0
+    assert http.app.state.gateway.admission.admitted == 0
     assert "[DONE]" not in caller.text
 
 

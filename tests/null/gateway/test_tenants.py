@@ -34,7 +34,7 @@ class Names(NamedTuple):
 
     trace: str
     session: str
-    shelf: str
+    index: str
     document: str
     key: str
 
@@ -63,7 +63,7 @@ def example(schema: Mapping[str, Any], whole: Mapping[str, Any], names: Names, n
     return first[0] if first else plain_of.get(schema.get("type", ""), "x")
 
 
-NAMING = {"coterie", "session", "document", "shelf", "name", "trace", "trace_id", "key", "tenant"}
+NAMING = {"coterie", "session", "document", "index", "name", "trace", "trace_id", "key", "tenant"}
 """Fields by which a request may name what belongs to somebody: they are filled in though they may be left out."""
 KNOWN: Mapping[str, Callable[[Names], Any]] = {
     "model": lambda names: "coterie",
@@ -73,7 +73,7 @@ KNOWN: Mapping[str, Callable[[Names], Any]] = {
     "trace": lambda names: names.trace,
     "trace_id": lambda names: names.trace,
     "key": lambda names: names.key,
-    "shelf": lambda names: names.shelf,
+    "index": lambda names: names.index,
     "name": lambda names: names.document,
     "tenant": lambda names: "acme",
 }
@@ -131,7 +131,7 @@ class Watched:
 
 
 class Files(FakeRetriever):
-    """A shelf whose documents are acme's alone."""
+    """An index whose documents are acme's alone."""
 
     async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> dict[str, str]:
         """Not asked here."""
@@ -146,7 +146,7 @@ class Files(FakeRetriever):
         raise AssertionError
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
-        """A part of a document that the asker may see."""
+        """A part of a document that the caller may see."""
         seen = [p for p in self.passages if p.document == name and p.label <= clearance and tenant == "acme"]
         return seen[0].text[start:end] if seen else None
 
@@ -179,7 +179,7 @@ class House:
 
 @pytest.fixture
 async def house(network, tmp_path):
-    """Acme has asked in a session, about a document of its own shelf; the other tenant has done nothing."""
+    """Acme has asked in a session, about a document of its own index; the other tenant has done nothing."""
     store = await SQLiteStore.open(
         tmp_path / "coterie.db", session_days=30, keep_content=True, clock=lambda: 1_700_000_000.5
     )
@@ -187,13 +187,13 @@ async def house(network, tmp_path):
     plan = Passage(
         document="plan.md", start=0, end=40, text=f"The {SECRET} costs 12 pounds.", score=1.0, label=Label.PUBLIC
     )
-    network.knowledge = {"acme-files": Files([plan], shelf="acme-files", tenants={"plan.md": "acme"})}
+    network.knowledge = {"acme-files": Files([plan], index="acme-files", tenants={"plan.md": "acme"})}
     triage = network.specialists["triage"]
     triage.card = replace(triage.card, knowledge=("acme-files",), reads=("messages",))
     consult = triage.consult
 
     async def quoting(task: Any, view: Any, *, call: Any) -> Any:
-        """What it says, with all that it was shown: whatever reaches a specialist reaches the asker."""
+        """What it says, with all that it was shown: whatever reaches a specialist reaches the caller."""
         finding = await consult(task, view, call=call)
         shown = " ".join(repr(entry.content) for entry in view.entries)
         quote = Citation(document="shown", start=0, end=1, text=shown, label=Label.PUBLIC)

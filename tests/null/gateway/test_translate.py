@@ -246,13 +246,13 @@ def test_clearance_can_only_be_lowered():
     assert caught.value.param == "coterie.clearance"
 
 
-def test_the_dial_is_read_from_the_coterie_object():
+def test_the_policy_is_read_from_the_coterie_object():
     """`quality` and `budget` come with the request; a share above 1 is refused before anybody is asked."""
     wire = {"model": "coterie", "messages": [_user("Hi")]}
 
-    def read(**dial):
+    def read(**policy):
         return read_request(
-            ChatRequest.model_validate(wire | {"coterie": dial}), specialists=SPECIALISTS, tenant="default"
+            ChatRequest.model_validate(wire | {"coterie": policy}), specialists=SPECIALISTS, tenant="default"
         ).request
 
     assert read(quality=0.95).quality == 0.95

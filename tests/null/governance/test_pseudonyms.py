@@ -102,13 +102,13 @@ class Asked:
         return self.engine.stream(prompt, call=self.asking.call)
 
 
-def prompt(text, label=Label.CONFIDENTIAL, impersonal=Label.INTERNAL, **more):
+def prompt(text, label=Label.CONFIDENTIAL, label_without_pii=Label.INTERNAL, **more):
     """A prompt whose label personal data has raised."""
-    return Prompt(messages=(Message(role="user", text=text),), label=label, impersonal=impersonal, **more)
+    return Prompt(messages=(Message(role="user", text=text),), label=label, label_without_pii=label_without_pii, **more)
 
 
 async def test_out_and_back(opened, server, asking):
-    """The server sees typed pseudonyms, the asker sees the values, and the verdict counts them and names none."""
+    """The server sees typed pseudonyms, the caller sees the values, and the verdict counts them and names none."""
     asking()
     (output,) = await opened().run([prompt(f"Anna wrote to {OTHER} and {EMAIL}; Anna pays from {IBAN}.")])
 
@@ -155,13 +155,13 @@ async def test_a_stream_that_breaks_off(opened, server, asking, cut):
 
 async def test_across_turns(opened, server, asking):
     """In a session a value keeps its pseudonym, in whatever case, also where the detector misses it later."""
-    asker = asking()
+    caller = asking()
     engine = opened()
     await engine.run([prompt("Anna and Bob")])
     await engine.run([prompt("bob, BOB and anna: " + IBAN)])
 
     assert server.requests[1].json["messages"][-1]["content"] == "<PERSON_2>, <PERSON_2> and <PERSON_1>: <IBAN_1>"
-    assert [value.text for value in asker.pseudonyms.values()] == ["Anna", "Bob", IBAN]
+    assert [value.text for value in caller.pseudonyms.values()] == ["Anna", "Bob", IBAN]
 
 
 NAMED = re.compile(r"(?:(?:Ms|Dr|Frau)\.? )?(?:Anna |Bob )?(?:Maria )?(?:Schmidt(?:'s)?|Smith|Anna)")
@@ -170,7 +170,7 @@ NAMED = re.compile(r"(?:(?:Ms|Dr|Frau)\.? )?(?:Anna |Bob )?(?:Maria )?(?:Schmidt
 async def test_part_of_a_name(opened, server, asking, monkeypatch):
     """A part of one person's name is another form of that person's pseudonym, and comes back as it was written."""
     monkeypatch.setattr(Names, "PATTERN", re.compile(f"(?P<PERSON>{NAMED.pattern})"))
-    asker = asking()
+    caller = asking()
     text = "Anna Maria Schmidt and Bob Smith met. Ms Schmidt wrote; Schmidt's letter, Dr. Smith and Anna"
     (output,) = await opened().run([prompt(text)])
 
@@ -180,7 +180,7 @@ async def test_part_of_a_name(opened, server, asking, monkeypatch):
     )
     assert "<PERSON_1_2> is <PERSON_1>, named otherwise" in told[0]["content"]
     assert output.text == text
-    assert asker.pseudonyms.find("PERSON", 1, 2).text == "Ms Schmidt"
+    assert caller.pseudonyms.find("PERSON", 1, 2).text == "Ms Schmidt"
 
 
 async def test_only_part_of_a_name(opened, server, asking, monkeypatch):
@@ -218,10 +218,10 @@ async def test_a_long_session_costs_no_more(opened, server, asking, monkeypatch)
     """Only values whose first word stands in a text are searched for in it, however many the session has."""
     searched = []
     monkeypatch.setattr(_disguise, "_places", lambda values, text: searched.extend(values) or _places(values, text))
-    asker = asking()
+    caller = asking()
     for number in range(2000):
-        asker.pseudonyms.of("PERSON", f"Person{number} Smith", Label.INTERNAL)
-        asker.pseudonyms.of("PHONE", f"+{number} 30 1234", Label.INTERNAL)
+        caller.pseudonyms.of("PERSON", f"Person{number} Smith", Label.INTERNAL)
+        caller.pseudonyms.of("PHONE", f"+{number} 30 1234", Label.INTERNAL)
     await opened().run([prompt("Write to PERSON7  smith or person8 smithers, at +9 30\n1234 (Anna)")])
 
     assert server.requests[0].json["messages"][-1]["content"] == (
@@ -253,8 +253,8 @@ async def test_what_a_model_makes_up_is_not_restored(opened, server, asking):
 
 
 async def test_only_who_may_see_it(opened, server, asking):
-    """A value from above the asker's clearance stays a pseudonym, unless they wrote it themselves."""
-    about = {"label": Label.CONFIDENTIAL, "impersonal": Label.INTERNAL}
+    """A value from above the caller's clearance stays a pseudonym, unless they wrote it themselves."""
+    about = {"label": Label.CONFIDENTIAL, "label_without_pii": Label.INTERNAL}
     asking(clearance=Label.PUBLIC, own=("I am ANNA",))
     (output,) = await opened().run([prompt("Anna and Bob", **about)])
     assert output.text == "Anna and <PERSON_2>"
@@ -320,7 +320,7 @@ def test_no_field_is_forgotten():
     without_words = {
         "vector",
         "label",
-        "impersonal",
+        "label_without_pii",
         "max_tokens",
         "temperature",
         "top_p",
@@ -359,10 +359,10 @@ async def test_off_by_default(opened, server):
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("impersonal", [None, Label.CONFIDENTIAL])
-async def test_only_because_of_personal_data(opened, server, impersonal):
+@pytest.mark.parametrize("label_without_pii", [None, Label.CONFIDENTIAL])
+async def test_only_because_of_personal_data(opened, server, label_without_pii):
     """What is too sensitive for another reason is refused, and so is what does not say why it is."""
-    await refusal(opened(), prompt("Anna", Label.CONFIDENTIAL, impersonal))
+    await refusal(opened(), prompt("Anna", Label.CONFIDENTIAL, label_without_pii))
     assert server.connections == 0
 
 
@@ -409,7 +409,7 @@ async def test_what_may_be_seen_in_clear(opened, server, asking):
 
 
 async def test_a_release_holds_at_the_gate(opened, server, asking):
-    """What an asker released goes out in clear; what others put beside it does not, and a secret never does."""
+    """What a caller released goes out in clear; what others put beside it does not, and a secret never does."""
     asking(own=(f"I am {EMAIL}",), released=True)
     engine = opened(pseudonymise=False)
     await engine.run([prompt(f"I am {EMAIL}", Label.INTERNAL, None)])

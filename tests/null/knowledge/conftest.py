@@ -1,4 +1,4 @@
-"""Shelves over a stand-in for the encoder: words become vectors without a model."""
+"""Indexes over a stand-in for the encoder: words become vectors without a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from coterie.knowledge.documents import Chunk, IndexedDocument
-from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.local import LocalIndex
 from coterie.types import Label, Output
 
 DIMENSION = 32
@@ -76,21 +76,21 @@ def document(encoder):
 
 
 @pytest.fixture
-async def open_shelf(tmp_path, encoder):
-    """Opens shelves that are closed after the test: `open_shelf("name")`."""
+async def open_index(tmp_path, encoder):
+    """Opens indexes that are closed after the test: `open_index("name")`."""
     opened = []
 
     def open_one(name="docs", *, encoder=encoder, **options):
-        shelf = LocalShelf(tmp_path / name, name=name, encoder=encoder, **options)
-        opened.append(shelf)
-        return shelf
+        index = LocalIndex(tmp_path / name, name=name, encoder=encoder, **options)
+        opened.append(index)
+        return index
 
     yield open_one
-    for shelf in opened:
-        await shelf.close()
+    for index in opened:
+        await index.close()
 
 
 @pytest.fixture
-def shelf(open_shelf):
-    """An empty shelf."""
-    return open_shelf()
+def index(open_index):
+    """An empty index."""
+    return open_index()

@@ -1,4 +1,4 @@
-"""A process that updates a shelf until it is killed, printing a line when an update begins to count.
+"""A process that updates an index until it is killed, printing a line when an update begins to count.
 
 Usage: index_forever.py FOLDER
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from coterie.knowledge.documents import Chunk, IndexedDocument
-from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.local import LocalIndex
 from coterie.types import Label
 
 
@@ -30,11 +30,11 @@ class Encoder:
 
 async def main(folder: Path) -> None:
     """Each update puts ten documents that all say its number."""
-    shelf = LocalShelf(folder, name="docs", encoder=Encoder())
-    first = max([0, *map(int, (await shelf.documents()).values())]) + 1
+    index = LocalIndex(folder, name="docs", encoder=Encoder())
+    first = max([0, *map(int, (await index.documents()).values())]) + 1
     for number in itertools.count(first):
         text = f"update {number}"
-        await shelf.update(
+        await index.update(
             [
                 IndexedDocument(
                     name=f"{n}.txt",

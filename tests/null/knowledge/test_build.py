@@ -1,4 +1,4 @@
-"""Bringing a shelf up to date: what is read again, what disappears, what an interruption leaves."""
+"""Bringing an index up to date: what is read again, what disappears, what an interruption leaves."""
 
 import asyncio
 import hashlib
@@ -44,13 +44,13 @@ def place(tmp_path):
 
 
 @pytest.fixture
-def build(place, open_shelf, encoder, tmp_path):
-    """Indexes what was found; gives shelf and report."""
+def build(place, open_index, encoder, tmp_path):
+    """Indexes what was found; gives index and report."""
 
     async def build(found, *, encoder=encoder, **options):
-        shelf = open_shelf(encoder=encoder, **options)
+        index = open_index(encoder=encoder, **options)
         folder = tmp_path / "docs"
-        return shelf, await build_index(shelf, found, encoder=encoder, folder=folder, name="docs", progress=Silent())
+        return index, await build_index(index, found, encoder=encoder, folder=folder, name="docs", progress=Silent())
 
     return build
 
@@ -60,10 +60,10 @@ def access(**options):
     return Access(**{"label": Label.INTERNAL, "labels": {}, **options})
 
 
-def find(folder, *paths, exact=True, shelf=(), **options):
+def find(folder, *paths, exact=True, index=(), **options):
     """What stands below these paths."""
-    whole = [folder / path for path in shelf]
-    return find_files(folder, [folder / path for path in paths], access(**options), exact=exact, shelf=whole)
+    whole = [folder / path for path in index]
+    return find_files(folder, [folder / path for path in paths], access(**options), exact=exact, index=whole)
 
 
 def labels_of(found):
@@ -79,54 +79,54 @@ async def test_only_what_changed_is_read(place, build, encoder):
     again = encoder.encoded
     (place / "docs" / "fees.md").write_text("# Fees\n\nThe late fee is six dollars.")
     (place / "docs" / "hr" / "pay.txt").unlink()
-    shelf, third = await build(find(place, "docs"))
+    index, third = await build(find(place, "docs"))
 
     assert (first.documents, first.added, first.skipped, first.kinds) == (2, 2, 1, {".jpg": 1})
     assert (second.documents, second.unchanged, second.chunks, again) == (2, 2, 0, encoded)
     assert (third.documents, third.changed, third.removed) == (1, 1, 1)
-    (found, *_) = await shelf.search("late fee", k=5, clearance=Label.INTERNAL)
+    (found, *_) = await index.search("late fee", k=5, clearance=Label.INTERNAL)
     assert (found.document, found.text, found.heading) == ("docs/fees.md", "The late fee is six dollars.", "Fees")
 
 
 async def test_paths_touch_only_what_is_below_them(place, build):
-    """With paths of the moment, what the shelf has from elsewhere stays, and what is gone below them goes."""
+    """With paths of the moment, what the index has from elsewhere stays, and what is gone below them goes."""
     await build(find(place, "docs"))
     (place / "docs" / "hr" / "pay.txt").rename(place / "docs" / "hr" / "wages.txt")
-    shelf, report = await build(find(place, "docs/hr", exact=False))
+    index, report = await build(find(place, "docs/hr", exact=False))
 
     assert (report.added, report.removed, report.documents) == (1, 1, 2)
-    assert set(await shelf.documents()) == {"docs/fees.md", "docs/hr/wages.txt"}
+    assert set(await index.documents()) == {"docs/fees.md", "docs/hr/wages.txt"}
 
 
 async def test_labels_by_pattern(place, build):
     """The most sensitive label that holds for a document counts; another label is a change."""
     await build(find(place, "docs"))
-    shelf, report = await build(find(place, "docs", labels={"docs/hr/**": Label.RESTRICTED, "**": Label.PUBLIC}))
+    index, report = await build(find(place, "docs", labels={"docs/hr/**": Label.RESTRICTED, "**": Label.PUBLIC}))
 
     assert (report.changed, report.unchanged) == (1, 1)
-    assert [p.document for p in await shelf.search("director", k=5, clearance=Label.INTERNAL)] == ["docs/fees.md"]
-    best, *_ = await shelf.search("director", k=5, clearance=Label.RESTRICTED)
+    assert [p.document for p in await index.search("director", k=5, clearance=Label.INTERNAL)] == ["docs/fees.md"]
+    best, *_ = await index.search("director", k=5, clearance=Label.RESTRICTED)
     assert (best.document, best.label) == ("docs/hr/pay.txt", Label.RESTRICTED)
 
 
 async def test_one_bad_file_stops_nothing(place, build):
-    """A file that cannot be read is reported; what the shelf had of it stays."""
+    """A file that cannot be read is reported; what the index had of it stays."""
     await build(find(place, "docs"))
     (place / "docs" / "fees.md").write_bytes(b"\x00\x01\x02" * 100)
     (place / "docs" / "broken.docx").write_bytes(b"PK cut")
     (place / "docs" / "more.txt").write_text("Wires are free.")
-    shelf, report = await build(find(place, "docs"))
+    index, report = await build(find(place, "docs"))
 
     assert {(failure.document, failure.kept) for failure in report.failed} == {
         ("docs/broken.docx", False),
         ("docs/fees.md", True),
     }
     assert (report.documents, report.added, report.removed) == (3, 1, 0)
-    assert set(await shelf.documents()) == {"docs/fees.md", "docs/hr/pay.txt", "docs/more.txt"}
+    assert set(await index.documents()) == {"docs/fees.md", "docs/hr/pay.txt", "docs/more.txt"}
 
 
 async def test_an_interrupted_build_goes_on(place, build, monkeypatch, tmp_path):
-    """What was encoded before an interruption is not encoded again, and the shelf was the old one meanwhile."""
+    """What was encoded before an interruption is not encoded again, and the index was the old one meanwhile."""
     for n in range(6):
         (place / "docs" / f"{n}.txt").write_text(f"Document number {n}.")
     monkeypatch.setattr("coterie.knowledge.build._BATCH", 2)
@@ -162,7 +162,7 @@ async def test_products_do_not_wait_for_each_other(place, build):
     assert set(seen) == {1}
 
 
-async def test_a_cancelled_build_stops_soon(place, open_shelf, tmp_path, monkeypatch):
+async def test_a_cancelled_build_stops_soon(place, open_index, tmp_path, monkeypatch):
     """Ctrl-C while documents are read ends the work at the next one; what was kept is not done again."""
     for n in range(50):
         (place / "docs" / f"{n}.txt").write_text(f"Document number {n}.")
@@ -183,14 +183,14 @@ async def test_a_cancelled_build_stops_soon(place, open_shelf, tmp_path, monkeyp
                 cancelled.wait(60)
 
     folder = tmp_path / "docs"
-    shelf = open_shelf(encoder=encoder)
+    index = open_index(encoder=encoder)
     task = asyncio.ensure_future(
-        build_index(shelf, find(place, "docs"), encoder=encoder, folder=folder, name="docs", progress=Impatient())
+        build_index(index, find(place, "docs"), encoder=encoder, folder=folder, name="docs", progress=Impatient())
     )
     with pytest.raises(asyncio.CancelledError):
         await task
     report = await build_index(
-        shelf, find(place, "docs"), encoder=encoder, folder=folder, name="docs", progress=Silent()
+        index, find(place, "docs"), encoder=encoder, folder=folder, name="docs", progress=Silent()
     )
 
     assert len(read) == 3
@@ -205,7 +205,7 @@ async def test_two_at_once(place, build, tmp_path):
 
 
 async def test_nothing_to_read(place, build):
-    """An empty folder for a shelf that has nothing from it, or no folder at all, is an error."""
+    """An empty folder for an index that has nothing from it, or no folder at all, is an error."""
     (place / "empty").mkdir()
     await build(find(place, "docs"))
 
@@ -220,21 +220,21 @@ async def test_the_last_document_disappears_too(place, build):
     await build(find(place, "docs"))
     (place / "docs" / "fees.md").unlink()
     (place / "docs" / "hr" / "pay.txt").unlink()
-    shelf, report = await build(find(place, "docs"))
+    index, report = await build(find(place, "docs"))
 
     assert (report.documents, report.removed) == (0, 2)
-    assert not await shelf.search("late fee", k=5, clearance=Label.RESTRICTED)
+    assert not await index.search("late fee", k=5, clearance=Label.RESTRICTED)
 
 
 async def test_a_raised_label_holds_for_a_file_that_cannot_be_read(place, build):
-    """What the shelf had of it under the lower label is taken away, and that is told; a lowered one keeps it."""
+    """What the index had of it under the lower label is taken away, and that is told; a lowered one keeps it."""
     await build(find(place, "docs"))
     (place / "docs" / "fees.md").write_bytes(b"\x00\x01\x02" * 100)
-    shelf, report = await build(find(place, "docs", labels={"docs/fees.md": Label.RESTRICTED}))
+    index, report = await build(find(place, "docs", labels={"docs/fees.md": Label.RESTRICTED}))
 
     assert [(each.kept, each.withdrawn) for each in report.failed] == [(False, True)]
     assert (report.documents, report.removed) == (1, 1)
-    assert not await shelf.search("late fee", k=5, clearance=Label.INTERNAL, document="docs/fees.md")
+    assert not await index.search("late fee", k=5, clearance=Label.INTERNAL, document="docs/fees.md")
 
     (place / "docs" / "hr" / "pay.txt").write_bytes(b"\x00\x01\x02" * 100)
     _, report = await build(find(place, "docs", label=Label.PUBLIC))
@@ -246,14 +246,14 @@ async def test_another_tenant_holds_for_a_file_that_cannot_be_read(place, build,
     """What belonged to everybody, or to somebody else, is nobody's any more."""
     await build(find(place, "docs", tenant=before))
     (place / "docs" / "fees.md").write_bytes(b"\x00\x01\x02" * 100)
-    shelf, report = await build(find(place, "docs", tenant="other"))
+    index, report = await build(find(place, "docs", tenant="other"))
 
     assert [each.withdrawn for each in report.failed] == [True]
-    assert set(await shelf.documents()) == {"docs/hr/pay.txt"}
+    assert set(await index.documents()) == {"docs/hr/pay.txt"}
 
 
 async def test_a_folder_that_cannot_be_looked_into(place, build, monkeypatch):
-    """It is reported, the rest goes on, and what the shelf has from there stays, unless its label was raised."""
+    """It is reported, the rest goes on, and what the index has from there stays, unless its label was raised."""
     await build(find(place, "docs"))
     (place / "docs" / "more.txt").write_text("Wires are free.")
     look = Path.iterdir
@@ -264,14 +264,14 @@ async def test_a_folder_that_cannot_be_looked_into(place, build, monkeypatch):
         return look(path)
 
     monkeypatch.setattr(Path, "iterdir", closed)
-    shelf, report = await build(find(place, "docs"))
+    index, report = await build(find(place, "docs"))
     assert [(each.document, each.reason, each.kept) for each in report.failed] == [
         ("docs/hr", "Permission denied", True)
     ]
-    assert set(await shelf.documents()) == {"docs/fees.md", "docs/hr/pay.txt", "docs/more.txt"}
+    assert set(await index.documents()) == {"docs/fees.md", "docs/hr/pay.txt", "docs/more.txt"}
 
-    shelf, report = await build(find(place, "docs", labels={"docs/hr/**": Label.RESTRICTED}))
-    assert set(await shelf.documents()) == {"docs/fees.md", "docs/more.txt"}
+    index, report = await build(find(place, "docs", labels={"docs/hr/**": Label.RESTRICTED}))
+    assert set(await index.documents()) == {"docs/fees.md", "docs/more.txt"}
     assert (report.removed, report.failed[0].kept) == (1, False)
 
 
@@ -356,12 +356,12 @@ def test_links_through_links_give_their_label(place):
     assert labels_of(found) == {"docs/fees.md": "internal", "docs/hr/pay.txt": "restricted"}
 
 
-def test_a_part_of_the_shelf_has_the_labels_of_the_whole(place):
-    """A pattern relative to the shelf's folder, and one on a link beside the part, hold when it is indexed again."""
+def test_a_part_of_the_index_has_the_labels_of_the_whole(place):
+    """A pattern relative to the index's folder, and one on a link beside the part, hold when it is indexed again."""
     (place / "docs" / "board").symlink_to(place / "docs" / "hr")
 
     for pattern in ("hr/**", "docs/hr/**", "board/*", "docs/board/pay.txt"):
-        part = find(place, "docs/hr", exact=False, shelf=["docs"], labels={pattern: Label.RESTRICTED})
+        part = find(place, "docs/hr", exact=False, index=["docs"], labels={pattern: Label.RESTRICTED})
         assert labels_of(part) == {"docs/hr/pay.txt": "restricted"}, pattern
 
 
@@ -378,15 +378,15 @@ async def test_a_name_that_is_no_utf_8_is_written_out(place, build):
     """A file whose name the file system takes and nothing else does is indexed and found like any other."""
     (place / "docs" / os.fsdecode(b"bad\xff.txt")).write_text("Osmium is dense.")
 
-    shelf, report = await build(find(place, "docs"))
+    index, report = await build(find(place, "docs"))
     _, again = await build(find(place, "docs"))
 
     assert (report.added, again.unchanged) == (3, 3)
-    assert "docs/bad\\xff.txt" in await shelf.documents()
+    assert "docs/bad\\xff.txt" in await index.documents()
 
 
 def test_a_pattern_of_labels_that_changes_nothing_is_told(place):
-    """One that matches nothing, or asks for no more than the shelf's own label; none of a part of the shelf."""
+    """One that matches nothing, or asks for no more than the index's own label; none of a part of the index."""
     labels = {"hr/**": Label.RESTRICTED, "personnel/**": Label.RESTRICTED, "docs/*.md": Label.PUBLIC}
 
     idle = find(place, "docs", labels=labels).idle
@@ -394,7 +394,7 @@ def test_a_pattern_of_labels_that_changes_nothing_is_told(place):
     assert list(idle) == ["personnel/**", "docs/*.md"]
     assert "matches no document" in idle["personnel/**"]
     assert "'internal'" in idle["docs/*.md"]
-    assert find(place, "docs/hr", exact=False, shelf=["docs"], labels=labels).idle == {}
+    assert find(place, "docs/hr", exact=False, index=["docs"], labels=labels).idle == {}
 
 
 def test_endless_paths_are_refused(place, monkeypatch):
@@ -408,18 +408,18 @@ def test_endless_paths_are_refused(place, monkeypatch):
 
 
 async def test_a_corpus(tmp_path, build):
-    """A BEIR corpus becomes a shelf of exactly its documents, their titles headings; packed or not."""
+    """A BEIR corpus becomes an index of exactly its documents, their titles headings; packed or not."""
     import gzip
 
     path = tmp_path / "corpus.jsonl.gz"
     with gzip.open(path, "wt") as file:
         file.write('{"_id": "7", "title": "Late  fees", "text": "Five dollars."}\n\n{"_id": "8", "text": "Wires"}\n')
-    shelf, report = await build(read_corpus(path, access()))
+    index, report = await build(read_corpus(path, access()))
 
     assert (report.documents, report.chunks) == (2, 2)
-    best, *_ = await shelf.search("late fees", k=2, clearance=Label.INTERNAL)
+    best, *_ = await index.search("late fees", k=2, clearance=Label.INTERNAL)
     assert (best.document, best.heading, best.text) == ("7", "Late fees", "Five dollars.")
-    assert await shelf.text("7", 0, 9, clearance=Label.INTERNAL) == "Late fees"
+    assert await index.text("7", 0, 9, clearance=Label.INTERNAL) == "Late fees"
 
 
 @pytest.mark.parametrize("line", ["not json", "[1]", '{"text": "no id"}', ""])
@@ -438,14 +438,14 @@ async def test_offsets_are_exact(place, build):
         f"## Part {n}\n\nNaïve 日本 clause {n}. It ends — here! " + "word " * (n % 90) for n in range(300)
     )
     (place / "docs" / "long.md").write_text(text)
-    shelf, _ = await build(find(place, "docs"))
+    index, _ = await build(find(place, "docs"))
 
     for query in ("clause 7", "part 299", "word word", "日本"):
-        for found in await shelf.search(query, k=20, clearance=Label.INTERNAL):
+        for found in await index.search(query, k=20, clearance=Label.INTERNAL):
             if found.document == "docs/long.md":
                 assert text[found.start : found.end] == found.text
-            whole = await shelf.text(found.document, 0, 10**9, clearance=Label.INTERNAL)
+            whole = await index.text(found.document, 0, 10**9, clearance=Label.INTERNAL)
             assert whole[found.start : found.end] == found.text
     digest = hashlib.sha256(text.encode()).hexdigest()
-    whole = await shelf.text("docs/long.md", 0, 10**9, clearance=Label.INTERNAL)
+    whole = await index.text("docs/long.md", 0, 10**9, clearance=Label.INTERNAL)
     assert hashlib.sha256(whole.encode()).hexdigest() == digest

@@ -37,7 +37,7 @@ def test_it_is_its_owners_alone(tmp_path, document):
 
 
 def test_a_full_disk_is_said(tmp_path, monkeypatch):
-    """Where SQLite has no room, the error names the file and says that the shelf is whole; nothing is thrown away."""
+    """Where SQLite has no room, the error names the file and says that the index is whole; nothing is thrown away."""
     path = tmp_path / "draft.db"
     BuildDraft(path, "e", 4).close()
 

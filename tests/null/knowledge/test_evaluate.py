@@ -1,4 +1,4 @@
-"""Measuring a shelf with BEIR's files."""
+"""Measuring an index with BEIR's files."""
 
 import gzip
 
@@ -18,25 +18,25 @@ def test_ndcg_is_the_published_formula():
     assert ndcg(["a"], {"a": 1, "b": 1}) == pytest.approx(1 / (1 + 0.63093), abs=1e-4)
 
 
-async def test_measured_by_document(shelf, document, tmp_path):
+async def test_measured_by_document(index, document, tmp_path):
     """A document counts once, by its best chunk; queries without a relevant document do not count."""
-    await shelf.update([document("a", "late fee\n\nfee fee"), document("b", "card"), document("c", "fee")])
+    await index.update([document("a", "late fee\n\nfee fee"), document("b", "card"), document("c", "fee")])
     queries, judgements = tmp_path / "queries.jsonl", tmp_path / "qrels.tsv"
     queries.write_text('{"_id": "1", "text": "late fee"}\n{"_id": "2", "text": "card"}\n{"_id": "3", "text": "x"}\n')
     judgements.write_text("query-id\tcorpus-id\tscore\n1\ta\t1\n2\tc\t1\n3\tb\t0\n")
 
     scores = await evaluate(
-        shelf, read_queries(queries), read_judgements(judgements), mode="keyword", clearance=Label.INTERNAL
+        index, read_queries(queries), read_judgements(judgements), mode="keyword", clearance=Label.INTERNAL
     )
 
     assert scores.to_json() == {"queries": 2, "ndcg@10": 0.5, "recall@100": 0.5}
     assert scores.by_query == {"1": 1.0, "2": 0.0}
 
 
-async def test_files_that_do_not_belong_together(shelf):
+async def test_files_that_do_not_belong_together(index):
     """Judgements of other queries measure nothing, and that is said."""
     with pytest.raises(DataError, match="No query has a relevant document"):
-        await evaluate(shelf, {"1": "fee"}, {"2": {"a": 1}}, mode="keyword", clearance=Label.INTERNAL)
+        await evaluate(index, {"1": "fee"}, {"2": {"a": 1}}, mode="keyword", clearance=Label.INTERNAL)
 
 
 def test_broken_files(tmp_path):

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from coterie.errors import ArtefactRefused
-from coterie.knowledge.documents import Shelf
-from coterie.knowledge.guard import GuardedShelf, keep_access, known_access, why_refused
+from coterie.knowledge.documents import DocumentIndex
+from coterie.knowledge.guard import GuardedIndex, keep_access, known_access, why_refused
 from coterie.knowledge.sources import Access
 from coterie.types import Label
 
@@ -60,12 +60,12 @@ def test_a_broken_record_is_none(tmp_path, broken):
     assert known_access(tmp_path) is None
 
 
-async def test_it_is_refused_until_it_is_indexed_again(tmp_path, shelf, document):
+async def test_it_is_refused_until_it_is_indexed_again(tmp_path, index, document):
     """Neither passages nor text are given, and as soon as it was indexed again both are."""
-    await shelf.update([document("a", "late fee")])
+    await index.update([document("a", "late fee")])
     keep_access(tmp_path, access(), whole=True)
-    guarded = GuardedShelf(shelf, tmp_path, access(Label.CONFIDENTIAL), name="docs")
-    assert isinstance(guarded, Shelf)
+    guarded = GuardedIndex(index, tmp_path, access(Label.CONFIDENTIAL), name="docs")
+    assert isinstance(guarded, DocumentIndex)
 
     for attempt in (
         guarded.search("late", k=1, clearance=Label.RESTRICTED),

@@ -31,15 +31,15 @@ def run_and_kill(folder, lines, delay):
 
 
 @pytest.mark.slow
-async def test_killed_at_any_moment(tmp_path, open_shelf):
+async def test_killed_at_any_moment(tmp_path, open_index):
     """After kill -9 at random moments all documents are of one update, at least the last that was finished."""
     folder = tmp_path / "docs"
     for seed in range(5):
         finished = run_and_kill(folder, 1, random.Random(seed).random() / 3)
 
-        shelf = open_shelf(encoder=_Encoder())
-        numbers = set((await shelf.documents()).values())
-        found = await shelf.search("update", k=20, clearance=Label.PUBLIC, mode="keyword")
+        index = open_index(encoder=_Encoder())
+        numbers = set((await index.documents()).values())
+        found = await index.search("update", k=20, clearance=Label.PUBLIC, mode="keyword")
 
         assert len(numbers) == 1
         assert int(numbers.pop()) >= finished

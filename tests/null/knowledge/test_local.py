@@ -1,4 +1,4 @@
-"""The local shelf: what it finds, for whom, and what it is when it is interrupted."""
+"""The local index: what it finds, for whom, and what it is when it is interrupted."""
 
 import json
 import sqlite3
@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coterie.errors import ArtefactRefused, IndexBusy, NotIndexed, StoreError
-from coterie.knowledge.documents import Shelf
-from coterie.knowledge.generation import present, shelf_state, sole_writer, write_manifest
+from coterie.knowledge.documents import DocumentIndex
+from coterie.knowledge.generation import index_state, present, sole_writer, write_manifest
 from coterie.knowledge.indexes import VectorIndex, fuse
 from coterie.testing import check_retriever
 from coterie.types import Label
@@ -22,35 +22,35 @@ from .conftest import WordEncoder
 MODES = ("keyword", "vector", "hybrid", "rerank")
 
 
-async def test_what_every_retriever_must_do(shelf, document):
-    """It keeps the contract of retrievers and shelves."""
-    await shelf.update(
+async def test_what_every_retriever_must_do(index, document):
+    """It keeps the contract of retrievers and indexes."""
+    await index.update(
         [document("a.txt", "the late fee is five dollars\n\nwires are free"), document("b.txt", "cards")]
     )
 
-    assert isinstance(shelf, Shelf)
-    await check_retriever(shelf, "what is the late fee")
+    assert isinstance(index, DocumentIndex)
+    await check_retriever(index, "what is the late fee")
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_finds_the_passage(shelf, document, mode):
-    """The passage with the words is first in every mode, with its offsets, heading and shelf."""
+async def test_finds_the_passage(index, document, mode):
+    """The passage with the words is first in every mode, with its offsets, heading and index."""
     text = "wires cost nothing\n\nthe late fee is five dollars\n\ncards are sent by post"
-    await shelf.update([document("a.txt", text, heading="Prices"), document("b.txt", "opening hours of the bank")])
+    await index.update([document("a.txt", text, heading="Prices"), document("b.txt", "opening hours of the bank")])
 
-    best, *_ = await shelf.search("late fee", k=3, clearance=Label.INTERNAL, mode=mode)
+    best, *_ = await index.search("late fee", k=3, clearance=Label.INTERNAL, mode=mode)
 
     assert text[best.start : best.end] == best.text == "the late fee is five dollars"
-    assert (best.document, best.heading, best.shelf, best.label) == ("a.txt", "Prices", "docs", Label.INTERNAL)
+    assert (best.document, best.heading, best.index, best.label) == ("a.txt", "Prices", "docs", Label.INTERNAL)
 
 
-async def test_a_given_vector_is_not_made_again(shelf, document, encoder):
+async def test_a_given_vector_is_not_made_again(index, document, encoder):
     """A query's encoding that the caller has is used as it is."""
-    await shelf.update([document("a.txt", "late fee")])
+    await index.update([document("a.txt", "late fee")])
     (vector,) = encoder.encode(["late fee"])
     before = encoder.encoded
 
-    assert await shelf.search("late fee", k=1, clearance=Label.INTERNAL, vector=vector)
+    assert await index.search("late fee", k=1, clearance=Label.INTERNAL, vector=vector)
     assert encoder.encoded == before
 
 
@@ -62,12 +62,12 @@ WORDS = st.lists(st.sampled_from(["fee", "late", "card", "loan", "wire", "bank",
 @given(seen=st.lists(WORDS, min_size=1, max_size=5), hidden=st.lists(WORDS, min_size=1, max_size=8), query=WORDS)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @pytest.mark.slow
-async def test_what_is_hidden_changes_nothing(open_shelf, document, seen, hidden, query):
+async def test_what_is_hidden_changes_nothing(open_index, document, seen, hidden, query):
     """With or without documents above the clearance or of another tenant, what is found is the same to the last bit."""
     open_to_all = [document(f"{n}.txt", text, label=Label.PUBLIC) for n, text in enumerate(seen)]
     secret = [document(f"s{n}.txt", text, label=Label.RESTRICTED) for n, text in enumerate(hidden)]
     foreign = [document(f"t{n}.txt", text, label=Label.PUBLIC, tenant="other") for n, text in enumerate(hidden)]
-    alone, among = open_shelf(f"alone-{id(seen)}"), open_shelf(f"among-{id(seen)}")
+    alone, among = open_index(f"alone-{id(seen)}"), open_index(f"among-{id(seen)}")
     await alone.update(open_to_all)
     await among.update([*open_to_all, *secret, *foreign])
 
@@ -78,10 +78,10 @@ async def test_what_is_hidden_changes_nothing(open_shelf, document, seen, hidden
         assert [(p.document, p.start, p.score) for p in plain] == [(p.document, p.start, p.score) for p in beside]
 
 
-async def test_what_was_moved_away_leaves_no_trace(open_shelf, document):
+async def test_what_was_moved_away_leaves_no_trace(open_index, document):
     """A document that became secret is gone from the statistics too, not only from what is shown."""
     public = [document(f"{n}.txt", f"fee number {n}", label=Label.PUBLIC) for n in range(3)]
-    moved, never = open_shelf("moved"), open_shelf("never")
+    moved, never = open_index("moved"), open_index("never")
     await moved.update([*public, document("x.txt", "fee fee wire", label=Label.PUBLIC)])
     await moved.update([document("x.txt", "fee fee wire", label=Label.RESTRICTED)])
     await never.update(public)
@@ -94,9 +94,9 @@ async def test_what_was_moved_away_leaves_no_trace(open_shelf, document):
         assert before == after
 
 
-async def test_each_sees_what_is_theirs(shelf, document):
+async def test_each_sees_what_is_theirs(index, document):
     """Who is cleared for it, and of its tenant, finds a document; nobody else does, and nobody else reads its text."""
-    await shelf.update(
+    await index.update(
         [
             document("open.txt", "fee one", label=Label.PUBLIC),
             document("secret.txt", "fee two", label=Label.RESTRICTED),
@@ -105,21 +105,21 @@ async def test_each_sees_what_is_theirs(shelf, document):
     )
 
     async def names(clearance, tenant="default"):
-        found = await shelf.search("fee", k=9, clearance=clearance, tenant=tenant, mode="keyword")
+        found = await index.search("fee", k=9, clearance=clearance, tenant=tenant, mode="keyword")
         return {passage.document for passage in found}
 
     assert await names(Label.PUBLIC) == {"open.txt"}
     assert await names(Label.RESTRICTED) == {"open.txt", "secret.txt"}
     assert await names(Label.PUBLIC, "them") == {"open.txt", "theirs.txt"}
-    assert await shelf.text("secret.txt", 0, 3, clearance=Label.INTERNAL) is None
-    assert await shelf.text("theirs.txt", 0, 3, clearance=Label.RESTRICTED) is None
-    assert await shelf.text("secret.txt", 0, 3, clearance=Label.RESTRICTED) == "fee"
-    assert await shelf.text("none.txt", 0, 3, clearance=Label.RESTRICTED) is None
+    assert await index.text("secret.txt", 0, 3, clearance=Label.INTERNAL) is None
+    assert await index.text("theirs.txt", 0, 3, clearance=Label.RESTRICTED) is None
+    assert await index.text("secret.txt", 0, 3, clearance=Label.RESTRICTED) == "fee"
+    assert await index.text("none.txt", 0, 3, clearance=Label.RESTRICTED) is None
 
 
-async def test_scores_of_two_groups_compare(shelf, document):
+async def test_scores_of_two_groups_compare(index, document):
     """A term weighs the same in every group that a reader sees: equal passages have equal scores."""
-    await shelf.update(
+    await index.update(
         [
             document("a.txt", "fee card loan", label=Label.PUBLIC),
             document("b.txt", "fee card loan", label=Label.INTERNAL),
@@ -127,46 +127,46 @@ async def test_scores_of_two_groups_compare(shelf, document):
         ]
     )
 
-    first, second, *_ = await shelf.search("fee", k=9, clearance=Label.INTERNAL, mode="keyword")
+    first, second, *_ = await index.search("fee", k=9, clearance=Label.INTERNAL, mode="keyword")
 
     assert {first.document, second.document} == {"a.txt", "b.txt"}
     assert first.score == pytest.approx(second.score)
 
 
-async def test_the_index_is_its_owners_alone(shelf, document, tmp_path):
+async def test_the_index_is_its_owners_alone(index, document, tmp_path):
     """It holds the documents' texts: no file of it is anybody else's to read, also in a folder that was opened up."""
     (tmp_path / "docs").mkdir(mode=0o755)
-    await shelf.update([document("a.txt", "late fee")])
-    await shelf.update([document("b.txt", "early fee")])
+    await index.update([document("a.txt", "late fee")])
+    await index.update([document("b.txt", "early fee")])
 
     paths = list((tmp_path / "docs").rglob("*"))
     assert [path for path in paths if path.stat().st_mode & 0o077] == []
     assert len(paths) > 5
 
 
-async def test_documents_change_and_go(shelf, document):
+async def test_documents_change_and_go(index, document):
     """An update takes the place of what had the name, and takes away what it is told to, if it is there."""
-    await shelf.update([document("a.txt", "old words"), document("b.txt", "other words")])
-    await shelf.update([document("a.txt", "new words")], ["b.txt", "never.txt"])
+    await index.update([document("a.txt", "old words"), document("b.txt", "other words")])
+    await index.update([document("a.txt", "new words")], ["b.txt", "never.txt"])
 
-    found = await shelf.search("words", k=9, clearance=Label.INTERNAL, mode="keyword")
+    found = await index.search("words", k=9, clearance=Label.INTERNAL, mode="keyword")
     assert [passage.text for passage in found] == ["new words"]
-    assert set(await shelf.documents()) == {"a.txt"}
+    assert set(await index.documents()) == {"a.txt"}
 
 
-async def test_an_open_shelf_follows(open_shelf, document):
-    """A shelf that was open before an update finds what came with it."""
-    reader, writer = open_shelf(), open_shelf()
+async def test_an_open_index_follows(open_index, document):
+    """An index that was open before an update finds what came with it."""
+    reader, writer = open_index(), open_index()
     await writer.update([document("a.txt", "one fee")])
     assert len(await reader.search("fee", k=9, clearance=Label.INTERNAL)) == 1
     await writer.update([document("b.txt", "two fee")])
     assert len(await reader.search("fee", k=9, clearance=Label.INTERNAL)) == 2
 
 
-async def test_taken_away_text_is_in_no_file(shelf, document, tmp_path):
-    """What was taken away is in no file of the shelf any more."""
-    await shelf.update([document("a.txt", "harmless words"), document("b.txt", "xyzzyplugh is the password")])
-    await shelf.update([], ["b.txt"])
+async def test_taken_away_text_is_in_no_file(index, document, tmp_path):
+    """What was taken away is in no file of the index any more."""
+    await index.update([document("a.txt", "harmless words"), document("b.txt", "xyzzyplugh is the password")])
+    await index.update([], ["b.txt"])
 
     files = [path for path in (tmp_path / "docs").rglob("*") if path.is_file()]
     assert files
@@ -181,63 +181,63 @@ async def test_taken_away_text_is_in_no_file(shelf, document, tmp_path):
         ("generation.put", sqlite3.OperationalError("database or disk is full: No space left")),
     ],
 )
-async def test_a_failed_update_changes_nothing(shelf, document, monkeypatch, where, error):
-    """Whatever cannot be written in the middle, the shelf is what it was, and says so."""
-    await shelf.update([document("a.txt", "old words")])
+async def test_a_failed_update_changes_nothing(index, document, monkeypatch, where, error):
+    """Whatever cannot be written in the middle, the index is what it was, and says so."""
+    await index.update([document("a.txt", "old words")])
 
     def fail(*_):
         raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(f"coterie.knowledge.{where}", fail)
-        with pytest.raises(StoreError, match=r"Cannot write the index of shelf 'docs' to .*No space.*It is as it was"):
-            await shelf.update([document("a.txt", "new words")])
+        with pytest.raises(StoreError, match=r"Cannot write the index 'docs' to .*No space.*It is as it was"):
+            await index.update([document("a.txt", "new words")])
 
-    (found,) = await shelf.search("words", k=9, clearance=Label.INTERNAL)
+    (found,) = await index.search("words", k=9, clearance=Label.INTERNAL)
     assert found.text == "old words"
-    await shelf.update([document("a.txt", "new words")])
-    (found,) = await shelf.search("words", k=9, clearance=Label.INTERNAL)
+    await index.update([document("a.txt", "new words")])
+    (found,) = await index.search("words", k=9, clearance=Label.INTERNAL)
     assert found.text == "new words"
 
 
-async def test_nothing_indexed_yet(shelf):
-    """A shelf without an index says which command makes one; it holds no documents."""
-    assert await shelf.documents() == {}
+async def test_nothing_indexed_yet(index):
+    """An index without an index says which command makes one; it holds no documents."""
+    assert await index.documents() == {}
     with pytest.raises(NotIndexed) as caught:
-        await shelf.search("fee", k=1, clearance=Label.PUBLIC)
+        await index.search("fee", k=1, clearance=Label.PUBLIC)
     assert "coterie index docs" in caught.value.hint
 
 
-async def test_another_encoder_is_refused(open_shelf, document):
+async def test_another_encoder_is_refused(open_index, document):
     """What another encoder made is refused with the command that builds it again, and that command works."""
-    await open_shelf().update([document("a.txt", "fee")])
+    await open_index().update([document("a.txt", "fee")])
     other = WordEncoder(sha256="b" * 64)
 
     with pytest.raises(ArtefactRefused) as caught:
-        await open_shelf(encoder=other).search("fee", k=1, clearance=Label.INTERNAL)
+        await open_index(encoder=other).search("fee", k=1, clearance=Label.INTERNAL)
     assert "coterie index docs --rebuild" in caught.value.hint
     with pytest.raises(ArtefactRefused):
-        await open_shelf(encoder=other).update([document("b.txt", "fee")])
-    rebuilt = open_shelf(encoder=other, rebuild=True)
+        await open_index(encoder=other).update([document("b.txt", "fee")])
+    rebuilt = open_index(encoder=other, rebuild=True)
     await rebuilt.update([document("b.txt", "fee")])
     assert set(await rebuilt.documents()) == {"b.txt"}
 
 
 @pytest.mark.parametrize("damage", ["manifest.json", "shelf.db", "group-0/vectors.npy", "group-0/keyword/meta.json"])
-async def test_a_damaged_index_is_refused(open_shelf, document, tmp_path, damage):
+async def test_a_damaged_index_is_refused(open_index, document, tmp_path, damage):
     """A cut file of an index is named as such, with the command that builds it again."""
-    await open_shelf().update([document("a.txt", "fee")])
+    await open_index().update([document("a.txt", "fee")])
     path = present(tmp_path / "docs") / damage
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
 
     with pytest.raises(ArtefactRefused) as caught:
-        await open_shelf().search("fee", k=1, clearance=Label.INTERNAL)
+        await open_index().search("fee", k=1, clearance=Label.INTERNAL)
     assert "--rebuild" in caught.value.hint
 
 
-async def test_every_changed_byte_is_noticed(open_shelf, document, tmp_path):
+async def test_every_changed_byte_is_noticed(open_index, document, tmp_path):
     """One bit changed in any file of an index: neither a search nor a writer takes it, and the command is named."""
-    await open_shelf().update([document("a.txt", "fee"), document("b.txt", "loan", label=Label.RESTRICTED)])
+    await open_index().update([document("a.txt", "fee"), document("b.txt", "loan", label=Label.RESTRICTED)])
     folder = present(tmp_path / "docs")
     files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
     assert {"shelf.db", "manifest.json", "vectors.npy", "keys.npy", "meta.json"} <= {path.name for path in files}
@@ -247,31 +247,31 @@ async def test_every_changed_byte_is_noticed(open_shelf, document, tmp_path):
         place = len(content) // 2
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         with pytest.raises(ArtefactRefused) as caught:
-            await open_shelf().search("fee", k=1, clearance=Label.INTERNAL)
+            await open_index().search("fee", k=1, clearance=Label.INTERNAL)
         assert "coterie index docs --rebuild" in caught.value.hint
         with pytest.raises(ArtefactRefused):
-            await open_shelf().update([document("c.txt", "fee")])
+            await open_index().update([document("c.txt", "fee")])
         path.write_bytes(content)
-    assert len(await open_shelf().search("fee", k=5, clearance=Label.INTERNAL)) == 1
+    assert len(await open_index().search("fee", k=5, clearance=Label.INTERNAL)) == 1
 
 
-async def test_a_folder_that_cannot_be_written_to_is_searched(open_shelf, document, tmp_path, monkeypatch):
+async def test_a_folder_that_cannot_be_written_to_is_searched(open_index, document, tmp_path, monkeypatch):
     """Where no lock can be taken, as on a read-only disk, passages are found and nothing is left behind."""
-    await open_shelf().update([document("a.txt", "fee")])
+    await open_index().update([document("a.txt", "fee")])
     for lock in present(tmp_path / "docs").rglob("*.lock"):
         lock.unlink()
         lock.mkdir()  # root may write to any file: what stands there can be opened by nobody
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    shelf = open_shelf()
+    index = open_index()
 
-    assert len(await shelf.search("fee", k=1, clearance=Label.INTERNAL, mode="keyword")) == 1
-    await shelf.close()
+    assert len(await index.search("fee", k=1, clearance=Label.INTERNAL, mode="keyword")) == 1
+    await index.close()
     assert not list(tmp_path.glob("coterie-keywords-*"))
 
 
-async def test_a_lock_taken_meanwhile_is_removed_too(open_shelf, document, tmp_path, monkeypatch):
+async def test_a_lock_taken_meanwhile_is_removed_too(open_index, document, tmp_path, monkeypatch):
     """What the index's own thread puts into the folder while it is being removed does not keep it."""
-    await open_shelf().update([document("a.txt", "fee")])
+    await open_index().update([document("a.txt", "fee")])
     for lock in present(tmp_path / "docs").rglob("*.lock"):
         lock.unlink()
         lock.mkdir()
@@ -285,40 +285,40 @@ async def test_a_lock_taken_meanwhile_is_removed_too(open_shelf, document, tmp_p
         cleanup(folder)
 
     monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", meanwhile)
-    shelf = open_shelf()
-    await shelf.search("fee", k=1, clearance=Label.INTERNAL, mode="keyword")
-    await shelf.close()
+    index = open_index()
+    await index.search("fee", k=1, clearance=Label.INTERNAL, mode="keyword")
+    await index.close()
 
     assert len(removed) == 2
     assert not list(tmp_path.glob("coterie-keywords-*"))
 
 
-async def test_an_index_without_checksums_is_read(open_shelf, document, tmp_path):
+async def test_an_index_without_checksums_is_read(open_index, document, tmp_path):
     """What an earlier version wrote has sizes only: it is searched, and the next update gives it checksums."""
-    await open_shelf().update([document("a.txt", "fee")])
+    await open_index().update([document("a.txt", "fee")])
     path = present(tmp_path / "docs") / "manifest.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({name: content[name] for name in content if "checksum" not in name}))
 
-    assert len(await open_shelf().search("fee", k=1, clearance=Label.INTERNAL)) == 1
-    await open_shelf().update([document("b.txt", "fee")])
+    assert len(await open_index().search("fee", k=1, clearance=Label.INTERNAL)) == 1
+    await open_index().update([document("b.txt", "fee")])
     assert "checksum" in (present(tmp_path / "docs") / "manifest.json").read_text()
 
 
-async def test_one_writer_at_a_time(shelf, document, tmp_path):
+async def test_one_writer_at_a_time(index, document, tmp_path):
     """A second writer is told that there is a first one, and changes nothing."""
-    await shelf.update([document("a.txt", "fee")])
+    await index.update([document("a.txt", "fee")])
     with sole_writer(tmp_path / "docs" / "writing.lock", "it"), pytest.raises(IndexBusy, match="Another process"):
-        await shelf.update([document("b.txt", "fee")])
-    assert set(await shelf.documents()) == {"a.txt"}
+        await index.update([document("b.txt", "fee")])
+    assert set(await index.documents()) == {"a.txt"}
 
 
-async def test_words_that_are_no_query(shelf, document):
+async def test_words_that_are_no_query(index, document):
     """Punctuation, operators, an empty query and one of thousands of words are looked up like any other text."""
-    await shelf.update([document("a.txt", "fee and loan")])
+    await index.update([document("a.txt", "fee and loan")])
 
     for query in ("", "!!! ???", "text:fee AND (", '"fee', "fee " * 5000, "ﬁ 日本 \x00", "*"):
-        await shelf.search(query, k=3, clearance=Label.INTERNAL)
+        await index.search(query, k=3, clearance=Label.INTERNAL)
 
 
 def test_many_vectors_are_found_as_few_are():
@@ -345,11 +345,11 @@ def test_fusion_by_rank_alone():
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_asking_for_more_changes_nothing_at_the_top(shelf, document, mode):
+async def test_asking_for_more_changes_nothing_at_the_top(index, document, mode):
     """The first passages are the same, with the same scores, however many are asked for."""
-    await shelf.update([document(f"{n}.txt", f"fee {'late ' * (n % 7)}word{n % 40} number{n}") for n in range(450)])
+    await index.update([document(f"{n}.txt", f"fee {'late ' * (n % 7)}word{n % 40} number{n}") for n in range(450)])
 
-    few, many = [await shelf.search("late fee word3", k=k, clearance=Label.INTERNAL, mode=mode) for k in (10, 400)]
+    few, many = [await index.search("late fee word3", k=k, clearance=Label.INTERNAL, mode=mode) for k in (10, 400)]
 
     assert list(few) == list(many[:10])
     assert len(many) == 400
@@ -357,19 +357,19 @@ async def test_asking_for_more_changes_nothing_at_the_top(shelf, document, mode)
     assert [p.score for p in many] == sorted((p.score for p in many), reverse=True)
 
 
-async def test_the_manifest_says_what_made_it(shelf, document, tmp_path, encoder):
+async def test_the_manifest_says_what_made_it(index, document, tmp_path, encoder):
     """The generation states format, encoder and groups."""
-    await shelf.update([document("a.txt", "fee", label=Label.PUBLIC, tenant="t")])
+    await index.update([document("a.txt", "fee", label=Label.PUBLIC, tenant="t")])
 
     manifest = json.loads((present(tmp_path / "docs") / "manifest.json").read_text())
     assert manifest["encoder_sha256"] == encoder.sha256
     assert manifest["groups"] == [{"label": "public", "tenant": "t", "folder": "group-0"}]
 
 
-async def test_an_index_of_an_older_reader_is_searched_and_says_so(open_shelf, document, tmp_path):
+async def test_an_index_of_an_older_reader_is_searched_and_says_so(open_index, document, tmp_path):
     """It has no dates and cuts tables; documents that are put anew are dated, and all of them make it new."""
-    shelf = open_shelf()
-    await shelf.update([document("a.txt", "late fee"), document("b.txt", "wires")])
+    index = open_index()
+    await index.update([document("a.txt", "late fee"), document("b.txt", "wires")])
     folder = next(path.parent for path in tmp_path.rglob("current"))
     generation = present(folder)
     with sqlite3.connect(generation / "shelf.db") as connection:
@@ -379,11 +379,11 @@ async def test_an_index_of_an_older_reader_is_searched_and_says_so(open_shelf, d
     (generation / "manifest.json").unlink()
     write_manifest(generation, kept)
 
-    shelf = open_shelf()
-    assert [each.dated for each in await shelf.search("late fee", k=1, clearance=Label.INTERNAL)] == [None]
-    assert shelf_state(folder).is_outdated
-    await shelf.update([replace(document("a.txt", "late fee"), dated="2024-05")])
-    assert [each.dated for each in await shelf.search("late fee", k=1, clearance=Label.INTERNAL)] == ["2024-05"]
-    assert shelf_state(folder).is_outdated
-    await shelf.update([document("a.txt", "late fee"), document("b.txt", "wires")])
-    assert not shelf_state(folder).is_outdated
+    index = open_index()
+    assert [each.dated for each in await index.search("late fee", k=1, clearance=Label.INTERNAL)] == [None]
+    assert index_state(folder).is_outdated
+    await index.update([replace(document("a.txt", "late fee"), dated="2024-05")])
+    assert [each.dated for each in await index.search("late fee", k=1, clearance=Label.INTERNAL)] == ["2024-05"]
+    assert index_state(folder).is_outdated
+    await index.update([document("a.txt", "late fee"), document("b.txt", "wires")])
+    assert not index_state(folder).is_outdated

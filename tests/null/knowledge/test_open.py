@@ -1,4 +1,4 @@
-"""The shelf that a section names."""
+"""The index that a section names."""
 
 from importlib import util
 
@@ -7,8 +7,8 @@ import pytest
 from coterie.config.file import KnowledgeSection, parse_config
 from coterie.errors import ConfigError, ExtraMissing
 from coterie.knowledge import kinds
-from coterie.knowledge.local import LocalShelf
-from coterie.knowledge.open import open_shelf
+from coterie.knowledge.local import LocalIndex
+from coterie.knowledge.open import open_index
 from coterie.testing import EchoEngine
 
 
@@ -20,45 +20,45 @@ class Encoder(EchoEngine):
 
 
 def opened(section, folder):
-    """The shelf of a section."""
-    return open_shelf("help", section, folder, network="shop", encoder=Encoder())
+    """The index of a section."""
+    return open_index("help", section, folder, network="shop", encoder=Encoder())
 
 
 async def test_local_is_a_folder(tmp_path):
-    """Without a word of where, a shelf is kept in the network's folder."""
-    shelf = opened(KnowledgeSection(), tmp_path)
+    """Without a word of where, an index is kept in the network's folder."""
+    index = opened(KnowledgeSection(), tmp_path)
 
-    assert isinstance(shelf, LocalShelf)
-    await shelf.close()
+    assert isinstance(index, LocalIndex)
+    await index.close()
 
 
 async def test_a_variable_names_a_database(tmp_path, monkeypatch):
     """`env:NAME` is a database at the address that the variable holds; nothing is connected to before it is asked."""
     postgres = pytest.importorskip("coterie.knowledge.postgres")
-    monkeypatch.setenv("SHELF_URL", "postgresql://127.0.0.1:1/nowhere")
+    monkeypatch.setenv("INDEX_URL", "postgresql://127.0.0.1:1/nowhere")
 
-    shelf = opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)
+    index = opened(KnowledgeSection(store="env:INDEX_URL"), tmp_path)
 
-    assert isinstance(shelf, postgres.PostgresShelf)
-    await shelf.close()
+    assert isinstance(index, postgres.PostgresIndex)
+    await index.close()
 
 
 def test_a_variable_that_is_not_set(tmp_path, monkeypatch):
     """Without the variable the error says which one to set."""
     pytest.importorskip("psycopg")
-    monkeypatch.delenv("SHELF_URL", raising=False)
+    monkeypatch.delenv("INDEX_URL", raising=False)
 
-    with pytest.raises(ConfigError, match="'SHELF_URL'"):
-        opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)
+    with pytest.raises(ConfigError, match="'INDEX_URL'"):
+        opened(KnowledgeSection(store="env:INDEX_URL"), tmp_path)
 
 
 def test_an_address_that_is_none(tmp_path, monkeypatch):
     """What the variable holds may be a password: it is not repeated."""
     pytest.importorskip("psycopg")
-    monkeypatch.setenv("SHELF_URL", "hunter2")
+    monkeypatch.setenv("INDEX_URL", "hunter2")
 
-    with pytest.raises(ConfigError, match="'SHELF_URL' holds no address") as caught:
-        opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)
+    with pytest.raises(ConfigError, match="'INDEX_URL' holds no address") as caught:
+        opened(KnowledgeSection(store="env:INDEX_URL"), tmp_path)
     assert "hunter2" not in str(caught.value)
 
 
@@ -67,7 +67,7 @@ def test_the_package_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(kinds, "find_spec", lambda name: None if name == "psycopg" else util.find_spec(name))
 
     with pytest.raises(ExtraMissing, match="psycopg") as caught:
-        opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)
+        opened(KnowledgeSection(store="env:INDEX_URL"), tmp_path)
     assert "coterie[postgres]" in caught.value.hint
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from coterie.engines.onnx import TokenStates
 from coterie.errors import ArtefactRefused
-from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.local import LocalIndex
 from coterie.knowledge.rerank import CandidatePassage, Reranker, Weights
 from coterie.types import Label
 
@@ -113,10 +113,10 @@ class TokenWords(WordEncoder):
         return self.encode(texts), reduced
 
 
-async def test_a_shelf_is_reranked(tmp_path, document, reranker):
+async def test_a_index_is_reranked(tmp_path, document, reranker):
     """The passage whose words meet the query's comes first; those that were not looked at follow in their order."""
     encoder = TokenWords()
-    shelf = LocalShelf(tmp_path / "docs", name="docs", encoder=encoder, rerank=(reranker, encoder), mode="rerank")
+    index = LocalIndex(tmp_path / "docs", name="docs", encoder=encoder, rerank=(reranker, encoder), mode="rerank")
     texts = ["late late late late", "a late fee", *(f"late word{n}" for n in range(80))]
 
     def put(name, text):
@@ -125,10 +125,10 @@ async def test_a_shelf_is_reranked(tmp_path, document, reranker):
         return type(made)(**{**vars(made), "tokens": tuple(packed)})
 
     try:
-        await shelf.update([put(f"{n}.txt", text) for n, text in enumerate(texts)])
-        found = await shelf.search("late fee", k=82, clearance=Label.INTERNAL)
+        await index.update([put(f"{n}.txt", text) for n, text in enumerate(texts)])
+        found = await index.search("late fee", k=82, clearance=Label.INTERNAL)
     finally:
-        await shelf.close()
+        await index.close()
 
     assert found[0].text == "a late fee"
     assert len(found) == 82

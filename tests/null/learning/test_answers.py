@@ -74,8 +74,8 @@ def test_figures_that_rows_cannot_give_are_none():
     assert judged.to_json()["coverage"] == 0.0
 
 
-async def test_places_become_quotes_where_a_shelf_has_the_text():
-    """The words at a place are read from the shelf that has the document; without one the row stays as it is."""
+async def test_places_become_quotes_where_a_index_has_the_text():
+    """The words at a place are read from the index that has the document; without one the row stays as it is."""
 
     class Keeps:
         """Has one document."""
@@ -85,6 +85,6 @@ async def test_places_become_quotes_where_a_shelf_has_the_text():
             return "a late fee of 12 pounds"[start:end] if name == "a.md" else None
 
     rows = [row(spans=[(2, 10)]), row(spans=[(2, 10)], document="b.md"), row()]
-    found = await with_quotes(rows, {"shelf": Keeps()}, clearance=Label.PUBLIC)
+    found = await with_quotes(rows, {"index": Keeps()}, clearance=Label.PUBLIC)
 
     assert [each.labels for each in found] == [("late fee",), (), ()]

@@ -8,7 +8,7 @@ from coterie.config.specialists import make_section
 from coterie.errors import DataError
 from coterie.tasks.answer.rows import read_rows
 
-SECTION = make_section(task="answer", knowledge=("shelf",))
+SECTION = make_section(task="answer", knowledge=("index",))
 
 
 def read(tmp_path, *rows, name="questions.jsonl"):

@@ -11,7 +11,7 @@ import pytest
 
 from coterie.context.standing import known_facts
 from coterie.network.network import Network
-from coterie.routing.plan import plan_waves
+from coterie.routing.plan import plan_stages
 from coterie.testing import EchoEngine, FakeClock
 from coterie.types import (
     Answer,
@@ -100,7 +100,7 @@ class Says:
             accepted=self.accepted,
             reason=self.reason,
             label=self.label or task.label,
-            impersonal=None if self.label else task.impersonal,
+            label_without_pii=None if self.label else task.label_without_pii,
             evidence=self.evidence,
             facts=facts if self.facts is None else self.facts,
             retracts=self.retracts,
@@ -148,7 +148,7 @@ class Sends:
         parts = tuple(
             Part(
                 text=f"about {word}",
-                waves=plan_waves(word, self.cards, readers=True, known=known_facts(context)),
+                stages=plan_stages(word, self.cards, readers=True, known=known_facts(context)),
                 score=0.9,
             )
             for word in words

@@ -72,7 +72,7 @@ async def test_nobody_is_asked(bench):
 
 
 async def test_what_cannot_be_written_down_is_not_answered(bench):
-    """A full disk under the log is the asker's error, and the ledger has what was spent."""
+    """A full disk under the log is the caller's error, and the ledger has what was spent."""
     network = audited(bench, Notes(AuditError("Cannot write the audit log.")), bench.Says("triage"))
 
     with pytest.raises(AuditError):
@@ -81,7 +81,7 @@ async def test_what_cannot_be_written_down_is_not_answered(bench):
     assert len(bench.store.settled) == 1
 
 
-async def test_an_asker_who_leaves(bench):
+async def test_an_caller_who_leaves(bench):
     """What was spent for somebody who is gone is in the log as well."""
     notes = Notes()
     network = audited(bench, notes, bench.Says("triage", "a b c"))

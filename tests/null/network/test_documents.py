@@ -166,11 +166,11 @@ async def test_what_cannot_be_read_is_refused(bench, request_, error, match):
     assert not bench.store.settled
 
 
-# --- On a shelf ------------------------------------------------------------------------------------
+# --- In an index ------------------------------------------------------------------------------------
 
 
 class Stands(FakeRetriever):
-    """A shelf with one document, which it can also give whole."""
+    """An index with one document, which it can also give whole."""
 
     def __init__(self, text: str, label: Label) -> None:
         super().__init__([Passage(document="terms.md", start=0, end=len(text), text=text, score=1.0, label=label)])
@@ -190,11 +190,11 @@ class Stands(FakeRetriever):
         return self.whole[start:end]
 
 
-async def test_a_document_of_a_shelf_is_read(bench, reader):
-    """Named by shelf and name, its text and its label are the shelf's."""
-    shelf = Stands(story(10), Label.CONFIDENTIAL)
-    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": shelf})
-    document = Document(name="terms.md", shelf="docs")
+async def test_a_document_of_a_index_is_read(bench, reader):
+    """Named by index and name, its text and its label are the index's."""
+    index = Stands(story(10), Label.CONFIDENTIAL)
+    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": index})
+    document = Document(name="terms.md", index="docs")
     request = Request(text=QUESTION, document=document, label=Label.PUBLIC, clearance=Label.CONFIDENTIAL)
     answer = await network.ask(request)
 
@@ -205,26 +205,26 @@ async def test_a_document_of_a_shelf_is_read(bench, reader):
 @pytest.mark.parametrize(
     ("document", "match"),
     [
-        (Document(name="terms.md", shelf="other"), "No document 'terms.md' on a shelf 'other' that may be seen"),
-        (Document(name="other.md", shelf="docs"), "No document 'other.md' on a shelf 'docs' that may be seen"),
-        (Document(name="terms.md", shelf="docs"), "No document 'terms.md' on a shelf 'docs' that may be seen"),
+        (Document(name="terms.md", index="other"), "No document 'terms.md' in an index 'other' that may be seen"),
+        (Document(name="other.md", index="docs"), "No document 'other.md' in an index 'docs' that may be seen"),
+        (Document(name="terms.md", index="docs"), "No document 'terms.md' in an index 'docs' that may be seen"),
     ],
-    ids=["no shelf", "no document", "above the clearance"],
+    ids=["no index", "no document", "above the clearance"],
 )
 async def test_documents_that_are_not_there(bench, reader, document, match):
-    """A document above the asker's clearance is not there, in the same words as one that is not."""
-    shelf = Stands(story(11), Label.RESTRICTED)
-    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": shelf})
+    """A document above the caller's clearance is not there, in the same words as one that is not."""
+    index = Stands(story(11), Label.RESTRICTED)
+    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": index})
     with pytest.raises(InputError, match=match):
         await network.ask(Request(text=QUESTION, document=document, clearance=Label.INTERNAL))
 
 
 @pytest.mark.parametrize("name", ["terms.md", "other.md"])
-async def test_a_shelf_is_closed_to_who_may_have_nothing_read(bench, reader, name):
+async def test_a_index_is_closed_to_who_may_have_nothing_read(bench, reader, name):
     """Who names their specialists and not the reader is not told which documents there are."""
-    shelf = Stands(story(11), Label.PUBLIC)
-    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": shelf})
-    request = Request(text=QUESTION, document=Document(name=name, shelf="docs"))
+    index = Stands(story(11), Label.PUBLIC)
+    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": index})
+    request = Request(text=QUESTION, document=Document(name=name, index="docs"))
     with pytest.raises(InputError, match="that may be seen"):
         await network.ask(replace(request, allowed=("triage",)))
 

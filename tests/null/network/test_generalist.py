@@ -121,14 +121,14 @@ async def test_cited_passages_go_up(bench, server, above):
         Passage(document=name, start=0, end=len(text), text=text, score=1.0, label=Label.INTERNAL)
         for name, text in texts.items()
     ]
-    shelf = FakeRetriever(passages, shelf="docs")
+    index = FakeRetriever(passages, index="docs")
     cited = Citation(
-        document="fees.md", start=0, end=23, text="If you ask: 12 pounds.", label=Label.INTERNAL, shelf="docs"
+        document="fees.md", start=0, end=23, text="If you ask: 12 pounds.", label=Label.INTERNAL, index="docs"
     )
     ask = bench.Says(
         "ask", "12 pounds", accepted=False, reason=worded("not sure"), citations=(cited,), knowledge=("docs",)
     )
-    network = bench.network(ask, knowledge={"docs": shelf}, generalist=above())
+    network = bench.network(ask, knowledge={"docs": index}, generalist=above())
     await network.ask(Request(text="ask late fee", label=Label.INTERNAL))
 
     assert "[fees.md]\n> If you ask: 12 pounds." in sent(server)

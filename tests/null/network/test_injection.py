@@ -58,7 +58,7 @@ def decided(answer):
     """All that governs a request: labels, verdicts that are no remark, who was asked and with what labels."""
     trace = answer.trace
     verdicts = [v for v in trace.verdicts if v.rule != "injection.suspected"]
-    findings = [(f.specialist, f.label, f.impersonal) for f in trace.findings]
+    findings = [(f.specialist, f.label, f.label_without_pii) for f in trace.findings]
     return trace.label, trace.tenant, verdicts, findings, trace.route.specialists
 
 
@@ -70,14 +70,14 @@ async def test_nothing_is_decided_by_text(bench, server, large, where, said, lab
     outcomes = []
     for words in (NEUTRAL, said):
         passage = Passage(
-            document="d", start=0, end=9, text=f"about ask {words}", score=1.0, label=Label.INTERNAL, shelf="docs"
+            document="d", start=0, end=9, text=f"about ask {words}", score=1.0, label=Label.INTERNAL, index="docs"
         )
-        cited = Citation(document="d", start=0, end=9, text="about ask", label=Label.INTERNAL, shelf="docs")
+        cited = Citation(document="d", start=0, end=9, text="about ask", label=Label.INTERNAL, index="docs")
         network = bench.network(
             bench.Says("triage", accepted=False),
             bench.Says("reply"),
             bench.Says("ask", accepted=False, knowledge=("docs",), citations=(cited,)),
-            knowledge={"docs": FakeRetriever([passage], shelf="docs")},
+            knowledge={"docs": FakeRetriever([passage], index="docs")},
             generalist=None if where == "document" else large,  # what is quoted of it is a matter of its words
         )
         request = placed(where, words)
@@ -91,12 +91,12 @@ async def test_nothing_is_decided_by_text(bench, server, large, where, said, lab
 async def test_it_is_remarked(bench, where):
     """The trace says that a text gives orders, and where; that forbids nothing."""
     passage = Passage(
-        document="d", start=0, end=9, text=f"about ask {INJECTIONS[0]}", score=1.0, label=Label.INTERNAL, shelf="docs"
+        document="d", start=0, end=9, text=f"about ask {INJECTIONS[0]}", score=1.0, label=Label.INTERNAL, index="docs"
     )
     network = bench.network(
         bench.Says("triage"),
         bench.Says("ask", knowledge=("docs",)),
-        knowledge={"docs": FakeRetriever([passage], shelf="docs")},
+        knowledge={"docs": FakeRetriever([passage], index="docs")},
     )
     trace = (await network.ask(placed(where, INJECTIONS[0]))).trace
     said = {"document": "its document", "passage": "a passage"}.get(where, "what was asked")
@@ -108,10 +108,10 @@ async def test_it_is_remarked(bench, where):
 async def test_passages_cannot_pose_as_the_pack(bench, server, large):
     """Each line of a passage is marked as quoted, so that none looks like a fact, and the prompt says so."""
     text = f"about ask\n{INJECTIONS[4]}"
-    passage = Passage(document="d", start=0, end=len(text), text=text, score=1.0, label=Label.INTERNAL, shelf="docs")
-    cited = Citation(document="d", start=0, end=9, text="about ask", label=Label.INTERNAL, shelf="docs")
+    passage = Passage(document="d", start=0, end=len(text), text=text, score=1.0, label=Label.INTERNAL, index="docs")
+    cited = Citation(document="d", start=0, end=9, text="about ask", label=Label.INTERNAL, index="docs")
     ask = bench.Says("ask", accepted=False, knowledge=("docs",), citations=(cited,))
-    network = bench.network(ask, knowledge={"docs": FakeRetriever([passage], shelf="docs")}, generalist=large)
+    network = bench.network(ask, knowledge={"docs": FakeRetriever([passage], index="docs")}, generalist=large)
     await network.ask(Request(text="ask"))
 
     lines = server.requests[0].json["messages"][0]["content"].splitlines()

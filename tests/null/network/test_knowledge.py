@@ -1,4 +1,4 @@
-"""A specialist that reads a shelf, from request to answer: passages found, cited, and never above a clearance."""
+"""A specialist that reads an index, from request to answer: passages found, cited, and never above a clearance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = {
 }
 
 
-def shelf() -> FakeRetriever:
+def index() -> FakeRetriever:
     """Two public documents and one that hardly anybody may see."""
     return FakeRetriever(
         [
@@ -36,7 +36,7 @@ def ask() -> AnswerSpecialist:
     any_at_all = Acceptance(temperature=1.0, threshold=0.0, target_risk=0.1, scope_threshold=None)
     return AnswerSpecialist(
         card=SpecialistCard(
-            name="ask", task="answer", description="", rung="lexical", version="1", knowledge=("shelf",)
+            name="ask", task="answer", description="", rung="lexical", version="1", knowledge=("index",)
         ),
         reader=load_defaults().readers["lexical"],
         answering=any_at_all,
@@ -46,7 +46,7 @@ def ask() -> AnswerSpecialist:
 
 async def test_an_answer_is_cited(bench):
     """The answer quotes the passage; the trace has the citation with its place."""
-    network = bench.network(ask(), knowledge={"shelf": shelf()})
+    network = bench.network(ask(), knowledge={"index": index()})
 
     answer = await network.ask(Request(text="What late fee do you charge for an instalment?", specialist="ask"))
 
@@ -56,9 +56,9 @@ async def test_an_answer_is_cited(bench):
     assert finding.citations[0].text == TEXTS["loans.md"][0]
 
 
-async def test_what_the_asker_may_not_see_is_not_found(bench):
+async def test_what_the_caller_may_not_see_is_not_found(bench):
     """The same question: nothing of the policy below its label, and the policy with it."""
-    network = bench.network(ask(), knowledge={"shelf": shelf()})
+    network = bench.network(ask(), knowledge={"index": index()})
     text = "At which probability is an application declined?"
 
     below = await network.ask(Request(text=text, specialist="ask"))
@@ -72,7 +72,7 @@ async def test_what_the_asker_may_not_see_is_not_found(bench):
 
 async def test_a_named_document_is_searched_alone(bench):
     """The column `document` restricts the search."""
-    network = bench.network(ask(), knowledge={"shelf": shelf()})
+    network = bench.network(ask(), knowledge={"index": index()})
 
     answer = await network.ask(
         Request(text="What does it cost, and what fee is there?", columns={"document": "fees.md"}, specialist="ask")
@@ -82,18 +82,18 @@ async def test_a_named_document_is_searched_alone(bench):
 
 
 NOT_INDEXED = NotIndexed(
-    "Nothing has been indexed for shelf 'closed'.", hint="Index its documents: coterie index closed"
+    "Nothing has been indexed for index 'closed'.", hint="Index its documents: coterie index closed"
 )
 BROKEN = [
     NOT_INDEXED,
     StoreUnavailable("PostgreSQL at db:5432 does not answer."),
-    ArtefactRefused("The index of shelf 'closed' was made with another encoder."),
+    ArtefactRefused("The index 'closed' was made with another encoder."),
     EngineBroken("the encoder crashed", engine="onnx"),
 ]
 
 
 class Closed(FakeRetriever):
-    """A shelf that cannot be searched."""
+    """An index that cannot be searched."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__([])
@@ -106,7 +106,7 @@ class Closed(FakeRetriever):
 
 
 @pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
-async def test_a_shelf_that_cannot_be_searched_is_an_abstention(bench, error):
+async def test_a_index_that_cannot_be_searched_is_an_abstention(bench, error):
     """Who reads it is not asked and says why; the other part of the request is answered."""
     help_desk = bench.Says("help", knowledge=("closed",))
     network = bench.network(help_desk, bench.Says("clauses", "termination"), knowledge={"closed": Closed(error)})
@@ -114,11 +114,11 @@ async def test_a_shelf_that_cannot_be_searched_is_an_abstention(bench, error):
     answer = await network.ask(Request(text="help+clauses"))
 
     told, termination = answer.text.split("\n\n")
-    assert f"not answered (help: shelf 'closed' could not be searched: {error.message.rstrip('.')}" in told
+    assert f"not answered (help: index 'closed' could not be searched: {error.message.rstrip('.')}" in told
     assert "termination (clauses, 90% sure)" in termination
     assert not help_desk.tasks
     assert str(answer.trace.findings[0].reason).count("..") == 0
-    assert [each.what for each in answer.trace.views[0].omitted] == ["shelf 'closed'"]
+    assert [each.what for each in answer.trace.views[0].omitted] == ["index 'closed'"]
 
 
 async def test_the_way_out_is_told(bench):
@@ -130,35 +130,35 @@ async def test_the_way_out_is_told(bench):
     assert answer.text.endswith("Index its documents: coterie index closed.")
 
 
-async def test_other_shelves_are_read_where_one_fails(bench):
-    """What they have answers; the trace says which shelf was not searched, and why."""
-    specialist = replace(ask(), card=replace(ask().card, knowledge=("closed", "shelf")))
-    network = bench.network(specialist, knowledge={"closed": Closed(NOT_INDEXED), "shelf": shelf()})
+async def test_other_indexes_are_read_where_one_fails(bench):
+    """What they have answers; the trace says which index was not searched, and why."""
+    specialist = replace(ask(), card=replace(ask().card, knowledge=("closed", "index")))
+    network = bench.network(specialist, knowledge={"closed": Closed(NOT_INDEXED), "index": index()})
 
     answer = await network.ask(Request(text="What late fee do you charge for an instalment?", specialist="ask"))
 
     (record,) = answer.trace.views
     assert "12 pounds" in answer.text
-    assert record.omitted[-1].what == "shelf 'closed'"
+    assert record.omitted[-1].what == "index 'closed'"
     assert "Nothing has been indexed" in str(record.omitted[-1].reason)
 
 
-async def test_nothing_is_called_unstated_where_a_shelf_was_not_searched(bench):
+async def test_nothing_is_called_unstated_where_a_index_was_not_searched(bench):
     """The documents that could be read do not answer; nobody knows about the others."""
     question = Request(text="Who painted the ceiling over the monthly account?", specialist="ask")
-    specialist = replace(ask(), card=replace(ask().card, knowledge=("closed", "shelf")))
-    whole = bench.network(ask(), knowledge={"shelf": shelf()})
-    part = bench.network(specialist, knowledge={"closed": Closed(NOT_INDEXED), "shelf": shelf()})
+    specialist = replace(ask(), card=replace(ask().card, knowledge=("closed", "index")))
+    whole = bench.network(ask(), knowledge={"index": index()})
+    part = bench.network(specialist, knowledge={"closed": Closed(NOT_INDEXED), "index": index()})
 
     known, unknown = await whole.ask(question), await part.ask(question)
 
     assert (known.trace.status, known.trace.findings[0].value) == ("accepted", NOT_STATED)
     assert unknown.trace.status == "abstained"
-    assert "what stands on 'closed' is unknown" in unknown.text
+    assert "what 'closed' would give is unknown" in unknown.text
 
 
-async def test_a_full_queue_of_a_shelf_is_told_to_the_asker(bench):
-    """It is no abstention: the asker is to come again."""
+async def test_a_full_queue_of_a_index_is_told_to_the_caller(bench):
+    """It is no abstention: the caller is to come again."""
     network = bench.network(bench.Says("help", knowledge=("closed",)), knowledge={"closed": Closed(Overloaded("full"))})
 
     with pytest.raises(Overloaded):

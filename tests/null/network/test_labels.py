@@ -27,11 +27,11 @@ async def test_personal_data_raises_the_label(bench):
 
     assert answer.trace.label is Label.CONFIDENTIAL
     assert answer.trace.verdicts[0] == Verdict(allowed=True, rule="label.raised", reason=RAISED)
-    assert (triage.tasks[0].label, triage.tasks[0].impersonal) == (Label.CONFIDENTIAL, Label.INTERNAL)
+    assert (triage.tasks[0].label, triage.tasks[0].label_without_pii) == (Label.CONFIDENTIAL, Label.INTERNAL)
     assert {finding.label for finding in answer.trace.findings} == {Label.CONFIDENTIAL}
     entries = bench.store.settled[0].entries
     assert {entry.kind for entry in entries} == {"message", "fact", "finding"}
-    assert {(entry.label, entry.impersonal) for entry in entries} == {(Label.CONFIDENTIAL, Label.INTERNAL)}
+    assert {(entry.label, entry.label_without_pii) for entry in entries} == {(Label.CONFIDENTIAL, Label.INTERNAL)}
 
 
 async def test_without_any_it_is_the_networks(bench):
@@ -55,7 +55,7 @@ async def test_without_any_it_is_the_networks(bench):
     ids=["text", "column", "name of a column", "number", "history", "json in the text", "labelled public"],
 )
 async def test_wherever_it_stands(bench, request_):
-    """Text, columns, earlier turns: personal data raises the label, also one that the asker gave."""
+    """Text, columns, earlier turns: personal data raises the label, also one that the caller gave."""
     assert (await bench.network(bench.Says("triage")).ask(request_)).trace.label is Label.CONFIDENTIAL
 
 
@@ -80,7 +80,7 @@ async def test_secrets_are_restricted(bench):
     """A key makes the request restricted, which no pseudonym changes."""
     triage = bench.Says("triage")
     answer = await bench.network(triage).ask(Request(text=SECRET))
-    assert (answer.trace.label, triage.tasks[0].impersonal) == (Label.RESTRICTED, Label.RESTRICTED)
+    assert (answer.trace.label, triage.tasks[0].label_without_pii) == (Label.RESTRICTED, Label.RESTRICTED)
     assert KEY not in str(answer.trace.verdicts)
 
 
@@ -89,7 +89,7 @@ async def test_a_higher_label_stays(bench):
     triage = bench.Says("triage")
     answer = await bench.network(triage).ask(Request(text=PERSONAL, label=Label.RESTRICTED))
     assert (answer.trace.label, answer.trace.verdicts) == (Label.RESTRICTED, ())
-    assert triage.tasks[0].impersonal is Label.RESTRICTED
+    assert triage.tasks[0].label_without_pii is Label.RESTRICTED
 
 
 async def test_documents(bench):
@@ -104,27 +104,27 @@ async def test_documents(bench):
 
 async def test_facts_of_passages(bench):
     """What is found in a passage is as sensitive as the passage, whatever the specialist says, and so is the fact."""
-    passage = Passage(document="d", start=0, end=9, text="about ask", score=1.0, label=Label.INTERNAL, shelf="docs")
+    passage = Passage(document="d", start=0, end=9, text="about ask", score=1.0, label=Label.INTERNAL, index="docs")
     ask = bench.Says("ask", knowledge=("docs",), writes=("fee",), label=Label.PUBLIC)
-    network = bench.network(ask, knowledge={"docs": FakeRetriever([passage], shelf="docs")})
+    network = bench.network(ask, knowledge={"docs": FakeRetriever([passage], index="docs")})
     answer = await network.ask(Request(text="ask", label=Label.PUBLIC, session="s"))
 
     (finding,) = answer.trace.findings
-    assert (finding.label, finding.impersonal) == (Label.INTERNAL, Label.INTERNAL)
+    assert (finding.label, finding.label_without_pii) == (Label.INTERNAL, Label.INTERNAL)
     assert [v.rule for v in finding.verdicts] == ["label.flow"]
     labels = {entry.kind: entry.label for entry in bench.store.settled[0].entries}
     assert labels["fact"] is labels["finding"] is Label.INTERNAL
 
 
-async def test_secrets_on_a_shelf(bench):
-    """A passage with a secret in it is restricted, whatever its shelf says: who may not see it gets the others."""
+async def test_secrets_on_a_index(bench):
+    """A passage with a secret in it is restricted, whatever its index says: who may not see it gets the others."""
     texts = ("about ask fees", f"about ask aws key {KEY}")
     passages = [
-        Passage(document=str(n), start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="docs")
+        Passage(document=str(n), start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, index="docs")
         for n, text in enumerate(texts)
     ]
     ask = bench.Says("ask", knowledge=("docs",))
-    network = bench.network(ask, knowledge={"docs": FakeRetriever(passages, shelf="docs")})
+    network = bench.network(ask, knowledge={"docs": FakeRetriever(passages, index="docs")})
     await network.ask(Request(text="ask"))
     await network.ask(Request(text="ask", clearance=Label.RESTRICTED))
 
@@ -139,7 +139,11 @@ async def test_what_a_session_knows(bench):
     answer = await network.ask(Request(text="reply", session="s", clearance=Label.CONFIDENTIAL))
 
     finding = answer.trace.findings[-1]
-    assert (finding.specialist, finding.label, finding.impersonal) == ("reply", Label.CONFIDENTIAL, Label.INTERNAL)
+    assert (finding.specialist, finding.label, finding.label_without_pii) == (
+        "reply",
+        Label.CONFIDENTIAL,
+        Label.INTERNAL,
+    )
     assert answer.trace.label is Label.INTERNAL
 
 
@@ -151,8 +155,8 @@ async def test_a_follow_up(bench):
     answer = await network.ask(
         Request(text="and what does triage cost for that?", session="s", clearance=Label.CONFIDENTIAL)
     )
-    assert "(card)" in answer.trace.restated
-    assert (answer.trace.label, triage.tasks[-1].impersonal) == (Label.CONFIDENTIAL, Label.INTERNAL)
+    assert "(card)" in answer.trace.rewritten
+    assert (answer.trace.label, triage.tasks[-1].label_without_pii) == (Label.CONFIDENTIAL, Label.INTERNAL)
 
 
 async def test_who_may_not_see_it(bench):
@@ -171,7 +175,7 @@ async def test_a_specialist_that_says_nothing_of_it(bench):
     """A finding without a label of its own for the case without personal data counts as it is: nothing is lowered."""
     triage = bench.Says("triage", label=Label.CONFIDENTIAL)
     answer = await bench.network(triage).ask(Request(text=PERSONAL))
-    assert answer.trace.findings[0].impersonal is Label.CONFIDENTIAL
+    assert answer.trace.findings[0].label_without_pii is Label.CONFIDENTIAL
 
 
 # --- Release ----------------------------------------------------------------------------------------
@@ -187,7 +191,7 @@ async def test_release(bench):
     triage = bench.Says("triage")
     answer = await bench.network(triage).ask(released())
 
-    assert (answer.trace.label, triage.tasks[0].impersonal) == (Label.INTERNAL, Label.INTERNAL)
+    assert (answer.trace.label, triage.tasks[0].label_without_pii) == (Label.INTERNAL, Label.INTERNAL)
     lowered = {"label": "confidential", "lowered": "internal", "because": "the customer agreed, ticket 12"}
     assert [(v.rule, v.reason) for v in answer.trace.verdicts] == [
         ("label.raised", RAISED),
@@ -272,9 +276,9 @@ async def test_a_slow_detector_holds_nobody_up(bench, detector, length, here):
 async def test_passages_hold_nobody_up(bench, detector, length, here):
     """Passages are searched for secrets in a thread where that takes long, and each is searched once."""
     noting, text = detector(), "about ask fees " * (length // 15)
-    passage = Passage(document="a", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="docs")
+    passage = Passage(document="a", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, index="docs")
     ask = bench.Says("ask", knowledge=("docs",))
-    network = replace(bench.network(ask, knowledge={"docs": FakeRetriever([passage], shelf="docs")}), detector=noting)
+    network = replace(bench.network(ask, knowledge={"docs": FakeRetriever([passage], index="docs")}), detector=noting)
     await network.ask(Request(text="ask"))
     looked = noting.threads
     assert (looked == {threading.get_ident()}) is here

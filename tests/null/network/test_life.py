@@ -110,7 +110,7 @@ async def test_label(bench):
     assert answer.trace.label is Label.PUBLIC
 
 
-# --- Parts and waves -------------------------------------------------------------------------------
+# --- Parts and stages -------------------------------------------------------------------------------
 
 
 async def test_parts_run_side_by_side_and_are_answered_in_order(bench):
@@ -144,7 +144,7 @@ async def test_a_part_that_fits_and_one_that_abstains(bench):
 
 
 async def test_a_reader_sees_what_the_writer_wrote(bench):
-    """Who reads a fact runs a wave later, sees it, and its answer is the answer."""
+    """Who reads a fact runs a stage later, sees it, and its answer is the answer."""
     triage = bench.Says("triage", "card_lost", writes=("intent",))
     reply = bench.Says("reply", "We blocked it.", reads=("intent",))
     answer = await bench.network(triage, reply).ask(Request(text="triage"))
@@ -185,8 +185,8 @@ async def test_abstention_stops_the_readers(bench):
     assert answer.text == "Not answered: triage: not sure enough."
 
 
-async def test_several_of_one_wave_are_named(bench):
-    """Two readers of one wave both answer, each with its name."""
+async def test_several_of_one_stage_are_named(bench):
+    """Two readers of one stage both answer, each with its name."""
     network = bench.network(
         bench.Says("triage", writes=("intent",)),
         bench.Says("reply", "We blocked it.", reads=("intent",)),
@@ -234,7 +234,7 @@ async def test_speaking_specialists_are_heard_piece_by_piece(bench):
 
 
 async def test_a_speaking_reader_after_a_writer(bench):
-    """The reader in the last wave speaks; the writer before it does not."""
+    """The reader in the last stage speaks; the writer before it does not."""
     triage = bench.Speaks("triage", writes=("intent",), pieces=("never ", "heard"))
     deltas, answer = await bench.stream(bench.network(triage, bench.Speaks("reply", reads=("intent",))), "triage")
 
@@ -415,8 +415,8 @@ async def test_a_part_reads_what_another_part_found(bench):
     )
     reply = bench.Says("reply", "dear customer", reads=("intent",))
     parts = (
-        Part(text="write to me", waves=(("reply",),), score=0.9, after=(1,)),
-        Part(text="I lost my card", waves=(("triage",),), score=0.9),
+        Part(text="write to me", stages=(("reply",),), score=0.9, after=(1,)),
+        Part(text="I lost my card", stages=(("triage",),), score=0.9),
     )
     answer = await bench.network(triage, reply, router=Parts(*parts)).ask(Request(text="both"))
 
@@ -430,8 +430,8 @@ async def test_a_part_whose_writer_fails_is_worked_on(bench):
     triage = bench.Says("triage", accepted=False, writes=("intent",))
     reply = bench.Says("reply", "dear customer", reads=("intent",))
     parts = (
-        Part(text="I lost my card", waves=(("triage",),), score=0.9),
-        Part(text="write to me", waves=(("reply",),), score=0.9, after=(0,)),
+        Part(text="I lost my card", stages=(("triage",),), score=0.9),
+        Part(text="write to me", stages=(("reply",),), score=0.9, after=(0,)),
     )
     answer = await bench.network(triage, reply, router=Parts(*parts)).ask(Request(text="both"))
 
@@ -469,12 +469,12 @@ async def test_a_request_carries_its_language(bench, request_, network, language
 
 
 async def test_follow_ups_are_restated_in_english_only(bench):
-    """What leans on an earlier question in another language is asked as it stands."""
+    """What depends on an earlier question in another language is asked as it stands."""
     history = (Message(role="user", text="triage where is my card"),)
     network = bench.network(bench.Says("triage"))
 
     english = await network.ask(Request(text="and on Monday triage?", history=history, language="en"))
     german = await network.ask(Request(text="and on Monday triage?", history=history, language="de"))
 
-    assert english.trace.restated
-    assert not german.trace.restated
+    assert english.trace.rewritten
+    assert not german.trace.rewritten

@@ -9,13 +9,13 @@ from coterie.accounting.energy import ProcessOverhead
 from coterie.types import Label, Passage, Request, Usage
 
 
-class Shelf:
+class Searched:
     """Finds one passage and says what that took."""
 
     async def search(self, query, *, call, **_):
         """One passage."""
-        call.charge("shelf", Usage(cpu_seconds=0.25))
-        return [Passage(shelf="policies", document="fees", text=query, start=0, end=5, label=Label.PUBLIC, score=1.0)]
+        call.charge("index", Usage(cpu_seconds=0.25))
+        return [Passage(index="policies", document="fees", text=query, start=0, end=5, label=Label.PUBLIC, score=1.0)]
 
     async def close(self):
         """Nothing to free."""
@@ -26,14 +26,14 @@ async def test_rows(bench):
     rest = iter((1.0, 1.5, 2.0, 9.0, 9.25, 9.25))
     network = bench.network(
         bench.Says("triage", knowledge=("policies",)),
-        knowledge={"policies": Shelf()},
+        knowledge={"policies": Searched()},
         overhead=ProcessOverhead(lambda: next(rest)),
     )
     trace = (await network.ask(Request(text="triage"))).trace
 
     rows = [(step.producer, step.engine, step.usage.cpu_seconds) for step in trace.steps]
     assert rows[0][0] == "router"
-    assert rows[1:] == [("triage", "shelf", 0.25), ("triage", "linear", 0.0), ("network", "python", 0.5)]
+    assert rows[1:] == [("triage", "index", 0.25), ("triage", "linear", 0.0), ("network", "python", 0.5)]
     assert trace.usage.cpu_seconds == 0.75
     assert trace.usage.cost == Decimal("0.04")
 
@@ -52,7 +52,7 @@ async def test_what_a_specialist_left_on_the_bill(bench):
 
 
 async def test_who_leaves_pays(bench):
-    """What an engine put on the bill of an asker who left is in the ledger, though there is no finding."""
+    """What an engine put on the bill of a caller who left is in the ledger, though there is no finding."""
     begun, triage = asyncio.Event(), bench.Says("triage")
 
     async def stopped():

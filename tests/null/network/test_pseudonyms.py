@@ -53,7 +53,7 @@ def told(server, turn=-1):
 
 
 async def test_streamed_through_the_network(bench, network, server):
-    """The pieces that the asker is shown are the answer, whole values in it, and the trace counts what left."""
+    """The pieces that the caller is shown are the answer, whole values in it, and the trace counts what left."""
     deltas, answer = await bench.stream(network, f"{ANNA} and {BOB}", specialist="triage")
 
     assert answer.text == "".join(deltas) == f"I wrote to {ANNA} and {BOB}."
@@ -112,7 +112,7 @@ async def test_side_by_side(network, server):
 
 
 async def test_who_wrote_it_may_see_it(network):
-    """An asker of the lowest clearance gets back what they sent themselves."""
+    """A caller of the lowest clearance gets back what they sent themselves."""
     answer = await network.ask(Request(specialist="triage", text=f"{ANNA}", clearance=Label.PUBLIC))
     assert answer.text == f"I wrote to {ANNA}."
 

@@ -7,8 +7,8 @@ import pytest
 from coterie.types import Citation, Fact, FindingSummary, Label, Message, Passage, Reason, Request, Retraction
 
 
-class Shelf:
-    """A shelf with two passages, the second of them restricted."""
+class Searched:
+    """An index with two passages, the second of them restricted."""
 
     closed = False
 
@@ -19,7 +19,7 @@ class Shelf:
         """What the clearance allows."""
         self.queries.append(query)
         found = [
-            Passage(document=name, start=0, end=4, text="text", score=1.0, label=label, shelf="help")
+            Passage(document=name, start=0, end=4, text="text", score=1.0, label=label, index="help")
             for name, label in (("open", Label.PUBLIC), ("secret", Label.RESTRICTED))
         ]
         return [passage for passage in found if passage.label <= clearance][:k]
@@ -62,8 +62,8 @@ async def test_an_old_fact_does_not_stand_in_for_a_new_doubt(bench):
 
 
 @pytest.mark.parametrize(("clearance", "known"), [(Label.PUBLIC, False), (Label.RESTRICTED, True), (None, False)])
-async def test_an_asker_below_a_fact_is_not_answered_from_it(bench, clearance, known):
-    """What was found for somebody cleared for it is neither shown to nor used for an asker who is not."""
+async def test_an_caller_below_a_fact_is_not_answered_from_it(bench, clearance, known):
+    """What was found for somebody cleared for it is neither shown to nor used for a caller who is not."""
     account = bench.Says("account", "SECRET", writes=("tier",))
     triage = bench.Says("triage", "card_lost", writes=("intent",), reads=("messages",))
     reply = bench.Says("reply", "as SECRET says", reads=("intent", "tier"))
@@ -79,7 +79,7 @@ async def test_an_asker_below_a_fact_is_not_answered_from_it(bench, clearance, k
     assert any(reason.code == "omit.above_caller" for reason in omitted) is not known
 
 
-async def test_within_a_turn_askers_are_answered_from_what_they_sent(bench):
+async def test_within_a_turn_callers_are_answered_from_what_they_sent(bench):
     """Somebody may send what is above their own clearance: facts of it flow within the turn, and stay hidden after."""
     triage = bench.Says("triage", "card_lost", writes=("intent",))
     reply = bench.Says("reply", reads=("intent",))
@@ -127,7 +127,7 @@ async def test_a_specialist_retracts_its_own(bench):
 
 
 async def test_of_two_found_side_by_side_the_surest_is_read(bench):
-    """Writers of one wave that disagree: whoever reads them sees the one that is surer."""
+    """Writers of one stage that disagree: whoever reads them sees the one that is surer."""
     sure, unsure = (bench.Says(n, n, writes=("intent",), confidence=c) for n, c in (("a", 0.95), ("b", 0.6)))
     reader = bench.Says("reader", reads=("intent",))
     await bench.network(sure, unsure, reader).ask(Request(text="x", specialist="reader"))
@@ -137,9 +137,9 @@ async def test_of_two_found_side_by_side_the_surest_is_read(bench):
 
 async def test_findings_and_cited_passages_are_remembered(bench):
     """A finding stays in the session in short, with the passages it cites and no others."""
-    cited = Citation(document="open", start=0, end=4, text="text", label=Label.PUBLIC, shelf="help")
+    cited = Citation(document="open", start=0, end=4, text="text", label=Label.PUBLIC, index="help")
     answerer = bench.Says("answers", "42 days", knowledge=("help",), citations=(cited,), reads=("findings",))
-    network = bench.network(answerer, knowledge={"help": Shelf()})
+    network = bench.network(answerer, knowledge={"help": Searched()})
     await network.ask(Request(text="answers", session="s", clearance=Label.RESTRICTED))
     answer = await network.ask(Request(text="answers", session="s", clearance=Label.RESTRICTED))
 
@@ -190,16 +190,16 @@ async def test_a_long_conversation(bench):
 
 
 async def test_a_follow_up_stands_alone_before_it_is_routed(bench):
-    """Router, shelf and specialist get the restated question, the session the asker's words, the trace has both."""
-    shelf = Shelf()
+    """Router, index and specialist get the rewritten question, the session the caller's words, the trace has both."""
+    index = Searched()
     triage = bench.Says("triage", "card_arrival", knowledge=("help",))
-    network = bench.network(triage, knowledge={"help": shelf})
+    network = bench.network(triage, knowledge={"help": index})
     await network.ask(Request(text="where is my triage card", session="s"))
     answer = await network.ask(Request(text="how long does it take? triage", session="s"))
 
-    restated = "how long does it take? triage (card arrival)"
-    assert answer.trace.restated == restated
-    assert shelf.queries[-1] == "about triage"  # the router's part of it
+    rewritten = "how long does it take? triage (card arrival)"
+    assert answer.trace.rewritten == rewritten
+    assert index.queries[-1] == "about triage"  # the router's part of it
     assert triage.tasks[-1].asked == "how long does it take? triage"
     asked = bench.store.settled[1].entries[0].content
     assert asked.text == "how long does it take? triage"
@@ -213,7 +213,7 @@ async def test_a_follow_up_to_turns_that_were_sent_along(bench):
     talk = (Message(role="user", text="How do I order a virtual card?"), Message(role="assistant", text="In the app."))
     answer = await bench.network(triage).ask(Request(text="is it free?", history=talk, specialist="triage"))
 
-    assert answer.trace.restated == triage.tasks[0].text == "is it free? (order virtual card)"
+    assert answer.trace.rewritten == triage.tasks[0].text == "is it free? (order virtual card)"
 
 
 async def test_a_pinned_follow_up_is_restated_too(bench):
@@ -234,7 +234,7 @@ async def test_a_pinned_follow_up_is_restated_too(bench):
 
 
 async def test_a_follow_up_carries_the_label_of_what_it_leans_on(bench):
-    """A public question that leans on a confidential one is confidential, for specialists and in the trace."""
+    """A public question that depends on a confidential one is confidential, for specialists and in the trace."""
     triage = bench.Says("triage", "card_arrival")
     network = bench.network(triage, default_label=Label.CONFIDENTIAL)
     await network.ask(Request(text="where is my card", session="s", specialist="triage"))
@@ -246,13 +246,13 @@ async def test_a_follow_up_carries_the_label_of_what_it_leans_on(bench):
 
 
 async def test_a_follow_up_gives_nothing_away(bench):
-    """An asker below what the session holds gets nothing of it back with a question that leans."""
+    """A caller below what the session holds gets nothing of it back with a question that leans."""
     triage = bench.Says("triage", "SECRET")
     network = bench.network(triage)
     await network.ask(Request(text="where is my SECRET card", session="s", specialist="triage", label=Label.RESTRICTED))
     answer = await network.ask(Request(text="is it lost?", session="s", specialist="triage", clearance=Label.PUBLIC))
 
-    assert answer.trace.restated == ""
+    assert answer.trace.rewritten == ""
     assert triage.tasks[-1].text == "is it lost?"
 
 

@@ -1,4 +1,4 @@
-"""When engines fail, queues are full, askers leave and disks are full."""
+"""When engines fail, queues are full, callers leave and disks are full."""
 
 import asyncio
 import re
@@ -49,8 +49,8 @@ async def test_a_refused_crossing_is_in_the_trace(bench):
 
 
 @pytest.mark.parametrize("where", ["specialist", "router"])
-async def test_overload_is_told_to_the_asker(bench, where):
-    """A full queue is not an abstention: the asker is to come again. The other part is stopped, nothing is settled."""
+async def test_overload_is_told_to_the_caller(bench, where):
+    """A full queue is not an abstention: the caller is to come again. The other part is stopped, nothing is settled."""
     stopped = []
 
     async def forever() -> None:
@@ -74,8 +74,8 @@ async def test_overload_is_told_to_the_asker(bench, where):
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_overload_in_one_wave_stops_its_neighbours(bench):
-    """Of specialists side by side in a wave, one that is overloaded ends the others too."""
+async def test_overload_in_one_stage_stops_its_neighbours(bench):
+    """Of specialists side by side in a stage, one that is overloaded ends the others too."""
     network = bench.network(
         bench.Says("triage", writes=("intent",)),
         bench.Says("a", reads=("intent",), error=Overloaded("full")),
@@ -97,11 +97,11 @@ async def test_what_cannot_be_written_down_is_not_given(bench):
         await anext(events)
 
 
-# --- Askers that leave -----------------------------------------------------------------------------
+# --- Callers that leave -----------------------------------------------------------------------------
 
 
 async def test_who_leaves_in_the_middle_is_settled(bench):
-    """If the asker goes while a specialist speaks, it is stopped, and what was spent and said is settled."""
+    """If the caller goes while a specialist speaks, it is stopped, and what was spent and said is settled."""
     reply = bench.Speaks("reply", reads=("intent",), between=lambda place: asyncio.Event().wait() if place else None)
     network = bench.network(bench.Says("triage", "lost", writes=("intent",)), reply)
     async with aclosing(network.stream(Request(text="triage", session="s"))) as events:
@@ -118,7 +118,7 @@ async def test_who_leaves_in_the_middle_is_settled(bench):
 
 
 async def test_parts_still_under_way_are_settled_as_far_as_they_got(bench):
-    """If the asker goes after the first of two parts, what the second has spent so far is in the ledger too."""
+    """If the caller goes after the first of two parts, what the second has spent so far is in the ledger too."""
     asked = asyncio.Event()
 
     async def forever_after() -> None:
@@ -137,7 +137,7 @@ async def test_parts_still_under_way_are_settled_as_far_as_they_got(bench):
     assert settlement.trace.status == "accepted"
 
 
-async def test_a_cancelled_asker_is_settled(bench):
+async def test_a_cancelled_caller_is_settled(bench):
     """A cancelled task settles what was spent, and is cancelled all the same."""
     started = asyncio.Event()
 
@@ -182,7 +182,7 @@ async def test_leaving_during_the_last_settlement(bench, times):
 
 
 async def test_leaving_with_a_full_disk(bench):
-    """An asker that is gone, and a store that fails: the leaving is what is told, and nothing else is left over."""
+    """A caller that is gone, and a store that fails: the leaving is what is told, and nothing else is left over."""
     writing, go = asyncio.Event(), asyncio.Event()
 
     async def slowly() -> None:

@@ -40,7 +40,7 @@ def trace():
     reply = Finding(
         specialist="reply", value=None, text="", confidence=0.0, accepted=False, reason=worded("the model is not there")
     )
-    part = Part(text="I lost my card", waves=(("triage",), ("reply",)), score=0.9, vector=np.zeros(3))
+    part = Part(text="I lost my card", stages=(("triage",), ("reply",)), score=0.9, vector=np.zeros(3))
     return make_trace(
         id="abc",
         time=1.5,

@@ -16,14 +16,14 @@ def test_a_trace_is_readable(trace):
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["label"] == "internal"
     assert told["route"]["parts"] == [
-        {"text": "I lost my card", "waves": [["triage"], ["reply"]], "score": 0.9, "truncated": False, "after": []}
+        {"text": "I lost my card", "stages": [["triage"], ["reply"]], "score": 0.9, "truncated": False, "after": []}
     ]
     assert told["findings"][0]["value"] == ["card_lost", "refund"]
     assert told["usage"]["cost"] == 0.00012
     assert told["counterfactual_cost"] is None
 
 
-def test_a_summary_says_what_the_asker_needs(trace):
+def test_a_summary_says_what_the_caller_needs(trace):
     """The agreed keys, every one of them, as strict JSON."""
     told = summarise(trace)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
@@ -46,8 +46,8 @@ def test_a_summary_says_what_the_asker_needs(trace):
 
 
 def test_a_summary_says_how_a_follow_up_was_understood(trace):
-    """The restated question is there if there is one."""
-    assert summarise(replace(trace, restated="and the fee? (top up)"))["restated"] == "and the fee? (top up)"
+    """The rewritten question is there if there is one."""
+    assert summarise(replace(trace, rewritten="and the fee? (top up)"))["rewritten"] == "and the fee? (top up)"
 
 
 @pytest.mark.parametrize(("status", "accepted"), [("accepted", True), ("escalated", True), ("abstained", False)])
@@ -109,7 +109,7 @@ def test_citations_are_told_with_their_number(trace):
             "start": 10,
             "end": 19,
             "text": "12 pounds",
-            "shelf": "",
+            "index": "",
             "heading": "Loans",
             "page": None,
             "label": "public",

@@ -71,7 +71,7 @@ TRACE = make_trace(
     steps=STEPS,
     usage=replace(total_usage(step.usage for step in STEPS), milliseconds=80.0),
     counterfactual_cost=Decimal("0.003"),
-    restated=SECRET,
+    rewritten=SECRET,
 )
 
 

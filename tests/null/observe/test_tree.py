@@ -36,9 +36,9 @@ def test_the_whole_life_is_drawn(trace):
 
 
 def test_a_follow_up_is_drawn_as_it_was_understood(trace):
-    """The restated question stands under the head; of one that stood alone nothing is said."""
-    assert "restated  and the fee? (top up)" in _print(replace(trace, restated="and the fee? (top up)"))
-    assert "restated" not in _print(trace)
+    """The rewritten question stands under the head; of one that stood alone nothing is said."""
+    assert "rewritten  and the fee? (top up)" in _print(replace(trace, rewritten="and the fee? (top up)"))
+    assert "rewritten" not in _print(trace)
 
 
 def test_what_was_shown_is_drawn_with_its_budget(trace):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.routing.plan import permitted, pinned_route, plan_parts, plan_waves
+from coterie.routing.plan import permitted, pinned_route, plan_parts, plan_stages
 from coterie.types import Part, Request, Route, SpecialistCard, worded
 
 
@@ -21,41 +21,41 @@ CARDS = {
 
 
 def test_reader_runs_after_writer():
-    """A routed specialist brings those that read its facts, one wave later and side by side."""
-    assert plan_waves("triage", CARDS, readers=True) == (("triage",), ("reply", "tone"))
+    """A routed specialist brings those that read its facts, one stage later and side by side."""
+    assert plan_stages("triage", CARDS, readers=True) == (("triage",), ("reply", "tone"))
 
 
 def test_pinned_writer_answers_alone():
     """A pinned specialist is not followed by its readers."""
-    assert plan_waves("triage", CARDS, readers=False) == (("triage",),)
+    assert plan_stages("triage", CARDS, readers=False) == (("triage",),)
 
 
 def test_pinned_reader_brings_its_writers():
     """A pinned specialist that reads a fact is preceded by whoever writes it."""
     route = pinned_route(Request(text="hi", specialist="reply"), CARDS)
 
-    assert route.parts[0].waves == (("triage",), ("reply",))
+    assert route.parts[0].stages == (("triage",), ("reply",))
     assert route.specialists == ("triage", "reply")
     assert "'reply'" in str(route.reason)
 
 
 def test_unrelated_specialist_stays_out():
     """Nobody joins a specialist that writes nothing."""
-    assert plan_waves("clauses", CARDS, readers=True) == (("clauses",),)
+    assert plan_stages("clauses", CARDS, readers=True) == (("clauses",),)
 
 
 def test_partly_written_reader_stays_out():
     """A specialist that needs a fact nobody chosen writes does not join."""
     cards = CARDS | {"judge": card("judge", reads=("intent", "verdict"))}
 
-    assert "judge" not in {n for wave in plan_waves("triage", cards, readers=True) for n in wave}
+    assert "judge" not in {n for stage in plan_stages("triage", cards, readers=True) for n in stage}
 
 
 def test_circle_of_readers_still_ends():
-    """Two specialists that read each other's facts run in one wave instead of waiting forever."""
+    """Two specialists that read each other's facts run in one stage instead of waiting forever."""
     cards = {"a": card("a", reads=("y",), writes=("x",)), "b": card("b", reads=("x",), writes=("y",))}
 
-    assert plan_waves("a", cards, readers=True) == (("a", "b"),)
+    assert plan_stages("a", cards, readers=True) == (("a", "b"),)
 
 
 # --- Parts of one request ----------------------------------------------------------------------------
@@ -71,16 +71,16 @@ def test_a_part_waits_for_the_part_whose_fact_it_reads(cards):
     """Who reads what another part writes is asked once, after it, and about its own text."""
     first, second = plan_parts(["triage", "reply"], cards(triage=((), ("intent",)), reply=(("intent",), ())))
 
-    assert (first.waves, first.after) == ((("triage",),), ())
-    assert (second.waves, second.after) == ((("reply",),), (0,))
+    assert (first.stages, first.after) == ((("triage",),), ())
+    assert (second.stages, second.after) == ((("reply",),), (0,))
 
 
 def test_the_order_of_the_text_does_not_matter(cards):
     """A reader that is named before its writer waits as well; the answers keep the text's order."""
     first, second = plan_parts(["reply", "triage"], cards(triage=((), ("intent",)), reply=(("intent",), ())))
 
-    assert (first.waves, first.after) == ((("reply",),), (1,))
-    assert (second.waves, second.after) == ((("triage",),), ())
+    assert (first.stages, first.after) == ((("reply",),), (1,))
+    assert (second.stages, second.after) == ((("triage",),), ())
 
 
 def test_parts_that_have_nothing_to_do_with_each_other(cards):
@@ -88,8 +88,8 @@ def test_parts_that_have_nothing_to_do_with_each_other(cards):
     known = cards(triage=((), ("intent",)), reply=(("intent",), ()), clauses=((), ("clause",)))
     first, second = plan_parts(["triage", "clauses"], known)
 
-    assert (first.waves, first.after) == ((("triage",), ("reply",)), ())
-    assert (second.waves, second.after) == ((("clauses",),), ())
+    assert (first.stages, first.after) == ((("triage",), ("reply",)), ())
+    assert (second.stages, second.after) == ((("clauses",),), ())
 
 
 def test_parts_in_a_circle_do_not_wait(cards):
@@ -109,9 +109,9 @@ def test_a_chain_of_parts(cards):
 def test_what_is_left_of_a_route_waits_for_what_is_left():
     """Where parts are dropped because their specialists may not be asked, the others wait for the right ones."""
     parts = (
-        Part(text="1", waves=(("a",),), score=1.0),
-        Part(text="2", waves=(("b",),), score=1.0),
-        Part(text="3", waves=(("c",),), score=1.0, after=(0, 1)),
+        Part(text="1", stages=(("a",),), score=1.0),
+        Part(text="2", stages=(("b",),), score=1.0),
+        Part(text="3", stages=(("c",),), score=1.0, after=(0, 1)),
     )
     left = permitted(Route(parts=parts, reason=worded("so")), ["b", "c"])
 

@@ -299,7 +299,7 @@ async def test_a_score_with_text_is_asked_once(tools, clouds, profiles):
     by = tools.router(profiles, {"my card": clouds["triage"].draw(1)[0]}, cards=[score])
     found = await tools.route(by, "my card", columns={"income": 1})
 
-    assert [part.waves for part in found.parts] == [(("triage",),)]
+    assert [part.stages for part in found.parts] == [(("triage",),)]
 
 
 # --- Odd texts -------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ async def test_readers_join(tools, clouds, profiles):
     cards = [tools.card("triage", writes=("intent",)), tools.card("reply", task="generate", reads=("intent",))]
     by = tools.router(profiles, {"my card": clouds["triage"].draw(1)[0]}, cards=cards)
 
-    assert (await tools.route(by, "my card")).parts[0].waves == (("triage",), ("reply",))
+    assert (await tools.route(by, "my card")).parts[0].stages == (("triage",), ("reply",))
 
 
 async def test_examples_made_from_patterns_do_not_shut_out_other_words(tools):

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.runtime.codec import DecodeError, dumps, from_json, loads, readable, stored, to_json
+from coterie.runtime.codec import DecodeError, dumps, from_json, loads, readable, to_json
+from coterie.types.keys import stored
 
 
 class Colour(Enum):

@@ -1,4 +1,4 @@
-"""Weights that are loaded when somebody asks: once, within a budget, and never dropped under an asker."""
+"""Weights that are loaded when somebody asks: once, within a budget, and never dropped under a caller."""
 
 import asyncio
 import threading

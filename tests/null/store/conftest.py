@@ -76,7 +76,7 @@ TRACE = Trace(
     label=Label.INTERNAL,
     status="accepted",
     route=Route(
-        parts=(Part(text="I lost my card", waves=(("triage",), ("reply",)), score=0.93),),
+        parts=(Part(text="I lost my card", stages=(("triage",), ("reply",)), score=0.93),),
         reason=worded("'triage' scores 0.93"),
         scores={"triage": 0.93, "clauses": 0.01},
         steps=STEPS[:1],
@@ -99,7 +99,7 @@ ENTRIES = (
     Entry(content=TRIAGE.facts[0], producer="triage", label=Label.CONFIDENTIAL, time=NOW),
     Entry(
         content=Passage(document="help", start=1, end=9, text="Cards…", score=0.5, label=Label.PUBLIC),
-        producer="shelf",
+        producer="index",
         label=Label.PUBLIC,
         time=NOW,
     ),

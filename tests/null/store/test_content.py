@@ -1,4 +1,4 @@
-"""With `keep_content` off, no text of the asker's is anywhere in the database's files."""
+"""With `keep_content` off, no text of the caller's is anywhere in the database's files."""
 
 from dataclasses import replace
 
@@ -67,10 +67,10 @@ def leaky(reason: str) -> Trace:
     return replace(
         TRACE,
         route=Route(
-            parts=(Part(text=TEXT, waves=(("reply",),), score=0.9),), reason=worded(reason), scores={"reply": 0.9}
+            parts=(Part(text=TEXT, stages=(("reply",),), score=0.9),), reason=worded(reason), scores={"reply": 0.9}
         ),
         findings=(generated, unknown_kind, score, classified),
-        restated=f"{TEXT} (card arrival)",
+        rewritten=f"{TEXT} (card arrival)",
         views=(
             ViewRecord(
                 specialist="reply", seen=(f"fact {TEXT!r}",), omitted=(Omission(what=TEXT, reason=worded(TEXT)),)
@@ -175,7 +175,7 @@ def test_refusal_keeps_the_names_of_its_verdict():
 
 def test_short_content_unquoted():
     """A text of one or two words is recognised in a reason too."""
-    part = Part(text="Jane Roe", waves=(("triage",),), score=0.9)
+    part = Part(text="Jane Roe", stages=(("triage",),), score=0.9)
     route = Route(parts=(part,), reason=worded("nobody fits jane roe; ask again"), scores={"triage": 0.9})
 
     assert str(without_content(replace(TRACE, route=route)).route.reason) == "nobody fits …; ask again"
@@ -185,15 +185,15 @@ def test_long_text_is_fast(growth):
     """A megabyte of content is taken out in a time in proportion to it."""
 
     def trace(times):
-        part = Part(text="lorem ipsum dolor " * times, waves=(("triage",),), score=0.9)
+        part = Part(text="lorem ipsum dolor " * times, stages=(("triage",),), score=0.9)
         return replace(TRACE, route=Route(parts=(part,), reason=worded(" ".join(map(str, range(200)))), scores={}))
 
     assert growth(without_content, trace(15_000), trace(60_000)) < 12
 
 
 def test_labels_named_like_content():
-    """The label of a trace is a name, even where the asker writes the same word."""
-    part = Part(text="restricted", waves=(("triage",),), score=0.9)
+    """The label of a trace is a name, even where the caller writes the same word."""
+    part = Part(text="restricted", stages=(("triage",),), score=0.9)
     route = Route(parts=(part,), reason=worded("the text is restricted"), scores={})
 
     assert (
@@ -208,7 +208,7 @@ def everything(path):
 
 
 def test_quotes_and_values_of_fields_are_content():
-    """What an extraction found is the asker's; that it was found, where and how surely, is kept."""
+    """What an extraction found is the caller's; that it was found, where and how surely, is kept."""
     field = Field(
         name="owner",
         value=MARKER,

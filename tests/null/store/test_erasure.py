@@ -29,9 +29,9 @@ def turn(session: int, number: int, *, words: int) -> Settlement:
         TRACE,
         id=f"t{session}-{number}",
         session=f"session-{mark(session)}",
-        route=replace(TRACE.route, parts=(Part(text=text, waves=(("triage",),), score=0.9),)),
+        route=replace(TRACE.route, parts=(Part(text=text, stages=(("triage",),), score=0.9),)),
         findings=(replace(REPLY, text=text, value=text, reason=worded(f"it says {text!r}")),),
-        restated=text,
+        rewritten=text,
     )
     return Settlement(trace=trace, entries=(entry, entry))
 

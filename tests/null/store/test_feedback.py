@@ -1,4 +1,4 @@
-"""What askers say of answers: kept beside the trace, the last word counts, gone with the session."""
+"""What callers say of answers: kept beside the trace, the last word counts, gone with the session."""
 
 import sqlite3
 from contextlib import closing
@@ -21,8 +21,8 @@ def rows(path):
         return connection.execute(f"SELECT {names} FROM feedback ORDER BY 1, 2, 3").fetchall()
 
 
-async def test_the_last_word_of_each_asker_counts(open_store, path):
-    """One row an asker and finding; another key's, and another finding's, stand beside it."""
+async def test_the_last_word_of_each_caller_counts(open_store, path):
+    """One row a caller and finding; another key's, and another finding's, stand beside it."""
     store = await open_store()
     await store.settle(settlement("t1"))
     for said in (

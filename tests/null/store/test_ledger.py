@@ -116,7 +116,7 @@ async def test_judged(open_store):
 
 
 async def test_the_newest_word_about_the_whole_counts(open_store):
-    """Of several askers the last; what is said of single findings counts only where nobody spoke of the whole."""
+    """Of several callers the last; what is said of single findings counts only where nobody spoke of the whole."""
     store = await open_store()
     await store.settle(settled("t1", STEP, findings=(TRIAGE, REPLY)))
     said = Feedback(trace_id="t1", time=NOW, thumb="up")

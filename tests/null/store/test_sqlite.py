@@ -43,7 +43,7 @@ async def test_labels_without_personal_data(open_store):
     """Of an entry both labels come back, whatever its content is called."""
     fact = Fact(name="label_impersonal", value='"label_impersonal"', confidence=1.0)
     entries = tuple(
-        Entry(content=fact, producer="p", label=Label.CONFIDENTIAL, impersonal=bare, time=1.0)
+        Entry(content=fact, producer="p", label=Label.CONFIDENTIAL, label_without_pii=bare, time=1.0)
         for bare in (None, Label.PUBLIC, Label.INTERNAL)
     )
     store = await open_store()
@@ -55,7 +55,7 @@ async def test_labels_without_personal_data(open_store):
 async def test_vectors_are_not_stored(open_store):
     """A part's vector is left out of the stored trace."""
     store = await open_store()
-    part = Part(text="x", waves=(("triage",),), score=0.9, vector=np.ones(384, dtype=np.float32))
+    part = Part(text="x", stages=(("triage",),), score=0.9, vector=np.ones(384, dtype=np.float32))
     await store.settle(settlement(route=Route(parts=(part,), reason=worded("r"))))
 
     assert (await store.trace("t1", "default")).route.parts[0].vector is None
@@ -237,7 +237,7 @@ async def test_queue_is_bounded(open_store, path):
     assert (await store.summary()).requests == len(waiting)
 
 
-async def test_cancelled_asker(open_store):
+async def test_cancelled_caller(open_store):
     """Who stops waiting does not stop the settlement, nor the writer."""
     store = await open_store()
     task = asyncio.create_task(store.settle(settlement("t1")))

@@ -24,13 +24,13 @@ LATE = Task(text="What is the late fee of a loan instalment?")
 ELSEWHERE = Task(text="Who painted the ceiling of the chapel?")
 
 
-def view(*, label: Label = Label.PUBLIC, shelf: str = "shelf") -> ContextView:
+def view(*, label: Label = Label.PUBLIC, index: str = "index") -> ContextView:
     """A passage a document."""
     passages = (
-        Passage(document=name, start=50, end=50 + len(text), text=text, score=1.0, label=label, shelf=shelf)
+        Passage(document=name, start=50, end=50 + len(text), text=text, score=1.0, label=label, index=index)
         for name, text in TEXTS.items()
     )
-    return ContextView(entries=tuple(Entry(content=p, producer=shelf, label=label, time=0.0) for p in passages))
+    return ContextView(entries=tuple(Entry(content=p, producer=index, label=label, time=0.0) for p in passages))
 
 
 def accepting(threshold: float | None) -> Acceptance:
@@ -42,7 +42,7 @@ def specialist(*, answering: float | None = 0.0, writer: AnswerWriter | None = N
     """The shipped reader by words."""
     return AnswerSpecialist(
         card=SpecialistCard(
-            name="ask", task="answer", description="", rung="lexical", version="1", knowledge=("shelf",), writes=writes
+            name="ask", task="answer", description="", rung="lexical", version="1", knowledge=("index",), writes=writes
         ),
         reader=load_defaults().readers["lexical"],
         answering=accepting(answering),
@@ -101,7 +101,7 @@ async def test_what_is_not_sure_enough_is_no_answer():
 
 
 async def test_without_passages_it_abstains():
-    """An empty shelf is no proof that the documents do not say."""
+    """An empty index is no proof that the documents do not say."""
     finding = await specialist().consult(LATE, ContextView())
 
     assert not finding.accepted
@@ -129,11 +129,11 @@ def test_a_named_document_is_read_alone():
     assert {each.document for each in passages_of(view(), task)} == {"fees.md"}
 
 
-def test_shelves_take_turns():
-    """The best passage of each shelf comes before the second of any."""
-    both = ContextView(entries=(*view().entries, *view(shelf="other").entries))
+def test_indexes_take_turns():
+    """The best passage of each index comes before the second of any."""
+    both = ContextView(entries=(*view().entries, *view(index="other").entries))
 
-    assert [each.shelf for each in passages_of(both, LATE)] == ["shelf", "other"] * 3
+    assert [each.index for each in passages_of(both, LATE)] == ["index", "other"] * 3
 
 
 async def test_a_supported_sentence_is_said():
@@ -203,8 +203,8 @@ async def test_yes_is_said_where_the_rest_settles_the_question(said, accepted):
 async def test_a_row_of_a_table_is_answered_with_its_columns():
     """A value by itself says nothing; what is cited is the row as it stands."""
     text = "| Train | From Norden | To Hafen |\n|---|---|---|\n| RB 1 | 6:42 | 7:33 |\n| RB 3 | 8:42 | 9:33 |\n"
-    table = Passage(document="t.md", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="shelf")
-    seen = ContextView(entries=(Entry(content=table, producer="shelf", label=Label.PUBLIC, time=0.0),))
+    table = Passage(document="t.md", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, index="index")
+    seen = ContextView(entries=(Entry(content=table, producer="index", label=Label.PUBLIC, time=0.0),))
     finding = await specialist().consult(Task(text="When does train RB 3 go from Norden?"), seen)
 
     assert finding.value == "Train: RB 3; From Norden: 8:42"

@@ -32,13 +32,13 @@ Kinder Wochenende: 2,70 \u20ac"""
 def passage(text, *, document="fees.csv", dated=None):
     """A document of one passage."""
     return Passage(
-        document=document, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="shelf", dated=dated
+        document=document, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, index="index", dated=dated
     )
 
 
 async def ask(question, *passages, answering=0.0):
     """The finding of the shipped reader by words."""
-    entries = tuple(Entry(content=each, producer="shelf", label=each.label, time=0.0) for each in passages)
+    entries = tuple(Entry(content=each, producer="index", label=each.label, time=0.0) for each in passages)
     return await specialist(answering=answering).consult(Task(text=question), ContextView(entries=entries))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.tasks.answer.default import load_defaults
-from coterie.tasks.answer.support import Borne, value_astray
+from coterie.tasks.answer.support import SupportVerdict, value_astray
 
 SOURCES = [
     "If an instalment has not been paid 7 days after it was due, we charge a late fee of 12 pounds.",
@@ -76,10 +76,10 @@ POOL = [
         ("A locker may be used for at most 6 hours.", True),
     ],
 )
-def test_a_number_belongs_to_what_it_is_said_of(sentence, borne):
+def test_a_number_belongs_to_what_it_is_said_of(sentence, verdict):
     """A number of another part of the sentence, or of another one, bears nothing out; nor does what holds for some."""
     defaults = load_defaults()
-    assert (defaults.support.judge(sentence, POOL).support >= defaults.supported) is borne
+    assert (defaults.support.judge(sentence, POOL).support >= defaults.supported) is verdict
 
 
 def test_it_names_what_bears_a_sentence_out():
@@ -100,7 +100,9 @@ def test_a_source_word_for_word_is_supported():
     source = "Opening is at nine, and it never was at ten."
     support = load_defaults().support
 
-    assert support.judge(f"  {source.upper()} ", ["We close at six.", source]) == Borne(support=1.0, sources=(1,))
+    assert support.judge(f"  {source.upper()} ", ["We close at six.", source]) == SupportVerdict(
+        support=1.0, sources=(1,)
+    )
     assert support.judge(source.replace("nine", "eight"), [source]).support < load_defaults().supported
 
 
@@ -137,11 +139,11 @@ ELSEWHERE = [
         ("The cake keeps in a box for up to one month.", False),
     ],
 )
-def test_a_number_stays_with_its_unit_and_with_what_stands_beside_it(sentence, borne):
+def test_a_number_stays_with_its_unit_and_with_what_stands_beside_it(sentence, verdict):
     """Two numbers exchanged, one of another unit, or another clause in the place of one, are not supported."""
     defaults = load_defaults()
 
-    assert (defaults.support.judge(sentence, ELSEWHERE).support >= defaults.supported) is borne
+    assert (defaults.support.judge(sentence, ELSEWHERE).support >= defaults.supported) is verdict
 
 
 @pytest.mark.parametrize(

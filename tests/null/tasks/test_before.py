@@ -31,7 +31,7 @@ PASSAGE = Passage(
     text=RETURNS,
     score=1.0,
     label=Label.PUBLIC,
-    shelf="policies",
+    index="policies",
     heading="Returns",
 )
 ASKED = {

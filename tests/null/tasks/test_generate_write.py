@@ -96,7 +96,7 @@ async def test_it_does_not_speak_before_it_knows():
     assert not isinstance(writer(ScriptedEngine([])), SpeakingSpecialist)
 
 
-async def test_an_askers_limit_is_kept():
+async def test_an_callers_limit_is_kept():
     """The smaller of the two limits holds."""
     engine = ScriptedEngine([written("Yes.", -0.1)])
     await ask(writer(engine), max_tokens=7)

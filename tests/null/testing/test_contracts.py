@@ -225,7 +225,7 @@ async def test_specialist(specialist, clause):
 
 # --- routers, retrievers, policies ---------------------------------------------------------------
 
-PART = Part(text="x", waves=(("triage",),), score=0.5)
+PART = Part(text="x", stages=(("triage",),), score=0.5)
 ROUTE = Route(parts=(PART,), reason=worded("because"))
 
 
@@ -251,9 +251,9 @@ async def test_good_routers():
     [
         ([None], "gives a Route"),
         ([replace(ROUTE, reason=worded(""))], "says why"),
-        ([replace(ROUTE, parts=(replace(PART, waves=()),))], "names whom it asks"),
-        ([replace(ROUTE, parts=(replace(PART, waves=(("triage",), ())),))], "no empty wave"),
-        ([replace(ROUTE, parts=(replace(PART, waves=(("triage",), ("triage",))),))], "asked twice"),
+        ([replace(ROUTE, parts=(replace(PART, stages=()),))], "names whom it asks"),
+        ([replace(ROUTE, parts=(replace(PART, stages=(("triage",), ())),))], "no empty stage"),
+        ([replace(ROUTE, parts=(replace(PART, stages=(("triage",), ("triage",))),))], "asked twice"),
         ([replace(ROUTE, parts=(replace(PART, score=2),))], "score is from 0 to 1"),
         ([replace(ROUTE, scores={"triage": -1})], "score of 'triage'"),
         ([ROUTE, replace(ROUTE, parts=())], "same route"),
@@ -268,7 +268,7 @@ async def test_router(routes, clause):
 PASSAGE = Passage(document="d", start=2, end=5, text="abc", score=0.5, label=Label.PUBLIC)
 
 
-class Shelf:
+class Searched:
     """Finds the same passages always."""
 
     def __init__(self, *passages, filtering=True):
@@ -285,23 +285,26 @@ class Shelf:
 
 async def test_good_retriever():
     """A retriever that keeps the contract passes."""
-    await check_retriever(Shelf(PASSAGE, replace(PASSAGE, score=0.1, label=Label.RESTRICTED)), "query")
+    await check_retriever(Searched(PASSAGE, replace(PASSAGE, score=0.1, label=Label.RESTRICTED)), "query")
 
 
 @pytest.mark.parametrize(
-    ("shelf", "clause"),
+    ("index", "clause"),
     [
-        (Shelf(*[PASSAGE] * 6), "at most 5"),
-        (Shelf(replace(PASSAGE, score=0.1), PASSAGE), "best comes first"),
-        (Shelf(replace(PASSAGE, label=Label.RESTRICTED), filtering=False), "nothing above the clearance 'public'"),
-        (Shelf(replace(PASSAGE, end=6)), "span the passage's text"),
-        (Shelf(replace(PASSAGE, document="")), "names its document"),
+        (Searched(*[PASSAGE] * 6), "at most 5"),
+        (Searched(replace(PASSAGE, score=0.1), PASSAGE), "best comes first"),
+        (
+            Searched(replace(PASSAGE, label=Label.RESTRICTED), filtering=False),
+            "nothing above the clearance 'public'",
+        ),
+        (Searched(replace(PASSAGE, end=6)), "span the passage's text"),
+        (Searched(replace(PASSAGE, document="")), "names its document"),
     ],
 )
-async def test_retriever(shelf, clause):
+async def test_retriever(index, clause):
     """A broken retriever is told which clause it breaks."""
     with pytest.raises(AssertionError, match=clause):
-        await check_retriever(shelf, "query")
+        await check_retriever(index, "query")
 
 
 class Judge:

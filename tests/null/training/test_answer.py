@@ -72,12 +72,12 @@ def contracts(count: int, *, seed: int = 0) -> tuple[list[dict], list[Passage]]:
 
 def folder_of(path: Path, rows: list[dict] | None, **section: object) -> Path:
     """A network with one `answer` specialist."""
-    keys = {"task": "answer", "description": "What contracts say.", "knowledge": ["shelf"], **section}
+    keys = {"task": "answer", "description": "What contracts say.", "knowledge": ["index"], **section}
     if rows is not None:
         keys["data"] = "questions.jsonl"
         (path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
-    (path / "coterie.toml").write_text(f"[specialists.ask]\n{lines}\n\n[knowledge.shelf]\n")
+    (path / "coterie.toml").write_text(f"[specialists.ask]\n{lines}\n\n[knowledge.index]\n")
     return path
 
 
@@ -95,11 +95,11 @@ def champion(folder: Path, encoder: object) -> AnswerSpecialist:
 
 
 def test_without_data_it_is_ready(tmp_path, encoder):
-    """The reader that comes with Coterie is stored, with a profile of the shelf for the router."""
+    """The reader that comes with Coterie is stored, with a profile of the index for the router."""
     _, passages = contracts(4)
     folder = folder_of(tmp_path, None)
 
-    report = train(folder, encoder=encoder, shelves={"shelf": FakeRetriever(passages)}).to_json()["specialists"]["ask"]
+    report = train(folder, encoder=encoder, indexes={"index": FakeRetriever(passages)}).to_json()["specialists"]["ask"]
 
     assert report["promoted"]
     assert report["rung"] == "embedding"
@@ -115,15 +115,15 @@ def test_what_is_asked_often_gets_experts(tmp_path, encoder):
     """The same questions of many contracts: answered on new ones, and silent where a clause is missing."""
     rows, passages = contracts(60)
     new_rows, new = contracts(20, seed=1)
-    shelves = {"shelf": FakeRetriever([*passages, *new])}
+    indexes = {"index": FakeRetriever([*passages, *new])}
     folder = folder_of(tmp_path, rows, target_risk=0.1)
 
-    report = train(folder, encoder=encoder, shelves=shelves).to_json()["specialists"]["ask"]
+    report = train(folder, encoder=encoder, indexes=indexes).to_json()["specialists"]["ask"]
     specialist = champion(folder, encoder)
 
     assert specialist.reader.experts is not None
     assert report["metrics"]["citation_precision"] >= 0.9
-    look_up = look_up_with(shelves, specialist.card)
+    look_up = look_up_with(indexes, specialist.card)
     right = 0
     for row in new_rows:
         task = Task(text=row["question"], columns={"document": row["document"]}, clearance=Label.INTERNAL)
@@ -143,7 +143,7 @@ def test_the_same_data_give_the_same_version(tmp_path, encoder):
     rows, passages = contracts(30)
     folder = folder_of(tmp_path, rows)
     first, second = (
-        train(folder, encoder=encoder, shelves={"shelf": FakeRetriever(passages)}).specialists["ask"].version
+        train(folder, encoder=encoder, indexes={"index": FakeRetriever(passages)}).specialists["ask"].version
         for _ in range(2)
     )
 
@@ -155,17 +155,17 @@ def test_few_questions_leave_the_reader_as_it_is(tmp_path, encoder):
     rows, passages = contracts(3)
     folder = folder_of(tmp_path, rows)
 
-    report = train(folder, encoder=encoder, shelves={"shelf": FakeRetriever(passages)}).to_json()["specialists"]["ask"]
+    report = train(folder, encoder=encoder, indexes={"index": FakeRetriever(passages)}).to_json()["specialists"]["ask"]
 
     assert any("too few" in warning for warning in report["warnings"])
 
 
 def test_what_is_above_the_default_label_leaves_no_trace_in_the_profile(tmp_path, encoder):
-    """The router knows of no passage that the usual asker may not see."""
+    """The router knows of no passage that the usual caller may not see."""
     _, passages = contracts(2)
     secret = Passage(document="secret.txt", start=0, end=6, text="contract secret", score=0.0, label=Label.RESTRICTED)
     folder = folder_of(tmp_path, None)
-    train(folder, encoder=encoder, shelves={"shelf": FakeRetriever([*passages, secret])})
+    train(folder, encoder=encoder, indexes={"index": FakeRetriever([*passages, secret])})
 
     profile = Profile.from_bytes(stored(folder).files[PROFILE_FILE])
     assert not any("secret" in name for name in profile.names)
@@ -176,17 +176,17 @@ def test_a_broken_file_is_explained_before_anything_is_trained(tmp_path, encoder
     folder = folder_of(tmp_path, [{"question": "Which law?", "answer": [1, 2]}])
 
     with pytest.raises(DataError, match="line 1"):
-        train(folder, encoder=encoder, shelves={"shelf": FakeRetriever([])})
+        train(folder, encoder=encoder, indexes={"index": FakeRetriever([])})
     assert not (folder / "registry" / "ask").exists()
 
 
-def test_an_empty_shelf_is_pointed_out_before_anything_is_trained(tmp_path, encoder):
-    """Without an index the message names the shelf and the command."""
+def test_an_empty_index_is_pointed_out_before_anything_is_trained(tmp_path, encoder):
+    """Without an index the message names the index and the command."""
     folder = folder_of(tmp_path, None)
 
-    with pytest.raises(NotIndexed, match="'shelf'") as caught:
+    with pytest.raises(NotIndexed, match="'index'") as caught:
         train(folder, encoder=encoder)
-    assert "coterie index shelf" in caught.value.hint
+    assert "coterie index index" in caught.value.hint
 
 
 def test_a_risk_that_cannot_be_shown_is_still_kept_on_the_questions():
@@ -278,12 +278,12 @@ def test_a_question_left_out_is_told_from_as_many_questions_as_others(encoder):
 
 
 async def _gathered(rows, passages):
-    shelf = FakeRetriever(passages)
+    index = FakeRetriever(passages)
 
     async def look_up(task):
-        found = await shelf.search(task.text, k=20, clearance=Label.PUBLIC, document=task.columns["document"])
+        found = await index.search(task.text, k=20, clearance=Label.PUBLIC, document=task.columns["document"])
         return ContextView(
-            entries=tuple(Entry(content=each, producer="shelf", label=each.label, time=0.0) for each in found)
+            entries=tuple(Entry(content=each, producer="index", label=each.label, time=0.0) for each in found)
         )
 
     questions = [

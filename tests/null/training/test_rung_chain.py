@@ -15,7 +15,7 @@ from coterie.policy.stops import RungOutcomes
 from coterie.registry.registry import Registry
 from coterie.tasks.classify.fit_chain import choose_stop
 from coterie.tasks.loading import load_specialist
-from coterie.types import ContextView, Keep, Reason, Task, worded
+from coterie.types import AcceptanceOverride, ContextView, Reason, Task, worded
 
 CHAIN = ("lexical", "embedding")
 SECTION = {"task": "classify", "chain": CHAIN, "chain_quality": 0.9, "writes": ["intent"]}
@@ -108,7 +108,7 @@ def test_the_rungs_are_those_that_are_trained_alone(chained, trained, texts, tmp
 
 
 def test_the_outcomes_of_the_whole_are_kept(chained):
-    """The dial between a specialist and a generalist finds the chain's own outcomes."""
+    """The policy between a specialist and a generalist finds the chain's own outcomes."""
     files = chained[1].champion("it").files
     judged = CalibrationOutcomes.from_files(files)
 
@@ -116,11 +116,14 @@ def test_the_outcomes_of_the_whole_are_kept(chained):
     assert judged.right.mean() == pytest.approx(rung(chained[0], "chain")["validation"]["accuracy"])
 
 
-def test_what_the_dial_says_holds_for_the_whole(chained, encoder):
-    """An answer of a cheap rung below the dial's line is not accepted, and writes no fact; one above is."""
+def test_what_the_policy_says_holds_for_the_whole(chained, encoder):
+    """An answer of a cheap rung below the policy's line is not accepted, and writes no fact; one above is."""
     chain, text = loaded(chained[1], encoder), "my card pin was blocked"
     free = ask(chain, text)
-    high, low = (ask(chain, text, keep=Keep(confidence=line, reason=worded("which keeps it"))) for line in (1.1, 0.1))
+    high, low = (
+        ask(chain, text, acceptance_override=AcceptanceOverride(confidence=line, reason=worded("which keeps it")))
+        for line in (1.1, 0.1)
+    )
 
     assert free.accepted
     assert free.reason.notes == (Reason("note.rung", rung="lexical", after=""),)

@@ -133,7 +133,7 @@ class TagSpecialist:
             accepted=accepted,
             reason=reason,
             label=task.label,
-            impersonal=task.impersonal,
+            label_without_pii=task.label_without_pii,
         )
 
 

@@ -1,4 +1,4 @@
-"""`POST /api/feedback`: what an asker says of an answer that was given."""
+"""`POST /api/feedback`: what a caller says of an answer that was given."""
 
 from __future__ import annotations
 

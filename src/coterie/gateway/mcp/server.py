@@ -52,7 +52,7 @@ from coterie.gateway.mcp.translation import (
 )
 from coterie.gateway.work import Gateway
 from coterie.generalist.reading import READER
-from coterie.knowledge.documents import Shelf
+from coterie.knowledge.documents import DocumentIndex
 from coterie.network.gathering import hidden
 from coterie.types import AuditEvent, Document, Principal, Request, Usage
 
@@ -144,11 +144,11 @@ class MCPHandlers:
     def _tools(self) -> dict[str, str | None]:
         return tool_names(name for name in self.gateway.network.specialists if self.caller.sees(name))
 
-    def _indexes(self) -> Mapping[str, Shelf]:
+    def _indexes(self) -> Mapping[str, DocumentIndex]:
         """Those whose documents a request of this caller may name: none for a key that may not ask the reader."""
         if not self.caller.sees(READER):
             return {}
-        return {name: each for name, each in self.gateway.network.knowledge.items() if isinstance(each, Shelf)}
+        return {name: each for name, each in self.gateway.network.knowledge.items() if isinstance(each, DocumentIndex)}
 
     async def _documents(self, index: str) -> Mapping[str, str]:
         """The documents on an index that the caller may see. Raises `SetupError` while it cannot be read."""
@@ -157,7 +157,7 @@ class MCPHandlers:
 
     async def _read(self, index: str, name: str) -> tuple[str, str]:
         """The content of a resource and its media type."""
-        document = Document(name=name, shelf=index)
+        document = Document(name=name, index=index)
         if index not in self._indexes():
             raise hidden(document)
         if not name:
@@ -183,7 +183,7 @@ class MCPHandlers:
         text = prepared.document.text if prepared.document else ""
         if network.audit is not None:
             digest = network.audit.digest
-            about = {"key": caller.key_id, "shelf": index, "document": digest(text), "clearance": clearance.value}
+            about = {"key": caller.key_id, "index": index, "document": digest(text), "clearance": clearance.value}
             await network.audit.append(
                 AuditEvent(kind="resource", time=network.clock(), tenant=caller.tenant, about=about)
             )
@@ -195,7 +195,7 @@ class MCPHandlers:
         if not self.takes_slots:
             yield self.caller
             return
-        with self.gateway.admission.seat(self.caller.client) as slot:
+        with self.gateway.admission.admit(self.caller.client) as slot:
             async with slot:
                 yield replace(self.caller, release_slot=slot.released)
 

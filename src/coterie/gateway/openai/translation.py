@@ -208,7 +208,7 @@ def _release(wire: ReleaseWire | None) -> Release | None:
 
 def _document(wire: str | DocumentWire | None) -> Document | None:
     if isinstance(wire, DocumentWire):
-        return Document(text=wire.text, name=wire.name, label=wire.label, shelf=wire.shelf)
+        return Document(text=wire.text, name=wire.name, label=wire.label, index=wire.index)
     return None if wire is None else Document(text=wire)
 
 

@@ -93,7 +93,7 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str) -> Cell
         if own:
             first = next((name for name, _ in own if name), "")
             key = (each.head,) if each.head else (each.passage.heading, first)
-            tables[(each.passage.shelf, each.passage.document, *key)].append(row)
+            tables[(each.passage.index, each.passage.document, *key)].append(row)
     asked = list(dict.fromkeys(_terms(question, language)))
     number, matched = np.full(len(sentences), -1), np.zeros(len(sentences))
     said: list[frozenset[str]] = [frozenset()] * len(sentences)

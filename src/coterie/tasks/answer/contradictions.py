@@ -48,10 +48,10 @@ def find_rivals(reading: AnswerReading, seen: SentenceSurvey) -> list[Sentence]:
     if not own.by_unit:
         return []
     found: dict[tuple[str, str], Sentence] = {}
-    agreed = {(best.passage.shelf, best.passage.document)}
+    agreed = {(best.passage.index, best.passage.document)}
     for row in map(int, np.argsort(-reading.scores, kind="stable")):
         each = seen.sentences[row]
-        place = (each.passage.shelf, each.passage.document)
+        place = (each.passage.index, each.passage.document)
         if reading.scores[row] < reading.scores[at] - _LESS_LIKELY or len(found) == _MOST:
             break
         if place in agreed or place in found or seen.words[row, _COVERED] < seen.words[at, _COVERED] - 1e-6:

@@ -36,7 +36,7 @@ class Defaults:
     """By rung: when an answer is given (`answering`), and when it is said that there is none (`silence`)."""
     support: Support
     supported: float
-    """Support from which a sentence is taken to be borne out."""
+    """Support from which a sentence is taken to be supported."""
     provenance: Mapping[str, Any]
     """Data, licences and checksums that it was made from, and what it reaches on rows held back."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from coterie.errors import NotIndexed
-from coterie.knowledge.documents import Shelf
+from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import open_declared
 from coterie.learning.calibration import Platt, fit_platt
 from coterie.learning.candidates import Candidate, Figure, RungChoice, choose
@@ -60,21 +60,21 @@ if TYPE_CHECKING:
 # a question to its answer: how near headings are to the nearest passages says how near a question in scope is.
 
 MOST_PASSAGES = 400
-"""Passages of each shelf that the router knows."""
+"""Passages of each index that the router knows."""
 _DRAWN = 40
 """Passages looked up with one query."""
 _SHOWN = 60  # characters of a passage by which the router names it
 
 
-def answer_profile(job: Job[AnswerSection], shelves: Mapping[str, Retriever], label: Label) -> Profile:
-    """The profile of a specialist that reads these shelves.
+def answer_profile(job: Job[AnswerSection], indexes: Mapping[str, Retriever], label: Label) -> Profile:
+    """The profile of a specialist that reads these indexes.
 
     Args:
         job: Whose; the questions of its training data are examples.
-        shelves: By `[knowledge]` key.
+        indexes: By `[knowledge]` key.
         label: What is above it leaves no trace in the profile.
     """
-    passages = [each for name in job.section.knowledge for each in run(_sample(shelves[name], job, label))]
+    passages = [each for name in job.section.knowledge for each in run(_sample(indexes[name], job, label))]
     headings = list(dict.fromkeys(each.heading.split(" > ")[-1] for each in passages if each.heading))
     questions = list(dict.fromkeys(row.text for row in job.train.rows))
     hints = hint_texts(job.section.description, headings, examples=len(questions))
@@ -92,8 +92,8 @@ def answer_profile(job: Job[AnswerSection], shelves: Mapping[str, Retriever], la
     )
 
 
-async def _sample(shelf: Retriever, job: Job[AnswerSection], label: Label) -> list[Passage]:
-    """Passages from all over a shelf: those found for the description, and then for headings of those found before."""
+async def _sample(index: Retriever, job: Job[AnswerSection], label: Label) -> list[Passage]:
+    """Passages from all over an index: those found for the description, and then for headings of those found before."""
     found: dict[tuple[str, int], Passage] = {}
     queries, asked = [job.section.description or job.name, *(row.text for row in job.train.rows[:_DRAWN])], set[str]()
     while queries and len(found) < MOST_PASSAGES:
@@ -101,7 +101,7 @@ async def _sample(shelf: Retriever, job: Job[AnswerSection], label: Label) -> li
         if query in asked:
             continue
         asked.add(query)
-        for passage in await shelf.search(query, k=_DRAWN, clearance=label, call=SYSTEM):
+        for passage in await index.search(query, k=_DRAWN, clearance=label, call=SYSTEM):
             if (passage.document, passage.start) not in found:
                 found[passage.document, passage.start] = passage
                 queries += [each for each in (passage.heading, passage.document) if each]
@@ -132,27 +132,27 @@ def train_answer(job: Job[AnswerSection], place: Workplace) -> Trained:
         place: The network: the questions of the data may see what its default label may see.
 
     Raises:
-        SetupError: a shelf has no index.
+        SetupError: an index has no index.
     """
     encoder = _Remembering(job.encoder)
-    shelves = _open(job, place) if place.shelves is None else place.shelves
+    indexes = _open(job, place) if place.indexes is None else place.indexes
     try:
-        return _made(job, shelves, encoder, place.config.network.default_label)
+        return _made(job, indexes, encoder, place.config.network.default_label)
     finally:
-        if place.shelves is None:
-            for shelf in shelves.values():
-                run(shelf.close())
+        if place.indexes is None:
+            for index in indexes.values():
+                run(index.close())
 
 
-def _open(job: Job[AnswerSection], place: Workplace) -> Mapping[str, Shelf]:
-    """The shelves that the specialist reads."""
-    encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their shelves
+def _open(job: Job[AnswerSection], place: Workplace) -> Mapping[str, DocumentIndex]:
+    """The indexes that the specialist reads."""
+    encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their indexes
     return {name: open_declared(name, place.config, place.folder, encoder=encoder) for name in job.section.knowledge}
 
 
-def _made(job: Job[AnswerSection], shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
-    corpus = _corpus(job, shelves, encoder, label) if len(job.train) else None
-    sources = _Sources(shelves=shelves, encoder=encoder, label=label)
+def _made(job: Job[AnswerSection], indexes: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
+    corpus = _corpus(job, indexes, encoder, label) if len(job.train) else None
+    sources = _Sources(indexes=indexes, encoder=encoder, label=label)
     wanted: list[Rung] = [rung for rung in _EXTRACTIVE if rung in _rungs(job)] or ["embedding"]
     if corpus is None:
         wanted = wanted[-1:]  # nothing tells them apart
@@ -162,7 +162,7 @@ def _made(job: Job[AnswerSection], shelves: Mapping[str, Retriever], encoder: _R
     else:
         choice = choose(candidates, job.bar)
     choice = _with_writer(job, choice)
-    profile = answer_profile(job, shelves, label)
+    profile = answer_profile(job, indexes, label)
     report = write_report(job, choice, candidates) | {"knowledge": list(job.section.knowledge)}
     if not len(job.held_out):
         report["rungs"] = []  # nothing was measured
@@ -174,17 +174,17 @@ def _made(job: Job[AnswerSection], shelves: Mapping[str, Retriever], encoder: _R
 
 
 def check_indexed(job: Job[AnswerSection], place: Workplace) -> None:
-    """Refuse to train before its shelves hold anything. Raises `NotIndexed`, or what an open shelf raises."""
-    if place.shelves is not None:
+    """Refuse to train before its indexes hold anything. Raises `NotIndexed`, or what an open index raises."""
+    if place.indexes is not None:
         return
-    for name, shelf in _open(job, place).items():
+    for name, index in _open(job, place).items():
         try:
-            documents = run(shelf.documents())
+            documents = run(index.documents())
         finally:
-            run(shelf.close())
+            run(index.close())
         if not documents:
             raise NotIndexed(
-                f"specialists.{job.name} reads shelf {name!r}, and nothing has been indexed for it.",
+                f"specialists.{job.name} reads index {name!r}, and nothing has been indexed for it.",
                 hint=f"Index its documents: coterie index {name}",
             )
 
@@ -205,10 +205,10 @@ def _rungs(job: Job[AnswerSection]) -> Sequence[Rung]:
 
 
 def _corpus(
-    job: Job[AnswerSection], shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label
+    job: Job[AnswerSection], indexes: Mapping[str, Retriever], encoder: _Remembering, label: Label
 ) -> AnswerCorpus:
-    """Every training question with what its shelves have."""
-    look_up = look_up_with(shelves, job.card("lexical"))
+    """Every training question with what its indexes have."""
+    look_up = look_up_with(indexes, job.card("lexical"))
     job.progress.start(f"{job.name}: look up", len(job.train))
     corpus = run(gather_corpus(job.train.rows, look_up, label=label, advance=job.progress.advance))
     job.progress.finish("")
@@ -256,8 +256,8 @@ def _candidate(job: Job[AnswerSection], rung: Rung, corpus: AnswerCorpus | None,
 
 def _measured(job: Job[AnswerSection], specialist: AnswerSpecialist, sources: _Sources) -> Evaluation:
     job.progress.start(f"{job.name}: measure {specialist.card.rung}", len(job.held_out))
-    look_up = look_up_with(sources.shelves, specialist.card)
-    rows = run(with_quotes(job.held_out.rows, sources.shelves, clearance=sources.label))
+    look_up = look_up_with(sources.indexes, specialist.card)
+    rows = run(with_quotes(job.held_out.rows, sources.indexes, clearance=sources.label))
     advance, label = job.progress.advance, sources.label
     asked = evaluate(specialist, rows, judge=judge, look_up=look_up, progress=advance, label=label, at_once=1)
     evaluation = run(asked)
@@ -323,7 +323,7 @@ _UNKNOWN = Figure(0.0, Interval(0.0, 0.0))
 class _Sources:
     """What a specialist is shown."""
 
-    shelves: Mapping[str, Retriever]
+    indexes: Mapping[str, Retriever]
     encoder: _Remembering
     label: Label
 

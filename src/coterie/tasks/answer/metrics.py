@@ -91,16 +91,16 @@ def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int
 
 @runtime_checkable
 class Keeper(Protocol):
-    """A shelf that gives the text of its documents."""
+    """An index that gives the text of its documents."""
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
         """`text[start:end]` of a document; None if it is not there or may not be seen."""
         ...
 
 
-async def with_quotes(rows: Sequence[Row], shelves: Mapping[str, Retriever], *, clearance: Label) -> list[Row]:
-    """Rows that give places of a document, with the words that stand there on whichever shelf has it."""
-    keepers = [shelf for shelf in shelves.values() if isinstance(shelf, Keeper)]
+async def with_quotes(rows: Sequence[Row], indexes: Mapping[str, Retriever], *, clearance: Label) -> list[Row]:
+    """Rows that give places of a document, with the words that stand there in whichever index has it."""
+    keepers = [index for index in indexes.values() if isinstance(index, Keeper)]
     return [replace(row, labels=row.labels or await _quotes(row, keepers, clearance)) for row in rows]
 
 
@@ -113,14 +113,14 @@ async def _quotes(row: Row, keepers: Sequence[Keeper], clearance: Label) -> tupl
     return ()
 
 
-def look_up_with(shelves: Mapping[str, Retriever], card: SpecialistCard) -> LookUp:
-    """What the network shows a specialist of its shelves for a task: the passages found on each."""
+def look_up_with(indexes: Mapping[str, Retriever], card: SpecialistCard) -> LookUp:
+    """What the network shows a specialist of its indexes for a task: the passages found on each."""
 
     async def look_up(task: Task) -> ContextView:
         context = Context()
         named = (task.columns or {}).get(DOCUMENT)
-        for shelf in card.knowledge:
-            found = await shelves[shelf].search(
+        for index in card.knowledge:
+            found = await indexes[index].search(
                 task.text,
                 k=card.passages,
                 clearance=min(task.clearance, card.clearance),
@@ -130,7 +130,7 @@ def look_up_with(shelves: Mapping[str, Retriever], card: SpecialistCard) -> Look
                 call=SYSTEM,
             )
             context = context.append(
-                *(Entry(content=passage, producer=shelf, label=passage.label, time=0.0) for passage in found)
+                *(Entry(content=passage, producer=index, label=passage.label, time=0.0) for passage in found)
             )
         return ContextView(entries=context.entries)
 

@@ -1,4 +1,4 @@
-"""`answer`: says what the documents of its shelves say, each sentence with its place, or that they do not say.
+"""`answer`: says what the documents of its indexes say, each sentence with its place, or that they do not say.
 
 Passages come with the view. The reader finds the sentences that answer and how sure that is (the rungs `lexical` and
 `embedding`: the answer is quoted, nothing is written). A finding is one of three: an answer with citations, "not in the
@@ -50,7 +50,7 @@ from coterie.types import (
     Step,
     Task,
     Usage,
-    impersonal,
+    label_without_pii,
 )
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class AnswerSpecialist:
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         found = await self._answer(task, view, call)
         label = max([task.label, *(entry.label for entry in view.entries)])
-        return replace(found, label=label, impersonal=impersonal(task, *view.entries))
+        return replace(found, label=label, label_without_pii=label_without_pii(task, *view.entries))
 
     async def _answer(self, task: Task, view: ContextView, call: CallContext) -> Finding:
         """The same, before it is said how sensitive it is."""
@@ -132,7 +132,7 @@ class AnswerSpecialist:
         finding = _doubted(decided, view)
         if self.writer is None or not finding.citations or not finding.accepted or finding.contradictions:
             return finding  # what is not sure enough to be quoted, or is contradicted, is not said in other words
-        written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries), call=call)
+        written = await self.writer.write(task, reading, seen, label, label_without_pii(task, *view.entries), call=call)
         return self._worded(finding, written)
 
     async def _look(
@@ -247,11 +247,11 @@ class AnswerSpecialist:
 
 
 def _doubted(finding: Finding, view: ContextView) -> Finding:
-    """A finding that nothing is stated does not stand where a shelf was not searched."""
+    """A finding that nothing is stated does not stand where an index was not searched."""
     if not view.unsearched or finding.value != NOT_STATED:
         return finding
     missing = ", ".join(repr(name) for name in view.unsearched)
-    reason = Reason("abstain.not_searched", shelves=missing)
+    reason = Reason("abstain.not_searched", indexes=missing)
     return replace(finding, accepted=False, reason=reason, facts=())
 
 
@@ -279,8 +279,8 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
     if last is not None:
         cited.sort(key=lambda each: each.passage.document != parties[last].passage.document)
     citations = cite(cited)
-    places = {(each.passage.shelf, each.passage.document, each.start): at for at, each in enumerate(parties)}
-    found = [(n, places.get((each.shelf, each.document, each.start))) for n, each in enumerate(citations, start=1)]
+    places = {(each.passage.index, each.passage.document, each.start): at for at, each in enumerate(parties)}
+    found = [(n, places.get((each.index, each.document, each.start))) for n, each in enumerate(citations, start=1)]
     contradictions = tuple(
         Contradiction(citation=number, dated=parties[at].passage.dated, newest=at == last)
         for number, at in found
@@ -319,12 +319,12 @@ def _blank(best: Sentence, seen: SentenceSurvey) -> Reason | None:
 
 
 def passages_of(view: ContextView, task: Task) -> list[Passage]:
-    """The passages of a view, the best of each shelf first; of one document, where the task names it."""
-    shelves: dict[str, list[Passage]] = {}
+    """The passages of a view, the best of each index first; of one document, where the task names it."""
+    indexes: dict[str, list[Passage]] = {}
     for entry in view.entries:
         if isinstance(entry.content, Passage):
-            shelves.setdefault(entry.content.shelf, []).append(entry.content)
-    found = [each for each in chain.from_iterable(zip_longest(*shelves.values())) if each is not None]
+            indexes.setdefault(entry.content.index, []).append(entry.content)
+    found = [each for each in chain.from_iterable(zip_longest(*indexes.values())) if each is not None]
     named = (task.columns or {}).get(DOCUMENT_COLUMN)
     return found if named is None else [each for each in found if each.document == str(named)]
 

@@ -315,7 +315,7 @@ def cite(cited: Sequence[Sentence]) -> tuple[Citation, ...]:
         return ()
     first = cited[0].passage.document
     leads = [each.lead for each in cited if each.lead is not None]
-    places = {(each.passage.shelf, each.passage.document, each.start): each for each in (*leads, *cited)}
+    places = {(each.passage.index, each.passage.document, each.start): each for each in (*leads, *cited)}
     ordered = sorted(
         places.values(), key=lambda each: (each.passage.document != first, each.passage.document, each.start)
     )
@@ -333,7 +333,7 @@ def cite(cited: Sequence[Sentence]) -> tuple[Citation, ...]:
 def _joined(last: Citation, each: Sentence) -> Citation | None:
     """One citation of two sentences with nothing but space between them; None if there is more, or they are apart."""
     passage = each.passage
-    if last.document != passage.document or last.shelf != passage.shelf or last.start < passage.start or named(each):
+    if last.document != passage.document or last.index != passage.index or last.start < passage.start or named(each):
         return None
     if passage.text[last.end - passage.start : each.start - passage.start].strip():
         return None

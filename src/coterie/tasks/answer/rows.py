@@ -1,7 +1,7 @@
 """Questions with what the documents say to them: the rows of an `answer` specialist.
 
 A row is a `question` and its `answer`: words of a document, a list of such quotes (each answers), `[start, end]` in
-the text of the document as its shelf keeps it, or nothing, `null` or `not stated` where the documents do not say.
+the text of the document as its index keeps it, or nothing, `null` or `not stated` where the documents do not say.
 `document` names the document that is asked about, where there is one; `topic` is the same where rows ask the same in
 other words.
 """

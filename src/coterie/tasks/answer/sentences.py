@@ -103,7 +103,7 @@ class Sentence:
             end=self.end,
             text=self.text,
             label=passage.label,
-            shelf=passage.shelf,
+            index=passage.index,
             heading=passage.heading,
             page=passage.page,
         )
@@ -114,7 +114,7 @@ def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
     found: list[Sentence] = []
     taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for rank, passage in enumerate(passages):
-        places = taken.setdefault((passage.shelf, passage.document), [])
+        places = taken.setdefault((passage.index, passage.document), [])
         leads = _leads(passage.text)
         for start, end, head in _cut(passage.text, columns_above(passage)):
             at, to = passage.start + start, passage.start + end

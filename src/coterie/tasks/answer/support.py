@@ -5,7 +5,7 @@ that they have not or that they say of something else, and whether one of the tw
 says. It is a probability, unlike the strict word check of `generate`: an answer is put in other words than its source.
 What a number
 is said of, opposites and leave are known in English only; negations, "only" and small words by language. In a language
-whose negations are not known, only a sentence that a source has word for word is borne out.
+whose negations are not known, only a sentence that a source has word for word is supported.
 """
 
 from __future__ import annotations
@@ -241,8 +241,8 @@ _OTHER = {one: two for pair in map(str.split, _OPPOSITES.split(",")) for one, tw
 
 
 @dataclass(frozen=True, kw_only=True)
-class Borne:
-    """How well a sentence is borne out, and by what."""
+class SupportVerdict:
+    """How well a sentence is supported, and by what."""
 
     support: float
     """Calibrated probability that the sources say it."""
@@ -256,7 +256,7 @@ class Support:
 
     line: LinearScore
 
-    def judge(self, sentence: str, sources: Sequence[str], language: str = "en") -> Borne:
+    def judge(self, sentence: str, sources: Sequence[str], language: str = "en") -> SupportVerdict:
         """How well sources bear a sentence out. One of them, word for word, is what they say.
 
         `language` is that of the sentence and its sources.
@@ -264,14 +264,14 @@ class Support:
         said = _plain(sentence)
         same = tuple(row for row, source in enumerate(sources) if said and _plain(source) == said)
         if same:
-            return Borne(support=1.0, sources=same[:1])
+            return SupportVerdict(support=1.0, sources=same[:1])
         features, nearest = support_features(sentence, sources, language)
         support = probability(float(self.line.of(features)))
         seen = dict(zip(SUPPORT, features.tolist(), strict=True))
         doubtful = seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence, language))) < _CLAIM
         if doubtful or not knows_negation(language):
             support = min(support, _DOUBTFUL)  # however alike the words are
-        return Borne(support=support, sources=nearest)
+        return SupportVerdict(support=support, sources=nearest)
 
 
 def support_features(sentence: str, sources: Sequence[str], language: str = "en") -> tuple[np.ndarray, tuple[int, ...]]:

@@ -21,12 +21,12 @@ _WORDED: tuple[Rung, ...] = ("slm", "llm")
 
 
 class AnswerTask(TaskType[AnswerSection]):
-    """Answers questions from shelves of documents, with citations, or says that they do not say."""
+    """Answers questions from indexes of documents, with citations, or says that they do not say."""
 
     kind = "answer"
     section = AnswerSection
     not_rightsized = (
-        "It answers from shelves, which a file alone does not have: coterie train compares its rungs on questions, "
+        "It answers from indexes, which a file alone does not have: coterie train compares its rungs on questions, "
         "coterie eval measures one."
     )
 
@@ -59,7 +59,7 @@ class AnswerTask(TaskType[AnswerSection]):
         return ()
 
     def check(self, job: Job[AnswerSection], place: Workplace) -> None:
-        """Its shelves hold something."""
+        """Its indexes hold something."""
         from coterie.tasks.answer.fit import check_indexed
 
         check_indexed(job, place)

@@ -15,7 +15,7 @@ from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import Engine
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, borne_by, cite
 from coterie.tasks.answer.sentences import Sentence
-from coterie.tasks.answer.support import Borne, Support, value_astray
+from coterie.tasks.answer.support import Support, SupportVerdict, value_astray
 from coterie.tasks.generate.grounding import check_grounding
 from coterie.text.language import is_english, language_of
 from coterie.text.negation import count_negations, negation_pattern
@@ -149,7 +149,7 @@ class AnswerWriter:
         reading: AnswerReading,
         seen: SentenceSurvey,
         label: Label,
-        impersonal: Label,
+        label_without_pii: Label,
         *,
         call: CallContext,
     ) -> Written:
@@ -160,7 +160,7 @@ class AnswerWriter:
             reading: How likely each sentence answers it.
             seen: The sentences.
             label: Of the most sensitive of task and passages.
-            impersonal: The same without personal data.
+            label_without_pii: The same without personal data.
             call: On whose behalf.
         """
         longest = min(task.max_tokens or self.max_tokens, self.max_tokens)
@@ -168,7 +168,7 @@ class AnswerWriter:
         if not shown:
             return Written(reason=Reason("answer.no_room"))
         try:
-            prompt = replace(self._prompt(task, shown, longest), label=label, impersonal=impersonal)
+            prompt = replace(self._prompt(task, shown, longest), label=label, label_without_pii=label_without_pii)
             (output,) = await self.engine.run([prompt], call=call)
         except PolicyError as refusal:
             return Written(reason=Reason("answer.not_worded", why=refusal.verdict.reason), verdicts=(refusal.verdict,))
@@ -200,27 +200,27 @@ class AnswerWriter:
             verdicts=verdicts,
         )
 
-    def _judge(self, question: str, sentence: str, sources: Sequence[str], language: str) -> Borne:
+    def _judge(self, question: str, sentence: str, sources: Sequence[str], language: str) -> SupportVerdict:
         """What bears out a sentence; a value alone is one of what was asked."""
-        borne = self.support.judge(sentence, sources, language)
-        if value_astray(question, sentence, [sources[number] for number in borne.sources]):
-            return replace(borne, support=0.0)
-        return borne
+        verdict = self.support.judge(sentence, sources, language)
+        if value_astray(question, sentence, [sources[number] for number in verdict.sources]):
+            return replace(verdict, support=0.0)
+        return verdict
 
-    def _settled(self, question: str, sentence: str, sources: Sequence[str]) -> Borne | None:
+    def _settled(self, question: str, sentence: str, sources: Sequence[str]) -> SupportVerdict | None:
         """What bears out a sentence behind its "Yes" or "No", where that may be said; else None."""
         rest = without_assent(sentence)
         if rest == sentence:
             return None
-        borne = self.support.judge(rest, sources)
-        nearest = [sources[number] for number in borne.sources]
-        return borne if is_settled(question, sentence, nearest) else None
+        verdict = self.support.judge(rest, sources)
+        nearest = [sources[number] for number in verdict.sources]
+        return verdict if is_settled(question, sentence, nearest) else None
 
     def _objection(
         self,
         question: str,
         told: Sequence[str],
-        judged: Sequence[Borne],
+        judged: Sequence[SupportVerdict],
         language: str,
         *,
         found: bool,

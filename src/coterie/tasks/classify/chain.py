@@ -46,7 +46,7 @@ class ChainSpecialist:
         passed: list[str] = []
         steps: tuple[Step, ...] = ()
         for rung, specialist in self.links[:-1] if self.stop is not None else ():
-            found = await specialist.consult(replace(task, keep=None), view, call=call)
+            found = await specialist.consult(replace(task, acceptance_override=None), view, call=call)
             steps += tuple(replace(step, note=_noted(rung, found)) for step in found.steps)
             if found.accepted:
                 return self._given(found, task, rung, passed, steps)
@@ -82,8 +82,8 @@ class ChainSpecialist:
     def _given(self, found: Finding, task: Task, rung: Rung, passed: Sequence[str], steps: tuple[Step, ...]) -> Finding:
         """An answer of a rung before the last; an acceptance override counts for the whole chain."""
         reason = found.reason
-        if task.keep is not None:
-            accepted, reason = self.acceptance.judge(found.confidence, None, task.keep, guess=found.text)
+        if task.acceptance_override is not None:
+            accepted, reason = self.acceptance.judge(found.confidence, None, task.acceptance_override, guess=found.text)
             found = replace(found, accepted=accepted, facts=found.facts if accepted else ())
         return replace(found, steps=steps, reason=_said(reason, rung, passed))
 

@@ -39,7 +39,7 @@ class ChoiceHead:
             return [await self._cut_to_fit(each, call) for each in batch]
 
     async def warm(self, *, slots: int = 1) -> None:  # noqa: ARG002 - its prompts share no beginning
-        """Load the model and find the labels' tokens, so that the first asker does not wait for that."""
+        """Load the model and find the labels' tokens, so that the first caller does not wait for that."""
         await self._engine.run([self._prompt(Prompt(label=Label.PUBLIC), "")], call=SYSTEM)
 
     async def close(self) -> None:

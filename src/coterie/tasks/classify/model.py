@@ -250,7 +250,7 @@ class ClassifySpecialist:
         """The finding from logits (L,) that are divided by the temperature, and the in-scope score."""
         chosen, confidence, probabilities = self._decode(scaled)
         text = ", ".join(chosen) or "none of the labels"
-        accepted, reason = self.acceptance.judge(confidence, in_scope, task.keep, guess=text)
+        accepted, reason = self.acceptance.judge(confidence, in_scope, task.acceptance_override, guess=text)
         return Finding(
             specialist=self.card.name,
             value=chosen if self.multi_label else chosen[0],
@@ -259,7 +259,7 @@ class ClassifySpecialist:
             accepted=accepted,
             reason=reason,
             label=task.label,
-            impersonal=task.impersonal,
+            label_without_pii=task.label_without_pii,
             evidence=self._ranked(probabilities),
             distribution=dict(zip(self.labels, probabilities.tolist(), strict=True)) if task.distribution else {},
             facts=self._facts(chosen, confidence) if accepted else (),

@@ -42,7 +42,7 @@ from coterie.types import (
     SpecialistCard,
     Step,
     Task,
-    impersonal,
+    label_without_pii,
 )
 
 # --- Reading a label out of what a model said.
@@ -369,15 +369,17 @@ class PromptedSpecialist:
         neighbours = self.demonstrations.nearest(vector, NEIGHBOURS)
         prompt = replace(
             self.prompting.prompt(task.text, neighbours, max(task.label, self.label)),
-            impersonal=max(impersonal(task), self.label),
+            label_without_pii=max(label_without_pii(task), self.label),
         )
         try:
             (output,) = await self.model.run([prompt], call=call)
         except EgressRefused as refusal:
-            refused = replace(abstention(self.card.name, task, refusal.verdict.reason), impersonal=prompt.impersonal)
+            refused = replace(
+                abstention(self.card.name, task, refusal.verdict.reason), label_without_pii=prompt.label_without_pii
+            )
             return replace(refused, label=prompt.label, steps=steps, verdicts=(refusal.verdict,))
         except TooLong as error:
-            long = replace(abstention(self.card.name, task, error.reason), impersonal=prompt.impersonal)
+            long = replace(abstention(self.card.name, task, error.reason), label_without_pii=prompt.label_without_pii)
             return replace(long, label=prompt.label, steps=steps)
         steps = (*steps, self._step(self.model, output))
         finding = self._finding(prompt, neighbours, output)
@@ -407,7 +409,7 @@ class PromptedSpecialist:
             reason=reason,
             in_scope=in_scope,
             label=prompt.label,
-            impersonal=prompt.impersonal,
+            label_without_pii=prompt.label_without_pii,
             evidence=_alternatives(reply, confidence),
             facts=self._facts(reply.label, confidence) if accepted else (),
             verdicts=() if output.verdict is None else (output.verdict,),

@@ -100,7 +100,7 @@ class ExtractSpecialist:
         return () if self.encoder is None or self.card.rung != "encoder" else (self.encoder,)
 
     async def warm(self, *, slots: int = 1) -> None:  # noqa: ARG002 - its prompts share no beginning
-        """Load its generative model, if it asks one, so that the first asker does not wait for that."""
+        """Load its generative model, if it asks one, so that the first caller does not wait for that."""
         if self.model is not None:
             await self.model.ask(TokenizedText(_WARM), np.zeros((1, len(self.extractor.fields))), Label.PUBLIC, SYSTEM)
 
@@ -159,7 +159,7 @@ class ExtractSpecialist:
             accepted=bool(sure),
             reason=_reason(fields),
             label=task.label,
-            impersonal=task.impersonal,
+            label_without_pii=task.label_without_pii,
             task="extract",
             evidence=tuple(
                 Evidence(kind="quote", name=each.name, text=each.text, start=each.start, end=each.end)

@@ -71,7 +71,7 @@ _SLACK = 200  # characters that a sentence may have beyond those of what it may 
 class SupportedDraft:
     """Reads a draft piece by piece and gives out the sentences that the source bears out, up to the first it does not.
 
-    A draft that is not borne out, breaks off or states nothing of the source is given up, and the source goes on in
+    A draft that is not supported, breaks off or states nothing of the source is given up, and the source goes on in
     its place, from where the draft left it: where the draft has said the source's first sentences, with the others,
     else as a whole.
     """

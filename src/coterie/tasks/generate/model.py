@@ -2,7 +2,7 @@
 
 The fact it reads selects the source text; a generative model drafts from it. Each sentence of the draft is checked
 before anybody sees it, and at the first that the source does not bear out the draft is stopped and the source text
-takes over. So whatever the model or the asker writes, the reply holds the network's own words or equivalents of them.
+takes over. So whatever the model or the caller writes, the reply holds the network's own words or equivalents of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from coterie.types import (
     Task,
     Usage,
     Verdict,
-    impersonal,
+    label_without_pii,
 )
 
 PATIENCE = 15.0
@@ -88,7 +88,7 @@ class GenerateSpecialist:
         prompt = replace(
             self._prompt(task, key),
             label=max(task.label, entry.label, self.label),
-            impersonal=max(impersonal(task, entry), self.label),
+            label_without_pii=max(label_without_pii(task, entry), self.label),
         )
         run = _Run(call=call, producer=self.card.name, engine=self.engine.name, prompt=prompt)
         spoken = ""
@@ -108,7 +108,7 @@ class GenerateSpecialist:
             accepted=True,
             reason=draft.reason(key),
             label=prompt.label,
-            impersonal=prompt.impersonal,
+            label_without_pii=prompt.label_without_pii,
             task="generate",
             evidence=(Evidence(kind="quote", name=key, text=source),),
             steps=run.steps(),
@@ -116,7 +116,7 @@ class GenerateSpecialist:
         )
 
     async def warm(self, *, slots: int = 1) -> None:
-        """Load the model and let it read what all prompts begin with, so that the first asker does not wait for that.
+        """Load the model and let it read what all prompts begin with, so that the first caller does not wait for that.
 
         Args:
             slots: Requests that the engine works on side by side; each has a memory of its own to fill.

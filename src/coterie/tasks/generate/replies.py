@@ -94,7 +94,7 @@ class WriteSpecialist:
         return Prompt(
             messages=self.writing.messages(task.text),
             label=task.label,
-            impersonal=task.impersonal,
+            label_without_pii=task.label_without_pii,
             max_tokens=longest,
             adapter=self.adapter,
             logprobs=True,
@@ -144,7 +144,7 @@ class WriteSpecialist:
             reason=reason,
             in_scope=near,
             label=task.label,
-            impersonal=task.impersonal,
+            label_without_pii=task.label_without_pii,
             task="generate",
         )
 

@@ -137,7 +137,7 @@ class _Read(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Shelf:
+class _DocumentCache:
     """The documents read last, by the checksum of their text, and one lock for each event loop that reads."""
 
     kept: OrderedDict[bytes, _Read] = field(default_factory=OrderedDict)
@@ -173,7 +173,7 @@ class PairSpecialist:
     open_acceptance: Acceptance
     """For a hypothesis that training did not have."""
     encoder: Engine | None = None
-    _shelf: _Shelf = field(default_factory=_Shelf, compare=False, repr=False)
+    _documents: _DocumentCache = field(default_factory=_DocumentCache, compare=False, repr=False)
 
     @property
     def pair_column(self) -> str:
@@ -202,15 +202,15 @@ class PairSpecialist:
     async def _read(self, task: Task, call: CallContext) -> tuple[_Read, tuple[Step, ...]]:
         """The document's clauses and scores, and what reading took: nothing where it was read before."""
         key = hashlib.sha256(task.text.encode("utf-8", "surrogatepass")).digest()
-        async with self._shelf.lock:
-            if (read := self._shelf.find(key)) is not None:
+        async with self._documents.lock:
+            if (read := self._documents.find(key)) is not None:
                 return read, ()
             spans, cutting = await self._timed(task, lambda: split_clauses(task.text))
             texts = [task.text[span.start : span.end] for span in spans]
             vectors, (steps, cut) = await self._encode(texts, task, call)
             clauses, step = await self._timed(task, lambda: self.head.read(texts, vectors))
             read = _Read(spans, clauses, cut)
-            self._shelf.keep(key, read)
+            self._documents.keep(key, read)
             return read, (*steps, replace(step, usage=cutting.usage + step.usage))
 
     async def _encode(
@@ -265,7 +265,7 @@ class PairSpecialist:
             accepted=accepted,
             reason=reason.noting(_CUT) if read.cut else reason,
             label=task.label,
-            impersonal=task.impersonal,
+            label_without_pii=task.label_without_pii,
             evidence=(*quotes, *self._alternatives(probabilities)),
             facts=self._facts(label, confidence) if accepted else (),
             steps=steps,

@@ -66,19 +66,19 @@ class TextModel:
         sent = (task.columns or {}).get(self.source)
         return sent if isinstance(sent, str) and sent.strip() else task.text
 
-    async def log_odds(self, task: Task, asker: str, call: CallContext) -> TextOdds:
-        """The text's log-odds and what they took, on the asker's account."""
+    async def log_odds(self, task: Task, caller: str, call: CallContext) -> TextOdds:
+        """The text's log-odds and what they took, on the caller's account."""
         text = self.find(task)
         if not text.strip():
             return TextOdds(None)
-        vector, steps, truncated = await self._encode(text, task, asker, call)
+        vector, steps, truncated = await self._encode(text, task, caller, call)
         (scored,) = await self.head.run([Prompt(text=text, vector=vector, label=task.label)], call=call)
         no, yes = np.asarray(scored.scores)
-        steps = (*steps, Step(producer=asker, engine=self.head.name, usage=scored.usage))
+        steps = (*steps, Step(producer=caller, engine=self.head.name, usage=scored.usage))
         return TextOdds(float(yes - no), steps, truncated)
 
     async def _encode(
-        self, text: str, task: Task, asker: str, call: CallContext
+        self, text: str, task: Task, caller: str, call: CallContext
     ) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
         """The text's vector (D,), what it took, and whether it is of the beginning only."""
         if self.encoder is None:
@@ -86,7 +86,7 @@ class TextModel:
         if task.vector is not None and text == task.text:  # a vector that comes along is of the task's own text
             return task.vector, (), task.truncated
         (encoded,) = await self.encoder.run([Prompt(text=text, label=task.label)], call=call)
-        step = Step(producer=asker, engine=self.encoder.name, usage=encoded.usage)
+        step = Step(producer=caller, engine=self.encoder.name, usage=encoded.usage)
         return encoded.vector, (step,), encoded.finish == "length"
 
     def describe(self) -> dict[str, object]:
@@ -176,7 +176,7 @@ class ScoreSpecialist:
             accepted=accepted,
             reason=reason.noting(*self._remarks(columns)),
             label=task.label,
-            impersonal=task.impersonal,
+            label_without_pii=task.label_without_pii,
             evidence=reasons,
             facts=facts if accepted else (),
             steps=steps,

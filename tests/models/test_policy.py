@@ -1,4 +1,4 @@
-"""The dial of a trained network with a generalist at a server: from the file, from the request, within the budget."""
+"""The policy of a trained network with a generalist at a server: from the file, from the request, within the budget."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ retries = 0
 model = "giant"
 
 [policy]
-{dial}
+{policy}
 """
 
 
@@ -49,7 +49,7 @@ def trained(tmp_path_factory, messages) -> Path:
     """A network whose specialist tells three intents apart, two of them alike; it promises so much that it abstains."""
     folder = tmp_path_factory.mktemp("dial")
     (folder / "triage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in messages(LABELS)))
-    (folder / "coterie.toml").write_text(CONFIG.format(url="http://127.0.0.1:9/v1", prices="", dial=""))
+    (folder / "coterie.toml").write_text(CONFIG.format(url="http://127.0.0.1:9/v1", prices="", policy=""))
     train(folder)
     return folder
 
@@ -58,8 +58,8 @@ def trained(tmp_path_factory, messages) -> Path:
 def configured(trained) -> Callable[..., Path]:
     """Writes the network's file again."""
 
-    def configure(server: FakeOpenAIServer, *, dial: str = "", prices: str = "price_in = 10\nprice_out = 30") -> Path:
-        text = CONFIG.format(url=server.base_url, prices=prices, dial=dial)
+    def configure(server: FakeOpenAIServer, *, policy: str = "", prices: str = "price_in = 10\nprice_out = 30") -> Path:
+        text = CONFIG.format(url=server.base_url, prices=prices, policy=policy)
         (trained / "coterie.toml").write_text(text)
         return trained
 
@@ -81,7 +81,7 @@ async def test_quality_decides_who_answers(configured):
     plain, low, high = (Request(text=DOUBTFUL, specialist="triage", quality=quality) for quality in (None, 0.5, 1.0))
     async with FakeOpenAIServer(default=ServerReply(text="It is on its way.")) as server:
         assert await ask(configured(server), plain, low, high) == ["escalated", "accepted", "escalated"]
-        assert await ask(configured(server, dial="quality = 0.5"), plain, high) == ["accepted", "escalated"]
+        assert await ask(configured(server, policy="quality = 0.5"), plain, high) == ["accepted", "escalated"]
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ async def test_recorded_outcomes_say_how_good_the_generalist_is(configured):
     """A generalist that is on record as right half the time is asked less than one that is taken to be always right."""
     request = Request(text=DOUBTFUL, specialist="triage")
     async with FakeOpenAIServer(default=ServerReply(text="It is on its way.")) as server:
-        folder = configured(server, dial='quality = 1.0\noutcomes = "outcomes.jsonl"')
+        folder = configured(server, policy='quality = 1.0\noutcomes = "outcomes.jsonl"')
         lines = [{"prompt": f"p{i}", "models": {"giant": {"score": i % 2, "cost": 0.01}}} for i in range(200)]
         (folder / "outcomes.jsonl").write_text("\n".join(map(json.dumps, lines)))
         network = await open_network(folder)
@@ -101,11 +101,11 @@ async def test_recorded_outcomes_say_how_good_the_generalist_is(configured):
 
 
 @pytest.mark.slow
-async def test_spot_checks_move_the_dial_when_they_are_folded_in(configured, capsys):
+async def test_spot_checks_move_the_policy_when_they_are_folded_in(configured, capsys):
     """Kept answers that people found wrong, folded in by the command, send the next ones to the generalist."""
     request = Request(text=DOUBTFUL, specialist="triage")
     async with FakeOpenAIServer(default=ServerReply(text="It is on its way.")) as server:
-        folder = configured(server, dial="quality = 0.5\nspot_checks = 1.0")
+        folder = configured(server, policy="quality = 0.5\nspot_checks = 1.0")
         network = await open_network(folder)
         kept = [(await network.ask(request)).trace for _ in range(80)]
         for trace in kept:
@@ -130,18 +130,18 @@ async def test_a_budget_holds_and_an_unknown_price_is_not_paid(configured):
     """The server is asked as often as the money that came in pays for; a model without prices is not asked at all."""
     many = [Request(text=DOUBTFUL, specialist="triage", max_tokens=10)] * 30
     async with FakeOpenAIServer(default=ServerReply(text="It is on its way.")) as server:
-        statuses = await ask(configured(server, dial="budget = 1"), *many)
+        statuses = await ask(configured(server, policy="budget = 1"), *many)
         asked = len(server.requests)
         assert 0 < asked < 30
         assert statuses.count("escalated") == asked
-        assert await ask(configured(server, dial="budget = 1", prices=""), *many[:3]) == ["abstained"] * 3
+        assert await ask(configured(server, policy="budget = 1", prices=""), *many[:3]) == ["abstained"] * 3
         assert await ask(configured(server), Request(text=DOUBTFUL, budget=Decimal("0.01"))) != ["escalated"]
         assert len(server.requests) == asked
 
 
-async def test_a_dial_without_a_generalist_is_refused(tmp_path):
+async def test_a_policy_without_a_generalist_is_refused(tmp_path):
     """The file says what is missing; so it does for two aims at once."""
-    for dial, said in (("quality = 0.9", "there is no"), ("quality = 0.9\nbudget = 1", "one aim")):
-        (tmp_path / "coterie.toml").write_text(f"[policy]\n{dial}\n")
+    for policy, said in (("quality = 0.9", "there is no"), ("quality = 0.9\nbudget = 1", "one aim")):
+        (tmp_path / "coterie.toml").write_text(f"[policy]\n{policy}\n")
         with pytest.raises(ConfigError, match=said):
             await open_network(tmp_path)

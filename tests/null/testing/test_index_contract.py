@@ -1,4 +1,4 @@
-"""The contract of shelves accepts one that keeps it, and names the clause that is broken."""
+"""The contract of indexes accepts one that keeps it, and names the clause that is broken."""
 
 import asyncio
 import math
@@ -10,14 +10,14 @@ import pytest
 
 from coterie.knowledge.documents import IndexedDocument
 from coterie.knowledge.indexes import analyse
-from coterie.testing import check_shelf
+from coterie.testing import check_index
 from coterie.types import Passage
 
 DIMENSION = 8
 
 
-class MemoryShelf:
-    """The plainest shelf there is: everything in a dictionary, everything compared with everything."""
+class MemoryIndex:
+    """The plainest index there is: everything in a dictionary, everything compared with everything."""
 
     def __init__(self, kept):
         self.kept = kept
@@ -104,7 +104,7 @@ class MemoryShelf:
 
 
 def opening(kind, *, forgets=False):
-    """Opens shelves of a kind; each has what the last one left."""
+    """Opens indexes of a kind; each has what the last one left."""
     kept = {}
 
     async def make():
@@ -113,12 +113,12 @@ def opening(kind, *, forgets=False):
     return make
 
 
-async def test_a_plain_shelf_keeps_it():
-    """A shelf of thirty lines keeps every clause."""
-    await check_shelf(opening(MemoryShelf), dimension=DIMENSION)
+async def test_a_plain_index_keeps_it():
+    """An index of thirty lines keeps every clause."""
+    await check_index(opening(MemoryIndex), dimension=DIMENSION)
 
 
-class FiltersLast(MemoryShelf):
+class FiltersLast(MemoryIndex):
     """Ranks everything and shows what may be seen: ranks and rarity tell of what is hidden."""
 
     def ranked(self, clearance, tenant):
@@ -138,7 +138,7 @@ class CutsFirst(FiltersLast):
         return super().shown(passages[:k], clearance, tenant, k)
 
 
-class OneTenant(MemoryShelf):
+class OneTenant(MemoryIndex):
     """Knows labels and no tenants."""
 
     def may_see(self, document, clearance, tenant):
@@ -146,7 +146,7 @@ class OneTenant(MemoryShelf):
         return document.label <= clearance
 
 
-class OpenText(MemoryShelf):
+class OpenText(MemoryIndex):
     """Gives the text of anything."""
 
     async def text(self, name, start, end, *, clearance, tenant="default"):
@@ -154,7 +154,7 @@ class OpenText(MemoryShelf):
         return self.kept[name].text[start:end] if name in self.kept else None
 
 
-class Bytes(MemoryShelf):
+class Bytes(MemoryIndex):
     """Counts bytes."""
 
     def passage(self, document, chunk, score):
@@ -164,7 +164,7 @@ class Bytes(MemoryShelf):
         return replace(passage, start=before, end=before + len(passage.text.encode()))
 
 
-class Flat(MemoryShelf):
+class Flat(MemoryIndex):
     """Forgets headings."""
 
     def passage(self, document, chunk, score):
@@ -172,7 +172,7 @@ class Flat(MemoryShelf):
         return replace(super().passage(document, chunk, score), heading="")
 
 
-class InPlace(MemoryShelf):
+class InPlace(MemoryIndex):
     """Writes one document after the other."""
 
     async def update(self, put, remove=()):
@@ -184,7 +184,7 @@ class InPlace(MemoryShelf):
             self.kept[copy.name] = copy
 
 
-class Halting(MemoryShelf):
+class Halting(MemoryIndex):
     """Reads first, and then writes one document after the other."""
 
     async def update(self, put, remove=()):
@@ -197,7 +197,7 @@ class Halting(MemoryShelf):
             await asyncio.sleep(0)
 
 
-class Fragile(MemoryShelf):
+class Fragile(MemoryIndex):
     """Reads a query as a pattern."""
 
     async def search(self, query, **options):
@@ -206,7 +206,7 @@ class Fragile(MemoryShelf):
         return await super().search(query, **options)
 
 
-class Hoarding(MemoryShelf):
+class Hoarding(MemoryIndex):
     """Takes nothing away."""
 
     async def update(self, put, remove=()):
@@ -224,18 +224,18 @@ class Hoarding(MemoryShelf):
         (Bytes, AssertionError, "span the passage's text|its document's text at its offsets"),
         (Flat, AssertionError, "the chunk's heading"),
         (InPlace, AssertionError, "an update that fails leaves the old state"),
-        (Halting, AssertionError, "a search sees one state of the shelf"),
+        (Halting, AssertionError, "a search sees one state of the index"),
         (Hoarding, AssertionError, "documents are all removed is empty"),
         (Fragile, re.error, "at position"),
     ],
 )
-async def test_a_broken_shelf_is_named(kind, error, clause):
-    """A broken shelf is told which clause it breaks."""
+async def test_a_broken_index_is_named(kind, error, clause):
+    """A broken index is told which clause it breaks."""
     with pytest.raises(error, match=clause):
-        await check_shelf(opening(kind), dimension=DIMENSION)
+        await check_index(opening(kind), dimension=DIMENSION)
 
 
-async def test_a_forgetful_shelf_is_named():
-    """What was put must be there when the shelf is opened again."""
-    with pytest.raises(AssertionError, match="what was put is there after the shelf was closed"):
-        await check_shelf(opening(MemoryShelf, forgets=True), dimension=DIMENSION)
+async def test_a_forgetful_index_is_named():
+    """What was put must be there when the index is opened again."""
+    with pytest.raises(AssertionError, match="what was put is there after the index was closed"):
+        await check_index(opening(MemoryIndex, forgets=True), dimension=DIMENSION)

@@ -1,4 +1,4 @@
-"""A shelf of documents with questions about them, made by the commands that a user types.
+"""An index of documents with questions about them, made by the commands that a user types.
 
 A folder has `documents/` and `questions.json`: a list of `{"document", "question", "answer"}`, where `answer` is words
 that the quote must have, all of them, or null where no document says it.
@@ -20,14 +20,14 @@ from _pages import Page
 
 from coterie.config.file import load_config
 from coterie.engines.onnx import OnnxEncoder
-from coterie.knowledge.open import open_shelf
+from coterie.knowledge.open import open_index
 from coterie.learning.dataset import Row
 from coterie.tasks.answer.fit_scoring import AnswerCorpus, AnsweredQuestion
 from coterie.tasks.answer.reader import survey
 from coterie.tasks.answer.sentences import Sentence
 from coterie.types import Label
 
-SHELF, SPECIALIST = "pages", "ask"
+INDEX, SPECIALIST = "pages", "ask"
 _ABOUT = "Questions about opening hours, prices, rules and terms."
 _FEWEST = 20
 """Characters of a part of an answer that counts as the answer."""
@@ -50,17 +50,17 @@ class Question(NamedTuple):
         return all(_flat(each) in said for each in self.answer) or (len(said) >= _FEWEST and said in whole)
 
 
-class Shelf(NamedTuple):
+class QuestionedDocuments(NamedTuple):
     """Documents by name, and what is asked about them."""
 
     documents: Mapping[str, bytes]
     asked: Sequence[Question]
 
 
-def read_shelf(folder: Path) -> Shelf:
+def read_index(folder: Path) -> QuestionedDocuments:
     """The documents of a folder with their questions."""
     stored = json.loads((folder / "questions.json").read_text(encoding="utf-8"))
-    return Shelf(
+    return QuestionedDocuments(
         documents={path.name: path.read_bytes() for path in sorted((folder / "documents").iterdir())},
         asked=[
             Question(each["document"], each["question"], None if each["answer"] is None else tuple(each["answer"]))
@@ -69,9 +69,9 @@ def read_shelf(folder: Path) -> Shelf:
     )
 
 
-def of_pages(pages: Sequence[Page]) -> Shelf:
-    """Pages with their questions as a shelf."""
-    return Shelf(
+def of_pages(pages: Sequence[Page]) -> QuestionedDocuments:
+    """Pages with their questions as an index."""
+    return QuestionedDocuments(
         documents={page.name: page.text.encode() for page in pages},
         asked=[
             Question(page.name, question, None if answer is None else (answer,))
@@ -82,16 +82,16 @@ def of_pages(pages: Sequence[Page]) -> Shelf:
 
 
 def make_network(folder: Path, documents: Mapping[str, bytes], *, train: bool = True) -> Path:
-    """The folder of a network with one shelf, by the commands of the README."""
+    """The folder of a network with one index, by the commands of the README."""
     network, place = folder / "network", folder / "documents"
     place.mkdir(parents=True)
     for name, content in documents.items():
         (place / name).write_bytes(content)
-    adding = ["add", SPECIALIST, "--task", "answer", "--knowledge", SHELF, "--description", _ABOUT]
+    adding = ["add", SPECIALIST, "--task", "answer", "--knowledge", INDEX, "--description", _ABOUT]
     at = ["-C", str(network)]
     for words in (
         ["init", str(network)],
-        [*at, "index", SHELF, str(place)],
+        [*at, "index", INDEX, str(place)],
         [*at, *adding],
         [*at, "train"][: 3 * train],
     ):
@@ -100,17 +100,17 @@ def make_network(folder: Path, documents: Mapping[str, bytes], *, train: bool = 
     return network
 
 
-def gather_shelf(shelf: Shelf, k: int, group: str) -> AnswerCorpus:
-    """What the indexed shelf has for each question, at most `k` passages."""
+def gather_index(index: QuestionedDocuments, k: int, group: str) -> AnswerCorpus:
+    """What the indexed index has for each question, at most `k` passages."""
     corpus = AnswerCorpus()
     encoder = OnnxEncoder.bundled(threads=2)
     with tempfile.TemporaryDirectory() as name:
-        network = make_network(Path(name), shelf.documents, train=False)
+        network = make_network(Path(name), index.documents, train=False)
         config = load_config(network)
-        opened = open_shelf(SHELF, config.knowledge[SHELF], network, network=config.network.name, encoder=encoder)
+        opened = open_index(INDEX, config.knowledge[INDEX], network, network=config.network.name, encoder=encoder)
 
         async def every() -> None:
-            for question in shelf.asked:
+            for question in index.asked:
                 found = await opened.search(question.text, k=k, clearance=Label.RESTRICTED)
                 seen = survey(question.text, list(found))
                 if seen.sentences:

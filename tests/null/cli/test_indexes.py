@@ -1,4 +1,4 @@
-"""`coterie index` and `coterie search`: a shelf filled, searched and measured from the command line."""
+"""`coterie index` and `coterie search`: an index filled, searched and measured from the command line."""
 
 import json
 import zlib
@@ -67,7 +67,7 @@ def shop(folder):
 
 
 def test_index_and_search(run, shop):
-    """A shelf of the file is indexed and searched; JSON has exactly what it should."""
+    """An index of the file is indexed and searched; JSON has exactly what it should."""
     indexed = run("-C", shop, "index", "docs", "--json")
     found = run("-C", shop, "search", "docs", "late fee", "--json")
 
@@ -95,7 +95,7 @@ def test_search_as_somebody(run, shop):
 
 
 def test_a_label_raised_in_the_file_holds_at_once(run, shop):
-    """The shelf is refused by search and told by doctor until it is indexed again; a lowered label changes nothing."""
+    """The index is refused by search and told by doctor until it is indexed again; a lowered label changes nothing."""
     run("-C", shop, "index", "docs")
     file = shop / "coterie.toml"
     before = file.read_text()
@@ -148,7 +148,7 @@ def test_links_that_lead_out_are_named(run, shop, tmp_path):
     assert "Passed over: papers/link.txt" in run("-C", shop, "index", "docs").err
 
 
-def test_a_shelf_that_is_not_in_the_file(run, folder, tmp_path):
+def test_a_index_that_is_not_in_the_file(run, folder, tmp_path):
     """A new name is indexed and searched too, and it is said how to keep it."""
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text(
@@ -168,8 +168,8 @@ def test_a_shelf_that_is_not_in_the_file(run, folder, tmp_path):
     assert measured.json == {"queries": 1, "ndcg@10": 1.0, "recall@100": 1.0, "mode": "hybrid"}
 
 
-def test_a_shelf_that_is_indexed_can_be_read(run, shop, tmp_path):
-    """A specialist is added for a shelf that only the command line knew; one that nobody knows is refused."""
+def test_a_index_that_is_indexed_can_be_read(run, shop, tmp_path):
+    """A specialist is added for an index that only the command line knew; one that nobody knows is refused."""
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "a.md").write_text("Parking costs two dollars.")
 
@@ -187,7 +187,7 @@ def test_a_shelf_that_is_indexed_can_be_read(run, shop, tmp_path):
     assert run("-C", shop, "search", "extra", "parking", "--as", "public", "--json").json["passages"]
 
 
-def test_a_shelf_that_is_not_in_the_file_keeps_its_label_and_tenant(run, folder, tmp_path):
+def test_a_index_that_is_not_in_the_file_keeps_its_label_and_tenant(run, folder, tmp_path):
     """Indexed again without them it is as it was, and that is said; a label that is given holds."""
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "a.md").write_text("Parking costs two dollars.")
@@ -218,8 +218,8 @@ def test_a_shelf_that_is_not_in_the_file_keeps_its_label_and_tenant(run, folder,
         (("index", "docs", "nowhere"), "no file or folder"),
         (("index", "Bad Name", "data"), "Bad Name"),
         (("index", "docs", "data", "--label", "top"), "--label is 'top'"),
-        (("search", "docs", "fee"), "Unknown shelf"),
-        (("search", "../../etc", "fee"), "no name of a shelf"),
+        (("search", "docs", "fee"), "Unknown index"),
+        (("search", "../../etc", "fee"), "no name of an index"),
         (("search", "docs", "--eval", "a"), "belong together"),
     ],
 )
@@ -232,11 +232,11 @@ def test_what_cannot_be_done_is_said(run, folder, words, said):
 
 
 def test_doctor(run, shop):
-    """The doctor says which shelf is not indexed and the command for it, then what it holds."""
+    """The doctor says which index is not indexed and the command for it, then what it holds."""
     before = run("-C", shop, "doctor")
     run("-C", shop, "index", "docs")
     after = run("-C", shop, "doctor", "--json")
 
     assert "index docs" in before.out
-    (check,) = [check for check in after.json["checks"] if check["name"] == "shelf docs"]
+    (check,) = [check for check in after.json["checks"] if check["name"] == "index docs"]
     assert (check["ok"], check["found"]) == (True, "2 documents, 2 chunks")

@@ -1,4 +1,4 @@
-"""The dial of a running network: per network, per request, and said in the trace."""
+"""The policy of a running network: per network, per request, and said in the trace."""
 
 from decimal import Decimal
 
@@ -21,9 +21,9 @@ class Judges(Says):
     """A specialist that is as sure as it was told, and judges that as classifiers do."""
 
     async def consult(self, task, view, *, call=None) -> Finding:
-        """Accepted by its own threshold of 0.9, or by the dial's."""
+        """Accepted by its own threshold of 0.9, or by the policy's."""
         own = Acceptance(temperature=1.0, threshold=0.9, target_risk=0.05, scope_threshold=None)
-        self.accepted, self.reason = own.judge(self.confidence, None, task.keep)
+        self.accepted, self.reason = own.judge(self.confidence, None, task.acceptance_override)
         return await super().consult(task, view, call=call)
 
 
@@ -35,21 +35,21 @@ def outcomes(n=2000):
 
 
 @pytest.fixture
-def dialled(bench):
-    """A network whose specialist is sure at 0.8, with a generalist above and a dial between them."""
+def with_policy(bench):
+    """A network whose specialist is sure at 0.8, with a generalist above and a policy between them."""
 
-    def made(**dial):
+    def made(**policy):
         doubtful, large = Judges("triage", confidence=0.8), Says("generalist", value="large answer")
         network = bench.network(doubtful, generalist=large)
-        network.dial = CostQualityPolicy(known={"triage": outcomes()}, **dial)
+        network.policy = CostQualityPolicy(known={"triage": outcomes()}, **policy)
         return network, large
 
     return made
 
 
-async def test_a_request_turns_the_dial(dialled):
+async def test_a_request_turns_the_policy(with_policy):
     """At a low quality the local answer is kept; at a high one, and by its own threshold, the generalist is asked."""
-    network, large = dialled()
+    network, large = with_policy()
     low = await network.ask(Request(text="triage", quality=0.7))
     high = await network.ask(Request(text="triage", quality=0.99))
     own = await network.ask(Request(text="triage"))
@@ -58,9 +58,9 @@ async def test_a_request_turns_the_dial(dialled):
     assert len(large.tasks) == 2
 
 
-async def test_the_trace_says_why(dialled):
+async def test_the_trace_says_why(with_policy):
     """Threshold, confidence, expected quality and how often the generalist is asked are in the finding's reason."""
-    network, _ = dialled(generalist=0.9, source="0.880 of 400 recorded outcomes, 0.900 at most")
+    network, _ = with_policy(generalist=0.9, source="0.880 of 400 recorded outcomes, 0.900 at most")
     answer = await network.ask(Request(text="triage", quality=0.8))
     reason = answer.trace.findings[0].reason
 
@@ -71,9 +71,9 @@ async def test_the_trace_says_why(dialled):
     assert {"expected", "escalated"} <= kept.keys()
 
 
-async def test_the_network_sets_the_dial_for_those_who_do_not(dialled):
+async def test_the_network_sets_the_policy_for_those_who_do_not(with_policy):
     """`[policy]` counts where a request has no aim of its own."""
-    network, large = dialled(default=Aim(quality=0.7))
+    network, large = with_policy(default=Aim(quality=0.7))
     kept = await network.ask(Request(text="triage"))
     asked = await network.ask(Request(text="triage", quality=0.99))
 
@@ -82,18 +82,18 @@ async def test_the_network_sets_the_dial_for_those_who_do_not(dialled):
     assert len(large.tasks) == 1
 
 
-async def test_a_specialist_without_outcomes_keeps_its_own_threshold(dialled):
+async def test_a_specialist_without_outcomes_keeps_its_own_threshold(with_policy):
     """A version without calibration outcomes decides as before."""
-    network, _ = dialled()
-    network.dial.known = {}
+    network, _ = with_policy()
+    network.policy.known = {}
     answer = await network.ask(Request(text="triage", quality=0.5))
 
     assert answer.trace.status == "escalated"
 
 
-async def test_a_generalist_is_as_good_as_in_the_specialist_s_domain(dialled):
+async def test_a_generalist_is_as_good_as_in_the_specialist_s_domain(with_policy):
     """Where outcomes of the specialist's own domain are recorded, they count, and the reason names them."""
-    network, large = dialled(generalist=1.0, domains={"triage": (0.7, "0.650 of 90 recorded outcomes of triage")})
+    network, large = with_policy(generalist=1.0, domains={"triage": (0.7, "0.650 of 90 recorded outcomes of triage")})
     answer = await network.ask(Request(text="triage", quality=0.99))
 
     assert answer.trace.status == "accepted"  # at a generalist that is always right it is not
@@ -114,9 +114,9 @@ def test_domains_with_few_outcomes_do_not_count_by_themselves():
     assert "0.500 of 80 recorded outcomes of many" in found["many"][1]
 
 
-async def test_an_aim_that_is_none_is_refused(dialled):
-    """Both at once, or out of bounds, is the asker's mistake."""
-    network, _ = dialled()
+async def test_an_aim_that_is_none_is_refused(with_policy):
+    """Both at once, or out of bounds, is the caller's mistake."""
+    network, _ = with_policy()
     for wrong in ({"quality": 0.9, "budget": Decimal(1)}, {"quality": 1.5}, {"budget": Decimal("-1")}):
         with pytest.raises(InputError):
             await network.ask(Request(text="triage", **wrong))
@@ -146,7 +146,7 @@ async def test_a_budget_holds_over_many_requests(bench, tmp_path):
     large = Paid("generalist", value="large answer")
     large.limits = limits
     network = bench.network(Judges("triage", confidence=0.5), generalist=large, limits=limits)
-    network.dial = CostQualityPolicy(default=Aim(budget=Decimal(1)))
+    network.policy = CostQualityPolicy(default=Aim(budget=Decimal(1)))
     statuses = [(await network.ask(Request(text="triage"))).trace.status for _ in range(40)]
 
     assert 0 < large.asked < 40

@@ -1,8 +1,8 @@
-"""How fast a shelf of 100,000 chunks is filled and asked, and what memory that takes.
+"""How fast an index of 100,000 chunks is filled and asked, and what memory that takes.
 
-    COTERIE_DATA=FOLDER python benchmarks/shelf/run.py
+    COTERIE_DATA=FOLDER python benchmarks/index/run.py
 
-The texts are public ones (MedQuAD's answers, CUAD's contracts, SciFact's abstracts), cut by the shelf's own chunker
+The texts are public ones (MedQuAD's answers, CUAD's contracts, SciFact's abstracts), cut by the index's own chunker
 and repeated in part until there are enough. Indexing is measured on about `--encoded` chunks, end to end: read, cut,
 encoded on all cores, written. Encoding all of them would take half an hour and show nothing more, so the others
 get the vectors and tokens of encoded chunks with noise: searching takes the same. Queries are SciFact's training
@@ -34,13 +34,13 @@ from coterie.config.file import KnowledgeSection
 from coterie.engines.onnx import OnnxEncoder, TokenStates
 from coterie.knowledge.build import ENCODER_BATCH, build_index
 from coterie.knowledge.evaluation import read_queries
-from coterie.knowledge.open import open_shelf, shelf_folder
+from coterie.knowledge.open import index_folder, open_index
 from coterie.knowledge.rerank import Reranker
 from coterie.knowledge.sources import Access, FoundFiles, Source, find_files
 from coterie.types import Label
 
 CLAIM = (
-    "A shelf of 100,000 chunks answers in milliseconds on one core, and is filled on two cores as fast as they encode."
+    "An index of 100,000 chunks answers in milliseconds on one core, and is filled on two cores as fast as they encode."
 )
 DOCUMENT = 4000  # characters of a file
 MODES = ("keyword", "vector", "hybrid", "rerank")
@@ -105,7 +105,7 @@ class Copying:
         return self._encoder.count_tokens(text)
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:
-        """Not asked: the shelf is reranked."""
+        """Not asked: the index is reranked."""
         raise NotImplementedError
 
     def encode_tokens(
@@ -128,31 +128,31 @@ class Copying:
 
 async def fill(folder: Path, found: FoundFiles, encoder: object, real: OnnxEncoder) -> dict[str, float]:
     """Index what was found; chunks and seconds."""
-    shelf = open_shelf("docs", KnowledgeSection(), folder, network="shelf", encoder=real)
+    index = open_index("docs", KnowledgeSection(), folder, network="index", encoder=real)
     start = time.perf_counter()
     report = await build_index(
-        shelf,
+        index,
         found,
         encoder=encoder,  # type: ignore[arg-type]
-        folder=shelf_folder(folder, "docs"),
+        folder=index_folder(folder, "docs"),
         name="docs",
         progress=Quiet(),
         reranker=Reranker.bundled(),
     )
-    await shelf.close()
+    await index.close()
     return {"chunks": report.chunks, "documents": report.documents, "seconds": time.perf_counter() - start}
 
 
 async def ask(folder: Path, queries: Sequence[str], mode: str) -> np.ndarray:  # (N, 2)
     """Milliseconds waited for, and of CPU, of each query after the first twenty."""
     encoder = OnnxEncoder.bundled()
-    shelf = open_shelf("docs", KnowledgeSection(), folder, network="shelf", encoder=encoder)
+    index = open_index("docs", KnowledgeSection(), folder, network="index", encoder=encoder)
     taken = []
     for query in queries:
         start, used = time.perf_counter(), time.process_time()
-        await shelf.search(query, k=10, clearance=Label.PUBLIC, mode=mode)  # type: ignore[arg-type]
+        await index.search(query, k=10, clearance=Label.PUBLIC, mode=mode)  # type: ignore[arg-type]
         taken.append(((time.perf_counter() - start) * 1000, (time.process_time() - used) * 1000))
-    await shelf.close()
+    await index.close()
     await encoder.close()
     return np.array(taken[20:])
 
@@ -190,7 +190,7 @@ def measure_queries(folder: Path, queries: Sequence[str], mode: str) -> dict[str
 
 
 def index_all(folder: Path, encoded: int) -> dict[str, float]:
-    """Fill the shelf, most of it with copies."""
+    """Fill the index, most of it with copies."""
     encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
     access = Access(label=Label.PUBLIC, labels={})
     found = find_files(folder, [folder / "texts"], access, exact=True)
@@ -198,7 +198,7 @@ def index_all(folder: Path, encoded: int) -> dict[str, float]:
 
 
 def index_part(folder: Path, source: Path, chunks: int) -> dict[str, float]:
-    """Fill a shelf with as many files as give about so many chunks, all of them encoded."""
+    """Fill an index with as many files as give about so many chunks, all of them encoded."""
     encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
     access = Access(label=Label.PUBLIC, labels={})
     found = find_files(folder, [source / "texts"], access, exact=True)
@@ -230,7 +230,7 @@ def main() -> None:
         indexing, index_mb = in_child(lambda: index_part(part, folder, given.encoded))
         print("indexing, all encoded:", indexing, f"{index_mb:.0f} MB", flush=True)
         whole, whole_mb = in_child(lambda: index_all(folder, given.encoded))
-        print("the whole shelf:", whole, f"{whole_mb:.0f} MB", flush=True)
+        print("the whole index:", whole, f"{whole_mb:.0f} MB", flush=True)
         asked, peak = {}, {}
         for mode in MODES:
             asked[mode], peak[mode] = in_child(lambda mode=mode: measure_queries(folder, queries, mode))  # type: ignore[misc]

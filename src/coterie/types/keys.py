@@ -1,0 +1,29 @@
+"""Keys of fields in JSON, where they are not the fields' names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import Field
+from typing import Any, NamedTuple
+
+_METADATA = "coterie.key"
+
+
+class StoredKey(NamedTuple):
+    """How a field is called in JSON."""
+
+    name: str | None = None
+    """Its key; None for the field's name."""
+    aliases: tuple[str, ...] = ()
+    """Keys that it had before, which still load."""
+
+
+def stored(name: str | None = None, *, aliases: Sequence[str] = ()) -> dict[str, object]:
+    """Return metadata of a dataclass field: its key in JSON, and keys of before that still load."""
+    return {_METADATA: StoredKey(name, tuple(aliases))}
+
+
+def key_of(field: Field[Any]) -> StoredKey:
+    """Return the key of a dataclass field in JSON."""
+    found = field.metadata.get(_METADATA)
+    return found if isinstance(found, StoredKey) else StoredKey()
