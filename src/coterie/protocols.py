@@ -6,7 +6,7 @@ Methods that do work take `call`, a `CallContext` that says on whose behalf. Pas
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from coterie.types import (
     AuditEvent,
     CallContext,
+    CapturedExample,
+    ComparedAnswer,
     Context,
     ContextView,
     Deciding,
@@ -23,7 +25,10 @@ from coterie.types import (
     Feedback,
     Finding,
     Flow,
+    FlywheelRecord,
+    GivenLabel,
     Grouping,
+    JobVolume,
     Label,
     Ledger,
     LedgerSummary,
@@ -357,7 +362,7 @@ class Store(Protocol):
         ...
 
     async def record_training(self, training: Training) -> None:
-        """Record the time, energy and cost of a training."""
+        """FlywheelRecord the time, energy and cost of a training."""
         ...
 
     async def close(self) -> None:
@@ -391,6 +396,92 @@ class ReadModels(Protocol):
 
     async def said(self, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
         """Return the feedback on an answer, oldest first; none if the trace is another tenant's."""
+        ...
+
+
+@runtime_checkable
+class FlywheelStore(Protocol):
+    """Stores captured examples, comparisons of answers, labels, and records of jobs and deployments.
+
+    Several processes use one at once. `coterie.testing.check_flywheel_store` has the contract. Places in the order of
+    time are a time and an id; what lies at the place itself is not returned again.
+    """
+
+    async def add_examples(
+        self, examples: Sequence[CapturedExample], comparisons: Sequence[ComparedAnswer] = ()
+    ) -> None:
+        """Add them, and what was compared about them; one that is there already stays as it is."""
+        ...
+
+    async def examples(
+        self, *, job: str | None = None, after: tuple[float, str] = (-1.0, ""), limit: int = 10_000
+    ) -> Sequence[CapturedExample]:
+        """Return the next examples behind a place, oldest first; of one job, "" being those of none."""
+        ...
+
+    async def newest(self, *, job: str | None = None, limit: int = 10_000) -> Sequence[CapturedExample]:
+        """Return the newest examples, oldest first."""
+        ...
+
+    async def examples_of(self, ids: Sequence[str]) -> Mapping[str, CapturedExample]:
+        """Return those of the ids that are there."""
+        ...
+
+    async def assign(self, homes: Sequence[tuple[str, str, int, str]]) -> None:
+        """Say of examples, by id, which job they belong to, by which wording, and what their input is."""
+        ...
+
+    async def volumes(self, *, since: float = 0.0) -> Sequence[JobVolume]:
+        """Return how much was asked of each job from a time on, the largest first; "" is what belongs to none."""
+        ...
+
+    async def drop_examples(self, *, before: float) -> int:
+        """Delete examples that are older, with all that is about them; return how many."""
+        ...
+
+    async def comparisons(
+        self, deployment: str, *, after: tuple[float, str] = (-1.0, ""), limit: int = 100_000
+    ) -> Sequence[ComparedAnswer]:
+        """Return the next comparisons of a deployment behind a place, oldest first."""
+        ...
+
+    async def put_label(self, label: GivenLabel) -> bool:
+        """Keep a label in place of what the same person said before; False if the example is gone."""
+        ...
+
+    async def drop_label(self, label: GivenLabel) -> bool:
+        """Take a label back; False if it is not there."""
+        ...
+
+    async def labels(self, *, job: str | None = None, since: float = 0.0) -> Sequence[GivenLabel]:
+        """Return what people, and the feedback of askers, say of examples; each oldest first."""
+        ...
+
+    async def complaints(self, *, since: float = 0.0) -> Mapping[str, int]:
+        """Return how many answers of each policy were called wrong by whoever asked."""
+        ...
+
+    async def note_training(self, specialist: str, version: str, examples: Sequence[str]) -> None:
+        """Write down whose examples a version saw: an erasure names the versions."""
+        ...
+
+    async def put(self, *records: FlywheelRecord) -> None:
+        """Write records in one transaction, each with the revision that was read; 0 for a new one.
+
+        Raises `FlywheelChanged`, and writes none, if one of them has another revision by now.
+        """
+        ...
+
+    async def records(self, kind: str, *, job: str | None = None) -> Sequence[FlywheelRecord]:
+        """Return the records of a kind, oldest first."""
+        ...
+
+    async def record(self, kind: str, key: str) -> FlywheelRecord | None:
+        """Return one record; None if there is none."""
+        ...
+
+    async def revision(self) -> int:
+        """Return a number that grows whenever a record is written: cheap, asked each second."""
         ...
 
 

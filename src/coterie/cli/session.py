@@ -194,7 +194,13 @@ def erase(
     folder: Path = context.obj
     done = run(erase_scope(folder, configured(folder), scope, dry_run=dry_run))
     if done and not dry_run:
-        about = {"sessions": len(done.holdings.sessions), "traces": len(done.holdings.traces), "keys": list(done.keys)}
+        about = {
+            "sessions": len(done.holdings.sessions),
+            "traces": len(done.holdings.traces),
+            "examples": len(done.holdings.examples),
+            "versions": [f"{name} {version}" for name, version in done.holdings.saw],
+            "keys": list(done.keys),
+        }
         log_command(folder, "erase", tenant=scope.tenant or "", about=about, hashed=_hashed(session, subject or []))
     give(_erased(done, dry_run=dry_run), lambda: _show_erased(done, dry_run=dry_run), as_json=as_json)
     if not done:
@@ -229,6 +235,8 @@ def _erased(done: Erased, *, dry_run: bool) -> dict[str, Any]:
         "entries": done.holdings.entries,
         "traces": list(done.holdings.traces),
         "rows": dict(done.holdings.rows),
+        "examples": list(done.holdings.examples),
+        "versions": [{"specialist": name, "version": version} for name, version in done.holdings.saw],
         "keys": list(done.keys),
         "documents": {name: list(documents) for name, documents in done.documents.items()},
         "mentioning": {name: list(documents) for name, documents in done.mentioning.items()},
@@ -246,6 +254,10 @@ def _show_erased(done: Erased, *, dry_run: bool) -> None:
     say(f"{did} {sessions} with {counted(found.entries, 'entry', 'entries')}, and {traces}.")
     for table, rows in found.rows.items():
         say(f"{did} {rows:,} rows of {table}.")
+    if found.examples:
+        say(f"{did} {counted(len(found.examples), 'captured example')}.")
+    for name, version in found.saw:
+        say(f"Left: version {version} of {name}, which was trained on some of them. Retrain: coterie retrain {name}")
     if done.keys:
         say(f"{did} {counted(len(done.keys), 'key')}: {', '.join(done.keys)}.")
     for index, documents in done.documents.items():
@@ -299,6 +311,8 @@ async def _held(store: SQLiteStore, scope: ErasureScope) -> dict[str, Any]:
         sessions.append({"tenant": tenant, "session": name, "entries": [_entry(entry) for entry in entries]})
     requests = await store.requests(scope)
     for request in requests:
+        if "trace" not in request:
+            continue  # captured calls that belong to no request
         request["trace"] = None if request["trace"] is None else parse_json(request["trace"])
     return {"sessions": sessions, "requests": requests}
 

@@ -28,6 +28,7 @@ from coterie.config.accounting import AccountingSection, PriceSection, TokenPric
 from coterie.config.budgets import BudgetSection
 from coterie.config.choice import Choice, choice
 from coterie.config.decisions import DecisionsSection
+from coterie.config.flywheel import CaptureSection, FlywheelSection
 from coterie.config.generalist import GeneralistSection
 from coterie.config.observe import ObserveSection
 from coterie.config.policy import PolicySection
@@ -405,6 +406,8 @@ class Config(_Section):
     privacy: Annotated[SerializeAsAny[PrivacySection], PlainValidator(_DETECTORS.check)] = PrivacySection()
     budgets: dict[Name, BudgetSection] = {}
     decisions: DecisionsSection = DecisionsSection()
+    capture: CaptureSection = CaptureSection()
+    flywheel: FlywheelSection = FlywheelSection()
 
     def view_tokens(self, specialist: str) -> int:
         """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
@@ -418,6 +421,7 @@ class Config(_Section):
             wanted.append(("generalist.model", self.generalist.model))
             wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
         wanted += [("decisions.model", name) for name in sorted(self.decisions.models)]
+        wanted += [("capture.models", name) for name in self.capture.models]
         for name, site in self.decisions.sites.items():
             if site.specialist is not None and site.specialist not in self.specialists:
                 found = sorted(self.specialists)

@@ -19,7 +19,7 @@ import json
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,17 +29,13 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.model_selection import cross_val_predict
 from sklearn.naive_bayes import ComplementNB
 
+from coterie.flywheel.templates import Template, covered, left_over, runs_of, words_of
 from coterie.logs.fields import folded
 
 Shape = Literal["labels", "json", "number", "text"]
 
-_WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _DIGITS = re.compile(r"\d+")
 _TOKEN = r"(?u)\w+"  # noqa: S105 - a pattern
-_RUN = 4
-"""Words of a shingle."""
-_HEAD, _TAIL = 500, 250
-"""Words of eight characters that are looked at in a message: templates stand around an input, not inside one."""
 _LEARNT = 8_000
 """Calls that templates are learnt from; the others are recognised."""
 _FEWEST_LEARNT = 10
@@ -91,6 +87,8 @@ class FoundJob:
     """Of all its calls; None if it is unknown for one of them."""
     inputs: tuple[str, ...]
     """Examples of what the template leaves."""
+    wordings: tuple[Template, ...] = ()
+    """The same templates as values, in which they are recognised."""
 
     @property
     def task(self) -> str:
@@ -104,6 +102,8 @@ class Discovery:
 
     jobs: tuple[FoundJob, ...]
     rest: tuple[int, ...]
+    template_of: Callable[[int], int]
+    """Function from a call's position to the number of its wording among those of its job; -1 for none."""
     input_of: Callable[[int], str]
     """Function from a call's position to what its template leaves of the prompt: what a specialist is asked."""
 
@@ -146,45 +146,21 @@ def discover(
     shown = sorted((job for job in jobs if job.callers >= callers), key=lambda job: -len(job.calls))
     taken = {i for job in shown for i in job.calls}
     rest = tuple(i for i in range(len(calls)) if i not in taken)
-    return Discovery(jobs=tuple(shown), rest=rest, input_of=lambda i: learnt.input_of(found[i], calls[i]))
+    numbers = {t: place for each in merged for place, t in enumerate(t for t in each.templates if t >= 0)}
+    return Discovery(
+        jobs=tuple(shown),
+        rest=rest,
+        template_of=lambda i: numbers.get(found[i], -1),
+        input_of=lambda i: learnt.input_of(found[i], calls[i]),
+    )
 
 
 # --- Templates ------------------------------------------------------------------------------------------
 
 
-def _pieces(text: str) -> Iterator[tuple[int, str]]:
-    """The beginning and the end of a text, with their places: documents in the middle are not read."""
-    head, tail = 8 * _HEAD, 8 * _TAIL
-    if len(text) <= head + tail:
-        yield 0, text
-    else:
-        yield 0, text[:head]
-        yield len(text) - tail, text[-tail:]
-
-
-def _words(call: RecordedCall) -> list[str]:
-    """Words of a prompt, the role before each message. All digits are alike."""
-    found: list[str] = []
-    for role, text in call.prompt:
-        found.append(f"<{role}>")
-        for _, piece in _pieces(text):
-            found += _WORD.findall(_DIGITS.sub("0", piece))
-    return found
-
-
-def _places(call: RecordedCall) -> list[tuple[int, int, int]]:
-    """The message, start and end of each of `_words`."""
-    found: list[tuple[int, int, int]] = []
-    for message, (_, text) in enumerate(call.prompt):
-        found.append((message, 0, 0))
-        for at, piece in _pieces(text):
-            found += [(message, at + word.start(), at + word.end()) for word in _WORD.finditer(piece)]
-    return found
-
-
 def _shingles(words: Sequence[str]) -> list[int]:
     """Hashes of the runs of words."""
-    return list(map(hash, zip(*(words[i:] for i in range(_RUN)), strict=False)))
+    return list(map(hash, runs_of(words)))
 
 
 @dataclass
@@ -195,11 +171,13 @@ class _Templates:
     members: list[list[int]]
     """Calls of the sample, by template."""
     sample: Sequence[RecordedCall]
+    pieces: list[str] = field(default_factory=list)
+    """By which each is recognised, once there is a recogniser."""
 
     @classmethod
     def learn(cls, sample: Sequence[RecordedCall], *, support: int) -> _Templates:
         """TemplateGroup calls by the shingles that they share."""
-        held, shingles = _features_of([_shingles(_words(call)) for call in sample], support)
+        held, shingles = _features_of([_shingles(words_of(call.prompt)) for call in sample], support)
         weights = Counter({feature: len(each) for feature, each in shingles.items()})
         templates = cls([], [], sample)
         for constant, members in _split(list(range(len(held))), held, frozenset(), support, weights):
@@ -214,7 +192,7 @@ class _Templates:
         A template is recognised by a piece of raw text that its calls hold and others do not: one substring search.
         """
         texts = ["\n".join(text for _, text in call.prompt) for call in self.sample]
-        pieces = [self._piece(t, texts) for t in range(len(self.constants))]
+        pieces = self.pieces = [self._piece(t, texts) for t in range(len(self.constants))]
         order = sorted((t for t, piece in enumerate(pieces) if piece), key=lambda t: -len(self.members[t]))
         known = {i: t for t, members in enumerate(self.members) for i in members}
         exact = {texts[i]: t for i, t in known.items()}
@@ -255,36 +233,21 @@ class _Templates:
         """What the template leaves of a prompt; without one the last message."""
         if t < 0:
             return call.prompt[-1][1] if call.prompt else ""
-        held: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for message, start, end in _covered(call, self.constants[t]):
-            held[message].append((start, end))
-        left = []
-        for message, (_, text) in enumerate(call.prompt):
-            at = 0
-            for start, end in [*held[message], (len(text), len(text))]:
-                left.append(text[at:start].strip())
-                at = end
-        return "\n".join(each for each in left if any(map(str.isalnum, each)))
+        return left_over(call.prompt, _covered(call, self.constants[t]))
+
+    def template(self, t: int) -> Template:
+        """A template as a value."""
+        known = self.constants[t]
+        runs = dict.fromkeys(
+            run for i in self.members[t][:5] for run in runs_of(words_of(self.sample[i].prompt)) if hash(run) in known
+        )
+        return Template(piece=self.pieces[t], runs=tuple(runs))
 
 
 def _covered(call: RecordedCall, constant: frozenset[int]) -> list[tuple[int, int, int]]:
     """Stretches of messages that constant shingles cover: message, start, end."""
-    found = _shingles(_words(call))
-    inside = np.zeros(len(found) + _RUN, dtype=bool)
-    for i, shingle in enumerate(found):
-        if shingle in constant:
-            inside[i : i + _RUN] = True
-    places = _places(call)
-    runs: list[tuple[int, int, int]] = []
-    previous = -2
-    for i in np.flatnonzero(inside).tolist():
-        message, start, end = places[i]
-        if i == previous + 1 and runs and runs[-1][0] == message:
-            runs[-1] = (message, runs[-1][1], end)
-        else:
-            runs.append((message, start, end))
-        previous = i
-    return runs
+    inside = [shingle in constant for shingle in _shingles(words_of(call.prompt))]
+    return covered(call.prompt, np.asarray(inside, dtype=bool))
 
 
 def _features_of(calls: Sequence[Sequence[int]], support: int) -> tuple[list[frozenset[int]], dict[int, list[int]]]:
@@ -441,6 +404,7 @@ class TemplateGroup:
             callers=len({calls[i].caller for i in self.members}),
             cost=sum(known) if len(known) == len(costs) else None,
             inputs=tuple(dict.fromkeys(self.inputs[:: max(1, len(self.inputs) // 5)])),
+            wordings=tuple(templates.template(t) for t in self.templates if t >= 0),
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from coterie.errors import StoreError
+from coterie.store.flywheel import TABLES
 from coterie.store.rollups import create_tables
 
 Connect = Callable[[Path, float], sqlite3.Connection]
@@ -358,6 +359,12 @@ def m008_read_models(connection: sqlite3.Connection) -> None:
     create_tables(connection)
 
 
+def m009_flywheel(connection: sqlite3.Connection) -> None:
+    """Captured examples, comparisons of answers, labels, and what is decided about jobs and deployments."""
+    for statement in TABLES:
+        connection.execute(statement)
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_ledger,
     m002_sessions,
@@ -367,6 +374,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m006_trainings,
     m007_decisions,
     m008_read_models,
+    m009_flywheel,
 )
 """Every step, in order."""
 

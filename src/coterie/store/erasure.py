@@ -19,6 +19,7 @@ from typing import Any
 from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps, parse_json
 from coterie.store.content import without_content
+from coterie.store.flywheel import drop_examples, versions_that_saw
 from coterie.store.rows import erase_session, read_trace
 from coterie.text.folding import shown
 from coterie.text.unicode import ALIKE, PLAIN_SIGNS
@@ -126,6 +127,8 @@ def _strings(document: object) -> Iterator[str]:
 
 _FIGURES = ("steps", "findings", "decisions")
 """Tables about requests that hold names of ours and figures alone."""
+_CAPTURED = "examples"
+"""Table of captured calls, which has further tables about it."""
 _NAMING = frozenset({"request", "trace", "trace_id"})
 """A column of such a name says which request a row is about, also where it does not refer to it."""
 
@@ -154,9 +157,13 @@ class Holdings:
     """Ids of the requests whose traces are meant; those of the sessions included."""
     rows: Mapping[str, int] = field(default_factory=dict)
     """Rows about these requests in further tables, by table."""
+    examples: tuple[str, ...] = ()
+    """Ids of captured examples."""
+    saw: tuple[tuple[str, str], ...] = ()
+    """Specialist and version of whatever was trained on these examples; versions stay."""
 
     def __bool__(self) -> bool:
-        return bool(self.sessions or self.traces)
+        return bool(self.sessions or self.traces or self.examples)
 
 
 def select_holdings(connection: sqlite3.Connection, scope: ErasureScope) -> Holdings:
@@ -168,7 +175,15 @@ def select_holdings(connection: sqlite3.Connection, scope: ErasureScope) -> Hold
     )
     traces = dict.fromkeys(_traces(connection, scope, set(sessions)))
     rows = {table: _count(connection, table, column, traces) for table, column in _about_requests(connection)}
-    return Holdings(sessions=sessions, entries=entries, traces=tuple(traces), rows={t: n for t, n in rows.items() if n})
+    examples = tuple(_examples(connection, scope, set(traces)))
+    return Holdings(
+        sessions=sessions,
+        entries=entries,
+        traces=tuple(traces),
+        rows={t: n for t, n in rows.items() if n},
+        examples=examples,
+        saw=tuple(versions_that_saw(connection, examples)),
+    )
 
 
 def erase_holdings(connection: sqlite3.Connection, found: Holdings, mention: Mention | None, *, whole: bool) -> None:
@@ -182,6 +197,8 @@ def erase_holdings(connection: sqlite3.Connection, found: Holdings, mention: Men
     """
     for tenant, session in found.sessions:
         erase_session(connection, session, tenant)
+    for example in found.examples:
+        drop_examples(connection, "id = ?", (example,))
     for table, column in _about_requests(connection):
         _execute_many(connection, f"DELETE FROM {table} WHERE {column} = ?", found.traces)  # noqa: S608 - our names
     for request in found.traces:
@@ -198,7 +215,7 @@ def delete_old(connection: sqlite3.Connection, *, before: float) -> bool:
     """Delete the traces, and rows in tables like them, of requests admitted before a time; whether there were any."""
     old = "(SELECT id FROM requests WHERE time < ?)"
     tables = [("traces", "request"), *_about_requests(connection)]
-    gone = 0
+    gone = drop_examples(connection, f"request IN {old} OR (request = '' AND time < ?)", (before, before))
     for table, column in tables:
         statement = f"DELETE FROM {table} WHERE {column} IN {old}"  # noqa: S608 - our names
         gone += connection.execute(statement, (before,)).rowcount
@@ -215,9 +232,25 @@ def select_export(connection: sqlite3.Connection, found: Holdings) -> Iterator[d
         row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
         further = {
             table: _rows(connection, table, column, request)
-            for table, column in [*_about_requests(connection), *((table, "request") for table in _FIGURES)]
+            for table, column in [
+                *_about_requests(connection),
+                *((table, "request") for table in (*_FIGURES, _CAPTURED)),
+            ]
         }
         yield {**about, **further, "trace": None if row is None else row[0]}
+    alone = [row for example in found.examples for row in _rows(connection, _CAPTURED, "id", example)]
+    if alone := [row for row in alone if row["request"] not in set(found.traces)]:
+        yield {_CAPTURED: alone}
+
+
+def _examples(connection: sqlite3.Connection, scope: ErasureScope, traces: set[str]) -> Iterator[str]:
+    """Captured examples of the requests, and others that are in the scope by themselves."""
+    rows = connection.execute("SELECT id, request, tenant, prompt, input, answer FROM examples")
+    for example, request, tenant, prompt, *texts in rows:
+        meant = scope.session is None and scope.tenant in {None, tenant}
+        said = scope.mention is None or scope.mention.within_json(prompt) or any(map(scope.mention.within, texts))
+        if request in traces or (meant and said):
+            yield example
 
 
 def _rows(connection: sqlite3.Connection, table: str, column: str, request: str) -> list[dict[str, Any]]:
@@ -265,7 +298,7 @@ def _mentions(connection: sqlite3.Connection, request: str, mention: Mention) ->
 def _about_requests(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     """Tables, besides `traces`, with content about a request, and the column that names it."""
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
-    for table in sorted(set(tables) - set(_FIGURES) - {"traces", "requests"}):
+    for table in sorted(set(tables) - set(_FIGURES) - {"traces", "requests", _CAPTURED}):
         referring = connection.execute(f"PRAGMA foreign_key_list({table})").fetchall()
         columns = {each[3] for each in referring if each[2] == "requests"}
         columns |= _NAMING & {each[1] for each in connection.execute(f"PRAGMA table_info({table})").fetchall()}

@@ -34,6 +34,7 @@ from coterie.store.connection import (
     sync_log,
 )
 from coterie.store.erasure import ErasureScope, Holdings, delete_old, erase_holdings, select_export, select_holdings
+from coterie.store.flywheel import FlywheelTables
 from coterie.store.reads import select_request_page, select_said, select_session_page
 from coterie.store.rollups import backfill
 from coterie.store.rows import (
@@ -86,6 +87,8 @@ class SQLiteStore:
     ) -> None:
         self._writer, self._lookups, self._totals = writer, lookups, totals
         self._keep_content, self._sweep = keep_content, sweep
+        self.flywheel = FlywheelTables(write=writer.run, read=totals.run)
+        """Implements `protocols.FlywheelStore` on the same file."""
 
     @classmethod
     async def open(

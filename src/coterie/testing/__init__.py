@@ -29,6 +29,7 @@ from coterie.testing.fakes import (
     make_trace,
     write_random_adapter,
 )
+from coterie.testing.flywheel import check_flywheel_store
 from coterie.testing.openai_server import FakeOpenAIServer, ReceivedRequest, ServerReply
 from coterie.testing.transport import ScriptedAnswer, ScriptedTransport
 
@@ -47,6 +48,7 @@ __all__ = [
     "check_choices",
     "check_detector",
     "check_engine",
+    "check_flywheel_store",
     "check_index",
     "check_meter",
     "check_policy",

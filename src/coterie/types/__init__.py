@@ -12,6 +12,7 @@ modules in the order in which a request meets them:
     engine       the prompt and the output of an engine
     finding      the result of a specialist
     decision     typed questions, and the probabilities that answer one
+    flywheel     captured calls, jobs, deployments, labels
     trace        the answer and the record of how it was made
     usage, ledger, settlement, reading
                  what was spent, its totals, what one request writes to the store, and what pages read of it
@@ -51,6 +52,17 @@ from coterie.types.decision import NO, YES, Deciding, Decision, DecisionMethod, 
 from coterie.types.egress import NOT_SENT, Egress
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
+from coterie.types.flywheel import (
+    CapturedExample,
+    ComparedAnswer,
+    DeploymentState,
+    FlywheelChanged,
+    FlywheelRecord,
+    GivenLabel,
+    JobVolume,
+    LabelOrigin,
+    ReviewPurpose,
+)
 from coterie.types.label import Label, Labelled, Release, label_without_pii
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
 from coterie.types.reading import RequestFilter, RequestLine, RequestPage, SessionPage, Totals
@@ -75,8 +87,10 @@ __all__ = [
     "AuditEvent",
     "Bill",
     "CallContext",
+    "CapturedExample",
     "Citation",
     "Columns",
+    "ComparedAnswer",
     "Content",
     "Context",
     "ContextView",
@@ -86,6 +100,7 @@ __all__ = [
     "DecisionMethod",
     "Decisions",
     "Delta",
+    "DeploymentState",
     "Document",
     "DocumentAnswer",
     "Egress",
@@ -98,8 +113,13 @@ __all__ = [
     "Finding",
     "FindingSummary",
     "Flow",
+    "FlywheelChanged",
+    "FlywheelRecord",
+    "GivenLabel",
     "Grouping",
+    "JobVolume",
     "Label",
+    "LabelOrigin",
     "Labelled",
     "Ledger",
     "LedgerRow",
@@ -125,6 +145,7 @@ __all__ = [
     "RequestLine",
     "RequestPage",
     "Retraction",
+    "ReviewPurpose",
     "Route",
     "Rung",
     "Sampling",

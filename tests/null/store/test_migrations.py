@@ -31,15 +31,27 @@ SCHEMA = {
     "latencies": "span start tenant bucket n",
     "rollup_backfill": "time id until",
     "trainings": "specialist version time seconds cpu_seconds joules joules_kind cost",
+    "examples": "id request time tenant label api job template prompt input answer cost milliseconds failed policy "
+    "propensity confidence in_scope asker",
+    "comparisons": "deployment example time answer confidence accepted in_scope same milliseconds failed",
+    "labels": "example origin given_by value time purpose",
+    "trained_on": "example specialist version",
+    "flywheel_records": "kind id job time body revision",
+    "flywheel_revision": "one revision",
 }
 INDEXES = {
     "decisions_by_site",
+    "examples_by_job",
+    "examples_by_request",
+    "examples_by_time",
+    "comparisons_in_order",
+    "comparisons_by_example",
     "entries_by_session",
     "requests_by_session",
     "requests_by_status",
     "requests_by_tenant",
-    "requests_by_time",
     "sessions_by_tenant",
+    "requests_by_time",
     "sessions_by_use",
 }
 

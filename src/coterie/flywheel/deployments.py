@@ -1,0 +1,314 @@
+"""Jobs and deployments as records of the store: found, moved on step by step, and taken back.
+
+    candidate   trained; answers nothing
+    shadow      answers after the answer is out; what it says is compared
+    canary      answers a share of the callers, `[flywheel] canary`
+    champion    answers all but the control share
+    retired     answers nothing any more
+
+A step is one transaction: the deployment with its new state, and the transition with who, why and the numbers. It is
+written into the audit log first. Of two that move the same deployment one is refused (`FlywheelChanged`), and a process
+that is killed leaves the state before or the state after. Nobody answers for a job but its champion and its canary; a
+job has at most one of each.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
+
+from coterie.errors import InputError
+from coterie.flywheel.templates import Template
+from coterie.protocols import Audit, FlywheelStore
+from coterie.runtime.codec import from_json, to_json
+from coterie.types import AuditEvent, DeploymentState, FlywheelRecord
+
+T = TypeVar("T")
+
+STEPS: Mapping[DeploymentState, frozenset[DeploymentState]] = {
+    "candidate": frozenset({"shadow", "retired"}),
+    "shadow": frozenset({"canary", "retired"}),
+    "canary": frozenset({"canary", "champion", "shadow", "retired"}),
+    "champion": frozenset({"shadow", "retired"}),
+    "retired": frozenset({"shadow"}),
+}
+"""Where it may go. `canary` to `canary` is the next stage; back to `shadow` it is watched, and answers none."""
+SERVING: frozenset[DeploymentState] = frozenset({"canary", "champion"})
+LIVE: frozenset[DeploymentState] = frozenset({"shadow", "canary", "champion"})
+
+_JOB, _DEPLOYMENT, _TRANSITION, _ALARM = "job", "deployment", "transition", "alarm"
+JobKind = Literal["relay", "site"]
+"""A job of relayed calls, recognised by its templates, or a typed question, known by its fingerprint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownJob:
+    """A job that calls are counted to."""
+
+    id: str
+    name: str
+    """The name of its specialists in the registry."""
+    kind: JobKind = "relay"
+    task: str = "classify"
+    shape: str = "labels"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """How an answer is spelled, by the answer folded. Of a JSON object: its keys."""
+    templates: tuple[Template, ...] = ()
+    examples: tuple[str, ...] = ()
+    """Inputs, as they are stored."""
+    found: float = 0.0
+    """When, in seconds since the epoch."""
+    ignored: bool = False
+    """A person said that it is to be left alone."""
+    trained: int = 0
+    """Examples that the last version was trained with."""
+    revision: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A version of a specialist on the traffic of a job."""
+
+    id: str
+    job: str
+    specialist: str
+    version: str
+    state: DeploymentState = "candidate"
+    stage: int = 0
+    """Of a canary: which of the shares."""
+    share: float = 0.0
+    """Share of callers that it answers: 0 unless it serves."""
+    created: float = 0.0
+    since: float = 0.0
+    """When it came into its state or stage."""
+    revision: int = 0
+
+    @property
+    def serves(self) -> bool:
+        """Whether it may answer anybody."""
+        return self.state in SERVING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """One step of a deployment."""
+
+    deployment: str
+    time: float
+    before: str
+    after: str
+    share: float
+    by: str
+    """Who moved it: a person, or `flywheel`."""
+    reason: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobAlarm:
+    """Something about a job is no longer as it was."""
+
+    id: str
+    job: str
+    deployment: str
+    kind: str
+    """`confidence`, `scope`, `disagreement`, `complaints`, `errors`, `damaged`."""
+    time: float
+    since: float
+    """When it began, as far as that can be told."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
+    """Ids of examples from the time since then."""
+    action: str = ""
+    """What was done: `back to the model` or nothing."""
+    command: str = ""
+    resolved: float | None = None
+    """When somebody said that it is dealt with."""
+    revision: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployments:
+    """Reads and writes jobs, deployments and alarms of one store.
+
+    Args:
+        store: Holds them.
+        audit: Where each step is written down; None keeps no log.
+        clock: Seconds since the epoch.
+        new_id: Makes ids.
+    """
+
+    store: FlywheelStore
+    audit: Audit | None = None
+    clock: Callable[[], float] = time.time
+    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex[:16])
+
+    # --- jobs ------------------------------------------------------------------------------------
+
+    async def jobs(self) -> list[KnownJob]:
+        """Return all jobs, the first found first."""
+        return [_read(KnownJob, each) for each in await self.store.records(_JOB)]
+
+    async def job(self, key: str) -> KnownJob:
+        """Return a job by its id or its name. Raises `InputError` if there is none."""
+        jobs = await self.jobs()
+        found = next((each for each in jobs if key in {each.id, each.name}), None)
+        if found is None:
+            raise InputError(
+                f"Asked for the job {key!r}; there are {[each.name for each in jobs]}.", hint="Use one of these names."
+            )
+        return found
+
+    async def put_job(self, job: KnownJob) -> None:
+        """Write a job. Raises `FlywheelChanged`."""
+        await self.store.put(_written(_JOB, job, job=job.id, time=job.found))
+
+    # --- deployments -----------------------------------------------------------------------------
+
+    async def deployments(self, job: str | None = None) -> list[Deployment]:
+        """Return deployments, the oldest first."""
+        return [_read(Deployment, each) for each in await self.store.records(_DEPLOYMENT, job=job)]
+
+    async def deployment(self, key: str) -> Deployment:
+        """Return a deployment. Raises `InputError` if there is none."""
+        record = await self.store.record(_DEPLOYMENT, key)
+        if record is None:
+            known = [each.id for each in await self.deployments()]
+            raise InputError(f"There is no deployment {key!r}; there are {known}.", hint="Use one of these ids.")
+        return _read(Deployment, record)
+
+    async def begin(
+        self, job: KnownJob, version: str, *, by: str, reason: str, figures: Mapping[str, Any], changed: KnownJob
+    ) -> Deployment:
+        """Make a candidate of a version, in one transaction with what changed about its job."""
+        now = self.clock()
+        made = Deployment(
+            id=f"dep-{self.new_id()}", job=job.id, specialist=job.name, version=version, created=now, since=now
+        )
+        step = _step(made, "", made, by=by, reason=reason, figures=figures, now=now)
+        await self._note(step, made)
+        await self.store.put(
+            _written(_DEPLOYMENT, made, job=job.id, time=now),
+            _written(_JOB, changed, job=job.id, time=changed.found),
+            self._transition(step, made),
+        )
+        return replace(made, revision=1)
+
+    async def move(
+        self,
+        deployment: Deployment,
+        state: DeploymentState,
+        *,
+        by: str,
+        reason: str,
+        share: float = 0.0,
+        stage: int = 0,
+        figures: Mapping[str, Any] | None = None,
+        alarm: JobAlarm | None = None,
+    ) -> Deployment:
+        """Move a deployment on, or back. A new champion retires the one before, in the same transaction.
+
+        Raises:
+            InputError: it cannot go there from where it is.
+            FlywheelChanged: somebody else moved it meanwhile; nothing was written.
+        """
+        if state not in STEPS[deployment.state]:
+            raise InputError(
+                f"Deployment {deployment.id!r} is {deployment.state}; it cannot become {state}.",
+                hint=f"From there it can become {', '.join(sorted(STEPS[deployment.state]))}.",
+            )
+        now = self.clock()
+        moved = replace(deployment, state=state, share=share if state in SERVING else 0.0, stage=stage, since=now)
+        changes = [(deployment, moved, reason)]
+        others = [each for each in await self.deployments(deployment.job) if each.id != deployment.id]
+        for other in others if state in SERVING else ():
+            if other.state == state:  # one canary and one champion a job
+                stepped_down = replace(other, state="retired", share=0.0, stage=0, since=now)
+                changes.append((other, stepped_down, f"replaced by {deployment.id}: {reason}"))
+        records = [] if alarm is None else [_written(_ALARM, alarm, job=alarm.job, time=alarm.time)]
+        for before, after, why in changes:
+            step = _step(after, before.state, after, by=by, reason=why, figures=figures or {}, now=now)
+            await self._note(step, after)
+            records += [_written(_DEPLOYMENT, after, job=after.job, time=after.created), self._transition(step, after)]
+        await self.store.put(*records)
+        return replace(moved, revision=moved.revision + 1)
+
+    async def transitions(self, deployment: str) -> list[Transition]:
+        """Return the steps of a deployment, the first one first."""
+        records = await self.store.records(_TRANSITION)
+        return [step for step in (_read(Transition, each) for each in records) if step.deployment == deployment]
+
+    @staticmethod
+    def _transition(step: Transition, deployment: Deployment) -> FlywheelRecord:
+        key = f"{deployment.id}-{deployment.revision:06d}"  # in order, also where the clock stands
+        return _written(_TRANSITION, step, job=deployment.job, time=step.time, key=key)
+
+    async def _note(self, step: Transition, deployment: Deployment) -> None:
+        """Write a step into the audit log before it takes effect."""
+        if self.audit is not None:
+            about = {**to_json(step), "job": deployment.job, "version": deployment.version}
+            about["reason"] = self.audit.digest(step.reason) if step.by != "flywheel" else step.reason
+            await self.audit.append(AuditEvent(kind="deployment", time=step.time, tenant="", about=about), sync=True)
+
+    # --- alarms ----------------------------------------------------------------------------------
+
+    async def alarms(self, *, open_only: bool = False) -> list[JobAlarm]:
+        """Return alarms, the oldest first."""
+        found = [_read(JobAlarm, each) for each in await self.store.records(_ALARM)]
+        return [each for each in found if each.resolved is None or not open_only]
+
+    async def raise_alarm(self, alarm: JobAlarm) -> None:
+        """Write an alarm that moves nothing."""
+        await self.store.put(_written(_ALARM, alarm, job=alarm.job, time=alarm.time))
+
+    async def resolve(self, alarm: JobAlarm) -> None:
+        """Say that an alarm is dealt with. Raises `FlywheelChanged`."""
+        await self.raise_alarm(replace(alarm, resolved=self.clock()))
+
+
+def _step(
+    deployment: Deployment,
+    before: str,
+    after: Deployment,
+    *,
+    by: str,
+    reason: str,
+    figures: Mapping[str, Any],
+    now: float,
+) -> Transition:
+    return Transition(
+        deployment=deployment.id,
+        time=now,
+        before=before,
+        after=after.state,
+        share=after.share,
+        by=by,
+        reason=reason,
+        figures=figures,
+    )
+
+
+def _written(kind: str, value: Any, *, job: str, time: float, key: str = "") -> FlywheelRecord:  # noqa: ANN401 - a dataclass
+    body = to_json(value)
+    revision = body.pop("revision", 0)
+    return FlywheelRecord(kind=kind, id=key or value.id, job=job, time=time, body=body, revision=revision)
+
+
+def _read(kind: type[T], record: FlywheelRecord) -> T:
+    revised = {"revision": record.revision} if hasattr(kind, "revision") else {}
+    return from_json(kind, {**record.body, **revised}, unknown="ignore")
+
+
+def next_step(deployment: Deployment, shares: Sequence[float], *, control: float) -> tuple[DeploymentState, int, float]:
+    """Return where a deployment goes next: state, stage and share."""
+    if deployment.state == "candidate":
+        return "shadow", 0, 0.0
+    if deployment.state == "shadow" and shares:
+        return "canary", 0, shares[0]
+    if deployment.state == "canary" and deployment.stage + 1 < len(shares):
+        return "canary", deployment.stage + 1, shares[deployment.stage + 1]
+    return "champion", 0, 1 - control

@@ -1,0 +1,246 @@
+"""The two gates of a deployment: on the stream of compared answers, and on frozen rows that people labelled.
+
+*Stream.* Each call that both answered is a row: 0 where the answers are the same, where the deployment abstains (the
+model of today answers then) or where both are wrong; +1 or -1 where a person found one of them right. Rows are taken in
+order, up to the first difference that nobody has looked at: skipping it would drop differences alone. The evidence is
+`flywheel.evidence.PairedComparison`.
+
+*Frozen rows.* Examples of the audit slice, drawn by their id, that no version is ever trained on. A candidate is
+refused if it is measurably worse there than what was answered, over all rows or on those of one label: exact McNemar,
+Holm over the labels (`learning.metrics`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+from coterie.flywheel.discovery import fold
+from coterie.flywheel.estimates import Estimate, estimate, exact
+from coterie.flywheel.evidence import PairedComparison, StreamDecision
+from coterie.learning.metrics import paired_drop, worse
+from coterie.types import CapturedExample, ComparedAnswer, GivenLabel
+
+Truths = Mapping[str, str | None]
+"""By example: what people say is right, folded; None where nothing that is possible is."""
+
+
+def drawn(key: str, share: float, *, salt: str) -> bool:
+    """Return whether an id is drawn with a probability: the same each time, and independent between salts."""
+    digest = blake2b(key.encode(), key=salt.encode()[:64], digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2**64
+
+
+def is_audit(example: str, share: float) -> bool:
+    """Return whether an example is in the slice that is never trained on."""
+    return drawn(example, share, salt="audit")
+
+
+def truths_of(labels: Iterable[GivenLabel]) -> dict[str, str | None]:
+    """Return what people say of each example: most of them, the latest where they are even. Feedback is no truth."""
+    said: dict[str, list[str | None]] = defaultdict(list)
+    for label in sorted(labels, key=lambda each: each.time):
+        if label.origin == "person":
+            said[label.example].append(None if label.value is None else fold(label.value))
+    return {
+        example: max(reversed(values), key=values.count)  # of equally many the latest
+        for example, values in said.items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamEvidence:
+    """What the compared answers say so far."""
+
+    compared: int
+    accepted: int
+    """Of those, answered by the deployment."""
+    same: int
+    """Of the accepted ones, with the answer that was given."""
+    failed: int
+    judged: int
+    """Rows in order before the first difference that waits for a person."""
+    wins: int
+    losses: int
+    pending: tuple[str, ...]
+    """Examples with differences that wait, oldest first."""
+    decision: StreamDecision
+    not_worse: float
+    """Evidence that it is not worse by the margin, as a share of what is needed: 1 passes."""
+    is_worse: float
+    """Evidence that it is worse by the margin; 1 refuses."""
+
+    @property
+    def coverage(self) -> float:
+        """Share of calls that it would answer."""
+        return self.accepted / self.compared if self.compared else 0.0
+
+    @property
+    def disagreement(self) -> float:
+        """Share of accepted answers that differ."""
+        return 1 - self.same / self.accepted if self.accepted else 0.0
+
+    def figures(self) -> dict[str, object]:
+        """Return the numbers, for a transition and the audit log."""
+        return {
+            "compared": self.compared,
+            "coverage": round(self.coverage, 4),
+            "disagreement": round(self.disagreement, 4),
+            "judged": self.judged,
+            "wins": self.wins,
+            "losses": self.losses,
+            "pending": len(self.pending),
+            "not_worse": round(self.not_worse, 3),
+            "is_worse": round(self.is_worse, 3),
+            "decision": self.decision,
+        }
+
+
+def judge_stream(
+    compared: Sequence[ComparedAnswer], answers: Mapping[str, str], truths: Truths, *, margin: float, alpha: float
+) -> StreamEvidence:
+    """Return the evidence of compared answers.
+
+    Args:
+        compared: In order of time.
+        answers: What was given, by example, of at least those that differ.
+        truths: What people say.
+        margin: How much worse the deployment may be, as a share of calls.
+        alpha: Bound on the probability of each wrong decision.
+    """
+    rows: list[int] = []
+    pending: list[str] = []
+    for each in compared:
+        if each.failed or not each.accepted or each.same:
+            row = 0
+        elif each.example in truths:
+            truth = truths[each.example]
+            row = int(fold(each.answer) == truth) - int(fold(answers.get(each.example, "")) == truth)
+        else:
+            pending.append(each.example)
+            continue
+        if not pending:
+            rows.append(row)
+    evidence = PairedComparison.begin(margin=margin, alpha=alpha).after(np.asarray(rows, dtype=int))
+    line = -np.log(alpha)
+    accepted = [each for each in compared if each.accepted and not each.failed]
+    return StreamEvidence(
+        compared=len(compared),
+        accepted=len(accepted),
+        same=sum(each.same for each in accepted),
+        failed=sum(each.failed for each in compared),
+        judged=len(rows),
+        wins=evidence.wins,
+        losses=evidence.losses,
+        pending=tuple(pending),
+        decision=evidence.decision,
+        not_worse=float(max(0.0, evidence.passes.log) / line),
+        is_worse=float(max(0.0, evidence.fails.log) / line),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenEvidence:
+    """A candidate beside what was answered, on rows that people labelled."""
+
+    rows: int
+    right: int
+    """Rows that the candidate, with the model behind it where it abstains, has right."""
+    before: int
+    """Rows that were answered right."""
+    chance: float | None
+    """How likely so large a loss is by chance; None without rows."""
+    worse: tuple[str, ...]
+    """Where it is measurably worse: `all` or a label."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is measurably worse nowhere."""
+        return not self.worse
+
+    def figures(self) -> dict[str, object]:
+        """Return the numbers, for a transition and the audit log."""
+        return {"frozen_rows": self.rows, "right": self.right, "before": self.before, "worse": list(self.worse)}
+
+
+def judge_frozen(truths: Truths, given: Mapping[str, str], found: Mapping[str, str | None]) -> FrozenEvidence:
+    """Return what frozen rows say.
+
+    Args:
+        truths: What people say, by example.
+        given: What was answered.
+        found: What the candidate answers; None where it abstains.
+    """
+    examples = [each for each in truths if each in given and each in found]
+    before = np.asarray([fold(given[each]) == truths[each] for each in examples], dtype=bool)
+    after = np.asarray(
+        [fold(given[each] if found[each] is None else found[each] or "") == truths[each] for each in examples], bool
+    )
+    if not examples:
+        return FrozenEvidence(rows=0, right=0, before=0, chance=None, worse=())
+    names = np.asarray([truths[each] or "" for each in examples])
+    overall = float(paired_drop(before, after))
+    slices = {str(name): float(paired_drop(before[names == name], after[names == name])) for name in sorted(set(names))}
+    verdicts = worse(list(slices.values()))
+    bad = [*(["all"] if worse([overall])[0] else []), *(n for n, v in zip(slices, verdicts, strict=True) if v)]
+    return FrozenEvidence(
+        rows=len(examples), right=int(after.sum()), before=int(before.sum()), chance=overall, worse=tuple(bad)
+    )
+
+
+def audit_sample(examples: Iterable[CapturedExample], size: int, *, share: float) -> list[str]:
+    """Return the examples whose labels estimate what answers today: a random sample, each answer in proportion.
+
+    Of each answer those come first whose hash is lowest, whatever else they were labelled for, and calls that arrive
+    later take their turn: so the sample stays one of all calls.
+    """
+    strata: dict[str, list[str]] = defaultdict(list)
+    total = 0
+    for each in examples:
+        if not each.failed and not each.by_specialist:
+            total += 1
+            strata[fold(each.answer)].append(each.id)
+    wanted = {name: len(ids) / total * size for name, ids in strata.items()}
+    counts = {name: int(each) for name, each in wanted.items()}
+    rest = sorted(wanted, key=lambda name: (counts[name] - wanted[name], name))
+    for name in rest[: min(size, total) - sum(counts.values())]:
+        counts[name] += 1
+    return [
+        example
+        for name in sorted(strata)
+        for example in sorted((e for e in strata[name] if is_audit(e, share)), key=_rank)[: counts[name]]
+    ]
+
+
+def _rank(example: str) -> bytes:
+    return blake2b(example.encode(), key=b"rank", digest_size=8).digest()
+
+
+def teacher_accuracy(
+    truths: Truths, examples: Iterable[CapturedExample], compared: Iterable[ComparedAnswer], sample: Sequence[str]
+) -> Estimate:
+    """Return the accuracy of what answers today, from the labels of a random sample and a specialist's confidence.
+
+    With a specialist's answers to the same calls the estimate is prediction-powered: the probability that an answer is
+    right is the specialist's confidence where it agrees, and what that leaves where it does not.
+
+    Args:
+        truths: What people say; what they say of other examples, which were chosen because they are hard, is left out.
+        examples: Of the job.
+        compared: A specialist's answers to them.
+        sample: That of `audit_sample`.
+    """
+    by_model = {each.id: each for each in examples if not each.failed and not each.by_specialist}
+    likely = {
+        each.example: each.confidence if each.same else 1 - each.confidence for each in compared if not each.failed
+    }
+    known = [each for each in sample if each in truths and each in by_model]
+    right = np.asarray([fold(by_model[each].answer) == truths[each] for each in known], dtype=float)
+    if not known or any(each not in likely for each in known):
+        return exact(int(right.sum()), len(right))
+    others = np.asarray([likely[each] for each in by_model if each in likely and each not in truths])
+    return estimate(right, np.asarray([likely[each] for each in known]), others)

@@ -1,0 +1,264 @@
+"""What the flywheel knows, for people: the console's lanes, `coterie flywheel status` and `/api/flywheel`.
+
+    books = Deployments(store=store.flywheel, audit=audit)       # store: network.store, or an open SQLiteStore
+    await job_views(books, section)                   # JobView: volume, cost, askers, state, savings; largest first
+    await deployment_views(books, section, job=None)  # DeploymentView: state, evidence of the gate, next step, why
+    await books.alarms(open_only=True)                # JobAlarm: kind, since when, figures, examples, command
+    await books.transitions(deployment_id)            # Transition: who, when, why, the numbers
+    await promote(books, section, deployment_id, by="ann", reason="...")     # the next step, whatever the gates say
+    await roll_back(books, deployment_id, by="ann", reason="...")            # back to the model used before, at once
+
+All values are frozen dataclasses; `runtime.codec.readable` makes JSON of them. Examples are shown scrubbed, as they are
+stored. `promote` and `roll_back` raise `InputError` where that step cannot be taken, and `FlywheelChanged` where
+somebody else was faster. Both are in the audit log, with reason and figures, before they take effect. Review is
+`flywheel.review`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from coterie.config.flywheel import FlywheelSection
+from coterie.errors import InputError
+from coterie.flywheel.deployments import LIVE, STEPS, Deployment, Deployments, KnownJob, next_step
+from coterie.flywheel.gates import StreamEvidence, judge_stream, truths_of
+from coterie.types import DeploymentState, JobVolume
+
+_MONTH = 30 * 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """A job, with what is asked of it and how far its specialist is."""
+
+    id: str
+    name: str
+    kind: str
+    task: str
+    shape: str
+    state: str
+    """`ignored`, `small`, `found` (enough calls to train), or the state of the deployment that is furthest."""
+    calls: int
+    local: int
+    """Calls that a deployment answered."""
+    cost: float
+    """Of the captured calls, as far as it is known."""
+    unpriced: int
+    monthly_calls: float
+    monthly_cost: float | None
+    """At today's pace; None where no cost is known."""
+    askers: int
+    first: float | None
+    last: float | None
+    labels: Mapping[str, str]
+    wordings: int
+    examples: tuple[str, ...]
+    saves: float | None
+    """Money a month that the furthest deployment would save: its coverage of the monthly cost."""
+    deployment: str | None
+    """The one that is furthest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentView:
+    """A deployment, with the evidence for its next step."""
+
+    id: str
+    job: str
+    job_name: str
+    specialist: str
+    version: str
+    state: DeploymentState
+    stage: int
+    share: float
+    created: float
+    since: float
+    evidence: StreamEvidence
+    next_state: DeploymentState | None
+    next_share: float
+    why: str
+    """What stands between it and the next step, in words; empty if nothing does."""
+    open_alarms: tuple[str, ...] = ()
+    figures: Mapping[str, object] = field(default_factory=dict)
+    """Those of its last transition."""
+
+
+_ORDER = ("champion", "canary", "shadow", "candidate", "retired")
+
+
+async def job_views(books: Deployments, section: FlywheelSection) -> list[JobView]:
+    """Return all jobs of enough askers, the most expensive first, then the largest."""
+    volumes = {each.job: each for each in await books.store.volumes()}
+    by_job: dict[str, list[Deployment]] = {}
+    for each in await books.deployments():
+        by_job.setdefault(each.job, []).append(each)
+    views = []
+    for job in await books.jobs():
+        volume = volumes.get(job.id)
+        if (volume.askers if volume else 0) >= section.askers or by_job.get(job.id):
+            furthest = min(by_job.get(job.id, []), key=lambda d: (_ORDER.index(d.state), -d.since), default=None)
+            coverage = await _coverage(books, furthest)
+            views.append(_job_view(job, volume, section, furthest, coverage))
+    return sorted(views, key=lambda each: (-(each.monthly_cost or 0), -each.calls))
+
+
+async def _coverage(books: Deployments, deployment: Deployment | None) -> float | None:
+    if deployment is None or deployment.state not in LIVE:
+        return None
+    compared = await books.store.comparisons(deployment.id)
+    return sum(each.accepted for each in compared) / len(compared) if compared else None
+
+
+def _job_view(
+    job: KnownJob,
+    volume: JobVolume | None,
+    section: FlywheelSection,
+    furthest: Deployment | None,
+    coverage: float | None,
+) -> JobView:
+    calls = volume.calls if volume else 0
+    span = max(volume.last - volume.first, 86_400.0) if volume else 86_400.0
+    known = calls - (volume.unpriced if volume else 0)
+    monthly = calls * _MONTH / span
+    cost = monthly * volume.cost / known if volume and known else None
+    state = "ignored" if job.ignored else "found" if calls >= section.calls else "small"
+    if furthest is not None and furthest.state != "retired":
+        state = furthest.state
+    return JobView(
+        id=job.id,
+        name=job.name,
+        kind=job.kind,
+        task=job.task,
+        shape=job.shape,
+        state=state,
+        calls=calls,
+        local=volume.local if volume else 0,
+        cost=volume.cost if volume else 0.0,
+        unpriced=volume.unpriced if volume else 0,
+        monthly_calls=monthly,
+        monthly_cost=cost,
+        askers=volume.askers if volume else 0,
+        first=volume.first if volume else None,
+        last=volume.last if volume else None,
+        labels=job.labels,
+        wordings=len(job.templates),
+        examples=job.examples,
+        saves=None if cost is None or coverage is None else cost * coverage,
+        deployment=furthest.id if furthest else None,
+    )
+
+
+async def evidence_of(books: Deployments, section: FlywheelSection, deployment: Deployment) -> StreamEvidence:
+    """Return what the compared answers of a deployment say so far."""
+    compared = list(await books.store.comparisons(deployment.id))
+    differing = [each.example for each in compared if each.accepted and not each.same]
+    examples = await books.store.examples_of(differing)
+    return judge_stream(
+        [each for each in compared if each.same or not each.accepted or each.example in examples],  # erased: no row
+        {key: each.answer for key, each in examples.items()},
+        truths_of(await books.store.labels(job=deployment.job)),
+        margin=section.margin,
+        alpha=section.alpha,
+    )
+
+
+async def deployment_views(
+    books: Deployments, section: FlywheelSection, *, job: str | None = None
+) -> list[DeploymentView]:
+    """Return deployments, those that serve first, then the latest. Raises `InputError` if there is no such job."""
+    jobs = {each.id: each for each in ([await books.job(job)] if job is not None else await books.jobs())}
+    alarms = await books.alarms(open_only=True)
+    views = []
+    for each in await books.deployments():
+        if each.job not in jobs:
+            continue
+        evidence = await evidence_of(books, section, each)
+        steps = await books.transitions(each.id)
+        state, _, share = next_step(each, section.canary, control=section.control)
+        last = each.state in {"champion", "retired"}
+        views.append(
+            DeploymentView(
+                id=each.id,
+                job=each.job,
+                job_name=jobs[each.job].name,
+                specialist=each.specialist,
+                version=each.version,
+                state=each.state,
+                stage=each.stage,
+                share=each.share,
+                created=each.created,
+                since=each.since,
+                evidence=evidence,
+                next_state=None if last else state,
+                next_share=0.0 if last else share,
+                why="" if last else waits_for(evidence, each),
+                open_alarms=tuple(alarm.id for alarm in alarms if alarm.deployment == each.id),
+                figures=steps[-1].figures if steps else {},
+            )
+        )
+    return sorted(views, key=lambda each: (_ORDER.index(each.state), -each.since))
+
+
+def waits_for(evidence: StreamEvidence, deployment: Deployment) -> str:
+    """Return in words what the stream gate waits for; empty if it is passed."""
+    if deployment.state == "candidate":
+        return "not yet in shadow"
+    if evidence.decision == "better":
+        return ""
+    if evidence.decision == "worse":
+        return "worse than what answers today"
+    if evidence.pending:
+        return f"{len(evidence.pending)} differing answers wait for a person"
+    return f"{evidence.judged} rows judged; evidence {evidence.not_worse:.0%} of what is needed"
+
+
+async def promote(
+    books: Deployments, section: FlywheelSection, deployment: str, *, by: str, reason: str, force: bool = False
+) -> Deployment:
+    """Move a deployment to its next step.
+
+    Args:
+        books: Where it is.
+        section: Shares of the canary, and the gate.
+        deployment: Its id.
+        by: Who does it.
+        reason: Why; needed.
+        force: Also where the stream gate is not passed.
+
+    Raises:
+        InputError: there is no reason, no next step, or the gate is not passed.
+        FlywheelChanged: somebody else moved it meanwhile.
+    """
+    _check_reason(reason)
+    found = await books.deployment(deployment)
+    if found.state in {"champion", "retired"}:
+        raise InputError(f"Deployment {deployment!r} is {found.state}: there is no next step.")
+    state, stage, share = next_step(found, section.canary, control=section.control)
+    evidence = await evidence_of(books, section, found)
+    if found.state != "candidate" and not force and (why := waits_for(evidence, found)):
+        raise InputError(f"Deployment {deployment!r} cannot be promoted: {why}.", hint="Force it, with a reason.")
+    figures = {**evidence.figures(), "forced": force and evidence.decision != "better"}
+    return await books.move(found, state, by=by, reason=reason, share=share, stage=stage, figures=figures)
+
+
+async def roll_back(books: Deployments, deployment: str, *, by: str, reason: str) -> Deployment:
+    """Take a deployment out of the traffic: its job goes back to the model used before.
+
+    A running server swaps within a second. One that serves goes back to shadow, any other is retired.
+
+    Raises:
+        InputError: there is no reason, or it is retired already.
+        FlywheelChanged: somebody else moved it meanwhile.
+    """
+    _check_reason(reason)
+    found = await books.deployment(deployment)
+    if found.state == "retired":
+        raise InputError(f"Deployment {deployment!r} is retired already.")
+    state: DeploymentState = "shadow" if found.serves and "shadow" in STEPS[found.state] else "retired"
+    return await books.move(found, state, by=by, reason=reason)
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip():
+        raise InputError("A step by hand needs a reason.", hint="Say why: it is kept with the deployment.")

@@ -1,0 +1,284 @@
+"""Ask people where their answer is worth most: what the console and `/api/flywheel/review` show.
+
+    queue = ReviewQueue(Deployments(store=store.flywheel, audit=audit), section)     # section: config.flywheel
+    item = await queue.next("triage", reviewer="ann")        # a ReviewItem, or None: nothing is to be asked
+    await queue.answer(item.example, "card_lost", reviewer="ann")  # or None: no label is right, or it cannot be told
+    await queue.skip(item.example, reviewer="ann")           # not now; somebody else is asked
+    await queue.undo(reviewer="ann")                         # takes back her last label, returns its item
+    await queue.progress("triage")                           # ReviewProgress: counts, the budget, agreement, accuracy
+
+Order: differences between a specialist and the model of today, oldest first, because the gate reads them in order; one
+in three is of the audit slice while that has too few labels, drawn so that each answer has its share; then what the
+specialist accepts with least confidence. The answers of an item stand in an order that tells nothing of whose they are.
+Some items, drawn by their id, are shown to a second person: `agreement` is Cohen's kappa on those.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from coterie.config.flywheel import FlywheelSection
+from coterie.errors import InputError
+from coterie.flywheel.deployments import LIVE, Deployments, KnownJob
+from coterie.flywheel.discovery import fold
+from coterie.flywheel.estimates import Estimate
+from coterie.flywheel.gates import audit_sample, drawn, teacher_accuracy, truths_of
+from coterie.types import CapturedExample, ComparedAnswer, FlywheelChanged, FlywheelRecord, GivenLabel, ReviewPurpose
+
+_WEEK = 7 * 86_400.0
+_CLAIM = "claim"
+_CLAIMED = 300.0
+"""Seconds that an item is one person's."""
+_TWICE = 0.1
+"""Share of items that two people are asked."""
+_ONE_IN = 3
+"""Of so many items one is of the audit slice, while that has too few labels and differences wait."""
+_SHOWN = 100
+"""Items of lowest confidence that one is chosen from."""
+_READ = 20_000
+"""Examples of a job that are looked through, the newest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewItem:
+    """One example that a person is asked about."""
+
+    example: str
+    job: str
+    purpose: ReviewPurpose
+    """Not to be shown before the label is given."""
+    text: str
+    """Input, scrubbed of personal data."""
+    prompt: tuple[tuple[str, str], ...]
+    """The whole prompt, scrubbed."""
+    answers: tuple[str, ...]
+    """What was answered, by whom is not said; one, or two that differ. Empty for the audit slice."""
+    labels: tuple[str, ...]
+    """All answers that the job has, most frequent first; empty for free text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewProgress:
+    """How far people are with a job."""
+
+    job: str
+    labelled: int
+    """Examples with a person's label."""
+    by_purpose: dict[str, int]
+    pending: int
+    """Differences that wait."""
+    audits_missing: int
+    week: int
+    """Labels of the last seven days, of all jobs."""
+    budget: int
+    reviewers: dict[str, int]
+    agreement: float | None
+    """Cohen's kappa of two people's labels; None where nobody labelled the same."""
+    twice: int
+    """Examples that it is computed on."""
+    teacher: Estimate
+    """Accuracy of what answers today."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Desk:
+    """What is known of a job at one moment."""
+
+    job: KnownJob
+    examples: dict[str, CapturedExample]
+    compared: list[ComparedAnswer]
+    """Of all live deployments, in order of time."""
+    labels: list[GivenLabel]
+
+
+@dataclass(frozen=True)
+class ReviewQueue:
+    """Chooses items, and keeps what people say."""
+
+    books: Deployments
+    section: FlywheelSection
+
+    async def next(self, job: str, *, reviewer: str, now: float | None = None) -> ReviewItem | None:
+        """Return the next item for a reviewer; None if nothing is to be asked, or the week's labels are given.
+
+        The item is theirs for five minutes. Raises `InputError` if there is no such job.
+        """
+        now = self.books.clock() if now is None else now
+        desk = await self._desk(job)
+        if await self._given_since(now - _WEEK) >= self.section.labels:
+            return None
+        taken = await self._taken(reviewer, now)
+        mine = {each.example for each in desk.labels if each.by == reviewer and each.origin == "person"}
+        for example, purpose in self._order(desk):
+            if example in mine or example in taken or example not in desk.examples:
+                continue
+            if await self._claim(example, reviewer, now):
+                return _item(desk, example, purpose)
+        return None
+
+    async def answer(self, example: str, value: str | None, *, reviewer: str) -> GivenLabel:
+        """Keep a label; None says that none of the labels is right, or that it cannot be told.
+
+        Raises:
+            InputError: the example is gone (erased or expired), or the job has no such label.
+        """
+        found = (await self.books.store.examples_of([example])).get(example)
+        if found is None or not found.job:
+            raise _gone(example)
+        desk = await self._desk(found.job)
+        if value is not None and desk.job.shape == "labels":
+            spelled = desk.job.labels.get(fold(value))
+            if spelled is None:
+                raise InputError(
+                    f"{value!r} is no label of {desk.job.name!r}; it has {sorted(desk.job.labels.values())}.",
+                    hint="Use one of these, or null for none of them.",
+                )
+            value = spelled
+        purpose: ReviewPurpose = next((p for e, p in self._order(desk, labelled=True) if e == example), "margin")
+        label = GivenLabel(
+            example=example, origin="person", by=reviewer, value=value, time=self.books.clock(), purpose=purpose
+        )
+        if not await self.books.store.put_label(label):
+            raise _gone(example)
+        return label
+
+    async def skip(self, example: str, *, reviewer: str) -> None:
+        """Leave an item to others: it is not shown to this reviewer again for a day."""
+        await self._claim(example, reviewer, self.books.clock(), skipped=True)
+
+    async def undo(self, *, reviewer: str) -> ReviewItem | None:
+        """Take back the reviewer's last label of the week and return its item; None if there is none."""
+        given = await self.books.store.labels(since=self.books.clock() - _WEEK)
+        last = next((each for each in reversed(given) if each.origin == "person" and each.by == reviewer), None)
+        if last is None or not await self.books.store.drop_label(last):
+            return None
+        found = await self.books.store.examples_of([last.example])
+        if last.example not in found:
+            return None
+        desk = await self._desk(found[last.example].job)
+        desk.examples.update(found)
+        return _item(desk, last.example, last.purpose or "margin")
+
+    async def progress(self, job: str) -> ReviewProgress:
+        """Return how far people are with a job. Raises `InputError` if there is no such job."""
+        desk = await self._desk(job)
+        people = [each for each in desk.labels if each.origin == "person"]
+        truths = truths_of(people)
+        waiting = {e for e, purpose in self._order(desk) if purpose == "disagreement" and e not in truths}
+        sample = self._sample(desk)
+        agreement, twice = _agreement(people)
+        return ReviewProgress(
+            job=desk.job.id,
+            labelled=len(truths),
+            by_purpose=dict(Counter(each.purpose for each in people)),
+            pending=len(waiting),
+            audits_missing=sum(each not in truths for each in sample),
+            week=await self._given_since(self.books.clock() - _WEEK),
+            budget=self.section.labels,
+            reviewers=dict(Counter(each.by for each in people)),
+            agreement=agreement,
+            twice=twice,
+            teacher=teacher_accuracy(truths, desk.examples.values(), desk.compared, sample),
+        )
+
+    # --- what is asked next ----------------------------------------------------------------------
+
+    def _order(self, desk: _Desk, *, labelled: bool = False) -> Sequence[tuple[str, ReviewPurpose]]:
+        """Examples to ask about, the most valuable first; with `labelled` those that need no further label too."""
+        said = Counter(each.example for each in desk.labels if each.origin == "person")
+        done = {example for example, n in said.items() if n > drawn(example, _TWICE, salt="twice") and not labelled}
+        accepted = [each for each in desk.compared if each.accepted and not each.failed and each.example not in done]
+        differing = deque(dict.fromkeys(each.example for each in accepted if not each.same))
+        audits = deque(each for each in self._sample(desk) if each not in done)
+        found: list[tuple[str, ReviewPurpose]] = []
+        while differing or audits:
+            audit = bool(audits) and (not differing or (len(said) + len(found)) % _ONE_IN == _ONE_IN - 1)
+            found.append((audits.popleft(), "audit") if audit else (differing.popleft(), "disagreement"))
+        unsure = sorted((each for each in accepted if each.same), key=lambda each: each.confidence)
+        return [*found, *((each.example, "margin") for each in unsure[:_SHOWN])]
+
+    def _sample(self, desk: _Desk) -> list[str]:
+        return audit_sample(desk.examples.values(), self.section.audits, share=self.section.audit_share)
+
+    # --- what is known ---------------------------------------------------------------------------
+
+    async def _desk(self, key: str) -> _Desk:
+        job = await self.books.job(key)
+        store = self.books.store
+        live = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
+        compared = [row for each in live for row in await store.comparisons(each.id)]
+        examples = {each.id: each for each in await store.newest(job=job.id, limit=_READ)}
+        missing = [row.example for row in compared if row.example not in examples and not row.same]
+        examples |= await store.examples_of(missing)
+        return _Desk(
+            job=job,
+            examples=examples,
+            compared=sorted(compared, key=lambda each: (each.time, each.example)),
+            labels=list(await store.labels(job=job.id)),
+        )
+
+    async def _given_since(self, since: float) -> int:
+        return sum(each.origin == "person" for each in await self.books.store.labels(since=since))
+
+    async def _taken(self, reviewer: str, now: float) -> set[str]:
+        """Items that are somebody else's for the moment, and those that this reviewer skipped."""
+        claims = await self.books.store.records(_CLAIM)
+        return {
+            each.id
+            for each in claims
+            if (each.body["by"] != reviewer and now < each.time + _CLAIMED)
+            or (reviewer in each.body["skipped"] and now < each.time + 86_400)
+        }
+
+    async def _claim(self, example: str, reviewer: str, now: float, *, skipped: bool = False) -> bool:
+        """Reserve an item; False if somebody was faster."""
+        old = await self.books.store.record(_CLAIM, example)
+        before = [] if old is None else list(old.body["skipped"])
+        body = {"by": "" if skipped else reviewer, "skipped": [*before, reviewer] if skipped else before}
+        claim = FlywheelRecord(kind=_CLAIM, id=example, time=now, body=body)
+        try:
+            await self.books.store.put(claim if old is None else replace(claim, revision=old.revision))
+        except FlywheelChanged:
+            return False
+        return True
+
+
+def _gone(example: str) -> InputError:
+    return InputError(
+        f"Example {example!r} is gone: it was erased, or is older than [capture] days.",
+        hint="Take the next item.",
+    )
+
+
+def _item(desk: _Desk, example: str, purpose: ReviewPurpose) -> ReviewItem:
+    found = desk.examples[example]
+    other = next((c.answer for c in desk.compared if c.example == example and c.accepted and not c.same), None)
+    answers = (found.answer,) if other is None else (found.answer, other)
+    if drawn(example, 0.5, salt="order"):
+        answers = answers[::-1]
+    return ReviewItem(
+        example=example,
+        job=desk.job.id,
+        purpose=purpose,
+        text=found.input,
+        prompt=found.prompt,
+        answers=() if purpose == "audit" else answers,
+        labels=tuple(desk.job.labels.values()) if desk.job.shape == "labels" else (),
+    )
+
+
+def _agreement(labels: Sequence[GivenLabel]) -> tuple[float | None, int]:
+    """Cohen's kappa of the first two people's labels of the same examples, and how many there are."""
+    by_example: dict[str, list[str]] = defaultdict(list)
+    for each in labels:
+        by_example[each.example].append("" if each.value is None else fold(each.value))
+    pairs = [next(pairwise(values)) for values in by_example.values() if len(values) > 1]
+    if not pairs:
+        return None, 0
+    same = sum(a == b for a, b in pairs) / len(pairs)
+    first, second = (Counter(column) for column in zip(*pairs, strict=True))
+    chance = sum(first[name] * second[name] for name in first) / len(pairs) ** 2
+    return (1.0 if chance == 1 else (same - chance) / (1 - chance)), len(pairs)

@@ -1,0 +1,132 @@
+"""Templates of prompts as values: recognised in a call, and taken off it to get the input.
+
+A template is kept as the runs of words that its calls share, so that it can be stored, and read by another process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+RUN = 4
+"""Words of a run."""
+_HEAD, _TAIL = 500, 250
+"""Words of eight characters that are looked at in a message: templates stand around an input, not inside one."""
+_WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+_DIGITS = re.compile(r"\d+")
+
+Prompt = Sequence[tuple[str, str]]
+"""Messages by role and text."""
+
+
+def pieces_of(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the beginning and the end of a text, with their places: documents in the middle are not read."""
+    head, tail = 8 * _HEAD, 8 * _TAIL
+    if len(text) <= head + tail:
+        yield 0, text
+    else:
+        yield 0, text[:head]
+        yield len(text) - tail, text[-tail:]
+
+
+def words_of(prompt: Prompt) -> list[str]:
+    """Return the words of a prompt, the role before each message. All digits are alike."""
+    found: list[str] = []
+    for role, text in prompt:
+        found.append(f"<{role}>")
+        for _, piece in pieces_of(text):
+            found += _WORD.findall(_DIGITS.sub("0", piece))
+    return found
+
+
+def places_of(prompt: Prompt) -> list[tuple[int, int, int]]:
+    """Return the message, start and end of each of `words_of`."""
+    found: list[tuple[int, int, int]] = []
+    for message, (_, text) in enumerate(prompt):
+        found.append((message, 0, 0))
+        for at, piece in pieces_of(text):
+            found += [(message, at + word.start(), at + word.end()) for word in _WORD.finditer(piece)]
+    return found
+
+
+def runs_of(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the runs of words."""
+    return zip(*(words[i:] for i in range(RUN)), strict=False)
+
+
+def covered(prompt: Prompt, inside: np.ndarray) -> list[tuple[int, int, int]]:
+    """Return stretches of messages that runs cover: message, start, end.
+
+    Args:
+        prompt: Messages.
+        inside: Whether each run is the template's. Shape (R,).
+    """
+    words = np.zeros(len(inside) + RUN, dtype=bool)
+    for i in np.flatnonzero(inside).tolist():
+        words[i : i + RUN] = True
+    places = places_of(prompt)
+    found: list[tuple[int, int, int]] = []
+    previous = -2
+    for i in np.flatnonzero(words).tolist():
+        message, start, end = places[i]
+        if i == previous + 1 and found and found[-1][0] == message:
+            found[-1] = (message, found[-1][1], end)
+        else:
+            found.append((message, start, end))
+        previous = i
+    return found
+
+
+def left_over(prompt: Prompt, stretches: Sequence[tuple[int, int, int]]) -> str:
+    """Return what stretches leave of a prompt."""
+    held: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for message, start, end in stretches:
+        held[message].append((start, end))
+    left = []
+    for message, (_, text) in enumerate(prompt):
+        at = 0
+        for start, end in [*held[message], (len(text), len(text))]:
+            left.append(text[at:start].strip())
+            at = end
+    return "\n".join(each for each in left if any(map(str.isalnum, each)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """What the calls of one wording have in common."""
+
+    piece: str
+    """Raw text that tells it from other templates: in most of its calls, in few others."""
+    runs: tuple[tuple[str, ...], ...]
+    """Runs of words that nearly all its calls hold."""
+    _known: frozenset[tuple[str, ...]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", frozenset(map(tuple, self.runs)))
+
+    def input_of(self, prompt: Prompt) -> str:
+        """Return what it leaves of a prompt."""
+        inside = np.asarray([run in self._known for run in runs_of(words_of(prompt))], dtype=bool)
+        return left_over(prompt, covered(prompt, inside))
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """Tells to which job a prompt belongs: by one substring search a template, the finest that fits."""
+
+    templates: Sequence[tuple[str, int, Template]]
+    """Job, number of the wording, and template."""
+
+    def job_of(self, prompt: Prompt) -> tuple[str, int, str] | None:
+        """Return job, wording and input of a prompt; None if no template fits or nothing is left."""
+        text = "\n".join(text for _, text in prompt)
+        fitting = [each for each in self.templates if each[2].piece and each[2].piece in text]
+        if not fitting:
+            return None
+        job, number, template = max(fitting, key=lambda each: len(each[2].runs))
+        left = template.input_of(prompt)
+        return (job, number, left) if left else None

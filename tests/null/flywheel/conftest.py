@@ -1,0 +1,87 @@
+"""A store of the flywheel, a clock, and examples of one job."""
+
+import pytest
+
+from coterie.config.flywheel import FlywheelSection
+from coterie.flywheel.deployments import Deployments, KnownJob
+from coterie.store.sqlite import SQLiteStore
+from coterie.testing import FakeClock
+from coterie.types import CapturedExample, ComparedAnswer
+
+NOW = 1_700_000_000.0
+LABELS = {"lost": "lost", "fee": "fee"}
+
+
+class Log:
+    """An audit log in memory."""
+
+    def __init__(self):
+        """Start empty."""
+        self.events = []
+
+    async def append(self, event, *, sync=False):
+        """Keep it."""
+        self.events.append(event)
+
+    def digest(self, text):
+        """Its length."""
+        return f"#{len(text)}"
+
+    async def close(self):
+        """Nothing to close."""
+
+
+@pytest.fixture
+async def store(tmp_path):
+    opened = await SQLiteStore.open(tmp_path / "db", session_days=30.0, keep_content=False)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def section():
+    return FlywheelSection(audits=6, audit_share=0.2, labels=50)
+
+
+@pytest.fixture
+async def books(store):
+    made = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW))
+    await made.put_job(KnownJob(id="j1", name="triage", labels=LABELS, found=NOW))
+    return made
+
+
+def examples(count, **changes):
+    """Calls of the job, every third a fee."""
+    return [
+        CapturedExample(
+            **{
+                "id": f"e{i:05d}",
+                "request": f"r{i}",
+                "time": NOW + i,
+                "job": "j1",
+                "input": f"text {i}",
+                "answer": "fee" if i % 3 == 0 else "lost",
+                "policy": "model:large",
+                "cost": 0.001,
+                "asker": f"a{i % 7}",
+                **changes,
+            }
+        )
+        for i in range(count)
+    ]
+
+
+def compared(deployment, calls, *, differ=lambda i: False, accepted=lambda i: True):
+    """A deployment's answers to them."""
+    return [
+        ComparedAnswer(
+            deployment=deployment,
+            example=each.id,
+            time=each.time,
+            answer=each.answer if not differ(i) else "other",
+            same=not differ(i),
+            accepted=accepted(i),
+            confidence=0.5 + 0.4 * ((i * 7919) % 100) / 100,
+        )
+        for i, each in enumerate(calls)
+    ]
