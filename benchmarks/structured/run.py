@@ -1,6 +1,8 @@
 """How many answers of the smallest model are valid under random JSON schemas.
 
-    python benchmarks/structured/run.py [--schemas 1000] [--seed 1]
+    python benchmarks/structured/run.py [--schemas 1000] [--seed 1] [--minutes 60] [--done FILE]
+
+What was asked is kept in `--done`, a line a schema, and not asked again: a run that was stopped goes on where it was.
 
 Each schema is drawn from the supported subset: objects in objects, lists, lists by place, enums, texts with lengths,
 patterns and formats, numbers with ranges and steps, `anyOf`, `allOf`, `$ref`, nullable and optional properties. The
@@ -55,18 +57,23 @@ async def main() -> None:
     parser.add_argument("--schemas", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600, help="begin no schema after so long")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--done", type=Path, default=Path("state/structured.jsonl"), help="what was asked before")
     options = parser.parse_args()
     path = next((path for model, path in installed() if model.name == "smollm2" and path is not None), None)
     if path is None:
         sys.exit("This benchmark needs the model smollm2: coterie models pull smollm2")
     record = Record(claim=CLAIM, seeds=[options.seed], data={"smollm2": sha256(path)})
-    engine = LlamaEngine("smollm2", path, threads=2, parallel=2, window=4096)
-    tries: Counter[int] = Counter()
-    seconds, wrong = [], []
+    engine = LlamaEngine("smollm2", path, threads=options.threads, parallel=2, window=4096)
+    options.done.parent.mkdir(parents=True, exist_ok=True)
+    lines = options.done.read_text().splitlines() if options.done.exists() else []
+    done = {each["seed"]: each for each in map(json.loads, lines)}
     gate, begun = asyncio.Semaphore(2), time.monotonic()
 
-    async def one(seed: int) -> bool | None:
+    async def one(seed: int) -> dict[str, Any] | None:
         raw = schema(seed)
+        if seed in done:
+            return done[seed]
         async with gate:
             if time.monotonic() - begun > 60 * options.minutes:
                 return None
@@ -75,31 +82,31 @@ async def main() -> None:
                 text, why, count = await answer(engine, raw)
             except Exception as error:  # noqa: BLE001 - counted as not valid
                 text, why, count = "", f"{type(error).__name__}: {error}", 0
-            seconds.append(time.perf_counter() - start)
-        tries[count] += 1
+            seconds = round(time.perf_counter() - start, 2)
         valid = bool(text) and Draft202012Validator(raw).is_valid(json.loads(text))
-        if not valid:
-            wrong.append((seed, why or text[:200]))
-            print("INVALID", seed, json.dumps(raw)[:600], why or text[:300], flush=True)
-        return valid
+        told = {"seed": seed, "valid": valid, "tries": count, "seconds": seconds}
+        told |= {} if valid else {"why": why or text[:200]}
+        with options.done.open("a") as file:
+            file.write(json.dumps(told) + "\n")
+        return told
 
     try:
         found = await asyncio.gather(*(one(options.seed * 1_000_000 + i) for i in range(options.schemas)))
     finally:
         await engine.close()
-    valid = [each for each in found if each is not None]
-    if len(valid) < len(found):
-        record.notes.append(
-            f"{len(found) - len(valid)} of {len(found)} schemas were not begun in {options.minutes:g} minutes."
-        )
-    share = sum(valid) / len(valid)
-    print(f"{sum(valid)} of {len(valid)} valid; tries {dict(tries)}; p50 {np.median(seconds):.2f} s")
+    asked = [each for each in found if each is not None]
+    if len(asked) < len(found):
+        record.notes.append(f"{len(found) - len(asked)} of {len(found)} schemas were not begun.")
+    valid = sum(each["valid"] for each in asked)
+    share = valid / len(asked)
+    tries = Counter(each["tries"] for each in asked)
+    print(f"{valid} of {len(asked)} valid; tries {dict(tries)}")
     record.figures = {
-        "schemas": len(valid),
-        "valid": sum(valid),
+        "schemas": len(asked),
+        "valid": valid,
         "tries": {str(count): times for count, times in sorted(tries.items())},
-        "seconds_p50": float(np.median(seconds)),
-        "wrong": [{"seed": seed, "why": why} for seed, why in wrong],
+        "seconds_p50": float(np.median([each["seconds"] for each in asked])),
+        "wrong": [each for each in asked if not each["valid"]],
     }
     record.bars = [Bar(what="valid share", measured=share, limit=1.0)]
     record.note_load()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
@@ -23,7 +24,7 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained, SetupError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import open_audit
-from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.governance.egress import ClearancePolicy, Gate, McpServer
 from coterie.knowledge.open import open_declared
 from coterie.limits.limits import StoredLimits, open_limits
 from coterie.models.catalogue import describe_model, locate
@@ -39,6 +40,7 @@ from coterie.privacy.detection import Detector
 from coterie.protocols import (
     Audit,
     Engine,
+    FunctionServer,
     Meter,
     OwnsEngines,
     Retriever,
@@ -92,7 +94,8 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     large |= {key for key, model in config.models.items() if isinstance(model, RemoteModel) or _is_here(model, folder)}
     models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector, audit=audit)
     policy = cost_quality_policy(config, folder, versions)
-    specialists = _specialists(config, versions, encoder, models, budget=memory)
+    servers = _servers(config, limits=limits, detector=detector, audit=audit)
+    specialists = _specialists(config, versions, encoder, models, budget=memory, servers=servers)
     # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
     await asyncio.to_thread(detect, "The first request waits for no table.")
     fitted = read_fitted(folder, encoder.sha256)
@@ -104,6 +107,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         config.models,
         config.generalist.model if config.generalist else None,
         package=PackageMeter() if config.accounting.energy_meter else None,
+        servers=config.mcp,
     )
     return Network(
         specialists=specialists,
@@ -120,17 +124,8 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         default_label=config.network.default_label,
         language=config.network.language,
         name=config.network.name,
-        engines=(encoder, *models.values(), *_own_engines(specialists)),
-        models={
-            key: RelayModel(
-                engine=engine,
-                name=config.models[key].name,
-                window=config.models[key].window,
-                local=not isinstance(config.models[key], RemoteModel),
-            )
-            for key, engine in models.items()
-            if hasattr(engine, "relay")
-        },
+        engines=(encoder, *models.values(), *_own_engines(specialists), *(each.engine for each in servers.values())),
+        models=_relayed(config, models),
         audit=audit,
         limits=limits,
         overhead=ProcessOverhead(),
@@ -267,6 +262,7 @@ def _specialists(
     models: Mapping[str, StreamingEngine],
     *,
     budget: int | None,
+    servers: Mapping[str, FunctionServer] = MappingProxyType({}),
 ) -> dict[str, Specialist]:
     """Return all specialists, loaded; with a memory budget in bytes, loaded at first use."""
     memory = None if budget is None else WeightMemory(budget)
@@ -284,6 +280,7 @@ def _specialists(
             data_label=config.network.default_label,
             view_tokens=tokens,
             windows=windows,
+            servers={key: servers[key] for key in section.mcp if key in servers},
         )
         if memory is None or (models and _asks_model(section, version)):
             specialists[name] = load()
@@ -373,6 +370,29 @@ def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
                 f"{section.model!r} is {now['name']!r} now.",
                 hint=f"Train it again: coterie train {name}",
             )
+
+
+def _relayed(config: Config, models: Mapping[str, StreamingEngine]) -> dict[str, RelayModel]:
+    """Return the models that a request may name."""
+    return {
+        key: RelayModel(
+            engine=engine,
+            name=config.models[key].name,
+            window=config.models[key].window,
+            local=not isinstance(config.models[key], RemoteModel),
+        )
+        for key, engine in models.items()
+        if hasattr(engine, "relay")
+    }
+
+
+def _servers(
+    config: Config, *, limits: StoredLimits | None, detector: Detector | None, audit: Audit | None
+) -> dict[str, McpServer]:
+    """Return the MCP servers that specialists name, behind the gate; none is started before its first call."""
+    gate = Gate(ClearancePolicy(), limits, detector=detector, audit=audit)
+    named = dict.fromkeys(key for section in config.specialists.values() for key in section.mcp)
+    return {key: gate.open_server(key, config.mcp[key], label=config.network.default_label) for key in named}
 
 
 async def open_models(

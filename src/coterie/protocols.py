@@ -26,6 +26,9 @@ from coterie.types import (
     Finding,
     Flow,
     FlywheelRecord,
+    Function,
+    FunctionCall,
+    FunctionResult,
     GivenLabel,
     Grouping,
     JobVolume,
@@ -257,6 +260,36 @@ class Router(Protocol):
 
     async def route(self, request: Request, context: Context, *, call: CallContext) -> Route:
         """Return a route with a reason. A route without parts means that no specialist fits."""
+        ...
+
+
+@runtime_checkable
+class FunctionServer(Protocol):
+    """Functions that the network calls itself, such as the tools of an MCP server, behind the egress gate.
+
+    Called by a `generate` specialist whose section names it.
+    """
+
+    @property
+    def name(self) -> str:
+        """Stable name in the ledger: `mcp:` and the `[mcp]` key."""
+        ...
+
+    async def functions(self) -> Sequence[Function]:
+        """Return the functions that may be called; one whose parameters cannot be read is left out."""
+        ...
+
+    async def call(
+        self, about: FunctionCall, *, label: Label, label_without_pii: Label | None, call: CallContext
+    ) -> FunctionResult:
+        """Return the result of a call whose arguments have this label.
+
+        Raises:
+            EgressRefused: the arguments may not leave; nothing was sent.
+            AuditError: the call could not be written down; nothing was sent.
+            BudgetExceeded: a budget has not enough left.
+            EngineError: the server cannot be asked, or the call failed.
+        """
         ...
 
 

@@ -46,27 +46,27 @@ BUDGETS = {
     "__main__": 10,
     "accounting": 1080,
     "api": 1710,
-    "assembly": 510,
+    "assembly": 540,  # MCP servers
     "cli": 6540,  # import and mcp; what feedback may name, how rows were used
-    "config": 1450,  # capture and flywheel
+    "config": 1510,  # capture and flywheel; servers of MCP
     "context": 930,
     "decisions": 870,  # typed questions: a new concept
-    "engines": 4450,  # a relay, chat of a local model; the transport as a seam of its own
+    "engines": 4540,  # a relay, chat of a local model; the transport as a seam of its own; MCP servers
     "errors": 290,
     "flywheel": 3900,  # jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
-    "gateway": 5680,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers
-    "generalist": 1530,  # whole answers asked for whole
-    "governance": 2680,  # write-ahead entries of the audit log; values that are cut over several texts
+    "gateway": 5850,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers; functions
+    "generalist": 1590,  # whole answers asked for whole; functions
+    "governance": 2760,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5560,  # a prior on confidence, patterns
     "limits": 970,  # calls capped by what is left
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1120,
-    "network": 2120,  # the relay and routes by schema; labels of feedback
+    "network": 2160,  # the relay and routes by schema; labels of feedback; functions
     "observe": 600,
     "policy": 750,
     "privacy": 3290,  # values in every form: encoded, in look-alike letters, cut over several texts
-    "protocols": 580,  # what pages read of a store, the store of the flywheel
+    "protocols": 580,  # what pages read of a store, the store of the flywheel; functions
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
@@ -74,13 +74,13 @@ BUDGETS = {
     "runtime": 1140,  # long work has threads of its own
     "specialists": 410,
     "store": 3560,  # feedback without content; read models: hours and days, pages by key; the flywheel
-    "structured": 880,  # schemas read, checked, bounded for decoding, filled in by specialists
-    "tasks": 16720,  # cells of tables looked up, contradictions
+    "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
+    "tasks": 16830,  # cells of tables looked up, contradictions; functions of generate
     "testing": 1920,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
     "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 490,
     "tuning": 1630,
-    "types": 2480,  # egress records, contradictions; what pages read; keys of before that still load; the flywheel
+    "types": 2550,  # contradictions; pages; keys of before that still load; the flywheel; functions
 }
 
 
@@ -245,10 +245,10 @@ def test_no_code_runs_from_data():
 
 
 def test_remote_engine_only_behind_the_gate():
-    """Only `governance` names the engine that leaves this process."""
+    """Only `governance` names the engines that leave this process."""
     for path in MODULES:
         if package_of(module_of(path)) not in {"governance", "engines"}:
-            assert "OpenAIEngine" not in path.read_text(), path
+            assert not {"OpenAIEngine", "McpEngine"} & set(re.findall(r"\w+", path.read_text())), path
 
 
 def test_spans_only_from_observe():

@@ -17,10 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Context, Decimal
 from functools import cache
+from types import MappingProxyType
 
 from coterie.accounting.energy import PackageMeter, remote_joules
 from coterie.config.accounting import AccountingSection
 from coterie.config.file import Model, RemoteModel
+from coterie.config.mcp import McpSection
 from coterie.types import Prompt, Request, Step, Usage
 
 # --- A lower bound of a text's tokens without a tokenizer.
@@ -79,6 +81,7 @@ class CostMeter:
         accounting: Watts and price of this machine.
         models: The `[models]` of the network: a step whose engine is an `openai` one of these is remote.
         generalist: The key of the model that answers are compared with, if there is one.
+        servers: The `[mcp]` of the network, which have prices of their own.
         package: The processor's energy counter; None for no other than `accounting` says.
         clock: Seconds since the epoch, for prices with a date.
     """
@@ -89,12 +92,14 @@ class CostMeter:
         models: Mapping[str, Model],
         generalist: str | None,
         *,
+        servers: Mapping[str, McpSection] = MappingProxyType({}),
         package: PackageMeter | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._watts = accounting.watts_per_core
         self._cpu_hour = accounting.cpu_hour(os.cpu_count() or 1)
         self._remote = {name: model for name, model in models.items() if isinstance(model, RemoteModel)}
+        self._calls = {f"mcp:{name}": section for name, section in servers.items()}
         self._generalist = generalist if generalist in self._remote else None
         self._package, self._clock = package, clock
 
@@ -105,6 +110,10 @@ class CostMeter:
         size or its joules per token, and by its prices of today, since its machine cannot be seen from here. Money
         is None when a price is not set.
         """
+        if (server := self._calls.get(step.engine)) is not None:
+            made = step.usage.tokens_out
+            cost = None if server.price_per_call is None else _MONEY.multiply(Decimal(made), server.price_per_call)
+            return replace(step, usage=replace(step.usage, joules=made * server.joules_per_call, cost=cost))
         remote = self._remote.get(step.engine)
         if remote is None:
             usage = replace(self._here(step.usage), cost=self._cpu_money(step.usage.cpu_seconds))

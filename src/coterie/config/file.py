@@ -30,6 +30,7 @@ from coterie.config.choice import Choice, choice
 from coterie.config.decisions import DecisionsSection
 from coterie.config.flywheel import CaptureSection, FlywheelSection
 from coterie.config.generalist import GeneralistSection
+from coterie.config.mcp import McpSection
 from coterie.config.observe import ObserveSection
 from coterie.config.policy import PolicySection
 from coterie.config.privacy import PrivacySection, RetentionSection
@@ -392,6 +393,7 @@ class Config(_Section):
     network: NetworkSection = NetworkSection()
     specialists: dict[Name, Specialist] = {}
     models: dict[Name, Annotated[SerializeAsAny[ModelEntry], PlainValidator(_ENGINES.check)]] = {}
+    mcp: dict[Name, McpSection] = {}
     generalist: GeneralistSection | None = None
     knowledge: dict[Name, Annotated[SerializeAsAny[KnowledgeSection], PlainValidator(_INDEXES.check)]] = {}
     router: Annotated[SerializeAsAny[RouterSection], PlainValidator(_ROUTERS.check)] = RouterSection()
@@ -431,11 +433,18 @@ class Config(_Section):
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
+        return self
+
+    @model_validator(mode="after")
+    def _specialists_read_what_there_is(self) -> Config:
         for specialist, section in self.specialists.items():
-            for index in section.knowledge:
-                if index not in self.knowledge:
-                    found = sorted(self.knowledge)
-                    raise ValueError(f"specialists.{specialist}.knowledge has {index!r}, but [knowledge] has {found}")
+            for table, named, there in (
+                ("mcp", section.mcp, self.mcp),
+                ("knowledge", section.knowledge, self.knowledge),
+            ):
+                if lost := [name for name in named if name not in there]:
+                    found = sorted(there)
+                    raise ValueError(f"specialists.{specialist}.{table} has {lost[0]!r}, but [{table}] has {found}")
         return self
 
 

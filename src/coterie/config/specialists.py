@@ -88,6 +88,8 @@ class SpecialistSection(BaseModel):
     `slm` tunes it, so it is one with `engine = "llama"`; `llm` asks it as it is. That of an `answer` specialist is
     asked as it is on both.
     """
+    mcp: tuple[Name, ...] = ()
+    """`[mcp]` keys of the servers whose tools a `generate` specialist may call."""
     data_label: Label | None = None
     """Sensitivity of the training texts; default: `default_label` of the network.
 

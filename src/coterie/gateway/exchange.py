@@ -22,8 +22,11 @@ IGNORED_HEADER = "x-coterie-ignored"
 """Names what a request asked for and nobody could do."""
 SAMPLING = frozenset({"temperature", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty"})
 """What acts where a model writes, and nowhere else."""
+FUNCTIONS = frozenset({"tools", "parallel_tool_calls"})
+"""What acts where such a model may call functions."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST_NAMED = 64
+_BY_A_MODEL = frozenset({"written", "called"})
 
 Abstain = Literal["refusal", "content_filter", "text", "status"]
 
@@ -47,6 +50,10 @@ class AnswerFormat(Protocol):
 
     def piece(self, text: str, *, refused: bool) -> bytes:
         """A piece of the text, or of the reason why there is none."""
+        ...
+
+    def calls(self, text: str) -> bytes:
+        """Calls of functions, which the text is (`Finding.called`)."""
         ...
 
     def end(self, answer: Answer, *, refused: bool) -> bytes:
@@ -83,11 +90,12 @@ class Exchange:
                 if isinstance(event, Answer):
                     answer = event
                 else:
-                    written |= event.kind == "written"
+                    written |= event.kind in _BY_A_MODEL
         if answer is None:
             raise AssertionError("a stream ends with an Answer")
         self.gateway.metrics.count_answer(answer.trace)
-        headers = self._headers(written=written) | {EGRESS_HEADER: answer.trace.egress_summary}
+        offered = any(finding.offered for finding in answer.findings)
+        headers = self._headers(written=written, offered=offered) | {EGRESS_HEADER: answer.trace.egress_summary}
         if self.abstain == "status" and not answer.accepted:
             response = ErrorResponse(422, "abstained", answer.text, headers=headers)
             await response.for_path(scope["path"])(scope, receive, send)
@@ -99,8 +107,8 @@ class Exchange:
         """Whether the text of an answer goes where its API has refusals."""
         return not answer.accepted and self.abstain != "text"
 
-    def _headers(self, *, written: bool) -> dict[str, str]:
-        acted = SAMPLING if written else ()
+    def _headers(self, *, written: bool, offered: bool) -> dict[str, str]:
+        acted = (SAMPLING if written else frozenset()) | (FUNCTIONS if offered else frozenset())
         return {TRACE_HEADER: self.trace_id, **ignored_header(name for name in self.set if name not in acted)}
 
     # --- streams -----------------------------------------------------------------------------------
@@ -111,20 +119,22 @@ class Exchange:
             aclosing(network.stream(self.request, trace_id=self.trace_id)) as events,
             aclosing(self._pieces(events)) as pieces,
         ):
-            first, written = await anext(pieces)
+            first, written, offered = await anext(pieces)
             told = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
             told |= {EGRESS_HEADER: EGRESS_IN_STREAM}
-            headers = [(k.encode(), v.encode()) for k, v in (told | self._headers(written=written)).items()]
+            headers = [
+                (k.encode(), v.encode()) for k, v in (told | self._headers(written=written, offered=offered)).items()
+            ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send_event(send, first)
             self.gateway.metrics.count_first_text(time.perf_counter() - start)
             await self._send_rest(pieces, send)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_rest(self, pieces: AsyncIterator[tuple[bytes, bool]], send: Send) -> None:
+    async def _send_rest(self, pieces: AsyncIterator[tuple[bytes, bool, bool]], send: Send) -> None:
         """The pieces after the first. The status is sent: what fails now is said in the stream."""
         try:
-            async for piece, _ in pieces:
+            async for piece, *_ in pieces:
                 await send_event(send, piece)
         except ClientGone:
             raise
@@ -136,8 +146,8 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - every error becomes an event; see error_response
             await send_event(send, self.format.failed(error_response(error)))
 
-    async def _pieces(self, events: AsyncIterator[Delta | Answer]) -> AsyncGenerator[tuple[bytes, bool]]:
-        """The network's events as bytes, each with whether a model wrote it.
+    async def _pieces(self, events: AsyncIterator[Delta | Answer]) -> AsyncGenerator[tuple[bytes, bool, bool]]:
+        """The network's events as bytes, each with whether a model wrote it, and whether it could call functions.
 
         The reason why a part is not answered waits until it is known whether another part is: then it is text.
         """
@@ -147,7 +157,9 @@ class Exchange:
                 held += event.text
                 continue
             if isinstance(event, Delta):
-                yield opening + self.format.piece(held + event.text, refused=False), event.kind == "written"
+                called = event.kind == "called"
+                piece = self.format.calls(event.text) if called else self.format.piece(held + event.text, refused=False)
+                yield opening + piece, event.kind in _BY_A_MODEL, event.offered
                 held = ""
             else:
                 self.gateway.metrics.count_answer(event.trace)
@@ -155,5 +167,5 @@ class Exchange:
                 if self.abstain == "status" and not event.accepted:
                     raise WireError("abstained", event.text)
                 rest = self.format.piece(held, refused=refused) if held else b""
-                yield opening + rest + self.format.end(event, refused=refused), False
+                yield opening + rest + self.format.end(event, refused=refused), False, False
             opening = b""

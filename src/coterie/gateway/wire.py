@@ -135,6 +135,8 @@ class ChatMessage(Wire):
     content: str | list[ContentPart] | None = None
     tool_calls: list[dict[str, Any]] | None = None
     """Calls that an earlier answer made."""
+    tool_call_id: str | None = None
+    """Of a result: the call that it is of."""
 
 
 class StreamOptions(Wire):
@@ -222,7 +224,7 @@ class ChatRequest(SamplingWire):
     n: int | None = None
     """Only 1: there is one answer."""
     tools: Annotated[list[ToolWire], Field(max_length=128)] | None = None
-    """A forced call is made by the specialists whose answers are its arguments; else they call none."""
+    """Functions that a model may call. A forced call is also made by specialists whose answers are its arguments."""
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     response_format: ChatResponseFormat | None = None
     """`json_schema` is answered by the specialists whose labels or fields it asks for, else by the generalist."""

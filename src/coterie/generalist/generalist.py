@@ -27,6 +27,8 @@ from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.runtime.codec import parse_json
 from coterie.specialists.acceptance import abstention
+from coterie.structured.functions import ROOM as TOOL_ROOM
+from coterie.structured.functions import read_reply, reply_schema, told_of, within, written_calls
 from coterie.structured.schema import Node, decodable, read_answer
 from coterie.text.language import language_of
 from coterie.text.unicode import estimate_tokens
@@ -48,6 +50,7 @@ from coterie.types import (
     SpecialistCard,
     Step,
     Task,
+    Tools,
     label_without_pii,
 )
 
@@ -186,6 +189,8 @@ class Asking:
         source = _Sensitivity.of(task, *view.entries)
         if task.schema is not None:
             return await self._as_json(task, task.schema, view, source, call)
+        if task.tools is not None and task.tools.functions:
+            return await self._calling(task, task.tools, view, source, call)
         heard = await self._tries(self._escalation(task, view), call).ask()
         self._count(heard)
         return _answered(heard, source)
@@ -197,7 +202,8 @@ class Asking:
 
         An answer that breaks off after its first piece ends with a piece that says why.
         """
-        if task.schema is not None or not (task.text.strip() or task.columns):
+        whole = task.schema is not None or (task.tools is not None and bool(task.tools.functions))
+        if whole or not (task.text.strip() or task.columns):
             # A piece that is shown cannot be withdrawn, and half of a JSON text is none.
             yield await self.consult(task, view, call=call)
             return
@@ -240,29 +246,59 @@ class Asking:
             return replace(finding, value=None, text="", accepted=False, reason=why, confidence=0.0)
         return replace(finding, value=text, text=text)
 
+    async def _calling(
+        self, task: Task, tools: Tools, view: ContextView, source: _Sensitivity, call: CallContext
+    ) -> Finding:
+        """Calls of the request's functions, or the model's answer in words."""
+        steps: tuple[Step, ...] = ()
+        for level in TOOL_ROOM:
+            heard = await self._tries(self._escalation(task, view, level), call).ask()
+            self._count(heard)
+            finding = _answered(heard, source)
+            steps += finding.steps
+            finding = replace(finding, steps=steps)
+            if not finding.accepted:
+                return finding
+            reply = read_reply(reply_schema(tools), finding.text)
+            if not reply.wrong:
+                break
+        if reply.calls:
+            why = Reason("accept.called", model=heard.engine, functions=", ".join(each.name for each in reply.calls))
+            text = written_calls(reply.calls)
+            return replace(finding, value=text, text=text, reason=why, offered=True, called=True)
+        if reply.wrong or not reply.answer:
+            found = reply.wrong or "its answer is empty"
+            why = Reason("abstain.not_in_schema", model=heard.engine, found=found)
+            return replace(finding, value=None, text="", accepted=False, reason=why, confidence=0.0)
+        return replace(finding, value=reply.answer, text=reply.answer, offered=True)
+
     def _escalation(self, task: Task, view: ContextView, level: int = 0) -> Callable[[CandidateModel], Prompt]:
         """What a model is told of a task and its context pack."""
         asked = question_of(task)
         told = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
         if task.schema is not None:
             told = f"{INSTRUCTION} {AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
+        since = () if task.tools is None else task.tools.since
+        schema: Mapping[str, Any] | None = None if task.schema is None else decodable(task.schema, level)
+        if schema is None and task.tools is not None and task.tools.functions:
+            told = f"{INSTRUCTION} {told_of(task.tools)}"
+            schema = within(reply_schema(task.tools), level)
 
         def prompt(candidate: CandidateModel) -> Prompt:
             if candidate.typed:
                 return self._fitting(candidate, _typed(task, asked))
-            usual = _LONGEST if task.schema is None else candidate.window // _SHARE
+            usual = _LONGEST if schema is None else candidate.window // _SHARE
             longest = min(task.max_tokens or usual, candidate.window // _SHARE)
-            room = candidate.window - longest - _tokens(lay_out((), instruction=told, asked=asked))
+            room = candidate.window - longest - _tokens((*lay_out((), instruction=told, asked=asked), *since))
             seen = narrowed(
                 view,
                 replace(self.card, pseudonymised=candidate.pseudonymised),
                 clearance=candidate.engine.clearance,
                 room=room,
             ).entries
-            messages = lay_out(seen, instruction=told, asked=asked)
+            messages = (*lay_out(seen, instruction=told, asked=asked), *since)
             label, bare = _Sensitivity.of(task, *seen)
             whole = Prompt(messages=messages, label=label, label_without_pii=bare, max_tokens=longest)
-            schema = None if task.schema is None else decodable(task.schema, level)
             return self._fitting(candidate, replace(whole.sampled(task.sampling), json_schema=schema))
 
         return prompt

@@ -11,18 +11,21 @@ written, nothing is sent. A second entry says what came of it: the request's own
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
 from coterie.config.file import RemoteModel
+from coterie.config.mcp import McpSection
 from coterie.engines.contract import ENGINE_TYPES, EnginePlace
-from coterie.errors import EgressRefused
+from coterie.engines.mcp import McpEngine
+from coterie.errors import EgressRefused, InputError
 from coterie.governance.audit_events import audit_egress, audit_outcome
 from coterie.governance.disguise import (
     Disguised,
@@ -34,13 +37,30 @@ from coterie.governance.disguise import (
     texts_of_prompt,
     worth_a_thread,
 )
+from coterie.governance.injection import suspect
 from coterie.governance.pseudonyms import SessionPseudonyms, TooManyValues
 from coterie.limits.limits import StoredLimits
 from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Policy, StreamingEngine
 from coterie.runtime.concurrency import AT_ONCE, aside, side_by_side, to_the_end
-from coterie.types import NOT_SENT, CallContext, Delta, Egress, Flow, Label, Output, Prompt, Reason, RelayHead, Verdict
+from coterie.structured.functions import function_of
+from coterie.types import (
+    NOT_SENT,
+    CallContext,
+    Delta,
+    Egress,
+    Flow,
+    Function,
+    FunctionCall,
+    FunctionResult,
+    Label,
+    Output,
+    Prompt,
+    Reason,
+    RelayHead,
+    Verdict,
+)
 
 PSEUDONYMISED = "egress.pseudonymised"
 
@@ -79,6 +99,20 @@ class Gate:
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
         engine = _Unslotted(ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(options=options)))
         return _GatedEngine(engine, judge, self._journal, self._limits)
+
+    def open_server(self, name: str, section: McpSection, *, label: Label, **options: Any) -> McpServer:  # noqa: ANN401 - the engine's own
+        """The tools of an MCP server. Arguments are judged, written down and budgeted as prompts are.
+
+        Args:
+            name: Its `[mcp]` key.
+            section: Its section.
+            label: Sensitivity of what it returns, where the section does not say.
+            options: Put something in place of the connection: see `McpEngine`.
+        """
+        server = McpEngine(name, section, **options)
+        judge = _Judge(policy=self._policy, detector=self._detector, name=server.name, model=section)
+        engine = _GatedEngine(_Unslotted(server), judge, self._journal, self._limits)
+        return McpServer(server=server, engine=engine, detector=self._detector, label=section.label or label)
 
     def check(self, name: str, model: RemoteModel, label: Label) -> None:
         """Whether data of this label could go to a model at all, asked before work that would all be refused.
@@ -171,7 +205,7 @@ class _Judge:
     policy: Policy
     detector: Detector
     name: str
-    model: RemoteModel
+    model: RemoteModel | McpSection
 
     async def judge(self, prompt: Prompt, call: CallContext) -> _Sent:
         """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
@@ -292,19 +326,66 @@ class _GatedEngine:
         await self._engine.close()
 
 
+@dataclass(frozen=True, kw_only=True)
+class McpServer:
+    """The tools of an MCP server, behind the gate. Implements `protocols.FunctionServer`, and `close`."""
+
+    server: McpEngine
+    engine: _GatedEngine
+    detector: Detector
+    label: Label
+
+    @property
+    def name(self) -> str:
+        """`mcp:` and the key of its section."""
+        return self.server.name
+
+    async def functions(self) -> Sequence[Function]:
+        """The tools that may be called and whose parameters can be read. Asking for them sends nothing of a request."""
+        found = []
+        for tool in await self.server.tools():
+            with suppress(InputError):
+                found.append(function_of(**tool))
+        return found
+
+    async def call(
+        self, about: FunctionCall, *, label: Label, label_without_pii: Label | None, call: CallContext
+    ) -> FunctionResult:
+        """The result of a call, labelled by what is in it."""
+        text = json.dumps({"name": about.name, "arguments": about.arguments}, ensure_ascii=False)
+        prompt = Prompt(text=text, label=label, label_without_pii=label_without_pii, max_tokens=1)
+        (output,) = await self.engine.run([prompt], call=call)
+        result = output.text
+        seen, suspected = await aside(
+            len(result), lambda: (sight(self.detector, [result]), suspect([result], f"a result of {self.name}"))
+        )
+        return FunctionResult(
+            text=result,
+            label=max(self.label, seen.label),
+            label_without_pii=max(self.label, seen.label_without_pii),
+            usage=output.usage,
+            verdicts=(*([output.verdict] if output.verdict is not None else []), *suspected),
+        )
+
+    async def close(self) -> None:
+        """End the connection."""
+        await self.server.close()
+
+
 class _Unslotted:
     """A remote engine. The worker slot of a request is others' while it is waited for."""
 
-    def __init__(self, engine: StreamingEngine) -> None:
+    def __init__(self, engine: Any) -> None:  # noqa: ANN401 - each has what its caller asks of it
         self.name, self.clearance, self.close = engine.name, engine.clearance, engine.close
         self._engine = engine
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
         async with call.release_slot():
-            return await self._engine.run(batch, call=call)
+            outputs: Sequence[Output] = await self._engine.run(batch, call=call)
+            return outputs
 
     async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
-        pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(prompt, call=call))
+        pieces = self._engine.stream(prompt, call=call)
         async with call.release_slot(), aclosing(pieces) as events:
             async for event in events:
                 yield event
@@ -312,7 +393,7 @@ class _Unslotted:
     async def relay(
         self, prompt: Prompt, *, path: str, call: CallContext
     ) -> AsyncGenerator[RelayHead | bytes | Output, None]:
-        pieces = self._engine.relay(prompt, path=path, call=call)  # type: ignore[attr-defined]
+        pieces = self._engine.relay(prompt, path=path, call=call)
         async with call.release_slot(), aclosing(pieces) as events:
             async for event in events:
                 yield event

@@ -218,8 +218,11 @@ def _within_word(pair: str) -> bool:
 
 
 def texts_of(request: Request) -> Iterator[str]:
-    """Every text of a request but its document's: the earlier turns, what is asked, the columns."""
+    """Every text of a request but its document's: the earlier turns, what is asked, the columns, functions, results."""
     yield from (turn.text for turn in request.history)
+    if request.tools is not None:
+        yield from (function.description for function in request.tools.functions)
+        yield from (turn.text for turn in request.tools.since)
     yield request.text
     yield from texts_of_columns(request.columns)
 

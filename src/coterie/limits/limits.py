@@ -30,6 +30,7 @@ from typing import NamedTuple
 from coterie.config.accounting import TokenPrices
 from coterie.config.budgets import BudgetSection
 from coterie.config.file import RemoteModel
+from coterie.config.mcp import McpSection
 from coterie.errors import AuditError, BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.limits import storage as table
 from coterie.limits.allowance import RULE, UNLIMITED, MemoryAllowance, network_allowance
@@ -122,7 +123,7 @@ class StoredLimits:
 
     @asynccontextmanager
     async def held(
-        self, prompts: Sequence[Prompt], model: RemoteModel, name: str, call: CallContext
+        self, prompts: Sequence[Prompt], model: RemoteModel | McpSection, name: str, call: CallContext
     ) -> AsyncIterator[Held]:
         """Around a call of a remote model: the most that it can take is reserved, and then what it took is settled.
 

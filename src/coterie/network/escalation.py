@@ -21,6 +21,14 @@ def decide(outcome: Outcome, route_reason: Reason) -> Outcome:
     return replace(outcome, status="abstained", reason=all_of(doubts or [route_reason]))
 
 
+def without_call(outcome: Outcome) -> Outcome:
+    """The outcome of a request that requires a call: answered only by calls."""
+    if any(finding.called for finding in outcome.answering):
+        return outcome
+    reason = outcome.reason if outcome.status == "abstained" else Reason("abstain.no_call")
+    return replace(outcome, status="abstained", reason=reason)
+
+
 def filled(
     outcome: Outcome, schema: Node, slots: Mapping[str, PropertySlot], cards: Mapping[str, SpecialistCard]
 ) -> Outcome:

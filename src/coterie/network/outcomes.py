@@ -84,6 +84,8 @@ def render(outcome: Outcome, *, part: bool) -> str:
     the generalist failed, the best of what nobody was sure of is shown, and said to be that.
     """
     about = f"{topic(outcome.part.text)}: " if part else ""
+    if calls := calls_of(outcome):
+        return calls
     if outcome.status == "escalated":
         return about + outcome.findings[-1].text
     if outcome.filled:
@@ -96,8 +98,16 @@ def render(outcome: Outcome, *, part: bool) -> str:
     return about + "\n".join(filter(None, [why, *known, guess]))
 
 
-def kind_of(outcome: Outcome) -> Literal["found", "written", "abstained"]:
+def calls_of(outcome: Outcome) -> str:
+    """The calls that answer, as JSON; empty where it is answered in words, or not at all."""
+    found = {"escalated": outcome.findings[-1:], "accepted": outcome.answering}.get(outcome.status, ())
+    return next((finding.text for finding in found if finding.called), "")
+
+
+def kind_of(outcome: Outcome) -> Literal["found", "written", "abstained", "called"]:
     """What kind of text `render` makes of it."""
+    if calls_of(outcome):
+        return "called"
     kinds: Mapping[Status, Literal["found", "written", "abstained"]] = {"accepted": "found", "escalated": "written"}
     return kinds.get(outcome.status, "abstained")
 
@@ -213,6 +223,7 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
         max_tokens=request.max_tokens,
         sampling=request.sampling,
         schema=request.schema,
+        tools=request.tools,
         vector=part.vector,
         truncated=part.truncated,
     )

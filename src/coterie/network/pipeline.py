@@ -29,9 +29,9 @@ from dataclasses import dataclass, replace
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
-from coterie.network.escalation import decide, escalated, filled, handed_up
+from coterie.network.escalation import decide, escalated, filled, handed_up, without_call
 from coterie.network.gathering import SecretFinder, charged, gather
-from coterie.network.outcomes import Outcome, kind_of, outcome_of, render, verified, verify
+from coterie.network.outcomes import Outcome, calls_of, kind_of, outcome_of, render, verified, verify
 from coterie.network.questions import begin_questions, question_steps, record_answers
 from coterie.network.selection import in_one, schema_route, select
 from coterie.network.settlement import audit_entry, session_entries, texts_in, traced
@@ -235,6 +235,8 @@ class Pipeline(ABC):
         """Name the specialists for each part of the request."""
         if state.request.schema is not None:
             route, state.slots = schema_route(state.question, self._cards)
+            if route is not None and not route.parts and state.request.tools and state.request.specialist:
+                route = None  # the one that is named may call the function, though it cannot fill the form
         else:
             route = None
         route = route or await select(
@@ -245,7 +247,7 @@ class Pipeline(ABC):
             reader="" if state.question.document is None else self.documents.name,
             call=state.call,
         )
-        if state.request.schema is not None:
+        if state.request.schema is not None or state.request.tools is not None:
             route = in_one(route, state.question)
         return replace(route, steps=tuple(map(self.meter.price, route.steps)))
 
@@ -258,7 +260,7 @@ class Pipeline(ABC):
     async def _answer(self, state: RequestState) -> AsyncGenerator[Delta, None]:
         """Yield pieces of the answer in the order of the parts. The outcome of each part is kept in the state."""
         state.begin()
-        composer = composing(state.large, state.parts)
+        composer = None if state.request.tools is not None else composing(state.large, state.parts)
         channels = [Channel(muted=composer is not None) for _ in state.parts]
         work = self._read_document if state.reads else self._work_on
         tasks = [asyncio.create_task(work(index, state, channel)) for index, channel in enumerate(channels)]
@@ -278,7 +280,8 @@ class Pipeline(ABC):
                     outcome = state.outcomes[index]
                     with state.stage("compose"):
                         text = render(outcome, part=len(tasks) > 1)
-                    yield Delta(text=gap + text, kind=kind_of(outcome))
+                    offered = any(finding.offered for finding in outcome.findings)
+                    yield Delta(text=gap + text, kind=kind_of(outcome), offered=offered)
         finally:
             await cancel([*tasks, whole] if whole else tasks)
 
@@ -357,13 +360,17 @@ class Pipeline(ABC):
     ) -> Outcome:
         """Accept the findings, or ask the generalist if there is one, or abstain."""
         outcome = decide(outcome, state.route.reason)
-        if state.request.schema is not None:
+        if state.request.schema is not None and not calls_of(outcome):
             outcome = filled(outcome, state.request.schema, state.slots, self._cards)
+        tools = state.request.tools
+        if tools is not None and tools.required and state.request.schema is None:
+            outcome = without_call(outcome)
         nobody_fits = not outcome.findings
         unread = state.request.document is not None  # no permitted specialist reads it: nothing to answer from
         if outcome.status == "accepted" or state.large is None:
             return outcome
-        off_topic = not self.escalate_out_of_scope and state.request.schema is None
+        may_call = tools is not None and bool(tools.functions)
+        off_topic = not self.escalate_out_of_scope and state.request.schema is None and not may_call
         if nobody_fits and (unread or off_topic):
             return outcome
         asked = [self.specialists[each.specialist].card for each in outcome.findings]

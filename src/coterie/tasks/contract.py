@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from coterie.learning.job import Job
     from coterie.learning.judging import Case
     from coterie.learning.measure import Encoded
-    from coterie.protocols import Engine, Retriever, Specialist
+    from coterie.protocols import Engine, FunctionServer, Retriever, Specialist
 
 S = TypeVar("S", bound=SpecialistSection)
 
@@ -96,6 +96,8 @@ class Parts:
     """Generative engines by `[models]` key."""
     windows: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Tokens of prompt and answer that each model takes."""
+    servers: Mapping[str, FunctionServer] = field(default_factory=lambda: MappingProxyType({}))
+    """MCP servers whose tools it may call, by their `[mcp]` key."""
     data_label: Label = Label.PUBLIC
     """How sensitive training texts in a version are at least, where neither section nor version says more."""
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from coterie.config.specialists import SpecialistSection
 from coterie.errors import ArtefactRefused
 from coterie.learning.job import make_card
-from coterie.protocols import Engine, Specialist
+from coterie.protocols import Engine, FunctionServer, Specialist
 from coterie.registry.version import Version
 from coterie.runtime.codec import parse_json
 from coterie.tasks.contract import Parts, Stored
@@ -30,6 +30,7 @@ def load_specialist(
     data_label: Label = Label.PUBLIC,
     view_tokens: int | None = None,
     windows: Mapping[str, int] = MappingProxyType({}),
+    servers: Mapping[str, FunctionServer] = MappingProxyType({}),
 ) -> Specialist:
     """The specialist of a version, with what the network's file says of it now.
 
@@ -42,6 +43,7 @@ def load_specialist(
         view_tokens: What it is shown of the context is packed into so many; None for no limit.
         data_label: How sensitive training texts in a version are at least, where neither section nor version says more.
         windows: Tokens of prompt and answer that each model takes.
+        servers: MCP servers of its section, by their `[mcp]` key.
 
     Raises:
         ArtefactRefused: the files do not describe such a specialist.
@@ -54,7 +56,7 @@ def load_specialist(
             raise ArtefactRefused(f"{name!r} {why_not}.", hint=f"Train it again: coterie train {name}")
         card = _card(name, section, version, described, view_tokens)
         stored = Stored(described=described, files=version.files)
-        parts = Parts(encoder=encoder, models=models, windows=windows, data_label=data_label)
+        parts = Parts(encoder=encoder, models=models, windows=windows, data_label=data_label, servers=servers)
         return task.load(card, section, stored, parts)
     except (AttributeError, LookupError, TypeError, ValueError, SafetensorError) as error:
         raise _unreadable(version, error) from error

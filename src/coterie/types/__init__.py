@@ -4,6 +4,7 @@ No value reads a clock, a file or the network: ids and times are passed in by th
 modules in the order in which a request meets them:
 
     request      the request of a caller, and the task that one specialist gets of it
+    tools        functions that may be called for it
     call         on whose behalf a call is made: principal, pseudonyms, limits
     egress       what leaves this machine, and what came of it
     label        sensitivity and its order
@@ -70,11 +71,13 @@ from coterie.types.reason import Reason, all_of, worded
 from coterie.types.request import AcceptanceOverride, Columns, Document, ReleaseSlot, Request, Rung, Sampling, Task
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
+from coterie.types.tools import MOST_CALLS, Function, FunctionCall, FunctionResult, Tools
 from coterie.types.trace import Answer, Decisions, Delta, DocumentAnswer, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
+    "MOST_CALLS",
     "NO",
     "NOT_SENT",
     "SYSTEM",
@@ -115,6 +118,9 @@ __all__ = [
     "Flow",
     "FlywheelChanged",
     "FlywheelRecord",
+    "Function",
+    "FunctionCall",
+    "FunctionResult",
     "GivenLabel",
     "Grouping",
     "JobVolume",
@@ -161,6 +167,7 @@ __all__ = [
     "Step",
     "Task",
     "TaskKind",
+    "Tools",
     "Totals",
     "Trace",
     "Training",

@@ -134,6 +134,10 @@ class Finding:
     """Whether the text was ended by `max_tokens` and not by its model."""
     distribution: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Probability of each label, if the task asked for it; no trace keeps it."""
+    offered: bool = False
+    """Whether its model could call the request's functions."""
+    called: bool = False
+    """Whether the text is calls of the request's functions: `{"calls": [{"name": ..., "arguments": {...}}]}`."""
 
 
 @dataclass(frozen=True, kw_only=True)

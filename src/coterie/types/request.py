@@ -13,6 +13,7 @@ from coterie.types.decision import Option
 from coterie.types.keys import stored
 from coterie.types.label import Label, Release
 from coterie.types.reason import Reason
+from coterie.types.tools import Tools
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,6 +89,8 @@ class Request:
     sampling: Sampling = Sampling()
     schema: Mapping[str, Any] | None = None
     """Normalised JSON schema (`structured.schema`) of the answer; None for an answer in words."""
+    tools: Tools | None = None
+    """Functions that may be called in place of an answer, and what came of earlier calls; None for neither."""
     quality: float | None = None
     """Share of the generalist's quality to keep, 0 to 1; None for that of `[policy]`."""
     budget: Decimal | None = None
@@ -127,6 +130,8 @@ class Task:
     sampling: Sampling = Sampling()
     schema: Mapping[str, Any] | None = None
     """JSON schema of the answer to the whole request; read by models that write it, not by other specialists."""
+    tools: Tools | None = None
+    """Functions that may be called; read by models that write, not by other specialists."""
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     """Encoding of the text by the network's encoder, if the router made it already."""
     truncated: bool = False

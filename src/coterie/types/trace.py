@@ -105,6 +105,11 @@ class Answer:
         return self.trace.status != "abstained"
 
     @property
+    def called(self) -> bool:
+        """Whether the text is calls of the request's functions (`Finding.called`)."""
+        return any(finding.called for finding in self.findings if finding.accepted)
+
+    @property
     def route(self) -> Route:
         """Whom the router asked, and why."""
         return self.trace.route
@@ -155,8 +160,11 @@ class Delta:
     """A final piece of the answer's text, for streaming."""
 
     text: str
-    kind: Literal["found", "written", "abstained"] = "found"
-    """`written`: by a model, as it goes; `abstained`: the reason why a part of the request is not answered."""
+    kind: Literal["found", "written", "abstained", "called"] = "found"
+    """`written`: by a model, as it goes; `abstained`: the reason why a part of the request is not answered;
+    `called`: calls of the request's functions, as JSON in one piece."""
+    offered: bool = False
+    """Whether the model that wrote it could call the request's functions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,10 +30,12 @@ TEMPLATES: Mapping[str, str] = {
     "accept.above_override": "confidence {confidence:.{decimals}f} reaches {needed:.{decimals}f}, {why}",
     "accept.above_threshold": "confidence {confidence:.{decimals}f} reaches {needed:.{decimals}f}, "
     "which keeps the error at {risk_percent:g}% or below",
+    "accept.called": "{model!r} calls {functions}; how sure it is is not known",
     "accept.concluded": "concluded from {quotes} quote(s) of {document!r}; how sure it is is not known",
     "accept.fields": "sure of {sure} of {fields} fields[; not sure of {unsure}]",
     "accept.generalist": "answered by {model!r}; how sure it is is not known",
     "accept.grounded": "every sentence says what the source text {source!r} says",
+    "accept.from_results": "{model!r} answered from the results of its calls; how sure it is is not known",
     "accept.replaced": "{fault}: replaced by the source text {source!r}",
     "accept.replaced_from": "{fault}: replaced from sentence {sentence} on by the source text {source!r}",
     "accept.source_complete": "{fault}; by then the source text {source!r} had been said in full",
@@ -44,6 +46,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.below_threshold": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}})",
     "abstain.empty_answer": "the model wrote nothing",
     "abstain.fields": "sure of {sure} of {fields} fields[; not sure of {unsure}]",
+    "abstain.no_call": "a call was required, and nobody here made one",
     "abstain.no_columns": "it needs columns as a JSON object: {columns}",
     "abstain.no_fact": "nobody wrote the fact {fact!r}",
     "abstain.no_label_fits": "the model says that none of the {labels} labels it was shown fits",
@@ -66,6 +69,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.out_of_scope": "unlike anything it was trained on (in-scope score {in_scope:.{decimals}f}, needs "
     "{needed:.{decimals}f})",
     "abstain.override_accepts_nothing": "the cost-quality policy accepts no answer of it: {why}",
+    "abstain.rounds": "after {rounds} rounds of calls there was no answer",
     "abstain.reply_cut": "the reply did not end within its tokens (`max_tokens`)",
     "abstain.index_not_searched": "index {index!r} could not be searched: {why}",
     "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",

@@ -94,7 +94,6 @@ def test_somebody_must_ask():
     [
         {"n": 2},
         {"n": 0},
-        {"tool_choice": "required", "tools": [_tool("f"), _tool("g")]},
         {"logprobs": True},
         {"modalities": ["text", "audio"]},
     ],

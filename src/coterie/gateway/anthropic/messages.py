@@ -13,7 +13,7 @@ from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import ErrorResponse, WireError, as_anthropic
 from coterie.gateway.openai.chat import abstaining, asked_of, exchange
-from coterie.gateway.openai.translation import finish_reason
+from coterie.gateway.openai.translation import finish_reason, made_calls
 from coterie.gateway.wire import ChatRequest, Extension, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
@@ -126,6 +126,8 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
     if functions := [tool for tool in wire.tools or () if tool.type in _FUNCTIONS]:
         told["tools"] = [_tool(tool) for tool in functions]
         told["tool_choice"] = _choice(wire.tool_choice)
+        if (wire.tool_choice or {}).get("disable_parallel_tool_use") is True:
+            told["parallel_tool_calls"] = False
     checked = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
     return checked.model_copy(update={"coterie": wire.coterie})
 
@@ -162,13 +164,21 @@ def _turns(message: AnthropicMessage, param: str) -> list[dict[str, Any]]:
     results = [block for block in message.content if block.get("type") == "tool_result"]
     rest = [block for block in message.content if block not in calls and block not in results]
     turns: list[dict[str, Any]] = [
-        {"role": "tool", "content": _text(block.get("content") or "", param)} for block in results
+        {
+            "role": "tool",
+            "content": _text(block.get("content") or "", param),
+            "tool_call_id": str(block.get("tool_use_id", "")),
+        }
+        for block in results
     ]
     text = _text([block for block in rest if block.get("type") not in {"thinking", "redacted_thinking"}], param)
     if text or not turns:
         turns.append({"role": message.role, "content": text})
     if calls:
-        told = [{"function": {"name": each.get("name"), "arguments": json.dumps(each.get("input"))}} for each in calls]
+        told = [
+            {"id": each.get("id"), "function": {"name": each.get("name"), "arguments": json.dumps(each.get("input"))}}
+            for each in calls
+        ]
         turns[-1]["tool_calls"] = told
     return turns
 
@@ -203,10 +213,10 @@ class MessageFormat:
     def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
         """The message."""
         usage = {"input_tokens": answer.trace.usage.tokens_in, "output_tokens": answer.trace.usage.tokens_out}
-        block: dict[str, Any] = {"type": "text", "text": answer.text}
-        if self.function and not refused:
-            block = self._use() | {"input": json.loads(answer.text)}
-        told = self._head() | {"content": [block], "stop_reason": self._stop(answer, refused=refused), "usage": usage}
+        made = [] if refused else made_calls(answer.text, self.function, called=answer.called)
+        blocks = [self._use(i, name) | {"input": json.loads(arguments)} for i, (name, arguments) in enumerate(made)]
+        blocks = blocks or [{"type": "text", "text": answer.text}]
+        told = self._head() | {"content": blocks, "stop_reason": self._stop(answer, refused=refused), "usage": usage}
         return told | {"coterie": summarise(answer.trace)}
 
     def begin(self) -> bytes:
@@ -216,12 +226,24 @@ class MessageFormat:
 
     def piece(self, text: str, *, refused: bool) -> bytes:
         """A delta, with the block that it begins."""
-        calls = bool(self.function) and not refused
-        block = self._use() | {"input": {}} if calls else {"type": "text", "text": ""}
+        if self.function and not refused:
+            return self._stream_calls([(self.function, text)])
+        block = {"type": "text", "text": ""}
         opening = b"" if self.open else _event("content_block_start", index=0, content_block=block)
         self.open = True
-        delta = {"type": "input_json_delta", "partial_json": text} if calls else {"type": "text_delta", "text": text}
-        return opening + _event("content_block_delta", index=0, delta=delta)
+        return opening + _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+
+    def calls(self, text: str) -> bytes:
+        """A block a call."""
+        return self._stream_calls(made_calls(text, "", called=True))
+
+    def _stream_calls(self, made: list[tuple[str, str]]) -> bytes:
+        events = b""
+        for i, (name, arguments) in enumerate(made):
+            events += _event("content_block_start", index=i, content_block=self._use(i, name) | {"input": {}})
+            delta = {"type": "input_json_delta", "partial_json": arguments}
+            events += _event("content_block_delta", index=i, delta=delta) + _event("content_block_stop", index=i)
+        return events
 
     def end(self, answer: Answer, *, refused: bool) -> bytes:
         """Why it ends, and the token counts."""
@@ -239,13 +261,13 @@ class MessageFormat:
         about = {"id": f"msg_{self.name}", "type": "message", "role": "assistant", "model": self.model}
         return about | {"stop_sequence": None}
 
-    def _use(self) -> dict[str, Any]:
-        return {"type": "tool_use", "id": f"toolu_{self.name[:24]}", "name": self.function}
+    def _use(self, place: int, function: str) -> dict[str, Any]:
+        return {"type": "tool_use", "id": f"toolu_{self.name[:24]}{f'_{place}' if place else ''}", "name": function}
 
     def _stop(self, answer: Answer, *, refused: bool) -> str:
         if refused:
             return "refusal"
-        if self.function:
+        if self.function or answer.called:
             return "tool_use"
         return "max_tokens" if finish_reason(answer) == "length" else "end_turn"
 

@@ -62,7 +62,13 @@ def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         if getattr(wire, name):
             raise WireError("unsupported_parameter", f"{name} is not supported.", param=name)
     told = {name: getattr(wire, name) for name in SamplingWire.model_fields} | (wire.model_extra or {})
-    told |= {"model": wire.model, "max_tokens": wire.max_tokens, "messages": [{"role": "user", "content": given[0]}]}
+    told |= {
+        "tools": None,
+        "tool_choice": None,
+        "model": wire.model,
+        "max_tokens": wire.max_tokens,
+        "messages": [{"role": "user", "content": given[0]}],
+    }
     chat = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
     chat = chat.model_copy(update={"coterie": wire.coterie})
     asked = asked_of(gateway, caller, chat)
@@ -92,6 +98,10 @@ class CompletionFormat:
     def piece(self, text: str, *, refused: bool) -> bytes:  # noqa: ARG002 - a text either way
         """A piece of the text."""
         return event(self._told(text))
+
+    def calls(self, text: str) -> bytes:
+        """A piece of the text: this API has no calls."""
+        return self.piece(text, refused=False)
 
     def end(self, answer: Answer, *, refused: bool) -> bytes:
         """The reason to stop, the token counts, the end mark."""

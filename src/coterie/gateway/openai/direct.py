@@ -7,6 +7,7 @@ the arguments are always JSON of the function's parameters, whatever its chat te
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,10 +19,18 @@ from coterie.gateway.access import Caller
 from coterie.gateway.connection import DONE, TRACE_HEADER, JSONBody, encode, event
 from coterie.gateway.errors import WireError
 from coterie.gateway.openai.relay import Relay
-from coterie.gateway.openai.translation import chunk, read_form, read_texts, schema_of, without_effect
-from coterie.gateway.wire import ChatMessage, ChatRequest, NamedTool, ToolWire
+from coterie.gateway.openai.translation import (
+    chunk,
+    read_form,
+    read_texts,
+    tool_turns,
+    tools_of,
+    without_effect,
+)
+from coterie.gateway.wire import ChatMessage, ChatRequest
 from coterie.gateway.work import Gateway
 from coterie.network.relaying import read_body
+from coterie.structured.functions import ROOM, read_reply, reply_schema, told_of
 from coterie.structured.schema import Node, decodable, read_answer
 
 _PATH = "/chat/completions"
@@ -32,14 +41,6 @@ _ACTING = frozenset(
     }
 )
 _TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
-_ROOM = (0, 2, 4)
-"""Levels of room (`structured.schema.LEVELS`) in which JSON is asked for, until it fits."""
-_MOST_CALLS = 4
-_CALLING = (
-    "These functions can be called:\n{functions}\n"
-    'Answer with JSON: {{"calls": [{{"name": ..., "arguments": {{...}}}}]}} to call them{otherwise}.'
-)
-_OR_ANSWER = ', or {"answer": "..."} if none is needed'
 
 
 def chat_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
@@ -55,10 +56,11 @@ def chat_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> 
     _, schema = read_form(wire.model_copy(update={"tool_choice": None}))
     if calling and schema is not None:
         raise WireError("unsupported_parameter", "A JSON form and tools together are not supported.", param="tools")
-    messages = [_turn(message, text) for message, text in zip(wire.messages, texts, strict=True)]
+    messages = _turns(wire.messages, texts)
     if calling:
-        schema, told = _calls(wire)
-        messages.insert(0, {"role": "system", "content": told})
+        tools = tools_of(wire)
+        schema = reply_schema(tools)
+        messages.insert(0, {"role": "system", "content": told_of(tools)})
     kept["messages"] = _joined(messages)
     ignored = without_effect(wire) - _ACTING - (_TOOLS if calling or not wire.tools else set())
     common: dict[str, Any] = {"gateway": gateway, "caller": caller, "model": model, "path": _PATH, "ignored": ignored}
@@ -67,14 +69,16 @@ def chat_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> 
     return Constrained(body=encode(kept | {"stream": False}), schema=schema, wire=wire, calling=calling, **common)
 
 
-def _turn(message: ChatMessage, text: str) -> dict[str, str]:
-    """A message as any chat template takes it: calls as the model writes them, results as the caller's words."""
-    if message.role == "assistant" and message.tool_calls:
-        calls = [each.get("function") or {} for each in message.tool_calls]
-        return {"role": "assistant", "content": json.dumps({"calls": calls}, ensure_ascii=False)}
-    if message.role == "tool":
-        return {"role": "user", "content": f"Result of the call: {text}"}
-    return {"role": "system" if message.role == "developer" else message.role, "content": text}
+def _turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> list[dict[str, str]]:
+    """Messages as any chat template takes them: calls as the model writes them, results as the caller's words."""
+    told: list[dict[str, str]] = []
+    for at, (message, text) in enumerate(zip(messages, texts, strict=True)):
+        if message.role == "tool" or message.tool_calls:
+            *_, turn = tool_turns(messages[: at + 1], texts[: at + 1])
+            told.append({"role": turn.role, "content": turn.text})
+        else:
+            told.append({"role": "system" if message.role == "developer" else message.role, "content": text})
+    return told
 
 
 def _joined(messages: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -82,42 +86,6 @@ def _joined(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     system = "\n\n".join(each["content"] for each in messages if each["role"] == "system")
     rest = [each for each in messages if each["role"] != "system"]
     return [{"role": "system", "content": system}, *rest] if system else rest
-
-
-def _calls(wire: ChatRequest) -> tuple[Node, str]:
-    """The schema of calls, or of an answer in words where none is forced; and what the model is told of it."""
-    tools = wire.tools or []
-    if isinstance(wire.tool_choice, NamedTool):
-        tools = [tool for tool in tools if tool.function.name == wire.tool_choice.function.name]
-    if not tools:
-        raise WireError(
-            "invalid_request", "The function that is to be called is not among `tools`.", param="tool_choice"
-        )
-    most = 1 if (wire.model_extra or {}).get("parallel_tool_calls") is False else _MOST_CALLS
-    calls = {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": most,
-        "uniqueItems": True,
-        "items": {"anyOf": list(map(_call, tools))},
-    }
-    options = [_object({"calls": calls})]
-    free = wire.tool_choice in {None, "auto"}
-    if free:
-        options.append(_object({"answer": {"type": "string"}}))
-    functions = json.dumps([tool.function.model_dump(exclude_none=True) for tool in tools], ensure_ascii=False)
-    told = _CALLING.format(functions=functions, otherwise=_OR_ANSWER if free else "")
-    return schema_of({"anyOf": options}, "tools"), told
-
-
-def _call(tool: ToolWire) -> dict[str, object]:
-    parameters = tool.function.parameters or {"type": "object", "properties": {}, "additionalProperties": False}
-    # Normalised, and so without references to a root that is another's here.
-    return _object({"name": {"const": tool.function.name}, "arguments": schema_of(parameters, "tools")})
-
-
-def _object(properties: dict[str, object]) -> dict[str, object]:
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +102,7 @@ class Constrained(Relay):
         network, wrong, text = self.gateway.network, "", ""
         told: dict[str, Any] = {}
         trace_id = ""
-        for level in _ROOM:
+        for level in ROOM:
             trace_id = network.new_id()
             relayed = replace(self.asked(scope), schema=decodable(self.schema, level))
             async with aclosing(network.relay(relayed, trace_id=trace_id)) as events:
@@ -158,16 +126,16 @@ class Constrained(Relay):
             return message | {"content": None, "refusal": f"The model gave no JSON of the schema: {wrong}."}
         if not self.calling:
             return message
-        said = json.loads(text)
-        if "answer" in said:
-            return message | {"content": said["answer"]}
+        reply = read_reply(self.schema, text, wrapped=False)
+        if not reply.calls:
+            return message | {"content": reply.answer}
         calls = [
             {
                 "id": f"call_{trace_id[:20]}_{i}",
                 "type": "function",
-                "function": {"name": call["name"], "arguments": encode(call["arguments"]).decode()},
+                "function": {"name": call.name, "arguments": encode(call.arguments).decode()},
             }
-            for i, call in enumerate(said["calls"])
+            for i, call in enumerate(reply.calls)
         ]
         return message | {"content": None, "tool_calls": calls}
 

@@ -7,6 +7,7 @@ Item and tool types that are nobody's here are left out, since agents send them 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -17,11 +18,11 @@ from coterie.gateway.access import Caller
 from coterie.gateway.connection import DONE, encode
 from coterie.gateway.errors import ErrorResponse, WireError
 from coterie.gateway.openai.chat import abstaining, asked_of, exchange
-from coterie.gateway.openai.translation import finish_reason
-from coterie.gateway.wire import ChatRequest, Extension, SamplingWire, Wire
+from coterie.gateway.openai.translation import AskedChat, finish_reason, made_calls
+from coterie.gateway.wire import ChatMessage, ChatRequest, Extension, SamplingWire, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
-from coterie.types import Answer, Request
+from coterie.types import Answer, Context, Message, Request, Tools
 
 _ID = re.compile(r"resp_([0-9a-f]{32})([0-9a-f]{32})")
 _TEXTS = frozenset({"input_text", "output_text", "text"})
@@ -91,7 +92,12 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     wire, network = ResponsesRequest.model_validate_json(body), gateway.network
     if wire.background:
         raise WireError("unsupported_parameter", "Answers are not made in the background.", param="background")
-    asked = asked_of(gateway, caller, _as_chat(wire))
+    chat, resumed = _as_chat(wire), False
+    if wire.previous_response_id is not None and not any(each.role == "user" for each in chat.messages):
+        # Results of calls alone: what was asked stands in the session.
+        resumed = True
+        chat = chat.model_copy(update={"messages": [ChatMessage(role="user", content="?"), *chat.messages]})
+    asked = asked_of(gateway, caller, chat)
     trace_id = network.new_id()
     root = _root(wire.previous_response_id) or trace_id
     remembered = wire.store is not False and not asked.request.session
@@ -104,13 +110,16 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         function=asked.function,
         created=int(network.clock()),
     )
-    answering = exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+
+    def answering(asked: AskedChat) -> ASGIApp:
+        return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+
     if wire.previous_response_id is None:
-        return answering
+        return answering(asked)
     if not remembered:
         said = "What is not stored (`store: false`, or a session of its own) cannot go on from an earlier response."
         raise WireError("invalid_request", said, param="previous_response_id")
-    return _GoesOn(gateway=gateway, request=request, named=wire.previous_response_id, answering=answering)
+    return _GoesOn(gateway=gateway, asked=asked, named=wire.previous_response_id, resumed=resumed, answering=answering)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,16 +127,33 @@ class _GoesOn:
     """Answers on the session of an earlier response."""
 
     gateway: Gateway
-    request: Request
+    asked: AskedChat
     named: str
-    answering: ASGIApp
+    resumed: bool
+    """It brings results of calls alone, to the question that the session ends with."""
+    answering: Callable[[AskedChat], ASGIApp]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. Raises `WireError` if there is no such response of the caller's tenant."""
-        context = await self.gateway.network.store.context(self.request.session or "", self.request.tenant)
+        request = self.asked.request
+        context = await self.gateway.network.store.context(request.session or "", request.tenant)
         if not context.entries:
             raise _no_response(self.named)
-        await self.answering(scope, receive, send)
+        asked = self.asked
+        if self.resumed:
+            asked = replace(asked, request=_resumed(request, context))
+        await self.answering(asked)(scope, receive, send)
+
+
+def _resumed(request: Request, context: Context) -> Request:
+    """The request with the session's last question, and the turns since, before its results."""
+    turns = [entry.content for entry in context.entries if isinstance(entry.content, Message)]
+    last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=None)
+    if last is None:
+        raise WireError("invalid_request", "No item has the role 'user': nothing is asked.", param="input")
+    tools = request.tools or Tools()
+    since = (*(turn for turn in turns[last + 1 :] if turn.role == "assistant"), *tools.since)
+    return replace(request, text=turns[last].text, tools=replace(tools, since=since))
 
 
 def _no_response(named: str) -> WireError:
@@ -180,7 +206,8 @@ def _message(item: dict[str, Any], place: int) -> dict[str, Any] | None:
         return {"role": "assistant", "tool_calls": [{"id": item.get("call_id"), "function": function}]}
     if kind == "function_call_output":
         said = item.get("output", "")
-        return {"role": "tool", "content": said if isinstance(said, str) else _content(said, place)}
+        content = said if isinstance(said, str) else _content(said, place)
+        return {"role": "tool", "content": content, "tool_call_id": item.get("call_id")}
     if kind != "message":
         return None
     return {"role": item.get("role"), "content": _content(item.get("content"), place)}
@@ -225,7 +252,7 @@ def _head(wire: ResponsesRequest, response_id: str) -> dict[str, Any]:
         "max_output_tokens": wire.max_output_tokens,
         "metadata": wire.metadata or {},
         "model": wire.model,
-        "parallel_tool_calls": False,
+        "parallel_tool_calls": (wire.model_extra or {}).get("parallel_tool_calls") is not False,
         "previous_response_id": wire.previous_response_id,
         "store": wire.store is not False,
         "temperature": wire.temperature,
@@ -255,12 +282,16 @@ class ResponseFormat:
     text: str = ""
     kind: str = ""
     """Of what was begun: `output_text`, `refusal` or `function_call`."""
+    made: list[tuple[str, str]] = field(default_factory=list)
+    """Name and arguments of each call."""
     number: int = field(default=0)
 
     def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
         """The response."""
         self.kind = self._kind(refused=refused)
         self.text = answer.text
+        if not refused:
+            self.made = made_calls(answer.text, self.function, called=answer.called)
         cut = finish_reason(answer) == "length" and not refused
         read, written = answer.trace.usage.tokens_in, answer.trace.usage.tokens_out
         usage = {
@@ -270,7 +301,7 @@ class ResponseFormat:
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": read + written,
         }
-        return self._response("incomplete" if cut else "completed", [self._item("completed")], usage) | {
+        return self._response("incomplete" if cut else "completed", self._items(), usage) | {
             "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
             "coterie": summarise(answer.trace),
         }
@@ -284,28 +315,42 @@ class ResponseFormat:
 
     def piece(self, text: str, *, refused: bool) -> bytes:
         """A delta, with the item and the part that it begins."""
+        if self.function and not refused:
+            return self._stream_calls([(self.function, text)])
         opening = b""
         if not self.kind:
             self.kind = self._kind(refused=refused)
             opening = self._event("response.output_item.added", output_index=0, item=self._item("in_progress"))
-            if self.kind != "function_call":
-                opening += self._event("response.content_part.added", **self._place(), part=self._part())
+            opening += self._event("response.content_part.added", **self._place(), part=self._part())
         self.text += text
-        where = self._place() if self.kind != "function_call" else self._call_place()
         extra: dict[str, Any] = {"logprobs": []} if self.kind == "output_text" else {}
-        return opening + self._event(f"response.{self._named()}.delta", **where, delta=text, **extra)
+        return opening + self._event(f"response.{self.kind}.delta", **self._place(), delta=text, **extra)
+
+    def calls(self, text: str) -> bytes:
+        """The events of each call."""
+        return self._stream_calls(made_calls(text, "", called=True))
+
+    def _stream_calls(self, made: list[tuple[str, str]]) -> bytes:
+        self.kind, self.made, events = "function_call", made, b""
+        for i, (name, arguments) in enumerate(made):
+            place = {"item_id": self._call(i, "completed")["id"], "output_index": i}
+            begun = self._call(i, "in_progress") | {"arguments": ""}
+            events += self._event("response.output_item.added", output_index=i, item=begun)
+            events += self._event("response.function_call_arguments.delta", **place, delta=arguments)
+            told = {"name": name, "arguments": arguments}
+            events += self._event("response.function_call_arguments.done", **place, **told)
+            events += self._event("response.output_item.done", output_index=i, item=self._call(i, "completed"))
+        return events
 
     def end(self, answer: Answer, *, refused: bool) -> bytes:
         """That each thing which was begun is done, and the whole response."""
         opening = b"" if self.kind else self.piece("", refused=refused)
-        if self.kind == "function_call":
-            place = {**self._call_place(), "name": self.function, "arguments": self.text}
-            done = self._event("response.function_call_arguments.done", **place)
-        else:
+        done = b""
+        if self.kind != "function_call":
             said = {"refusal": self.text} if self.kind == "refusal" else {"text": self.text, "logprobs": []}
-            done = self._event(f"response.{self._named()}.done", **self._place(), **said)
+            done = self._event(f"response.{self.kind}.done", **self._place(), **said)
             done += self._event("response.content_part.done", **self._place(), part=self._part())
-        done += self._event("response.output_item.done", output_index=0, item=self._item("completed"))
+            done += self._event("response.output_item.done", output_index=0, item=self._item("completed"))
         kind = self.kind
         response = self.whole(answer, refused=kind == "refusal")
         self.kind = kind
@@ -317,19 +362,23 @@ class ResponseFormat:
         return self._event("error", code=told["code"], message=told["message"], param=told["param"])
 
     def _kind(self, *, refused: bool) -> str:
-        return "refusal" if refused else "function_call" if self.function else "output_text"
-
-    def _named(self) -> str:
-        return "function_call_arguments" if self.kind == "function_call" else self.kind
+        return "refusal" if refused else "output_text"
 
     def _response(self, status: str, output: list[Any], usage: dict[str, Any] | None) -> dict[str, Any]:
         return self.head | {"created_at": self.created, "status": status, "output": output, "usage": usage}
 
+    def _items(self) -> list[dict[str, Any]]:
+        """What a whole response holds: calls, or a message."""
+        return [self._call(i, "completed") for i in range(len(self.made))] or [self._item("completed")]
+
+    def _call(self, place: int, status: str) -> dict[str, Any]:
+        name = str(self.head["id"])[-32:] + (f"_{place}" if place else "")
+        function, arguments = self.made[place]
+        called = {"name": function, "arguments": arguments, "call_id": f"call_{name}"}
+        return {"type": "function_call", "id": f"fc_{name}", **called, "status": status}
+
     def _item(self, status: str) -> dict[str, Any]:
         name = str(self.head["id"])[-32:]
-        if self.kind == "function_call":
-            called = {"name": self.function, "arguments": self.text, "call_id": f"call_{name}"}
-            return {"type": "function_call", "id": f"fc_{name}", **called, "status": status}
         content = [self._part()] if self.text or status == "completed" else []
         return {"type": "message", "id": f"msg_{name}", "role": "assistant", "status": status, "content": content}
 
@@ -340,9 +389,6 @@ class ResponseFormat:
 
     def _place(self) -> dict[str, Any]:
         return {"item_id": f"msg_{str(self.head['id'])[-32:]}", "output_index": 0, "content_index": 0}
-
-    def _call_place(self) -> dict[str, Any]:
-        return {"item_id": f"fc_{str(self.head['id'])[-32:]}", "output_index": 0}
 
     def _event(self, kind: str, **about: object) -> bytes:
         told = {"type": kind, "sequence_number": self.number, **about}

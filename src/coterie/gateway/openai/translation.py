@@ -2,9 +2,10 @@
 
 Decisions where the two worlds differ:
 - The last user message is what is asked. Behind it only system messages may stand, or the calls and results of tools:
-  those are history.
-- `developer` is `system`. A tool's result is something the caller says, so it becomes a user's turn of the history.
-- A call that is forced (`tool_choice`) is an answer in the form of the function's parameters, as `response_format` is.
+  whoever may call again is shown those behind the question.
+- `developer` is `system`. A tool's result is something the caller says, so it becomes a user's turn.
+- A call of one function that is forced (`tool_choice`) is an answer in the form of its parameters, as `response_format`
+  is: specialists fill it in. Other functions are offered to models that write; the others answer as they always do.
 - What nobody can do is refused where an answer would be wrong without it (`n`, `logprobs`, audio); the rest is named in
   the header `x-coterie-ignored`.
 """
@@ -12,7 +13,7 @@ Decisions where the two worlds differ:
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from pydantic import BaseModel
 
 from coterie.gateway.connection import DONE, encode, event
 from coterie.gateway.errors import ErrorResponse, WireError
+from coterie.gateway.exchange import FUNCTIONS
 from coterie.gateway.wire import (
     ChatMessage,
     ChatRequest,
@@ -33,8 +35,22 @@ from coterie.gateway.wire import (
     SamplingWire,
 )
 from coterie.observe.plain import summarise
+from coterie.structured.functions import function_of, result_turn, stored_calls
 from coterie.structured.schema import Node, SchemaRefused, read_schema
-from coterie.types import Answer, Document, Label, Message, Release, Request, Sampling, SpecialistCard, Trace
+from coterie.types import (
+    MOST_CALLS,
+    Answer,
+    Document,
+    Function,
+    Label,
+    Message,
+    Release,
+    Request,
+    Sampling,
+    SpecialistCard,
+    Tools,
+    Trace,
+)
 
 ROUTED = "coterie"
 """The model that lets the router choose; `coterie/NAME` pins."""
@@ -76,8 +92,10 @@ def read_request(
     """
     specialist = pinned_specialist(wire.model, specialists)
     _refuse_unsupported(wire)
-    asked, history = _split_conversation(wire.messages)
+    asked, history, since = _split_conversation(wire.messages)
     function, schema = read_form(wire)
+    offered = schema is None or bool(function)
+    tools = replace(tools_of(wire) if offered else Tools(), since=since)
     request = Request(
         text=asked,
         history=history,
@@ -86,12 +104,37 @@ def read_request(
         max_tokens=longest(wire.max_completion_tokens or wire.max_tokens),
         sampling=read_sampling(wire),
         schema=schema,
+        tools=tools if tools.functions or since else None,
     )
     request = extended(request, wire.coterie, clearance=clearance)
     if request.document is not None and schema is not None:
         message = "An answer about a document is text with citations; it has no JSON form."
         raise WireError("unsupported_parameter", message, param="response_format")
-    return AskedChat(request=request, set=without_effect(wire) - ({"tools"} if function else set()), function=function)
+    return AskedChat(request=request, set=without_effect(wire) - (FUNCTIONS if function else set()), function=function)
+
+
+def tools_of(wire: ChatRequest) -> Tools:
+    """The functions that may be called. Raises `WireError` for parameters that cannot be read, or two of a name."""
+    if wire.tool_choice == "none" or not wire.tools:
+        return Tools()
+    named = wire.tool_choice.function.name if isinstance(wire.tool_choice, NamedTool) else ""
+    found: dict[str, Function] = {}
+    for place, tool in enumerate(wire.tools):
+        function = tool.function
+        if function.name in found:
+            said = f"Two of the tools are named {function.name!r}."
+            raise WireError("invalid_request", said, param=f"tools[{place}].function.name")
+        try:
+            found[function.name] = function_of(function.name, function.description or "", function.parameters)
+        except (SchemaRefused, RecursionError) as refused:
+            raise _bad_schema(refused, f"tools[{place}].function.parameters") from None
+    if named and named not in found:
+        said = "The function that is to be called is not among `tools`."
+        raise WireError("invalid_request", said, param="tool_choice")
+    alone = (wire.model_extra or {}).get("parallel_tool_calls") is False
+    functions = (found[named],) if named else tuple(found.values())
+    required = wire.tool_choice not in {None, "auto"} if not named else True
+    return Tools(functions=functions, required=required, most=1 if alone or named else MOST_CALLS)
 
 
 def extended(request: Request, extension: Extension | None, *, clearance: Label) -> Request:
@@ -182,14 +225,18 @@ def schema_of(raw: object, param: str) -> Node:
     """A schema, normalised. Raises `WireError` with what is wrong and where."""
     try:
         return read_schema(raw)
-    except SchemaRefused as refused:
-        raise WireError("invalid_schema", str(refused), param=f"{param}{refused.place.removeprefix('$')}") from None
-    except RecursionError:
-        raise WireError("invalid_schema", "The schema is nested too deeply.", param=param) from None
+    except (SchemaRefused, RecursionError) as refused:
+        raise _bad_schema(refused, param) from None
+
+
+def _bad_schema(refused: SchemaRefused | RecursionError, param: str) -> WireError:
+    if isinstance(refused, RecursionError):
+        return WireError("invalid_schema", "The schema is nested too deeply.", param=param)
+    return WireError("invalid_schema", str(refused), param=f"{param}{refused.place.removeprefix('$')}")
 
 
 def _forced(wire: ChatRequest) -> FunctionWire | None:
-    """The function that must be called; None if none must."""
+    """The one function that must be called; None if none must, or one of several."""
     functions, choice = [tool.function for tool in wire.tools or ()], wire.tool_choice
     if choice in {None, "auto", "none"} if not isinstance(choice, NamedTool) else False:
         return None
@@ -197,9 +244,10 @@ def _forced(wire: ChatRequest) -> FunctionWire | None:
         functions = [each for each in functions if each.name == choice.function.name]
     if len(functions) == 1:
         return functions[0]
-    found = "no such function among `tools`" if not functions else f"{len(functions)} functions to choose from"
-    message = f"A call is forced, and there is {found}; specialists fill in the arguments of one named function."
-    raise WireError("unsupported_parameter" if functions else "invalid_request", message, param="tool_choice")
+    if functions:
+        return None
+    message = "A call is forced, and there is no such function among `tools`."
+    raise WireError("invalid_request", message, param="tool_choice")
 
 
 def _release(wire: ReleaseWire | None) -> Release | None:
@@ -240,8 +288,8 @@ def _refuse_unsupported(wire: ChatRequest) -> None:
             raise WireError("unsupported_parameter", message, param=param)
 
 
-def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message, ...]]:
-    """The text that is asked, and the other turns with a text, oldest first."""
+def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message, ...], tuple[Message, ...]]:
+    """The text that is asked, the other turns with a text, and the calls and results behind it, oldest first."""
     texts = read_texts(messages)
     roles = [_ROLES.get(message.role, message.role) for message in messages]
     last = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
@@ -249,13 +297,43 @@ def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message
         raise WireError("invalid_request", "No message has the role 'user': nothing is asked.", param="messages")
     called = False
     for message in messages[last + 1 :]:
-        called |= bool(message.tool_calls)
+        called |= bool(message.tool_calls) or (message.role == "tool" and message.tool_call_id is not None)
         if message.role not in {"system", "developer"} and not called:
             said = f"The conversation ends with a message of role {message.role!r}; the last one must be the user's."
             raise WireError("invalid_request", said, param="messages")
+    since = tuple(tool_turns(messages[last + 1 :], texts[last + 1 :]))
+    end = last if since else len(messages)
     turns = zip(roles, texts, strict=True)
-    history = tuple(Message(role=role, text=text) for i, (role, text) in enumerate(turns) if i != last and text)
-    return texts[last], history
+    history = tuple(
+        Message(role=role, text=text)
+        for i, (role, text) in enumerate(turns)
+        if i != last and text and (i < end or role == "system")
+    )
+    return texts[last], history, since
+
+
+def tool_turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> Iterator[Message]:
+    """Calls and results as turns that any model reads; each result names its function, where its id tells which."""
+    names: dict[object, str] = {}
+    for message, text in zip(messages, texts, strict=True):
+        if message.role == "tool":
+            yield result_turn(text, names.get(message.tool_call_id, ""))
+        elif message.tool_calls:
+            made = [each.get("function") for each in message.tool_calls]
+            calls = [each if isinstance(each, dict) else {} for each in made]
+            for each, about in zip(message.tool_calls, calls, strict=True):
+                names[each.get("id")] = str(about.get("name", ""))[:64]
+            told = [{"name": each.get("name"), "arguments": _as_object(each.get("arguments"))} for each in calls]
+            yield Message(role="assistant", text=encode({"calls": told}).decode())
+        elif message.role == "assistant" and text:
+            yield Message(role="assistant", text=text)
+
+
+def _as_object(arguments: object) -> object:
+    """Arguments as the object that their text is; as they are, if it is none."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(arguments) if isinstance(arguments, str) else arguments
+    return arguments
 
 
 def read_texts(messages: Sequence[ChatMessage]) -> list[str]:
@@ -301,8 +379,8 @@ class ChatFormat:
         message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
         if refused:
             message |= {"content": None, "refusal": answer.text}
-        elif self._function:
-            message |= {"content": None, "tool_calls": [self._call(answer.text)]}
+        elif calls := self._calls(answer.text, called=answer.called):
+            message |= {"content": None, "tool_calls": calls}
         choice = {
             "index": 0,
             "message": message,
@@ -325,9 +403,13 @@ class ChatFormat:
 
     def piece(self, text: str, *, refused: bool) -> bytes:
         """A delta."""
-        if refused or not self._function:
-            return event(chunk(self._head, {"refusal" if refused else "content": text}))
-        return event(chunk(self._head, {"tool_calls": [{"index": 0, **self._call(text)}]}))
+        if not refused and (calls := self._calls(text, called=False)):
+            return self._streamed(calls)
+        return event(chunk(self._head, {"refusal" if refused else "content": text}))
+
+    def calls(self, text: str) -> bytes:
+        """A chunk a call."""
+        return self._streamed(self._calls(text, called=True))
 
     def end(self, answer: Answer, *, refused: bool) -> bytes:
         """The last chunks: the reason to stop with the `coterie` object, the token counts, the end mark."""
@@ -340,13 +422,37 @@ class ChatFormat:
         """The error as an event; `[DONE]` does not follow."""
         return event({"error": error.error})
 
-    def _call(self, arguments: str) -> dict[str, Any]:
-        return {"id": self._call_id, "type": "function", "function": {"name": self._function, "arguments": arguments}}
+    def _streamed(self, calls: Sequence[dict[str, Any]]) -> bytes:
+        chunks = (chunk(self._head, {"tool_calls": [{"index": i, **each}]}) for i, each in enumerate(calls))
+        return b"".join(map(event, chunks))
+
+    def _calls(self, text: str, *, called: bool) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": self._call_id if i == 0 else f"{self._call_id}_{i}",
+                "type": "function",
+                "function": {"name": name, "arguments": arguments},
+            }
+            for i, (name, arguments) in enumerate(made_calls(text, self._function, called=called))
+        ]
 
     def _finish(self, answer: Answer, *, refused: bool) -> str:
         if refused:
             return "content_filter" if self._filtered else "stop"
-        return "tool_calls" if self._function else finish_reason(answer)
+        return "tool_calls" if self._function or answer.called else finish_reason(answer)
+
+
+def made_calls(text: str, forced: str, *, called: bool) -> list[tuple[str, str]]:
+    """Name and arguments, as JSON, of each call that an answer's text is; none if it is words.
+
+    Args:
+        text: The answer's.
+        forced: The one function that had to be called, whose arguments the text is; empty if there was none.
+        called: The text is calls of functions.
+    """
+    if called:
+        return [(each.name, encode(each.arguments).decode()) for each in stored_calls(text)]
+    return [(forced, text)] if forced else []
 
 
 def finish_reason(answer: Answer) -> str:

@@ -18,6 +18,7 @@ from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import StreamingEngine
 from coterie.runtime.codec import from_json
 from coterie.specialists.acceptance import abstention
+from coterie.tasks.generate.calling import Calling
 from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
 from coterie.text.unicode import estimate_tokens
 from coterie.types import (
@@ -62,6 +63,8 @@ class GenerateSpecialist:
     """The adapter that its engine drafts with; None where the model is only prompted."""
     label: Label = Label.PUBLIC
     """Sensitivity of the source texts."""
+    calling: Calling | None = None
+    """Calls functions; None where it only drafts."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """All of what `speak` says."""
@@ -75,14 +78,20 @@ class GenerateSpecialist:
         self, task: Task, view: ContextView, *, call: CallContext = SYSTEM
     ) -> AsyncGenerator[Delta | Finding]:
         """The draft's sentences once they are checked, the source's in place of the others, then the finding."""
+        called, asked = (None, ()) if self.calling is None else await self.calling.consult(task, call=call)
+        if called is not None:
+            yield called
+            return
         entry = _newest(view, self.card.reads[0])
         if entry is None:
-            yield abstention(self.card.name, task, Reason("abstain.no_fact", fact=self.card.reads[0]))
+            unknown = Reason("abstain.no_fact", fact=self.card.reads[0])
+            yield replace(abstention(self.card.name, task, unknown), steps=asked)
             return
         fact = cast("Fact", entry.content)
         key = written(fact.value)
         if (source := self.sources.get(key)) is None:
-            yield abstention(self.card.name, task, Reason("abstain.no_source", fact=fact.name, value=key))
+            unknown = Reason("abstain.no_source", fact=fact.name, value=key)
+            yield replace(abstention(self.card.name, task, unknown), steps=asked)
             return
         draft = SupportedDraft(source=source, asked=one_line(task.text))
         prompt = replace(
@@ -111,7 +120,8 @@ class GenerateSpecialist:
             label_without_pii=prompt.label_without_pii,
             task="generate",
             evidence=(Evidence(kind="quote", name=key, text=source),),
-            steps=run.steps(),
+            steps=(*asked, *run.steps()),
+            offered=bool(asked),
             verdicts=tuple(run.verdicts),
         )
 
@@ -217,6 +227,7 @@ def load_generate(
     *,
     adapter: str | None = None,
     label: Label = Label.PUBLIC,
+    calling: Calling | None = None,
 ) -> GenerateSpecialist:
     """The specialist of a stored description. Raises `KeyError` or `TypeError` if it is none."""
     return GenerateSpecialist(
@@ -227,6 +238,7 @@ def load_generate(
         max_tokens=int(described["max_tokens"]),
         adapter=adapter,
         label=label,
+        calling=calling,
     )
 
 

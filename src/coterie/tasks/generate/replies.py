@@ -23,6 +23,7 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.classify.prompted import Agreement
+from coterie.tasks.generate.calling import Calling
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -72,6 +73,8 @@ class WriteSpecialist:
     acceptance: Acceptance
     max_tokens: int
     adapter: str | None = None
+    calling: Calling | None = None
+    """Calls functions; None where it only writes."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads the text alone
         """The reply and how likely it is right, or an abstention where there is no whole one.
@@ -80,13 +83,16 @@ class WriteSpecialist:
         """
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
+        called, asked = (None, ()) if self.calling is None else await self.calling.consult(task, call=call)
+        if called is not None:
+            return called
         vector, steps, cut = await self._encode(task, call)
         try:
             (output,) = await self.engine.run([self.prompt(task)], call=call)
         except TooLong as error:
-            return replace(abstention(self.card.name, task, error.reason), steps=steps)
-        steps = (*steps, Step(producer=self.card.name, engine=self.engine.name, usage=output.usage))
-        return replace(self._finding(task, vector, output), steps=steps, truncated=cut)
+            return replace(abstention(self.card.name, task, error.reason), steps=(*asked, *steps))
+        steps = (*asked, *steps, Step(producer=self.card.name, engine=self.engine.name, usage=output.usage))
+        return replace(self._finding(task, vector, output), steps=steps, truncated=cut, offered=bool(asked))
 
     def prompt(self, task: Task) -> Prompt:
         """What its model is asked."""
@@ -180,7 +186,13 @@ def thin_out(vectors: np.ndarray) -> np.ndarray:  # (N, D) to (M, D)
 
 
 def load_write(
-    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], *, engine: Engine, encoder: Engine
+    card: SpecialistCard,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    engine: Engine,
+    encoder: Engine,
+    calling: Calling | None = None,
 ) -> WriteSpecialist:
     """The specialist of a stored description. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
     return WriteSpecialist(
@@ -193,4 +205,5 @@ def load_write(
         acceptance=from_json(Acceptance, described["acceptance"]),
         max_tokens=int(described["max_tokens"]),
         adapter=card.name,
+        calling=calling,
     )

@@ -131,16 +131,28 @@ class GenerateTask(TaskType[GenerateSection]):
     def load(self, card: SpecialistCard, section: GenerateSection, stored: Stored, parts: Parts) -> Specialist:
         """The drafter, or the writer."""
         from coterie.specialists.artefacts import ADAPTER_FILE, model_of
+        from coterie.tasks.generate.calling import Calling
         from coterie.tasks.generate.model import load_generate
         from coterie.tasks.generate.replies import load_write
 
         engine = model_of(card, section, parts.models)
+        calling = Calling(
+            name=card.name,
+            engine=engine,
+            instruction=section.description,
+            window=parts.windows.get(section.model or ""),
+            servers=parts.servers,
+        )
         if section.writes_freely:
-            return load_write(card, stored.described, stored.files, engine=engine, encoder=parts.encoder)
+            return load_write(
+                card, stored.described, stored.files, engine=engine, encoder=parts.encoder, calling=calling
+            )
         # The rung `llm` asks a whole answer of an engine, as training does; only drafts are streamed.
         adapter = card.name if ADAPTER_FILE in stored.files else None
         label = section.data_label or parts.data_label
-        return load_generate(card, stored.described, cast("StreamingEngine", engine), adapter=adapter, label=label)
+        return load_generate(
+            card, stored.described, cast("StreamingEngine", engine), adapter=adapter, label=label, calling=calling
+        )
 
 
 TASK = GenerateTask()

@@ -1,0 +1,208 @@
+"""An MCP server as what runs calls: a prompt is one call as JSON, the output is what the tool returned.
+
+The connection lives in a task of its own, since the SDK's task groups end where they began. It is opened before the
+first call, over the protocol that both sides know, and opened again after one that failed. Only the egress gate makes
+such an engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+from coterie.config.mcp import McpSection
+from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, ExtraMissing
+from coterie.types import SYSTEM, CallContext, Output, Prompt, Usage
+
+_CUT = "\n[The result was longer; it is cut here.]"
+_CLOSING = 5.0
+_PAGES = 20
+
+Connect = Callable[[], Any]
+"""Makes an async context manager of a connected client of the SDK; tests put their own in."""
+
+
+class McpEngine:
+    """Calls the tools of one server."""
+
+    def __init__(self, name: str, section: McpSection, *, connect: Connect | None = None) -> None:
+        """Describe it; nothing is started or opened.
+
+        Raises:
+            ExtraMissing: the extra `mcp` is not installed.
+        """
+        if find_spec("mcp") is None:
+            raise ExtraMissing(
+                f"The server {name!r} of [mcp] needs the package 'mcp', which is not installed.",
+                hint="Install it: pip install 'coterie[mcp]'",
+            )
+        self.name, self.clearance = f"mcp:{name}", section.clearance
+        self._section = section
+        self._connect = connect or (lambda: _connected(section))
+        self._work: asyncio.Queue[tuple[Callable[[Any], Any], asyncio.Future[Any]]] = asyncio.Queue()
+        self._server: asyncio.Task[None] | None = None
+        self._tools: Sequence[Mapping[str, Any]] | None = None
+
+    async def tools(self) -> Sequence[Mapping[str, Any]]:
+        """Name, description and parameters of each tool that may be called; asked of the server once a connection."""
+        if self._tools is None:
+            found: list[Mapping[str, Any]] = []
+            cursor: str | None = None
+            for _ in range(_PAGES):
+                page = await self._do(partial(_page, cursor=cursor))
+                found += [
+                    {"name": t.name, "description": t.description or "", "parameters": t.input_schema}
+                    for t in page.tools
+                ]
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+            allowed = self._section.tools
+            self._tools = [each for each in found if allowed is None or each["name"] in allowed]
+        return self._tools
+
+    async def run(
+        self,
+        batch: Sequence[Prompt],
+        *,
+        call: CallContext = SYSTEM,  # noqa: ARG002 - the gate around it has looked at it
+    ) -> Sequence[Output]:
+        """The result of each call. Raises an `EngineError`, also where the tool says that it failed."""
+        return [await self._one(prompt) for prompt in batch]
+
+    async def _one(self, prompt: Prompt) -> Output:
+        start = time.perf_counter()
+        try:
+            asked = json.loads(prompt.text)
+            name, arguments = str(asked["name"]), dict(asked["arguments"])
+        except (ValueError, LookupError, TypeError):
+            raise EngineRejected(f"The call of {self.name!r} is no JSON any more.", engine=self.name) from None
+        result = await self._do(lambda client: client.call_tool(name, arguments))
+        text = _text_of(result)
+        if len(text) > self._section.most_characters:
+            text = text[: self._section.most_characters] + _CUT
+        if result.is_error:
+            raise EngineRejected(
+                f"The tool {name!r} of {self.name!r} says that it failed: {text[:500]}", engine=self.name
+            )
+        # A call is counted as one token: it has a price, and no tokens.
+        return Output(text=text, usage=Usage(tokens_out=1, milliseconds=(time.perf_counter() - start) * 1000))
+
+    async def close(self) -> None:
+        """End the connection, and the program if it was started here."""
+        if (server := self._server) is None:
+            return
+        self._server = None
+        server.cancel()
+        await asyncio.wait([server], timeout=_CLOSING)
+
+    # --- the connection ------------------------------------------------------------------------
+
+    async def _do(self, what: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - the SDK's results
+        """What a client of the connection returns. Raises an `EngineError`."""
+        if self._server is None or self._server.done():
+            self._tools, self._work = None, asyncio.Queue()
+            self._server = asyncio.create_task(self._serve(self._work), name=self.name)
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._work.put_nowait((what, done))
+        await asyncio.wait([done, self._server], timeout=self._section.timeout, return_when=asyncio.FIRST_COMPLETED)
+        if done.done():
+            return self._result(done)
+        done.cancel()
+        if not self._server.done():
+            said = f"{self.name!r} gave no result in {self._section.timeout:g} seconds."
+            raise EngineTimeout(said, engine=self.name)
+        error = None if self._server.cancelled() else self._server.exception()
+        raise EngineUnavailable(f"{self.name!r} cannot be reached: {_words(error)}.", engine=self.name) from None
+
+    def _result(self, done: asyncio.Future[Any]) -> Any:  # noqa: ANN401
+        error = done.exception()
+        if error is None:
+            return done.result()
+        from mcp.shared.exceptions import MCPError  # noqa: PLC0415 - an extra
+
+        if isinstance(error, MCPError):
+            raise EngineRejected(f"{self.name!r} refused: {_words(error)}.", engine=self.name) from None
+        raise EngineBroken(f"{self.name!r} failed: {_words(error)}.", engine=self.name) from None
+
+    async def _serve(self, work: asyncio.Queue[tuple[Callable[[Any], Any], asyncio.Future[Any]]]) -> None:
+        """Hold the connection and work off what is asked, side by side."""
+        running = set[asyncio.Task[None]]()
+        async with self._connect() as client:
+            try:
+                while True:
+                    what, done = await work.get()
+                    task = asyncio.create_task(_finish(client, what, done))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+            finally:
+                for task in running:
+                    task.cancel()
+
+
+async def _page(client: Any, *, cursor: str | None) -> Any:  # noqa: ANN401 - the SDK's
+    return await client.list_tools(cursor=cursor)
+
+
+async def _finish(client: object, what: Callable[[Any], Any], done: asyncio.Future[Any]) -> None:
+    """Set a future to what the client returns; stopped when nobody waits for it any more."""
+    task = asyncio.ensure_future(what(client))
+    done.add_done_callback(lambda each: task.cancel() if each.cancelled() else None)
+    try:
+        result = await task
+    except asyncio.CancelledError:
+        done.cancel()
+    except Exception as error:  # noqa: BLE001 - raised again by whoever waits
+        if not done.done():
+            done.set_exception(error)
+    else:
+        if not done.done():
+            done.set_result(result)
+
+
+@asynccontextmanager
+async def _connected(section: McpSection) -> AsyncIterator[Any]:
+    """A client of the SDK, over the section's transport. Nothing of this process's environment reaches a command."""
+    from mcp.client import Client  # noqa: PLC0415 - an extra
+    from mcp.client.stdio import StdioServerParameters  # noqa: PLC0415
+    from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
+    from mcp.shared._httpx_utils import create_mcp_http_client  # noqa: PLC0415
+
+    if section.url is None:
+        program, *arguments = section.command
+        env = {name: secret.reveal() for name, secret in section.env.items()}
+        async with Client(StdioServerParameters(command=program, args=arguments, env=env)) as client:
+            yield client
+        return
+    headers = {"authorization": f"Bearer {section.api_key.reveal()}"} if section.api_key else None
+    async with (
+        create_mcp_http_client(headers=headers) as http,
+        Client(streamable_http_client(section.url, http_client=http)) as client,
+    ):
+        yield client
+
+
+def _text_of(result: Any) -> str:  # noqa: ANN401 - the SDK's
+    """A result as text: its texts, else its structured content, else what it is made of."""
+    texts = [block.text for block in result.content if getattr(block, "type", "") == "text"]
+    others = [f"[{block.type}]" for block in result.content if getattr(block, "type", "") != "text"]
+    if not texts and result.structured_content is not None:
+        return json.dumps(result.structured_content, ensure_ascii=False)
+    return "\n".join([*texts, *others])
+
+
+def _words(error: BaseException | None) -> str:
+    """An error in a few words; of a group, its first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is None:
+        return "the connection ended"
+    with suppress(Exception):
+        return f"{type(error).__name__}: {error}"[:200]
+    return type(error).__name__

@@ -1,0 +1,212 @@
+"""Functions that a `generate` specialist calls: the request's, which go back to who asks, and those of MCP servers.
+
+Its model is asked without its adapter, which has learnt replies and no calls, and is held to JSON: calls or an answer.
+Calls of the request's functions are the finding. Calls of an MCP server's are made here, through the egress gate, and
+their results are shown to the model, for a few rounds. Where the model neither calls nor has results to answer from,
+the specialist answers as it always does, with its own calibrated confidence; an answer from results has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from coterie.errors import AuditError, EngineError, InputError, Overloaded, PolicyError, SetupError
+from coterie.protocols import Engine, FunctionServer
+from coterie.specialists.acceptance import abstention
+from coterie.structured.functions import (
+    ROOM,
+    ToolReply,
+    call_turn,
+    read_reply,
+    reply_schema,
+    result_turn,
+    told_of,
+    within,
+    written_calls,
+)
+from coterie.text.unicode import estimate_tokens
+from coterie.types import (
+    CallContext,
+    Finding,
+    Function,
+    FunctionCall,
+    Label,
+    Message,
+    Prompt,
+    Reason,
+    Step,
+    Task,
+    Tools,
+    Verdict,
+    label_without_pii,
+)
+
+_LONGEST = 512  # tokens of a reply
+_ROUNDS = 4
+_REFUSED = (EngineError, InputError, Overloaded, PolicyError, SetupError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calling:
+    """Asks the model of a `generate` specialist what to call."""
+
+    name: str
+    """The specialist's."""
+    engine: Engine
+    instruction: str
+    window: int | None = None
+    """Tokens of prompt and reply that the model takes; None where it is not known."""
+    servers: Mapping[str, FunctionServer] = field(default_factory=dict)
+    """MCP servers by their `[mcp]` key, whose functions it may call itself."""
+    rounds: int = _ROUNDS
+    """Largest number of times that it calls before it must answer."""
+
+    async def consult(self, task: Task, *, call: CallContext) -> tuple[Finding | None, tuple[Step, ...]]:
+        """Calls, an answer from results, or an abstention; None where the specialist answers as it always does.
+
+        The steps are those of a None, which no finding has.
+        """
+        offered = task.tools or Tools()
+        if not (offered.functions or offered.since or self.servers):
+            return None, ()
+        work = _Rounds(calling=self, task=task, offered=offered, call=call)
+        finding = await work.run()
+        return finding, () if finding is not None else tuple(work.steps)
+
+
+@dataclass(kw_only=True)
+class _Rounds:
+    """One request's rounds of asking and calling."""
+
+    calling: Calling
+    task: Task
+    offered: Tools
+    call: CallContext
+    owners: dict[str, tuple[FunctionServer, str]] = field(default_factory=dict)
+    """By the name that the model is told: whose it is, and its name there."""
+    turns: list[Message] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    label: Label = Label.PUBLIC
+    bare: Label = Label.PUBLIC
+    results: bool = False
+
+    async def run(self) -> Finding | None:
+        """Ask until there is an answer, or calls for who asked."""
+        self.label, self.bare = self.task.label, label_without_pii(self.task)
+        self.turns, self.results = list(self.offered.since), bool(self.offered.since)
+        try:
+            functions = (*self.offered.functions, *await self._theirs())
+            for left in range(self.calling.rounds, -1, -1):
+                open_functions = functions if left else self.offered.functions
+                tools = replace(self.offered, functions=open_functions, since=tuple(self.turns))
+                reply = await self._ask(tools)
+                if reply.wrong:
+                    why = Reason("abstain.not_in_schema", model=self.calling.engine.name, found=reply.wrong)
+                    return self._done(abstention(self.calling.name, self.task, why))
+                ours = [each for each in reply.calls if each.name in self.owners]
+                if not ours:
+                    return self._ended(reply)
+                await self._make(ours)
+        except AuditError:
+            raise
+        except _REFUSED as error:
+            self.verdicts += [error.verdict] if isinstance(error, PolicyError) else []
+            return self._done(abstention(self.calling.name, self.task, error.reason))
+        why = Reason("abstain.rounds", rounds=self.calling.rounds)
+        return self._done(abstention(self.calling.name, self.task, why))
+
+    async def _theirs(self) -> Sequence[Function]:
+        """The functions of the MCP servers, named so that none is another's."""
+        taken, found = set(self.offered.names), []
+        for key, server in self.calling.servers.items():
+            for function in await server.functions():
+                name = function.name if function.name not in taken else f"{key}.{function.name}"[:64]
+                taken.add(name)
+                self.owners[name] = (server, function.name)
+                found.append(replace(function, name=name))
+        return found
+
+    async def _ask(self, tools: Tools) -> ToolReply:
+        """What the model writes, with less room each time until it fits."""
+        schema, reply = reply_schema(tools), ToolReply()
+        told = f"{self.calling.instruction}\n\n{told_of(tools)}".strip()
+        said = (Message(role="system", text=told), Message(role="user", text=self.task.text), *self.turns)
+        longest = min(self.task.max_tokens or _LONGEST, _LONGEST)
+        if self.calling.window is not None:
+            room = self.calling.window - sum(estimate_tokens(each.text) + 4 for each in said)
+            longest = max(1, min(longest, room))
+        for level in ROOM:
+            prompt = Prompt(messages=said, label=self.label, label_without_pii=self.bare, max_tokens=longest)
+            prompt = replace(prompt.sampled(self.task.sampling), json_schema=within(schema, level))
+            (output,) = await self.calling.engine.run([prompt], call=self.call)
+            self.steps.append(
+                Step(producer=self.calling.name, engine=self.calling.engine.name, usage=output.usage, note="functions")
+            )
+            self.verdicts += [output.verdict] if output.verdict is not None else []
+            reply = read_reply(schema, output.text)
+            if not reply.wrong:
+                break
+        return reply
+
+    async def _make(self, calls: Sequence[FunctionCall]) -> None:
+        """Call functions of MCP servers, and keep what came of each for the model, a failure too."""
+        self.turns.append(call_turn(calls))
+        for each in calls:
+            server, name = self.owners[each.name]
+            about = FunctionCall(name=name, arguments=each.arguments)
+            try:
+                result = await server.call(about, label=self.label, label_without_pii=self.bare, call=self.call)
+            except AuditError:
+                raise
+            except _REFUSED as error:
+                self.verdicts += [error.verdict] if isinstance(error, PolicyError) else []
+                self.turns.append(result_turn(f"it failed: {error.reason}", each.name))
+                self.steps += [
+                    Step(producer=self.calling.name, engine=server.name, usage=failure.usage, note="failed")
+                    for failure in getattr(error, "failures", ())
+                ]
+                continue
+            self.results = True
+            self.label, self.bare = max(self.label, result.label), max(self.bare, result.label_without_pii)
+            self.turns.append(result_turn(result.text, each.name))
+            self.steps.append(
+                Step(producer=self.calling.name, engine=server.name, usage=result.usage, note=f"function {name}")
+            )
+            self.verdicts += result.verdicts
+
+    def _ended(self, reply: ToolReply) -> Finding | None:
+        """Calls for who asked, or words."""
+        model = self.calling.engine.name
+        if reply.calls:
+            names = ", ".join(each.name for each in reply.calls)
+            reason = Reason("accept.called", model=model, functions=names)
+            return self._done(self._accepted(written_calls(reply.calls), reason, called=True))
+        if not self.results:
+            return None  # nothing to call: it answers as it was trained to
+        if not reply.answer:
+            return self._done(abstention(self.calling.name, self.task, Reason("abstain.empty_answer")))
+        return self._done(self._accepted(reply.answer, Reason("accept.from_results", model=model), called=False))
+
+    def _accepted(self, text: str, reason: Reason, *, called: bool) -> Finding:
+        return Finding(
+            specialist=self.calling.name,
+            value=text,
+            text=text,
+            confidence=0.0,  # not known, and the cautious number for that
+            accepted=True,
+            reason=reason,
+            task="generate",
+            offered=bool(self.offered.functions),
+            called=called,
+        )
+
+    def _done(self, finding: Finding) -> Finding:
+        return replace(
+            finding,
+            label=self.label,
+            label_without_pii=self.bare,
+            steps=tuple(self.steps),
+            verdicts=(*finding.verdicts, *self.verdicts),
+        )
