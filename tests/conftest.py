@@ -103,7 +103,6 @@ def _spent(work: Callable[[object], object], given: object, times: int) -> float
 
 @pytest.fixture
 def guard() -> ModuleType:
-    """The socket guard, for the tests of it."""
     return _guard
 
 
@@ -144,28 +143,23 @@ class Page(HTMLParser):
         assert not self._open
 
     def handle_starttag(self, tag, attrs):
-        """Remember it."""
         self.seen.append((tag, dict(attrs)))
         self._text.append([])
         if tag not in VOID:
             self._open.append(len(self.seen) - 1)
 
     def handle_endtag(self, tag):
-        """It closes what was opened last."""
         assert self.seen[self._open.pop()][0] == tag
 
     def handle_data(self, data):
-        """Text belongs to all elements that are open."""
         for place in self._open:
             self._text[place].append(data)
 
     @property
     def names(self):
-        """Of all elements."""
         return [name for name, _ in self.seen]
 
     def texts(self, name, *, class_=None):
-        """The text of each such element."""
         return [
             "".join(self._text[place])
             for place, (tag, attributes) in enumerate(self.seen)
@@ -173,7 +167,6 @@ class Page(HTMLParser):
         ]
 
     def table(self, number):
-        """The cells' texts of a table, by row."""
         rows, tables = [], -1
         for place, (name, _) in enumerate(self.seen):
             tables += name == "table"
@@ -184,11 +177,9 @@ class Page(HTMLParser):
         return rows
 
     def terms(self):
-        """The definitions, by their term."""
         return dict(zip(self.texts("dt"), self.texts("dd"), strict=True))
 
     def assert_loads_nothing(self):
-        """No script, link, image or address is in it."""
         assert not LOADING & set(self.names)
         assert not any({"href", "src", "srcset", "data", "style"} & attributes.keys() for _, attributes in self.seen)
         assert not re.search(r"url\(|@import|https?://", self.source)

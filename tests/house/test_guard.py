@@ -14,19 +14,16 @@ AWAY = "192.0.2.1"  # TEST-NET-1: nobody's
 
 
 def by_socket():
-    """A plain connect."""
     with socket.socket() as plain:
         plain.connect((AWAY, 80))
 
 
 def by_datagram():
-    """A datagram needs no connection."""
     with socket.socket(type=socket.SOCK_DGRAM) as plain:
         plain.sendto(b"x", (AWAY, 53))
 
 
 def by_version_six():
-    """An address of version 6."""
     with socket.socket(socket.AF_INET6) as plain:
         plain.connect(("2001:db8::1", 80))
 

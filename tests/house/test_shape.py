@@ -90,7 +90,6 @@ def module_of(path: Path) -> str:
 
 
 def package_of(module: str) -> str:
-    """The package or root module that a module belongs to."""
     return module.split(".", maxsplit=1)[0]
 
 

@@ -15,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def lock_build():
-    """The script, as a module."""
     spec = importlib.util.spec_from_file_location("lock_build", ROOT / "scripts" / "lock_build.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -5,7 +5,6 @@ from labs.prompt_layout import context_first
 
 
 def entry(content: object) -> Entry:
-    """A line of a view."""
     return Entry(content=content, producer="somebody", label=Label.PUBLIC, time=0.0)
 
 

@@ -32,7 +32,6 @@ def run(capsys):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A network's folder."""
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "coterie.toml").write_text('[network]\nname = "shop"\n')

@@ -23,7 +23,6 @@ def data(messages):
 
 @pytest.fixture(scope="module")
 def classifier(data):
-    """A classifier of these."""
     texts, labels, *_ = data
     return Classifier.fit(texts, labels, name="triage", description="Messages of bank customers.", seed=7)
 

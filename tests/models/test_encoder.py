@@ -36,7 +36,6 @@ def encoder():
 
 
 def prompts(*texts):
-    """A prompt for each text."""
     return [Prompt(text=text) for text in texts]
 
 

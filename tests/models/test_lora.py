@@ -73,13 +73,11 @@ def tune(pairs, *, recipe=None, progress=lambda rows: None, checkpoints=None, **
 
 
 def loss(model, pairs) -> float:
-    """Of all pairs."""
     with torch.inference_mode():
         return float(completion_loss(model, pairs))
 
 
 def weights(model) -> dict[str, torch.Tensor]:
-    """Those of the adapter."""
     return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
 
 

@@ -50,13 +50,11 @@ def trained(folder: Path, rows: list[dict[str, str]]) -> TrainingReport:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, TrainingReport]:
-    """A specialist of patterns."""
     folder = tmp_path_factory.mktemp("patterns")
     return folder, trained(folder, from_patterns())
 
 
 async def ask(folder: Path, texts: list[str]) -> list[Answer]:
-    """What a network says to each."""
     network = await open_network(folder)
     try:
         return list(await asyncio.gather(*(network.ask(Request(text=text)) for text in texts)))

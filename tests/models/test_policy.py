@@ -67,7 +67,6 @@ def configured(trained) -> Callable[..., Path]:
 
 
 async def ask(folder: Path, *requests: Request) -> list[str]:
-    """How each request ended."""
     network = await open_network(folder)
     try:
         return [(await network.ask(request)).trace.status for request in requests]

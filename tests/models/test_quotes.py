@@ -50,12 +50,10 @@ class Tokenizer:
     eos_token_id = 3
 
     def __call__(self, text, *, add_special_tokens):
-        """Ids from 4 to 60."""
         ids = [4 + sum(map(ord, word)) % 57 for word in text.split()]
         return type("Encoding", (), {"input_ids": ids})()
 
     def apply_chat_template(self, said, *, tokenize, add_generation_prompt):
-        """As text."""
         return " ".join(f"<{each['role']}> {each['content']}" for each in said)
 
 
@@ -82,7 +80,6 @@ class Reader:
         return cls({adapter: file.stat().st_size for adapter, file in adapters.items()})
 
     async def run(self, batch, *, call=None):
-        """One answer a prompt, its pieces words."""
         return [self._answer(prompt) for prompt in batch]
 
     def _answer(self, prompt) -> Output:
@@ -97,7 +94,7 @@ class Reader:
         return Output(text=answer, logprobs=tuple((each, -0.01) for each in re.findall(r"\S+\s*", answer)))
 
     async def close(self) -> None:
-        """Nothing to close."""
+        pass
 
 
 @pytest.fixture

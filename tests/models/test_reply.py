@@ -64,7 +64,6 @@ def about(intent):
 
 
 async def speak(specialist, text, intent):
-    """The deltas and the finding."""
     events = [event async for event in specialist.speak(Task(text=text), about(intent))]
     return [event.text for event in events if isinstance(event, Delta)], events[-1]
 

@@ -20,7 +20,6 @@ EACH = 60
 
 
 def messages() -> list[tuple[str, str]]:
-    """Messages about cards."""
     with (DATA / "triage.train.csv").open(encoding="utf-8", newline="") as lines:
         rows = [(row["text"], row["label"]) for row in csv.DictReader(lines)]
     return [row for row in rows if row[1] in {"lost_or_stolen_card", "card_arrival", "exchange_rate"}][::6][:EACH]
@@ -67,7 +66,6 @@ def router():
 
 
 async def asked(router, text):
-    """Whom a text is for."""
     return (await router.explain(Request(text=text), Context())).asked
 
 

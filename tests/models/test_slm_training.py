@@ -33,7 +33,6 @@ class Tokenizer:
     add_bos_token = False
 
     def __call__(self, text, *, add_special_tokens):
-        """Ids from 4 to 60."""
         ids = [4 + sum(map(ord, word)) % 57 for word in text.split()]
         return type("Encoding", (), {"input_ids": ids})()
 
@@ -53,7 +52,6 @@ class Engine:
         return cls(name, path, adapters=adapters)
 
     async def run(self, batch, *, call=None):
-        """Log-likelihoods, one a choice."""
         return [Output(scores=np.array([self._score(prompt, each) for each in prompt.choices])) for prompt in batch]
 
     def _score(self, prompt, choice) -> float:
@@ -61,7 +59,7 @@ class Engine:
         return -0.1 if any(word in prompt.text.split() for word in WORDS[choice.strip()].split()) else -4.0
 
     async def close(self) -> None:
-        """Nothing to close."""
+        pass
 
 
 def tiny(base) -> LlamaForCausalLM:
@@ -135,11 +133,9 @@ class Interrupted(Silent):
         self.tuning = False
 
     def start(self, what, total) -> None:
-        """Note whether this is it."""
         self.tuning = "tune" in what
 
     def advance(self, n) -> None:
-        """Interrupt."""
         self.left -= n if self.tuning else 0
         if self.left < 0:
             raise KeyboardInterrupt

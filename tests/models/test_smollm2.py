@@ -46,7 +46,6 @@ def engine(path):
 
 
 def prompt(text, **options):
-    """A prompt of one message."""
     return Prompt(messages=(Message(role="user", text=text),), **options)
 
 
@@ -325,7 +324,6 @@ async def test_close(path):
 
 
 def run_program(path, program):
-    """A program of its own, with an engine made."""
     start = f"""
     import asyncio
     from pathlib import Path

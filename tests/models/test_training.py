@@ -55,7 +55,6 @@ def invoices() -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A trained network."""
     folder = tmp_path_factory.mktemp("bank")
     (folder / "coterie.toml").write_text(CONFIG)
     for name, made in (("triage", rows()), ("risk", invoices())):

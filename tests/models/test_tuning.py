@@ -94,7 +94,6 @@ def tune(base, data, **more):
 
 
 def ids_of(base, texts):
-    """Token ids."""
     return [each.ids for each in base.load_tokenizer().encode_batch(texts)]
 
 
@@ -273,16 +272,14 @@ class Impatient:
         self.tuning = False
 
     def start(self, what, total):
-        """Remember what is going on."""
         self.tuning = "fine-tune" in what
 
     def advance(self, by):
-        """Interrupt the one thing."""
         if self.tuning:
             raise KeyboardInterrupt
 
     def finish(self, note):
-        """Nothing."""
+        pass
 
 
 def test_an_interrupted_run_leaves_nothing(folder):

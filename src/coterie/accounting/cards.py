@@ -109,7 +109,6 @@ def open_cards(numbers: Sequence[int]) -> Cards | None:
 
 @cache
 def _meter(number: int) -> CardMeter | None:
-    """The one meter of a card in this process."""
     counter = nvml_counter(number)
     if counter is None:
         return None

@@ -30,7 +30,6 @@ from coterie.types import Prompt, Request, Step, Usage
 
 @cache
 def _pieces() -> re.Pattern[str]:
-    """The pattern of a piece."""
     marks = "".join(map(chr, filter(_is_mark, range(0xFFFF))))  # vowel signs and accents: inside a word
     # A word takes what stands before it and its short end.
     letter = rf"(?:[^\W\d_]|[{marks}])"
@@ -140,7 +139,6 @@ class CostMeter:
         return self._token_money(model, _least(request, answered, model.window))
 
     def _here(self, usage: Usage) -> Usage:
-        """With the joules of this machine."""
         if usage.joules_kind == "measured":
             return usage
         measured = None if self._package is None else self._package.joules_per_cpu_second()
@@ -166,7 +164,6 @@ class CostMeter:
 
 
 def _there(usage: Usage, model: RemoteModel) -> Usage:
-    """With the joules of a remote model, estimated."""
     if usage.joules_kind == "measured":
         return usage
     by_size = remote_joules(model, usage.tokens_out, usage.milliseconds)

@@ -45,7 +45,6 @@ def ledger_page(document: Mapping[str, Any], *, network: str, since: str, date: 
 
 
 def _verdict(document: Mapping[str, Any]) -> Sequence[str]:
-    """The totals in a few sentences."""
     total, currency = document["total"], document["currency"]
     if not total["requests"]:
         return ["No requests."]

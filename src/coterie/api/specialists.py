@@ -145,7 +145,6 @@ class FittedSpecialist:
 
     @cached_property
     def _specialist(self) -> Specialist:
-        """It, ready to be asked."""
         stored = self._stored
         models = run(open_models(stored.config, stored.folder, {stored.name: stored.version}))
         return load_specialist(

@@ -189,7 +189,6 @@ def _described(
 
 
 def _as_written(section: BaseModel) -> dict[str, Any]:
-    """The keys that the file says."""
     return section.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 

@@ -149,7 +149,6 @@ def _place(folder: Path, stem: str, typed: Path) -> _File:
 
 
 def _as_indexed(folder: Path, index: str) -> dict[str, str]:
-    """The label and the tenant that an index was given when it was indexed."""
     from coterie.knowledge.guard import given_before
     from coterie.knowledge.open import index_folder
 
@@ -170,7 +169,6 @@ def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple
 
 
 def _show(folder: Path, document: Mapping[str, Any]) -> None:
-    """What was added, in words."""
     name, settings = document["name"], document["settings"]
     rows = ", ".join(f"{count:,} rows of {settings[key]}" for key, count in document["rows"].items())
     say(f"Added {name}: {settings['task']}{f', {rows}' if rows else ''}.")

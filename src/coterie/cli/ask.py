@@ -266,7 +266,6 @@ def _confidence(finding: Finding) -> str:
 
 
 def _summary_line(trace: Trace, currency: str) -> str:
-    """Who was asked, how sure they were, what it took."""
     from coterie.accounting.breakdown import format_cost
 
     usage = trace.usage

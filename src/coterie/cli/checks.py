@@ -107,7 +107,6 @@ def _encoder() -> Check:
 
 
 def _energy(config: Config) -> Check:
-    """Where joules come from."""
     watts = f"estimated: {config.accounting.watts_per_core:g} W a busy core"
     if not config.accounting.energy_meter:
         return _Note(name="energy", ok=True, found=watts)

@@ -162,7 +162,6 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
 async def _opened(
     name: str, config: Config, folder: Path, version: Version
 ) -> AsyncIterator[tuple[Specialist, Mapping[str, DocumentIndex]]]:
-    """A specialist of one version with its engines and indexes, closed afterwards."""
     from coterie.assembly import open_models
     from coterie.engines.onnx import OnnxEncoder
     from coterie.knowledge.open import open_declared

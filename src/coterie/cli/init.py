@@ -130,7 +130,6 @@ def _find_example(example: str) -> Path:
 
 
 def _next_steps(folder: Path, example: str | None) -> list[str]:
-    """What to type next, in order."""
     from coterie.config.file import LlamaModel, load_config
 
     if example is None:

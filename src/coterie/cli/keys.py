@@ -91,7 +91,6 @@ def _ring(folder: Path) -> KeyRing:
 
 
 def _tell(folder: Path, did: str, made: NewKey, *, as_json: bool) -> None:
-    """Write it down and show it."""
     key = made.key
     about = {"name": key.name, "id": key.id, "role": key.role, "specialists": list(key.specialists)}
     log_command(folder, did, tenant=key.tenant, about=about)

@@ -59,7 +59,6 @@ def list_versions(context: typer.Context, *, name: _MaybeName = None, as_json: J
 
 
 def _names(opened: Registry, name: str | None) -> tuple[str, ...]:
-    """The specialists that are meant."""
     stored = opened.names()
     if name is None:
         return stored
@@ -158,7 +157,6 @@ def _checks(opened: Registry, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _try(look: Callable[[], T]) -> tuple[T | None, str | None]:
-    """What there is, or what is wrong with it."""
     try:
         return look(), None
     except CoterieError as error:
@@ -243,7 +241,6 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:
-    """Names of the figures that are shares or scores."""
     return [key for key, value in metrics.items() if isinstance(value, float)]
 
 

@@ -37,7 +37,6 @@ class By(StrEnum):
 
 
 def _by(text: str | By) -> By:
-    """One of them, in the singular or the plural."""
     named = text.value if isinstance(text, By) else text.strip().lower()
     for each in By:
         if named in {each.value, f"{each.value}s"}:
@@ -109,7 +108,6 @@ def _document(folder: Path, config: Config, *, since: float, by: By, now: float)
 
 
 def _nothing() -> LedgerSummary:
-    """The summary of a ledger that has not been begun."""
     from coterie.types import LedgerSummary
 
     return LedgerSummary(
@@ -180,8 +178,6 @@ _COLUMNS = ("requests", "here", "energy J", "cost", "unpriced", "J/answer", "cos
 
 
 def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
-    """A row of the breakdown in words."""
-
     def figure(key: str) -> str:
         return "-" if row[key] is None else f"{row[key]:,.3g}"
 

@@ -430,7 +430,6 @@ def _give(found: RightSizing, report: Path | None, *, as_json: bool) -> None:
 
 
 def _show(found: RightSizing, report: Path | None) -> None:
-    """A row a rung, then the verdict."""
     rows, held_out = found.data["train"]["rows"], found.data["held_out"]["rows"]
     columns = [found.measure, "95% range", "alone", "right", "ECE", "p50/p95 ms", "RSS", "size", "train", "J/1k"]
     money = f"{found.conditions.currency}/1k"

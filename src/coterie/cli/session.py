@@ -304,7 +304,6 @@ def export(
 
 
 async def _held(store: SQLiteStore, scope: ErasureScope) -> dict[str, Any]:
-    """Sessions and requests of a scope."""
     sessions = []
     for tenant, name in (await store.holdings(scope)).sessions:
         entries = (await store.context(name, tenant, whole=True)).entries

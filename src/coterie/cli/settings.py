@@ -111,7 +111,6 @@ class Setting:
         return " ".join(filter(None, [tasks + sentence, chosen, f"It is {bounds}." if bounds else "", told]))
 
     def _choices(self) -> tuple[str, ...]:
-        """The names that it takes several of."""
         item = _bare(get_args(self.kind)[0]) if self.repeats else None
         return get_args(item) if get_origin(item) is Literal else ()
 

@@ -84,8 +84,6 @@ def spotchecks(
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """One specialist."""
-
     name: str
     checks: SpotChecks
     waiting: tuple[tuple[str, str], ...]

@@ -146,7 +146,6 @@ def _show_use(result: Mapping[str, Any], taken: Mapping[str, Any]) -> None:
 
 
 def _used(result: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
-    """How the rows were used."""
     rows = [result["data"][part]["rows"] for part in ("train", "held_out")]
     if "validation" not in taken.get("measured", ""):
         return f"Rows: {rows[0]:,} to train and, out of fold, to calibrate; {rows[1]:,} held out to measure."
@@ -191,7 +190,6 @@ def _sure(pair: Sequence[float] | None, bar: float, *, missed: bool) -> str:
 
 
 def _measured(rungs: Sequence[Mapping[str, Any]]) -> str:
-    """On which rows the figures were taken."""
     measured = rungs[0].get("measured", "") if rungs else ""
     return f"by {measured}" if "validation" in measured else "on held-out rows"
 

@@ -60,7 +60,6 @@ def _guess(finding: Finding) -> str:
 
 
 def _cited(found: Iterable[tuple[Finding, ContextView]]) -> Iterator[Entry]:
-    """The passages that findings cite, each once, as they were found."""
     seen: set[tuple[str, str, int, int]] = set()
     for finding, view in found:
         for entry in view.entries:

@@ -326,7 +326,6 @@ def moments(text: str) -> list[Moment]:
 
 
 def _kind(words: Sequence[str], at: int) -> tuple[str, int]:
-    """What begins here, and of how many words it is."""
     word = words[at]
     if word in MONTHS:
         return _month(words, at)

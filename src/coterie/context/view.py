@@ -182,7 +182,6 @@ def _is_read(entry: Entry, card: SpecialistCard) -> bool:
 
 
 def _omissions(log: Sequence[Entry], reasons: Sequence[Reason | None]) -> tuple[Omission, ...]:
-    """What was left out and why."""
     counted = Counter((describe(entry), reason) for entry, reason in zip(log, reasons, strict=True) if reason)
     return tuple(Omission(what=times(what, n), reason=reason) for (what, reason), n in counted.items())
 

@@ -56,7 +56,6 @@ def _object(text: str) -> dict[str, object] | None:
 
 
 def _turn(item: object) -> Message | None:
-    """A message, or an object that is one."""
     if isinstance(item, Message):
         return item
     if not isinstance(item, Mapping) or not {"role", "content"} <= item.keys() <= {"role", "content", "type"}:

@@ -57,8 +57,6 @@ class Heard:
 
 @dataclass(eq=False)
 class _Try:
-    """One model being asked."""
-
     candidate: CandidateModel
     prompt: Prompt
     note: str
@@ -243,7 +241,6 @@ class Tries:
             self._events.put_nowait((each, error))
 
     def _listen_to(self, heard: _Try) -> None:
-        """From now on it alone counts."""
         self._heard = heard
         self._waiting.clear()
         self._spare = None

@@ -128,7 +128,6 @@ class Collaboration:
         )
 
     def _rounds(self) -> list[bool]:
-        """A round each, with whether it is the last."""
         count = self.large.section.rounds if self.large is not None else 1
         return [number == count for number in range(1, count + 1)]
 
@@ -219,7 +218,6 @@ class Collaboration:
         self._note(stage, f"here, since {reason}")
 
     def _note(self, stage: str, note: str) -> None:
-        """A stage that ends now."""
         began, self._since = self._since, perf_counter()
         self._stages.append(Stage(name=stage, milliseconds=(self._since - began) * 1000, note=note))
 

@@ -273,7 +273,6 @@ class Asking:
         return replace(finding, value=reply.answer, text=reply.answer, offered=True)
 
     def _escalation(self, task: Task, view: ContextView, level: int = 0) -> Callable[[CandidateModel], Prompt]:
-        """What a model is told of a task and its context pack."""
         asked = question_of(task)
         told = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
         if task.schema is not None:
@@ -360,7 +359,6 @@ class Asking:
         schema: Mapping[str, object] | None = None,
         max_tokens: int | None = None,
     ) -> Heard:
-        """Ask with what is told first."""
         known = (Message(role="system", text="\n\n".join(told)),) if told else ()
         messages = (*known, Message(role="user", text=f"{instruction}\n\n{asked}"))
 
@@ -428,15 +426,12 @@ def _names_labels(entry: Entry) -> bool:
 
 
 class _Sensitivity(NamedTuple):
-    """Of what a prompt or a finding is made of."""
-
     label: Label
     label_without_pii: Label
     """The same without personal data."""
 
     @classmethod
     def of(cls, *things: Labelled) -> _Sensitivity:
-        """The highest of each."""
         return cls(max(thing.label or Label.RESTRICTED for thing in things), label_without_pii(*things))
 
 
@@ -445,7 +440,6 @@ def _pseudonymises(model: ModelEntry) -> bool:
 
 
 def _answered(heard: Heard, source: _Sensitivity) -> Finding:
-    """What was heard as a finding."""
     text, broken = heard.text.strip(), False
     if heard.output is None:
         broken = bool(text)
@@ -484,5 +478,4 @@ def _version(model: ModelEntry) -> str:
 
 
 def _tokens(messages: Sequence[Message]) -> int:
-    """Tokens of some messages, estimated, with what frames each."""
     return sum(estimate_tokens(message.text) + 4 for message in messages)

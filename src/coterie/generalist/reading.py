@@ -73,7 +73,6 @@ def made_up(text: str, sources: Sequence[str], *, marks: int = 0, language: str 
 
 
 def _figures(text: str, language: str) -> dict[str, str]:
-    """Figures in one form, each with how it is written."""
     found = {_plain(each, language): each for each in _FIGURE.findall(text)}
     words = [numeral for numeral in find_numerals(text, language) if numeral.value > 1]  # "one" is a pronoun too often
     return {str(word.value): text[word.start : word.end] for word in words} | found

@@ -223,7 +223,6 @@ class AuditLog:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """The open file, with no other writer in it."""
         try:
             file = os.open(self._path, _FLAGS, 0o600)
         except FileNotFoundError:  # looking for the folder first would take as long as the file

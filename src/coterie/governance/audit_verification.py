@@ -157,7 +157,6 @@ class _Check:
         """When the first entry behind the head was written."""
 
     def take(self, number: int, line: bytes) -> None:
-        """Check one more line."""
         if not line.endswith(b"\n"):
             self.torn = len(line)
             return
@@ -171,7 +170,6 @@ class _Check:
             self.fault = self._fault_behind_head(line, self.head.place)
 
     def _follow(self, line: bytes) -> None:
-        """Note what leaves, and what came of it."""
         if _IS_EGRESS not in line and _ENDS_EGRESS not in line:
             return
         with suppress(ValueError, KeyError, TypeError):  # no entry of the gate's

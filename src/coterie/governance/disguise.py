@@ -392,8 +392,6 @@ def _walk(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - JS
 
 @dataclass(kw_only=True)
 class _Work:
-    """One prompt on its way into disguise."""
-
     detector: Detector
     pseudonyms: Pseudonyms
     label: Label
@@ -420,7 +418,6 @@ class _Work:
                 self._pieces.setdefault(texts[index], []).append((start, end, pseudonym))
 
     def hide(self, text: str) -> str:
-        """The text with pseudonyms."""
         if text not in self._hidden:
             self._hidden[text] = self._hide(text)
         return self._hidden[text]
@@ -467,7 +464,6 @@ class _Work:
         return value.pseudonym
 
     def _find(self, text: str) -> tuple[PersonalData, ...]:
-        """What may not be shown of a text."""
         if text not in self._found:
             still_wanted()
             found = (each for each in self.detector.find(text) if label_of(each.kind) is not None)

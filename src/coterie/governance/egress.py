@@ -137,7 +137,6 @@ class _Sent:
     restorer: Restorer | None = None
 
     def egress(self, engine: str, call: CallContext) -> Egress:
-        """The record of it before it leaves."""
         prompt = self.prompt
         if prompt.verbatim is not None:
             prompt = Prompt(text=prompt.verbatim.decode("utf-8", "replace"))
@@ -322,7 +321,6 @@ class _GatedEngine:
                     yield event
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._engine.close()
 
 
@@ -406,7 +404,6 @@ class _Remembering:
         self._find = lru_cache(maxsize=None)(detector.find)
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
-        """What is in it."""
         return self._find(text)
 
 
@@ -423,7 +420,6 @@ def _restorer(hidden: Disguised, call: CallContext, *, as_json: bool) -> Restore
 
 
 def _read(output: Output, sent: _Sent) -> Output:
-    """An answer as the principal may read it."""
     text = output.text if sent.restorer is None else sent.restorer.whole(output.text)
     return replace(output, text=text, verdict=sent.verdict)
 

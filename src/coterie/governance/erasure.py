@@ -212,7 +212,6 @@ def _is_about(path: Path, mention: Mention) -> bool:
 
 
 def _kind(path: Path, folder: Path, config: Config) -> Kind:
-    """What a file is, by where it lies."""
     places: Mapping[Kind, Path] = {
         "audit": folder / config.audit.path,
         "keys": folder / config.gateway.keys,

@@ -223,7 +223,6 @@ class KeyRing:
     # --- the file --------------------------------------------------------------------------------
 
     def _read(self) -> Mapping[str, Key]:
-        """The keys as they are on the disk now."""
         try:
             about = self._path.stat()
         except FileNotFoundError as error:
@@ -276,7 +275,6 @@ class KeyRing:
 
 
 def _secret() -> tuple[str, str]:
-    """A name and a secret for a key."""
     return "".join(secrets.choice(_LETTERS) for _ in range(8)), secrets.token_urlsafe(32)
 
 

@@ -183,7 +183,6 @@ class BuildDraft:
 
 
 def _with_sizes(document: IndexedDocument) -> Iterator[tuple[Chunk, int]]:
-    """Each chunk with the bytes of its packed tokens."""
     yield from zip(document.chunks, map(len, document.tokens or (b"",) * len(document.chunks)), strict=True)
 
 
@@ -453,7 +452,6 @@ class _Build:
         return _Drafted(self._draft, self.wanted)
 
     def done(self) -> None:
-        """The index has everything."""
         self._draft.discard()
 
 
@@ -476,7 +474,6 @@ class _Batch:
             self.flush()
 
     def flush(self) -> None:
-        """Encode and keep all that wait."""
         texts = [
             encoded_text(parsed.text[each.start : each.end], each.heading)
             for _, _, parsed, chunks in self._waiting
@@ -512,8 +509,6 @@ class _Batch:
 
 
 class _Drafted(Sequence[IndexedDocument]):
-    """Documents of a draft, one in memory at a time."""
-
     def __init__(self, draft: BuildDraft, names: Sequence[str]) -> None:
         self._draft, self._names = draft, names
 

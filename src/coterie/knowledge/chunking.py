@@ -44,8 +44,6 @@ _LINE = re.compile(r"[^\n]*\S[^\n]*")
 
 
 class _Table(NamedTuple):
-    """A Markdown table."""
-
     start: int
     """Where its first row may begin."""
     end: int

@@ -396,16 +396,12 @@ class LocalIndex:
 
 
 class _Part(NamedTuple):
-    """The indexes of one group."""
-
     keywords: KeywordIndex
     vectors: VectorIndex
     keys: np.ndarray  # (N,) int64: the chunk of each vector
 
 
 class _Generation:
-    """One generation's files, open."""
-
     def __init__(self, path: Path, encoder: str, parts: Mapping[Group, _Part]) -> None:
         self.path, self.encoder, self.parts = path, encoder, parts
         self.rows = table.open_read(path / _DATABASE)
@@ -427,7 +423,6 @@ class _Generation:
         return cls(path, str(manifest["encoder_sha256"]), parts)
 
     def close(self) -> None:
-        """Free the files."""
         self.rows.close()
         for part in self.parts.values():
             part.keywords.close()
@@ -445,7 +440,6 @@ def _fused(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
 
 
 def _nearest(groups: Sequence[_Part], vector: np.ndarray, depth: int) -> list[tuple[int, float]]:
-    """The nearest chunks of all groups with their cosines, nearest first."""
     found: list[tuple[int, float]] = []
     for part in groups:
         rows, cosines = part.vectors.search(vector, depth)

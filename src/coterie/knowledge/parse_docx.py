@@ -214,7 +214,6 @@ def _list_level(level: ET.Element, overrides: Sequence[ET.Element]) -> Level:
 
 
 def _listed(styles: ET.Element, of_styles: Mapping[tuple[str, str], int]) -> dict[str, Numbered]:
-    """The list of each style that is numbered."""
     found = {}
     for style in _named(styles, "style"):
         name, number = _attribute(style, "styleId") or "", _value(style, "pPr", "numPr", "numId")
@@ -356,7 +355,6 @@ def _words(element: ET.Element) -> Iterator[str]:
 
 
 def _noted(paragraph: ET.Element, notes: Mapping[tuple[str, str], str]) -> list[str]:
-    """The notes that a paragraph refers to, in its order."""
     references = ((_NOTES.get(_name(each)), _attribute(each, "id")) for each in paragraph.iter())
     return [notes.get((part, number or ""), "") for part, number in references if part is not None]
 
@@ -385,7 +383,6 @@ def _whole(text: str | None, *, otherwise: int) -> int:
 
 
 def _named(element: ET.Element, name: str) -> Iterator[ET.Element]:
-    """Everything of this name in an element."""
     return (each for each in element.iter() if _name(each) == name)
 
 
@@ -395,7 +392,6 @@ def _name(element: ET.Element) -> str:
 
 
 def _child(element: ET.Element, *path: str) -> ET.Element | None:
-    """The first child of the first child ... of these names."""
     found: ET.Element | None = element
     for name in path:
         found = next((each for each in found if _name(each) == name), None) if found is not None else None

@@ -56,8 +56,6 @@ def _is_beside(tag: str, attributes: Mapping[str, str | None]) -> bool:
 
 
 class _Cell:
-    """A cell being read."""
-
     def __init__(self, attributes: dict[str, str | None]) -> None:
         self.columns, self.rows = (_count(attributes.get(name)) for name in ("colspan", "rowspan"))
         self.words: list[str] = []
@@ -243,7 +241,6 @@ class _HTML(HTMLParser):
             self._flush()
 
     def _end_table(self) -> None:
-        """Write what was read of it."""
         if self._table is not None:
             self._flush()
             self._table.end_row()

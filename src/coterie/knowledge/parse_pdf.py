@@ -160,7 +160,6 @@ def find_titles(pages: Sequence[Sequence[PageLine]]) -> list[Title]:
 
 
 def _alike(page: Sequence[PageLine]) -> Iterator[list[PageLine]]:
-    """Lines that are printed alike, one below the other."""
     run: list[PageLine] = []
     for line in page:
         if run and not (
@@ -340,7 +339,6 @@ def _put(table: PdfTable, lines: list[PageLine]) -> None:
 
 
 def _places(text: str, rows: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Where rows stand, each behind the one before."""
     at = 0
     for row in rows:
         if (start := text.find(row, at)) >= 0:
@@ -400,13 +398,11 @@ def _inherited(field: Any, key: str) -> Any:  # noqa: ANN401 - as above
 
 
 def _of(holder: Any, key: str) -> Any:  # noqa: ANN401 - as above
-    """What an object holds, also where it only refers to it."""
     found = holder.get(key)
     return found.get_object() if hasattr(found, "get_object") else found
 
 
 def _entries(reader: pypdf.PdfReader, outline: list[Any], level: int = 1) -> Iterator[Title]:
-    """What the outline lists, in its order."""
     for each in outline:
         if isinstance(each, list):
             yield from _entries(reader, each, level + 1)

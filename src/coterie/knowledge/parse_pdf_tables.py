@@ -161,7 +161,6 @@ def _ruled(table: Any, words: Sequence[dict[str, Any]]) -> _Found | None:  # noq
 
 
 def _edges(values: Sequence[float]) -> list[float]:
-    """Edges, those that nearly meet as one."""
     return [value for before, value in zip([float("-inf"), *values], values, strict=False) if value - before > 2]
 
 

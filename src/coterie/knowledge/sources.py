@@ -322,7 +322,6 @@ def read_corpus(path: Path, access: Access) -> FoundFiles:
 
 
 def _located(folder: Path, path: Path) -> Path:
-    """Where a path is, as it is named: links in it are not followed."""
     place = _place(folder, path)
     if place is None:
         raise InputError(

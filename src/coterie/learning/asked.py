@@ -161,7 +161,6 @@ class RememberingEngine:
             task.exception()
 
     async def _ask(self, key: str, prompt: Prompt, call: CallContext) -> Output:
-        """Ask, and keep the answer."""
         (output,) = await self._engine.run([prompt], call=call)
         self._bill.append((self.name, output.usage))
         self._kept.keep(key, output)

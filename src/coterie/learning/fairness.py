@@ -346,5 +346,4 @@ def _regression(hot: np.ndarray, theirs: np.ndarray, folds: np.ndarray) -> np.nd
 
 
 def _turned(score: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """The score, turned round where the group has the lower one."""
     return score if auroc(score, theirs) >= 0.5 else -score

@@ -209,7 +209,6 @@ def _slices(cases: Sequence[Case]) -> dict[str, Slice]:
 
 
 def _said(value: Value) -> tuple[str, ...]:
-    """The labels that a value names."""
     if isinstance(value, tuple):
         return value
     return () if value is None else (value,)

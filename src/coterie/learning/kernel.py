@@ -127,7 +127,6 @@ def _solve(gram: np.ndarray, moment: np.ndarray, ridge: float) -> np.ndarray:
 
 
 def _right(logits: np.ndarray, examples: TextExamples) -> float:
-    """Share of right answers."""
     if examples.several:
         return float(((logits > 0) == examples.hot).mean())
     return float(examples.hot[np.arange(len(logits)), logits.argmax(axis=1)].mean())

@@ -56,8 +56,6 @@ def stretches(emissions: Floats, transitions: Floats, *, least: float = 0.05) ->
 
 
 class _Chain(NamedTuple):
-    """A sequence with its messages."""
-
     emissions: Floats  # (T, 3)
     transitions: Floats  # (3, 3)
     forward: Floats  # (T, 3), own emission included

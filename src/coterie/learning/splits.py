@@ -195,7 +195,6 @@ class _Table:
         return cls(counts=counts, sizes=np.bincount(units), totals=np.asarray(counts.sum(axis=0)).ravel())
 
     def of_unit(self, unit: int) -> tuple[Ints, Ints]:
-        """The labels of a unit and how many rows each has."""
         inside = slice(self.counts.indptr[unit], self.counts.indptr[unit + 1])
         return self.counts.indices[inside], self.counts.data[inside]
 

@@ -142,8 +142,6 @@ def accept_threshold(
 
 @dataclass(frozen=True, kw_only=True)
 class _Aim:
-    """What is to be shown, and on how many rows."""
-
     target_risk: float
     delta: float
     rows: int
@@ -154,7 +152,6 @@ class _Aim:
         return ceil(log(self.delta) / log(1 - self.target_risk))
 
     def reason(self, code: str, **values: Value) -> Reason:
-        """A reason with what is to be shown among its values."""
         return Reason(code, sure_percent=100 * (1 - self.delta), risk=self.target_risk, rows=self.rows, **values)
 
 

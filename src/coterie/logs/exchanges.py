@@ -178,7 +178,6 @@ def _turns(record: Json) -> _Pair | None:
 
 
 def _observation(record: Json) -> _Pair | None:
-    """An observation or a trace of Langfuse."""
     ours = {"traceId", "trace_id", "startTime", "start_time", "observationId", "statusMessage", "level", "projectId"}
     if "input" not in record or "output" not in record or ours.isdisjoint(record):
         return None
@@ -205,7 +204,6 @@ def _sides(record: Json) -> _Pair | None:
 
 
 def _failed(record: Json) -> bool:
-    """Whether a record says that the call failed."""
     code = record.get("status_code") or record.get("statusCode")
     return bool(
         record.get("error")
@@ -462,7 +460,6 @@ def _of_list(response: list[Any]) -> Any:  # noqa: ANN401
 
 
 def _of_items(items: Iterable[Any]) -> Any:  # noqa: ANN401
-    """The output items of a Responses answer."""
     calls = [each for each in items if isinstance(each, dict) and each.get("type") == "function_call"]
     texts = [_text(each.get("content")) for each in items if isinstance(each, dict) and each.get("type") == "message"]
     return _call(calls) if calls and not any(texts) else "\n".join(texts)
@@ -501,7 +498,6 @@ def _message(message: Json) -> Any:  # noqa: ANN401
 
 
 def _call(calls: Sequence[Json]) -> Any:  # noqa: ANN401
-    """The arguments of the only call."""
     if len(calls) > 1:
         raise _Passed("several_calls")
     if not calls:

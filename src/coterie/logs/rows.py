@@ -76,7 +76,6 @@ class ImportedFile:
 
 
 def _named(text: str, joint: str) -> str:
-    """A text as a name of a network's file."""
     name = re.sub(r"[^a-z0-9]+", joint, text.lower()).strip(joint)[:60]
     return name if name[:1].isalpha() else f"field{joint}{name}".strip(joint)
 
@@ -213,7 +212,6 @@ def _sites(counts: FieldCounts) -> list[str]:
 
 
 def _file_name(field_name: str, site: str, plans: Iterable[ImportedFile]) -> str:
-    """A file name that no other file has."""
     stem = re.sub(r"[^\w.-]+", "_", field_name).strip("._")[:80] or "field"
     stem = f"{stem}.{site}" if site else stem
     taken = {plan.name.casefold() for plan in plans}

@@ -81,7 +81,6 @@ def _group(group: Mapping[str, object]) -> list[str]:
 
 
 def _share(value: object) -> str:
-    """A share with its interval, in two digits."""
     about = mapping(value)
     share, interval = number(about.get("value")), about.get("interval")
     if share is None:
@@ -191,7 +190,6 @@ def _front_matter(report: Mapping[str, object], pipeline: str) -> str:
 
 
 def _facts(report: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """The rows of the table at the top."""
     for key, shown in (("task", "task"), ("rung", "rung"), ("labels", "labels"), ("seed", "seed")):
         if report.get(key) is not None:
             yield shown, words(report[key])
@@ -260,7 +258,6 @@ def _figure(metrics: Mapping[str, object], name: str) -> str:
 
 
 def _use(report: Mapping[str, object]) -> str:
-    """What it is for."""
     bar = "" if report.get("bar_met") is not False else " It missed its bar: look at the figures before relying on it."
     return f"Made for one job inside a Coterie network, behind its router and its threshold.{bar}"
 

@@ -143,7 +143,6 @@ def _data(report: Mapping[str, object]) -> Iterator[Component]:
 
 
 def _models(report: Mapping[str, object]) -> Iterator[Component]:
-    """The model it was made from, and the encoder whose vectors it reads."""
     if base := mapping(report.get("base")):
         source = str(base.get("source", ""))
         yield {
@@ -165,7 +164,6 @@ def _models(report: Mapping[str, object]) -> Iterator[Component]:
 
 
 def _libraries(report: Mapping[str, object]) -> Iterator[Component]:
-    """What it was trained with."""
     for name, found in mapping(report.get("libraries")).items():
         purl = f"pkg:pypi/{name.lower()}@{str(found).partition('+')[0]}"
         yield {"type": "library", "bom-ref": purl, "name": name, "version": str(found), "purl": purl}

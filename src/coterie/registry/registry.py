@@ -455,7 +455,6 @@ class Registry:
             return load_version(home, version, self._trust)
 
     def _standing(self, name: str, alias: str) -> str:
-        """The version that an alias stands for."""
         path = self.root / check_name(name) / check_name(alias)
         with told(f"read {str(path)!r}"):
             try:

@@ -168,7 +168,6 @@ class Bench:
         return [i for i, row in enumerate(self.rows.held_out.rows) if id(row) in wanted]
 
     def _ask(self, rung: str, version: str, rows: Sequence[int]) -> list[Finding]:
-        """What the stored version says of these held-out rows."""
         self.progress.start(f"{rung}: ask", len(rows))
         stored = self.registry.load(rung, version)
         models = self._models(stored)
@@ -227,8 +226,6 @@ class Bench:
 
 
 class _Taken(NamedTuple):
-    """What single requests took."""
-
     milliseconds: np.ndarray  # (n,)
     usages: Sequence[Usage]
     resident_bytes: int | None
@@ -243,7 +240,6 @@ def _taken(findings: Sequence[Finding]) -> _Taken:
 
 
 def _positions(held: Sequence[Row], rows: Sequence[int]) -> tuple[int, ...]:
-    """Where those of the rows that have a label stand among all that have one."""
     labelled = [i for i, row in enumerate(held) if row.labels]
     place = {i: position for position, i in enumerate(labelled)}
     return tuple(place[i] for i in rows if i in place)

@@ -276,7 +276,6 @@ def _per_1000(answers: Sequence[RecordedAnswer], prices: Prices) -> Per1000:
 
 
 def _cost(answer: RecordedAnswer, prices: Prices) -> Decimal | None:
-    """As recorded, else tokens times prices."""
     if answer.cost is not None or answer.tokens_in is None or answer.tokens_out is None:
         return answer.cost
     return token_money(

@@ -51,7 +51,6 @@ def rightsizing_page(found: RightSizing) -> str:
 
 
 def _colour(place: int) -> str:
-    """Class of the colour of the rung at this place."""
     return f"c{place % 5}"
 
 
@@ -113,7 +112,6 @@ def _per_1000(per_1000: Per1000) -> tuple[str, str]:
 
 
 def _chain(found: RightSizing) -> Iterable[Card]:
-    """The chain at every stop."""
     if not found.chain:
         return
     rungs = list(found.chain[0].asked)
@@ -194,7 +192,6 @@ class _Point(NamedTuple):
 
 
 def _quality_cost(found: RightSizing) -> Markup:
-    """Quality with its interval by cost, on a logarithmic axis."""
     title, points = _costs(found)
     curve = _chain_curve(found, title)
     bar = [found.bar[found.measure]] if found.measure in found.bar else []
@@ -308,7 +305,6 @@ def _warnings(warnings: Sequence[str]) -> Iterable[Card]:
 
 
 def _conditions(found: RightSizing) -> Card:
-    """All that is needed to check the figures."""
     conditions, price = found.conditions, found.conditions.price_per_cpu_hour
     terms = [
         (name.replace("_", "-"), f"{about['file']}, {about['rows']:,} rows, SHA-256 {about['sha256']}")

@@ -138,7 +138,6 @@ async def _ask(specialist: Specialist, task: Task) -> tuple[float, float]:
 
 
 def _load(request: dict[str, Any], encoder: _LazyEncoder) -> tuple[Specialist, Sequence[LlamaEngine]]:
-    """The specialist, and the engine that only it uses."""
     from coterie.config.file import LlamaModel  # noqa: PLC0415 - nothing before the bare process is weighed
     from coterie.config.specialists import make_section  # noqa: PLC0415 - nothing before the bare process is weighed
     from coterie.registry.registry import Registry  # noqa: PLC0415 - likewise
@@ -167,7 +166,6 @@ class _LazyEncoder:
         self._encoder: OnnxEncoder | None = None
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
-        """A vector a text."""
         if self._encoder is None:
             from coterie.engines.onnx import OnnxEncoder  # noqa: PLC0415 - here and not before
 

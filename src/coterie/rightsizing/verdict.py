@@ -164,7 +164,6 @@ def decide(
 
 
 def _outcome(row: RungRow, bar: Mapping[str, float]) -> Outcome:
-    """How held-out rows see the bar."""
     if not bar:
         return "no_bar"
     figures = {name: figure(name, row.evaluation, row.cases) for name in bar}
@@ -182,7 +181,6 @@ def _confident_out_of_fold(row: RungRow, bar: Mapping[str, float]) -> bool:
 def _first(
     taken: RungRow, choice: RungChoice, bar: Mapping[str, float], outcome: Outcome, *, measure: str, alone: bool
 ) -> str:
-    """What to take, and what became of the bar."""
     if not bar:
         found = f"{measure} {in_words(taken.figure)}"
         why = "it is the only rung tried" if alone else str(choice.reason)

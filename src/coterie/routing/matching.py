@@ -79,7 +79,6 @@ class RoutingScope:
 
 
 def _spread(values: np.ndarray, most: int) -> np.ndarray:  # (N,), ascending -> (at most M,)
-    """Some of them, evenly."""
     return values[np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).astype(np.int64))]
 
 
@@ -268,7 +267,6 @@ def _clearer(whole: Match, matches: Mapping[Piece, Match]) -> Match:
 
 
 def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
-    """The piece, or what it comes apart into."""
     whole = matches[piece]
     if piece.ends:
         return _focus(whole, [matches[end] for end in piece.ends])

@@ -317,7 +317,6 @@ class Shortlist:
 
 
 def _axes(centroids: np.ndarray) -> np.ndarray:  # (C, D) -> (D, A)
-    """The axes along which there is most of the centroids."""
     _, axes = np.linalg.eigh(centroids.T @ centroids)
     return np.ascontiguousarray(axes[:, ::-1][:, :_AXES], dtype=np.float32)
 

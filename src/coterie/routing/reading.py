@@ -64,7 +64,6 @@ class Spelling:
         return min(near, key=self._rank.__getitem__, default=None)
 
     def _is_inflected(self, word: str) -> bool:
-        """Whether it is a known word with an ending."""
         stems = (
             word.removesuffix(ending) for ending in ("s", "es", "ed", "d", "ing", "er", "ly") if word.endswith(ending)
         )

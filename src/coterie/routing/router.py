@@ -77,8 +77,6 @@ _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must kno
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Made:
-    """A route and what it was made from."""
-
     route: Route
     reading: RequestReading
     names: tuple[str, ...] = ()
@@ -314,7 +312,6 @@ class LearnedRouter:
     def _order_start(
         self, text: str, span: tuple[int, int], sense: OrderSense, states: np.ndarray, offsets: np.ndarray
     ) -> int:
-        """Where in a clause its order begins."""
         places = word_starts(text, *span)
         return sense.start(states, offsets, places, span[1]) if len(places) > 1 else span[0]
 
@@ -393,7 +390,6 @@ class LearnedRouter:
     async def _encode(
         self, texts: Sequence[str], request: Request, call: CallContext, *, states: bool = False
     ) -> tuple[Sequence[Output], tuple[Step, ...]]:
-        """Each text encoded, in one batch, and what it took."""
         label = request.label or Label.RESTRICTED
         outputs = await self._encoder.run([Prompt(text=text, label=label, states=states) for text in texts], call=call)
         usage = total_usage(output.usage for output in outputs)
@@ -440,7 +436,6 @@ class LearnedRouter:
     def _fits_of(
         self, profile: Profile, column: int, found: Typicality, compared: Compared, scores: np.ndarray
     ) -> list[Fit]:
-        """How each text fits one of them."""
         return [
             Fit(
                 similarity=float(compared.similarity[row, column]),
@@ -456,7 +451,6 @@ class LearnedRouter:
 
 
 def _window(text: str) -> str:
-    """What of a text is read: all of it, or its head and its tail."""
     return text if len(text) <= _HEAD + _TAIL + 1 else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
 
 

@@ -284,7 +284,6 @@ def propose_clearest(
 
 
 def _cuts(tokens: _Tokens, span: tuple[int, int], boundaries: list[Boundary]) -> Iterator[tuple[int, int]]:
-    """What a span is cut to: the rest of the first cut is cut again."""
     for _ in range(_CUTS):
         cut = _clearer(tokens, *span, boundaries)
         if cut is None:
@@ -325,7 +324,6 @@ class _Tokens:
     offsets: np.ndarray  # (T, 2)
 
     def mean(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M,), (M,) characters -> (M, D)
-        """Of the tokens of each span, of unit length."""
         return means_between(self.sums, self.offsets, starts, ends)
 
 
@@ -395,7 +393,6 @@ def _gain(left: np.ndarray, right: np.ndarray, whole: np.ndarray) -> tuple[np.nd
 
 
 def _without(likeness: np.ndarray, best: np.ndarray) -> np.ndarray:  # (B, S), (B,) -> (B,)
-    """The second best of each row."""
     others = likeness.copy()
     others[np.arange(len(others)), best] = -np.inf
     return np.asarray(others.argmax(axis=1))

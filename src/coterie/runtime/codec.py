@@ -123,7 +123,6 @@ def _opened(value: object) -> object:
 
 @cache
 def _keys(kind: type) -> Sequence[tuple[str, str]]:
-    """Name and key of each field that is written."""
     return [(field.name, key_of(field).name or field.name) for field in fields(kind) if field.compare]
 
 
@@ -212,8 +211,6 @@ def _number(data: object) -> float:
 
 
 def _converted(kind: Callable[[Any], object], source: type) -> _Decode:
-    """For what is written as text and made of it by its class."""
-
     def decode_converted(data: object) -> object:
         if not isinstance(data, source):
             raise DecodeError(f"expected {getattr(kind, '__name__', kind)} as text, found {_found(data)}")

@@ -101,21 +101,6 @@ async def to_the_end(work: Coroutine[object, object, T], *, undo: Undo[T] | None
         raise
 
 
-async def cancelled_once(work: Coroutine[object, object, T], *, undo: Undo[T] | None = None) -> T:
-    """The same of work that is cancelled with its caller, but hears of the first time only, and is waited for.
-
-    A second cancellation would come while it cleans up behind the first, and what it holds, such as a connection, would
-    be held for ever.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.cancel()
-        await _abandoned(task, undo)
-        raise
-
-
 async def _abandoned(task: asyncio.Task[T], undo: Undo[T] | None) -> None:
     """Wait until a task has ended that nobody is left to hear of, and undo what it gave."""
     while not task.done():

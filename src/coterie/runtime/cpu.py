@@ -166,7 +166,6 @@ class NativeThreads:
             return self._ended + sum(self._mine.values())
 
     def _meet(self, tid: int) -> None:
-        """Whose a thread is, that was not seen before."""
         with suppress(OSError):  # it has ended already
             if (_TASKS / str(tid) / "comm").read_text(encoding="utf-8").strip() == self._name:
                 self._mine[tid] = 0.0

@@ -104,7 +104,6 @@ def _slots(card: SpecialistCard, name: str, node: Node) -> Iterator[PropertySlot
 
 
 def _without_null(node: Node) -> Node:
-    """What a nullable node is beside null."""
     options = [each for each in node.get("anyOf", ()) if each != {"type": "null"}]
     if len(options) == 1:
         return dict(options[0])

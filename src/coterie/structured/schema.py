@@ -97,7 +97,6 @@ class _Reader:
         return merged
 
     def _parts(self, raw: Mapping[str, Any], place: str, depth: int) -> Iterator[Node]:
-        """Schemas that all hold at once."""
         yield self._own(raw, place, depth)
         if "$ref" in raw:
             yield self._referred(raw["$ref"], place, depth)

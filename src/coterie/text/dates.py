@@ -95,7 +95,6 @@ def _small(word: str) -> int:
 
 
 def _figures(groups: dict[str, str], language: str | None) -> str | None:
-    """A date in figures, in the only possible order, or in that of the language."""
     first, second, year = int(groups["first"]), int(groups["second"]), int(groups["year"])
     order = date_order(language)
     if len(groups["year"]) == 2:

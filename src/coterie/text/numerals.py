@@ -25,8 +25,6 @@ class Numeral(NamedTuple):
 
 
 class _Words(NamedTuple):
-    """The words of a language."""
-
     small: str
     """0 to 19, or as far as they are one word."""
     ten: str
@@ -275,7 +273,6 @@ _LONGEST = 160
 
 @cache
 def _pieces(language: str) -> frozenset[str]:
-    """The words of which numbers are made, glued or not."""
     words = _WORDS[language]
     return _lexicon_words(language) | {_fold(each) for each in (*words.scales, *words.joins)}
 

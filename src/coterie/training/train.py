@@ -186,7 +186,6 @@ def train(
 
 
 def _chosen(config: Config, names: Sequence[str]) -> Sequence[str]:
-    """The names of those to train."""
     if not config.specialists:
         raise ConfigError(
             "This network has no specialists to train.",

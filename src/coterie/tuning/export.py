@@ -40,7 +40,6 @@ class _Rewriter:
     """Edits one ONNX graph in place: replaces nodes and their constant weights."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        """Start on a model whose weights are initialisers."""
         self.graph = model.graph
         self.weights = {each.name: each for each in model.graph.initializer}
         self._made: set[str] = set()

@@ -184,7 +184,6 @@ def descend(
 
 
 def _take(loss: Tensor, optimizer: Optimizer, parameters: Sequence[Tensor]) -> None:
-    """One step down."""
     if not torch.isfinite(loss):
         raise TrainingDiverged(
             "The loss of fine-tuning is no finite number: nothing was stored.",

@@ -31,25 +31,21 @@ class FakePackage:
         (place / "energy_uj").write_text("123456\n")
 
     def write(self) -> None:
-        """Show what was spent."""
         for i, joules in enumerate(self.joules):
             (self.folder / "powercap" / f"intel-rapl:{i}" / "energy_uj").write_text(f"{joules % SPAN * 1e6:.0f}\n")
         ticks = round(self.busy * os.sysconf("SC_CLK_TCK"))
         (self.folder / "stat").write_text(f"cpu  {ticks - 30} 10 10 99999 500 5 5 0 7 7\ncpu0 1 2 3\n")
 
     def spend(self, *, joules: float, cpu_seconds: float, seconds: float = 2.0) -> None:
-        """Let the machine work."""
         self.joules = [each + joules for each in self.joules]
         self.busy += cpu_seconds
         self.now += seconds
         self.write()
 
     def meter(self) -> PackageMeter:
-        """What reads it."""
         return PackageMeter(powercap=self.folder / "powercap", stat=self.folder / "stat", clock=lambda: self.now)
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> FakePackage:
-    """A machine with one package."""
     return FakePackage(tmp_path)

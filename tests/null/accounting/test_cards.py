@@ -20,7 +20,6 @@ class FakeCard:
         self.joules, self.broken = 1000.0, False
 
     def __call__(self):
-        """Joules so far."""
         if self.broken:
             raise OSError("gone")
         return self.joules
@@ -28,7 +27,6 @@ class FakeCard:
 
 @pytest.fixture
 def card():
-    """A card at work."""
     return FakeCard()
 
 

@@ -25,12 +25,10 @@ MODELS = {
 
 
 def meter(generalist: str | None = None, **accounting: object) -> CostMeter:
-    """A meter with these settings."""
     return CostMeter(AccountingSection.model_validate(accounting), MODELS, generalist)
 
 
 def step(engine: str, **usage: object) -> Step:
-    """A step of an engine."""
     return Step(producer="triage", engine=engine, usage=Usage(**usage))
 
 

@@ -11,7 +11,6 @@ from coterie.types import Ledger, LedgerRow, Training
 
 
 def make_page(read_page, rows, *, by="tenant", total=None, trainings=(), network="shop"):
-    """A report over these rows."""
     total = total or LedgerRow(key="total", requests=sum(row.requests for row in rows))
     ledger = Ledger(total=total, rows=tuple(rows), began=0.0, trainings=tuple(trainings))
     reporting = Reporting(by=by, since=0.0, now=2e9, cores=2, accounting=AccountingSection())
@@ -52,7 +51,6 @@ def test_a_series_of_zeros_is_left_out_beside_another(read_page):
 
 
 def columns(page, colour):
-    """Columns of a colour in the charts."""
     return [a for name, a in page.seen if name == "rect" and a["class"] == f"column {colour}"]
 
 

@@ -33,7 +33,6 @@ def test_waiting_bounds_the_server():
 
 
 def model(**about):
-    """A remote model."""
     return OpenAIModel.model_validate({"engine": "openai", "base_url": "http://x/v1", "name": "m", **about})
 
 

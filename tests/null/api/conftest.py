@@ -36,13 +36,11 @@ def data() -> tuple[list[str], list[str]]:
 
 @pytest.fixture(scope="session")
 def classifier(data) -> Classifier:
-    """A lexical classifier of these."""
     return Classifier.fit(*data, rungs=["lexical"], name="triage", description="Messages of customers.")
 
 
 @pytest.fixture(scope="session")
 def folder(classifier, tmp_path_factory):
-    """A network that it was saved into."""
     folder = tmp_path_factory.mktemp("network")
     classifier.save(folder)
     return folder

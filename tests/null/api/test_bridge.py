@@ -15,7 +15,6 @@ WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 
 @pytest.fixture
 def loop():
-    """A loop in a thread of its own."""
     loop = BackgroundLoop()
     yield loop
     loop.close()
@@ -28,7 +27,6 @@ async def who() -> str:
 
 
 async def failing():
-    """An error."""
     await asyncio.sleep(0)
     raise ValueError("no")
 

@@ -30,7 +30,6 @@ class Series:
         self.values = values
 
     def tolist(self):
-        """Python values."""
         return list(self.values)
 
 
@@ -45,7 +44,6 @@ class DataFrame:
         return Series(self.table[name])
 
     def to_dict(self, orient):
-        """Rows as dicts."""
         assert orient == "records"
         return [dict(zip(self.table, row, strict=True)) for row in zip(*self.table.values(), strict=True)]
 

@@ -14,7 +14,6 @@ from coterie.types import Message, Question
 
 @pytest.fixture(scope="module")
 def network(folder):
-    """An open connection."""
     with coterie.connect(folder) as network:
         yield network
 

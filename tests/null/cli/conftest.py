@@ -43,7 +43,6 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """Standard output as a JSON document."""
         return json.loads(self.out)
 
 
@@ -94,7 +93,6 @@ class Speaker:
         self.answer, self.error = answer, error
 
     async def consult(self, task, view, *, call=None) -> Finding:
-        """Its answer, or its abstention."""
         if self.error:
             raise self.error
         step = Step(producer=self.card.name, engine="linear", usage=Usage(milliseconds=1.0, joules=0.25))
@@ -111,7 +109,6 @@ class Speaker:
         )
 
     async def speak(self, task, view, *, call=None) -> AsyncIterator[Delta | Finding]:
-        """Its answer word by word."""
         finding = await self.consult(task, view, call=call)
         for piece in re.findall(r"\S+\s*", self.answer or ""):
             yield Delta(text=piece)
@@ -125,7 +122,6 @@ class OneRouter:
         self.name = name
 
     async def route(self, request, context, *, call=None) -> Route:
-        """The one route."""
         if self.name is None:
             return Route(parts=(), reason=worded("nothing like what any specialist was trained on"))
         return Route(
@@ -137,11 +133,9 @@ class FlatMeter:
     """A cent a step."""
 
     def price(self, step: Step) -> Step:
-        """A cent."""
         return replace(step, usage=replace(step.usage, cost=Decimal("0.01")))
 
     def counterfactual(self, request, answered: str, steps=()) -> Decimal | None:
-        """Half a dollar."""
         return Decimal("0.5")
 
 
@@ -194,6 +188,5 @@ class _Closing(Network):
         self._closed = closed
 
     async def close(self) -> None:
-        """Close, and say so."""
         await super().close()
         self._closed.append(True)

@@ -36,7 +36,6 @@ def nothing_of_this_machine(monkeypatch, tmp_path):
 
 @pytest.fixture
 def trained(folder):
-    """The folder with a version of its specialist."""
     registry = Registry(folder / REGISTRY_FOLDER)
     version = registry.add("triage", {"model.json": b"{}", PROFILE_FILE: b"profile"})
     registry.promote("triage", version)

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def words(monkeypatch):
-    """No model is loaded."""
     monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", Words)
     monkeypatch.setattr("coterie.governance.erasure.OnnxEncoder", Words)
 
@@ -53,7 +52,6 @@ async def _asked(folder, callers):
 
 
 def hits(folder, pattern):
-    """Files that have it in any of their bytes."""
     found = re.compile(pattern.encode(), re.IGNORECASE)
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and found.search(p.read_bytes())}
 

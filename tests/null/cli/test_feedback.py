@@ -7,14 +7,12 @@ import pytest
 
 
 def kept(folder):
-    """What the store has."""
     with closing(sqlite3.connect(folder / "state" / "coterie.db")) as connection:
         return connection.execute("SELECT request, thumb, value, comment, correct FROM feedback").fetchall()
 
 
 @pytest.fixture
 def trace_id(run, folder, network):
-    """An answer's."""
     network()
     return run("-C", folder, "ask", "I lost my card", "--json").json["trace_id"]
 

@@ -18,11 +18,9 @@ class Words:
 
     @classmethod
     def bundled(cls, *, threads=1, max_batch=32):
-        """Another one."""
         return cls()
 
     def encode(self, texts, *, progress=None):
-        """(N, 16) unit vectors."""
         rows = [
             sum(
                 (np.random.default_rng(zlib.crc32(w.encode())).normal(size=16) for w in t.lower().split()), np.zeros(16)
@@ -33,24 +31,20 @@ class Words:
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
     def encode_tokens(self, texts, reduce):
-        """Vectors, and no tokens."""
         return self.encode(texts), [reduce(TokenStates([], np.zeros((0, 16), dtype=np.float32))) for _ in texts]
 
     def count_tokens(self, text):
-        """Words and two marks."""
         return len(text.split()) + 2
 
     async def run(self, batch, *, call=None):
-        """A vector a prompt."""
         return [Output(vector=vector) for vector in self.encode([prompt.text for prompt in batch])]
 
     async def close(self):
-        """Nothing to free."""
+        pass
 
 
 @pytest.fixture(autouse=True)
 def words(monkeypatch):
-    """No model is loaded."""
     monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", Words)
     monkeypatch.setattr("coterie.cli.checks.OnnxEncoder", Words)
 

@@ -91,7 +91,6 @@ def test_bad_input(run, tmp_path, letter):
 
 @pytest.fixture
 def marked(tmp_path):
-    """A file of texts with what is in them."""
     rows = [
         {"text": f"{name} wrote to {name.lower()}@example.org", "spans": [
             {"kind": "PERSON", "start": 0, "end": len(name)},

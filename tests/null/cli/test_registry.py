@@ -47,7 +47,6 @@ def report(wrong: int, **more) -> dict:
 
 @pytest.fixture
 def registry(folder) -> Registry:
-    """The folder's registry."""
     return Registry(folder / "registry", clock=lambda: 0.0, user=lambda: "ada")
 
 
@@ -72,7 +71,6 @@ def two(registry, stored) -> tuple[str, str]:
 
 
 def damage(folder: Path, version: str) -> None:
-    """Change a file of a version."""
     (folder / "registry" / "triage" / version / "model.json").write_text("[]")
 
 

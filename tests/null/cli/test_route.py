@@ -28,7 +28,6 @@ class Words(EchoEngine):
     """Encodes texts by their words."""
 
     async def run(self, batch, *, call=None):
-        """A vector each."""
         return [Output(vector=vector(prompt.text)) for prompt in batch]
 
 
@@ -36,11 +35,10 @@ class NoStore:
     """Remembers nothing."""
 
     async def context(self, session, tenant, *, whole=False):
-        """Nothing."""
         return Context()
 
     async def close(self):
-        """Nothing."""
+        pass
 
 
 @pytest.fixture

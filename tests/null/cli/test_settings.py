@@ -43,7 +43,6 @@ def union(monkeypatch):
 
 
 def options(command: str) -> dict[str, object]:
-    """The options of a command by the name of their field."""
     found = typer.main.get_command(app).commands[command]
     return {each.name: each for each in found.get_params(typer.Context(found))}
 

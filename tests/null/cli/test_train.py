@@ -281,11 +281,10 @@ class NoEncoder:
 
     @classmethod
     def bundled(cls):
-        """Itself."""
         return cls()
 
     async def close(self) -> None:
-        """Nothing to free."""
+        pass
 
 
 def test_eval_json(run, folder, measured):

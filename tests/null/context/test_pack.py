@@ -36,7 +36,6 @@ def card(budget: int | None, *reads: str) -> SpecialistCard:
 
 
 def entry(content: object, producer: str = "user", time: float = 0.0) -> Entry:
-    """A line of the context."""
     return Entry(content=content, producer=producer, label=Label.INTERNAL, time=time)
 
 

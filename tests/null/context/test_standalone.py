@@ -22,7 +22,6 @@ def asked(text: str, label: Label = Label.INTERNAL) -> Entry:
 
 
 def found(text: str, *, task: str = "classify", accepted: bool = True, label: Label = Label.INTERNAL) -> Entry:
-    """What a specialist found."""
     form = "label" if task == "classify" else "text"
     content = FindingSummary(specialist="triage", task=task, text=text, confidence=0.9, accepted=accepted, form=form)
     return Entry(content=content, producer="triage", label=label, time=0.0)

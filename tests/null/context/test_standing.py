@@ -10,12 +10,10 @@ from .test_view import fact, labels, message, passage
 
 
 def retraction(name: str, *, producer: str = "triage", label: Label = Label.INTERNAL) -> Entry:
-    """A retraction as a line of the context."""
     return Entry(content=Retraction(name=name), producer=producer, label=label, time=0.0)
 
 
 def whys(*entries: Entry) -> list[str | None]:
-    """Why each entry no longer counts."""
     return [gone and gone.why for gone in why_gone(entries)]
 
 

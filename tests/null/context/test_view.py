@@ -10,24 +10,20 @@ from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passag
 
 
 def card(*reads: str, clearance: Label = Label.RESTRICTED) -> SpecialistCard:
-    """A card that reads these facts."""
     return SpecialistCard(
         name="reply", task="generate", description="", rung="slm", version="0", reads=reads, clearance=clearance
     )
 
 
 def fact(name: str, value: str, *, label: Label = Label.INTERNAL, producer: str = "triage") -> Entry:
-    """A fact as a line of the context."""
     return Entry(content=Fact(name=name, value=value, confidence=0.9), producer=producer, label=label, time=0.0)
 
 
 def message(text: str, *, role: str = "user", label: Label = Label.INTERNAL) -> Entry:
-    """A message as a line of the context."""
     return Entry(content=Message(role=role, text=text), producer="user", label=label, time=0.0)
 
 
 def passage(text: str, *, label: Label = Label.INTERNAL) -> Entry:
-    """A passage as a line of the context."""
     content = Passage(document="d", start=0, end=1, text=text, score=1.0, label=label)
     return Entry(content=content, producer="index", label=label, time=0.0)
 

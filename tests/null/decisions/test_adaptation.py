@@ -20,12 +20,10 @@ class Plane:
     name, sha256 = "plane", "f" * 64
 
     def encode(self, texts):
-        """Unit vectors."""
         angles = np.radians([float(NAMES.get(text.rstrip("?"), text)) for text in texts])
         return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
     async def run(self, batch, *, call):
-        """The same, as an engine."""
         return [Output(vector=vector) for vector in self.encode([prompt.text for prompt in batch])]
 
 

@@ -42,7 +42,6 @@ class Specialist:
 
 
 def intents(name="intents", labels=LABELS, **more):
-    """A classifier of these labels."""
     options = tuple(Option(name=label) for label in labels)
     card = SpecialistCard(name=name, task="classify", description="", rung="lexical", version="1", options=options)
     weights = dict(zip(labels, [0.1, 0.2, 0.6, 0.1, *[0.0] * len(labels)], strict=False))
@@ -50,7 +49,6 @@ def intents(name="intents", labels=LABELS, **more):
 
 
 async def decide(questions, *specialists, section=None, models=None, encoder=None, **more):
-    """The decisions and the decider."""
     decider = Decider(
         specialists={each.card.name: each for each in specialists},
         encoder=encoder or EchoEngine("encoder"),

@@ -36,7 +36,6 @@ class Stalls:
         raise AssertionError
 
     async def stream(self, prompt: Prompt, *, call=None) -> AsyncIterator[Delta | Output]:
-        """The pieces, and then it hangs."""
         self.asked.set()
         try:
             for piece in self.pieces:
@@ -46,7 +45,7 @@ class Stalls:
             self.given_up += 1
 
     async def close(self) -> None:
-        """Nothing is open."""
+        pass
 
 
 class Breaks(Stalls):
@@ -57,7 +56,6 @@ class Breaks(Stalls):
         self.error = error
 
     async def stream(self, prompt: Prompt, *, call=None) -> AsyncIterator[Delta | Output]:
-        """The pieces, and then the error."""
         self.asked.set()
         for piece in self.pieces:
             yield Delta(text=piece)
@@ -73,13 +71,11 @@ class Maker:
 
     @staticmethod
     def generalist(*engines, window: int = 8192, **section) -> PromptedGeneralist:
-        """A generalist over these engines."""
         model = MODEL.model_copy(update={"window": window})
         return PromptedGeneralist([(engine, model) for engine in engines], GeneralistSection(model="large", **section))
 
     @staticmethod
     def candidates(*engines, window: int = 8192) -> list[CandidateModel]:
-        """The same as candidates."""
         return [CandidateModel(engine=engine, window=window) for engine in engines]
 
 

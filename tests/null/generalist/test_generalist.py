@@ -34,17 +34,14 @@ TASK = Task(text="What is a lien?", label=Label.PUBLIC)
 
 
 def generalist(engine, model=MODEL, **section):
-    """A generalist of one model."""
     return PromptedGeneralist([(engine, model)], GeneralistSection(model="large", **section))
 
 
 def entry(content, label=Label.PUBLIC):
-    """A line of the context."""
     return Entry(content=content, producer="somebody", label=label, time=0.0)
 
 
 def said(role, text, label=Label.PUBLIC):
-    """A message of the conversation."""
     return entry(Message(role=role, text=text), label)
 
 

@@ -7,7 +7,6 @@ from coterie.types import Citation, Finding, Label, worded
 
 
 def found(name, text, task="classify", *, confidence=0.97, accepted=True, documents=()):
-    """A finding."""
     citations = tuple(Citation(document=each, start=0, end=1, text="x", label=Label.PUBLIC) for each in documents)
     return Finding(
         specialist=name,

@@ -14,7 +14,6 @@ FAR = 3600.0
 
 
 def tries(candidates, *, hedge_after=None, seconds=FAR, prompt=lambda candidate: PROMPT):
-    """One question to these."""
     deadline = asyncio.get_running_loop().time() + seconds
     return Tries(candidates, prompt, call=SYSTEM, producer="generalist", deadline=deadline, hedge_after=hedge_after)
 

@@ -22,19 +22,16 @@ from coterie.types import AuditEvent
 
 
 def event(n: int, **about: object) -> AuditEvent:
-    """One of many."""
     return AuditEvent(kind="request", time=1000.0 + n, tenant="a", about={"trace": f"t{n}", **about})
 
 
 @pytest.fixture
 def path(tmp_path):
-    """Where the log is."""
     return tmp_path / "state" / "audit.jsonl"
 
 
 @pytest.fixture
 def signer(tmp_path):
-    """A key."""
     pytest.importorskip("cryptography")
     write_key(tmp_path / "key.pem")
     return open_signer("key.pem", tmp_path)
@@ -54,7 +51,6 @@ def head_of(path):
 
 
 def lines_of(path) -> list[bytes]:
-    """The file's lines."""
     return path.read_bytes().splitlines(keepends=True)
 
 

@@ -13,7 +13,6 @@ TOKEN = ("ghp_16C7e42F292c69", "12E7710c838347Ae178B4a")
 
 
 def prompt(*texts, **more):
-    """A prompt of such messages."""
     return Prompt(messages=tuple(Message(role="user", text=text) for text in texts), label=Label.PUBLIC, **more)
 
 

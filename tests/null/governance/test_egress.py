@@ -20,7 +20,6 @@ SECRET = "the patient's name is Ada"
 
 
 def prompt(label=Label.INTERNAL, text=SECRET):
-    """A prompt of this sensitivity."""
     return Prompt(messages=(Message(role="user", text=text),), label=label)
 
 
@@ -47,7 +46,6 @@ async def opened(server):
 
 
 def nothing_left(server):
-    """Not even a connection was made."""
     return (server.connections, bytes(server.received), server.requests) == (0, b"", [])
 
 

@@ -14,19 +14,16 @@ from coterie.types import Label
 
 @pytest.fixture
 def clock():
-    """A clock that stands."""
     return FakeClock()
 
 
 @pytest.fixture
 def path(tmp_path):
-    """Where the keys are."""
     return tmp_path / "state" / "keys.json"
 
 
 @pytest.fixture
 def ring(path, clock):
-    """No keys yet."""
     return KeyRing(path, clock=clock)
 
 

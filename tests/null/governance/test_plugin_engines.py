@@ -36,7 +36,6 @@ class FarType(EngineType):
         self.engine = ScriptedEngine([Output(text="yes")] * 3)
 
     def open(self, name, model, place):
-        """The engine."""
         self.engine.name = name
         return self.engine
 
@@ -59,7 +58,6 @@ clearance = "internal"
 
 
 def prompt(label: Label) -> Prompt:
-    """A question of this sensitivity."""
     return Prompt(messages=(Message(role="user", text="May they?"),), label=label)
 
 

@@ -29,7 +29,6 @@ class Names:
     PATTERN = re.compile(r"(?P<PERSON>Anna|Bob)|(?P<EMAIL>\w+@\w+\.org)|(?P<IBAN>DE\d{20})|(?P<SECRET>sk-\w{40})")
 
     def find(self, text):
-        """By one pattern."""
         return tuple(
             PersonalData(kind=each.lastgroup, start=each.start(), end=each.end(), score=1.0)
             for each in self.PATTERN.finditer(text)
@@ -94,11 +93,9 @@ class Asked:
         self.engine, self.asking = engine, asking
 
     def run(self, batch):
-        """Its outputs."""
         return self.engine.run(batch, call=self.asking.call)
 
     def stream(self, prompt):
-        """Its stream."""
         return self.engine.stream(prompt, call=self.asking.call)
 
 
@@ -379,7 +376,6 @@ async def test_a_detector_that_always_finds_more(server, asking):
 
     class Greedy:
         def find(self, text):
-            """The first letter."""
             return (PersonalData(kind=Kind.PERSON, start=0, end=1, score=1.0),) if text else ()
 
     section = OpenAIModel(

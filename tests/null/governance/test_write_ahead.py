@@ -29,7 +29,6 @@ SECRET = "the tenant below plays the drums at night"
 
 
 def prompt(text=SECRET):
-    """A prompt that may leave."""
     return Prompt(messages=(Message(role="user", text=text),), label=Label.INTERNAL)
 
 
@@ -42,7 +41,6 @@ async def server():
 
 @pytest.fixture
 def path(tmp_path):
-    """Where the log is."""
     return tmp_path / "state" / "audit.jsonl"
 
 
@@ -64,12 +62,10 @@ async def opened(server):
 
 
 def entries(path):
-    """What the log says."""
     return [read_entry(line) for line in path.read_bytes().splitlines()]
 
 
 def asked_by(trace="t1"):
-    """The call of a request."""
     principal = Principal(tenant="acme", key="k1", clearance=Label.INTERNAL)
     return CallContext(principal=principal, egress=[], outgoing={}, trace=trace)
 

@@ -27,7 +27,6 @@ class WordEncoder:
         self.encoded = 0
 
     def encode(self, texts, *, progress=None):
-        """(N, D) unit vectors."""
         self.encoded += len(texts)
         vectors = np.zeros((len(texts), DIMENSION), dtype=np.float32)
         for row, text in enumerate(texts):
@@ -36,20 +35,17 @@ class WordEncoder:
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
     def count_tokens(self, text):
-        """Words and two marks."""
         return len(text.split()) + 2
 
     async def run(self, batch, *, call=None):
-        """A vector a prompt."""
         return [Output(vector=vector) for vector in self.encode([prompt.text for prompt in batch])]
 
     async def close(self):
-        """Nothing to free."""
+        pass
 
 
 @pytest.fixture
 def encoder():
-    """The stand-in."""
     return WordEncoder()
 
 
@@ -92,5 +88,4 @@ async def open_index(tmp_path, encoder):
 
 @pytest.fixture
 def index(open_index):
-    """An empty index."""
     return open_index()

@@ -21,11 +21,10 @@ class Encoder:
     name, clearance, sha256, dimension = "none", Label.RESTRICTED, "a" * 64, 8
 
     async def run(self, batch, *, call=None):
-        """Nothing."""
         raise NotImplementedError
 
     async def close(self):
-        """Nothing."""
+        pass
 
 
 async def main(folder: Path) -> None:

@@ -22,13 +22,13 @@ class Silent:
     """Progress that nobody sees."""
 
     def start(self, what, total):
-        """Nothing."""
+        pass
 
     def advance(self, n):
-        """Nothing."""
+        pass
 
     def finish(self, note):
-        """Nothing."""
+        pass
 
 
 @pytest.fixture
@@ -61,13 +61,11 @@ def access(**options):
 
 
 def find(folder, *paths, exact=True, index=(), **options):
-    """What stands below these paths."""
     whole = [folder / path for path in index]
     return find_files(folder, [folder / path for path in paths], access(**options), exact=exact, index=whole)
 
 
 def labels_of(found):
-    """The label of each document."""
     return {source.name: source.label.value for source in found.sources}
 
 

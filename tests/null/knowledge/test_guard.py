@@ -12,7 +12,6 @@ from coterie.types import Label
 
 
 def access(label=Label.INTERNAL, tenant=None, **labels):
-    """Who may see it."""
     return Access(label=label, labels=labels, tenant=tenant)
 
 

@@ -23,7 +23,6 @@ def index(tmp_path):
 
 
 def keys(groups, query, limit=10):
-    """The keys of what is found."""
     return [hit.key for hit in search_keywords(groups, query, limit)]
 
 

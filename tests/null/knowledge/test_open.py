@@ -20,7 +20,6 @@ class Encoder(EchoEngine):
 
 
 def opened(section, folder):
-    """The index of a section."""
     return open_index("help", section, folder, network="shop", encoder=Encoder())
 
 

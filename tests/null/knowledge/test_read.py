@@ -26,7 +26,6 @@ def written(tmp_path):
 
 
 def docx(body, styles=""):
-    """A DOCX with this body."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("word/document.xml", f'<w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>')
@@ -36,7 +35,6 @@ def docx(body, styles=""):
 
 
 def zipped(**parts):
-    """A ZIP of these parts."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as file:
         for name, content in parts.items():

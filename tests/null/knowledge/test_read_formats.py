@@ -15,7 +15,6 @@ STRICT = "http://purl.oclc.org/ooxml/wordprocessingml/main"
 
 
 def docx(body, *, space=WORD, **parts):
-    """A DOCX with this body and these other parts."""
     packed = io.BytesIO()
     names = f'xmlns:w="{space}" xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
     with zipfile.ZipFile(packed, "w") as file:
@@ -26,12 +25,10 @@ def docx(body, *, space=WORD, **parts):
 
 
 def run(text, looks=""):
-    """A run of text that looks like this."""
     return f"<w:r><w:rPr>{looks}</w:rPr><w:t>{text}</w:t></w:r>"
 
 
 def paragraph(*runs):
-    """A paragraph of these runs."""
     return f"<w:p>{''.join(runs)}</w:p>"
 
 
@@ -87,13 +84,11 @@ def test_a_merged_cell_goes_on_below():
 
 
 def level(number, style, text, more=""):
-    """A level of a list."""
     looks = f'<w:start w:val="1"/><w:numFmt w:val="{style}"/>{more}<w:lvlText w:val="{text}"/>'
     return f'<w:lvl w:ilvl="{number}">{looks}</w:lvl>'
 
 
 def in_list(number, depth, text):
-    """A paragraph of a list."""
     place = f'<w:numPr><w:ilvl w:val="{depth}"/><w:numId w:val="{number}"/></w:numPr>'
     return f"<w:p><w:pPr>{place}</w:pPr>{run(text)}</w:p>"
 

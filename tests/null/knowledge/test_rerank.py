@@ -27,7 +27,6 @@ def reranker():
 
 
 def score(reranker, query, *passages):
-    """The scores of passages of these words."""
     found = [CandidatePassage(keyword=0.0, cosine=0.25, tokens=reranker.pack(tokens(*words))) for words in passages]
     return reranker.score(tokens(*query), found)
 
@@ -104,7 +103,6 @@ class TokenWords(WordEncoder):
     """Tokens are words, their states the words' vectors."""
 
     def encode_tokens(self, texts, reduce):
-        """Vectors, and each word by itself."""
         reduced = []
         for text in texts:
             words = text.lower().split()

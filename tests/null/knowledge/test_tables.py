@@ -25,14 +25,12 @@ GROUPS = [["Zone", "Adultes", "", "Enfants", ""], ["", "jour", "nuit", "jour", "
 
 
 def saved(save):
-    """What a library saves, as bytes."""
     file = io.BytesIO()
     save(file)
     return file.getvalue()
 
 
 def as_docx(rows):
-    """By python-docx."""
     document = docx.Document()
     table = document.add_table(rows=len(rows), cols=len(rows[0]))
     for at, row in enumerate(rows):
@@ -42,7 +40,6 @@ def as_docx(rows):
 
 
 def as_xlsx(rows):
-    """By openpyxl."""
     book = openpyxl.Workbook()
     for row in rows:
         book.active.append(list(row))
@@ -50,7 +47,6 @@ def as_xlsx(rows):
 
 
 def as_pptx(rows):
-    """By python-pptx."""
     shown = pptx.Presentation()
     slide = shown.slides.add_slide(shown.slide_layouts[5])
     slide.shapes.title.text = "Preise"
@@ -62,7 +58,6 @@ def as_pptx(rows):
 
 
 def as_pdf(*pages, rules=True):
-    """By fpdf2, a table a page."""
     made = FPDF()
     made.set_font("helvetica", size=11)
     for rows in pages:
@@ -86,14 +81,12 @@ def as_html(rows):
 
 
 def as_csv(rows):
-    """With semicolons."""
     text = io.StringIO()
     csv.writer(text, delimiter=";").writerows(rows)
     return text.getvalue().encode()
 
 
 def rows_of(parsed):
-    """The rows that are never cut."""
     return [parsed.text[start:end] for start, end in parsed.rows]
 
 
@@ -323,7 +316,6 @@ def test_a_csv_below_its_title_and_without_names():
 
 
 def words(texts):
-    """A token a word."""
     return [len(text.split()) for text in texts]
 
 
@@ -348,7 +340,6 @@ def test_no_chunk_cuts_a_row(tokens):
 
 
 def offsets(lines):
-    """Where each line begins."""
     at = 0
     for line in lines:
         yield at

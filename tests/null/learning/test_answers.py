@@ -8,12 +8,10 @@ from coterie.types import Citation, Finding, Label, worded
 
 
 def row(*, spans=(), quotes=(), document="a.md") -> Row:
-    """A question about a document."""
     return Row(text="How much?", columns={"document": document}, evidence=tuple(spans), labels=tuple(quotes))
 
 
 def found(*citations: tuple[str, int, int, str], accepted: bool = True) -> Finding:
-    """An answer with these citations, or silence."""
     return Finding(
         specialist="ask",
         value="x",
@@ -81,7 +79,6 @@ async def test_places_become_quotes_where_a_index_has_the_text():
         """Has one document."""
 
         async def text(self, name, start, end, *, clearance, tenant="default"):
-            """Its text."""
             return "a late fee of 12 pounds"[start:end] if name == "a.md" else None
 
     rows = [row(spans=[(2, 10)]), row(spans=[(2, 10)], document="b.md"), row()]

@@ -6,7 +6,6 @@ from coterie.errors import DataError
 
 
 def refusal(read, content, **settings):
-    """What is said when this content is refused."""
     with pytest.raises(DataError) as caught:
         read(content, **settings)
     return str(caught.value)

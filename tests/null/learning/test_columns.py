@@ -10,7 +10,6 @@ def applicants(column, cells, *, labels=("0", "1"), name="x"):
 
 
 def values(dataset, name="x"):
-    """The cells of one column."""
     return [row.columns[name] for row in dataset.rows]
 
 

@@ -16,12 +16,10 @@ from coterie.types import ContextView, Finding, SpecialistCard, worded
 
 
 def card(task="classify"):
-    """The card of a specialist with this task."""
     return SpecialistCard(name="triage", task=task, description="", rung="lexical", version="0")
 
 
 def finding(value, *, confidence=0.9, accepted=True, in_scope=None):
-    """A finding of this value."""
     return Finding(
         specialist="triage",
         value=value,
@@ -43,7 +41,6 @@ class Answers:
         self.most = 0
 
     async def consult(self, task, view, *, call=None):
-        """What belongs to the task's text."""
         assert view == ContextView()
         self.running += 1
         self.most = max(self.most, self.running)
@@ -229,7 +226,6 @@ async def test_vectors_of_cut_texts():
 
 
 def wrote(text: str, confidence: float = 0.9, *, accepted: bool = True) -> Finding:
-    """What a writer found."""
     return replace(finding(text), text=text, confidence=confidence, accepted=accepted, task="generate")
 
 

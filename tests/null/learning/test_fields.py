@@ -26,17 +26,14 @@ def said(name, quote="", *, value=None, confidence=0.9, accepted=True):
 
 
 def finding(*fields):
-    """What one text came to."""
     return Finding(specialist="x", value=None, text="", confidence=1.0, accepted=True, reason=worded(""), fields=fields)
 
 
 def span(quote, value=None):
-    """Where the text states it."""
     return FieldSpan(start=TEXT.index(quote), end=TEXT.index(quote) + len(quote), value=value)
 
 
 def row(**fields):
-    """A row that states these."""
     stated = {
         name: Stated(spans=tuple(spans) if isinstance(spans, list) else (spans,), many=isinstance(spans, list))
         for name, spans in fields.items()

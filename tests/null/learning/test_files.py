@@ -8,12 +8,10 @@ from coterie.tasks.registry import read_dataset
 
 
 def jsonl(*records):
-    """These records, one a line."""
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
 def refusal(read, content, **settings):
-    """What is said when this content is refused."""
     with pytest.raises(DataError) as caught:
         read(content, **settings)
     return str(caught.value)

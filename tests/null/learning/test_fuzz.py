@@ -136,7 +136,6 @@ def test_data(tmp_path, name, task):
 
 
 def docx() -> bytes:
-    """A small DOCX."""
     packed = io.BytesIO()
     body = "".join(f"<w:p><w:r><w:t>Paragraph {n} of the terms.</w:t></w:r></w:p>" for n in range(5))
     with zipfile.ZipFile(packed, "w") as file:
@@ -149,7 +148,6 @@ def docx() -> bytes:
 
 
 def pdf() -> bytes:
-    """A small PDF with a text."""
     words = b"BT /F1 12 Tf 72 720 Td (The late fee is five dollars.) Tj ET"
     parts = [
         b"<< /Type /Catalog /Pages 2 0 R >>",

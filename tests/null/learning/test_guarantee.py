@@ -30,12 +30,10 @@ class Population:
     right: np.ndarray  # (V,)
 
     def draw(self, random: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Confidence and correctness of n rows."""
         rows = random.choice(len(self.mass), n, p=self.mass)
         return self.confidence[rows], random.random(n) < self.right[rows]
 
     def coverage(self, threshold: float | None) -> float:
-        """Share of all rows that a threshold accepts."""
         return 0.0 if threshold is None else float(self.mass[self.confidence >= threshold].sum())
 
     def risk(self, threshold: float | None) -> float:
@@ -47,7 +45,6 @@ class Population:
         return float((self.mass[kept] * (1 - self.right[kept])).sum() / accepted)
 
     def oracle(self, target: float) -> float:
-        """The largest coverage within the target."""
         return max((self.coverage(c) for c in self.confidence if self.risk(c) <= target), default=0.0)
 
 

@@ -25,7 +25,6 @@ def rows(n=12, **changes):
 
 
 def read(tmp_path, records, **options):
-    """The file of these records, read as pairs."""
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return read_dataset(path, task="pairs", pair_column="question", **options)

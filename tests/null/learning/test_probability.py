@@ -18,7 +18,6 @@ from coterie.learning.calibration import (
 
 
 def labels_from(logits, random):
-    """Labels drawn from softmax(logits)."""
     p = softmax(logits)
     return (p.cumsum(axis=1) < random.random(len(p))[:, None]).sum(axis=1)
 

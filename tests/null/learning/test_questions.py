@@ -12,7 +12,6 @@ SECTION = make_section(task="answer", knowledge=("index",))
 
 
 def read(tmp_path, *rows, name="questions.jsonl"):
-    """The rows of a file with these lines."""
     path = tmp_path / name
     path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n")
     return read_rows(SECTION, path)

@@ -14,8 +14,6 @@ TYPES = {"signed": "date", "parties": "text*", "law": "choice"}
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads one row with these fields."""
-
     def read(fields, types=None):
         path = tmp_path / "data.jsonl"
         path.write_text(json.dumps({"text": TEXT, "fields": fields}) + "\n")

@@ -13,7 +13,6 @@ from coterie.learning.splits import compare_datasets, folds, split_dataset
 
 
 def dataset(rows, name="train.csv"):
-    """Rows as a dataset."""
     return Dataset(name=name, rows=tuple(rows), sha256="0" * 64)
 
 

@@ -22,7 +22,6 @@ def overconfident(random, n):
 
 
 def tied(random, n):
-    """Confidences of one decimal only."""
     confidence, right = confident(random, n)
     return confidence.round(1), right
 
@@ -53,12 +52,10 @@ class Population:
         self.risks = np.cumsum(1 - right[order]) / np.arange(1, len(order) + 1)
 
     def at(self, threshold):
-        """Coverage and risk."""
         accepted = np.searchsorted(-self.confidence, -threshold, side="right")
         return (accepted / len(self.confidence), self.risks[accepted - 1]) if accepted else (0.0, 0.0)
 
     def oracle(self):
-        """The largest coverage within the target risk."""
         last = np.append(self.confidence[1:] != self.confidence[:-1], True)  # ties go together
         good = np.flatnonzero((self.risks <= RISK) & last)
         return (good[-1] + 1) / len(self.confidence) if len(good) else 0.0

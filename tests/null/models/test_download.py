@@ -6,7 +6,6 @@ from coterie.models import download as _download
 
 @pytest.fixture
 def part(tmp_path):
-    """Where the bytes go."""
     return tmp_path / "file.part"
 
 

@@ -15,7 +15,6 @@ from coterie.models.files import models_folder
 
 @pytest.fixture
 def tiny(monkeypatch, model):
-    """The catalogue knows the tiny model."""
     monkeypatch.setattr(_locate, "CATALOGUE", {"tiny": model})
     return model
 
@@ -29,7 +28,6 @@ def hashed(monkeypatch):
 
 
 def named(name, **settings):
-    """A model of the configuration."""
     return LlamaModel(engine="llama", name=name, **settings)
 
 

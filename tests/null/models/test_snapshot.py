@@ -35,7 +35,6 @@ def sibling(name, content):
 
 @pytest.fixture
 def hub(files, monkeypatch):
-    """A hub with one repository, on 127.0.0.1."""
     monkeypatch.setenv("HF_ENDPOINT", files.url)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     publish(files, FILES)

@@ -24,7 +24,6 @@ from coterie.types import (
 
 @pytest.fixture
 def trace():
-    """A trace with everything in it."""
     step = Step(producer="triage", engine="linear", usage=Usage(tokens_in=5, cost=Decimal("0.00012")))
     triage = Finding(
         specialist="triage",

@@ -37,7 +37,6 @@ def samples(metrics):
 
 
 def value(samples, name, **labels):
-    """One sample."""
     (found,) = [each.value for each in samples if each.name == name and each.labels == labels]
     return found
 

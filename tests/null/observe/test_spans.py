@@ -91,14 +91,13 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Nothing on standard error."""
+                pass
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
 
     @property
     def spans(self) -> list:
-        """Every span that came."""
         found = []
         for body in self.bodies:
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
@@ -129,15 +128,12 @@ class Keeps:
         self.settled, self.closed = [], False
 
     async def settle(self, settlement):
-        """Keep it."""
         self.settled.append(settlement)
 
     async def trace(self, trace_id, tenant):
-        """What was settled first."""
         return self.settled[0].trace
 
     async def close(self):
-        """Note it."""
         self.closed = True
 
 

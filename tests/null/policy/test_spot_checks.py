@@ -12,7 +12,6 @@ from coterie.types import Feedback, Finding, worded
 
 
 def trace_of(*findings):
-    """A request that came to these findings."""
     return make_trace(
         id="t",
         time=1.0,
@@ -21,7 +20,6 @@ def trace_of(*findings):
 
 
 def finding(value="refund", *, accepted=True, confidence=0.8, specialist="triage"):
-    """What a specialist found."""
     return Finding(
         specialist=specialist,
         value=value,
@@ -35,12 +33,10 @@ def finding(value="refund", *, accepted=True, confidence=0.8, specialist="triage
 
 
 def said(thumb=None, value=None, specialist="", time=1.0):
-    """What somebody said of it."""
     return Feedback(trace_id="t", time=time, thumb=thumb, value=value, specialist=specialist)
 
 
 def checks(right, *, confidence=None, version="v1"):
-    """Spot checks by their judgements."""
     n = len(right)
     return SpotChecks(
         version=version,
@@ -111,7 +107,6 @@ def test_requests_of_others_do_not_count():
 
 
 def threshold(found, *, quality=0.9):
-    """The threshold by calibration and these checks."""
     return CostQualityPolicy(known={"triage": calibrated()}, checked={"triage": found}).threshold("triage", quality)
 
 

@@ -11,7 +11,6 @@ from coterie.registry.signature import Trust, open_signer, write_key
 
 
 def history_file(registry):
-    """The file itself."""
     return registry.root / "triage" / "history.jsonl"
 
 
@@ -204,7 +203,6 @@ def test_resolve_an_unknown_specialist(registry, three):
 
 
 def head_file(registry):
-    """Where the history ends."""
     return registry.root / "triage" / "history.head"
 
 

@@ -33,7 +33,6 @@ def report(wrong=0, *, each=40, labels=10, in_label=0, rows="r" * 64, bar=None, 
 
 @pytest.fixture
 def stored(registry):
-    """Stores a version with this report."""
     return lambda report: registry.add("triage", {"report.json": json.dumps(report).encode()})
 
 

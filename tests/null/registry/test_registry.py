@@ -134,7 +134,6 @@ def test_version_without_a_report(registry):
 
 
 def change(folder: Path) -> str:
-    """Flip one bit."""
     path = folder / "weights.safetensors"
     content = bytearray(path.read_bytes())
     content[100] ^= 1
@@ -150,7 +149,6 @@ def cut(folder: Path) -> str:
 
 
 def remove(folder: Path) -> str:
-    """Lose a file."""
     (folder / "report.json").unlink()
     return "report.json"
 
@@ -162,7 +160,6 @@ def add(folder: Path) -> str:
 
 
 def add_folder(folder: Path) -> str:
-    """Bring a folder along."""
     (folder / "extra").mkdir()
     return "extra"
 
@@ -186,7 +183,6 @@ def rewrite_manifest(folder: Path) -> str:
 
 
 def remove_manifest(folder: Path) -> str:
-    """Lose the manifest."""
     (folder / "manifest.json").unlink()
     return "manifest.json"
 
@@ -345,8 +341,6 @@ class Fault:
             monkeypatch.setattr(sys.modules[module], name, self.wrapped(getattr(sys.modules[module], name)))
 
     def wrapped(self, real):
-        """The call, which fails when its turn comes."""
-
         def call(*args, **kwargs):
             self.count += 1
             if self.count == self.n:

@@ -29,7 +29,6 @@ REPORT = {
 
 @pytest.fixture
 def stored(tmp_path):
-    """A registry with one version."""
     registry = Registry(tmp_path / "registry")
     files = {"model.json": b"{}", "weights.safetensors": b"\x00\x01", "report.json": json.dumps(REPORT).encode()}
     return registry, registry.add("triage", files)

@@ -16,7 +16,6 @@ FILES = {"model.json": b"{}", "card.md": b"#"}
 
 @pytest.fixture
 def signer(tmp_path):
-    """A signer with a key of its own."""
     path, _ = write_key(tmp_path / "key.pem")
     return open_signer(str(path), tmp_path)
 
@@ -29,7 +28,6 @@ def signed(registry, signer):
 
 
 def signature_file(registry, version):
-    """The file itself."""
     return registry.root / "triage" / version / "manifest.sig"
 
 
@@ -85,7 +83,6 @@ def flip(document):
 
 
 def other_key(document):
-    """Claim another key."""
     return {**document, "key": "5" * 64}
 
 

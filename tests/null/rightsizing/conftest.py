@@ -34,11 +34,9 @@ class HashEncoder(EchoEngine):
     max_tokens = 64
 
     def exceeds(self, texts):
-        """Which texts have more words than fit the window."""
         return np.array([len(text.split()) > self.max_tokens for text in texts], dtype=bool)
 
     def encode(self, texts, *, progress=None):
-        """All vectors at once."""
         vectors = [self._echo(Prompt(text=text)).vector for text in texts]
         return np.array(vectors, dtype=np.float32).reshape(-1, self.dimension)
 
@@ -65,7 +63,6 @@ def make_applicants(n: int = 200, *, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
-    """A JSONL file of these rows."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

@@ -20,7 +20,6 @@ ROWS = (
 def held(
     rows=ROWS, *, task="classify", labels=("card", "parcel"), multi_label=False, measure="accuracy"
 ) -> HeldOutRows:
-    """Held-out rows that are every other row of their file."""
     numbers = [2 * n + 1 for n in range(len(rows))]
     return HeldOutRows(
         rows=rows, numbers=numbers, task=TASK_TYPES.load(task), labels=labels, multi_label=multi_label, measure=measure
@@ -28,12 +27,10 @@ def held(
 
 
 def answer(said, *, text=None, row=None, **more) -> RecordedAnswer:
-    """An answer to a text or a row."""
     return RecordedAnswer(text=text, row=row, answer=said, **more)
 
 
 def judge(answers, rows=None, prices=None):
-    """The model's row."""
     return judge_answers("giant", "gpt.csv", answers, rows or held(), prices or Prices())
 
 

@@ -17,7 +17,6 @@ def found(job, size, texts):
 
 @pytest.fixture
 def page(found, read_page):
-    """Its report."""
     return read_page(rightsizing_page(found))
 
 

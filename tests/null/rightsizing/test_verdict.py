@@ -16,7 +16,6 @@ from coterie.types import worded
 
 
 def evaluation(accuracy, spread) -> Evaluation:
-    """Figures with one interval."""
     return Evaluation(
         n=100,
         labelled=100,
@@ -31,7 +30,6 @@ def evaluation(accuracy, spread) -> Evaluation:
 
 
 def rung(name, accuracy, *, spread=0.01, before=None) -> RungRow:
-    """A rung with this held-out accuracy, and that one out of fold."""
     before = accuracy if before is None else before
     figures = evaluation(accuracy, spread)
     return RungRow(
@@ -64,7 +62,6 @@ def beside(first, second, value, *, spread=0.005, joules=0.5, money=None) -> Com
 
 
 def choice(row, reason="best out-of-fold accuracy") -> RungChoice:
-    """Training's choice of a row."""
     candidate = Candidate(rung=row.rung, files={}, validation=row.out_of_fold, evaluation=row.evaluation, seconds=1.0)
     return RungChoice(candidate=candidate, reason=worded(reason))
 

@@ -16,7 +16,6 @@ DIMENSION = 48
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """The vectors, or the one vector, at unit length."""
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), dtype=np.float32)
 
 
@@ -29,12 +28,10 @@ class Cloud:
         self.spread = spread
 
     def draw(self, n: int) -> np.ndarray:
-        """Points of it (N, D)."""
         noise = self.random.normal(size=(n, len(self.center)))
         return unit(self.center + self.spread * noise / np.sqrt(len(self.center)))
 
     def profile(self, n: int = 200, *, labels: int = 4, groups: Sequence[str | None] | None = None) -> Profile:
-        """The profile of a specialist with so many examples."""
         return make_profile(
             self.draw(n),
             [f"label{i % labels}" for i in range(n)],
@@ -57,7 +54,6 @@ class Places:
         self.batches: list[list[str]] = []
 
     async def run(self, batch, *, call=None):
-        """A vector a text, after others had their turn."""
         self.batches.append([prompt.text for prompt in batch])
         await asyncio.sleep(0)
         elsewhere = np.random.default_rng(99)
@@ -71,11 +67,10 @@ class Places:
         ]
 
     async def close(self) -> None:
-        """Nothing."""
+        pass
 
 
 def card(name: str, **more: object) -> SpecialistCard:
-    """A specialist's card."""
     return SpecialistCard(
         **{"name": name, "task": "classify", "description": "", "rung": "lexical", "version": "0", **more}
     )
@@ -96,7 +91,6 @@ def router(
 
 
 async def route(by: LearnedRouter, text: str, **more: object) -> Route:
-    """Where it sends a text."""
     return await by.route(Request(text=text, **more), Context())
 
 

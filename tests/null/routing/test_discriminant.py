@@ -16,7 +16,6 @@ def subject(random, shared, own, n):
 
 
 def profile(vectors):
-    """A profile of these examples."""
     return make_profile(
         vectors, ["a"] * len(vectors), [None] * len(vectors), hints=vectors[:1], hint_texts=["h"], seed=0
     )

@@ -32,7 +32,6 @@ def made(asked, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
 
 
 def expected(*specialists, text="x"):
-    """What should be."""
     return Expected(text=text, specialists=specialists)
 
 

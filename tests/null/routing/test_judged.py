@@ -48,24 +48,21 @@ class Reader:
         return Output(vector=vector(prompt.text), usage=Usage(tokens_in=len(words)), **more)
 
     async def close(self):
-        """Nothing."""
+        pass
 
 
 def vector(text: str) -> np.ndarray:
-    """The unit vector of a text."""
     total = sum((direction(word.lower()) for word in re.findall(r"\w+", text)), np.zeros(DIMENSION))
     return (total / max(np.linalg.norm(total), 1e-9)).astype(np.float32)
 
 
 def profile_of(texts):
-    """Of a specialist with these examples."""
     vectors = np.stack([vector(text) for text in texts])
     return make_profile(vectors, ["a"] * len(texts), [None] * len(texts), hints=vectors[:1], hint_texts=["x"], seed=0)
 
 
 @pytest.fixture
 def profiles():
-    """Of the three subjects."""
     found = {}
     for name, words in WORDS.items():
         random = np.random.default_rng(len(words))
@@ -83,7 +80,6 @@ def router(tools, profiles):
 
 
 async def parts(router, text):
-    """The parts of a text: whom each is for, and what it says."""
     route = await router.route(Request(text=text), Context())
     return [(part.specialists[0], part.text) for part in route.parts]
 

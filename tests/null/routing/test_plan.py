@@ -63,7 +63,6 @@ def test_circle_of_readers_still_ends():
 
 @pytest.fixture
 def cards():
-    """Cards by what each reads and writes."""
     return lambda **facts: {name: card(name, reads, writes) for name, (reads, writes) in facts.items()}
 
 

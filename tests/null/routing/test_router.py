@@ -20,7 +20,6 @@ def clouds(tools):
 
 @pytest.fixture
 def profiles(clouds):
-    """Their profiles."""
     return {name: cloud.profile() for name, cloud in clouds.items()}
 
 
@@ -56,7 +55,6 @@ async def test_what_is_like_nobody_s_examples_goes_nowhere(tools, profiles):
 
 
 def outside(by, profile, vectors):
-    """Which of these are out of scope of the one specialist."""
     compared = Compared(*(each[:, None] for each in profile.compare(vectors)))
     return [not fit.in_scope for fit in by._fits(np.array([0]), compared, compared.similarity)["it"]]
 

@@ -12,7 +12,6 @@ SHARE = 0.04
 
 
 def profile(low: float, high: float, count: int = 200) -> Profile:
-    """One whose examples are so like each other."""
     typical = np.linspace(low, high, count).astype(np.float32)
     vectors = np.eye(8, dtype=np.float32)[np.zeros(count, dtype=np.int64)]
     return Profile(vectors=vectors, names=("a",) * count, typical=typical, density=np.zeros(count))

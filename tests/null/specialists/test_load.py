@@ -29,14 +29,12 @@ ENCODER = EchoEngine("onnx", dimension=4)
 
 
 def text_head(labels: int = 2) -> TextHead:
-    """A head over words."""
     features = fit_ngrams(["a card", "a parcel"], unit="word", shortest=1, longest=1, at_least=1, at_most=9)
     weights = np.arange(len(features.terms) * labels, dtype=np.float16).reshape(-1, labels)
     return TextHead(blocks=(Block(features=features, weights=weights),), kernel=None, bias=np.zeros(labels, np.float32))
 
 
 def card(task: str, rung: str, columns=()) -> SpecialistCard:
-    """A card before it has a version."""
     return SpecialistCard(name="it", task=task, description="", rung=rung, version="", columns=columns)
 
 
@@ -56,7 +54,6 @@ def classify(rung: str = "embedding") -> tuple[ClassifySpecialist, dict[str, byt
 
 
 def score() -> tuple[ScoreSpecialist, dict[str, bytes]]:
-    """A score with a text, and its files."""
     columns = (
         ColumnBins(name="income", kind="number", edges=(20.0,)),
         ColumnBins(name="text", kind="number", edges=(0.0,), gaps=True),
@@ -79,12 +76,10 @@ MADE = {"classify": classify(), "score": score()}
 
 
 def stored(files) -> Version:
-    """A version of these files."""
     return Version(name="it", version="0123456789abcdef", folder=Path("nowhere"), files=files)
 
 
 def load(files, task: str = "classify", *, models=None, **section: object):
-    """The specialist of some files."""
     described = make_section(task=task, data="x", **section)
     return load_specialist("it", described, stored(files), encoder=ENCODER, models=models or {})
 
@@ -125,7 +120,6 @@ def test_another_task_is_refused():
 
 
 def changed(files, **changes: object):
-    """The files with other values in their description."""
     return files | {MODEL_FILE: json.dumps(json.loads(files[MODEL_FILE]) | changes).encode()}
 
 

@@ -24,11 +24,9 @@ class Loaded:
 
     @property
     def card(self):
-        """Its card."""
         return card(self.name)
 
     async def consult(self, task, view, *, call=None):
-        """Yes."""
         self.asked.release()
         if self.may_answer is not None:
             await self.may_answer.wait()
@@ -44,7 +42,6 @@ class Loaded:
 
 
 def card(name):
-    """A plain card."""
     return SpecialistCard(name=name, task="classify", description="", rung="lexical", version="0")
 
 
@@ -62,8 +59,6 @@ class Files:
         self.may_load.set()
 
     def specialist(self, name, size=10, **more):
-        """One that is not loaded yet."""
-
         def load():
             assert self.may_load.wait(60)
             self.loads.append(name)

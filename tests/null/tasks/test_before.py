@@ -52,7 +52,6 @@ WRITTEN = {"reply": "Block the card in the app under Cards.", "rewrite": "Write 
 
 @pytest.fixture
 def config():
-    """The older file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         return load_config(BEFORE)

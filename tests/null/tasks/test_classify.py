@@ -39,7 +39,6 @@ def specialist(
 
 
 async def consult(who: ClassifySpecialist, **task: object):
-    """What it finds on a text."""
     return await who.consult(Task(**{"text": "where is my card?", **task}), ContextView())
 
 

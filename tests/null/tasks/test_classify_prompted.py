@@ -37,7 +37,6 @@ NEAR_CARD = np.array([1.0, 0.0, 0.0, 0.0])
 
 
 def specialist(model, *, label: Label = Label.PUBLIC, **prompting) -> PromptedSpecialist:
-    """One that accepts from a confidence of .6."""
     return PromptedSpecialist(
         card=SpecialistCard(name="it", task="classify", description="", rung="llm", version="", writes=("intent",)),
         model=model,
@@ -52,7 +51,6 @@ def specialist(model, *, label: Label = Label.PUBLIC, **prompting) -> PromptedSp
 
 
 async def ask(who: PromptedSpecialist, text: str = "card lost", *, vector=NEAR_CARD, label: Label = Label.PUBLIC):
-    """Its finding."""
     return await who.consult(Task(text=text, vector=vector, label=label), ContextView())
 
 
@@ -246,7 +244,6 @@ def stored(who: PromptedSpecialist, **changes) -> Version:
 
 
 def load(version: Version, *, models, **section) -> PromptedSpecialist:
-    """The specialist of a version."""
     described = make_section(task="classify", data="x", **{"model": "giant", **section})
     return load_specialist("it", described, version, encoder=ENCODER, models=models)
 

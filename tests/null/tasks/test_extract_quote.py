@@ -17,7 +17,6 @@ SCORES = np.array([[4.0, -3.0], [-2.0, 5.0], [-4.0, -4.0], [-5.0, -5.0]])
 
 @pytest.fixture
 def document():
-    """Four sentences."""
     document = TokenizedText(TEXT)
     assert len(document.sentences) == 4
     return document

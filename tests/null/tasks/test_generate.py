@@ -61,7 +61,6 @@ class Typewriter:
         self.stopped = False
 
     async def stream(self, prompt, *, call=None):
-        """Pieces and exceptions in the script's order."""
         self.prompts.append(prompt)
         try:
             for line in self.script:
@@ -75,7 +74,6 @@ class Typewriter:
 
 
 def reply(engine, **options):
-    """The specialist with this engine."""
     options = {"sources": {"card_arrival": SOURCE}, "drafting": DRAFTING, **options}
     return GenerateSpecialist(card=CARD, engine=engine, **options)
 
@@ -87,7 +85,6 @@ def view(value="card_arrival", *, confidence=0.93, label=Label.INTERNAL):
 
 
 async def speak(specialist, task=None, seen=None):
-    """The deltas and the finding."""
     events = [event async for event in specialist.speak(task or Task(text=ASKED), seen or view())]
     return [event.text for event in events[:-1]], events[-1]
 

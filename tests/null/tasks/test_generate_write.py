@@ -28,7 +28,6 @@ AGREEMENT = Agreement(weights={"logprob": 4.0, "cosine": 2.0}, usual={"logprob":
 
 
 def writer(engine, **more) -> WriteSpecialist:
-    """One that accepts from a confidence of .6."""
     made = {
         "card": SpecialistCard(name="it", task="generate", description="", rung="slm", version="abc"),
         "engine": engine,
@@ -49,7 +48,6 @@ def written(text: str, logprob: float, *, finish="stop") -> Output:
 
 
 async def ask(who, *, vector=NEAR, **more):
-    """Its finding."""
     return await who.consult(Task(text="please write me", vector=vector, **more), ContextView())
 
 
@@ -121,14 +119,12 @@ def test_vectors_are_thinned_evenly():
 
 
 def version(who: WriteSpecialist, **changes: object) -> Version:
-    """As training stores it."""
     described = who.describe() | {"base": {"name": "small", "sha256": "0" * 64}} | changes
     files = {"model.json": json.dumps(described).encode(), "adapter.gguf": b"GGUF", **who.to_files()}
     return Version(name="it", version="abc", folder=Path(), files=files)
 
 
 def load(stored: Version, engine=None, **section: object):
-    """The specialist of a stored version."""
     settings = {"task": "generate", "data": "pairs.csv", "model": "small"} | section
     engine = engine or ScriptedEngine([written("Write me.", -0.2)] * 2)
     return load_specialist("it", make_section(**settings), stored, encoder=ENCODER, models={"small": engine})

@@ -8,7 +8,6 @@ from coterie.tasks.pairs.model import split_clauses
 
 
 def clauses(text):
-    """The clauses as texts."""
     return [text[span.start : span.end] for span in split_clauses(text)]
 
 

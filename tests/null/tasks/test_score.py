@@ -39,7 +39,6 @@ def specialist(*, base: float = 0.0, acceptance=USUAL, gaps=(), text: TextModel 
 
 
 async def consult(who: ScoreSpecialist, columns=None, text: str = "", **task: object):
-    """What it finds on a case."""
     return await who.consult(Task(text=text, columns=columns, **task), ContextView())
 
 

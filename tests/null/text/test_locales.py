@@ -25,7 +25,6 @@ AMOUNTS = st.decimals(Decimal("-9999999"), Decimal("999999999"), places=2, allow
 
 
 def tag(locale):
-    """A BCP 47 tag."""
     return locale.replace("_", "-")
 
 

@@ -38,21 +38,17 @@ class WordEncoder(EchoEngine):
     max_tokens = 64
 
     def words(self):
-        """It knows none in particular."""
         return ()
 
     def exceeds(self, texts):
-        """Which texts have more words than fit the window."""
         return np.array([len(text.split()) > self.max_tokens for text in texts], dtype=bool)
 
     def encode(self, texts, *, progress=None):
-        """All vectors at once."""
         if progress:
             progress(len(texts))
         return np.array([self._vector(text) for text in texts], dtype=np.float32).reshape(-1, self.dimension)
 
     async def run(self, batch, *, call=None):
-        """The same vectors, one an output."""
         self.prompts.extend(batch)
         return [Output(vector=self._vector(p.text), usage=Usage(tokens_in=len(p.text.split()))) for p in batch]
 
@@ -70,7 +66,6 @@ def _direction(word: str, dimension: int) -> np.ndarray:
 
 @pytest.fixture
 def encoder() -> WordEncoder:
-    """An encoder of word vectors."""
     return WordEncoder()
 
 
@@ -187,11 +182,9 @@ class Giant:
 
     @property
     def prompts(self) -> list[list[Mapping[str, str]]]:
-        """The messages of each request."""
         return [request.json["messages"] for request in self.server.requests]
 
     def reply(self, asked: Mapping[str, Any]) -> ServerReply:
-        """The label of which most words are in the last message."""
         if self.hangs:
             return ServerReply(hang=True)
         if self.fails_after is not None and len(self.server.requests) > self.fails_after:

@@ -31,7 +31,6 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def write(path: Path, rows) -> None:
-    """Rows as JSONL."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -45,7 +44,6 @@ class Meanwhile(Silent):
         self.act = act
 
     def start(self, what, total):
-        """Act once."""
         if "measure lexical" in what:
             self.act()
 
@@ -102,7 +100,6 @@ class FullDisk:
         patch.setattr(os, "mkdir", self._after(os.mkdir))
 
     def is_full(self) -> bool:
-        """Whether this is the n-th call, or one after it."""
         self.left -= 1
         return self.left <= 0
 
@@ -131,7 +128,6 @@ class Filling:
         self.file.close()
 
     def write(self, content):
-        """All of it, or half."""
         if not self.disk.is_full():
             return self.file.write(content)
         self.file.write(content[: len(content) // 2])

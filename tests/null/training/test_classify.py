@@ -31,7 +31,6 @@ def ask(tmp_path, encoder):
 
 
 def rungs(report) -> dict:
-    """A report's rows by rung."""
     return {row["rung"]: row for row in report.specialists["it"].report["rungs"]}
 
 

@@ -25,7 +25,6 @@ def _judged(count, *, fields=2, too_sure=1.0, seed=0):
 
 
 def _confidences(calibrator, judged):
-    """What it believes of each statement."""
     return np.array(
         [
             calibrator.believe(field, Statement(0 if stated else None, 4 if stated else None, tuple(signs))).confidence

@@ -120,7 +120,6 @@ def test_patterns_are_held_out_whole(tmp_path):
 
 
 def candidate(rung, accuracy, accepted, risk=0.05):
-    """A rung of 100 rows."""
     empty = Evaluation(
         n=1, labelled=1, accuracy=1, macro_f1=1, coverage=1, accepted_accuracy=1, ece=0, joint_accuracy=1
     )

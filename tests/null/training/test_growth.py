@@ -30,7 +30,6 @@ def drawn(labels: int, each: int, noise: float, seed: int = 0) -> tuple[Dataset,
 
 
 def gain_of(data: Dataset, examples: TextExamples, vectors: np.ndarray, encoder) -> float:
-    """The gain that is expected of these."""
     section = make_section(task="classify", data="rows")
     job = Job(
         name="it", task=task_of(section), section=section, train=data, held_out=data, encoder=encoder, progress=Silent()

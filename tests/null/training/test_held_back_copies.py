@@ -21,7 +21,6 @@ class Stopped(Exception):
 
 
 def held_back(rows: list[tuple[str, str]], vectors: np.ndarray, encoder, monkeypatch) -> list[np.ndarray]:
-    """The row numbers that are held back together."""
     seen = []
 
     def fit_tuned(job, base, examples, words):

@@ -14,7 +14,6 @@ PHRASES = ("unit {} reports", "we saw {} at noon", "ask {} about it", "the badge
 
 
 def marked(phrase, name, kind="PERSON"):
-    """A text with one name."""
     start = phrase.index("{}")
     span = PersonalData(kind=kind, start=start, end=start + len(name), score=1.0)
     return AnnotatedText(text=phrase.format(name), spans=(span,))
@@ -29,7 +28,6 @@ def texts():
 
 @pytest.fixture(scope="module")
 def nothing():
-    """A chain that finds nothing."""
     tags = 1 + 2 * len(NAME_KINDS)
     moves = np.zeros((tags, tags), dtype=np.float32)
     return ChainModel({}, np.zeros((1, tags), dtype=np.float32), moves, Lexicon({}))

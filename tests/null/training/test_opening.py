@@ -34,7 +34,6 @@ def folder(network, texts, encoder, monkeypatch):
 
 @pytest.fixture
 def loads(monkeypatch):
-    """Names of the specialists that were loaded."""
     names = []
     load = coterie.assembly.load_specialist
 
@@ -60,7 +59,6 @@ def opened(folder, use, open_=open_network):
 
 
 def ask(text):
-    """Asks it."""
     return lambda network: network.ask(Request(text=text))
 
 

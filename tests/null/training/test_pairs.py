@@ -35,12 +35,10 @@ def served(folder, encoder, **changes):
 
 
 def ask(who, text, hypothesis):
-    """One finding."""
     return asyncio.run(who.consult(Task(text=text, columns={"hypothesis": hypothesis}), ContextView()))
 
 
 def found(who, rows):
-    """The findings of rows of a file."""
     made = [Row(text=row["text"], columns={"hypothesis": row["hypothesis"]}, labels=(row["label"],)) for row in rows]
     return asyncio.run(consult_rows(who, made))
 

@@ -59,17 +59,14 @@ class Notes(Silent):
         self.said = []
 
     def finish(self, note):
-        """Kept."""
         self.said.append(note)
 
 
 def row(report) -> dict:
-    """The row of the rung."""
     return next(each for each in report.specialists["it"].report["rungs"] if each["rung"] == "llm")
 
 
 def versions(folder) -> list[str]:
-    """What the registry has."""
     place = folder / "registry" / "it"
     return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.exists() else []
 

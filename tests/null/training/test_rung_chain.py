@@ -43,12 +43,10 @@ def loaded(registry, encoder, version=None):
 
 
 def ask(specialist, text, **task):
-    """One finding."""
     return asyncio.run(specialist.consult(Task(text=text, **task), ContextView()))
 
 
 def rung(report, name):
-    """A row of the report."""
     return next(row for row in report["rungs"] if row["rung"] == name)
 
 

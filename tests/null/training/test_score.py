@@ -42,17 +42,14 @@ def ask(tmp_path, encoder):
 
 
 def columns_only(rows):
-    """The rows without their note."""
     return [{name: value for name, value in row.items() if name != "note"} for row in rows]
 
 
 def texts_only(rows):
-    """The rows' notes and outcomes."""
     return [{"note": row["note"], "default": row["default"]} for row in rows]
 
 
 def report_of(report) -> dict:
-    """What was trained."""
     return report.specialists["it"].report
 
 

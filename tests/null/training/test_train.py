@@ -20,7 +20,6 @@ CLASSIFY = {"task": "classify"}
 
 
 def champion(folder: Path, name: str = "it"):
-    """The version that serves."""
     return Registry(folder / "registry").champion(name)
 
 
@@ -116,15 +115,12 @@ class Interrupting(Silent):
         self.left = n
 
     def start(self, what: str, total: int | None) -> None:
-        """Count."""
         self._count()
 
     def advance(self, n: int) -> None:
-        """Count."""
         self._count()
 
     def finish(self, note: str) -> None:
-        """Count."""
         self._count()
 
     def _count(self) -> None:

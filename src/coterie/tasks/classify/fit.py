@@ -151,7 +151,6 @@ def _copies_warning(with_copies: np.ndarray, without: np.ndarray) -> str:
 
 
 def _warnings(job: Job[ClassifySection], fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterator[str]:
-    """What of the texts the rung did not read."""
     if isinstance(fit, TextFit):
         return window_warnings(job, fit.rung, evaluation, fit.encoder, fit.tuned_on)
     return held_out_warnings(job, fit.rung, evaluation)
@@ -164,7 +163,6 @@ def _built(
     line: ConfidenceLine,
     scope: ScopeScore | None,
 ) -> tuple[ClassifySpecialist, Mapping[str, bytes]]:
-    """The specialist, and the files that make it again."""
     if not isinstance(fit, TextFit):
         specialist = ClassifySpecialist(
             card=job.card(fit.rung),

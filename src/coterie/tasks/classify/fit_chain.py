@@ -165,7 +165,6 @@ def _levels(promised: float | None) -> dict[float | None, float]:
 
 
 def _accepts_below(chosen: ChosenStop) -> bool:
-    """Whether all that is given at the stop is accepted."""
     value = chosen.shown.threshold.value
     return value is not None and chosen.stop is not None and value <= chosen.stop
 

@@ -150,8 +150,6 @@ class _Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class _Fitted:
-    """What the calibration rows gave."""
-
     agreement: Agreement
     acceptance: Acceptance
     threshold: Threshold
@@ -189,7 +187,6 @@ class _Prompter:
     # --- What is shown ---------------------------------------------------------------------------
 
     def _kept_rows(self) -> np.ndarray:  # (K,)
-        """The rows that become demonstrations."""
         usable = [i for i, row in enumerate(self.job.train.rows) if row.labels and row.text.strip()]
         first = np.array([self.job.train.label_names.index(self.job.train.rows[i].labels[0]) for i in usable])
         return np.asarray(np.array(usable)[balanced(first, MOST_DEMONSTRATIONS, self.job.section.seed)])

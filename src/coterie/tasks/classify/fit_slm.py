@@ -103,7 +103,6 @@ def fit_slm(job: Job[ClassifySection], examples: TextExamples) -> Iterator[SlmFi
 def _pairs(
     tokens: CausalTokens, prompting: Prompting, labels: Sequence[str], examples: TextExamples
 ) -> list[TokenPair]:
-    """What is read and what is to be said, for each label of each row."""
     words = answers(labels)
     return [
         tokens.raw(prompting.prompt(tokens.shortened(text, LONGEST)), words[label])
@@ -113,7 +112,6 @@ def _pairs(
 
 
 def _ask(job: Job[ClassifySection], head: Engine, texts: Sequence[str]) -> np.ndarray:  # (N, L)
-    """The logits of each text."""
     job.progress.start(f"{job.name}: ask about rows held back", len(texts))
     logits = []
     for start in range(0, len(texts), _AT_ONCE):

@@ -282,7 +282,6 @@ class ClassifySpecialist:
         return tuple(self.labels[index] for index in chosen), confidence, probabilities
 
     def _ranked(self, probabilities: np.ndarray) -> tuple[Evidence, ...]:
-        """The best labels as evidence."""
         best = np.argsort(-probabilities, kind="stable")[: self.alternatives + 1]
         return tuple(self._alternative(index, float(probabilities[index])) for index in best)
 

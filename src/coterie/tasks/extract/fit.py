@@ -91,7 +91,6 @@ def _tagged(
     *,
     tuned: TunedTags | None = None,
 ) -> Candidate:
-    """The candidate of a rung whose chains read."""
     start = time.perf_counter()
     job.progress.start(f"{job.name}: read ({rung})", corpus.fields * (len(np.unique(corpus.folds)) + 1))
     tagged = tag_fields(corpus, ranked.scores, job.progress.advance, tuned.tags if tuned else None)

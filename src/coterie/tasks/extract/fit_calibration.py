@@ -192,7 +192,6 @@ def _fit(features: Floats, judged: JudgedStatements, costs: Floats) -> Floats:
 
 
 def _said_by_others(unseen: Unseen, parts: np.ndarray) -> list[Said]:
-    """What is said of each text by a weigher of the other parts."""
     said: dict[int, Said] = {}
     for part in np.unique(parts):
         own, others = np.flatnonzero(parts == part), np.flatnonzero(parts != part)

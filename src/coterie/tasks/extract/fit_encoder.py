@@ -100,7 +100,6 @@ class _Tuner:
     """By document, what is trained on."""
 
     def tune(self, part: np.ndarray) -> _Tuned:
-        """The tagger of some documents."""
         shown = self._shown(part)
         network = fine_tune_tags(
             self.base,
@@ -200,7 +199,6 @@ def _read_all(
 
 
 def _likeliest(odds: Floats) -> np.ndarray:  # (W, 2) -> (W,)
-    """The likeliest tag of each word."""
     return np.asarray(np.column_stack([np.zeros(len(odds)), odds]).argmax(axis=1))
 
 

@@ -85,14 +85,12 @@ def tune_quotes(job: Job[ExtractSection], corpus: Corpus, ranked: Ranked) -> Ite
 
 
 def _spread(numbers: np.ndarray, most: int) -> list[int]:
-    """At most so many, evenly over all of them."""
     if len(numbers) > most:
         numbers = numbers[np.arange(most) * len(numbers) // most]
     return [int(number) for number in numbers]
 
 
 def _pair(tokens: CausalTokens, quoting: Quoting, corpus: Corpus, scores: Floats, number: int) -> TokenPair:
-    """What is read of a document and what is to be said of it."""
     document, own = corpus.documents[number], corpus.of_document(scores, number)
     places = quoting.show(document, own)
     quotes = [
@@ -123,7 +121,6 @@ def _quotes(
 def _ask(
     job: Job[ExtractSection], corpus: Corpus, scores: Floats, model: QuotingModel, numbers: Sequence[int]
 ) -> dict[int, list[list[CandidateSpan]]]:
-    """What a model quotes from some documents."""
     job.progress.start(f"{job.name}: ask about texts held back", len(numbers))
     found: dict[int, list[list[CandidateSpan]]] = {}
     for number in numbers:

@@ -176,8 +176,6 @@ class Tagged(NamedTuple):
 
 
 class _Sequence(NamedTuple):
-    """A region as a chain reads it."""
-
     features: csr_matrix  # (T, V + RANK_FEATURES), and two columns more where an encoder has read it
     tags: np.ndarray  # (T,)
 
@@ -283,7 +281,6 @@ def _blank(fields: int, terms: Mapping[str, int], *, tagged: bool) -> Tagger:
 
 
 def _with(tagger: Tagger, field: int, fit: ChainFit) -> Tagger:
-    """The tagger with one field's chain, in place."""
     width = len(tagger.terms)
     tagger.weights[field] = fit.weights[:width]
     tagger.rank_weights[field] = fit.weights[width : width + RANK_FEATURES]
@@ -323,8 +320,6 @@ class Ranked(NamedTuple):
 
 @dataclass(frozen=True)
 class _Linear:
-    """A line a field."""
-
     weights: Floats  # (D, F)
     bias: Floats  # (F,)
 

@@ -71,11 +71,9 @@ class _Tally:
     overlap: Floats  # (N,) F1 of the words
 
     def exact_f1(self, weights: Floats) -> Floats:  # (K, N) -> (K,)
-        """For texts drawn so often each."""
         return _ratio(2 * weights @ self.exact, weights @ (self.found + self.stated))
 
     def token_f1(self, weights: Floats) -> Floats:  # (K, N) -> (K,)
-        """For texts drawn so often each."""
         return _ratio(weights @ self.overlap, weights @ self.said)
 
 

@@ -123,7 +123,6 @@ class ExtractSpecialist:
         return outputs, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
 
     def _read(self, survey: DocumentSurvey, outputs: Sequence[Output]) -> list[list[FieldStatement]]:
-        """What the fields come to, with what the encoder said."""
         if not outputs:
             return self.extractor.read(survey)
         if not self.extractor.tagged:
@@ -132,7 +131,6 @@ class ExtractSpecialist:
         return self.extractor.read(survey, tags=ReadTags.of(survey.places, offsets, logits, len(self.acceptances)))
 
     def _read_quotes(self, survey: DocumentSurvey, said: Sequence[Said | None]) -> list[list[FieldStatement]]:
-        """What the fields come to, with what the model said of each."""
         return self.extractor.read(survey, said=said)
 
     def to_files(self, **about: object) -> dict[str, bytes]:

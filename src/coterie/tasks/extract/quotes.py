@@ -185,7 +185,6 @@ def quoted(
 
 
 def _units(document: TokenizedText, places: Sequence[TextRange]) -> Iterator[Unit]:
-    """The words and signs of what is shown."""
     for place in places:
         words = document.words(place)
         for word, after in zip(words, [*words[1:], None], strict=True):
@@ -195,7 +194,6 @@ def _units(document: TokenizedText, places: Sequence[TextRange]) -> Iterator[Uni
 
 
 def _rule(unit: Unit, number: int) -> str:
-    """A unit, alone or with those behind it."""
     own = _literal(json.dumps(unit.text, ensure_ascii=False)[1:-1])
     if unit.glue is None:
         return own
@@ -204,7 +202,6 @@ def _rule(unit: Unit, number: int) -> str:
 
 
 def _literal(text: str) -> str:
-    """A text as GBNF writes it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
@@ -224,7 +221,6 @@ def _decoded(answer: str, at: int) -> tuple[Any, int]:
 
 
 def _quotes(answer: str, at: int, texts: Sequence[str], logprobs: Sequence[tuple[str, float]]) -> Iterator[Quote]:
-    """Each quote with the log-probability of its words."""
     for text in texts:
         written = json.dumps(text, ensure_ascii=False)
         begin = answer.index(written, at)

@@ -166,7 +166,6 @@ class _Place:
         self.text, self.line, self.lines = text, line, lines
 
     def spans(self, name: str, kind: str, stated: object) -> tuple[FieldSpan, ...]:
-        """What one field states, in the text's order."""
         if stated is None:
             return ()
         items = stated if isinstance(stated, list) else [stated]

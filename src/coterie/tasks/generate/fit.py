@@ -74,7 +74,6 @@ def _tuned(job: Job[GenerateSection], sources: Mapping[str, str], instruction: s
 
 
 def _sources(job: Job[GenerateSection]) -> dict[str, str]:
-    """Source text by key."""
     column, file = job.section.reads[0], job.train.name
     if column not in job.train.column_names:
         raise DataError(

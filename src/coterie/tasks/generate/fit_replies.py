@@ -123,7 +123,6 @@ def _writing(job: Job[GenerateSection]) -> Writing:
 
 
 def _token_pairs(tokens: CausalTokens, writing: Writing, rows: Sequence[Row]) -> list[TokenPair]:
-    """What is read and what is to be said, for each reply of each row."""
     return [
         tokens.chat(writing.messages(tokens.shortened(row.text, LONGEST)), reply)
         for row in rows
@@ -335,8 +334,6 @@ def _tokens(
 
 @dataclass(frozen=True, kw_only=True)
 class _Drafter:
-    """One way to draft, measured."""
-
     job: Job[GenerateSection]
     engine: LlamaEngine
     adapter: str | None
@@ -376,7 +373,6 @@ class _Drafter:
 
 
 def _spread_replies(rows: Sequence[Row], most: int) -> list[Row]:
-    """At most so many rows, evenly over all of them."""
     return [rows[place * len(rows) // most] for place in range(most)] if len(rows) > most else list(rows)
 
 

@@ -421,5 +421,4 @@ def _difference(words: tuple[str, ...], claims: tuple[_Claim, ...], source: str)
 
 
 def _listed(words: Iterable[str]) -> str:
-    """Words of a text in a message, each quoted."""
     return ", ".join(map(repr, words))

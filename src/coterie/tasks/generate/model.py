@@ -165,8 +165,6 @@ class GenerateSpecialist:
 
 @dataclass(kw_only=True)
 class _Run:
-    """One generation: what it was given, what it took."""
-
     call: CallContext
     producer: str
     engine: str

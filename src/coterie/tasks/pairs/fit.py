@@ -59,8 +59,6 @@ _DRAWS = 200  # of the bootstrap of a measure that is no mean
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Fitted:
-    """What a rung scores clauses with."""
-
     rung: Rung
     features: NgramFeatures
     targets: Targets
@@ -72,7 +70,6 @@ class _Fitted:
 
     @property
     def scores(self) -> np.ndarray:  # (S, models, K)
-        """Out of fold."""
         models = [self.lexical.held] if self.kernel is None else [self.lexical.held, self.kernel.held]
         return np.stack(models, axis=1)
 
@@ -100,7 +97,6 @@ def pair_hypotheses(job: Job[PairsSection]) -> list[str]:
 
 
 def _in_order(job: Job[PairsSection], corpus: PairCorpus, hypotheses: Encoded) -> np.ndarray:  # (hypotheses, D)
-    """Encodings of the hypotheses as the corpus orders them."""
     place = {normal_form(text): index for index, text in enumerate(pair_hypotheses(job))}
     return hypotheses.vectors[[place[normal_form(text)] for text in corpus.hypotheses]]
 
@@ -159,7 +155,6 @@ class _Judgement:
     warning: str = ""
 
     def acceptance(self) -> Acceptance:
-        """What a specialist judges by."""
         return Acceptance(
             temperature=self.temperature,
             threshold=self.threshold.value,
@@ -168,7 +163,6 @@ class _Judgement:
         )
 
     def note(self) -> dict[str, object]:
-        """What a report says of it."""
         return {"value": self.threshold.value, "coverage": self.threshold.coverage, **self.threshold.reason.described()}
 
 
@@ -217,7 +211,6 @@ def _decide(corpus: PairCorpus, fitted: _Fitted, known: np.ndarray) -> DecisionF
 
 
 def _width(corpus: PairCorpus, fitted: _Fitted) -> int:
-    """Numbers in the summary of a document."""
     return len(summarise(np.zeros((1, fitted.scores.shape[1], len(corpus.evident)))))
 
 

@@ -129,8 +129,6 @@ _CUT = Reason("note.clause_truncated")
 
 
 class _Read(NamedTuple):
-    """A document that has been read."""
-
     spans: Sequence[Span]
     clauses: Clauses
     cut: bool
@@ -321,7 +319,6 @@ def load_pairs(
 
 
 def _together(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps of one engine as one."""
     if not steps:
         return ()
     total = steps[0].usage

@@ -328,7 +328,6 @@ def _specialist(
 
 
 def _predicted(section: ScoreSection) -> str:
-    """What the probability is of."""
     return section.label_column if section.positive is None else f"{section.label_column} = {section.positive}"
 
 
@@ -361,7 +360,6 @@ def _cross_validated(data: Dataset, fitted: FittedScorecard, specialist: ScoreSp
 
 
 def _figure(evaluation: Evaluation, measure: str) -> Figure:
-    """A measure of an evaluation of which it is known to have it."""
     values = {"auc": evaluation.auc, "accuracy": evaluation.accuracy, "macro_f1": evaluation.macro_f1}
     return Figure(values[measure] or 0.0, evaluation.intervals[measure])
 

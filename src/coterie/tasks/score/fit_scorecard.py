@@ -70,7 +70,6 @@ def plan_columns(rows: Sequence[Columns], excluded: Mapping[str, str]) -> Column
 
 
 def _plan_column(name: str, values: Sequence[Scalar]) -> ColumnBins | str:
-    """The bins of a column, or why it cannot be used."""
     present = [value for value in values if as_category(value) is not None]
     counts = Counter(str(as_category(value)) for value in present)
     if len(counts) < 2:
@@ -199,7 +198,6 @@ class _Bagged:
     trees: int
 
     def log_odds(self, bins: np.ndarray) -> np.ndarray:  # (N, C) -> (N,)
-        """Mean log-odds of binned rows."""
         return np.asarray(np.mean([self._one(model, bins) for model in self.models], axis=0))
 
     def _one(self, model: HistGradientBoostingClassifier, bins: np.ndarray) -> np.ndarray:

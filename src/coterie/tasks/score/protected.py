@@ -117,5 +117,4 @@ def protected_word(name: str) -> str | None:
 
 
 def _plain(word: str) -> str:
-    """Without accents."""
     return "".join(sign for sign in unicodedata.normalize("NFKD", word) if not unicodedata.combining(sign))
