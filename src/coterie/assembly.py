@@ -57,7 +57,7 @@ from coterie.routing.matching import Explanation
 from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.on_demand import OnDemand, WeightMemory
-from coterie.store.sqlite import SQLiteStore
+from coterie.store.opening import open_store
 from coterie.tasks.loading import card_of, load_specialist
 from coterie.tasks.registry import task_of
 from coterie.text.language import detect
@@ -101,7 +101,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     fitted = read_fitted(folder, encoder.sha256)
     if warm:
         await _warm(config, specialists)
-    store = _observed(config, await _open_store(config, folder))
+    store = _observed(config, await open_store(config, folder))
     meter = CostMeter(
         config.accounting,
         config.models,
@@ -180,7 +180,7 @@ async def open_preview(folder: Path | str) -> Preview:
     network = Network(
         specialists=specialists,
         router=router,
-        store=await _open_store(config, folder, reading=True),
+        store=await open_store(config, folder, reading=True),
         meter=CostMeter(config.accounting, config.models, None),
         encoder=encoder,
         untrained=_untrained(config, versions),
@@ -206,18 +206,6 @@ def _observed(config: Config, store: Store) -> Store:
 
     name, currency = config.network.name, config.accounting.currency
     return observed(store, endpoint=endpoint, network=name, models=config.models, currency=currency)
-
-
-async def _open_store(config: Config, folder: Path, *, reading: bool = False) -> SQLiteStore:
-    section = config.store
-    return await SQLiteStore.open(
-        folder / section.path,
-        session_days=section.session_days,
-        keep_content=section.keep_content,
-        content_days=config.retention.days,
-        sync_seconds=section.sync_seconds,
-        reading=reading,
-    )
 
 
 def champions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Version]:

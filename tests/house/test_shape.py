@@ -71,9 +71,9 @@ BUDGETS = {
     "reports": 300,
     "rightsizing": 2060,
     "routing": 2630,
-    "runtime": 1140,  # long work has threads of its own
+    "runtime": 1400,  # long work has threads of its own; connections to PostgreSQL, for rows, budgets and keys
     "specialists": 410,
-    "store": 3560,  # feedback without content; read models: hours and days, pages by key; the flywheel
+    "store": 3900,  # feedback without content; read models: hours and days, pages by key; the flywheel; PostgreSQL
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
     "tasks": 16830,  # cells of tables looked up, contradictions; functions of generate
     "testing": 1920,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store

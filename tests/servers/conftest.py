@@ -26,6 +26,16 @@ def server() -> str:
 @pytest.fixture
 def database(server: str) -> Iterator[str]:
     """The address of a new database, dropped after the test."""
+    yield from _new_database(server)
+
+
+@pytest.fixture(scope="session")
+def shared_database(server: str) -> Iterator[str]:
+    """The address of a database for tests that keep to a schema of their own."""
+    yield from _new_database(server)
+
+
+def _new_database(server: str) -> Iterator[str]:
     psycopg = pytest.importorskip("psycopg")
     from psycopg.conninfo import make_conninfo
 

@@ -317,7 +317,8 @@ def trace(
 
 def no_trace(folder: Path, trace_id: str, tenant: str) -> InputError:
     """The error of a trace that the store does not have."""
+    store = configured(folder).store
     return InputError(
-        f"No trace {trace_id!r} of tenant {tenant!r} in {str(folder / configured(folder).store.path)!r}.",
+        f"No trace {trace_id!r} of tenant {tenant!r} in {str(store.url or folder / store.path)!r}.",
         hint="The id stands under each answer of `coterie ask` and in the gateway's x-coterie-trace header.",
     )

@@ -82,20 +82,11 @@ def with_store(
     folder: Path, config: Config, use: Callable[[SQLiteStore], Awaitable[T]], *, make: bool = False
 ) -> T | None:
     """The same with the store alone; None, and no file made unless asked to, when nothing has been settled yet."""
-    from coterie.store.sqlite import SQLiteStore
+    from coterie.store.opening import is_stored, open_store
 
-    section = config.store
-    path = folder / section.path
-    if not path.exists() and not make:
+    if not is_stored(config, folder) and not make:
         return None
-    opening = SQLiteStore.open(
-        path,
-        session_days=section.session_days,
-        keep_content=section.keep_content,
-        content_days=config.retention.days,
-        clock=time.time,
-        reading=not make,
-    )
+    opening = open_store(config, folder, reading=not make)
     return run(_use(opening, use))
 
 

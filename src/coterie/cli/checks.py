@@ -22,7 +22,7 @@ from coterie.cli.bridge import run
 from coterie.cli.output import shell
 from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config
 from coterie.engines.onnx import OnnxEncoder
-from coterie.errors import CoterieError, ModelUnpinned
+from coterie.errors import CoterieError, ModelUnpinned, SetupError
 from coterie.governance.audit_events import read_entry
 from coterie.knowledge.generation import index_state
 from coterie.knowledge.guard import declared_access, why_refused
@@ -256,6 +256,8 @@ def _called(config: Config) -> set[str | None]:
 
 def _store(config: Config, folder: Path) -> Check:
     """Whether the ledger can be written: a write lock is taken and given back."""
+    if config.store.url is not None:
+        return _store_database(config)
     path = folder / config.store.path
     fix = f"Make {str(path.parent)!r} writable, or set store.path in coterie.toml."
     place = next(parent for parent in (path, *path.parents) if parent.exists())
@@ -275,8 +277,23 @@ def _store(config: Config, folder: Path) -> Check:
     return Check(name="store", ok=True, found=str(path))
 
 
+def _store_database(config: Config) -> Check:
+    """Whether the server of `[store] url` can be reached."""
+    from coterie.store.opening import database_of
+
+    try:
+        address = database_of(config)
+        assert address is not None  # noqa: S101 - there is an url
+        address.reach()
+    except SetupError as error:
+        return Check(name="store", ok=False, found=error.message, fix=error.hint or "")
+    return Check(name="store", ok=True, found=address.place)
+
+
 def _ledger(config: Config, folder: Path) -> Iterator[Check]:
     """Whether the ledger has the requests that the audit log has: a database that lost its `-wal` file has not."""
+    if config.store.url is not None:
+        return
     log, path = folder / config.audit.path, folder / config.store.path
     asked, known = _audited(log, before=time.time() - _SETTLING) if log.is_file() else [], set[str]()
     if not asked:

@@ -329,6 +329,11 @@ class StoreSection(_Section):
 
     path: str = "state/coterie.db"
     """SQLite file, relative to the network's folder."""
+    url: Secret | None = None
+    """`env:NAME`, the variable with the address of a PostgreSQL database, `postgresql://USER:PASSWORD@HOST:5432/DATABASE`.
+
+    It holds ledger, sessions, budgets and keys in place of files, so that several hosts serve one network.
+    """
     keep_content: bool = False
     """Keep the text of findings in traces; off, a trace keeps figures, names and reasons only."""
     sync_seconds: float = Field(default=1.0, ge=0, le=60)

@@ -23,7 +23,7 @@ from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import KNOWLEDGE_FOLDER, index_folder, open_index
 from coterie.registry.registry import REGISTRY_FOLDER
 from coterie.store.erasure import ErasureScope, Holdings, Mention
-from coterie.store.sqlite import SQLiteStore
+from coterie.store.opening import is_stored, open_store
 from coterie.types import Label
 
 Kind = Literal["index", "version", "audit", "keys", "file"]
@@ -95,15 +95,9 @@ async def find_mentions(folder: Path, config: Config, mention: Mention) -> Erase
 
 
 async def _erase_store(folder: Path, config: Config, scope: ErasureScope, *, dry_run: bool) -> Holdings:
-    section = config.store
-    if not (folder / section.path).exists():
+    if not is_stored(config, folder):
         return Holdings()
-    store = await SQLiteStore.open(
-        folder / section.path,
-        session_days=section.session_days,
-        keep_content=section.keep_content,
-        content_days=config.retention.days,
-    )
+    store = await open_store(config, folder)
     try:
         return await (store.holdings(scope) if dry_run else store.erase_all(scope))
     finally:

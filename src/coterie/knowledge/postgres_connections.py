@@ -7,16 +7,16 @@ of poolers between. What is asked together is sent together (pipeline mode).
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors, sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
-from coterie.errors import ConfigError, CoterieError, DataError, IndexBusy, StoreError, StoreUnavailable
+from coterie.errors import StoreError
+from coterie.runtime.postgres import explain, parse_address
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -24,44 +24,10 @@ Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
 Work = Callable[[Connection], Awaitable[T]]
 """Asks a connection something, inside a transaction that it neither begins nor ends."""
 
-_DEFAULTS = {"application_name": "coterie", "connect_timeout": "5", "tcp_user_timeout": "30000"}
-"""Of a connection whose address does not say otherwise."""
 _GRACE = 5.0  # seconds that an answer may take longer than the server was told to take
 _READ_ONLY = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _CUT = (None, "57P01", "57P02", "57P03", "08003", "08006")
 """SQLSTATE of a connection that is no more; None if it was the client that noticed."""
-
-_PASSING = ("the database system is", "too many", "connection slots")
-"""Words of a server that takes no connection just now. libpq gives no SQLSTATE when it is turned away."""
-
-_EXPLAINED: tuple[tuple[type[psycopg.Error], type[CoterieError], str], ...] = (
-    (
-        errors.QueryCanceled,
-        StoreUnavailable,
-        "It took too long and was stopped. Try again when the server is less busy.",
-    ),
-    (errors.LockNotAvailable, IndexBusy, "Another process is writing there. Try again when it is done."),
-    (errors.SerializationFailure, StoreUnavailable, "Another process was in the way. Try again."),
-    (errors.DeadlockDetected, StoreUnavailable, "Another process was in the way. Try again."),
-    (
-        errors.InsufficientPrivilege,
-        StoreError,
-        "Grant the user what is missing; docs/how-to/use-postgresql.md lists what is needed.",
-    ),
-    (errors.UndefinedTable, StoreUnavailable, "The index is being built anew. Try again."),
-    (errors.ReadOnlySqlTransaction, StoreError, "It is a standby or read-only: writing needs the primary server."),
-    (errors.UndefinedFile, StoreError, "Install pgvector on the server (Debian: postgresql-17-pgvector)."),
-    (errors.FeatureNotSupported, StoreError, "Install pgvector on the server (Debian: postgresql-17-pgvector)."),
-    (errors.DiskFull, StoreError, "The server's disk is full. Free some space; what was written before is safe."),
-    (errors.DataException, DataError, "The database cannot hold the text or the vectors of a document."),
-    (
-        errors.ProgramLimitExceeded,
-        DataError,
-        "A name, or one word or passage of a document, is too long for the database.",
-    ),
-    (errors.OperationalError, StoreUnavailable, "Check that the server is up and can be reached."),
-)
-"""What an error of the library means and what to do; first match wins."""
 
 
 class _Stale(Exception):
@@ -87,16 +53,9 @@ class Connections:
         Raises:
             ConfigError: it is no address.
         """
-        try:
-            given = {name: value for name, value in conninfo_to_dict(address).items() if value is not None}
-            self._address = make_conninfo("", **(_DEFAULTS | given))
-        except psycopg.Error:
-            raise ConfigError(
-                f"{source} holds no address of a PostgreSQL database.",
-                hint="It looks like this: postgresql://USER:PASSWORD@HOST:5432/DATABASE",
-            ) from None
+        given = parse_address(address, source=source)
+        self._address = make_conninfo("", **given)
         host, database = given.get("host", "localhost"), given.get("dbname", "the user's default")
-        logging.getLogger("psycopg").addFilter(_is_news)
         self.place = f"database {str(database)!r} at {str(host)!r}"
         self._places = asyncio.Semaphore(limit)
         self._idle: list[Connection] = []
@@ -183,11 +142,6 @@ class Connections:
             await self._idle.pop().close()
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line of the library's log says more than the error that is raised: its pipelines log their end, too."""
-    return not str(record.msg).startswith("error ignored terminating")
-
-
 class _Explaining:
     """Makes the library's errors ours at the boundary."""
 
@@ -202,21 +156,3 @@ class _Explaining:
             error = error.__cause__
         if isinstance(error, psycopg.Error | TimeoutError):
             raise explain(error, self._place) from error
-
-
-def explain(error: Exception, place: str) -> CoterieError:
-    """One of our errors that says what went wrong with the database and what to do.
-
-    Of the server's words only the first line is repeated: what follows may quote a document.
-    """
-    if isinstance(error, TimeoutError):
-        return StoreUnavailable(
-            f"No answer from {place} in time.", hint="Check that the server and the way to it are up."
-        )
-    said = next(iter(str(error).splitlines()), type(error).__name__).strip()
-    if type(error) is psycopg.OperationalError and "FATAL:" in said and not any(word in said for word in _PASSING):
-        return StoreError(f"Cannot use {place}: {said}.", hint="Check the address, the user and the password.")
-    for kind, ours, hint in _EXPLAINED:
-        if isinstance(error, kind):
-            return ours(f"Cannot use {place}: {said}.", hint=hint)
-    return StoreError(f"Cannot use {place}: {said}.")

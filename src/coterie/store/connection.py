@@ -1,17 +1,80 @@
-"""Connections to the SQLite file and what its errors mean for the user. Knows no table."""
+"""Connections: what every database offers, those to a SQLite file and what its errors mean; and the schema.
+
+Statements are written once, in the SQL that SQLite and PostgreSQL share, with `?` for values. Tables are created in
+SQLite's words, which `postgres` translates.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from coterie.errors import StoreError
 from coterie.store.flywheel import TABLES
 from coterie.store.rollups import create_tables
+
+
+class Cursor(Protocol):
+    """The rows of a statement."""
+
+    @property
+    def description(self) -> Any: ...  # noqa: ANN401, D102 - of each column a sequence, its name first
+    @property
+    def rowcount(self) -> int: ...  # noqa: D102
+    def fetchone(self) -> Any: ...  # noqa: ANN401, D102
+    def fetchall(self) -> list[Any]: ...  # noqa: D102
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """A connection to SQLite or PostgreSQL. Transactions are begun and ended by hand."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether one is open, also if it has failed or nobody knows."""
+        ...
+
+    def execute(self, statement: str, values: Sequence[Any] = (), /) -> Cursor:
+        """Run one statement."""
+        ...
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> object:
+        """Run one statement for each row."""
+        ...
+
+    def close(self) -> None:
+        """Give it back; a second call does nothing."""
+        ...
+
+
+def tables_of(connection: Connection) -> list[str]:
+    """The names of all tables."""
+    if not isinstance(connection, sqlite3.Connection):
+        query = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+    else:
+        query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    return [name for (name,) in connection.execute(query).fetchall()]
+
+
+def columns_of(connection: Connection, table: str) -> list[tuple[str, str | None]]:
+    """The columns of a table, each with the table that it refers to."""
+    if not isinstance(connection, sqlite3.Connection):
+        query = """
+            SELECT attname, (
+                SELECT confrelid::regclass::text FROM pg_constraint
+                WHERE conrelid = attrelid AND contype = 'f' AND attnum = ANY (conkey) LIMIT 1
+            ) FROM pg_attribute WHERE attrelid = CAST(? AS regclass) AND attnum > 0 AND NOT attisdropped
+        """
+        return [(name, refers) for name, refers in connection.execute(query, (table,)).fetchall()]
+    refers = {each[3]: each[2] for each in connection.execute(f"PRAGMA foreign_key_list({table})").fetchall()}
+    names = [each[1] for each in connection.execute(f"PRAGMA table_info({table})").fetchall()]
+    return [(name, refers.get(name)) for name in names]
+
 
 Connect = Callable[[Path, float], sqlite3.Connection]
 """Opens the file, waiting so many seconds for another process's lock; tests pass one that fails on purpose."""
@@ -138,7 +201,7 @@ def check_writable(connection: sqlite3.Connection) -> None:
         set_patience(connection, patience)
 
 
-def set_patience(connection: sqlite3.Connection, milliseconds: int) -> int:
+def set_patience(connection: Connection, milliseconds: int) -> int:
     """How long to wait for another process's lock; returns how long it was."""
     before = int(connection.execute("PRAGMA busy_timeout").fetchone()[0])
     connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
@@ -189,7 +252,7 @@ APPLICATION_ID = 0x436F7465
 """Marks a file as ours: "Cote"."""
 
 
-def m001_ledger(connection: sqlite3.Connection) -> None:
+def m001_ledger(connection: Connection) -> None:
     """One row a settled request, its steps, its trace. Money is a decimal number as text; NULL is unknown."""
     connection.execute(
         """
@@ -240,7 +303,7 @@ def m001_ledger(connection: sqlite3.Connection) -> None:
     )
 
 
-def m002_sessions(connection: sqlite3.Connection) -> None:
+def m002_sessions(connection: Connection) -> None:
     """Sessions by tenant, with the lines of their context."""
     connection.execute(
         """
@@ -271,12 +334,12 @@ def m002_sessions(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX entries_by_session ON entries (tenant, session, id)")
 
 
-def m003_requests_of_a_session(connection: sqlite3.Connection) -> None:
+def m003_requests_of_a_session(connection: Connection) -> None:
     """A session's requests are found by it, so that erasing it need not read the whole ledger."""
     connection.execute("CREATE INDEX requests_by_session ON requests (tenant, session) WHERE session IS NOT NULL")
 
 
-def m004_ranges_and_findings(connection: sqlite3.Connection) -> None:
+def m004_ranges_and_findings(connection: Connection) -> None:
     """Remembered tokens and the range of an estimate; who found what, as figures, so that a report reads no trace."""
     for table in ("requests", "steps"):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN tokens_cached INTEGER NOT NULL DEFAULT 0")
@@ -296,7 +359,7 @@ def m004_ranges_and_findings(connection: sqlite3.Connection) -> None:
     )
 
 
-def m005_feedback(connection: sqlite3.Connection) -> None:
+def m005_feedback(connection: Connection) -> None:
     """Feedback: the newest of each caller about each finding. `correct` is NULL where nobody says."""
     connection.execute(
         """
@@ -315,7 +378,7 @@ def m005_feedback(connection: sqlite3.Connection) -> None:
     )
 
 
-def m006_trainings(connection: sqlite3.Connection) -> None:
+def m006_trainings(connection: Connection) -> None:
     """What trainings took: a version's report cannot say it, since the same data give the same version."""
     connection.execute(
         """
@@ -333,7 +396,7 @@ def m006_trainings(connection: sqlite3.Connection) -> None:
     )
 
 
-def m007_decisions(connection: sqlite3.Connection) -> None:
+def m007_decisions(connection: Connection) -> None:
     """Who answered which typed question. Cost and joules are an equal share of the request's; NULL is unknown."""
     connection.execute(
         """
@@ -354,18 +417,18 @@ def m007_decisions(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX decisions_by_site ON decisions (site)")
 
 
-def m008_read_models(connection: sqlite3.Connection) -> None:
+def m008_read_models(connection: Connection) -> None:
     """The ledger by hour and day, and the indexes that pages of requests and sessions are read by."""
     create_tables(connection)
 
 
-def m009_flywheel(connection: sqlite3.Connection) -> None:
+def m009_flywheel(connection: Connection) -> None:
     """Captured examples, comparisons of answers, labels, and what is decided about jobs and deployments."""
     for statement in TABLES:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
     m001_ledger,
     m002_sessions,
     m003_requests_of_a_session,
@@ -379,7 +442,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
 """Every step, in order."""
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: Connection) -> None:
     """Take the steps that a database still lacks, all in one transaction.
 
     Raises:
@@ -405,7 +468,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
-def check_current(connection: sqlite3.Connection) -> None:
+def check_current(connection: Connection) -> None:
     """Raises `StoreError` unless a database that cannot be changed has all steps."""
     if (version := _version(connection)) < len(MIGRATIONS):
         raise StoreError(
@@ -414,7 +477,7 @@ def check_current(connection: sqlite3.Connection) -> None:
         )
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def _version(connection: Connection) -> int:
     """How many steps the database has taken, after checking that it is ours to touch.
 
     Call it in a transaction: what it reads must be of one moment.
@@ -427,9 +490,14 @@ def _version(connection: sqlite3.Connection) -> int:
             f"The database belongs to another program: application id {owner}, {tables} tables and indexes.",
             hint="Choose another `path` under [store].",
         )
+    check_known(version)
+    return version
+
+
+def check_known(version: int) -> None:
+    """Raises `StoreError` for a schema that a newer Coterie made."""
     if version > len(MIGRATIONS):
         raise StoreError(
             f"The database has schema {version}; this Coterie knows schemas up to {len(MIGRATIONS)}.",
             hint="A newer Coterie wrote it. Upgrade: pip install --upgrade coterie",
         )
-    return version

@@ -8,12 +8,12 @@ page then says how far it came.
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from coterie.store.rows import said_of
+from coterie.store.connection import Connection
+from coterie.store.rows import RANK, TURNS, said_of
 from coterie.types import Feedback, Label, RequestFilter, RequestLine, RequestPage, SessionPage, SessionSummary
 
 LOOKED_THROUGH = 2000
@@ -21,15 +21,15 @@ LOOKED_THROUGH = 2000
 _COLUMNS = "id, time, session, label, status, milliseconds, joules, joules_kind, cost, counterfactual_cost"
 
 
-def select_request_page(connection: sqlite3.Connection, *, wanted: RequestFilter) -> RequestPage:
+def select_request_page(connection: Connection, *, wanted: RequestFilter) -> RequestPage:
     """A tenant's requests, the newest first, as far as they pass the filter."""
     time, request = wanted.after or (math.inf, "")
     given = {name: getattr(wanted, name) for name in ("status", "session") if getattr(wanted, name)}
-    where = "".join(f" AND {name} = :{name}" for name in given)
+    where = "".join(f" AND {name} = ?" for name in given)
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM requests WHERE tenant = :tenant{where} AND (time, id) < (:time, :id) "  # noqa: S608 - our names
-        "ORDER BY time DESC, id DESC LIMIT :most",
-        {**given, "tenant": wanted.tenant, "time": time, "id": request, "most": LOOKED_THROUGH + 1},
+        f"SELECT {_COLUMNS} FROM requests WHERE tenant = ?{where} AND (time, id) < (?, ?) "  # noqa: S608 - our names
+        "ORDER BY time DESC, id DESC LIMIT ?",
+        (wanted.tenant, *given.values(), time, request, LOOKED_THROUGH + 1),
     )
     lines: list[RequestLine] = []
     last: tuple[float, str] | None = None
@@ -49,12 +49,12 @@ def _passes(line: RequestLine, wanted: RequestFilter) -> bool:
     return not wanted.specialist or any(name == wanted.specialist for name, *_ in line.findings)
 
 
-def _line(connection: sqlite3.Connection, row: Sequence[Any]) -> RequestLine:
+def _line(connection: Connection, row: Sequence[Any]) -> RequestLine:
     findings = connection.execute(
         "SELECT specialist, accepted, confidence FROM findings WHERE request = ? ORDER BY position", (row[0],)
     )
     said = connection.execute(
-        "SELECT correct FROM feedback WHERE request = ? AND correct IS NOT NULL ORDER BY specialist != '', time DESC",
+        "SELECT correct FROM feedback WHERE request = ? AND correct IS NOT NULL ORDER BY specialist <> '', time DESC",
         (row[0],),
     ).fetchone()
     return RequestLine(
@@ -67,7 +67,7 @@ def _line(connection: sqlite3.Connection, row: Sequence[Any]) -> RequestLine:
 
 
 def select_session_page(
-    connection: sqlite3.Connection, *, tenant: str, expired: float, after: tuple[float, str] | None, limit: int
+    connection: Connection, *, tenant: str, expired: float, after: tuple[float, str] | None, limit: int
 ) -> SessionPage:
     """A tenant's sessions that have not expired, the one used last first."""
     place = after or (math.inf, "")
@@ -80,10 +80,9 @@ def select_session_page(
     return SessionPage(sessions=found, after=tuple(rows[limit - 1]) if len(rows) > limit else None)
 
 
-def _session(connection: sqlite3.Connection, tenant: str, session: str, used: float) -> SessionSummary:
-    began, entries, turns, labels = connection.execute(
-        "SELECT min(time), count(*), total(kind = 'message' AND producer = 'user'), group_concat(DISTINCT label) "
-        "FROM entries WHERE tenant = ? AND session = ?",
+def _session(connection: Connection, tenant: str, session: str, used: float) -> SessionSummary:
+    began, entries, turns, rank = connection.execute(
+        f"SELECT min(time), count(*), {TURNS}, {RANK} FROM entries WHERE tenant = ? AND session = ?",  # noqa: S608
         (tenant, session),
     ).fetchone()
     return SessionSummary(
@@ -91,13 +90,13 @@ def _session(connection: sqlite3.Connection, tenant: str, session: str, used: fl
         tenant=tenant,
         began=used if began is None else min(began, used),
         used=used,
-        turns=int(turns),
+        turns=turns,
         entries=entries,
-        label=max(map(Label, labels.split(","))) if labels else Label.PUBLIC,
+        label=Label.PUBLIC if rank is None else tuple(Label)[rank],
     )
 
 
-def select_said(connection: sqlite3.Connection, *, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
+def select_said(connection: Connection, *, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
     """What was said of an answer; nothing of another tenant's."""
     mine = connection.execute("SELECT 1 FROM requests WHERE id = ? AND tenant = ?", (trace_id, tenant)).fetchone()
     return () if mine is None else tuple(said_of(connection, trace_id, tenant))

@@ -12,7 +12,10 @@ import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from coterie.store.connection import Connection
 
 HOUR, DAY = 3600, 86_400
 Kind = Literal["request", "specialist", "model"]
@@ -29,13 +32,17 @@ COLUMNS = (*SUMMED, *_MONEY)
 _KEY = ("span", "kind", "start", "tenant", "name")
 _ADD = (
     f"INSERT INTO rollups ({', '.join((*_KEY, *COLUMNS))}) VALUES ({', '.join('?' * (len(_KEY) + len(COLUMNS)))}) "  # noqa: S608 - our names
-    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in SUMMED)}, "
-    f"{', '.join(f'{name} = plus_money({name}, excluded.{name})' for name in _MONEY)}"
+    f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET "
+    f"{', '.join(f'{name} = rollups.{name} + excluded.{name}' for name in SUMMED)}, "
+    f"{', '.join(f'{name} = plus_money(rollups.{name}, excluded.{name})' for name in _MONEY)}"
 )
-_COUNT = "INSERT INTO latencies VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+_COUNT = (
+    "INSERT INTO latencies VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (span, start, tenant, bucket) DO UPDATE SET n = latencies.n + excluded.n"
+)
 
 
-def create_tables(connection: sqlite3.Connection) -> None:
+def create_tables(connection: Connection) -> None:
     """Make the tables and the indexes that pages are read by, and note what is still to be added up."""
     numbers = ", ".join(
         [f"{name} INTEGER NOT NULL" for name in (*_COUNTS, *_FURTHER)] + [f"{name} REAL NOT NULL" for name in _FIGURES]
@@ -50,6 +57,11 @@ def create_tables(connection: sqlite3.Connection) -> None:
         "CREATE TABLE latencies (span INTEGER NOT NULL, start INTEGER NOT NULL, tenant TEXT NOT NULL, "
         "bucket INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (span, start, tenant, bucket)) WITHOUT ROWID"
     )
+    if not isinstance(connection, sqlite3.Connection):
+        connection.execute(
+            "CREATE FUNCTION plus_money(text, text) RETURNS text LANGUAGE sql IMMUTABLE "
+            "RETURN CAST(CAST($1 AS numeric) + CAST($2 AS numeric) AS text)"
+        )
     connection.execute("CREATE TABLE rollup_backfill (time REAL NOT NULL, id TEXT NOT NULL, until REAL NOT NULL)")
     connection.execute("CREATE INDEX requests_by_tenant ON requests (tenant, time, id)")
     connection.execute("CREATE INDEX requests_by_status ON requests (tenant, status, time, id)")
@@ -100,6 +112,18 @@ class Additions:
             self._latencies[key] = self._latencies.get(key, 0) + 1
         self._add_parts(row, [_Step(*step) for step in steps], findings)
 
+    def add_settled(
+        self,
+        request: Sequence[Any],
+        steps: Iterable[Sequence[Any]],
+        findings: Iterable[Sequence[Any]],
+        *,
+        left: BackfillState | None,
+    ) -> None:
+        """Add a request that is being settled, unless the rest of an earlier ledger is still to come to it."""
+        if left is None or not (left.time, left.id) < (request[1], request[0]) or request[1] > left.until:
+            self.add(request, steps, findings)
+
     def _add_parts(self, row: _Request, steps: Sequence[_Step], findings: Iterable[Sequence[Any]]) -> None:
         """Add the steps by specialist and by model, and the findings; a request counts once for each."""
         seen: set[tuple[str, str]] = set()
@@ -119,14 +143,16 @@ class Additions:
                 seen.add(("specialist", name))
                 figures[1 if accepted else 2] += 1
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def write(self, connection: Connection) -> None:
         """Add all of it to the tables."""
-        connection.create_function("plus_money", 2, _plus_money, deterministic=True)
+        if isinstance(connection, sqlite3.Connection):
+            connection.create_function("plus_money", 2, _plus_money, deterministic=True)
         rows = (
-            (*key, *figures[:_FIRST_MONEY], *map(str, figures[_FIRST_MONEY:])) for key, figures in self._rows.items()
+            (*key, *figures[:_FIRST_MONEY], *map(str, figures[_FIRST_MONEY:]))
+            for key, figures in sorted(self._rows.items())  # in one order, so that writers wait in no circle
         )
         connection.executemany(_ADD, rows)
-        connection.executemany(_COUNT, ((*key, n) for key, n in self._latencies.items()))
+        connection.executemany(_COUNT, ((*key, n) for key, n in sorted(self._latencies.items())))
 
     def _row(self, span: int, kind: str, start: int, tenant: str, name: str) -> list[Any]:
         key = (span, kind, start, tenant, name)
@@ -202,22 +228,6 @@ def _plus_money(a: str, b: str) -> str:
     return str(Decimal(a) + Decimal(b))
 
 
-def add_settled(
-    connection: sqlite3.Connection,
-    request: Sequence[Any],
-    steps: Iterable[Sequence[Any]],
-    findings: Iterable[Sequence[Any]],
-) -> None:
-    """Add a request that is being settled, unless the rest of an earlier ledger is still to come to it."""
-    left = backfill_left(connection)
-    place = (request[1], request[0])
-    if left is not None and (left.time, left.id) < place and request[1] <= left.until:
-        return
-    additions = Additions()
-    additions.add(request, steps, findings)
-    additions.write(connection)
-
-
 # --- An earlier ledger.
 
 
@@ -231,13 +241,13 @@ class BackfillState(NamedTuple):
     """Time of the newest one that is to be."""
 
 
-def backfill_left(connection: sqlite3.Connection) -> BackfillState | None:
+def backfill_left(connection: Connection) -> BackfillState | None:
     """Where adding up an earlier ledger stands; None once it is done."""
     row = connection.execute("SELECT time, id, until FROM rollup_backfill").fetchone()
     return None if row is None else BackfillState(*row)
 
 
-def backfill(connection: sqlite3.Connection, *, piece: int = PIECE) -> bool:
+def backfill(connection: Connection, *, piece: int = PIECE) -> bool:
     """Add up the next requests of an earlier ledger, in a transaction; whether more are left."""
     if backfill_left(connection) is None:
         return False  # without a lock
@@ -251,7 +261,7 @@ def backfill(connection: sqlite3.Connection, *, piece: int = PIECE) -> bool:
     return more
 
 
-def _add_piece(connection: sqlite3.Connection, piece: int) -> bool:
+def _add_piece(connection: Connection, piece: int) -> bool:
     left = backfill_left(connection)  # another process may have added up some meanwhile
     if left is None:
         return False
@@ -340,7 +350,7 @@ def _up(time: float, span: int) -> int:
 
 
 def select_rollups(
-    connection: sqlite3.Connection, kind: Kind, stretch: Stretch, *, tenant: str | None = None
+    connection: Connection, kind: Kind, stretch: Stretch, *, tenant: str | None = None
 ) -> Iterator[Rollup]:
     """The rows of a kind in a stretch of time, of one tenant or of all."""
     whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
@@ -354,7 +364,7 @@ def select_rollups(
 
 
 def select_latencies(
-    connection: sqlite3.Connection, stretch: Stretch, *, tenant: str | None = None
+    connection: Connection, stretch: Stretch, *, tenant: str | None = None
 ) -> Iterator[tuple[int, str, int, int]]:
     """Start, tenant, bucket and number of the latencies in a stretch of time."""
     whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))

@@ -6,17 +6,19 @@ Functions on a connection, inside a transaction of whoever calls them. Ids and t
 from __future__ import annotations
 
 import json
-import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from math import sqrt
 from typing import Any, NamedTuple
 
 from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps, from_json, loads, parse_json
+from coterie.store.connection import Connection, Cursor
 from coterie.store.content import without_content
-from coterie.store.rollups import add_settled
+from coterie.store.rollups import Additions, backfill_left
 from coterie.types import (
     CONTENT_KINDS,
     Context,
@@ -33,39 +35,79 @@ from coterie.types import (
 CONTEXT_LINES = 2000
 """A context is read back to so many of its newest lines, so a session without end stays cheap to ask in."""
 
+_ALL = 2**62
 _LABEL_WITHOUT_PII = "label_impersonal"
 """Beside an entry's content: what its label would be without personal data."""
+
+TURNS = "count(CASE WHEN entries.kind = 'message' AND entries.producer = 'user' THEN 1 END)"
+RANK = f"max(CASE entries.label {' '.join(f'WHEN {e.value!r} THEN {rank}' for rank, e in enumerate(Label))} END)"
+"""Of some entries: how many a user said, and the rank of the most sensitive label."""
 
 Row = tuple[str | float | None, ...]
 
 
-def insert_settlement(
-    connection: sqlite3.Connection, settlement: Settlement, *, keep_content: bool, expired: float
+@dataclass(frozen=True, kw_only=True)
+class SettlementWork:
+    """Writes a settlement; those that wait together are written as one."""
+
+    settlement: Settlement
+    keep_content: bool
+    """Whether traces keep the asker's and the models' texts."""
+    expired: float
+    """A session last used before this time starts afresh."""
+
+    def __call__(self, connection: Connection) -> None:
+        """Write it; in a transaction."""
+        insert_settlements(connection, (self.settlement,), keep_content=self.keep_content, expired=self.expired)
+
+    def joined(self, works: Sequence[SettlementWork]) -> Callable[[Connection], None]:
+        """Return the work that writes all of them."""
+        return partial(
+            insert_settlements,
+            settlements=[each.settlement for each in works],
+            keep_content=self.keep_content,
+            expired=min(each.expired for each in works),
+        )
+
+
+def insert_settlements(
+    connection: Connection, settlements: Sequence[Settlement], *, keep_content: bool, expired: float
 ) -> None:
-    """Write one request's ledger rows, trace and context lines.
+    """Write the ledger rows, traces and context entries of some requests, table by table.
 
     Args:
         connection: In a transaction.
-        settlement: What to write; its entries only if it names a session.
-        keep_content: Whether the trace keeps the caller's and the models' texts.
+        settlements: What to write; entries only of those that name a session.
+        keep_content: Whether traces keep the caller's and the models' texts.
         expired: A session last used before this time starts afresh.
     """
-    trace = settlement.trace
-    request, steps, findings = _request_row(trace), list(_step_rows(trace)), list(_finding_rows(trace))
-    _insert(connection, "requests", [request])
-    _insert(connection, "steps", steps)
-    _insert(connection, "findings", findings)
-    add_settled(connection, request, steps, findings)
-    _insert(connection, "decisions", _decision_rows(trace))
-    kept = trace if keep_content else without_content(trace, settlement.texts)
-    _insert(connection, "traces", [(trace.id, dumps(kept))])
-    if trace.session is not None:
-        _use_session(connection, trace, trace.session, expired=expired)
-        _insert(connection, "entries", _entry_rows(trace.tenant, trace.session, settlement.entries))
+    rows = defaultdict[str, list[Row]](list)
+    used: dict[tuple[str, str], float] = {}
+    left, added = backfill_left(connection), Additions()
+    for settlement in settlements:
+        trace = settlement.trace
+        request, steps, findings = _request_row(trace), list(_step_rows(trace)), list(_finding_rows(trace))
+        rows["requests"].append(request)
+        rows["steps"] += steps
+        rows["findings"] += findings
+        rows["decisions"] += _decision_rows(trace)
+        kept = trace if keep_content else without_content(trace, settlement.texts)
+        rows["traces"].append((trace.id, dumps(kept)))
+        added.add_settled(request, steps, findings, left=left)
+        if trace.session is not None:
+            key = trace.tenant, trace.session
+            used[key] = max(used.get(key, float("-inf")), float(trace.time))
+            rows["entries"] += _entry_rows(trace.tenant, trace.session, settlement.entries)
+    entries = rows.pop("entries", [])
+    for table, written in rows.items():
+        insert_rows(connection, table, written)
+    _use_sessions(connection, used, expired=expired)
+    insert_rows(connection, "entries (tenant, session, time, producer, label, kind, content)", entries)
+    added.write(connection)  # last: all writers add to the same rows, and wait for each other until the end
 
 
 def select_context(
-    connection: sqlite3.Connection, session: str, tenant: str, *, expired: float, whole: bool = False
+    connection: Connection, session: str, tenant: str, *, expired: float, whole: bool = False
 ) -> Context:
     """A tenant's session as a context, its newest lines or all of it; empty if it is unknown or expired."""
     rows = connection.execute(
@@ -75,21 +117,20 @@ def select_context(
         WHERE entries.tenant = ? AND entries.session = ? AND used >= ?
         ORDER BY entries.id DESC LIMIT ?
         """,
-        (tenant, session, expired, -1 if whole else CONTEXT_LINES),
+        (tenant, session, expired, _ALL if whole else CONTEXT_LINES),
     ).fetchall()
     return Context(entries=tuple(_entry(*row) for row in reversed(rows)))
 
 
-def select_sessions(connection: sqlite3.Connection, tenant: str, *, expired: float) -> list[SessionSummary]:
+def select_sessions(connection: Connection, tenant: str, *, expired: float) -> list[SessionSummary]:
     """A tenant's sessions that have not expired, the one used last first."""
     rows = connection.execute(
-        """
-        SELECT sessions.id, used, min(entries.time), count(entries.id),
-            total(entries.kind = 'message' AND entries.producer = 'user'), group_concat(DISTINCT entries.label)
+        f"""
+        SELECT sessions.id, used, min(entries.time), count(entries.id), {TURNS}, {RANK}
         FROM sessions LEFT JOIN entries ON entries.tenant = sessions.tenant AND entries.session = sessions.id
         WHERE sessions.tenant = ? AND used >= ?
-        GROUP BY sessions.id ORDER BY used DESC, sessions.id
-        """,
+        GROUP BY sessions.id, used ORDER BY used DESC, sessions.id
+        """,  # noqa: S608 - our names
         (tenant, expired),
     )
     return [
@@ -98,15 +139,15 @@ def select_sessions(connection: sqlite3.Connection, tenant: str, *, expired: flo
             tenant=tenant,
             began=used if began is None else min(began, used),  # an answer is noted when it ends, its use when it began
             used=used,
-            turns=int(turns),
+            turns=turns,
             entries=entries,
-            label=max(map(Label, labels.split(","))) if labels else Label.PUBLIC,
+            label=Label.PUBLIC if rank is None else tuple(Label)[rank],
         )
-        for session, used, began, entries, turns, labels in rows
+        for session, used, began, entries, turns, rank in rows
     ]
 
 
-def erase_session(connection: sqlite3.Connection, session: str, tenant: str) -> bool:
+def erase_session(connection: Connection, session: str, tenant: str) -> bool:
     """Delete a session: its entries, its name, feedback, and the content of its traces; False if there was nothing.
 
     A trace that cannot be read goes altogether: nobody can say what of it is content.
@@ -132,7 +173,7 @@ def erase_session(connection: sqlite3.Connection, session: str, tenant: str) -> 
     return bool(named or gone)
 
 
-def select_trace(connection: sqlite3.Connection, trace_id: str, tenant: str) -> Trace | None:
+def select_trace(connection: Connection, trace_id: str, tenant: str) -> Trace | None:
     """A tenant's trace, or None."""
     row = connection.execute(
         "SELECT trace FROM traces JOIN requests ON id = request WHERE id = ? AND tenant = ?", (trace_id, tenant)
@@ -150,18 +191,18 @@ def read_trace(trace_id: str, text: str) -> Trace:
         ) from error
 
 
-def delete_sessions(connection: sqlite3.Connection, *, expired: float) -> int:
+def delete_sessions(connection: Connection, *, expired: float) -> int:
     """Delete the sessions last used before `expired`, with their context; returns how many there were."""
     if connection.execute("SELECT 1 FROM sessions WHERE used < ? LIMIT 1", (expired,)).fetchone() is None:
         return 0  # without waiting for a lock
     return connection.execute("DELETE FROM sessions WHERE used < ?", (expired,)).rowcount
 
 
-def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
-    """Insert rows whose columns are the table's, in order; names here are constants of this module."""
-    for row in rows:
-        places = ", ".join("?" * len(row))
-        connection.execute(f"INSERT INTO {table} VALUES ({places})", row)  # noqa: S608  # no value is in it
+def insert_rows(connection: Connection, table: str, rows: Sequence[Row]) -> None:
+    """Insert rows whose columns are the table's, or those named behind it, in order; names are constants of ours."""
+    if rows:
+        places = ", ".join("?" * len(rows[0]))
+        connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608  # no value is in it
 
 
 def _decision_rows(trace: Trace) -> Iterator[Row]:
@@ -172,41 +213,45 @@ def _decision_rows(trace: Trace) -> Iterator[Row]:
         yield trace.id, position, *answered, trace.usage.joules / share, cost
 
 
-def select_sites(connection: sqlite3.Connection, *, since: float) -> list[SiteSummary]:
+def select_sites(connection: Connection, *, since: float) -> list[SiteSummary]:
     """Each question that was asked since, the most frequent first, described by the trace that asked it last."""
     rows = connection.execute(
         """
-        SELECT site, answered_by, method, count(*), sum(accepted), total(decisions.joules), count(decisions.cost),
-            group_concat(decisions.cost, ' '),
-            max(time), max(printf('%020.6f', time) || decisions.request)
-        FROM decisions JOIN requests ON id = decisions.request WHERE time >= ? GROUP BY site, answered_by, method
+        SELECT site, answered_by, method, decisions.cost, count(*), sum(accepted), sum(decisions.joules), max(time)
+        FROM decisions JOIN requests ON id = decisions.request WHERE time >= ?
+        GROUP BY site, answered_by, method, decisions.cost
         """,
         (since,),
     )
     found: dict[str, SiteSummary] = {}
-    newest: dict[str, str] = {}
-    for site, by, method, asked, accepted, joules, priced, costs, last, newest_request in rows:
+    for site, by, method, cost, asked, accepted, joules, last in rows:
         before = found.get(site) or SiteSummary(site=site)
-        newest[site] = max(newest.get(site, ""), newest_request)
         found[site] = replace(
             before,
             asked=before.asked + asked,
-            accepted=before.accepted + accepted,
+            accepted=before.accepted + int(accepted),
             zero_shot=before.zero_shot + (0 if method == "specialist" else asked),
             answered_by={**before.answered_by, by: before.answered_by.get(by, 0) + asked},
             joules=before.joules + joules,
-            cost=before.cost + sum(map(Decimal, (costs or "").split()), Decimal(0)),
-            unpriced=before.unpriced + asked - priced,
+            cost=before.cost + Decimal(cost or 0) * asked,
+            unpriced=before.unpriced + (asked if cost is None else 0),
             last=max(before.last, last),
         )
-    described = [_described_site(connection, each, newest[site][_STAMP:]) for site, each in found.items()]
+    newest = connection.execute(
+        """
+        SELECT site, request FROM (
+            SELECT site, request, row_number() OVER (PARTITION BY site ORDER BY time DESC, request DESC) AS place
+            FROM decisions JOIN requests ON id = decisions.request WHERE time >= ?
+        ) AS placed WHERE place = 1
+        """,
+        (since,),
+    )
+    requests = dict(newest.fetchall())
+    described = [_described_site(connection, each, requests[site]) for site, each in found.items()]
     return sorted(described, key=lambda each: (-each.asked, each.site))
 
 
-_STAMP = 20  # characters of a time before the id of a request
-
-
-def _described_site(connection: sqlite3.Connection, summary: SiteSummary, request: str) -> SiteSummary:
+def _described_site(connection: Connection, summary: SiteSummary, request: str) -> SiteSummary:
     row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
     decisions = () if row is None else read_trace(request, row[0]).decisions
     asked = next((each for each in decisions if each.site == summary.site), None)
@@ -249,7 +294,7 @@ def _later_columns(usage: Usage) -> Row:
 def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable[Row]:
     for entry in entries:
         about = (float(entry.time), entry.producer, entry.label.value)
-        yield (None, tenant, session, *about, entry.kind, _content(entry))
+        yield (tenant, session, *about, entry.kind, _content(entry))
 
 
 def _content(entry: Entry) -> str:
@@ -276,13 +321,21 @@ def _entry(kind: str, content: str, producer: str, label: str, time: float) -> E
         ) from error
 
 
-def _use_session(connection: sqlite3.Connection, trace: Trace, session: str, *, expired: float) -> None:
-    """Note that a session was used; one that had expired loses what it remembered."""
-    key = (trace.tenant, session)
-    connection.execute("DELETE FROM sessions WHERE tenant = ? AND id = ? AND used < ?", (*key, expired))
-    connection.execute(
-        "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = max(used, excluded.used)",
-        (*key, float(trace.time)),
+def _use_sessions(connection: Connection, used: Mapping[tuple[str, str], float], *, expired: float) -> None:
+    """Note when sessions were used; one that had expired loses what it remembered.
+
+    In the order of their names: two writers that note the same ones do not wait for each other in a circle.
+    """
+    if not used:
+        return
+    keys = sorted(used)
+    connection.executemany(
+        "DELETE FROM sessions WHERE tenant = ? AND id = ? AND used < ?", [(*key, expired) for key in keys]
+    )
+    connection.executemany(
+        "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT (tenant, id) DO UPDATE SET used = excluded.used "
+        "WHERE excluded.used > sessions.used",
+        [(*key, used[key]) for key in keys],
     )
 
 
@@ -318,12 +371,14 @@ def bare_feedback(feedback: Feedback, trace: Trace) -> Feedback:
     return replace(feedback, comment=comment, value=value)
 
 
-def insert_feedback(connection: sqlite3.Connection, feedback: Feedback, *, correct: bool | None) -> None:
+def insert_feedback(connection: Connection, feedback: Feedback, *, correct: bool | None) -> None:
     """Keep it, in place of what the same caller said before of the same finding, if its request is still there."""
     value = None if feedback.value is None else json.dumps(feedback.value, ensure_ascii=True)
     row = (feedback.trace_id, feedback.key, feedback.specialist, float(feedback.time), feedback.thumb, value)
     connection.execute(
-        "INSERT OR REPLACE INTO feedback SELECT ?, ?, ?, ?, ?, ?, ?, ? FROM requests WHERE id = ?",
+        "INSERT INTO feedback SELECT ?, ?, ?, ?, ?, ?, ?, ? FROM requests WHERE id = ? "
+        "ON CONFLICT (request, key, specialist) DO UPDATE SET time = excluded.time, thumb = excluded.thumb, "
+        "value = excluded.value, comment = excluded.comment, correct = excluded.correct",
         (*row, feedback.comment, None if correct is None else int(correct), feedback.trace_id),
     )
 
@@ -343,7 +398,7 @@ def is_correct(feedback: Feedback, trace: Trace) -> bool | None:
 
 
 def select_chosen(
-    connection: sqlite3.Connection,
+    connection: Connection,
     chooses: Callable[[str], bool],
     *,
     since: float,
@@ -365,7 +420,7 @@ def select_chosen(
     return found
 
 
-def said_of(connection: sqlite3.Connection, request: str, tenant: str) -> list[Feedback]:
+def said_of(connection: Connection, request: str, tenant: str) -> list[Feedback]:
     """What was said of an answer, the oldest first."""
     rows = connection.execute(
         "SELECT key, specialist, time, thumb, value, comment FROM feedback WHERE request = ? ORDER BY time", (request,)
@@ -378,7 +433,7 @@ def _value(text: str | None) -> Any:  # noqa: ANN401 - JSON, as it was said
     return tuple(found) if isinstance(found, list) else found
 
 
-def dicts(cursor: sqlite3.Cursor) -> Iterator[Mapping[str, Any]]:
+def dicts(cursor: Cursor) -> Iterator[Mapping[str, Any]]:
     """The rows of a query by the names of its columns."""
     names = [each[0] for each in cursor.description]
     for row in cursor:
@@ -401,16 +456,16 @@ class Complaints(NamedTuple):
         return self.wrong > self.expected + _ALARM * sqrt(self.variance)
 
 
-def select_complaints(connection: sqlite3.Connection, *, since: float, until: float) -> dict[str, Complaints]:
+def select_complaints(connection: Connection, *, since: float, until: float) -> dict[str, Complaints]:
     """By specialist, of the findings that were accepted; a word about the whole answer is about each of them."""
     rows = connection.execute(
         """
-        SELECT findings.specialist, count(*), total(EXISTS (
+        SELECT findings.specialist, count(*), sum(CASE WHEN EXISTS (
             SELECT 1 FROM feedback WHERE feedback.request = findings.request AND correct = 0
             AND feedback.specialist IN ('', findings.specialist)
-        )), total(1 - confidence), total(confidence * (1 - confidence))
+        ) THEN 1 ELSE 0 END), sum(1 - confidence), sum(confidence * (1 - confidence))
         FROM findings JOIN requests ON id = findings.request
-        WHERE accepted AND time >= ? AND time < ? GROUP BY findings.specialist
+        WHERE accepted = 1 AND time >= ? AND time < ? GROUP BY findings.specialist
         """,
         (since, until),
     )

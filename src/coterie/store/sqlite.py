@@ -22,6 +22,7 @@ from typing import Any
 from coterie.errors import InputError, StoreError
 from coterie.store.connection import (
     Connect,
+    Connection,
     check_current,
     check_writable,
     connect,
@@ -39,12 +40,12 @@ from coterie.store.reads import select_request_page, select_said, select_session
 from coterie.store.rollups import backfill
 from coterie.store.rows import (
     Complaints,
+    SettlementWork,
     bare_feedback,
     check_feedback,
     delete_sessions,
     erase_session,
     insert_feedback,
-    insert_settlement,
     is_correct,
     select_chosen,
     select_complaints,
@@ -83,7 +84,7 @@ class SQLiteStore:
     """Implements `protocols.Store`. Make one with `await SQLiteStore.open(...)`; several processes may share a file."""
 
     def __init__(
-        self, *, writer: WriteThread, lookups: ReadThread, totals: ReadThread, keep_content: bool, sweep: _Sweep
+        self, *, writer: WriteThread, lookups: ReadThread, totals: ReadThread, keep_content: bool, sweep: Sweep
     ) -> None:
         self._writer, self._lookups, self._totals = writer, lookups, totals
         self._keep_content, self._sweep = keep_content, sweep
@@ -131,7 +132,7 @@ class SQLiteStore:
             opens, read_only = partial(connect_for_reading, path, busy_seconds), True
         days = session_days if content_days is None else min(session_days, content_days)
         keep_traces = None if content_days is None else content_days * _DAY
-        sweep = _Sweep(clock=clock, keep=days * _DAY, keep_traces=keep_traces)
+        sweep = Sweep(clock=clock, keep=days * _DAY, keep_traces=keep_traces)
         told = partial(explain, path=path)
         writer = WriteThread(
             connect=opens,
@@ -142,16 +143,15 @@ class SQLiteStore:
             sync=partial(sync_log, path) if sync_seconds and not read_only else None,
             sync_after=sync_seconds,
         )
-        lookups, totals = (ReadThread(connect=opens, explain=told, limit=queue) for _ in range(2))
+        reads = partial(_connect_to_read, opens)
+        lookups, totals = (ReadThread(connect=reads, explain=told, limit=queue) for _ in range(2))
         await writer.open()
         return cls(writer=writer, lookups=lookups, totals=totals, keep_content=keep_content, sweep=sweep)
 
     async def settle(self, settlement: Settlement) -> None:
         """Write all of it in one transaction; on return it is safe from a killed process."""
         await self._writer.run(
-            partial(
-                insert_settlement, settlement=settlement, keep_content=self._keep_content, expired=self._sweep.expired()
-            )
+            SettlementWork(settlement=settlement, keep_content=self._keep_content, expired=self._sweep.expired())
         )
 
     async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
@@ -180,7 +180,8 @@ class SQLiteStore:
         _check_name("tenant", tenant)
         erased: list[bool] = []
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
+            self._sweep.lock(connection)
             erased.append(erase_session(connection, session, tenant))
             self._sweep.erased()
 
@@ -202,7 +203,8 @@ class SQLiteStore:
         _check_scope(scope)
         erased: list[Holdings] = []
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
+            self._sweep.lock(connection)
             erased.append(select_holdings(connection, scope))
             whole = scope.session is None and scope.mention is None
             erase_holdings(connection, erased[0], scope.mention, whole=whole)
@@ -318,7 +320,7 @@ class SQLiteStore:
         await self._writer.close()  # last, so that closing folds the write-ahead log into the file
 
 
-class _Sweep:
+class Sweep:
     """Deletes expired sessions now and then, and overwrites what was deleted wherever it may still stand.
 
     `secure_delete` is not enough for that: when SQLite splits or joins pages it moves rows, and what it leaves of them
@@ -341,21 +343,31 @@ class _Sweep:
         """A session was erased: write the file anew after this transaction."""
         self._erased = True
 
+    def lock(self, connection: Connection) -> None:
+        """Let nobody write until the transaction ends, where other writers do not wait anyway."""
+
     def expired(self) -> float:
         """A session last used before this time is forgotten."""
         return self._clock() - self._keep
 
-    def __call__(self, connection: sqlite3.Connection) -> bool:
+    def __call__(self, connection: Connection) -> bool:
         """Do what is due; whether more of an earlier ledger is left to add up."""
         self._sweep(connection)
         return backfill(connection)
 
-    def _sweep(self, connection: sqlite3.Connection) -> None:
-        now = self._clock()
+    def _is_due(self, now: float) -> bool:
+        """Whether to look for what is too old; once an hour."""
         if now < self._due - _SWEEP:  # the clock was ahead when it looked last
             self._due = self._rewrite_due = now
-        if now >= self._due:
+        due = now >= self._due
+        if due:
             self._due = now + _SWEEP
+        return due
+
+    def _sweep(self, connection: Connection) -> None:
+        """Delete what is too old, if it is time, and overwrite what was deleted."""
+        now = self._clock()
+        if self._is_due(now):
             deleted = bool(delete_sessions(connection, expired=now - self._keep))
             if self._delete_old(connection, now) or deleted:
                 self._deleted = self._unwiped = True
@@ -366,7 +378,7 @@ class _Sweep:
         if self._unwiped:
             self._unwiped = not _wipe_log(connection)
 
-    def _delete_old(self, connection: sqlite3.Connection, now: float) -> bool:
+    def _delete_old(self, connection: Connection, now: float) -> bool:
         """Delete what is kept about requests that are too old; in a transaction, as there are several tables."""
         if self._keep_traces is None:
             return False
@@ -380,7 +392,7 @@ class _Sweep:
         return gone
 
 
-def _nothing(_: sqlite3.Connection) -> None:
+def _nothing(_: Connection) -> None:
     """Work that only waits for its turn."""
 
 
@@ -390,7 +402,13 @@ def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     check_writable(connection)
 
 
-def _wipe_log(connection: sqlite3.Connection) -> bool:
+def _connect_to_read(opens: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+    connection = opens()
+    connection.execute("PRAGMA query_only = on")
+    return connection
+
+
+def _wipe_log(connection: Connection) -> bool:
     """Empty the write-ahead log, where deleted content may still stand. False if a reader needs it just now."""
     patience = set_patience(connection, 0)
     try:

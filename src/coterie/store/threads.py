@@ -1,4 +1,4 @@
-"""The threads that talk to the file, so that no event loop ever waits for a disk.
+"""The threads that talk to the database, so that no event loop ever waits for a disk.
 
 One `Writer` with group commit: what arrives while a commit is under way shares the next one, and its fsync.
 `Reader`s, each with a connection of its own, see what is committed. Neither knows what it writes or reads.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sqlite3
 import threading
 import time
 from collections import defaultdict
@@ -16,13 +15,28 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from coterie.errors import Overloaded, StoreError
+from coterie.store.connection import Connection
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], None]
+Work = Callable[[Connection], None]
 """Writes something, inside a transaction that it neither begins nor ends."""
+
+
+@runtime_checkable
+class JointWork(Protocol):
+    """Work that is written with others of its kind in fewer statements."""
+
+    def __call__(self, connection: Connection, /) -> None:
+        """Write it alone."""
+        ...
+
+    def joined(self, works: Sequence[Any], /) -> Work:
+        """Return the work that writes all of these, which are of this kind."""
+        ...
+
 
 _BATCH = 256
 """At most so many works share a commit, so that the first of them does not wait long."""
@@ -55,9 +69,9 @@ class WriteThread:
     def __init__(
         self,
         *,
-        connect: Callable[[], sqlite3.Connection],
+        connect: Callable[[], Connection],
         prepare: Work,
-        maintain: Callable[[sqlite3.Connection], bool | None],
+        maintain: Callable[[Connection], bool | None],
         explain: Callable[[Exception], StoreError],
         limit: int,
         idle: float = 600.0,
@@ -73,7 +87,7 @@ class WriteThread:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._entrance = threading.Lock()  # guards the limit and the order of the last job and the closing mark
         self._closed = False
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
 
     async def open(self) -> None:
@@ -159,15 +173,23 @@ class WriteThread:
         try:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(connection, job.work) for job in batch]
+            outcomes = self._outcomes(connection, batch)
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # whatever it is, the thread lives and the callers hear of it
             self._roll_back()
             return [error] * len(batch)
         return outcomes
 
+    def _outcomes(self, connection: Connection, batch: Sequence[_Job]) -> list[Exception | None]:
+        """Each job's error. Works that join are written as one; if that fails, one by one: none spoils the others."""
+        joint = [job.work for job in batch if isinstance(job.work, JointWork)]
+        joined = len(joint) > 1 and self._attempt(connection, joint[0].joined(joint)) is None
+        return [
+            None if joined and isinstance(job.work, JointWork) else self._attempt(connection, job.work) for job in batch
+        ]
+
     @staticmethod
-    def _attempt(connection: sqlite3.Connection, work: Work) -> Exception | None:
+    def _attempt(connection: Connection, work: Work) -> Exception | None:
         """One job inside the batch's transaction: if it fails, it alone is undone."""
         connection.execute("SAVEPOINT job")
         try:
@@ -201,7 +223,7 @@ class WriteThread:
         with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it
             self._more = bool(self._maintain(self._open()))
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> Connection:
         if self._connection is None:
             connection = self._connect()
             try:
@@ -217,12 +239,12 @@ class WriteThread:
         try:
             if self._connection is not None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        except sqlite3.Error:
+        except Exception:  # noqa: BLE001 - of whichever library
             self._discard()
 
     def _discard(self) -> None:
         if self._connection is not None:
-            with suppress(sqlite3.Error):
+            with suppress(Exception):
                 self._connection.close()
             self._connection = None
 
@@ -261,15 +283,15 @@ class ReadThread:
     """
 
     def __init__(
-        self, *, connect: Callable[[], sqlite3.Connection], explain: Callable[[Exception], StoreError], limit: int
+        self, *, connect: Callable[[], Connection], explain: Callable[[Exception], StoreError], limit: int
     ) -> None:
         self._connect, self._explain, self._limit = connect, explain, limit
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="coterie-store-reader")
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._waiting = 0
         self._closed = False
 
-    async def run(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, query: Callable[[Connection], T]) -> T:
         """The query's result.
 
         Raises:
@@ -293,11 +315,10 @@ class ReadThread:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._discard)
             self._pool.shutdown()
 
-    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    def _read(self, query: Callable[[Connection], T]) -> T:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-                self._connection.execute("PRAGMA query_only = on")
             self._connection.execute("BEGIN")
             try:
                 return query(self._connection)
@@ -311,6 +332,6 @@ class ReadThread:
 
     def _discard(self) -> None:
         if self._connection is not None:
-            with suppress(sqlite3.Error):
+            with suppress(Exception):
                 self._connection.close()
             self._connection = None

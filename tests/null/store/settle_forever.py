@@ -1,6 +1,6 @@
 """A process that settles requests until it is killed, printing each id after its settlement returned.
 
-Usage: settle_forever.py DATABASE PREFIX
+Usage: settle_forever.py DATABASE PREFIX, a file or `env` for the server that COTERIE_DATABASE names.
 """
 
 import asyncio
@@ -30,6 +30,18 @@ def settlement(trace_id: str, steps: int) -> Settlement:
     return Settlement(trace=trace, entries=(Entry(content=message, producer="user", label=Label.INTERNAL, time=1.0),))
 
 
+KEEPS = {"session_days": 1e6, "keep_content": False}
+
+
+async def opened_on_a_server() -> SQLiteStore:
+    """The store in PostgreSQL."""
+    from coterie.runtime.postgres import PostgresAddress
+    from coterie.store.postgres import PostgresStore
+
+    address = PostgresAddress(os.environ["COTERIE_DATABASE"], source="The test", schema="coterie_settle")
+    return await PostgresStore.connect(address, **KEEPS)
+
+
 async def client(store: SQLiteStore, ids: "itertools.count[int]", prefix: str) -> None:
     """Settle one request after the other."""
     while True:
@@ -40,7 +52,7 @@ async def client(store: SQLiteStore, ids: "itertools.count[int]", prefix: str) -
 
 async def main(path: str, prefix: str) -> None:
     """Sixteen clients side by side."""
-    store = await SQLiteStore.open(Path(path), session_days=1e6, keep_content=False)
+    store = await (opened_on_a_server() if path == "env" else SQLiteStore.open(Path(path), **KEEPS))
     ids = itertools.count()
     await asyncio.gather(*(client(store, ids, prefix) for _ in range(16)))
 
