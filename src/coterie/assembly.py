@@ -57,7 +57,7 @@ from coterie.routing.matching import Explanation
 from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.on_demand import OnDemand, WeightMemory
-from coterie.store.opening import open_store
+from coterie.store.opening import database_of, open_store
 from coterie.tasks.loading import card_of, load_specialist
 from coterie.tasks.registry import task_of
 from coterie.text.language import detect
@@ -87,7 +87,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
-    limits = open_limits(config.budgets, folder, per_1000=config.policy.budget)
+    limits = open_limits(config.budgets, folder, per_1000=config.policy.budget, address=database_of(config))
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
     large |= config.decisions.models

@@ -59,7 +59,7 @@ BUDGETS = {
     "governance": 2760,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5560,  # a prior on confidence, patterns
-    "limits": 970,  # calls capped by what is left
+    "limits": 1390,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1120,
     "network": 2160,  # the relay and routes by schema; labels of feedback; functions

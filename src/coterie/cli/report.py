@@ -201,9 +201,10 @@ def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
 def budgets(context: typer.Context, *, as_json: Json = False) -> None:
     """Show each budget: its span, what was taken of which limit, and what is reserved for calls that run."""
     from coterie.limits.limits import open_limits
+    from coterie.store.opening import database_of
 
     config = configured(context.obj)
-    opened = open_limits(config.budgets, context.obj)
+    opened = open_limits(config.budgets, context.obj, address=database_of(config))
     found = [(spent, config.budgets[spent.name]) for spent in opened.spending()]
     run(opened.close())
     rows = [

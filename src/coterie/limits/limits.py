@@ -12,20 +12,20 @@ What energy a request will take nobody knows. As much as the dearest one so far 
 in, and what it took is settled when it ends. A limit of joules is exceeded by no more than what running requests take
 above that: by nothing, unless one is dearer than any before it.
 
-The budgets of the file are kept in SQLite, which several processes may share. What a killed process had reserved counts
-as spent: nobody knows how far it came. The allowances of a policy's budget are in memory (`allowance`).
+The budgets of the file are kept in SQLite or PostgreSQL, which several processes share: each leases a part and spends
+it in memory (`allotments`). What a killed process held counts as spent: nobody knows how far it came. The allowances of
+a policy's budget are in memory (`allowance`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from coterie.config.accounting import TokenPrices
 from coterie.config.budgets import BudgetSection
@@ -33,14 +33,20 @@ from coterie.config.file import RemoteModel
 from coterie.config.mcp import McpSection
 from coterie.errors import AuditError, BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.limits import storage as table
-from coterie.limits.allowance import RULE, UNLIMITED, MemoryAllowance, network_allowance
+from coterie.limits.allotments import Allotments, Need
+from coterie.limits.allowance import RULE, MemoryAllowance, network_allowance
 from coterie.limits.costs import UsualAnswers, most_of, most_within, taken_by_answers, taken_by_failure
 from coterie.limits.spans import Span, span_of
-from coterie.limits.storage import MICRO, NANO, BudgetFile, micro, nano
+from coterie.limits.storage import MICRO, NANO, BudgetDatabase, BudgetFile, BudgetStorage, micro, nano
 from coterie.runtime.concurrency import to_the_end
+from coterie.store.connection import Connection
 from coterie.types import Allowance, Amount, CallContext, Output, Principal, Prompt, Reason, Usage, Verdict
 
+if TYPE_CHECKING:
+    from coterie.runtime.postgres import PostgresAddress
+
 _FILE = "state/budgets.db"
+_UNLIMITED = 2**62
 _OWN = "\x1f"
 """Between a budget's name and whose it is, where each has one."""
 
@@ -81,6 +87,7 @@ class StoredLimits:
         allowance: MemoryAllowance | None = None,
         clock: Callable[[], float] = time.time,
         is_alive: Callable[[int], bool] | None = None,
+        storage: BudgetStorage | None = None,
     ) -> None:
         """Name the file; it is made at the first request, if there is any budget.
 
@@ -90,10 +97,12 @@ class StoredLimits:
             allowance: `[policy] budget`: it earns its share with each request.
             clock: Seconds since the epoch.
             is_alive: Whether a process is; the system is asked by default.
+            storage: Where the figures are in place of the file.
         """
         self._sections, self._clock = dict(sections), clock
         self._allowance = allowance
-        self._file = BudgetFile(path, is_alive)
+        self._file: BudgetStorage = storage or BudgetFile(path, is_alive)
+        self._allotments = Allotments(self._file)
         self._usual = UsualAnswers()
 
     async def admit(self, principal: Principal, *, earns: bool = True) -> tuple[int, ...]:
@@ -109,17 +118,18 @@ class StoredLimits:
         limits = self._of(principal, lambda section: section.requests is not None or section.joules is not None)
         numbers: tuple[int, ...] = ()
         if limits:
-            admitting = asyncio.to_thread(self._admit, limits, principal)
-            numbers = await to_the_end(admitting, undo=self._given_back)
+            taken = await self._take(limits, self._needs_of_admission, principal)
+            energy = [self._sections[bucket.name].joules is not None for bucket in limits]
+            numbers = tuple(number for number, waits in zip(taken, energy, strict=True) if waits)
+            await self.settle_each({n: None for n, waits in zip(taken, energy, strict=True) if not waits})
         if self._allowance is not None and earns:
             self._allowance.earn()
         return numbers
 
     async def settle(self, reserved: Sequence[int], usage: Usage | None) -> None:
         """Count what a request took in place of what was reserved; of None, all that was reserved counts."""
-        took = None if usage is None else Amount(micro=micro(usage.joules))
-        if reserved:
-            await asyncio.to_thread(self._settle_each, dict.fromkeys(reserved, took))
+        took = None if usage is None else Amount(micro=micro(usage.joules), requests=1)
+        await self.settle_each(dict.fromkeys(reserved, took))
 
     @asynccontextmanager
     async def held(
@@ -177,39 +187,48 @@ class StoredLimits:
         rooms = []
         with self._file.writing() as connection:
             for bucket in buckets:
-                section, row = (
-                    self._sections[bucket.name],
-                    table.row(connection, bucket.row, self._span(bucket.name).since),
-                )
-                tokens = UNLIMITED.tokens if section.tokens is None else section.tokens - row.tokens - row.held_tokens
-                money = UNLIMITED.nano if section.money is None else nano(section.money) - row.nano - row.held_nano
-                rooms.append(Amount(tokens, money))
+                span = self._span(bucket.name)
+                free = self._allotments.free(bucket.row, span.now)
+                rooms.append(self._left_of(connection, bucket, span) + free)
         return rooms
 
     async def reserve(self, buckets: Sequence[Bucket], amount: Amount, principal: Principal) -> list[int]:
         """Reserve an amount in the file, under each of some budgets. Raises `BudgetExceeded`, and reserves nothing."""
         if not buckets:
             return []
-        return await to_the_end(asyncio.to_thread(self._reserve, buckets, amount, principal), undo=self._given_back)
+        return await self._take(buckets, lambda _: amount, principal)
 
     async def settle_each(self, took: Mapping[int, Amount | None]) -> None:
         """Count under each number what was taken in place of what was reserved."""
-        if took:
-            await asyncio.to_thread(self._settle_each, took)
+        if took and (rows := self._allotments.settle(took)):
+            await asyncio.to_thread(self._allotments.write, rows)
+
+    async def _take(
+        self, buckets: Sequence[Bucket], amount: Callable[[Bucket], Amount | None], principal: Principal
+    ) -> list[int]:
+        """Reserve an amount under each budget, in memory if there is enough, else from the storage."""
+        needs = self._needs(buckets, amount)
+        numbers = None if needs is None else self._allotments.take(needs)
+        if numbers is None:
+            leasing = asyncio.to_thread(self._lease, buckets, amount, principal)
+            numbers = await to_the_end(leasing, undo=self._given_back)
+        return numbers
 
     async def _given_back(self, numbers: Sequence[int]) -> None:
         """Free what was reserved for somebody who went away before anything was done for them."""
-        await asyncio.to_thread(self._settle_each, dict.fromkeys(numbers, Amount()))
+        await self.settle_each(dict.fromkeys(numbers, Amount()))
 
     def spending(self) -> list[Spending]:
         """How each budget stands in its present span. Raises `StoreError`."""
         if not self._sections:
             return []
+        self._allotments.write()
         with self._file.writing() as connection:
             return [spending for name in self._sections for spending in self._stand(connection, name)]
 
     async def close(self) -> None:
-        """Free the file. A second call does nothing."""
+        """Write down what was taken, give back what is free, and free the file. A second call does nothing."""
+        await asyncio.to_thread(self._allotments.close)
         self._file.close()
 
     def _of(self, principal: Principal, limits: Callable[[BudgetSection], bool]) -> list[Bucket]:
@@ -222,87 +241,99 @@ class StoredLimits:
 
     # --- in a thread -----------------------------------------------------------------------------
 
-    def _admit(self, buckets: Sequence[Bucket], principal: Principal) -> tuple[int, ...]:
-        with self._file.writing() as connection:
-            held = [(bucket, self._checked(connection, bucket, principal)) for bucket in buckets]
-            numbers = []
-            for bucket, energy in held:
-                period = self._begin(connection, bucket)
-                if self._sections[bucket.name].requests is not None:
-                    table.count(connection, bucket.row, period)
-                if energy is not None:
-                    numbers.append(table.hold(connection, bucket.row, period, energy))
-            return tuple(numbers)
-
-    def _checked(self, connection: sqlite3.Connection, bucket: Bucket, principal: Principal) -> Amount | None:
-        """The energy to reserve for one more request; None where it is not limited. Raises `BudgetExceeded`."""
-        section, span = self._sections[bucket.name], self._span(bucket.name)
-        row = table.row(connection, bucket.row, span.since)
-        if section.requests is not None and row.requests >= section.requests:
-            wait = self._wait(connection, bucket, span, "requests", row.requests + 1 - section.requests)
-            reason = Reason("budget.requests", limit=section.requests, made=row.requests)
-            raise self._exceeded(bucket, reason, principal, wait)
+    def _needs_of_admission(self, bucket: Bucket) -> Amount | None:
+        """One request and the energy to reserve for it; None where it is not known how much the dearest took."""
+        section = self._sections[bucket.name]
+        requests = int(section.requests is not None)
         if section.joules is None:
-            return None
-        energy = max(micro(section.reserve), table.dearest(connection, bucket.row))
-        left = micro(section.joules) - row.micro - row.held_micro
-        if energy > left:
-            reason = Reason("budget.joules", limit=section.joules, left=left / MICRO, most=energy / MICRO)
-            wait = self._wait(connection, bucket, span, "micro", energy - left)
-            raise self._exceeded(bucket, reason, principal, wait)
-        return Amount(micro=energy)
+            return Amount(requests=requests)
+        dearest = self._allotments.dearest(bucket.row)
+        return None if dearest is None else Amount(micro=max(micro(section.reserve), dearest), requests=requests)
 
-    def _reserve(self, buckets: Sequence[Bucket], amount: Amount, principal: Principal) -> list[int]:
-        with self._file.writing() as connection:
-            for bucket in buckets:
-                self._check(connection, bucket, amount, principal)
-            return [table.hold(connection, each.row, self._begin(connection, each), amount) for each in buckets]
+    def _needs(self, buckets: Sequence[Bucket], amount: Callable[[Bucket], Amount | None]) -> list[Need] | None:
+        needs = []
+        for bucket in buckets:
+            wanted = amount(bucket)
+            if wanted is None:
+                return None
+            limits = self._limits_of(bucket.name)
+            wanted = Amount(*(n if limit is not None else 0 for n, limit in zip(wanted.units, limits, strict=True)))
+            needs.append(Need(row=bucket.row, period=self._span(bucket.name).now, amount=wanted))
+        return needs
 
-    def _check(self, connection: sqlite3.Connection, bucket: Bucket, amount: Amount, principal: Principal) -> None:
-        section, span = self._sections[bucket.name], self._span(bucket.name)
-        row = table.row(connection, bucket.row, span.since)
-        if section.tokens is not None and row.tokens + row.held_tokens + amount.tokens > section.tokens:
-            left = section.tokens - row.tokens - row.held_tokens
-            reason = Reason("budget.tokens", limit=section.tokens, left=left, most=amount.tokens)
-            wait = self._wait(connection, bucket, span, "tokens", amount.tokens - left)
-            raise self._exceeded(bucket, reason, principal, wait)
-        if section.money is not None:
-            left_nano = nano(section.money) - row.nano - row.held_nano
-            if amount.nano > left_nano:
-                left_money, most = (Decimal(each) / NANO for each in (left_nano, amount.nano))
-                money = {"limit": f"{section.money:f}", "left": f"{left_money:.6f}", "most": f"{most:.6f}"}
-                wait = self._wait(connection, bucket, span, "nano", amount.nano - left_nano)
-                raise self._exceeded(bucket, Reason("budget.money", **money), principal, wait)
+    def _lease(
+        self, buckets: Sequence[Bucket], amount: Callable[[Bucket], Amount | None], principal: Principal
+    ) -> list[int]:
+        by_row = {bucket.row: bucket for bucket in buckets}
 
-    def _settle_each(self, took: Mapping[int, Amount | None]) -> None:
-        with self._file.writing() as connection:
-            for number, amount in took.items():
-                table.settle(connection, number, amount)
+        def left(connection: Connection, need: Need, free: Amount) -> Amount:
+            bucket = by_row[need.row]
+            span = self._span(bucket.name)
+            rest = self._left_of(connection, bucket, span)
+            self._check(connection, bucket, need.amount, rest + free, principal)
+            if span.slides:
+                table.forget(connection, bucket.row, span.since)
+            return rest
 
-    def _stand(self, connection: sqlite3.Connection, name: str) -> Iterator[Spending]:
+        def needs() -> list[Need]:
+            # What the dearest took is learnt in the lease, which asks again: until then it is as if nothing had.
+            return self._needs(buckets, lambda bucket: amount(bucket) or Amount()) or []
+
+        return self._allotments.lease(needs, left)
+
+    def _limits_of(self, name: str) -> tuple[int | None, ...]:
+        """In the units of an amount."""
+        section = self._sections[name]
+        money = None if section.money is None else nano(section.money)
+        joules = None if section.joules is None else micro(section.joules)
+        return section.tokens, money, joules, section.requests
+
+    def _left_of(self, connection: Connection, bucket: Bucket, span: Span) -> Amount:
+        """What is neither taken nor held, by this process or another."""
+        counted = table.row(connection, bucket.row, span.since).counted
+        limits = zip(self._limits_of(bucket.name), counted.units, strict=True)
+        return Amount(*(_UNLIMITED if limit is None else limit - used for limit, used in limits))
+
+    def _check(self, connection: Connection, bucket: Bucket, need: Amount, left: Amount, principal: Principal) -> None:
+        """Raise `BudgetExceeded` if less is left than is needed."""
+        for unit in ("requests", "micro", "tokens", "nano"):
+            lacking = getattr(need, unit) - getattr(left, unit)
+            if lacking > 0 and getattr(need, unit):
+                reason = self._why(unit, self._sections[bucket.name], need, left)
+                wait = self._wait(connection, bucket, self._span(bucket.name), unit, lacking)
+                raise self._exceeded(bucket, reason, principal, wait)
+
+    @staticmethod
+    def _why(unit: str, section: BudgetSection, need: Amount, left: Amount) -> Reason:
+        match unit:
+            case "requests":
+                made = (section.requests or 0) - left.requests
+                return Reason("budget.requests", limit=section.requests, made=made)
+            case "micro":
+                figures = {"left": left.micro / MICRO, "most": need.micro / MICRO}
+                return Reason("budget.joules", limit=section.joules, **figures)
+            case "tokens":
+                return Reason("budget.tokens", limit=section.tokens, left=left.tokens, most=need.tokens)
+        money = {"left": f"{Decimal(left.nano) / NANO:.6f}", "most": f"{Decimal(need.nano) / NANO:.6f}"}
+        return Reason("budget.money", limit=f"{section.money:f}", **money)
+
+    def _stand(self, connection: Connection, name: str) -> Iterator[Spending]:
         section, span = self._sections[name], self._span(name)
         rows = [name] if section.each is None else table.budgets_like(connection, name + _OWN, span.since)
         for each in rows:
             row = table.row(connection, each, span.since)
-            money, held = (Decimal(value) / NANO for value in (row.nano, row.held_nano))
-            joules, held_joules = row.micro / MICRO, row.held_micro / MICRO
-            whose = each.partition(_OWN)[2]
-            yield Spending(name, span.name, row.requests, row.tokens, money, held, joules, held_joules, whose)
+            money, held = (Decimal(value) / NANO for value in (row.taken.nano, row.held.nano))
+            joules, held_joules = row.taken.micro / MICRO, row.held.micro / MICRO
+            whose, taken = each.partition(_OWN)[2], row.taken
+            yield Spending(name, span.name, taken.requests, taken.tokens, money, held, joules, held_joules, whose)
 
     # --- spans and refusals ----------------------------------------------------------------------
 
     def _span(self, name: str) -> Span:
         return span_of(self._sections[name].per, self._clock())
 
-    def _begin(self, connection: sqlite3.Connection, bucket: Bucket) -> str:
-        """The piece of its span in which something is taken now; those that count no more are dropped."""
-        span = self._span(bucket.name)
-        if span.slides:
-            table.forget(connection, bucket.row, span.since)
-        return span.now
-
     @staticmethod
-    def _wait(connection: sqlite3.Connection, bucket: Bucket, span: Span, unit: str, need: int) -> float | None:
+    def _wait(connection: Connection, bucket: Bucket, span: Span, unit: str, need: int) -> float | None:
         """Seconds until so much more of a unit is free, if nothing else is taken meanwhile; None for never."""
         piece = table.freed_by(connection, bucket.row, span.since, unit, need) if span.slides else None
         return span.wait(piece)
@@ -406,7 +437,11 @@ def _refusal(name: str, reason: Reason) -> Verdict:
 
 
 def open_limits(
-    sections: Mapping[str, BudgetSection], folder: Path, *, per_1000: Decimal | None = None
+    sections: Mapping[str, BudgetSection],
+    folder: Path,
+    *,
+    per_1000: Decimal | None = None,
+    address: PostgresAddress | None = None,
 ) -> StoredLimits:
     """The limits of the network in a folder. No file is made before the first request, and none without a budget.
 
@@ -414,6 +449,8 @@ def open_limits(
         sections: `[budgets]`.
         folder: The network's.
         per_1000: `[policy] budget`: money per 1,000 requests.
+        address: The database that `[store] url` names, where the budgets are then.
     """
     allowance = None if per_1000 is None else network_allowance(per_1000)
-    return StoredLimits(sections, folder / _FILE, allowance=allowance)
+    storage = None if address is None else BudgetDatabase(address)
+    return StoredLimits(sections, folder / _FILE, allowance=allowance, storage=storage)

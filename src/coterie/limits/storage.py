@@ -1,34 +1,40 @@
-"""The figures of budgets in a SQLite file that several processes may share. It knows no limit.
+"""The figures of budgets in a SQLite file or a PostgreSQL database that processes share. It knows no limit.
 
-A row a budget and span, or piece of a span that slides: what was taken, what is held for calls that run, and the
-dearest request. What a process that
-is gone had held counts as taken when the file is opened: nobody knows how far it came.
+A row a budget and span, or piece of a span that slides: what was taken, what processes hold, and the dearest request.
+What a process that is gone had held counts as taken: nobody knows how far it came. On one host the system says who is
+gone; on several, it is who has not said for half a minute that it lives. What is held counts like what is taken, so an
+error about that spends nothing twice.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from decimal import ROUND_CEILING, Decimal
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from coterie.errors import StoreError
+from coterie.errors import CoterieError, StoreError
 from coterie.limits.spans import EVER
+from coterie.store.connection import Connection, columns_of
+from coterie.store.rows import dicts
 from coterie.types import Amount
+
+if TYPE_CHECKING:
+    from coterie.runtime.postgres import PostgresAddress, PostgresConnection
 
 NANO = Decimal(10) ** 9
 MICRO = 1_000_000
-_COLUMNS = ("requests", "tokens", "nano", "micro", "held_tokens", "held_nano", "held_micro", "most_micro")
-_TAKEN = {
-    "requests": "requests",
-    **{unit: f"coalesce({unit}, 0) + coalesce(held_{unit}, 0)" for unit in ("tokens", "nano", "micro")},
-}
+_UNITS = ("tokens", "nano", "micro", "requests")
+_COLUMNS = (*_UNITS, *(f"held_{unit}" for unit in _UNITS))
+_TAKEN = {unit: f"coalesce({unit}, 0) + coalesce(held_{unit}, 0)" for unit in _UNITS}
 """What counts of each unit."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (
@@ -39,8 +45,13 @@ CREATE TABLE IF NOT EXISTS held (
     id INTEGER PRIMARY KEY, owner INTEGER, budget TEXT, period TEXT, tokens INTEGER, nano INTEGER
 );
 """
-_LATER = (("spent", "micro"), ("spent", "held_micro"), ("spent", "most_micro"), ("held", "micro"))
-"""Columns that files of earlier versions lack."""
+_LATER = {
+    "spent": ("micro", "held_micro", "most_micro", "held_requests"),
+    "held": ("micro", "requests", "expires"),
+}
+"""Columns that tables of earlier versions lack."""
+_LEASE = 30
+"""Seconds after which a process of another host that was not heard of is taken to be gone."""
 
 _OPENED: set[Path] = set()
 """Files that this process has opened: what it holds in another is of an earlier process with its number."""
@@ -49,28 +60,65 @@ _OPENED: set[Path] = set()
 class LimitRow(NamedTuple):
     """How one budget stands in one span."""
 
-    requests: int = 0
-    tokens: int = 0
-    nano: int = 0
-    micro: int = 0
-    held_tokens: int = 0
-    held_nano: int = 0
-    held_micro: int = 0
-    most_micro: int = 0
-    """The dearest request's."""
+    taken: Amount = Amount()
+    held: Amount = Amount()
+
+    @property
+    def counted(self) -> Amount:
+        """What is not left."""
+        return self.taken + self.held
 
 
-class BudgetFile:
-    """The file. All of it is called in a thread."""
+class BudgetStorage(ABC):
+    """Where the figures are. All of it is called in a thread."""
+
+    owner: int
+    """Says which rows are this process's."""
+    exact: bool
+    """Whether a budget that is asked rarely is written at once, and not within a second."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Connection]:
+        """A transaction that no other process writes beside. Raises `StoreError`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free it. A second call does nothing."""
+
+    @abstractmethod
+    def keep(self, connection: Connection) -> None:
+        """Say that this process lives, and count what those hold that do not; called about once a second."""
+
+    def hold(self, connection: Connection, budget: str, period: str, amount: Amount, number: int | None) -> int:
+        """Hold an amount for this process, in the row of this number if it is still there; the row's number."""
+        _add(connection, budget, period, {f"held_{unit}": value for unit, value in asdict(amount).items()})
+        changes = ", ".join(f"{unit} = {unit} + ?" for unit in _UNITS)
+        if number is not None:
+            changed = f"UPDATE held SET {changes} WHERE id = ?"  # noqa: S608 - our names
+            if connection.execute(changed, (*amount.units, number)).rowcount:
+                return number
+        inserted = connection.execute(
+            "INSERT INTO held (owner, budget, period, tokens, nano, micro, requests) VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "RETURNING id",
+            (self.owner, budget, period, *amount.units),
+        )
+        return int(inserted.fetchall()[0][0])
+
+
+class BudgetFile(BudgetStorage):
+    """A file that processes of one host share."""
+
+    exact = True
 
     def __init__(self, path: Path, is_alive: Callable[[int], bool] | None = None) -> None:
         """Name the file; it is made at the first transaction. `is_alive` says whether a process is."""
         self._path, self._is_alive = path, is_alive or process_is_alive
+        self.owner = os.getpid()
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[Connection]:
         """A transaction that no other process writes beside. Raises `StoreError`."""
         with self._lock:
             try:
@@ -88,6 +136,9 @@ class BudgetFile:
                     hint="Nothing is spent that is not counted: free space on the disk, or make the file writable.",
                 ) from error
 
+    def keep(self, connection: Connection) -> None:
+        """Do nothing: of processes of this host the system knows whether they live."""
+
     def close(self) -> None:
         """Free the file. A second call does nothing."""
         with self._lock:
@@ -101,7 +152,6 @@ class BudgetFile:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10.0)
         try:
-            connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("BEGIN IMMEDIATE")
@@ -113,34 +163,115 @@ class BudgetFile:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        for statement in filter(str.strip, _SCHEMA.split(";")):
-            connection.execute(statement)
-        for table, column in _LATER:
-            known = {each["name"] for each in connection.execute(f"PRAGMA table_info({table})")}
-            if column not in known:
-                connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER DEFAULT 0")
+        declare(connection)
         connection.execute("UPDATE OR IGNORE spent SET period = ? WHERE period = 'ever'", (EVER,))
         connection.execute("UPDATE held SET period = ? WHERE period = 'ever'", (EVER,))
         place = self._path.resolve()
-        for each in connection.execute("SELECT * FROM held").fetchall():
+        for number, owner in connection.execute("SELECT id, owner FROM held").fetchall():
             # In a container the next process has the number of the one that was killed.
-            before = each["owner"] == os.getpid() and place not in _OPENED
-            if before or not self._is_alive(each["owner"]):
-                settle(connection, each["id"], None)
+            before = owner == os.getpid() and place not in _OPENED
+            if before or not self._is_alive(owner):
+                count_as_taken(connection, number)
         _OPENED.add(place)
 
 
-def row(connection: sqlite3.Connection, budget: str, since: str) -> LimitRow:
+class BudgetDatabase(BudgetStorage):
+    """Tables of a PostgreSQL database that processes of any host share."""
+
+    exact = False
+
+    def __init__(self, address: PostgresAddress) -> None:
+        """Name the database; tables are made at the first transaction."""
+        self._address = address
+        self.owner = secrets.randbits(62)
+        self._lock = threading.Lock()
+        self._connection: PostgresConnection | None = None
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that no other process writes beside. Raises `StoreError`."""
+        with self._lock:
+            try:
+                connection = self._connection = self._connection or self._open()
+                connection.execute("BEGIN IMMEDIATE")
+                connection.lock("budgets")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException as error:
+                self._give_up()
+                if isinstance(error, CoterieError) or not isinstance(error, Exception):
+                    raise
+                raise self._address.explain(error) from error
+
+    def keep(self, connection: Connection) -> None:
+        """Say that this process lives, and count what those hold that do not, by the server's clock."""
+        (now,) = connection.execute("SELECT CAST(extract(epoch FROM now()) AS BIGINT)").fetchall()[0]
+        connection.execute("UPDATE held SET expires = ? WHERE owner = ?", (now + _LEASE, self.owner))
+        gone = connection.execute("SELECT id FROM held WHERE expires < ? AND owner <> ?", (now, self.owner))
+        for (number,) in gone.fetchall():
+            count_as_taken(connection, number)
+
+    def hold(self, connection: Connection, budget: str, period: str, amount: Amount, number: int | None) -> int:
+        """Hold an amount for this process, which lives."""
+        number = super().hold(connection, budget, period, amount, number)
+        self.keep(connection)
+        return number
+
+    def close(self) -> None:
+        """Free the connection. A second call does nothing."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def _open(self) -> PostgresConnection:
+        connection = self._address.connect()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.lock("budgets")
+            connection.make_schema()
+            declare(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _give_up(self) -> None:
+        """Undo the transaction; a connection that cannot even do that is given up."""
+        connection = self._connection
+        try:
+            if connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except Exception:  # noqa: BLE001 - of the library: the connection is of no use
+            self._connection = None
+            if connection is not None:
+                connection.close()
+
+
+def declare(connection: Connection) -> None:
+    """Make the tables, or give them the columns that they lack."""
+    for statement in filter(str.strip, _SCHEMA.split(";")):
+        connection.execute(statement)
+    for table, columns in _LATER.items():
+        known = {name for name, _ in columns_of(connection, table)}
+        for column in columns:
+            if column not in known:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER DEFAULT 0")
+
+
+def row(connection: Connection, budget: str, since: str) -> LimitRow:
     """How a budget stands in all pieces from one on; all 0 where nothing was taken."""
     sums = ", ".join(f"coalesce(sum({column}), 0) AS {column}" for column in _COLUMNS)
     found = connection.execute(
         f"SELECT {sums} FROM spent WHERE budget = ? AND period >= ?",  # noqa: S608 - our names
         (budget, since),
-    ).fetchone()
-    return LimitRow(*(int(found[column]) for column in _COLUMNS))
+    ).fetchall()[0]
+    figures = [int(figure) for figure in found]
+    return LimitRow(Amount(*figures[: len(_UNITS)]), Amount(*figures[len(_UNITS) :]))
 
 
-def freed_by(connection: sqlite3.Connection, budget: str, since: str, unit: str, need: int) -> str | None:
+def freed_by(connection: Connection, budget: str, since: str, unit: str, need: int) -> str | None:
     """The piece with which, the oldest first, so much of a unit is free again; None where all of them do not do."""
     found = connection.execute(
         f"SELECT period, {_TAKEN[unit]} FROM spent WHERE budget = ? AND period >= ? ORDER BY period",  # noqa: S608
@@ -153,7 +284,7 @@ def freed_by(connection: sqlite3.Connection, budget: str, since: str, unit: str,
     return None
 
 
-def budgets_like(connection: sqlite3.Connection, start: str, since: str) -> list[str]:
+def budgets_like(connection: Connection, start: str, since: str) -> list[str]:
     """Budgets of which something was taken from a piece on, whose names begin so."""
     found = connection.execute(
         "SELECT DISTINCT budget FROM spent WHERE period >= ? AND substr(budget, 1, ?) = ? ORDER BY budget",
@@ -162,7 +293,7 @@ def budgets_like(connection: sqlite3.Connection, start: str, since: str) -> list
     return [budget for (budget,) in found.fetchall()]
 
 
-def forget(connection: sqlite3.Connection, budget: str, before: str) -> None:
+def forget(connection: Connection, budget: str, before: str) -> None:
     """Drop the pieces before one; the dearest request in them is still known."""
     old = "FROM spent WHERE budget = ? AND period > '' AND period < ?"
     if connection.execute(f"SELECT 1 {old} LIMIT 1", (budget, before)).fetchone() is None:
@@ -170,51 +301,60 @@ def forget(connection: sqlite3.Connection, budget: str, before: str) -> None:
     (most,) = connection.execute(f"SELECT max(most_micro) {old}", (budget, before)).fetchone()
     _add(connection, budget, "", {})
     connection.execute(
-        "UPDATE spent SET most_micro = max(coalesce(most_micro, 0), ?) WHERE budget = ? AND period = ''",
-        (int(most or 0), budget),
+        "UPDATE spent SET most_micro = ? WHERE budget = ? AND period = '' AND coalesce(most_micro, 0) < ?",
+        (int(most or 0), budget, int(most or 0)),
     )
     connection.execute(f"DELETE {old}", (budget, before))
 
 
-def dearest(connection: sqlite3.Connection, budget: str) -> int:
+def dearest(connection: Connection, budget: str) -> int:
     """The most that a request took under a budget, in any span; in millionths of a joule."""
     (most,) = connection.execute("SELECT max(most_micro) FROM spent WHERE budget = ?", (budget,)).fetchone()
     return int(most or 0)
 
 
-def count(connection: sqlite3.Connection, budget: str, period: str) -> None:
-    """Count a request."""
-    _add(connection, budget, period, {"requests": 1})
+def write_back(connection: Connection, number: int, taken: Amount, freed: Amount, *, dearest: int, last: bool) -> None:
+    """Count what was taken of what a process holds, and free what it holds no more.
 
-
-def hold(connection: sqlite3.Connection, budget: str, period: str, amount: Amount) -> int:
-    """Hold an amount for what runs; its number is for `settle`."""
-    _add(connection, budget, period, {f"held_{unit}": value for unit, value in asdict(amount).items()})
-    cursor = connection.execute(
-        "INSERT INTO held (owner, budget, period, tokens, nano, micro) VALUES (?, ?, ?, ?, ?, ?)",
-        (os.getpid(), budget, period, amount.tokens, amount.nano, amount.micro),
-    )
-    return int(cursor.lastrowid or 0)
-
-
-def settle(connection: sqlite3.Connection, number: int, took: Amount | None) -> None:
-    """Take what was taken in place of what was held; None for all that was held. Settled twice, it counts once."""
-    found = connection.execute("SELECT * FROM held WHERE id = ?", (number,)).fetchone()
+    Args:
+        connection: In a transaction.
+        number: Of the row that it holds.
+        taken: What was taken since the last time.
+        freed: What is not held any more: what was taken, as far as it was held, and what is given back.
+        dearest: The energy of the dearest request among it.
+        last: Nothing is held after it.
+    """
+    found = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
     if found is None:
-        return
-    held = Amount(found["tokens"], found["nano"], int(found["micro"] or 0))
-    changes = {f"held_{unit}": -value for unit, value in asdict(held).items()}
-    _add(connection, found["budget"], found["period"], {**changes, **asdict(took or held)})
-    if took is not None:
+        return  # it counts as taken, all of it
+    held = Amount(*(int(found[unit] or 0) for unit in _UNITS))
+    freed = held if last else Amount(*map(min, freed.units, held.units))
+    free = {f"held_{unit}": -value for unit, value in asdict(freed).items()}
+    _add(connection, found["budget"], found["period"], {**free, **asdict(taken)})
+    if dearest:
         connection.execute(
-            "UPDATE spent SET most_micro = max(coalesce(most_micro, 0), ?) WHERE budget = ? AND period = ?",
-            (took.micro, found["budget"], found["period"]),
+            "UPDATE spent SET most_micro = ? WHERE budget = ? AND period = ? AND coalesce(most_micro, 0) < ?",
+            (dearest, found["budget"], found["period"], dearest),
         )
-    connection.execute("DELETE FROM held WHERE id = ?", (number,))
+    if last:
+        connection.execute("DELETE FROM held WHERE id = ?", (number,))
+    else:
+        changes = ", ".join(f"{unit} = coalesce({unit}, 0) - ?" for unit in _UNITS)
+        connection.execute(f"UPDATE held SET {changes} WHERE id = ?", (*freed.units, number))  # noqa: S608 - our names
 
 
-def _add(connection: sqlite3.Connection, budget: str, period: str, amounts: dict[str, int]) -> None:
-    connection.execute("INSERT OR IGNORE INTO spent (budget, period) VALUES (?, ?)", (budget, period))
+def count_as_taken(connection: Connection, number: int) -> None:
+    """Count all that a process held that is gone; a number that is not known counts nothing."""
+    found = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
+    if found is not None:
+        held = Amount(*(int(found[unit] or 0) for unit in _UNITS))
+        write_back(connection, number, held, held, dearest=0, last=True)
+
+
+def _add(connection: Connection, budget: str, period: str, amounts: dict[str, int]) -> None:
+    connection.execute(
+        "INSERT INTO spent (budget, period) VALUES (?, ?) ON CONFLICT (budget, period) DO NOTHING", (budget, period)
+    )
     if not amounts:
         return
     changes = ", ".join(f"{column} = coalesce({column}, 0) + ?" for column in amounts)

@@ -89,15 +89,31 @@ class Amount:
     """Money, in billionths of the currency's unit."""
     micro: int = 0
     """Energy, in millionths of a joule."""
+    requests: int = 0
+
+    @property
+    def units(self) -> tuple[int, int, int, int]:
+        """The four figures, in the order of the fields."""
+        return self.tokens, self.nano, self.micro, self.requests
 
     def __add__(self, other: Amount) -> Amount:
-        return Amount(self.tokens + other.tokens, self.nano + other.nano, self.micro + other.micro)
+        return Amount(
+            self.tokens + other.tokens,
+            self.nano + other.nano,
+            self.micro + other.micro,
+            self.requests + other.requests,
+        )
 
     def __sub__(self, other: Amount) -> Amount:
-        return Amount(self.tokens - other.tokens, self.nano - other.nano, self.micro - other.micro)
+        return Amount(
+            self.tokens - other.tokens,
+            self.nano - other.nano,
+            self.micro - other.micro,
+            self.requests - other.requests,
+        )
 
     def __mul__(self, times: int) -> Amount:
-        return Amount(self.tokens * times, self.nano * times, self.micro * times)
+        return Amount(self.tokens * times, self.nano * times, self.micro * times, self.requests * times)
 
 
 class Allowance(Protocol):

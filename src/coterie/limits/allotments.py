@@ -1,0 +1,303 @@
+"""Parts of budgets that a process leases from the shared storage and spends in memory.
+
+A budget that is asked often cannot be a row that every request writes: a database commits some hundred times a second.
+So a process takes an allotment before it is spent. In the storage all of it counts as held from that moment; requests
+reserve and settle in memory; every second what was taken is written down, and what nobody needs is given back. So:
+
+- **Nothing is ever overspent**, whoever is killed: what is spent was held before, and all that is held counts.
+- **What a killed process held counts as spent.** Beyond what its running calls had
+  reserved that is, of each lease, at most what it used in a second and at most a sixteenth of what was left.
+- A call may be refused while another process holds what it does not use: for a second, and for no more than that.
+
+A budget that is asked fewer than five times a second is leased call by call and given back at once: its figures are
+exact in the storage. Of one that is asked more often, about as much is leased as was used in the last second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from coterie.errors import CoterieError
+from coterie.limits import storage as table
+from coterie.limits.storage import BudgetStorage
+from coterie.store.connection import Connection
+from coterie.types import Amount
+
+SECOND = 1.0
+"""Seconds after which what was taken is written, and what is not needed is given back."""
+_EXACT, _PART = 4, 16
+"""Reservations in a second up to which nothing is leased beyond need; the part of what is left that may be."""
+
+
+@dataclass(eq=False)
+class _Allotment:
+    """What this process holds of a budget in one piece of its span."""
+
+    row: str
+    period: str
+    number: int = 0
+    """By which the storage knows it."""
+    held: Amount = field(default_factory=Amount)
+    """In the storage, for us: reserved, taken and not yet written, and free."""
+    reserved: Amount = field(default_factory=Amount)
+    taken: Amount = field(default_factory=Amount)
+    """Not yet written."""
+    dearest: int = 0
+    """Energy of the dearest request that is not yet written."""
+
+    @property
+    def free(self) -> Amount:
+        """What may be reserved."""
+        return self.held - self.reserved - self.taken
+
+
+@dataclass(eq=False)
+class _Pace:
+    """Reservations under a budget in this second and in the one before."""
+
+    began: float = float("-inf")
+    now: int = 0
+    before: int = 0
+
+    def note(self, seconds: float) -> None:
+        """Count one."""
+        if seconds - self.began >= SECOND:
+            self.before = self.now if seconds - self.began < 2 * SECOND else 0
+            self.began, self.now = seconds, 0
+        self.now += 1
+
+    @property
+    def times(self) -> int:
+        """How many times a need to lease: once for a budget that is asked rarely."""
+        most = max(self.now, self.before)
+        return 1 if most <= _EXACT else most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What is to be reserved under one budget."""
+
+    row: str
+    """By which the storage knows the budget."""
+    period: str
+    """The piece of its span in which it is taken."""
+    amount: Amount
+
+
+Left = Callable[[Connection, Need, Amount], Amount]
+"""What the storage has left of a budget, neither spent nor held; given what of it this process has free itself. Raises
+`BudgetExceeded` if both together are less than the need."""
+
+
+class Allotments:
+    """The allotments of this process. Threads and event loops share them."""
+
+    def __init__(self, storage: BudgetStorage, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._storage, self._monotonic = storage, monotonic
+        self._mutex = threading.Lock()  # guards what is in memory; never held while the storage is asked
+        self._leasing = threading.Lock()  # one transaction of this process at a time
+        self._known: dict[tuple[str, str], _Allotment] = {}
+        self._frozen: set[str] = set()  # rows that are being leased: nobody takes what that counts on
+        self._paces: dict[str, _Pace] = {}
+        self._dearest: dict[str, int] = {}
+        self._reservations: dict[int, tuple[_Allotment, Amount]] = {}
+        self._next = 0
+        self._keeper: threading.Thread | None = None
+        self._ended = threading.Event()
+
+    def take(self, needs: Sequence[Need]) -> list[int] | None:
+        """Reserve in memory, under each budget or under none; None where too little is leased."""
+        with self._mutex:
+            found = [self._known.get((need.row, need.period)) for need in needs]
+            if not all(
+                each and need.row not in self._frozen and _covers(each.free, need.amount)
+                for each, need in zip(found, needs, strict=True)
+            ):
+                return None
+            return [self._reserve(each, need.amount) for each, need in zip(found, needs, strict=True) if each]
+
+    def lease(self, needs: Callable[[], Sequence[Need]], left: Left) -> list[int]:
+        """Reserve, leasing from the storage what is lacking. Call it in a thread.
+
+        Args:
+            needs: Tells what is needed; it may ask `dearest`.
+            left: Tells what may be leased.
+
+        Raises:
+            BudgetExceeded: as `left` does; nothing is reserved then.
+            StoreError: the storage cannot be written.
+        """
+        with self._leasing:
+            wanted = needs()
+            if (numbers := self.take(wanted)) is not None:  # somebody leased it while this thread waited
+                return numbers
+            with self._mutex:
+                self._frozen = {need.row for need in wanted}
+                pieces = {(need.row, need.period) for need in wanted}
+                stale = [each for each in self._known.values() if each.row in self._frozen]
+                stale = [each for each in stale if (each.row, each.period) not in pieces]
+            try:
+                granted: list[tuple[Need, int, Amount]] = []
+
+                def grant(connection: Connection) -> None:
+                    for need in wanted:
+                        self._learn(connection, need.row)
+                    granted.extend(self._grant(connection, need, left) for need in needs())
+
+                self._write_back(stale, grant)
+                with self._mutex:
+                    return [self._granted(*each) for each in granted]
+            finally:
+                with self._mutex:
+                    self._frozen = set()
+                self._watch()
+
+    def settle(self, took: Mapping[int, Amount | None]) -> list[str]:
+        """Count what was taken in place of what was reserved, None for all of it; the rows that `write` is to write."""
+        exact: list[str] = []
+        with self._mutex:
+            for number, amount in took.items():
+                if (found := self._reservations.pop(number, None)) is None:
+                    continue
+                allotment, reserved = found
+                spent = reserved if amount is None else amount
+                spent = replace(spent, requests=min(spent.requests, reserved.requests))
+                allotment.reserved -= reserved
+                allotment.taken += spent
+                if amount is not None:
+                    allotment.dearest = max(allotment.dearest, spent.micro)
+                    self._dearest[allotment.row] = max(self._dearest.get(allotment.row, 0), spent.micro)
+                if self._storage.exact and self._paces[allotment.row].times == 1:
+                    exact.append(allotment.row)
+        return exact
+
+    def write(self, rows: Collection[str] | None = None) -> None:
+        """Write down what was taken and give back what is free. Call it in a thread. Raises `StoreError`."""
+        with self._leasing:
+            with self._mutex:
+                known = [each for each in self._known.values() if rows is None or each.row in rows]
+            if known:
+                self._write_back(known, self._storage.keep)
+
+    def free(self, row: str, period: str) -> Amount:
+        """What this process may reserve without asking the storage."""
+        with self._mutex:
+            known = self._known.get((row, period))
+            return Amount() if known is None else known.free
+
+    def dearest(self, row: str) -> int | None:
+        """The dearest request of any span; None where it is not known yet: a lease learns it."""
+        return self._dearest.get(row)
+
+    def close(self) -> None:
+        """Write down and give back everything. A second call does nothing. Raises `StoreError`."""
+        self._ended.set()
+        self.write()
+
+    # --- with the mutex --------------------------------------------------------------------------
+
+    def _reserve(self, allotment: _Allotment, amount: Amount) -> int:
+        self._next += 1
+        allotment.reserved += amount
+        self._reservations[self._next] = allotment, amount
+        self._pace(allotment.row).note(self._monotonic())
+        return self._next
+
+    def _pace(self, row: str) -> _Pace:
+        return self._paces.setdefault(row, _Pace())
+
+    def _granted(self, need: Need, number: int, amount: Amount) -> int:
+        """Put what the storage granted into the allotment, and reserve the need; its number."""
+        key = need.row, need.period
+        allotment = self._known.setdefault(key, _Allotment(row=need.row, period=need.period))
+        allotment.number = number
+        allotment.held += amount
+        return self._reserve(allotment, need.amount)
+
+    # --- in a transaction of the storage -----------------------------------------------------------
+
+    def _learn(self, connection: Connection, row: str) -> None:
+        """What the dearest request of a budget took, in any process."""
+        known = table.dearest(connection, row)
+        with self._mutex:
+            self._dearest[row] = max(known, self._dearest.get(row, 0))
+
+    def _grant(self, connection: Connection, need: Need, left: Left) -> tuple[Need, int, Amount]:
+        """Hold in the storage what is lacking and, of a budget that is asked often, more; and its number there."""
+        with self._mutex:
+            known = self._known.get((need.row, need.period))
+            free = Amount() if known is None else known.free
+            times = self._pace(need.row).times
+        rest = left(connection, need, free)
+        units = zip(need.amount.units, free.units, rest.units, strict=True)
+        amount = Amount(*(_lease_of(*each, times) for each in units))
+        number = self._storage.hold(connection, need.row, need.period, amount, known.number if known else None)
+        return need, number, amount
+
+    def _write_back(self, allotments: Sequence[_Allotment], further: Callable[[Connection], None]) -> None:
+        """Write down what was taken of these and give back what is free, and do more in the same transaction.
+
+        If nobody knows whether it was committed, what was given back is given up, and what was taken is written again:
+        the storage then counts too much and never too little.
+        """
+        changes = []
+        with self._mutex:
+            for each in allotments:
+                back = Amount(*(max(0, amount) for amount in each.free.units))
+                gone = Amount(*map(min, each.taken.units, (each.held - back).units))
+                changes.append((each, each.taken, gone, back, each.dearest))
+                each.held -= back + gone
+                each.taken, each.dearest = Amount(), 0
+        doubtful = False
+        try:
+            with self._storage.writing() as connection:
+                for each, taken, gone, back, dearest in changes:
+                    last = not any(each.held.units)
+                    table.write_back(connection, each.number, taken, gone + back, dearest=dearest, last=last)
+                further(connection)
+                doubtful = True
+        except BaseException:
+            with self._mutex:
+                for each, taken, gone, back, dearest in changes:
+                    each.held += gone if doubtful else gone + back
+                    each.taken += taken
+                    each.dearest = max(each.dearest, dearest)
+            raise
+        with self._mutex:
+            for each, *_ in changes:
+                if not any((*each.held.units, *each.reserved.units, *each.taken.units)):
+                    self._known.pop((each.row, each.period), None)
+
+    # --- the keeper --------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Start the thread that writes every second; it ends when nothing is held."""
+        with self._mutex:
+            if self._keeper is None and not self._ended.is_set():
+                self._keeper = threading.Thread(target=self._keep, name="coterie-budgets", daemon=True)
+                self._keeper.start()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(SECOND):
+            with suppress(CoterieError):  # tried again in a second; what is held meanwhile counts
+                self.write()
+            with self._mutex:
+                if not self._known:
+                    self._keeper = None
+                    return
+
+
+def _covers(free: Amount, need: Amount) -> bool:
+    return all(of >= wanted or not wanted for of, wanted in zip(free.units, need.units, strict=True))
+
+
+def _lease_of(need: int, free: int, left: int, times: int) -> int:
+    """How much of one unit to lease."""
+    if not need:
+        return 0
+    lacking = max(0, need - free)
+    return lacking + min(need * (times - 1), max(0, left - lacking) // _PART)
