@@ -182,7 +182,7 @@ def _rolled(connection: Connection, since: float, exact: int) -> _Rolled | None:
     if backfill_left(connection) is not None:
         return None
     limit = connection.execute(
-        "SELECT CAST(coalesce(sum(requests), 0) AS INTEGER) FROM rollups WHERE span = ? AND kind = 'request' AND start >= ?",
+        "SELECT coalesce(sum(requests), 0) FROM rollups WHERE span = ? AND kind = 'request' AND start >= ?",
         (DAY, since // DAY * DAY),
     ).fetchone()
     return None if limit[0] <= exact else _Rolled(since, next(stretches(since)).first)
