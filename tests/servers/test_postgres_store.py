@@ -9,12 +9,15 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from coterie.errors import StoreError
 from coterie.testing import check_store
+from coterie.testing.flywheel import check_flywheel_store
+from coterie.types import RequestFilter
 from tests.null.store import test_sqlite
 from tests.null.store.conftest import DAY, ENTRIES, NOW, Clock, OpenStore, settlement
 from tests.null.store.test_kill import kill_after
@@ -34,7 +37,7 @@ test_any_text = test_sqlite.test_any_text
 test_session_name_that_is_no_text = test_sqlite.test_session_name_that_is_no_text
 test_same_id_twice = test_sqlite.test_same_id_twice
 test_one_bad_settlement_spoils_no_other = test_sqlite.test_one_bad_settlement_spoils_no_other
-test_cancelled_asker = test_sqlite.test_cancelled_asker
+test_cancelled_caller = test_sqlite.test_cancelled_caller
 
 
 @pytest.fixture
@@ -73,6 +76,27 @@ async def test_keeps_the_contract(open_store, clock, keep_content):
     clock.now = 1_700_000_000.0
 
     await check_store(lambda: open_store(keep_content=keep_content))
+
+
+async def test_keeps_the_contract_of_the_flywheel(open_store):
+    """Examples, comparisons, labels and records are kept as every store must."""
+    await check_flywheel_store((await open_store()).flywheel, (await open_store()).flywheel)
+
+
+async def test_pages_and_sums(open_store):
+    """Pages of requests and sessions, and the sums of hours, are those of what was settled, by however many writers."""
+    stores = [await open_store() for _ in range(2)]
+    settling = [s.settle(settlement(f"t{n}-{i}", session=f"s{n}")) for n in range(20) for i, s in enumerate(stores)]
+    await asyncio.gather(*settling)
+    page = await stores[0].request_page(RequestFilter(tenant="default", limit=30))
+    sessions = await stores[0].session_page("default", limit=50)
+    assert (len(page.lines), page.after is not None, len(sessions.sessions)) == (30, True, 20)
+    rolled = await stores[0]._totals.run(lambda c: c.execute("SELECT sum(requests), max(cost) FROM rollups").fetchall())
+    whole = await stores[0]._totals.run(
+        lambda c: c.execute("SELECT requests, cost FROM rollups WHERE kind = 'request' AND span = 3600").fetchall()
+    )
+    assert rolled[0][0] > 0
+    assert whole == [(40, str(40 * Decimal("0.00012")))]
 
 
 async def test_expired_sessions_are_deleted_by_one(open_store, clock, shared_database, schema):
