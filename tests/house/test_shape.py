@@ -59,7 +59,7 @@ BUDGETS = {
     "governance": 2760,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5560,  # a prior on confidence, patterns
-    "limits": 1390,  # calls capped by what is left; allotments leased from a file or PostgreSQL
+    "limits": 1450,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1120,
     "network": 2160,  # the relay and routes by schema; labels of feedback; functions
@@ -73,7 +73,7 @@ BUDGETS = {
     "routing": 2630,
     "runtime": 1400,  # long work has threads of its own; connections to PostgreSQL, for rows, budgets and keys
     "specialists": 410,
-    "store": 3900,  # feedback without content; read models: hours and days, pages by key; the flywheel; PostgreSQL
+    "store": 3930,  # feedback without content; read models: hours and days, pages by key; the flywheel; PostgreSQL
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
     "tasks": 16830,  # cells of tables looked up, contradictions; functions of generate
     "testing": 1920,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store

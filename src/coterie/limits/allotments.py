@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from coterie.errors import CoterieError
 from coterie.limits import storage as table
 from coterie.limits.storage import BudgetStorage
-from coterie.store.connection import Connection
+from coterie.store.statements import Connection
 from coterie.types import Amount
 
 SECOND = 1.0

@@ -39,7 +39,7 @@ from coterie.limits.costs import UsualAnswers, most_of, most_within, taken_by_an
 from coterie.limits.spans import Span, span_of
 from coterie.limits.storage import MICRO, NANO, BudgetDatabase, BudgetFile, BudgetStorage, micro, nano
 from coterie.runtime.concurrency import to_the_end
-from coterie.store.connection import Connection
+from coterie.store.statements import Connection
 from coterie.types import Allowance, Amount, CallContext, Output, Principal, Prompt, Reason, Usage, Verdict
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from coterie.errors import CoterieError, StoreError
 from coterie.limits.spans import EVER
-from coterie.store.connection import Connection, columns_of
 from coterie.store.rows import dicts
+from coterie.store.statements import Connection, columns_of
 from coterie.types import Amount
 
 if TYPE_CHECKING:

@@ -1,80 +1,18 @@
-"""Connections: what every database offers, those to a SQLite file and what its errors mean; and the schema.
-
-Statements are written once, in the SQL that SQLite and PostgreSQL share, with `?` for values. Tables are created in
-SQLite's words, which `postgres` translates.
-"""
+"""Connections to the SQLite file and what its errors mean for the user; and the schema of every database."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 from urllib.parse import quote
 
 from coterie.errors import StoreError
 from coterie.store.flywheel import TABLES
 from coterie.store.rollups import create_tables
-
-
-class Cursor(Protocol):
-    """The rows of a statement."""
-
-    @property
-    def description(self) -> Any: ...  # noqa: ANN401, D102 - of each column a sequence, its name first
-    @property
-    def rowcount(self) -> int: ...  # noqa: D102
-    def fetchone(self) -> Any: ...  # noqa: ANN401, D102
-    def fetchall(self) -> list[Any]: ...  # noqa: D102
-    def __iter__(self) -> Iterator[Any]: ...
-
-
-class Connection(Protocol):
-    """A connection to SQLite or PostgreSQL. Transactions are begun and ended by hand."""
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether one is open, also if it has failed or nobody knows."""
-        ...
-
-    def execute(self, statement: str, values: Sequence[Any] = (), /) -> Cursor:
-        """Run one statement."""
-        ...
-
-    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> object:
-        """Run one statement for each row."""
-        ...
-
-    def close(self) -> None:
-        """Give it back; a second call does nothing."""
-        ...
-
-
-def tables_of(connection: Connection) -> list[str]:
-    """The names of all tables."""
-    if not isinstance(connection, sqlite3.Connection):
-        query = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
-    else:
-        query = "SELECT name FROM sqlite_master WHERE type = 'table'"
-    return [name for (name,) in connection.execute(query).fetchall()]
-
-
-def columns_of(connection: Connection, table: str) -> list[tuple[str, str | None]]:
-    """The columns of a table, each with the table that it refers to."""
-    if not isinstance(connection, sqlite3.Connection):
-        query = """
-            SELECT attname, (
-                SELECT confrelid::regclass::text FROM pg_constraint
-                WHERE conrelid = attrelid AND contype = 'f' AND attnum = ANY (conkey) LIMIT 1
-            ) FROM pg_attribute WHERE attrelid = CAST(? AS regclass) AND attnum > 0 AND NOT attisdropped
-        """
-        return [(name, refers) for name, refers in connection.execute(query, (table,)).fetchall()]
-    refers = {each[3]: each[2] for each in connection.execute(f"PRAGMA foreign_key_list({table})").fetchall()}
-    names = [each[1] for each in connection.execute(f"PRAGMA table_info({table})").fetchall()]
-    return [(name, refers.get(name)) for name in names]
-
+from coterie.store.statements import Connection
 
 Connect = Callable[[Path, float], sqlite3.Connection]
 """Opens the file, waiting so many seconds for another process's lock; tests pass one that fails on purpose."""

@@ -17,10 +17,10 @@ from typing import Any
 
 from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps, parse_json
-from coterie.store.connection import Connection, columns_of, tables_of
 from coterie.store.content import without_content
 from coterie.store.flywheel import drop_examples, versions_that_saw
 from coterie.store.rows import erase_session, read_trace
+from coterie.store.statements import Connection, columns_of, tables_of
 from coterie.text.folding import shown
 from coterie.text.unicode import ALIKE, PLAIN_SIGNS
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from functools import partial
 
 from coterie.runtime.postgres import PostgresAddress, PostgresConnection
-from coterie.store.connection import MIGRATIONS, Connection, check_known, tables_of
+from coterie.store.connection import MIGRATIONS, check_known
 from coterie.store.erasure import delete_old
 from coterie.store.rows import delete_sessions
 from coterie.store.sqlite import SQLiteStore, Sweep
+from coterie.store.statements import Connection, tables_of
 from coterie.store.threads import ReadThread, WriteThread
 
 _DAY = 86_400.0

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from coterie.store.connection import Connection
 from coterie.store.rows import RANK, TURNS, said_of
+from coterie.store.statements import Connection
 from coterie.types import Feedback, Label, RequestFilter, RequestLine, RequestPage, SessionPage, SessionSummary
 
 LOOKED_THROUGH = 2000

@@ -12,10 +12,9 @@ import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from coterie.store.connection import Connection
+from coterie.store.statements import Connection
 
 HOUR, DAY = 3600, 86_400
 Kind = Literal["request", "specialist", "model"]

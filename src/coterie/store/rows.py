@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps, from_json, loads, parse_json
-from coterie.store.connection import Connection, Cursor
 from coterie.store.content import without_content
 from coterie.store.rollups import Additions, backfill_left
+from coterie.store.statements import Connection, Cursor
 from coterie.types import (
     CONTENT_KINDS,
     Context,

@@ -22,7 +22,6 @@ from typing import Any
 from coterie.errors import InputError, StoreError
 from coterie.store.connection import (
     Connect,
-    Connection,
     check_current,
     check_writable,
     connect,
@@ -54,6 +53,7 @@ from coterie.store.rows import (
     select_sites,
     select_trace,
 )
+from coterie.store.statements import Connection
 from coterie.store.summary import insert_training, select_ledger, select_summary, select_totals
 from coterie.store.threads import ReadThread, WriteThread
 from coterie.types import (

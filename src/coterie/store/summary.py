@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from coterie.store.connection import Connection
 from coterie.store.rollups import (
     DAY,
     Kind,
@@ -22,6 +21,7 @@ from coterie.store.rollups import (
     stretches,
 )
 from coterie.store.rows import dicts
+from coterie.store.statements import Connection
 from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Totals, Training
 
 EXACT = 10_000

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from coterie.errors import Overloaded, StoreError
-from coterie.store.connection import Connection
+from coterie.store.statements import Connection
 
 T = TypeVar("T")
 Work = Callable[[Connection], None]
