@@ -208,13 +208,13 @@ async def test_another_base(network):
 async def test_model_that_is_a_server(network):
     """An adapter needs a model in this process."""
     server = 'engine = "openai"\nbase_url = "http://127.0.0.1:9/v1"\nname = "big"'
-    with pytest.raises(ConfigError, match="the adapter of 'triage' needs a model that runs in this process"):
+    with pytest.raises(ConfigError, match="'triage'"):
         await open_network(network(engine=server))
 
 
 async def test_unknown_adapter(engine):
     """An adapter it does not hold is refused; llama.cpp itself would answer without."""
-    with pytest.raises(EngineRejected, match=r"no adapter 'nobody': \['reply', 'risk', 'triage'\]"):
+    with pytest.raises(EngineRejected, match=r"'nobody'.*'reply'.*'risk'.*'triage'"):
         await engine.run([replace(QUESTION, adapter="nobody")])
 
 

@@ -151,7 +151,7 @@ def test_pairs_without_a_reply(folder):
 def test_a_file_without_the_column(folder):
     """Is refused with the columns that it has."""
     write(folder, [{"text": f"parcel number {n}", "answer": "x"} for n in range(20)])
-    with pytest.raises(DataError, match="no column 'reply'"):
+    with pytest.raises(DataError, match="'reply'"):
         train(folder)
 
 
@@ -159,7 +159,7 @@ def test_rungs_that_write_nothing(folder):
     """Only a generative model writes."""
     path = folder / "coterie.toml"
     path.write_text(path.read_text().replace('model = "small"', 'model = "small"\nrungs = ["lexical"]'))
-    with pytest.raises(ConfigError, match=r"rungs is \['lexical'\]; a 'generate' of a text has 'slm'"):
+    with pytest.raises(ConfigError, match=r"'lexical'.*'generate'.*'slm'"):
         train(folder)
 
 
@@ -167,5 +167,5 @@ def test_pairs_of_a_writer_that_reads_nothing(folder):
     """Its pairs are its data: naming them apart is a slip."""
     path = folder / "coterie.toml"
     path.write_text(path.read_text().replace('model = "small"', 'model = "small"\npairs = "pairs.jsonl"'))
-    with pytest.raises(ConfigError, match="pairs needs `reads`"):
+    with pytest.raises(ConfigError, match="`reads`"):
         load_config(folder)

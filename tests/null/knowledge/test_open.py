@@ -56,7 +56,7 @@ def test_an_address_that_is_none(tmp_path, monkeypatch):
     pytest.importorskip("psycopg")
     monkeypatch.setenv("INDEX_URL", "hunter2")
 
-    with pytest.raises(ConfigError, match="'INDEX_URL' holds no address") as caught:
+    with pytest.raises(ConfigError, match="'INDEX_URL'") as caught:
         opened(KnowledgeSection(store="env:INDEX_URL"), tmp_path)
     assert "hunter2" not in str(caught.value)
 

@@ -389,7 +389,7 @@ def test_a_file_too_large_is_not_opened(tmp_path):
     path = tmp_path / "a.txt"
     with path.open("wb") as file:
         file.truncate(300 * 1024 * 1024)
-    with FileReader() as reader, pytest.raises(Unreadable, match="limit of 268,435,456 bytes"):
+    with FileReader() as reader, pytest.raises(Unreadable, match="268,435,456"):
         reader.read(path)
 
 

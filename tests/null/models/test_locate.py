@@ -41,7 +41,7 @@ def place(home, content):
 
 def test_missing(tiny, tmp_path):
     """A known model that is not here names the command that fetches it."""
-    with pytest.raises(ModelMissing, match="'tiny' is not on this machine") as missing:
+    with pytest.raises(ModelMissing, match="'tiny'") as missing:
         locate(named("tiny"), tmp_path)
     assert missing.value.hint == "Fetch it: coterie models pull tiny"
 
@@ -132,7 +132,7 @@ def test_by_path_with_checksum(tmp_path, model, content):
     """Its checksum is checked where one is given."""
     (tmp_path / "mine.gguf").write_bytes(content)
     assert locate(named("mine.gguf", sha256=model.sha256), tmp_path).is_file()
-    with pytest.raises(ArtefactRefused, match="not the pinned 0000") as refusal:
+    with pytest.raises(ArtefactRefused, match="0000") as refusal:
         locate(named("mine.gguf", sha256="0" * 64), tmp_path)
     assert "sha256" in refusal.value.hint
 

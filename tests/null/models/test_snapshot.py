@@ -95,7 +95,7 @@ def test_one_file_beside_the_others(hub):
     """A GGUF file of the same repository is served by its name, held against what was pulled."""
     bring()
     model = LlamaModel(engine="llama", name=f"{NAME}/tiny-q4.gguf")
-    with pytest.raises(ModelMissing, match=r"without 'tiny-q4\.gguf'") as missing:
+    with pytest.raises(ModelMissing, match=r"'tiny-q4\.gguf'") as missing:
         locate(model, hub_folder := Origin.read(NAME).folder)
     assert missing.value.hint == f"Fetch it: coterie models pull {NAME} --file tiny-q4.gguf"
     path = pull(NAME, file="tiny-q4.gguf")

@@ -113,7 +113,7 @@ def test_a_signature_holds_for_one_specialist(registry, signed):
     strict, version = signed
     (registry.root / "triage").rename(registry.root / "underwriting")
 
-    with pytest.raises(ArtefactRefused, match="not the signature of this version of 'underwriting'"):
+    with pytest.raises(ArtefactRefused, match="'underwriting'"):
         strict.load("underwriting", version)
 
 
@@ -167,7 +167,7 @@ def test_key_from_the_environment(tmp_path, monkeypatch):
     """A key named `env:NAME` is the variable's PEM text; one that is not set is told."""
     path, public = write_key(tmp_path / "key.pem")
     section = RegistrySection(signing_key="env:COTERIE_TEST_KEY")
-    with pytest.raises(ConfigError, match=r"'COTERIE_TEST_KEY', named in coterie\.toml, is not set"):
+    with pytest.raises(ConfigError, match=r"'COTERIE_TEST_KEY'.*coterie\.toml"):
         open_signer(section.signing_key, tmp_path)
 
     monkeypatch.setenv("COTERIE_TEST_KEY", path.read_text())
@@ -191,13 +191,13 @@ def test_what_is_no_key(tmp_path, content):
     path.touch(0o600)
     path.write_bytes(content)
 
-    with pytest.raises(ConfigError, match="is no Ed25519 private key"):
+    with pytest.raises(ConfigError, match="Ed25519"):
         open_signer("key.pem", tmp_path)
 
 
 def test_a_key_that_is_not_there(tmp_path):
     """A key that is named and missing is told before anything is trained; one that is not named is not missed."""
-    with pytest.raises(ConfigError, match=r"Cannot read registry\.signing_key"):
+    with pytest.raises(ConfigError, match=r"registry\.signing_key"):
         open_signer("key.pem", tmp_path)
     assert open_signer(None, tmp_path) is None
 

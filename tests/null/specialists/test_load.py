@@ -115,7 +115,7 @@ def test_the_lexical_rung_gets_no_encoder():
 
 def test_another_task_is_refused():
     """A version of another task than the file says is refused with both."""
-    with pytest.raises(ArtefactRefused, match="configured for task 'score'; its version does 'classify'"):
+    with pytest.raises(ArtefactRefused, match=r"'score'.*'classify'"):
         load(MADE["classify"][1], "score")
 
 

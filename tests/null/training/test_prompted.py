@@ -210,13 +210,13 @@ def test_nothing_is_asked_that_was_not_named(folder, texts, encoder, giant):
 
 def test_the_rung_needs_a_model(network, texts, encoder):
     """Without one the file is refused with the place."""
-    with pytest.raises(ConfigError, match=r"specialists.it: rung 'llm' needs `model`"):
+    with pytest.raises(ConfigError, match=r"'llm'.*`model`"):
         train(network({"it": {"task": "classify", "rungs": ["llm"]}}, it=texts()), encoder=encoder)
 
 
 def test_several_labels_a_text(folder, texts, encoder):
     """The rung names one label: a specialist of several has the others."""
-    with pytest.raises(ConfigError, match=r"rungs is \['llm'\]; a 'classify' of a text has"):
+    with pytest.raises(ConfigError, match=r"'llm'.*'classify'"):
         train(folder(texts(), multi_label=True), encoder=encoder)
 
 
@@ -248,7 +248,7 @@ def test_it_serves(folder, texts, giant):
     assert "internal data is above the clearance of 'giant'" in refused.text
 
     (place / "coterie.toml").write_text(text.replace("giant-1", "giant-2"))
-    with pytest.raises(ArtefactRefused, match=r"answers of 'giant-1'; model 'giant' is 'giant-2' now"):
+    with pytest.raises(ArtefactRefused, match=r"'giant-1'.*'giant'.*'giant-2'"):
         asyncio.run(ask("hello"))
 
 

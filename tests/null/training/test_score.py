@@ -171,7 +171,7 @@ def test_hardly_any_text_is_no_text(trained, applicants, ask):
 
 def test_columns_alone_have_no_embedding_rung(trained, applicants):
     """Asking for the embedding rung where there is no text is a mistake in the file."""
-    with pytest.raises(ConfigError, match="a 'score' of columns alone has 'lexical'"):
+    with pytest.raises(ConfigError, match=r"'score'.*'lexical'"):
         trained({**SCORE, "rungs": ["embedding"]}, columns_only(applicants(60)))
 
 
@@ -232,9 +232,7 @@ def test_naming_the_protected_columns_replaces_the_rule(trained, applicants):
 
 def test_unknown_columns_are_a_mistake(trained, applicants):
     """Excluding a column that the data does not have is told, with the columns it has."""
-    with pytest.raises(
-        ConfigError, match=r"excludes \['sexx'\], but it.jsonl has the columns \['income', 'home', 'age'\]"
-    ):
+    with pytest.raises(ConfigError, match=r"'sexx'.*it.jsonl.*'income'.*'home'.*'age'"):
         trained({**SCORE, "protected": ["sexx"]}, columns_only(applicants(40)))
 
 

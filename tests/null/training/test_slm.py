@@ -37,7 +37,7 @@ def test_only_a_model_in_this_process_is_tuned(encoder):
     """A remote one has no weights here; the message names those that could be."""
     models = {"small": OpenAIModel(engine="openai", base_url="https://example.org/v1", name="large")}
     models["tiny"] = LlamaModel(engine="llama", name="tiny.gguf")
-    with pytest.raises(ConfigError, match=r"tunes the model 'small'; models that run in this process are \['tiny'\]"):
+    with pytest.raises(ConfigError, match=r"'small'.*'tiny'"):
         train_rungs("it", section(rungs=("slm",)), train=DATA, held_out=DATA, encoder=encoder, models=models)
 
 
@@ -50,7 +50,7 @@ def write_model(path, architecture: str) -> LlamaModel:
 def test_an_architecture_whose_adapters_are_not_known(tmp_path):
     """Its weights may lie in another order, so that an adapter would mean something else."""
     model = write_model(tmp_path / "odd.gguf", "mamba")
-    with pytest.raises(ArtefactRefused, match="of architecture 'mamba'; adapters are trained for llama"):
+    with pytest.raises(ArtefactRefused, match="'mamba'"):
         find_causal_base("small", model, tmp_path)
 
 
@@ -73,6 +73,6 @@ def test_a_base_that_is_not_here(tmp_path, monkeypatch):
 def test_without_peft(tmp_path, monkeypatch):
     """The hint is the command that installs it."""
     monkeypatch.setattr("coterie.tuning.base.find_spec", lambda name: None if name == "peft" else name)
-    with pytest.raises(ExtraMissing, match="needs the package 'peft'") as error:
+    with pytest.raises(ExtraMissing, match="'peft'") as error:
         find_causal_base("small", LlamaModel(engine="llama", name="smollm2"), tmp_path)
     assert "coterie[train]" in error.value.hint

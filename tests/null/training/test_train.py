@@ -153,7 +153,7 @@ def test_files_are_read_before_anything_is_trained(network, texts, encoder, tmp_
     """A mistake in the last file is found before time is spent on the first."""
     folder = network({"good": CLASSIFY, "bad": CLASSIFY}, good=texts(), bad=[{"words": "x", "label": "y"}] * 20)
 
-    with pytest.raises(DataError, match="no column 'text'"):
+    with pytest.raises(DataError, match="'text'"):
         train(folder, encoder=encoder)
     assert not (tmp_path / "registry").exists()
 
@@ -164,7 +164,7 @@ def test_only_what_is_named_is_trained(network, texts, encoder, tmp_path):
 
     assert list(train(folder, ["two"], encoder=encoder).specialists) == ["two"]
     assert not (tmp_path / "registry" / "one").exists()
-    with pytest.raises(UnknownSpecialist, match=r"'three'; this network has \['one', 'two'\]"):
+    with pytest.raises(UnknownSpecialist, match=r"'three'.*'one'.*'two'"):
         train(folder, ["three"], encoder=encoder)
 
 
