@@ -211,7 +211,7 @@ class ProcessOverhead:
             with self._shared.share() as attendance.share:
                 yield attendance
         finally:
-            self._owed += attendance.share.seconds - attendance.told
+            self._owed += attendance.share.seconds - attendance.reported
 
     def take(self) -> float:
         """What is owed of requests whose rows were made."""
@@ -226,7 +226,7 @@ class RequestAttendance:
 
     def __init__(self, overhead: ProcessOverhead) -> None:
         self._overhead = overhead
-        self.told = 0.0
+        self.reported = 0.0
         """CPU-seconds that stand in its row."""
 
     def step(self) -> Step:
@@ -234,5 +234,5 @@ class RequestAttendance:
         owed = self._overhead.take()
         so_far = self.share.so_far()
         seconds = max(so_far + owed, 0.0)
-        self.told = seconds - owed
+        self.reported = seconds - owed
         return Step(producer=OVERHEAD, engine="python", usage=Usage(cpu_seconds=seconds))

@@ -21,7 +21,7 @@ from coterie.config.file import Config, load_config, parse_config
 from coterie.config.section import FILE_NAME
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import InputError, UnknownSpecialist
-from coterie.knowledge.declared import index_declared
+from coterie.knowledge.build import index_declared
 from coterie.learning.progress import Progress, Silent
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version

@@ -149,10 +149,10 @@ def _place(folder: Path, stem: str, typed: Path) -> _File:
 
 
 def _as_indexed(folder: Path, index: str) -> dict[str, str]:
-    from coterie.knowledge.guard import given_before
+    from coterie.knowledge.guard import indexed_access
     from coterie.knowledge.open import index_folder
 
-    return {key: str(value) for key, value in vars(given_before(index_folder(folder, index))).items() if value}
+    return {key: str(value) for key, value in vars(indexed_access(index_folder(folder, index))).items() if value}
 
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:

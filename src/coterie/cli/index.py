@@ -130,10 +130,10 @@ def _empty(name: str, found: FoundFiles, report: Indexed) -> InputError | None:
 
 def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeSection:
     """An index that is not in the file, with the label and the tenant that it was given before and is not given now."""
-    from coterie.knowledge.guard import given_before
+    from coterie.knowledge.guard import indexed_access
     from coterie.knowledge.open import index_folder
 
-    before = {key: value for key, value in vars(given_before(index_folder(folder, name))).items() if value}
+    before = {key: value for key, value in vars(indexed_access(index_folder(folder, name))).items() if value}
     kept = {key: value for key, value in before.items() if getattr(section, key) is None}
     if kept:
         said = ", ".join(f"--{key} {value}" for key, value in kept.items())
@@ -169,7 +169,7 @@ def _build(
     from coterie.cli.progress import TerminalProgress
     from coterie.engines.onnx import OnnxEncoder
     from coterie.knowledge.build import ENCODER_BATCH, build_index
-    from coterie.knowledge.guard import Given, declared_access
+    from coterie.knowledge.guard import IndexedAccess, declared_access
     from coterie.knowledge.kinds import open_reranker
     from coterie.knowledge.open import index_folder, open_index
 
@@ -192,7 +192,7 @@ def _build(
                 progress=stack.enter_context(TerminalProgress()),
                 reranker=open_reranker(section, encoder),
                 declared=declared,
-                given=None if known else Given(label=section.label, tenant=section.tenant),
+                given=None if known else IndexedAccess(label=section.label, tenant=section.tenant),
             )
 
     return run(work())

@@ -152,8 +152,9 @@ def _checks(opened: Registry, name: str) -> Iterator[dict[str, Any]]:
     found, error = _try(partial(opened.check_history, name))
     if error is None:
         _, error = _try(partial(opened.history, name))
-    told = {"vouched": found.vouched, "unvouched": found.unvouched, "gap": found.gap or None} if found else {}
-    yield {"name": name, "what": "history", "signature": found and (found.signer or "unsigned"), "error": error, **told}
+    counts = {"vouched": found.vouched, "unvouched": found.unvouched, "gap": found.gap or None} if found else {}
+    signature = found and (found.signer or "unsigned")
+    yield {"name": name, "what": "history", "signature": signature, "error": error, **counts}
 
 
 def _try(look: Callable[[], T]) -> tuple[T | None, str | None]:

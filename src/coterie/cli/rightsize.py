@@ -15,12 +15,12 @@ import typer
 
 from coterie import __version__
 from coterie.cli.bridge import configured, run
-from coterie.cli.chain_stops import Stop, show_stops
 from coterie.cli.files import check_writable, find_file
 from coterie.cli.options import parse_label, parse_money
 from coterie.cli.output import (
     BAR_MISSED,
     Json,
+    Stop,
     dim,
     give,
     interval,
@@ -28,6 +28,7 @@ from coterie.cli.output import (
     paragraph,
     remark,
     say,
+    show_stops,
     show_table,
     size,
     warn,

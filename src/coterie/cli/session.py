@@ -126,7 +126,7 @@ def _stored(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T | None:
 def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
     """A session as it is exported. Raises `InputError` if there is none."""
     from coterie.context.entries import text_of
-    from coterie.context.standing import why_gone
+    from coterie.context.standing import why_superseded
 
     found = _stored(folder, lambda store: store.context(name, tenant, whole=True))
     if found is None or not found.entries:
@@ -134,7 +134,7 @@ def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
             f"Tenant {tenant!r} has no session {name!r}.", hint="`coterie session list` shows those that there are."
         )
     entries = []
-    for entry, gone in zip(found.entries, why_gone(found.entries), strict=True):
+    for entry, gone in zip(found.entries, why_superseded(found.entries), strict=True):
         about = _entry(entry)
         content = about.pop("content")
         about |= {"gone": str(gone.reason) if gone else None, "words": text_of(entry)}

@@ -107,8 +107,10 @@ class Setting:
         )
         chosen = f"Any of {', '.join(self._choices())}." if self._choices() else ""
         default = self.field.default
-        told = f"Default: `{default}`." if isinstance(default, str | int | float) and default not in {"", False} else ""
-        return " ".join(filter(None, [tasks + sentence, chosen, f"It is {bounds}." if bounds else "", told]))
+        usual = (
+            f"Default: `{default}`." if isinstance(default, str | int | float) and default not in {"", False} else ""
+        )
+        return " ".join(filter(None, [tasks + sentence, chosen, f"It is {bounds}." if bounds else "", usual]))
 
     def _choices(self) -> tuple[str, ...]:
         item = _bare(get_args(self.kind)[0]) if self.repeats else None

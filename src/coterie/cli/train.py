@@ -11,8 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import configured, log_command, with_store
-from coterie.cli.chain_stops import Stop, show_stops
-from coterie.cli.output import BAR_MISSED, Json, give, interval, number, remark, say, shell, show_table, size, warn
+from coterie.cli.output import (
+    BAR_MISSED,
+    Json,
+    Stop,
+    give,
+    interval,
+    number,
+    remark,
+    say,
+    shell,
+    show_stops,
+    show_table,
+    size,
+    warn,
+)
 from coterie.cli.settings import given
 from coterie.errors import StoreError
 

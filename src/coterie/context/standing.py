@@ -15,14 +15,14 @@ from coterie.context.entries import describe, times
 from coterie.types import Context, Entry, Fact, Label, Omission, Passage, Reason, Retraction
 
 
-class Gone(NamedTuple):
+class Superseded(NamedTuple):
     """Why an entry no longer counts."""
 
     why: Literal["retraction", "retracted", "superseded", "repeated"]
     reason: Reason
 
 
-def why_gone(entries: Sequence[Entry]) -> list[Gone | None]:
+def why_superseded(entries: Sequence[Entry]) -> list[Superseded | None]:
     """For each entry of a log, oldest first, why it no longer counts, or None if it stands.
 
     Of the facts of one name the last counts, whoever wrote it, unless its producer took it back. Of one passage that
@@ -31,29 +31,30 @@ def why_gone(entries: Sequence[Entry]) -> list[Gone | None]:
     newest: dict[str, str] = {}  # producer by name of a fact
     taken_back: set[tuple[str, str]] = set()  # producer, name
     found: set[tuple[str, str, int, int]] = set()
-    gone: list[Gone | None] = []
+    gone: list[Superseded | None] = []
     for entry in reversed(entries):
-        why: Gone | None = None
+        why: Superseded | None = None
         match entry.content:
             case Retraction(name=name):
                 taken_back.add((entry.producer, name))
-                why = Gone("retraction", Reason("omit.retraction"))
+                why = Superseded("retraction", Reason("omit.retraction"))
             case Fact(name=name) if (entry.producer, name) in taken_back:
-                why = Gone("retracted", Reason("omit.retracted", by=entry.producer))
+                why = Superseded("retracted", Reason("omit.retracted", by=entry.producer))
             case Fact(name=name):
                 if name in newest:
-                    why = Gone("superseded", Reason("omit.superseded", by=newest[name]))
+                    why = Superseded("superseded", Reason("omit.superseded", by=newest[name]))
                 newest.setdefault(name, entry.producer)
             case Passage(index=index, document=document, start=start, end=end):
-                why = Gone("repeated", Reason("omit.found_again")) if (index, document, start, end) in found else None
-                found.add((index, document, start, end))
+                if (place := (index, document, start, end)) in found:
+                    why = Superseded("repeated", Reason("omit.found_again"))
+                found.add(place)
         gone.append(why)
     return gone[::-1]
 
 
 def versions(context: Context, name: str) -> tuple[Entry, ...]:
     """Every fact of a name that its producer has not taken back, newest first: those that contradict it included."""
-    log = zip(context.entries, why_gone(context.entries), strict=True)
+    log = zip(context.entries, why_superseded(context.entries), strict=True)
     return tuple(
         entry
         for entry, gone in reversed(list(log))
@@ -63,7 +64,7 @@ def versions(context: Context, name: str) -> tuple[Entry, ...]:
 
 def known_facts(context: Context) -> frozenset[str]:
     """Names of the facts that stand."""
-    log = zip(context.entries, why_gone(context.entries), strict=True)
+    log = zip(context.entries, why_superseded(context.entries), strict=True)
     return frozenset(e.content.name for e, gone in log if gone is None and isinstance(e.content, Fact))
 
 
@@ -80,7 +81,7 @@ def visible(context: Context, clearance: Label) -> Context:
     above = {label: Reason("omit.above_caller", label=label.value, clearance=clearance.value) for label in Label}
     omitted: Counter[tuple[str, Reason]] = Counter()
     kept: list[Entry] = []
-    for entry, gone in zip(context.entries, why_gone(context.entries), strict=True):
+    for entry, gone in zip(context.entries, why_superseded(context.entries), strict=True):
         if entry.label > clearance:
             omitted[describe(entry), above[entry.label]] += 1
         elif gone is not None and _what(entry) in touched:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from coterie.context.entries import describe, tally, text_of, times
-from coterie.context.standing import Gone, why_gone
+from coterie.context.standing import Superseded, why_superseded
 from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     Context,
@@ -125,7 +125,7 @@ def build_view(
         The entries in their order; each of the others is counted once in `omitted`, with its reason.
     """
     log = [*context.entries, *found]
-    gone = why_gone(log)
+    gone = why_superseded(log)
     reads = [_is_read(entry, card) for entry in context.entries] + [True] * len(found)
     reasons = [_why_not(entry, card, why, read=read) for entry, why, read in zip(log, gone, reads, strict=True)]
     wanted = [place for place, reason in enumerate(reasons) if not reason]
@@ -159,7 +159,7 @@ def describe_view(name: str, view: ContextView) -> ViewRecord:
     )
 
 
-def _why_not(entry: Entry, card: SpecialistCard, gone: Gone | None, *, read: bool) -> Reason | None:
+def _why_not(entry: Entry, card: SpecialistCard, gone: Superseded | None, *, read: bool) -> Reason | None:
     """Why an entry is left out of a view whatever its budget, or None if it is not."""
     if not read:
         return Reason("omit.not_read", specialist=card.name)

@@ -238,11 +238,11 @@ class RemoteAnswerer:
 
 def _schema_prompt(question: Question, said: Message, state: Task) -> Prompt:
     listed = "\n".join(f"- {_described(option)}" for option in question.options)
-    told = f'{question.instructions}\nAnswer with a JSON object, {{"label": ...}}, one of these:\n{listed}'
+    instruction = f'{question.instructions}\nAnswer with a JSON object, {{"label": ...}}, one of these:\n{listed}'
     label = {"type": "string", "enum": list(question.names)}
     schema = {"type": "object", "properties": {"label": label}, "required": ["label"], "additionalProperties": False}
     return Prompt(
-        messages=(Message(role="system", text=told.strip()), said),
+        messages=(Message(role="system", text=instruction.strip()), said),
         json_schema=schema,
         label=state.label,
         label_without_pii=state.label_without_pii,

@@ -40,7 +40,7 @@ class CandidateModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class ModelReply:
     """How asking ended."""
 
     text: str
@@ -112,7 +112,7 @@ class Tries:
         self._verdicts: list[Verdict] = []
         self._reasons: list[Reason] = []
 
-    async def stream(self) -> AsyncGenerator[Delta | Heard, None]:
+    async def stream(self) -> AsyncGenerator[Delta | ModelReply, None]:
         """Pieces of the first who speaks, then how it ended."""
         try:
             self._ask_next("")
@@ -140,7 +140,7 @@ class Tries:
         finally:
             await cancel(self._tasks)
 
-    async def ask(self) -> Heard:
+    async def ask(self) -> ModelReply:
         """How it ended, at once.
 
         A model that nobody else is asked beside or after is asked for its whole answer: no pieces, and no task.
@@ -149,11 +149,11 @@ class Tries:
             return await self._ask_whole()
         async with aclosing(self.stream()) as events:
             async for event in events:
-                if isinstance(event, Heard):
+                if isinstance(event, ModelReply):
                     return event
         raise AssertionError("a stream ends with how it ended")
 
-    async def _ask_whole(self) -> Heard:
+    async def _ask_whole(self) -> ModelReply:
         candidate = self._waiting.popleft()
         try:
             prompt = replace(self._prompt_for(candidate), patience=self._patience())
@@ -283,14 +283,14 @@ class Tries:
         notes = "; ".join(part for part in (each.note, note) if part)
         return Step(producer=self._producer, engine=each.name, usage=usage, note=notes)
 
-    def _ending(self, heard: _Try | None, output: Output | None) -> Heard:
+    def _ending(self, heard: _Try | None, output: Output | None) -> ModelReply:
         if heard is not None and output is not None:
             self._running.pop(heard, None)
             self._take_failures(heard, output.failures)
             self._steps.append(self._step(heard, output.usage, ""))
             self._verdicts += [output.verdict] if output.verdict is not None else []
         said = "".join(heard.texts) if heard is not None else ""
-        return Heard(
+        return ModelReply(
             text=said or (output.text if output is not None else ""),
             output=output,
             engine=heard.name if heard is not None else "",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from coterie.generalist.generalist import NAME, Asking
-from coterie.generalist.reading import DocumentReader, Extract, made_up
+from coterie.generalist.reading import DocumentReader, Extract, hallucinated
 from coterie.protocols import Specialist
 from coterie.routing.splitting import split_parts
 from coterie.runtime.concurrency import side_by_side
@@ -168,9 +168,9 @@ class Collaboration:
             self._note("conclude", f"here, since the quotes are more than a {_SHARE}th of the document")
             return None, []
         left = 0 if last else self.large.section.jobs - len(self._extracts)
-        told = self._told(quotes)
+        notes = self._notes(quotes)
         schema = _schema(answer=True, questions=max(left, 0))
-        found = await self._structured("conclude", CONCLUDE, told, self, schema)
+        found = await self._structured("conclude", CONCLUDE, notes, self, schema)
         if found is None:
             return None, []
         self._seen = len(quotes)
@@ -181,12 +181,12 @@ class Collaboration:
                 "conclude", f"the generalist asks for {len(more)} more" if more else "the generalist cannot tell"
             )
             return None, more
-        return self._checked(answer.strip(), quotes, told), []
+        return self._checked(answer.strip(), quotes, notes), []
 
-    def _checked(self, answer: str, quotes: Sequence[Citation], told: Sequence[str]) -> Finding | None:
+    def _checked(self, answer: str, quotes: Sequence[Citation], notes: Sequence[str]) -> Finding | None:
         """The generalist's answer, if all its figures and quotes stand in the quotes."""
         language = language_of(answer, self.task.language or "en")
-        if added := made_up(answer, [self.task.text, *told], marks=len(quotes), language=language):
+        if added := hallucinated(answer, [self.task.text, *notes], marks=len(quotes), language=language):
             self._fail("conclude", Reason("conclude.unsupported", added=", ".join(map(repr, added))))
             return None
         self._note("conclude", f"by the generalist from {len(quotes)} quote(s)")
@@ -194,7 +194,7 @@ class Collaboration:
         return self._finding(NAME, answer, reason, confidence=0.0, citations=tuple(quotes))
 
     async def _structured(
-        self, stage: str, instruction: str, told: Sequence[str], label: Labelled, schema: dict[str, object]
+        self, stage: str, instruction: str, notes: Sequence[str], label: Labelled, schema: dict[str, object]
     ) -> dict[str, object] | None:
         """The generalist's JSON object; None, with the reason noted, where there is none."""
         if self.large is None:
@@ -203,7 +203,7 @@ class Collaboration:
             self._fail(stage, spent)
             return None
         heard, content = await self.large.structured(
-            instruction, self.task.text, told, label, schema=schema, call=self.call
+            instruction, self.task.text, notes, label, schema=schema, call=self.call
         )
         self._steps += heard.steps
         self._verdicts += heard.verdicts
@@ -221,17 +221,17 @@ class Collaboration:
         began, self._since = self._since, perf_counter()
         self._stages.append(Stage(name=stage, milliseconds=(self._since - began) * 1000, note=note))
 
-    def _told(self, quotes: Sequence[Citation]) -> list[str]:
+    def _notes(self, quotes: Sequence[Citation]) -> list[str]:
         """What the generalist is shown: each question with its quotes, by number, or that there is none."""
         number = {(each.start, each.end): place for place, each in enumerate(quotes, start=1)}
-        told = []
+        notes = []
         for extract in self._extracts:
             lines = [
                 f"[{number[citation.start, citation.end]}] {_flat(citation.text)}" for citation in extract.citations
             ]
             doubt = "" if extract.sure or not lines else " (the reader is not sure that this answers it)"
-            told.append("\n".join([f"Looked for: {extract.question}{doubt}", *(lines or ["Not here."])]))
-        return told
+            notes.append("\n".join([f"Looked for: {extract.question}{doubt}", *(lines or ["Not here."])]))
+        return notes
 
     # --- here ------------------------------------------------------------------------------------
 

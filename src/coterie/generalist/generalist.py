@@ -18,9 +18,9 @@ from coterie.config.file import DecisionModel, LlamaModel, ModelEntry, RemoteMod
 from coterie.config.generalist import GeneralistSection
 from coterie.context.view import CONVERSATION
 from coterie.errors import TooLong
-from coterie.generalist.attempts import CandidateModel, Heard, Tries
+from coterie.generalist.attempts import CandidateModel, ModelReply, Tries
 from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
-from coterie.generalist.reading import made_up
+from coterie.generalist.reading import hallucinated
 from coterie.limits.allowance import MemoryAllowance
 from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
@@ -211,7 +211,7 @@ class Asking:
         begun, held = False, ""
         async with aclosing(self._tries(self._escalation(task, view), call).stream()) as events:
             async for event in events:
-                if isinstance(event, Heard):
+                if isinstance(event, ModelReply):
                     self._count(event)
                     finding = _answered(event, source)
                     if finding.broken:
@@ -274,13 +274,13 @@ class Asking:
 
     def _escalation(self, task: Task, view: ContextView, level: int = 0) -> Callable[[CandidateModel], Prompt]:
         asked = question_of(task)
-        told = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
+        instruction = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
         if task.schema is not None:
-            told = f"{INSTRUCTION} {AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
+            instruction = f"{INSTRUCTION} {AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
         since = () if task.tools is None else task.tools.since
         schema: Mapping[str, Any] | None = None if task.schema is None else decodable(task.schema, level)
         if schema is None and task.tools is not None and task.tools.functions:
-            told = f"{INSTRUCTION} {told_of(task.tools)}"
+            instruction = f"{INSTRUCTION} {told_of(task.tools)}"
             schema = within(reply_schema(task.tools), level)
 
         def prompt(candidate: CandidateModel) -> Prompt:
@@ -288,14 +288,14 @@ class Asking:
                 return self._fitting(candidate, _typed(task, asked))
             usual = _LONGEST if schema is None else candidate.window // _SHARE
             longest = min(task.max_tokens or usual, candidate.window // _SHARE)
-            room = candidate.window - longest - _tokens((*lay_out((), instruction=told, asked=asked), *since))
+            room = candidate.window - longest - _tokens((*lay_out((), instruction=instruction, asked=asked), *since))
             seen = narrowed(
                 view,
                 replace(self.card, pseudonymised=candidate.pseudonymised),
                 clearance=candidate.engine.clearance,
                 room=room,
             ).entries
-            messages = (*lay_out(seen, instruction=told, asked=asked), *since)
+            messages = (*lay_out(seen, instruction=instruction, asked=asked), *since)
             label, bare = _Sensitivity.of(task, *seen)
             whole = Prompt(messages=messages, label=label, label_without_pii=bare, max_tokens=longest)
             return self._fitting(candidate, replace(whole.sampled(task.sampling), json_schema=schema))
@@ -309,14 +309,14 @@ class Asking:
 
         It is shown findings and the quotes in them, as sensitive as the most sensitive of them, and no document.
         """
-        told = [in_words(finding) for finding in findings]
+        notes = [in_words(finding) for finding in findings]
         source = _Sensitivity.of(task, *findings)
-        heard = await self._ask(TOGETHER, task.text, told, source, call, max_tokens=task.max_tokens)
+        heard = await self._ask(TOGETHER, task.text, notes, source, call, max_tokens=task.max_tokens)
         finding = _answered(heard, source)
-        sources = [task.text, *told]
+        sources = [task.text, *notes]
         marks = max((len(each.citations) for each in findings), default=0)
         language = language_of(finding.text, task.language or "en")
-        if finding.accepted and (added := made_up(finding.text, sources, marks=marks, language=language)):
+        if finding.accepted and (added := hallucinated(finding.text, sources, marks=marks, language=language)):
             reason = Reason("abstain.unsupported", added=", ".join(map(repr, added)))
             return replace(finding, accepted=False, reason=reason)
         return finding
@@ -325,23 +325,23 @@ class Asking:
         self,
         instruction: str,
         asked: str,
-        told: Sequence[str],
+        notes: Sequence[str],
         label: Labelled,
         *,
         schema: Mapping[str, object],
         call: CallContext,
-    ) -> tuple[Heard, dict[str, Any] | None]:
+    ) -> tuple[ModelReply, dict[str, Any] | None]:
         """An answer in the form of a JSON schema's object; None if there is none, or it is none.
 
         Args:
             instruction: What to do.
             asked: With what.
-            told: What is known.
+            notes: What is known.
             label: Has the labels of all of it.
             schema: Of the answer.
             call: On whose behalf.
         """
-        heard = await self._ask(instruction, asked, told, _Sensitivity.of(label), call, schema=schema)
+        heard = await self._ask(instruction, asked, notes, _Sensitivity.of(label), call, schema=schema)
         try:
             content = parse_json(heard.text) if heard.output is not None else None
         except ValueError:
@@ -352,14 +352,14 @@ class Asking:
         self,
         instruction: str,
         asked: str,
-        told: Sequence[str],
+        notes: Sequence[str],
         source: _Sensitivity,
         call: CallContext,
         *,
         schema: Mapping[str, object] | None = None,
         max_tokens: int | None = None,
-    ) -> Heard:
-        known = (Message(role="system", text="\n\n".join(told)),) if told else ()
+    ) -> ModelReply:
+        known = (Message(role="system", text="\n\n".join(notes)),) if notes else ()
         messages = (*known, Message(role="user", text=f"{instruction}\n\n{asked}"))
 
         def prompt(candidate: CandidateModel) -> Prompt:
@@ -388,7 +388,7 @@ class Asking:
             hedge_after=self.section.hedge_after,
         )
 
-    def _count(self, heard: Heard) -> None:
+    def _count(self, heard: ModelReply) -> None:
         """Count what was asked; something of unknown price ends the limit in money, which nobody could hold."""
         meter = self.generalist.meter
         for step in heard.steps:
@@ -439,7 +439,7 @@ def _pseudonymises(model: ModelEntry) -> bool:
     return isinstance(model, RemoteModel) and model.pseudonymise
 
 
-def _answered(heard: Heard, source: _Sensitivity) -> Finding:
+def _answered(heard: ModelReply, source: _Sensitivity) -> Finding:
     text, broken = heard.text.strip(), False
     if heard.output is None:
         broken = bool(text)
@@ -466,7 +466,7 @@ def _answered(heard: Heard, source: _Sensitivity) -> Finding:
     )
 
 
-def _broken_off(heard: Heard) -> str:
+def _broken_off(heard: ModelReply) -> str:
     return f"\n\n[The answer breaks off here: {heard.reason}.]"
 
 

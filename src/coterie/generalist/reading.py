@@ -53,7 +53,7 @@ _ITEM = re.compile(r"^[ \t]*\d{1,2}[.)][ \t]+", re.MULTILINE)
 _QUOTED = re.compile(r"[\"\u201c\u00ab](.+?)[\"\u201d\u00bb]", re.DOTALL)
 
 
-def made_up(text: str, sources: Sequence[str], *, marks: int = 0, language: str | None = None) -> tuple[str, ...]:
+def hallucinated(text: str, sources: Sequence[str], *, marks: int = 0, language: str | None = None) -> tuple[str, ...]:
     """The figures and quotes of a text that no source has, each once, in order; empty if all of them stand there.
 
     Args:

@@ -124,7 +124,7 @@ class AuditLog:
             events: What is written, in one piece.
             sync: They are on the disk on return.
         """
-        with self._told(), self._locked() as file:
+        with self._audit_errors(), self._locked() as file:
             begin = self._append(file, events)
             if sync or self._behind:
                 with self._undone(file, begin):
@@ -143,7 +143,7 @@ class AuditLog:
     def digest(self, text: str) -> str:
         """A hash of some content under this log's key: equal for equal content, no help in guessing it."""
         if self._secret is None:
-            with self._told():
+            with self._audit_errors():
                 self._secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
         return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
@@ -168,7 +168,7 @@ class AuditLog:
 
     def _vouch(self) -> None:
         """Bring what stands in the file to the disk, while others go on writing behind it, and count it in the head."""
-        with self._told():
+        with self._audit_errors():
             with self._locked() as file:
                 self._append(file, ())
                 place, own = self._place, os.open(self._path, os.O_RDONLY)
@@ -209,7 +209,7 @@ class AuditLog:
             self._syncing = asyncio.create_task(self._sync_later())
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _audit_errors(self) -> Iterator[None]:
         """What the disk refuses is an `AuditError`."""
         try:
             yield

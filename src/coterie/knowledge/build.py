@@ -23,17 +23,20 @@ from typing import Protocol, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from coterie.engines.onnx import TokenStates
+from coterie.config.file import Config
+from coterie.engines.onnx import OnnxEncoder, TokenStates
 from coterie.errors import StoreError
 from coterie.knowledge.chunking import CHUNK_TOKENS, chunk, encoded_text
 from coterie.knowledge.dating import document_date
 from coterie.knowledge.documents import Chunk, DocumentIndex, IndexedDocument
 from coterie.knowledge.generation import READ_VERSION, sole_writer
-from coterie.knowledge.guard import Given, keep_access
+from coterie.knowledge.guard import IndexedAccess, declared_access, keep_access
+from coterie.knowledge.kinds import open_reranker
+from coterie.knowledge.open import index_folder, open_index
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Parsed, Unreadable
 from coterie.knowledge.rerank import Reranker
-from coterie.knowledge.sources import Access, FoundFiles, Source, below
+from coterie.knowledge.sources import Access, FoundFiles, Source, below, find_files
 from coterie.models.files import hash_file
 from coterie.runtime.codec import parse_json
 from coterie.types import Label
@@ -305,7 +308,7 @@ async def build_index(
     progress: BuildProgress,
     reranker: Reranker | None = None,
     declared: Access | None = None,
-    given: Given | None = None,
+    given: IndexedAccess | None = None,
 ) -> Indexed:
     """Bring an index up to date with what was found.
 
@@ -345,7 +348,7 @@ async def build_index(
             build.done()
             if declared is not None:
                 whole = all(found.scope(each) or below(each, found.closed) for each in present)
-                keep_access(folder, declared, whole=whole, given=given or Given())
+                keep_access(folder, declared, whole=whole, given=given or IndexedAccess())
     documents = len(present) - len(gone) + report.added
     failed = _failed(report.failed, found, outgrown, {*present}.difference(gone))
     return replace(report, documents=documents, removed=len(gone), failed=failed, seconds=time.monotonic() - start)
@@ -535,3 +538,37 @@ def _file(source: Source) -> Path:
     if source.path is None:
         raise Unreadable("it has neither a file nor a text")
     return source.path
+
+
+async def index_declared(
+    name: str, config: Config, folder: Path, *, encoder: OnnxEncoder, progress: BuildProgress
+) -> Indexed:
+    """Read the files of a `[knowledge]` section and index what is new or changed.
+
+    Args:
+        name: The section's key.
+        config: The network's.
+        folder: The network's.
+        encoder: Makes the vectors.
+        progress: Told how far it is.
+
+    Raises:
+        InputError: there is no readable file at its paths.
+        SetupError: the index cannot be opened, or another process is writing it.
+    """
+    section, access = config.knowledge[name], declared_access(config, name)
+    paths = [folder / path for path in section.paths]
+    index = open_index(name, section, folder, network=config.network.name, encoder=encoder)
+    try:
+        return await build_index(
+            index,
+            find_files(folder, paths, access, exact=True, index=paths),
+            encoder=encoder,
+            folder=index_folder(folder, name),
+            name=name,
+            progress=progress,
+            reranker=open_reranker(section, encoder),
+            declared=access,
+        )
+    finally:
+        await index.close()

@@ -32,14 +32,14 @@ def declared_access(config: Config, name: str) -> Access:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class IndexedAccess:
     """What the command line said of an index that is not in the file: it holds until something else is said."""
 
     label: Label | None = None
     tenant: str | None = None
 
 
-def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = Given()) -> None:
+def keep_access(folder: Path, declared: Access, *, whole: bool, given: IndexedAccess = IndexedAccess()) -> None:
     """Write down what the file said when an index was indexed; of a part of it, the less strict of that and before.
 
     Args:
@@ -52,7 +52,7 @@ def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = G
     if not whole:
         if before is None:
             return
-        declared, given = _laxer(before, declared), given_before(folder)
+        declared, given = _laxer(before, declared), indexed_access(folder)
     path = folder / _FILE
     content = {**to_json(declared), "given": to_json(given)}
     written = path.with_suffix(".new")
@@ -69,12 +69,12 @@ def known_access(folder: Path) -> Access | None:
     return None
 
 
-def given_before(folder: Path) -> Given:
+def indexed_access(folder: Path) -> IndexedAccess:
     """What the command line said when the index in this folder was indexed; nothing where nobody wrote it down."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = parse_json((folder / _FILE).read_text(encoding="utf-8"))["given"]
-        return from_json(Given, found)
-    return Given()
+        return from_json(IndexedAccess, found)
+    return IndexedAccess()
 
 
 def why_refused(folder: Path, declared: Access) -> str:

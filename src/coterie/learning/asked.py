@@ -184,15 +184,15 @@ class RememberingEngine:
 
 
 @asynccontextmanager
-async def telling_what_is_kept(engine: RememberingEngine) -> AsyncIterator[None]:
+async def reporting_kept_answers(engine: RememberingEngine) -> AsyncIterator[None]:
     """Let an error that ends the asking say that the answers so far are kept."""
     try:
         yield
     except CoterieError as error:
         await engine.settle()
         if kept := len(engine.given):
-            told = f"Nothing was stored but {kept:,} answers of {engine.name!r}: the same command goes on from there."
-            error.hint = f"{error.hint} {told}".strip()
+            resume = f"Nothing was stored but {kept:,} answers of {engine.name!r}: the same command goes on from there."
+            error.hint = f"{error.hint} {resume}".strip()
         raise
 
 

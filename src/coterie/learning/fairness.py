@@ -286,15 +286,16 @@ def find_proxies(
         seed: Deals the folds.
     """
     of = np.asarray(groups)
-    told = [name for name in sorted(set(groups) - {MISSING}) if LEAST <= (of == name).sum() <= len(of) - LEAST]
+    compared = [name for name in sorted(set(groups) - {MISSING}) if LEAST <= (of == name).sum() <= len(of) - LEAST]
     folds = np.random.default_rng(seed).permutation(len(of)) % _FOLDS
     found = [
-        _best(name, {group: _rates(codes, of == group, folds) for group in told}, of) for name, codes in columns.items()
+        _best(name, {group: _rates(codes, of == group, folds) for group in compared}, of)
+        for name, codes in columns.items()
     ]
     known = sorted((proxy for proxy in found if proxy is not None), key=lambda proxy: -proxy.auc)
     hot = np.hstack([np.eye(int(codes.max(initial=0)) + 1)[codes] for codes in columns.values()])
-    together = {group: _regression(hot, of == group, folds) for group in told}
-    both = {group: _turned(score, of == group) for group in told}
+    together = {group: _regression(hot, of == group, folds) for group in compared}
+    both = {group: _turned(score, of == group) for group in compared}
     return Proxies(
         attribute=attribute,
         columns=tuple(known),

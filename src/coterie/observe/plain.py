@@ -74,19 +74,19 @@ def summarise_decisions(answer: Decisions) -> dict[str, Json]:
 
 def _egress(egress: Egress) -> Json:
     keys = ("id", "engine", "label", "pseudonymised", "characters", "outcome")
-    told: Json = readable({key: getattr(egress, key) for key in keys})
-    return told
+    shown: Json = readable({key: getattr(egress, key) for key in keys})
+    return shown
 
 
 def _finding(finding: Finding) -> Json:
     keys = ("specialist", "value", "text", "confidence", "accepted", "reason", "evidence")
-    told: dict[str, Json] = readable({key: getattr(finding, key) for key in keys})
+    shown: dict[str, Json] = readable({key: getattr(finding, key) for key in keys})
     if finding.fields:
-        told["fields"] = readable(finding.fields)
+        shown["fields"] = readable(finding.fields)
     if finding.citations:  # the answer's text refers to them by number
-        told["citations"] = [
+        shown["citations"] = [
             {"number": number, **readable(each)} for number, each in enumerate(finding.citations, start=1)
         ]
     if finding.contradictions:
-        told["contradictions"] = readable(finding.contradictions)
-    return told
+        shown["contradictions"] = readable(finding.contradictions)
+    return shown

@@ -95,14 +95,14 @@ def _proxies(attribute: str, about: Mapping[str, object]) -> str:
     columns = about.get("columns")
     found = [mapping(column) for column in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
     found += [mapping(about[name]) for name in ("together", "score") if mapping(about.get(name))]
-    told = [
+    proxies = [
         f"{words(each.get('column'))} {_share({'value': each.get('auc'), 'interval': each.get('interval')})} "
         f"({words(each.get('group'))})"
         for each in found
     ]
-    if not told:
+    if not proxies:
         return ""
-    return f"What tells {words(attribute)} although it is not used, by AUC (0.5 is not at all): {'; '.join(told)}."
+    return f"What tells {words(attribute)} although it is not used, by AUC (0.5 is not at all): {'; '.join(proxies)}."
 
 
 _HUB = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")

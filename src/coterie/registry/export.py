@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coterie.errors import InputError
-from coterie.registry.files import MANIFEST, replace_file, told, write_folder
+from coterie.registry.files import MANIFEST, explaining, replace_file, write_folder
 from coterie.registry.promotion import mapping, number
 from coterie.registry.signature import SIGNATURE
 from coterie.registry.version import Version
@@ -39,7 +39,7 @@ def export_version(version: Version, target: Path) -> Path:
         files[SIGNATURE] = version.signature.content
     if CARD in files:
         files[_README] = files[CARD]
-    with told(f"export to {str(target)!r}"):
+    with explaining(f"export to {str(target)!r}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix == ".zip":
             replace_file(target, _zipped(f"{version.name}-{version.version}", files))

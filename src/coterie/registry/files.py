@@ -180,7 +180,7 @@ def remove_partials(home: Path) -> None:
 
 
 @contextmanager
-def told(doing: str) -> Iterator[None]:
+def explaining(doing: str) -> Iterator[None]:
     """The file system's errors as ours."""
     try:
         yield

@@ -34,11 +34,11 @@ from coterie.registry.files import (
     check_files,
     check_name,
     check_version,
+    explaining,
     is_version,
     remove_folder,
     remove_partials,
     replace_file,
-    told,
     version_of,
     write_folder,
     write_manifest,
@@ -280,7 +280,7 @@ class Registry:
 
     def names(self) -> tuple[str, ...]:
         """Every specialist that has a folder here."""
-        with told(f"list {str(self.root)!r}"):
+        with explaining(f"list {str(self.root)!r}"):
             if not self.root.is_dir():
                 return ()
             return tuple(sorted(path.name for path in self.root.iterdir() if _is_home(path)))
@@ -299,7 +299,7 @@ class Registry:
         version = version_of(manifest)
         home = self.root / name
         signed = {SIGNATURE: self._signer.sign(name, manifest)} if self._signer else {}
-        with told(f"add a version of {name!r} to {str(self.root)!r}"):
+        with explaining(f"add a version of {name!r} to {str(self.root)!r}"):
             home.mkdir(parents=True, exist_ok=True)
             with locked(home / LOCK):
                 remove_partials(home)
@@ -318,7 +318,7 @@ class Registry:
             SetupError: it cannot be removed.
         """
         home = self.root / check_name(name)
-        with told(f"remove {name!r} version {version}"), locked(home / LOCK):
+        with explaining(f"remove {name!r} version {version}"), locked(home / LOCK):
             if version not in {self.alias(name, alias) for alias in (CHAMPION, CANDIDATE)}:
                 remove_folder(home, check_version(version))
 
@@ -333,7 +333,7 @@ class Registry:
         """
         self.load(name, version)
         home = self.root / check_name(name)
-        with told(f"promote {name!r} version {version}"), locked(home / LOCK):
+        with explaining(f"promote {name!r} version {version}"), locked(home / LOCK):
             if alias == CHAMPION:
                 self._succeed(home, version, "promote", reason, forced=forced)
             else:
@@ -349,7 +349,7 @@ class Registry:
         """
         home = self.root / check_name(name)
         self._standing(name, CHAMPION)  # without a champion there may be no folder to lock
-        with told(f"roll back {name!r}"), locked(home / LOCK):
+        with explaining(f"roll back {name!r}"), locked(home / LOCK):
             champion = self._standing(name, CHAMPION)
             before = predecessor(read_history(home, champion), champion)
             if before is None:
@@ -364,13 +364,13 @@ class Registry:
     def history(self, name: str) -> tuple[Succession, ...]:
         """Every change of champion, oldest first. Raises `ArtefactRefused` if the history is damaged."""
         home = self.root / check_name(name)
-        with told(f"read {str(home)!r}"):
+        with explaining(f"read {str(home)!r}"):
             return read_history(home, self.alias(name))
 
     def check_history(self, name: str) -> HistoryCheck:
         """What vouches for the history. Raises `ArtefactRefused` where it was changed."""
         home = self.root / check_name(name)
-        with told(f"read {str(home)!r}"):
+        with explaining(f"read {str(home)!r}"):
             try:
                 champion = self.alias(name)
             except ArtefactRefused:  # which is another check's affair
@@ -401,13 +401,13 @@ class Registry:
                 Asking for a file that is not what was stored raises it, too.
         """
         home, version = self.root / check_name(name), self._standing(name, alias)
-        with told(f"read {str(home / version)!r}"):
+        with explaining(f"read {str(home / version)!r}"):
             return outline_version(home, version, self._trust)
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Every stored version of a specialist, oldest first. They are not checked: `load` does that."""
         home = self.root / check_name(name)
-        with told(f"list {str(home)!r}"):
+        with explaining(f"list {str(home)!r}"):
             if not home.is_dir():
                 return ()
             found = [path for path in home.iterdir() if is_version(path.name)]
@@ -416,7 +416,7 @@ class Registry:
     def added(self, name: str, version: str) -> str:
         """When a version was stored, in ISO 8601: by the clock of its file system, so a copy may be younger."""
         folder = self.root / check_name(name) / check_version(version)
-        with told(f"read {str(folder)!r}"):
+        with explaining(f"read {str(folder)!r}"):
             return utc(written(folder) / 1e9)
 
     def resolve(self, name: str, wanted: str) -> str:
@@ -451,12 +451,12 @@ class Registry:
                 kind; or its signature is wrong, or required and missing.
         """
         home, version = self.root / check_name(name), check_version(version)
-        with told(f"read {str(home / version)!r}"):
+        with explaining(f"read {str(home / version)!r}"):
             return load_version(home, version, self._trust)
 
     def _standing(self, name: str, alias: str) -> str:
         path = self.root / check_name(name) / check_name(alias)
-        with told(f"read {str(path)!r}"):
+        with explaining(f"read {str(path)!r}"):
             try:
                 version = path.read_text(encoding="ascii").strip()
             except FileNotFoundError:

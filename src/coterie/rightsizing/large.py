@@ -352,11 +352,13 @@ def _answer_ask(output: Output, number: int, milliseconds: float) -> RecordedAns
 def prompt_start(train: Dataset, held: HeldOutRows) -> tuple[Message, ...]:
     """Instruction and examples: what every prompt begins with."""
     if held.task.form == "number":
-        told = "Estimate the outcome of each case. Answer with the probability that it is 1, from 0 to 1, alone."
+        instruction = "Estimate the outcome of each case. Answer with the probability that it is 1, from 0 to 1, alone."
     else:
         how = "the labels that fit, separated by |" if held.multi_label else "the one label that fits"
-        told = f"Label each message. Answer with {how}, as written here, alone. The labels:\n" + "\n".join(held.labels)
-    messages = [Message(role="system", text=told)]
+        instruction = f"Label each message. Answer with {how}, as written here, alone. The labels:\n" + "\n".join(
+            held.labels
+        )
+    messages = [Message(role="system", text=instruction)]
     for row in _examples(train):
         messages.append(Message(role="user", text=_in_words(row)))
         messages.append(Message(role="assistant", text="|".join(row.labels)))

@@ -154,10 +154,10 @@ def permitted(route: Route, allowed: Collection[str]) -> Route:
         replace(route.parts[i], after=tuple(kept.index(j) for j in route.parts[i].after if j in kept)) for i in kept
     )
     scores = {name: score for name, score in route.scores.items() if name in allowed}
-    return replace(route, parts=parts, scores=scores, reason=_told(route, parts, allowed))
+    return replace(route, parts=parts, scores=scores, reason=_reason_for(route, parts, allowed))
 
 
-def _told(route: Route, parts: Sequence[Part], allowed: Collection[str]) -> Reason:
+def _reason_for(route: Route, parts: Sequence[Part], allowed: Collection[str]) -> Reason:
     """A reason that names no other: a router's may name the runner-up, and quote its examples."""
     if not parts:
         return Reason("route.nobody_allowed")

@@ -587,8 +587,8 @@ def _bounded_text(node: Node, length: int) -> dict[str, Any]:
     patterns = [each for each in (node.get("pattern"), FORMATS.get(node.get("format", ""))) if each is not None]
     # A form has its own length: what it needs is not known here, so there is room for it.
     most = min(node.get("maxLength", math.inf), max(length, least, 80 if patterns else 0))
-    told = {"type": "string", "minLength": least, "maxLength": most}
-    return told | ({"pattern": patterns[0]} if patterns else {}) | ({"format": node["format"]} if patterns[1:] else {})
+    built = {"type": "string", "minLength": least, "maxLength": most}
+    return built | ({"pattern": patterns[0]} if patterns else {}) | ({"format": node["format"]} if patterns[1:] else {})
 
 
 def _bounded_number(node: Node, *, ends: bool) -> dict[str, Any]:
@@ -635,22 +635,22 @@ def _bounded_list(node: Node, inner: Callable[[Node], dict[str, Any]], items: in
     most = min(node.get("maxItems", math.inf), max(items, least, len(firsts)))
     if node["items"] is False:
         most = min(most, len(firsts))
-    told: dict[str, Any] = {"type": "array", "minItems": least, "maxItems": most}
-    told["items"] = False if node["items"] is False else inner(node["items"])
-    return told | ({"prefixItems": firsts} if firsts else {})
+    built: dict[str, Any] = {"type": "array", "minItems": least, "maxItems": most}
+    built["items"] = False if node["items"] is False else inner(node["items"])
+    return built | ({"prefixItems": firsts} if firsts else {})
 
 
 def _bounded_object(node: Node, inner: Callable[[Node], dict[str, Any]], items: int) -> dict[str, Any]:
     most = node.get("maxProperties", math.inf)
     names = sorted(node["properties"], key=lambda name: name not in node["required"])
     names = [name for name in node["properties"] if most == math.inf or name in set(names[: int(most)])]
-    told: dict[str, Any] = {"type": "object", "properties": {name: inner(node["properties"][name]) for name in names}}
-    told |= {"required": names, "additionalProperties": False}
+    built: dict[str, Any] = {"type": "object", "properties": {name: inner(node["properties"][name]) for name in names}}
+    built |= {"required": names, "additionalProperties": False}
     least, more = node.get("minProperties", 0), node["additionalProperties"]
     if more is not False and (least > len(names) or not names):
-        told["patternProperties"] = {_NAME: inner({} if more is True else more)}
-        told |= {"minProperties": least, "maxProperties": min(most, max(least, items))}
-    return told
+        built["patternProperties"] = {_NAME: inner({} if more is True else more)}
+        built |= {"minProperties": least, "maxProperties": min(most, max(least, items))}
+    return built
 
 
 def distinct(node: Node, value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -99,7 +99,7 @@ class CausalTokens:
 
 def load_tokens(base: CausalBase) -> CausalTokens:
     """The tokenizer in a base's file. Raises `ArtefactRefused`."""
-    with _quiet(), _told(base):
+    with _quiet(), _explained(base):
         loaded = AutoTokenizer.from_pretrained(str(base.path.parent), gguf_file=base.path.name)
     assert isinstance(loaded, PreTrainedTokenizerBase)  # noqa: S101 - what it is for
     return CausalTokens(tokenizer=loaded)
@@ -111,7 +111,7 @@ def load_causal(base: CausalBase, *, dtype: torch.dtype | None = None) -> torch.
     Raises:
         ArtefactRefused: the file cannot be read.
     """
-    with _quiet(), _told(base):
+    with _quiet(), _explained(base):
         network: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
             str(base.path.parent), gguf_file=base.path.name, dtype=dtype or quickest_dtype()
         )
@@ -149,7 +149,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _told(base: CausalBase) -> Iterator[None]:
+def _explained(base: CausalBase) -> Iterator[None]:
     """What the libraries raise on a file they cannot read, as ours."""
     try:
         yield

@@ -16,7 +16,7 @@ def test_shared_and_complete():
             step = first.step()
             assert (step.producer, step.engine, step.usage.cpu_seconds) == (OVERHEAD, "python", 2.0)
             rest = 10.0  # a half each: the first is written down
-        assert second.told == 0.0
+        assert second.reported == 0.0
         rest = 11.0
     rest = 100.0  # nobody is at work
     with overhead.attend() as third:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.context.standing import versions, visible, why_gone
+from coterie.context.standing import versions, visible, why_superseded
 from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passage, Reason, Retraction
 
 from .test_view import fact, labels, message, passage
@@ -14,7 +14,7 @@ def retraction(name: str, *, producer: str = "triage", label: Label = Label.INTE
 
 
 def whys(*entries: Entry) -> list[str | None]:
-    return [gone and gone.why for gone in why_gone(entries)]
+    return [gone and gone.why for gone in why_superseded(entries)]
 
 
 def test_newest_fact_stands():
@@ -99,9 +99,9 @@ def test_nothing_hidden_changes_what_stands(log, clearance):
     """Whatever the log: a caller sees nothing above the clearance, and a fact only if it stands in the whole log."""
     context = Context(entries=tuple(log))
     seen = visible(context, clearance)
-    standing = [e for e, gone in zip(log, why_gone(log), strict=True) if gone is None and e.label <= clearance]
+    standing = [e for e, gone in zip(log, why_superseded(log), strict=True) if gone is None and e.label <= clearance]
 
     assert all(entry.label <= clearance for entry in seen.entries)
-    assert [e for e, gone in zip(seen.entries, why_gone(seen.entries), strict=True) if gone is None] == standing
+    assert [e for e, gone in zip(seen.entries, why_superseded(seen.entries), strict=True) if gone is None] == standing
     assert all(isinstance(e.content, Fact | Message) for e in standing)
     assert not any(isinstance(e.content, Passage) for e in seen.entries)

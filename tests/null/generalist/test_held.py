@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.generalist.reading import made_up
+from coterie.generalist.reading import hallucinated
 
 SOURCES = ["The late fee is 12 pounds, or 1,200 pence.", 'It is due "within thirty days" of 2024-05-31.', "p = 0.23"]
 
@@ -21,7 +21,7 @@ SOURCES = ["The late fee is 12 pounds, or 1,200 pence.", 'It is due "within thir
 )
 def test_what_stands_in_the_sources(text):
     """Figures in another form and quotes with other white space are no additions."""
-    assert made_up(text, SOURCES, marks=1) == ()
+    assert hallucinated(text, SOURCES, marks=1) == ()
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_stands_in_the_sources(text):
 )
 def test_what_does_not(text, added):
     """A changed figure, an invented quote and a reference to nothing are named."""
-    assert made_up(text, SOURCES, marks=1) == added
+    assert hallucinated(text, SOURCES, marks=1) == added
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_what_does_not(text, added):
 )
 def test_numbers_are_read_by_language(text, source, added):
     """In words and in figures."""
-    assert made_up(text, [source]) == added
+    assert hallucinated(text, [source]) == added

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from coterie.errors import ConfigError, EgressRefused, EngineBroken, EngineUnavailable, Overloaded, TooLong
-from coterie.generalist.attempts import Heard, Tries
+from coterie.generalist.attempts import ModelReply, Tries
 from coterie.testing import ScriptedEngine
 from coterie.types import SYSTEM, Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict, worded
 
@@ -193,7 +193,7 @@ async def test_a_stream_that_breaks_off(make):
 
     assert [e.text for e in events[:-1]] == ["It ", "is"]
     heard = events[-1]
-    assert isinstance(heard, Heard)
+    assert isinstance(heard, ModelReply)
     assert (heard.text, heard.output, heard.engine, str(heard.reason)) == ("It is", None, "a", "It broke off")
     assert not other.prompts
 

@@ -13,8 +13,7 @@ from coterie.learning.progress import Silent
 from coterie.models.catalogue import CATALOGUE
 from coterie.runtime.codec import from_json
 from coterie.tasks.contract import Workplace
-from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
-from coterie.tasks.generate.exchanges import EXCHANGES, INSTRUCTION
+from coterie.tasks.generate.draft import EXCHANGES, INSTRUCTION, Drafting, SupportedDraft, one_line
 from coterie.tasks.generate.fit import train_generate
 from coterie.tasks.registry import read_dataset, task_of
 

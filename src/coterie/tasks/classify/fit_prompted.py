@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from coterie.errors import EngineRejected
-from coterie.learning.asked import AskedModel, RememberingEngine, telling_what_is_kept
+from coterie.learning.asked import AskedModel, RememberingEngine, reporting_kept_answers
 from coterie.learning.calibration import scope_threshold
 from coterie.learning.candidates import Candidate
 from coterie.learning.evaluate import evaluate
@@ -174,7 +174,7 @@ class _Prompter:
         shown = self._demonstrations(kept)
         engine = self.asked.open()
         try:
-            async with telling_what_is_kept(engine):
+            async with reporting_kept_answers(engine):
                 asked, prompting = await self._questions(engine, shown, kept)
                 outputs = await self._ask(engine, asked)
                 fitted = self._fit(asked, outputs, prompting)

@@ -221,7 +221,7 @@ class FewShot:
             label: Sensitivity of the most sensitive thing in it: the text, or the examples.
         """
         choices = self.choices(neighbours)
-        messages = [Message(role="system", text=self._told(choices))]
+        messages = [Message(role="system", text=self._instruction_for(choices))]
         for each in self._shown(neighbours, choices):
             messages.append(Message(role="user", text=each.text))
             messages.append(Message(role="assistant", text=self._written(each.label)))
@@ -253,7 +253,7 @@ class FewShot:
                 room -= tokens
         return shown[::-1]
 
-    def _told(self, choices: Sequence[str]) -> str:
+    def _instruction_for(self, choices: Sequence[str]) -> str:
         how = 'Answer with a JSON object, {"label": ...}, and' if self.form == "schema" else "Answer with"
         listed = "\n".join(f"- {choice}" for choice in choices)
         return f"{self.instruction}\n{how} one of these labels, written as here, and nothing else:\n{listed}"

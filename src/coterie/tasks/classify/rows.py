@@ -101,14 +101,14 @@ def _grouped_by_pattern(found: Dataset) -> Dataset:
     of_label: dict[str, set[int]] = {}
     for row, group in zip(found.rows, groups.tolist(), strict=True):
         of_label.setdefault(row.labels[0] if row.labels else "", set()).add(group)
-    told = f"the texts look made from patterns: {len(found):,} rows of about {patterns:,}"
+    doubt = f"the texts look made from patterns: {len(found):,} rows of about {patterns:,}"
     if min(map(len, of_label.values())) < _FEWEST_PATTERNS:
         warning = (
-            f"{told}, too few of a label to hold some out: figures are of copies, and no target_risk is shown by them"
+            f"{doubt}, too few of a label to hold some out: figures are of copies, and no target_risk is shown by them"
         )
         return replace(found, warnings=(*found.warnings, warning))
     warning = (
-        f"{told}. Rows of one pattern are held out together, so figures and target_risk are about other patterns: add "
+        f"{doubt}. Rows of one pattern are held out together, so figures and target_risk are about other patterns: add "
         "texts as people write them"
     )
     rows = tuple(replace(row, group=f"pattern {group}") for row, group in zip(found.rows, groups.tolist(), strict=True))

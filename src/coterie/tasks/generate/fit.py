@@ -20,8 +20,7 @@ from coterie.learning.lineage import describe_data, describe_origin, licence_war
 from coterie.models.catalogue import CATALOGUE, describe_model
 from coterie.runtime.codec import to_json
 from coterie.tasks.contract import Trained, Workplace
-from coterie.tasks.generate.draft import Drafting
-from coterie.tasks.generate.exchanges import EXCHANGES, INSTRUCTION
+from coterie.tasks.generate.draft import EXCHANGES, INSTRUCTION, Drafting
 from coterie.tasks.generate.section import GenerateSection
 from coterie.tasks.registry import task_of
 from coterie.text.unicode import estimate_tokens

@@ -59,11 +59,11 @@ class CaseReader(RowReader):
         if counts.keys() <= {"0", "1"}:
             return
         seen = listing((f"{quote(label)} ({count(n, 'row')})" for label, n in counts.most_common()), shown=5)
-        told = "" if self.positive is None else f", where positive = {self.positive!r}"
+        positive_note = "" if self.positive is None else f", where positive = {self.positive!r}"
         hint = "A score is the probability of one of two outcomes: write 1 and 0, true and false or yes and no"
         if len(counts) == 2 and self.positive is None:
             hint = f"Say which of the two is predicted: positive = {min(counts)!r} or positive = {max(counts)!r}"
-        yield Problem(f"outcomes that are not 1 and 0: {seen}{told}", f"{hint}.")
+        yield Problem(f"outcomes that are not 1 and 0: {seen}{positive_note}", f"{hint}.")
 
     def _telling(self, found: ParsedRows) -> Iterator[str]:
         """Columns that give the outcome away: often something written down after the decision."""
