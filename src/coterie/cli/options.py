@@ -64,7 +64,10 @@ def parse_money(option: str, amount: str | None) -> Decimal | None:
 
 
 def parse_since(since: str | None, *, now: float, option: str = "--since") -> float:
-    """A time as seconds since the epoch: an age (`24h`), a date or a date with time; None is the beginning."""
+    """A time as seconds since the epoch: an age (`24h`), a date or a date with time; None is the beginning.
+
+    Raises `InputError`.
+    """
     if since is None:
         return 0.0
     if age := re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", since.strip()):

@@ -12,7 +12,10 @@ _PAIR_KEYS = {"pair_column", "evidence_column", "learn_only_column"}
 
 
 def renamed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The document in the names of today, with a `FutureWarning` for each that was written in another."""
+    """The document in the names of today, with a `FutureWarning` for each that was written in another.
+
+    Raises `ConfigError`.
+    """
     found = dict(document)
     if "cascade" in found:
         if "policy" in found:

@@ -77,7 +77,7 @@ class EnvSecret(str):
 
 
 def name_secret(value: object) -> EnvSecret:
-    """Refuse what is no name of a variable."""
+    """Refuse what is no name of a variable. Raises `ValueError`."""
     if not isinstance(value, str) or not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError('a secret is named, not written out: use "env:NAME" and set that variable')
     return EnvSecret(value)

@@ -262,6 +262,9 @@ def scope_threshold(scores: ArrayLike, *, false_rejection: float) -> float:
     Args:
         scores: (N,) of in-scope rows that the weights were not fitted on.
         false_rejection: Highest share of them to reject, 0 to 1.
+
+    Raises:
+        DataError: there are no scores, or one is no number.
     """
     ranked = np.sort(np.asarray(scores, dtype=float))
     if not len(ranked) or np.isnan(ranked).any():

@@ -49,7 +49,7 @@ class TextExamples:
         """Every row has exactly one label."""
         return bool((self.hot.sum(axis=1) == 1).all())
 
-    def take(self, rows: np.ndarray) -> TextExamples:
+    def take(self, rows: np.ndarray) -> TextExamples:  # (M,) of N
         """Some of the rows."""
         texts = [self.texts[row] for row in rows]
         pieces = None if self.pieces is None else self.pieces[rows]

@@ -235,7 +235,7 @@ def _scope_figures(rows: Sequence[Row], findings: Sequence[Finding], seed: int) 
     return {"oos_auroc": area, "oos_recall": share(silent[~inside], seed)}
 
 
-def area_under(scores: Floats, positive: Bools, seed: int) -> Measured:
+def area_under(scores: Floats, positive: Bools, seed: int) -> Measured:  # (N,), (N,)
     """The area under the ROC curve, with its interval."""
     return Measured(auroc(scores, positive), auc_interval(scores, positive, seed=seed, n=DRAWS))
 

@@ -89,7 +89,7 @@ def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, equal_mass
     return float(np.abs(gap).sum() / len(score))
 
 
-def brier(probability: ArrayLike, outcome: ArrayLike) -> float:
+def brier(probability: ArrayLike, outcome: ArrayLike) -> float:  # (N,), (N,)
     """Mean squared distance of probability and outcome, 0 or 1 (Brier 1950)."""
     return _mean((np.asarray(probability, dtype=float) - np.asarray(outcome, dtype=float)) ** 2)
 
@@ -118,7 +118,7 @@ def accepted_accuracy(correct: ArrayLike, accepted: ArrayLike) -> float:
     return _mean(np.asarray(correct, dtype=bool)[np.asarray(accepted, dtype=bool)])
 
 
-def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage:
+def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage:  # (N,), (N,)
     """The risk-coverage curve of El-Yaniv and Wiener 2010: what each threshold would accept and get wrong."""
     scores, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=bool)
     order = np.argsort(-scores, kind="stable")
@@ -392,7 +392,7 @@ def slice_labels(truth: Sequence[Sequence[str]], found: Sequence[Sequence[str]])
     return {label: _slice(tuple(rows), said.get(label, 0)) for label, rows in sorted(right.items())}
 
 
-def pack(right: ArrayLike) -> str:
+def pack(right: ArrayLike) -> str:  # (N,)
     """Truth values as hexadecimal digits, four a digit, filled up with zeros."""
     return np.packbits(np.asarray(right, dtype=bool)).tobytes().hex()
 

@@ -143,7 +143,7 @@ def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: 
     )
 
 
-def met_from(confidence: np.ndarray, right: np.ndarray, target: float) -> float | None:
+def met_from(confidence: np.ndarray, right: np.ndarray, target: float) -> float | None:  # (N,), (N,)
     """The lowest confidence from which at most the target's share is wrong; None if there is none of enough answers."""
     order = np.argsort(-confidence, kind="stable")
     wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)

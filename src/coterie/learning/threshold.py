@@ -115,6 +115,9 @@ def accept_threshold(
         target_risk: Highest share of wrong answers among accepted ones.
         delta: Highest probability of ending up above it.
         groups: (N,) the group of each row; a row whose group is None is a group of its own.
+
+    Raises:
+        DataError: a confidence is no number.
     """
     scores, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=bool)
     if np.isnan(scores).any():

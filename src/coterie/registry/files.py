@@ -54,7 +54,10 @@ def read_manifest(manifest: bytes) -> dict[str, str]:
 
 
 def check_name(name: str) -> str:
-    """A specialist's or alias's name as it is, if it can be the name of a folder and nothing else."""
+    """A specialist's or alias's name as it is, if it can be the name of a folder and nothing else.
+
+    Raises `ArtefactRefused` where it is not.
+    """
     if not _NAME.fullmatch(name):
         raise ArtefactRefused(
             f"{name!r} cannot name a specialist or an alias in the registry.",
@@ -64,14 +67,17 @@ def check_name(name: str) -> str:
 
 
 def check_version(version: str) -> str:
-    """A version as it is, if it has the form of one."""
+    """A version as it is, if it has the form of one. Raises `ArtefactRefused` where it is not."""
     if not _VERSION.fullmatch(version):
         raise ArtefactRefused(f"{version!r} is no version.", hint="A version is 16 hexadecimal digits.")
     return version
 
 
 def check_files(names: Iterable[str]) -> None:
-    """Refuse file names that could lie outside the folder or clash on some file system, and kinds that run code."""
+    """Refuse file names that could lie outside the folder or clash on some file system, and kinds that run code.
+
+    Raises `ArtefactRefused` where one is not.
+    """
     seen = {MANIFEST}
     for name in names:
         if not _FILE.fullmatch(name):
@@ -181,7 +187,7 @@ def remove_partials(home: Path) -> None:
 
 @contextmanager
 def explaining(doing: str) -> Iterator[None]:
-    """The file system's errors as ours."""
+    """The file system's errors as ours. Raises `SetupError` for an `OSError`."""
     try:
         yield
     except OSError as error:

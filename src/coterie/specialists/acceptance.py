@@ -107,7 +107,7 @@ class ConfidenceLine:
         if not (np.isfinite([self.slope, self.intercept]).all() and self.slope > 0):
             raise ValueError(f"{self!r} does not rise")
 
-    def believe(self, probability: ArrayLike) -> np.ndarray:
+    def believe(self, probability: ArrayLike) -> np.ndarray:  # (...) -> (...)
         """Confidences, of the probabilities' shape and in their order."""
         said = np.asarray(probability, dtype=float)
         if self == STRAIGHT:

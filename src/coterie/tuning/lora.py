@@ -104,7 +104,7 @@ def tune_adapter(
     return model.eval()
 
 
-def completion_loss(model: PeftModel, pairs: Sequence[TokenPair]) -> Tensor:
+def completion_loss(model: PeftModel, pairs: Sequence[TokenPair]) -> Tensor:  # ... -> ()
     """Mean negative log-likelihood of the completions' tokens."""
     causal: Any = model.get_base_model()
     tokens, rows, places = _pad(pairs)

@@ -136,7 +136,7 @@ def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens])
         network.head.bias.copy_(torch.from_numpy(np.log(counts / counts.sum(axis=1, keepdims=True)).ravel()))
 
 
-def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:
+def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:  # ... -> ()
     """Mean over words of the cross-entropy summed over fields."""
     tokens, mask, kinds = pad([window.ids for window in windows])
     rows = torch.tensor([row for row, each in enumerate(windows) for _ in each.places])

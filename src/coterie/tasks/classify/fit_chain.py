@@ -44,7 +44,7 @@ class Calibrated:
     predicted: np.ndarray  # (R,) labels by number, or (R, L)
     targets: np.ndarray  # of the same shape
 
-    def take(self, rows: np.ndarray) -> Calibrated:
+    def take(self, rows: np.ndarray) -> Calibrated:  # (M,) of N
         """Some of the training rows, all of which it has."""
         at = np.searchsorted(self.rows, rows, sorter=(order := np.argsort(self.rows)))
         return Calibrated(**{name: array[order[at]] for name, array in vars(self).items()})

@@ -257,7 +257,7 @@ def _one_matrix(features: NgramFeatures, texts: Sequence[str]) -> csr_matrix:  #
     return csr_matrix((values, indices, starts), shape=(len(rows), len(features.terms)))
 
 
-def fit_lexical(features: csr_matrix, examples: TextExamples, rows: np.ndarray) -> Linear:
+def fit_lexical(features: csr_matrix, examples: TextExamples, rows: np.ndarray) -> Linear:  # (N, F), ..., (M,) of N
     """A linear SVM, one against the rest (Joachims 1998), on the given rows."""
     return _linear(LinearSVC(C=_SVM_C, tol=_SVM_TOLERANCE, random_state=examples.seed), features, examples, rows)
 

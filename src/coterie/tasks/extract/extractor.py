@@ -405,7 +405,7 @@ class FieldExtractor:
         )
 
 
-def shortlist(scores: Floats) -> list[int]:
+def shortlist(scores: Floats) -> list[int]:  # (S, F)
     """Numbers of the sentences that are likeliest for any field, in the text's order."""
     return sorted({row for column in scores.T for row in best_rows(column, ENCODED)})
 

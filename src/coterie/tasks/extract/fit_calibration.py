@@ -47,7 +47,7 @@ class Unseen:
         """How many there are."""
         return len(self._models(0))
 
-    def take(self, numbers: np.ndarray) -> Unseen:
+    def take(self, numbers: np.ndarray) -> Unseen:  # (M,) of N
         """Some of the texts."""
         rows = [self.rows[number] for number in numbers]
         return Unseen(rows, [self.candidates[number] for number in numbers], self.models, self.folds[numbers])

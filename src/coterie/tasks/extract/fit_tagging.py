@@ -142,7 +142,7 @@ class Corpus:
                     found[self.ends[number] : self.ends[number + 1], name] |= (starts < span.end) & (ends > span.start)
         return found
 
-    def of_document(self, scores: np.ndarray, number: int) -> np.ndarray:
+    def of_document(self, scores: np.ndarray, number: int) -> np.ndarray:  # (S,)
         """The rows of one document's sentences."""
         return scores[self.ends[number] : self.ends[number + 1]]
 

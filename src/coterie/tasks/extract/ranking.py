@@ -86,6 +86,6 @@ def place_features(document: TokenizedText) -> Floats:  # (S, PLACES)
     return found
 
 
-def best_rows(scores: Sequence[float] | Floats, most: int) -> list[int]:
+def best_rows(scores: Sequence[float] | Floats, most: int) -> list[int]:  # (S,)
     """Numbers of the highest scores, best first."""
     return [int(row) for row in np.argsort(-np.asarray(scores), kind="stable")[:most]]

@@ -348,7 +348,7 @@ def _words(document: TokenizedText, region: Region, terms: Mapping[str, int]) ->
     )
 
 
-def regions(scores: Floats) -> list[Region]:
+def regions(scores: Floats) -> list[Region]:  # (S,)
     """The likeliest sentences, joined where they are neighbours, in the text's order."""
     ranked = [row for row in best_rows(scores, RANKED) if np.isfinite(scores[row])]
     found: list[Region] = []
@@ -381,7 +381,7 @@ def rank_features(words: RegionWords, scores: Floats) -> Floats:  # (T, RANK_FEA
     return found
 
 
-def lead_of(scores: Floats) -> float:
+def lead_of(scores: Floats) -> float:  # (S,)
     """How far the likeliest sentence is ahead of the next."""
     best = np.sort(scores[np.isfinite(scores)])[::-1][:2]
     return float(min(best[0] - best[1], -_LOWEST)) if len(best) == 2 else -_LOWEST

@@ -173,7 +173,7 @@ def signs_of(output: Output, near: float) -> dict[str, float]:
     return signs if output.logprob is None else {**signs, "logprob": output.logprob / tokens}
 
 
-def likeness(seen: np.ndarray, vector: np.ndarray) -> float:
+def likeness(seen: np.ndarray, vector: np.ndarray) -> float:  # (N, D), (D,)
     """The cosine to the nearest text that was seen in training."""
     return float((seen @ vector).max()) if len(seen) else 0.0
 

@@ -120,7 +120,7 @@ class PairHead:
         scores = spread(np.stack(models, axis=1), self.columns, len(self.hypotheses), len(self.evident))
         return Clauses(grams, denying_words(texts), vectors, scores)
 
-    def ask(self, hypothesis: str, vector: np.ndarray | None) -> OpenQuestion:
+    def ask(self, hypothesis: str, vector: np.ndarray | None) -> OpenQuestion:  # ..., (D,)
         """A hypothesis that is not known, with its encoding where the head has a kernel."""
         return OpenQuestion(self.features.encode(hypothesis), denying_words([hypothesis])[0], vector)
 
