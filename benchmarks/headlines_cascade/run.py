@@ -88,7 +88,7 @@ def measure(train: Rows, test: Rows, large: Mapping[str, float], seed: int) -> d
             }
             points[f"quality {quality:g}"] = promised | point(measured, line.value, large)
         return {
-            "dial": points,
+            "policy": points,
             "cheapest: the specialist alone": point(measured, 0.0, large),
             "largest: gpt-4-turbo alone": point(measured, None, large),
             "random: half each": {"accuracy": (float(measured.asked.right.mean()) + large["test"]) / 2},
@@ -105,7 +105,7 @@ def run(record: Record, rows: int | None) -> None:
     runs = {str(seed): apart(measure, train, test, large, seed) for seed in record.seeds}
     first = runs[str(record.seeds[0])]
     record.figures |= {"gpt-4-turbo, published": large, "runs": runs}
-    whole = first["dial"]["quality 1"]
+    whole = first["policy"]["quality 1"]
     record.bars += [
         Bar(what="HEADLINES accuracy through the cascade", measured=whole["accuracy"], limit=BAR),
         Bar(

@@ -47,7 +47,7 @@ model = "giant"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, messages) -> Path:
     """A network whose specialist tells three intents apart, two of them alike; it promises so much that it abstains."""
-    folder = tmp_path_factory.mktemp("dial")
+    folder = tmp_path_factory.mktemp("policy")
     (folder / "triage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in messages(LABELS)))
     (folder / "coterie.toml").write_text(CONFIG.format(url="http://127.0.0.1:9/v1", prices="", policy=""))
     train(folder)

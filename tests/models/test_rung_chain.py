@@ -1,4 +1,4 @@
-"""A chain of rungs in a whole network, with the real encoder: trace, ledger, generalist, dial, damage."""
+"""A chain of rungs in a whole network, with the real encoder: trace, ledger, generalist, policy, damage."""
 
 from __future__ import annotations
 
