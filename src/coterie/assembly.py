@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -16,12 +17,15 @@ from threadpoolctl import threadpool_limits
 from coterie.accounting.energy import PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
 from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, load_config
+from coterie.config.privacy import PrivacySection
 from coterie.config.specialists import SpecialistSection
 from coterie.decisions.adaptation import FittedOptions, read_fitted
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity, ZeroShot
 from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained, SetupError
+from coterie.flywheel.deployments import Deployment, Deployments, KnownJob
+from coterie.flywheel.training import load_version
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import open_audit
 from coterie.governance.egress import ClearancePolicy, Gate, McpServer
@@ -40,6 +44,7 @@ from coterie.privacy.detection import Detector
 from coterie.protocols import (
     Audit,
     Engine,
+    Flywheel,
     FunctionServer,
     Meter,
     OwnsEngines,
@@ -109,6 +114,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         package=PackageMeter() if config.accounting.energy_meter else None,
         servers=config.mcp,
     )
+    flywheel = await _flywheel(config, folder, store, audit, encoder, detector=detector, scheduled=warm)
     return Network(
         specialists=specialists,
         router=_router(config, specialists, versions, encoder),
@@ -129,10 +135,65 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         audit=audit,
         limits=limits,
         overhead=ProcessOverhead(),
+        flywheel=flywheel,
         deciding=config.decisions,
         zero_shot=_zero_shot(config, models, encoder, fitted),
         fitted=fitted,
     )
+
+
+async def _flywheel(
+    config: Config,
+    folder: Path,
+    store: Store,
+    audit: Audit | None,
+    encoder: OnnxEncoder,
+    *,
+    detector: Detector,
+    scheduled: bool,
+) -> Flywheel | None:
+    """Return what captures calls and answers for deployments; None, and nothing looks for any, without a section."""
+    tables = getattr(store, "flywheel", None)
+    if tables is None or not ({"capture", "flywheel"} & config.model_fields_set):
+        return None
+    from coterie.flywheel.live import LiveFlywheel, caller_secret  # noqa: PLC0415 - it brings scikit-learn
+
+    if config.capture.enabled:
+        detector = await asyncio.to_thread(capture_detector, config, folder, detector)
+    live = LiveFlywheel(
+        books=Deployments(store=tables, audit=audit),
+        section=config.flywheel,
+        capture=config.capture,
+        detector=detector,
+        load=deployment_loader(config, folder, encoder),
+        secret=caller_secret(folder / config.store.path),
+        command=(sys.executable, "-m", "coterie", "-C", str(folder)),
+        scheduled=scheduled,
+    )
+    return await live.open()
+
+
+def deployment_loader(
+    config: Config, folder: Path, encoder: OnnxEncoder
+) -> Callable[[KnownJob, Deployment], Awaitable[Specialist]]:
+    """Return what loads the specialist of a deployment from the registry."""
+    registry = open_registry(folder, config.registry)
+
+    async def load(job: KnownJob, deployment: Deployment) -> Specialist:
+        return await load_version(
+            registry, config, job, deployment.version, encoder=encoder, encoder_sha256=encoder.sha256
+        )
+
+    return load
+
+
+def capture_detector(config: Config, folder: Path, detector: Detector) -> Detector:
+    """Return what finds the personal data that captured texts must not hold."""
+    named = config.capture.detector or ("names" if config.privacy.detector == "patterns" else None)
+    if named is None:
+        return detector
+    section = config.privacy.model_dump(exclude_unset=True) | {"detector": named}
+    return open_detector(PrivacySection.model_validate(section), folder)
 
 
 def _zero_shot(
@@ -220,6 +281,8 @@ def champions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Vers
         NotTrained: there is no specialist, or none has a champion.
         ArtefactRefused: a champion is damaged.
     """
+    if not config.specialists and config.models and config.capture.enabled:
+        return {}  # it relays, and what it captures makes the first specialist
     if not config.specialists:
         raise NotTrained(
             f"The network in {str(folder)!r} has no specialists.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from coterie.types import (
     AuditEvent,
@@ -429,6 +429,63 @@ class ReadModels(Protocol):
 
     async def said(self, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
         """Return the feedback on an answer, oldest first; none if the trace is another tenant's."""
+        ...
+
+
+class Flywheel(Protocol):
+    """Captures calls, and answers those that a deployment may answer. Called by the relay and for typed questions.
+
+    What `enter` returns is the flywheel's own, and is handed back to it. Nothing here takes time but `answer`, and
+    nothing raises for a reason of the flywheel's: the call goes the way that it went before.
+    """
+
+    def enter(
+        self,
+        *,
+        trace_id: str,
+        time: float,
+        path: str,
+        content: Mapping[str, Any],
+        model: str,
+        principal: Principal,
+        label: Label,
+    ) -> Any:  # noqa: ANN401 - the flywheel's own
+        """Look at a relayed request before anything is asked; None if there is nothing to do with it."""
+        ...
+
+    def enter_site(
+        self,
+        *,
+        trace_id: str,
+        site: str,
+        name: str,
+        text: str,
+        options: Sequence[str],
+        principal: Principal,
+        label: Label,
+    ) -> Any:  # noqa: ANN401 - the flywheel's own
+        """Look at a typed question for which nobody was trained by hand."""
+        ...
+
+    async def answer(self, entered: Any, *, call: CallContext) -> Finding | None:  # noqa: ANN401
+        """Return the accepted finding of the deployment that the caller was drawn for; None asks the model."""
+        ...
+
+    def leave(
+        self,
+        entered: Any,  # noqa: ANN401
+        answer: bytes | str,
+        *,
+        model: str = "",
+        cost: float | None = None,
+        milliseconds: float = 0.0,
+        failed: bool = False,
+    ) -> None:
+        """Take a call whose answer is out: `model` answered, or the deployment."""
+        ...
+
+    async def close(self) -> None:
+        """Write what waits, and stop."""
         ...
 
 

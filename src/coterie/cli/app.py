@@ -20,6 +20,7 @@ from coterie.cli.discover import discover
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
+from coterie.cli.flywheel import flywheel, retrain
 from coterie.cli.imports import import_logs
 from coterie.cli.index import index, search
 from coterie.cli.init import init
@@ -89,12 +90,13 @@ for _command in (
     trace,
     feedback,
     spotchecks,
+    retrain,
 ):
     app.command()(_command)
 app.add_typer(session)
 app.command()(erase)
 app.command()(export)
-for _group in (audit, keys, privacy, registry, models):
+for _group in (flywheel, audit, keys, privacy, registry, models):
     app.add_typer(_group)
 app.command()(doctor)
 

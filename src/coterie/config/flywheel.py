@@ -38,8 +38,8 @@ class FlywheelSection(BaseModel):
     """How often a server looks for work; left out, only `coterie flywheel run` does."""
     support: int = Field(default=20, ge=2)
     """Fewest calls of a prompt's template."""
-    askers: int = Field(default=1, ge=1)
-    """Fewest askers of a job: what fewer people ask is shown to nobody and trains nothing."""
+    callers: int = Field(default=1, ge=1)
+    """Fewest callers of a job: what fewer people ask is shown to nobody and trains nothing."""
     calls: int = Field(default=300, ge=20)
     """Calls of a job with which its first specialist is trained."""
     growth: float = Field(default=2.0, gt=1)

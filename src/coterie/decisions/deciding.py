@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from coterie.decisions.matching import AnswerWeights, Assignment, assign, read_f
 from coterie.decisions.questions import check_questions, fingerprint, spaced
 from coterie.decisions.zero_shot import PRODUCER, Similarity, ZeroShot
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
-from coterie.protocols import Consult, Engine, Specialist
+from coterie.protocols import Consult, Engine, Flywheel, Specialist
 from coterie.types import (
+    YES,
     CallContext,
     Deciding,
     Decision,
     DecisionMethod,
+    Finding,
     Prompt,
     Question,
     Reason,
@@ -39,6 +42,8 @@ class Decider:
     """Zero-shot answerers by `[models]` key."""
     fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
     """Options that were fitted to texts without labels, by site."""
+    flywheel: Flywheel | None = None
+    """Captures questions that nobody was trained for by hand, and answers for its deployments."""
     floor: Similarity = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,18 +91,43 @@ class Decider:
                 found = read_finding(different[site], each, findings[each.specialist])
                 if found is not None:
                     answers[site] = _decision(different[site], site, found, each.specialist, "specialist")
+        entered = {site: self._entered(state, q, site, call) for site, q in different.items() if assigned[site] is None}
+        for site, each in entered.items():
+            if self.flywheel is not None and (found_there := await self.flywheel.answer(each, call=call)) is not None:
+                steps = (*steps, *found_there.steps)
+                if (decided_there := _deployed(different[site], site, found_there)) is not None:
+                    answers[site] = decided_there
+                    findings[found_there.specialist] = found_there
         rest = {
             site: question for site, question in different.items() if site not in answers
         }  # also if it had no value
         for name, group in self._by_model(rest, only).items():
             decided, took = await self._zero_shot(name, state, {site: rest[site] for site in group}, call)
             answers, steps = {**answers, **decided}, (*steps, *took)
+        for site, each in entered.items():
+            if self.flywheel is not None:
+                by = "" if answers[site].method == "specialist" else answers[site].answered_by
+                self.flywheel.leave(each, answers[site].choice, model=by)
         return Deciding(
             decisions=tuple(
                 _as_listed(answers[site], question) for site, question in zip(sites, questions, strict=True)
             ),
             findings=tuple(replace(finding, distribution={}) for finding in findings.values()),
             steps=steps,
+        )
+
+    def _entered(self, state: Task, question: Question, site: str, call: CallContext) -> Any:  # noqa: ANN401
+        """What the flywheel has to do with a question."""
+        if self.flywheel is None:
+            return None
+        return self.flywheel.enter_site(
+            trace_id=call.trace,
+            site=site,
+            name=question.instructions or question.name,
+            text=state.text,
+            options=question.names,
+            principal=call.principal,
+            label=state.label,
         )
 
     def _assign(
@@ -155,6 +185,13 @@ class Decider:
                 decision = replace(decision, reason=decision.reason.noting(note))
             answers[site] = decision if failed is None else replace(decision, reason=decision.reason.noting(failed))
         return answers, (*steps, *took)
+
+
+def _deployed(question: Question, site: str, finding: Finding) -> Decision | None:
+    """The answer of a deployment, whose labels are the options; None if it has no such."""
+    own = Assignment(specialist=finding.specialist, labels={name: name for name in question.names}, event=YES)
+    found = read_finding(question, own, finding)
+    return None if found is None else _decision(question, site, found, finding.specialist, "specialist")
 
 
 def _guess(question: Question, site: str, weights: np.ndarray, answerer: ZeroShot, state: Task) -> Decision:

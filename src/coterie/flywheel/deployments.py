@@ -31,11 +31,11 @@ T = TypeVar("T")
 STEPS: Mapping[DeploymentState, frozenset[DeploymentState]] = {
     "candidate": frozenset({"shadow", "retired"}),
     "shadow": frozenset({"canary", "retired"}),
-    "canary": frozenset({"canary", "champion", "shadow", "retired"}),
-    "champion": frozenset({"shadow", "retired"}),
+    "canary": frozenset({"canary", "champion", "retired"}),
+    "champion": frozenset({"retired"}),
     "retired": frozenset({"shadow"}),
 }
-"""Where it may go. `canary` to `canary` is the next stage; back to `shadow` it is watched, and answers none."""
+"""Where it may go. `canary` to `canary` is the next stage; a person may take one that is retired back into shadow."""
 SERVING: frozenset[DeploymentState] = frozenset({"canary", "champion"})
 LIVE: frozenset[DeploymentState] = frozenset({"shadow", "canary", "champion"})
 
@@ -305,7 +305,7 @@ def _read(kind: type[T], record: FlywheelRecord) -> T:
 
 def next_step(deployment: Deployment, shares: Sequence[float], *, control: float) -> tuple[DeploymentState, int, float]:
     """Return where a deployment goes next: state, stage and share."""
-    if deployment.state == "candidate":
+    if deployment.state in {"candidate", "retired"}:
         return "shadow", 0, 0.0
     if deployment.state == "shadow" and shares:
         return "canary", 0, shares[0]

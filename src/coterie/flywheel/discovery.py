@@ -34,7 +34,8 @@ from coterie.logs.fields import folded
 
 Shape = Literal["labels", "json", "number", "text"]
 
-_DIGITS = re.compile(r"\d+")
+_BREAKS = re.compile(r"<[A-Z_]+_\d+>|\d+")
+"""What differs from call to call inside a template: numbers, and what stands in for personal data."""
 _TOKEN = r"(?u)\w+"  # noqa: S105 - a pattern
 _LEARNT = 8_000
 """Calls that templates are learnt from; the others are recognised."""
@@ -227,7 +228,7 @@ class _Templates:
     def _runs(self, t: int, call: RecordedCall) -> Iterable[str]:
         """Pieces of a call's text that the template covers, without digits, which differ from call to call."""
         for message, start, end in _covered(call, self.constants[t]):
-            yield from (piece for piece in _DIGITS.split(call.prompt[message][1][start:end]) if len(piece) >= 12)
+            yield from (piece for piece in _BREAKS.split(call.prompt[message][1][start:end]) if len(piece) >= 12)
 
     def input_of(self, t: int, call: RecordedCall) -> str:
         """What the template leaves of a prompt; without one the last message."""

@@ -1,7 +1,7 @@
 """What the flywheel knows, for people: the console's lanes, `coterie flywheel status` and `/api/flywheel`.
 
     books = Deployments(store=store.flywheel, audit=audit)       # store: network.store, or an open SQLiteStore
-    await job_views(books, section)                   # JobView: volume, cost, askers, state, savings; largest first
+    await job_views(books, section)                   # JobView: volume, cost, callers, state, savings; largest first
     await deployment_views(books, section, job=None)  # DeploymentView: state, evidence of the gate, next step, why
     await books.alarms(open_only=True)                # JobAlarm: kind, since when, figures, examples, command
     await books.transitions(deployment_id)            # Transition: who, when, why, the numbers
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
-from coterie.flywheel.deployments import LIVE, STEPS, Deployment, Deployments, KnownJob, next_step
+from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob, next_step
 from coterie.flywheel.gates import StreamEvidence, judge_stream, truths_of
 from coterie.types import DeploymentState, JobVolume
 
@@ -48,7 +48,7 @@ class JobView:
     monthly_calls: float
     monthly_cost: float | None
     """At today's pace; None where no cost is known."""
-    askers: int
+    callers: int
     first: float | None
     last: float | None
     labels: Mapping[str, str]
@@ -88,7 +88,7 @@ _ORDER = ("champion", "canary", "shadow", "candidate", "retired")
 
 
 async def job_views(books: Deployments, section: FlywheelSection) -> list[JobView]:
-    """Return all jobs of enough askers, the most expensive first, then the largest."""
+    """Return all jobs of enough callers, the most expensive first, then the largest."""
     volumes = {each.job: each for each in await books.store.volumes()}
     by_job: dict[str, list[Deployment]] = {}
     for each in await books.deployments():
@@ -96,7 +96,7 @@ async def job_views(books: Deployments, section: FlywheelSection) -> list[JobVie
     views = []
     for job in await books.jobs():
         volume = volumes.get(job.id)
-        if (volume.askers if volume else 0) >= section.askers or by_job.get(job.id):
+        if (volume.callers if volume else 0) >= section.callers or by_job.get(job.id):
             furthest = min(by_job.get(job.id, []), key=lambda d: (_ORDER.index(d.state), -d.since), default=None)
             coverage = await _coverage(books, furthest)
             views.append(_job_view(job, volume, section, furthest, coverage))
@@ -138,7 +138,7 @@ def _job_view(
         unpriced=volume.unpriced if volume else 0,
         monthly_calls=monthly,
         monthly_cost=cost,
-        askers=volume.askers if volume else 0,
+        callers=volume.callers if volume else 0,
         first=volume.first if volume else None,
         last=volume.last if volume else None,
         labels=job.labels,
@@ -232,11 +232,11 @@ async def promote(
     """
     _check_reason(reason)
     found = await books.deployment(deployment)
-    if found.state in {"champion", "retired"}:
-        raise InputError(f"Deployment {deployment!r} is {found.state}: there is no next step.")
+    if found.state == "champion":
+        raise InputError(f"Deployment {deployment!r} is champion: there is no next step.")
     state, stage, share = next_step(found, section.canary, control=section.control)
     evidence = await evidence_of(books, section, found)
-    if found.state != "candidate" and not force and (why := waits_for(evidence, found)):
+    if found.state not in {"candidate", "retired"} and not force and (why := waits_for(evidence, found)):
         raise InputError(f"Deployment {deployment!r} cannot be promoted: {why}.", hint="Force it, with a reason.")
     figures = {**evidence.figures(), "forced": force and evidence.decision != "better"}
     return await books.move(found, state, by=by, reason=reason, share=share, stage=stage, figures=figures)
@@ -245,7 +245,7 @@ async def promote(
 async def roll_back(books: Deployments, deployment: str, *, by: str, reason: str) -> Deployment:
     """Take a deployment out of the traffic: its job goes back to the model used before.
 
-    A running server swaps within a second. One that serves goes back to shadow, any other is retired.
+    A running server swaps within a second. It is retired: no run of the flywheel moves it on again, a person may.
 
     Raises:
         InputError: there is no reason, or it is retired already.
@@ -255,8 +255,7 @@ async def roll_back(books: Deployments, deployment: str, *, by: str, reason: str
     found = await books.deployment(deployment)
     if found.state == "retired":
         raise InputError(f"Deployment {deployment!r} is retired already.")
-    state: DeploymentState = "shadow" if found.serves and "shadow" in STEPS[found.state] else "retired"
-    return await books.move(found, state, by=by, reason=reason)
+    return await books.move(found, "retired", by=by, reason=reason)
 
 
 def _check_reason(reason: str) -> None:

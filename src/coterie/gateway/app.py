@@ -29,6 +29,21 @@ from coterie.gateway.anthropic.messages import (
     answer_message,
 )
 from coterie.gateway.api.feedback import take_feedback
+from coterie.gateway.api.flywheel import (
+    AlarmAction,
+    DeploymentAction,
+    ReviewAction,
+    RunRequest,
+    list_alarms,
+    list_deployments,
+    list_jobs,
+    move_deployment,
+    next_review,
+    review_example,
+    run_flywheel,
+    settle_alarm,
+    show_deployment,
+)
 from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody
 from coterie.gateway.decisions.translation import decide_openai
@@ -245,6 +260,73 @@ ENDPOINTS: Sequence[Endpoint] = (
         request=FeedbackRequest,
         response=FeedbackKept,
         needs="ask",
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/flywheel/jobs",
+        serve=list_jobs,
+        summary="Jobs of captured calls, with volume, cost and state.",
+        needs="flywheel",
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/flywheel/deployments",
+        serve=list_deployments,
+        summary="Deployments, with the evidence of their gates.",
+        needs="flywheel",
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/flywheel/deployments/{deployment}",
+        serve=show_deployment,
+        summary="The steps of a deployment, with reasons and numbers.",
+        needs="flywheel",
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/flywheel/deployments/{deployment}",
+        serve=move_deployment,
+        summary="Promote a deployment, or roll it back.",
+        request=DeploymentAction,
+        needs="flywheel",
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/flywheel/alarms",
+        serve=list_alarms,
+        summary="Alarms, with what, since when and the command.",
+        needs="flywheel",
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/flywheel/alarms/{alarm}",
+        serve=settle_alarm,
+        summary="Say that an alarm is dealt with.",
+        request=AlarmAction,
+        needs="flywheel",
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/flywheel/run",
+        serve=run_flywheel,
+        summary="Do what is due, or say it.",
+        request=RunRequest,
+        needs="flywheel",
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/flywheel/review",
+        serve=next_review,
+        summary="The next example that a person is asked about.",
+        needs="flywheel",
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/flywheel/review",
+        serve=review_example,
+        summary="Keep a label, skip an example, or take a label back.",
+        request=ReviewAction,
+        needs="flywheel",
     ),
     Endpoint(
         method="GET",

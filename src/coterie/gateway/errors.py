@@ -49,6 +49,7 @@ WireCode = Literal[
     "keys_unreadable",
     "method_not_allowed",
     "model_not_found",
+    "conflict",
     "not_found",
     "response_not_found",
     "shutting_down",
@@ -60,6 +61,7 @@ WireCode = Literal[
 STATUSES: Mapping[WireCode, int] = {
     "abstained": 422,
     "body_timeout": 408,
+    "conflict": 409,
     "body_too_large": 413,
     "forbidden": 403,
     "forbidden_host": 403,

@@ -27,7 +27,7 @@ from coterie.types import Label
 
 Role = Literal["admin", "operator", "member", "auditor"]
 """`member` asks; `operator` watches counters; `auditor` reads counters and traces; `admin` may all of it."""
-Permission = Literal["ask", "traces", "metrics", "release"]
+Permission = Literal["ask", "traces", "metrics", "release", "flywheel"]
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     "admin": frozenset(get_args(Permission)),
@@ -35,7 +35,8 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     "member": frozenset({"ask", "traces"}),
     "auditor": frozenset({"metrics", "traces"}),
 }
-"""What each role may; `traces` are those of the key's own tenant, `release` lowers the label of what is asked."""
+"""What each role may; `traces` are those of the key's own tenant, `release` lowers the label of what is asked,
+`flywheel` sees captured calls and moves deployments."""
 
 OWN_TENANT = "default"
 """The tenant of whoever runs the network: requests without a key are its, and keys that name no other."""

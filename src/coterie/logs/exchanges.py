@@ -74,6 +74,22 @@ class _Passed(Exception):
     """A record that gives no row; the reason is the argument."""
 
 
+def read_question(request: object) -> tuple[str, str] | None:
+    """Return the system's instructions and the user's last message of a request's body; None if it asks nothing."""
+    try:
+        return _asked(request)
+    except (_Passed, RecursionError):
+        return None
+
+
+def read_answer(response: str) -> Any:  # noqa: ANN401 - text, or any JSON value
+    """Return the answer in a response's body, streamed or whole; None if there is none, or it is an error or cut."""
+    try:
+        return _answered(response)
+    except (_Passed, RecursionError):
+        return None
+
+
 @dataclass
 class CallReader:
     """Reads records as exchanges, and counts those that give none by their reason."""

@@ -19,11 +19,11 @@ from coterie.governance.pseudonyms import PseudonymBook
 from coterie.network.admission import Admission, rewrite
 from coterie.network.gathering import SecretFinder
 from coterie.network.pipeline import Pipeline
-from coterie.network.relaying import Relayed, RelayModel, relay
+from coterie.network.relaying import RelayAnswer, Relayed, RelayModel, relay
 from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
-from coterie.protocols import Audit, Engine, Limits, Overhead, Retriever, Specialist
+from coterie.protocols import Audit, Engine, Flywheel, Limits, Overhead, Retriever, Specialist
 from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, RelayHead, Request
 
 
@@ -67,6 +67,8 @@ class Network(Pipeline):
     fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
     """Options of typed questions that were fitted to texts, by site."""
     policy: CostQualityPolicy = field(default_factory=CostQualityPolicy)
+    flywheel: Flywheel | None = None
+    """Captures calls, and answers for deployments; closed with the network. None does neither."""
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
 
@@ -90,7 +92,9 @@ class Network(Pipeline):
         """One vector a text, from the encoder that router and specialists share."""
         return await self.encoder.run([Prompt(text=text) for text in texts], call=call)
 
-    def relay(self, relayed: Relayed, *, trace_id: str | None = None) -> AsyncGenerator[RelayHead | bytes]:
+    def relay(
+        self, relayed: Relayed, *, trace_id: str | None = None
+    ) -> AsyncGenerator[RelayHead | RelayAnswer | bytes]:
         """Ask one model verbatim; what it says, as it comes. See `network.relaying.relay`."""
         return relay(self, self.models[relayed.model], relayed, trace_id=trace_id or self.new_id())
 
@@ -98,6 +102,8 @@ class Network(Pipeline):
         """Finish what is queued in the store and free engines and files, each even if another one fails."""
         async with AsyncExitStack() as last_first:
             last_first.push_async_callback(self.store.close)
+            if self.flywheel is not None:
+                last_first.push_async_callback(self.flywheel.close)
             if self.audit is not None:
                 last_first.push_async_callback(self.audit.close)
             if self.limits is not None:
@@ -137,6 +143,7 @@ class Network(Pipeline):
             section=self.deciding,
             models=self.zero_shot,
             fitted=self.fitted,
+            flywheel=self.flywheel,
         )
 
     @property

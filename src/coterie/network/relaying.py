@@ -7,15 +7,17 @@ import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from time import perf_counter
 from typing import Any, Protocol
 
 from coterie.errors import InputError
 from coterie.governance.audit_events import audit_request
-from coterie.protocols import Audit, Limits, Meter, Store
+from coterie.protocols import Audit, Flywheel, Limits, Meter, Store
 from coterie.runtime.concurrency import aside, to_the_end
 from coterie.types import (
     CallContext,
+    Finding,
     Label,
     Message,
     Output,
@@ -35,6 +37,7 @@ from coterie.types import (
 
 _END = b"[DONE]"
 """After it clients read no more of a stream: it is passed on once the request is settled."""
+_FAILED = 400
 _WISHES = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -71,6 +74,15 @@ class Relayed:
     """To which a model in this process is constrained, as `structured.schema.decodable` makes it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RelayAnswer:
+    """The answer of a deployment in place of the model's: the only event then. The door writes it in its own shape."""
+
+    text: str
+    time: float
+    usage: Usage
+
+
 class RelayingNetwork(Protocol):
     """What of a network a relayed request needs."""
 
@@ -79,6 +91,7 @@ class RelayingNetwork(Protocol):
     audit: Audit | None
     limits: Limits | None
     default_label: Label
+    flywheel: Flywheel | None
 
     def clock(self) -> float:
         """Seconds since the epoch."""
@@ -96,12 +109,23 @@ class _Course:
     start: float = field(default_factory=perf_counter)
     answer: bytearray = field(default_factory=bytearray)
     usage: Usage | None = None
+    status: int = 200
+    held: bytes = b""
+    """The end of a stream, which is passed on once the request is settled."""
+    finding: Finding | None = None
+    """Of a deployment that answered."""
+    cost: Decimal | None = None
+
+    @property
+    def milliseconds(self) -> float:
+        """Since it began."""
+        return (perf_counter() - self.start) * 1000
 
 
 async def relay(
     network: RelayingNetwork, model: RelayModel, relayed: Relayed, *, trace_id: str
-) -> AsyncGenerator[RelayHead | bytes]:
-    """What the model says, as it comes; it ends once it is settled.
+) -> AsyncGenerator[RelayHead | RelayAnswer | bytes]:
+    """What the model says, as it comes; it ends once it is settled. Or the answer of a deployment of the flywheel.
 
     Raises:
         EgressRefused: something in the request is too sensitive for the model; there are no pseudonyms in what is
@@ -116,21 +140,17 @@ async def relay(
     course = _Course(trace_id=trace_id, admitted=network.clock(), relayed=relayed, label=label, call=call)
     prompt = await aside(len(relayed.body), lambda: _prompt(relayed, model, label))
     reserved = () if network.limits is None else await network.limits.admit(relayed.principal)
-    held = b""
+    entered = _entered(network, course)
     try:
-        async with aclosing(model.engine.relay(prompt, path=relayed.path, call=call)) as events:
+        deployed = await _deployed(network, course, entered)
+        if deployed is not None:
+            yield deployed
+        async with aclosing(_said(model, prompt, course, answered=deployed is not None)) as events:
             async for event in events:
-                if isinstance(event, Output):
-                    course.usage = event.usage
-                elif isinstance(event, RelayHead):
-                    yield event
-                else:
-                    course.answer += event
-                    if event.rstrip().endswith(_END):
-                        held = event
-                    else:
-                        yield event
-        await to_the_end(_settle(network, course))
+                yield event
+        if deployed is None:
+            await to_the_end(_settle(network, course))
+            _leave(network, entered, course)
     except (asyncio.CancelledError, GeneratorExit, Exception):
         if call.egress:  # something may have left: that is recorded however it ended
             await to_the_end(_settle(network, course))
@@ -138,8 +158,78 @@ async def relay(
     finally:
         if network.limits is not None and reserved:
             await to_the_end(network.limits.settle(reserved, course.usage))
-    if held:
-        yield held
+    if course.held:
+        yield course.held
+
+
+async def _said(
+    model: RelayModel, prompt: Prompt, course: _Course, *, answered: bool
+) -> AsyncGenerator[RelayHead | bytes]:
+    """What the model says, without its end; nothing if it is answered."""
+    if answered:
+        return
+    async with aclosing(model.engine.relay(prompt, path=course.relayed.path, call=course.call)) as events:
+        async for event in events:
+            if isinstance(event, Output):
+                course.usage = event.usage
+            elif isinstance(event, RelayHead):
+                course.status = event.status
+                yield event
+            else:
+                course.answer += event
+                if event.rstrip().endswith(_END):
+                    course.held = event
+                else:
+                    yield event
+
+
+async def _deployed(network: RelayingNetwork, course: _Course, entered: Any) -> RelayAnswer | None:  # noqa: ANN401
+    """The settled answer of a deployment; None if the model is to answer."""
+    if entered is None or network.flywheel is None:
+        return None
+    course.finding = await network.flywheel.answer(entered, call=course.call)
+    if course.finding is None:
+        return None
+    course.usage = total_usage(step.usage for step in course.finding.steps)
+    await to_the_end(_settle(network, course))
+    _leave(network, entered, course)
+    return RelayAnswer(text=answer_text(course.finding), time=course.admitted, usage=course.usage)
+
+
+def _entered(network: RelayingNetwork, course: _Course) -> Any:  # noqa: ANN401 - the flywheel's own
+    """What the flywheel has to do with a request; None for nothing."""
+    relayed = course.relayed
+    if network.flywheel is None or relayed.schema is not None:
+        return None
+    return network.flywheel.enter(
+        trace_id=course.trace_id,
+        time=course.admitted,
+        path=relayed.path,
+        content=relayed.content,
+        model=relayed.model,
+        principal=relayed.principal,
+        label=course.label,
+    )
+
+
+def _leave(network: RelayingNetwork, entered: Any, course: _Course) -> None:  # noqa: ANN401 - the flywheel's own
+    """Tell the flywheel what was answered."""
+    if entered is None or network.flywheel is None:
+        return
+    said = bytes(course.answer) if course.finding is None else answer_text(course.finding)
+    network.flywheel.leave(
+        entered,
+        said,
+        model=course.relayed.model if course.finding is None else "",
+        cost=None if course.cost is None else float(course.cost),
+        milliseconds=course.milliseconds,
+        failed=course.status >= _FAILED,
+    )
+
+
+def answer_text(finding: Finding) -> str:
+    """What a caller of a model is told: the value as a model would write it."""
+    return finding.value if isinstance(finding.value, str) and finding.value else finding.text
 
 
 def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
@@ -219,7 +309,8 @@ async def _settle(network: RelayingNetwork, course: _Course) -> None:
     """Write ledger, trace and audit entry. Raises what the store or the log raises."""
     relayed, name = course.relayed, course.relayed.model
     usage = course.usage or Usage(milliseconds=(perf_counter() - course.start) * 1000, cost=None)
-    steps = (network.meter.price(Step(producer=name, engine=name, usage=usage, note="relayed")),)
+    found = () if course.finding is None else (course.finding,)
+    steps = tuple(map(network.meter.price, found[0].steps)) if found else _step_of(network, name, usage)
     text, answer = relayed.body.decode("utf-8", "replace"), course.answer.decode("utf-8", "replace")
     key, tenant = relayed.principal.key, relayed.principal.tenant
     request = Request(text=text, tenant=tenant, key=key, clearance=relayed.principal.clearance, label=course.label)
@@ -231,9 +322,9 @@ async def _settle(network: RelayingNetwork, course: _Course) -> None:
         tenant=tenant,
         session=None,
         label=course.label,
-        status="escalated" if allowed else "abstained",
-        route=Route(parts=(), reason=Reason("route.relayed", model=name)),
-        findings=(),
+        status="accepted" if found else "escalated" if allowed else "abstained",
+        route=Route(parts=(), reason=_why(course)),
+        findings=found,
         views=(),
         verdicts=verdicts,
         egress=tuple((course.call.outgoing or {}).values()),
@@ -242,6 +333,7 @@ async def _settle(network: RelayingNetwork, course: _Course) -> None:
         usage=replace(total_usage(step.usage for step in steps), milliseconds=(perf_counter() - course.start) * 1000),
         counterfactual_cost=network.meter.counterfactual(request, answer, steps),
     )
+    course.cost = trace.usage.cost
     written: list[Any] = [network.store.settle(Settlement(trace=trace, texts=(text,)))]
     if network.audit is not None:
         written.append(
@@ -250,3 +342,15 @@ async def _settle(network: RelayingNetwork, course: _Course) -> None:
     for error in await asyncio.gather(*written, return_exceptions=True):
         if isinstance(error, BaseException):
             raise error
+
+
+def _step_of(network: RelayingNetwork, name: str, usage: Usage) -> tuple[Step, ...]:
+    """The one call of a relayed request."""
+    return (network.meter.price(Step(producer=name, engine=name, usage=usage, note="relayed")),)
+
+
+def _why(course: _Course) -> Reason:
+    """Who answered, and for whom."""
+    if course.finding is None:
+        return Reason("route.relayed", model=course.relayed.model)
+    return Reason("route.deployed", specialist=course.finding.specialist, model=course.relayed.model)

@@ -44,7 +44,7 @@ TABLES = (
         propensity DOUBLE PRECISION NOT NULL,
         confidence DOUBLE PRECISION,
         in_scope DOUBLE PRECISION,
-        asker TEXT NOT NULL
+        caller TEXT NOT NULL
     )
     """,
     "CREATE INDEX examples_by_job ON examples (job, time, id)",
@@ -197,7 +197,7 @@ class FlywheelTables:
         """Return how much was asked of each job from a time on; the job "" is what belongs to none."""
         statement = (
             "SELECT job, count(*), sum(CASE WHEN policy LIKE 'model:%' THEN 0 ELSE 1 END), sum(coalesce(cost, 0)), "
-            "sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END), count(DISTINCT asker), min(time), max(time) "
+            "sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END), count(DISTINCT caller), min(time), max(time) "
             "FROM examples WHERE time >= ? GROUP BY job ORDER BY count(*) DESC"
         )
         return await self._read(
@@ -208,7 +208,7 @@ class FlywheelTables:
                     local=int(row[2]),
                     cost=float(row[3]),
                     unpriced=int(row[4]),
-                    askers=row[5],
+                    callers=row[5],
                     first=row[6],
                     last=row[7],
                 )

@@ -27,7 +27,7 @@ def example(number: int, **changes: object) -> CapturedExample:
         propensity=0.99,
         confidence=0.7,
         in_scope=0.5,
-        asker=f"a{number % 3}",
+        caller=f"a{number % 3}",
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -64,7 +64,7 @@ async def _check_examples(store: FlywheelStore, other: FlywheelStore) -> None:
     require("assigned examples are the job's", [e.input for e in mine] == [f"text e000{i}" for i in range(4)])
     require("the others are of none", [e.id for e in await store.newest(job="")] == ["e0004", "e0005", "e0005b"])
     (largest, rest) = await store.volumes()
-    require("volumes count calls and askers", (largest.job, largest.calls, largest.askers) == ("j1", 4, 3))
+    require("volumes count calls and callers", (largest.job, largest.calls, largest.callers) == ("j1", 4, 3))
     require("unknown costs are counted apart", (rest.unpriced, round(rest.cost, 6)) == (1, 0.004))
     require("what was not found is left out", set(await store.examples_of(["e0001", "x"])) == {"e0001"})
 

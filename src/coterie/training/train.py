@@ -194,6 +194,37 @@ def train(
     return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)
 
 
+def train_candidate(
+    folder: Path,
+    config: Config,
+    name: str,
+    section: SpecialistSection,
+    *,
+    encoder: TextEncoder | None = None,
+    progress: Progress | None = None,
+) -> TrainedSpecialist:
+    """Train a specialist that stands in no file; its version is the candidate in the registry, and never serves.
+
+    Args:
+        folder: The network's folder.
+        config: The network's.
+        name: Its name in the registry.
+        section: Its section; the path of its data is below the folder.
+        encoder: The network's encoder; the bundled one by default.
+        progress: Told how far each step is.
+
+    Raises what `train` raises.
+    """
+    whole = config.model_copy(update={"specialists": {**config.specialists, name: section}})
+    encoder = encoder or OnnxEncoder.bundled(threads=1)
+    registry = open_registry(folder, config.registry, signing=True)
+    job = _job(name, whole, folder, encoder, progress or Silent())
+    place = Workplace(config=whole, folder=folder)
+    task_of(section).check(job, place)
+    with one_thread():
+        return _train_whole(job, place, registry, serve=False)
+
+
 def _chosen(config: Config, names: Sequence[str]) -> Sequence[str]:
     if not config.specialists:
         raise ConfigError(
@@ -253,13 +284,15 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
     return check_job(job, folder, config.models)
 
 
-def _train_whole(job: Job[SpecialistSection], place: Workplace, registry: Registry) -> TrainedSpecialist:
+def _train_whole(
+    job: Job[SpecialistSection], place: Workplace, registry: Registry, *, serve: bool = True
+) -> TrainedSpecialist:
     """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
     config = place.config
     package = PackageMeter() if config.accounting.energy_meter else None
     wall, cpu = time.perf_counter(), time.process_time()
     made = task_of(job.section).train(job, place) or _best_rung(job)
-    trained = _stored(job, registry, made)
+    trained = _stored(job, registry, made, serve=serve)
     if job.checkpoints:
         job.checkpoints.clear()
     usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.process_time() - cpu)
@@ -301,12 +334,14 @@ def _profile(job: Job[SpecialistSection], fitted: TrainedRungs) -> Profile:
     )
 
 
-def _stored(job: Job[SpecialistSection], registry: Registry, made: Trained) -> TrainedSpecialist:
+def _stored(job: Job[SpecialistSection], registry: Registry, made: Trained, *, serve: bool) -> TrainedSpecialist:
     check_unchanged(job.name, job.read)
-    return store_version(registry, job.name, job.section, made)
+    return store_version(registry, job.name, job.section, made, serve=serve)
 
 
-def store_version(registry: Registry, name: str, section: SpecialistSection, made: Trained) -> TrainedSpecialist:
+def store_version(
+    registry: Registry, name: str, section: SpecialistSection, made: Trained, *, serve: bool = True
+) -> TrainedSpecialist:
     """Store a version whole, then let it serve if it may; else it is the candidate.
 
     Args:
@@ -314,6 +349,7 @@ def store_version(registry: Registry, name: str, section: SpecialistSection, mad
         name: The specialist.
         section: Its section of `coterie.toml`.
         made: The version's files without report and card, and its report, which the card is written from.
+        serve: Let it serve if it may; off, it is the candidate.
 
     Raises:
         SetupError: it cannot be stored; the registry is as it was.
@@ -328,7 +364,7 @@ def store_version(registry: Registry, name: str, section: SpecialistSection, mad
         stored = registry.load(name, version)
         promotion = judge_promotion(registry, name, stored)
         fallen = warn_fallen(registry, name, stored) if promotion.allowed else ()
-        alias = CHAMPION if promotion.allowed else CANDIDATE
+        alias = CHAMPION if promotion.allowed and serve else CANDIDATE
         registry.promote(name, version, alias, reason=f"trained; {promotion.reason}")
     except BaseException:  # a version that was told to nobody is none: the registry is as it was
         if version not in before:

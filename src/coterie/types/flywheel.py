@@ -50,7 +50,7 @@ class CapturedExample:
     confidence: float | None = None
     """Of the deployment that was asked first, whether or not its answer was given; None if none was asked."""
     in_scope: float | None = None
-    asker: str = ""
+    caller: str = ""
     """Keyed hash of who asked."""
 
     @property
@@ -71,7 +71,7 @@ class JobVolume:
     """Of the calls whose cost is known."""
     unpriced: int
     """Calls whose cost is not known."""
-    askers: int
+    callers: int
     first: float
     last: float
 

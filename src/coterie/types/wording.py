@@ -193,6 +193,7 @@ TEMPLATES: Mapping[str, str] = {
     "route.nobody_allowed": "it is for nobody that may be asked",
     "route.not_yet": "not routed yet",
     "route.part_not_allowed": "a part of it is for nobody that may be asked",
+    "route.deployed": "{specialist} is deployed for what the model {model!r} is asked",
     "route.relayed": "the request names the model {model!r}, which was asked alone",
     "route.schema": "{specialists} answer in the form that was asked for",
     "route.schema_ambiguous": "several specialists could fill in {wanted!r} of the schema: {specialists}",

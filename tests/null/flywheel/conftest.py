@@ -63,7 +63,7 @@ def examples(count, **changes):
                 "answer": "fee" if i % 3 == 0 else "lost",
                 "policy": "model:large",
                 "cost": 0.001,
-                "asker": f"a{i % 7}",
+                "caller": f"a{i % 7}",
                 **changes,
             }
         )

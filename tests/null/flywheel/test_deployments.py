@@ -100,15 +100,15 @@ async def test_steps_that_are_none(books, section):
 
 
 async def test_roll_back_stops_the_serving(books, section):
-    """What served is watched on in shadow and answers nobody; what did not is retired."""
+    """It answers nobody from then on; a person may take it into shadow again, and twice it cannot be taken back."""
     made = await begin(books)
     for _ in range(2):
         await promote(books, section, made.id, by="ann", reason="r", force=True)
     back = await roll_back(books, made.id, by="ann", reason="complaints")
-    assert (back.state, back.share, back.serves) == ("shadow", 0.0, False)
-    assert (await roll_back(books, made.id, by="ann", reason="enough")).state == "retired"
+    assert (back.state, back.share, back.serves) == ("retired", 0.0, False)
     with pytest.raises(InputError):
         await roll_back(books, made.id, by="ann", reason="again")
+    assert (await promote(books, section, made.id, by="ann", reason="mended")).state == "shadow"
 
 
 async def test_views_hold_volume_cost_and_evidence(books, section, store):
@@ -118,13 +118,13 @@ async def test_views_hold_volume_cost_and_evidence(books, section, store):
     await store.flywheel.add_examples(calls, compared(made.id, calls, differ=lambda i: i == 200))
     await promote(books, section, made.id, by="ann", reason="r")
     (job,) = await job_views(books, section)
-    assert (job.calls, job.askers, job.state, job.deployment, job.unpriced) == (400, 7, "shadow", made.id, 0)
+    assert (job.calls, job.callers, job.state, job.deployment, job.unpriced) == (400, 7, "shadow", made.id, 0)
     assert job.saves == pytest.approx(job.monthly_cost)
     (view,) = await deployment_views(books, section, job="triage")
     assert (view.evidence.compared, view.evidence.judged, view.evidence.pending) == (400, 200, ("e00200",))
     assert (view.next_state, view.next_share) == ("canary", 0.01)
     assert view.why
-    assert await job_views(books, FlywheelSection(askers=50)) != []  # what is deployed already stays in sight
+    assert await job_views(books, FlywheelSection(callers=50)) != []  # what is deployed already stays in sight
 
 
 async def test_a_row_whose_example_was_erased_is_no_row(books, section, store):
@@ -158,7 +158,7 @@ def test_equal_answers_pass_and_worse_ones_do_not():
 
 
 def test_truth_is_what_people_say():
-    """Most of them, the latest of equally many; never a teacher's or an asker's word."""
+    """Most of them, the latest of equally many; never a teacher's or an caller's word."""
     labels = [says("a", "x"), says("a", "y", by="bob", time=NOW + 1), says("b", "z", origin="feedback")]
     assert truths_of(labels) == {"a": "y"}
     assert truths_of([*labels, says("a", "X ", by="eve", time=NOW + 2)]) == {"a": "x"}

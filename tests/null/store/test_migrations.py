@@ -32,7 +32,7 @@ SCHEMA = {
     "rollup_backfill": "time id until",
     "trainings": "specialist version time seconds cpu_seconds joules joules_kind cost",
     "examples": "id request time tenant label api job template prompt input answer cost milliseconds failed policy "
-    "propensity confidence in_scope asker",
+    "propensity confidence in_scope caller",
     "comparisons": "deployment example time answer confidence accepted in_scope same milliseconds failed",
     "labels": "example origin given_by value time purpose",
     "trained_on": "example specialist version",

@@ -14,9 +14,10 @@ from coterie.gateway.access import Caller
 from coterie.gateway.connection import TRACE_HEADER, send_event
 from coterie.gateway.errors import WireError
 from coterie.gateway.exchange import ignored_header
+from coterie.gateway.openai.deployed import deployed_answer
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.work import Gateway
-from coterie.network.relaying import Relayed, read_body
+from coterie.network.relaying import RelayAnswer, Relayed, read_body
 from coterie.observe.plain import EGRESS_HEADER, EGRESS_IN_STREAM
 from coterie.types import Label, Principal, RelayHead
 
@@ -99,11 +100,16 @@ class Relay:
             release_slot=self.caller.release_slot,
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay. What fails before the first byte has a status of its own; afterwards the answer is cut off."""
         trace_id = self.gateway.network.new_id()
         async with aclosing(self.gateway.network.relay(self.asked(scope), trace_id=trace_id)) as events:
             async for said in events:
+                if isinstance(said, RelayAnswer):
+                    headers = {**self.named, EGRESS_HEADER: "none", TRACE_HEADER: trace_id, "cache-control": "no-store"}
+                    content = self.asked(scope).content
+                    await deployed_answer(self.path, content, said, trace_id, headers=headers)(scope, receive, send)
+                    return
                 if isinstance(said, RelayHead):
                     headers = {**said.headers, **self.named, TRACE_HEADER: trace_id, "cache-control": "no-store"}
                     told = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]

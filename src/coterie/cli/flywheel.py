@@ -1,0 +1,268 @@
+"""`coterie flywheel`: jobs of captured calls and the specialists that take them over; `coterie retrain`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from coterie.cli.bridge import configured, with_store
+from coterie.cli.options import group
+from coterie.cli.output import Json, counted, give, local_time, number, one_line, remark, say, shell, show_table
+from coterie.errors import InputError, SetupError
+
+if TYPE_CHECKING:
+    from coterie.config.file import Config
+    from coterie.flywheel.deployments import Deployments, JobAlarm
+    from coterie.flywheel.overview import DeploymentView, JobView
+    from coterie.flywheel.runs import FlywheelReport, FlywheelRunner
+
+T = TypeVar("T")
+
+flywheel = group("flywheel", "Captured calls to models: jobs found in them, specialists on their way, alarms.")
+
+_Deployment = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Its id, as `status` prints it.")]
+_Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept with the deployment, hashed in the audit log.")]
+
+
+def _with_books(folder: Path, use: Callable[[Deployments], Awaitable[T]]) -> T:
+    """Use the flywheel's records of a folder. Raises `SetupError` where nothing was ever stored."""
+    config = configured(folder)
+
+    async def work(store: Any) -> T:  # noqa: ANN401 - a store with the flywheel's tables
+        from coterie.flywheel.deployments import Deployments
+        from coterie.governance.audit import open_audit
+
+        audit = open_audit(config.audit, folder)
+        try:
+            return await use(Deployments(store=store.flywheel, audit=audit))
+        finally:
+            if audit is not None:
+                await audit.close()
+
+    found = with_store(folder, config, work, make=True)
+    if found is None:
+        raise SetupError("There is no database.", hint="Serve the network first.")
+    return found
+
+
+@flywheel.command()
+def status(context: typer.Context, *, as_json: Json = False) -> None:
+    """Show jobs, deployments with their evidence, and open alarms."""
+    from coterie.flywheel.overview import deployment_views, job_views
+    from coterie.runtime.codec import readable
+
+    folder: Path = context.obj
+    config = configured(folder)
+
+    async def read(books: Deployments) -> tuple[list[JobView], list[DeploymentView], list[JobAlarm]]:
+        section = config.flywheel
+        return (
+            await job_views(books, section),
+            await deployment_views(books, section),
+            await books.alarms(open_only=True),
+        )
+
+    jobs, deployments, alarms = _with_books(folder, read)
+    document = {"jobs": readable(jobs), "deployments": readable(deployments), "alarms": readable(alarms)}
+    give(document, lambda: _show_status(folder, config, jobs, deployments, alarms), as_json=as_json)
+
+
+def _show_status(
+    folder: Path, config: Config, jobs: list[JobView], deployments: list[DeploymentView], alarms: list[JobAlarm]
+) -> None:
+    if not config.capture.enabled:
+        remark("Nothing is captured: set `enabled = true` under [capture] in coterie.toml.")
+    if not jobs:
+        say(f"No jobs yet. `{shell(folder, 'flywheel', 'run')}` looks for them in captured calls.")
+    else:
+        show_table(
+            ["job", "state", "calls", "local", "callers", "a month", "would save", "answers"],
+            [
+                (
+                    each.name,
+                    each.state,
+                    f"{each.calls:,}",
+                    f"{each.local:,}",
+                    each.callers,
+                    "unknown" if each.monthly_cost is None else f"{each.monthly_cost:.2f}",
+                    "" if each.saves is None else f"{each.saves:.2f}",
+                    one_line(", ".join(list(each.labels.values())[:4])) if each.shape == "labels" else each.shape,
+                )
+                for each in jobs
+            ],
+        )
+    if deployments:
+        show_table(
+            ["deployment", "job", "state", "share", "compared", "covers", "differs", "wins", "losses", "waits for"],
+            [
+                (
+                    each.id,
+                    each.job_name,
+                    each.state,
+                    f"{each.share:.0%}" if each.share else "",
+                    each.evidence.compared,
+                    number(each.evidence.coverage),
+                    number(each.evidence.disagreement),
+                    each.evidence.wins,
+                    each.evidence.losses,
+                    each.why,
+                )
+                for each in deployments
+            ],
+        )
+    for alarm in alarms:
+        say(f"Alarm {alarm.id}: {alarm.kind} of {alarm.deployment} since {local_time(alarm.since)}; {alarm.action}.")
+        say(f"Next: {alarm.command}")
+
+
+async def _runner(folder: Path, config: Config, books: Deployments) -> FlywheelRunner:
+    from coterie.assembly import deployment_loader
+    from coterie.engines.onnx import OnnxEncoder
+    from coterie.flywheel.runs import FlywheelRunner
+
+    load = deployment_loader(config, folder, OnnxEncoder.bundled(threads=1))
+    return FlywheelRunner(books=books, config=config, folder=folder, load=load)
+
+
+def _run(folder: Path, *, dry_run: bool = False, only: str | None = None, retrain: bool = False) -> FlywheelReport:
+    config = configured(folder)
+
+    async def work(books: Deployments) -> FlywheelReport:
+        return await (await _runner(folder, config, books)).run(dry_run=dry_run, only=only, retrain=retrain)
+
+    return _with_books(folder, work)
+
+
+def _give_report(report: FlywheelReport, *, as_json: bool) -> None:
+    from coterie.runtime.codec import readable
+
+    give(readable(report), lambda: _show_report(report), as_json=as_json)
+
+
+def _show_report(report: FlywheelReport) -> None:
+    if report.busy:
+        say(f"The flywheel runs already: {report.busy}.")
+        return
+    if not report.steps:
+        say("Nothing is due.")
+        return
+    show_table(
+        ["step", "job", "deployment", "why"],
+        [(each.kind, each.job, each.deployment, each.why) for each in report.steps],
+        title="Would do" if report.dry_run else "",
+    )
+
+
+@flywheel.command("run")
+def run_once(
+    context: typer.Context,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what is due, and change nothing.")] = False,
+    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only this job.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Do what is due: find jobs, train, move deployments on where the evidence allows it, take them back.
+
+    One run at a time, also of other processes; one that was killed is gone on with. A running server follows within a
+    second. `[flywheel]` in coterie.toml says how often a server runs it by itself, and what a week may take.
+    """
+    _give_report(_run(context.obj, dry_run=dry_run, only=job), as_json=as_json)
+
+
+@flywheel.command()
+def plan(context: typer.Context, *, as_json: Json = False) -> None:
+    """Show what a run would do, and what waits for what."""
+    _give_report(_run(context.obj, dry_run=True), as_json=as_json)
+
+
+@flywheel.command()
+def promote(
+    context: typer.Context,
+    deployment: _Deployment,
+    *,
+    reason: _Reason,
+    force: Annotated[bool, typer.Option("--force", help="Also where the gate is not passed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Move a deployment to its next step: shadow, each stage of the canary, champion."""
+    from coterie.flywheel.overview import promote as move_on
+    from coterie.registry.registry import login_name
+    from coterie.runtime.codec import readable
+
+    section = configured(context.obj).flywheel
+    moved = _with_books(
+        context.obj,
+        lambda books: move_on(books, section, deployment, by=login_name(), reason=reason, force=force),
+    )
+    share = f" for {moved.share:.0%} of callers" if moved.share else ""
+    give(readable(moved), f"{moved.id} is {moved.state}{share}.", as_json=as_json)
+
+
+@flywheel.command()
+def rollback(context: typer.Context, deployment: _Deployment, *, reason: _Reason, as_json: Json = False) -> None:
+    """Take a deployment out of the traffic: its calls go to the model used before, within a second."""
+    from coterie.flywheel.overview import roll_back
+    from coterie.registry.registry import login_name
+    from coterie.runtime.codec import readable
+
+    moved = _with_books(context.obj, lambda books: roll_back(books, deployment, by=login_name(), reason=reason))
+    give(readable(moved), f"{moved.id} is {moved.state}: its job is the model's again.", as_json=as_json)
+
+
+@flywheel.command()
+def review(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Its name, as `status` prints it.")],
+    *,
+    answer: Annotated[
+        list[str] | None, typer.Option(metavar="EXAMPLE=LABEL", help="A label; EXAMPLE= says that none is right.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the next example that a person's label is worth most for; with --answer, keep labels first."""
+    from coterie.flywheel.review import ReviewQueue
+    from coterie.registry.registry import login_name
+    from coterie.runtime.codec import readable
+
+    section, who = configured(context.obj).flywheel, login_name()
+    pairs = [each.partition("=") for each in answer or []]
+    if wrong := next((example for example, sign, _ in pairs if not sign), None):
+        raise InputError(f"--answer is {wrong!r}.", hint="Give EXAMPLE=LABEL.")
+
+    async def work(books: Deployments) -> dict[str, Any]:
+        queue = ReviewQueue(books, section)
+        for example, _, label in pairs:
+            await queue.answer(example, label or None, reviewer=who)
+        item = await queue.next(job, reviewer=who)
+        return {"item": readable(item), "progress": readable(await queue.progress(job))}
+
+    document = _with_books(context.obj, work)
+    give(document, lambda: _show_item(document), as_json=as_json)
+
+
+def _show_item(document: dict[str, Any]) -> None:
+    item, progress = document["item"], document["progress"]
+    say(
+        f"{counted(progress['labelled'], 'label')}, {progress['pending']} differences and "
+        f"{progress['audits_missing']} of the audit slice wait; {progress['week']} of {progress['budget']} this week."
+    )
+    if item is None:
+        say("Nothing is to be asked.")
+        return
+    say(f"{item['example']}: {one_line(item['text'])}")
+    for each in item["answers"]:
+        say(f"  {one_line(each)}")
+    say(f"Labels: {', '.join(item['labels'])}")
+
+
+def retrain(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A job, or its specialist.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Train a new version of a job's specialist on its captured calls, and let it shadow."""
+    _give_report(_run(context.obj, only=name, retrain=True), as_json=as_json)

@@ -1,0 +1,620 @@
+"""The flywheel inside a running server: captures calls, answers for deployments, runs shadows, follows the store.
+
+On the way of a request stand a substring search for each template, a hash that draws the caller's side of a canary and,
+where a deployment serves, its specialist. Everything else comes after the answer is out, in one task: shadows, the
+scrubbing of personal data in a worker thread, the write. That task takes calls from a bounded queue. While the queue is
+long shadows are left out; when it is full calls are, and both are counted.
+
+Each second one number is read from the store. When it has changed, jobs and deployments are read, specialists loaded,
+and one reference is replaced: requests under way keep the one that they began with. What fails here never fails a
+request: it goes to the model that it named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import secrets
+from asyncio.subprocess import DEVNULL, PIPE
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from coterie.config.flywheel import CaptureSection, FlywheelSection
+from coterie.errors import CoterieError, InputError, SetupError
+from coterie.flywheel.deployments import LIVE, Deployment, Deployments, JobAlarm, KnownJob
+from coterie.flywheel.discovery import fold
+from coterie.flywheel.gates import drawn
+from coterie.flywheel.templates import Recogniser
+from coterie.flywheel.watch import DeploymentWatch, Drift
+from coterie.logs.exchanges import read_answer, read_question
+from coterie.privacy.detection import Detector, label_of
+from coterie.protocols import FlywheelStore, Specialist
+from coterie.runtime.concurrency import AT_ONCE
+from coterie.runtime.files import write_new
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    CapturedExample,
+    ComparedAnswer,
+    ContextView,
+    Finding,
+    FlywheelChanged,
+    Label,
+    Principal,
+    Task,
+)
+
+_log = logging.getLogger("coterie.flywheel")
+
+_SPANS = {"hour": 3_600.0, "day": 86_400.0, "week": 604_800.0}
+_LOOK_SECONDS = 60.0
+"""Seconds between two looks whether a run is due."""
+POLL_SECONDS = 0.5
+"""Seconds between two looks at the store's revision."""
+_GATHER_SECONDS = 0.05
+"""Calls are written together that end within this time."""
+_BATCH = 64
+_SHADOWS_UP_TO = 100
+"""Calls in the queue above which no shadow is asked."""
+_APIS = {"/chat/completions": "chat", "/responses": "responses", "/completions": "completions"}
+_SESSION = ("session_id", "user", "safety_identifier", "prompt_cache_key")
+_NOT_PLAIN = ("tools", "functions", "logprobs", "top_logprobs", "audio", "logit_bias", "suffix", "conversation", "echo")
+"""Wishes that an answer of a specialist does not fulfil."""
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A deployment with its specialist."""
+
+    deployment: Deployment
+    specialist: Specialist
+    watch: DeploymentWatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Snapshot:
+    """What a request goes by."""
+
+    recogniser: Recogniser = field(default_factory=lambda: Recogniser(()))
+    jobs: Mapping[str, KnownJob] = field(default_factory=dict)
+    live: Mapping[str, Sequence[Serving]] = field(default_factory=dict)
+    """By job."""
+
+
+@dataclass(kw_only=True)
+class EnteredCall:
+    """One call on its way through the flywheel."""
+
+    example: CapturedExample
+    """As far as it is known; not scrubbed."""
+    raw_input: str = ""
+    plain: bool = True
+    """An answer of a specialist would do."""
+    arm: Serving | None = None
+    """Who is to answer, before the model."""
+    others: Sequence[Serving] = ()
+    """Deployments that are compared."""
+    found: Finding | None = None
+    """What the arm says."""
+    options: tuple[str, ...] = ()
+
+
+Load = Callable[[KnownJob, Deployment], Awaitable[Specialist]]
+
+
+class LiveFlywheel:
+    """Implements `protocols.Flywheel`. Make one with `await LiveFlywheel.open(...)`.
+
+    Args:
+        books: Jobs and deployments.
+        section: `[flywheel]`.
+        capture: `[capture]`.
+        detector: Finds the personal data that is not stored.
+        load: Loads the specialist of a deployment. Raises `CoterieError` if it is damaged or gone.
+        secret: Keys the hashes of callers.
+        command: Runs the flywheel once, in a process of its own.
+        scheduled: Do so as often as `[flywheel] every` says.
+    """
+
+    def __init__(
+        self,
+        *,
+        books: Deployments,
+        section: FlywheelSection,
+        capture: CaptureSection,
+        detector: Detector,
+        load: Load,
+        secret: bytes,
+        command: Sequence[str] = (),
+        scheduled: bool = False,
+    ) -> None:
+        self.books, self.section, self._capture = books, section, capture
+        self._detector, self._load, self._secret = detector, load, secret
+        self._command, self._scheduled = command, scheduled
+        self._snapshot = _Snapshot()
+        self._revision = -1
+        self._loaded: dict[str, Serving] = {}
+        self._queue: asyncio.Queue[tuple[EnteredCall, bytes | str]] = asyncio.Queue(capture.queue)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._busy = False
+        self._closing = False
+        self.counts: Counter[str] = Counter()
+        """Calls kept, dropped, shadows run and left out, in this process."""
+
+    @property
+    def store(self) -> FlywheelStore:
+        """Where everything is."""
+        return self.books.store
+
+    async def open(self) -> LiveFlywheel:
+        """Read the store, and follow it from now on."""
+        await self.follow()
+        self._tasks = [asyncio.create_task(self._follow_on()), asyncio.create_task(self._work_on())]
+        if self._scheduled and self.section.every is not None:
+            self._tasks.append(asyncio.create_task(self._run_on(_SPANS[self.section.every])))
+        return self
+
+    async def close(self) -> None:
+        """Write what waits, and stop."""
+        self._closing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10.0):
+                await self.settle()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Wait until every call that has left is written."""
+        await self._queue.join()
+
+    # --- the way of a request --------------------------------------------------------------------
+
+    def enter(
+        self,
+        *,
+        trace_id: str,
+        time: float,
+        path: str,
+        content: Mapping[str, Any],
+        model: str,
+        principal: Principal,
+        label: Label,
+    ) -> EnteredCall | None:
+        """Look at a relayed request; None if the flywheel has nothing to do with it."""
+        if path not in _APIS or (self._capture.models and model not in self._capture.models):
+            return None
+        asked = read_question(content)
+        if asked is None:
+            return None
+        system, text = asked
+        prompt = ((("system", system),) if system else ()) + (("user", text),)
+        example = CapturedExample(
+            id=trace_id,
+            request=trace_id,
+            time=time,
+            tenant=principal.tenant,
+            label=label,
+            api=_APIS[path],
+            prompt=prompt,
+            policy=f"model:{model}",
+            caller=self._hash(principal.tenant, principal.key, str(content.get("user") or "")),
+        )
+        found = self._snapshot.recogniser.job_of(prompt)
+        if found is None:
+            return EnteredCall(example=example)
+        job, number, left = found
+        entered = EnteredCall(
+            example=replace(example, job=job, template=number), raw_input=left, plain=_is_plain(content)
+        )
+        self._choose(entered, self._session(principal, content, prompt))
+        return entered
+
+    def enter_site(
+        self,
+        *,
+        trace_id: str,
+        site: str,
+        name: str,
+        text: str,
+        options: Sequence[str],
+        principal: Principal,
+        label: Label,
+    ) -> EnteredCall:
+        """Look at a typed question."""
+        job = f"site-{site}"
+        example = CapturedExample(
+            id=f"{trace_id}-{site}",
+            request=trace_id,
+            time=self.books.clock(),
+            tenant=principal.tenant,
+            label=label,
+            api="decisions",
+            job=job,
+            prompt=(("system", name), ("user", text)),
+            caller=self._hash(principal.tenant, principal.key, ""),
+        )
+        entered = EnteredCall(example=example, raw_input=text, options=tuple(options))
+        self._choose(entered, f"{principal.tenant}/{principal.key}/{text}")
+        return entered
+
+    def _choose(self, entered: EnteredCall, session: str) -> None:
+        """Draw who answers: the same for all calls of a session."""
+        live = self._snapshot.live.get(entered.example.job, ())
+        serving = sorted((each for each in live if each.deployment.serves), key=lambda each: each.deployment.state)
+        propensity = 1.0
+        for each in serving if entered.plain else ():  # the canary first
+            share = each.deployment.share
+            if drawn(session, share, salt=each.deployment.job + each.deployment.state):
+                entered.arm = each
+                propensity *= share
+                break
+            propensity *= 1 - share
+        entered.others = [each for each in live if each is not entered.arm]
+        policy = entered.example.policy if entered.arm is None else entered.arm.deployment.id
+        entered.example = replace(entered.example, policy=policy, propensity=propensity)
+
+    async def answer(self, entered: EnteredCall, *, call: CallContext) -> Finding | None:
+        """Return the accepted answer of the deployment that was drawn; None if the model is to answer."""
+        if entered.arm is None:
+            return None
+        finding = entered.found = await self._ask(entered.arm, entered, call)
+        return finding if finding is not None and finding.accepted else None
+
+    def leave(
+        self,
+        entered: EnteredCall,
+        answer: bytes | str,
+        *,
+        model: str = "",
+        cost: float | None = None,
+        milliseconds: float = 0.0,
+        failed: bool = False,
+    ) -> None:
+        """Take a call whose answer is out. Does nothing that takes time.
+
+        Args:
+            entered: The call.
+            answer: The body of the response, or the answer itself.
+            model: `[models]` key that answered; empty if the deployment did.
+            cost: What it cost.
+            milliseconds: How long the answer took.
+            failed: There is no answer.
+        """
+        found = entered.found
+        by_arm = not model and entered.arm is not None
+        entered.example = replace(
+            entered.example,
+            policy=entered.example.policy if by_arm else f"model:{model}",
+            cost=cost,
+            milliseconds=milliseconds,
+            failed=failed,
+            confidence=None if found is None else found.confidence,
+            in_scope=None if found is None else found.in_scope,
+        )
+        try:
+            self._queue.put_nowait((entered, answer))
+        except asyncio.QueueFull:
+            self.counts["dropped"] += 1
+
+    def _hash(self, *parts: str) -> str:
+        return hashlib.blake2b("\0".join(parts).encode("utf-8", "replace"), key=self._secret, digest_size=8).hexdigest()
+
+    @staticmethod
+    def _session(principal: Principal, content: Mapping[str, Any], prompt: Sequence[tuple[str, str]]) -> str:
+        """What a session is: its name, else its first message."""
+        named = next((str(content[key]) for key in _SESSION if content.get(key)), "")
+        messages = content.get("messages")
+        first = messages[:2] if isinstance(messages, list) else prompt
+        return f"{principal.tenant}/{principal.key}/{named or json.dumps(first, default=str)[:4000]}"
+
+    # --- deployments -----------------------------------------------------------------------------
+
+    async def _ask(self, serving: Serving, entered: EnteredCall, call: CallContext) -> Finding | None:
+        """A deployment's finding; None where it could not work, which is no matter of the caller's."""
+        example = entered.example
+        task = Task(
+            text=entered.raw_input,
+            label=example.label,
+            clearance=call.principal.clearance,
+            tenant=example.tenant,
+            distribution=bool(entered.options),
+        )
+        try:
+            finding = await serving.specialist.consult(task, ContextView(), call=call)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the model answers
+            _log.warning("Deployment %s failed: %s", serving.deployment.id, type(error).__name__)
+            self._alarmed(serving, serving.watch.failed(), example)
+            return None
+        self._alarmed(serving, serving.watch.answered(finding.confidence, finding.in_scope), example)
+        return finding
+
+    def _alarmed(self, serving: Serving, drift: Drift | None, example: CapturedExample) -> None:
+        """Take an alarm: out of the traffic of this process at once, of the others with the next look at the store."""
+        deployment = serving.deployment
+        if drift is None or self._closing or not deployment.serves:
+            return
+        if self.section.on_alarm == "back":
+            live = {
+                job: [each for each in some if each.deployment.id != deployment.id]
+                for job, some in self._snapshot.live.items()
+            }
+            self._snapshot = replace(self._snapshot, live=live)
+        self._tasks.append(asyncio.create_task(self._raise(deployment, drift, example)))
+
+    async def _raise(self, deployment: Deployment, drift: Drift, example: CapturedExample) -> None:
+        """Write the alarm, and take the job back."""
+        recent = await self.store.newest(job=deployment.job, limit=max(_EXAMPLES, min(drift.back, 500)))
+        since = recent[0].time if recent else example.time
+        back = self.section.on_alarm == "back"
+        alarm = JobAlarm(
+            id=f"alarm-{self.books.new_id()}",
+            job=deployment.job,
+            deployment=deployment.id,
+            kind=drift.kind,
+            time=self.books.clock(),
+            since=since,
+            figures={"calls_watched": drift.rows, "calls_since": drift.back, "patience": self.section.patience},
+            examples=tuple(each.id for each in recent[:: max(1, len(recent) // _EXAMPLES)][:_EXAMPLES]),
+            action="back to the model" if back else "",
+            command=f"coterie retrain {deployment.specialist}",
+        )
+        try:
+            if back:
+                reason = f"alarm: {drift.kind}"
+                await self.books.move(deployment, "retired", by="flywheel", reason=reason, alarm=alarm)
+            elif not any(a.deployment == deployment.id for a in await self.books.alarms(open_only=True)):
+                await self.books.raise_alarm(alarm)
+        except FlywheelChanged:
+            await self.follow()
+
+    # --- the schedule ----------------------------------------------------------------------------
+
+    async def _run_on(self, seconds: float) -> None:
+        """Run the flywheel when its time has come since the last run of any process, first soon after the start."""
+        while True:
+            await asyncio.sleep(min(_LOOK_SECONDS, seconds))
+            try:
+                last = await self.store.record("lease", "run")
+                if last is not None and self.books.clock() - last.time < seconds:
+                    continue
+                await self.run()
+            except (CoterieError, OSError) as error:
+                _log.warning("The flywheel's schedule: %s", error)
+
+    async def run(self, *, dry_run: bool = False, job: str | None = None, retrain: bool = False) -> dict[str, Any]:
+        """Do what is due in a process of its own, which steps back behind the server; what it did.
+
+        Raises:
+            InputError: it was refused; the message is its own.
+            SetupError: it failed.
+        """
+        words = ["retrain", job or ""] if retrain else ["flywheel", "run", *(["--job", job] if job else [])]
+        words += ["--dry-run"] if dry_run and not retrain else []
+        process = await asyncio.create_subprocess_exec(
+            *self._command, *words, "--json", stdin=DEVNULL, stdout=PIPE, stderr=PIPE, preexec_fn=_step_back
+        )
+        said, problem = await process.communicate()
+        try:
+            found: dict[str, Any] = json.loads(said)
+        except ValueError:
+            ended = f"`coterie {' '.join(words)}` ended with {process.returncode}: {problem.decode()[-500:]}"
+            raise SetupError(ended, hint="Run it by hand.") from None
+        if "error" in found:
+            raise InputError(str(found["error"].get("message")), hint=str(found["error"].get("hint", "")))
+        await self.follow()
+        return found
+
+    # --- following the store ---------------------------------------------------------------------
+
+    async def _follow_on(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                if await self.store.revision() != self._revision:
+                    await self.follow()
+            except CoterieError as error:  # the next look may do better
+                _log.warning("The flywheel cannot read its store: %s", error)
+
+    async def follow(self) -> None:
+        """Read jobs and deployments, load what is new, and go by them from the next request on."""
+        revision = await self.store.revision()
+        jobs = {each.id: each for each in await self.books.jobs() if not each.ignored}
+        live: dict[str, list[Serving]] = {}
+        for each in await self.books.deployments():
+            if each.state in LIVE and each.job in jobs:
+                serving = await self._serving(jobs[each.job], each)
+                if serving is not None:
+                    live.setdefault(each.job, []).append(serving)
+        templates = [(job.id, n, template) for job in jobs.values() for n, template in enumerate(job.templates)]
+        self._loaded = {each.deployment.id: each for some in live.values() for each in some}
+        self._snapshot = _Snapshot(recogniser=Recogniser(templates), jobs=jobs, live=live)
+        self._revision = revision
+
+    async def _serving(self, job: KnownJob, deployment: Deployment) -> Serving | None:
+        """A deployment with its specialist, loaded once; one that is damaged or gone is retired."""
+        old = self._loaded.get(deployment.id)
+        if old is not None and old.deployment.serves == deployment.serves:
+            return replace(old, deployment=deployment)
+        try:
+            specialist = await self._load(job, deployment) if old is None else old.specialist
+        except CoterieError as error:
+            with suppress(FlywheelChanged):
+                await self.books.move(deployment, "retired", by="flywheel", reason=f"cannot be loaded: {error.code}")
+            return None
+        before = await self.store.comparisons(deployment.id)
+        return Serving(
+            deployment=deployment, specialist=specialist, watch=DeploymentWatch(before, self.section.patience)
+        )
+
+    # --- after the answer ------------------------------------------------------------------------
+
+    async def _work_on(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            if not self._closing:
+                await asyncio.sleep(_GATHER_SECONDS)
+            while len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            try:
+                await self._keep(batch)
+            except (CoterieError, OSError) as error:
+                self.counts["unwritten"] += len(batch)
+                _log.warning("%d captured calls were not written: %s", len(batch), error)
+            except Exception:  # noqa: BLE001 - the next batch must still be written
+                _log.exception("%d captured calls were not written", len(batch))
+            finally:
+                for _ in batch:
+                    self._queue.task_done()
+
+    async def _keep(self, batch: Sequence[tuple[EnteredCall, bytes | str]]) -> None:
+        """Ask the shadows, scrub, and write."""
+        compared: list[ComparedAnswer] = []
+        read: list[tuple[EnteredCall, str]] = []
+        for entered, body in batch:
+            answer = await _aside(body, lambda body=body: _answer_in(body))  # type: ignore[misc]
+            if answer is None:
+                entered.example = replace(entered.example, failed=True)
+            read.append((entered, answer or ""))
+            if answer is not None and entered.plain:
+                compared += await self._compare(entered, answer)
+        if not self._capture.enabled:
+            return
+        kept = [each for each in read if drawn(each[0].example.id, self._capture.sample, salt="sample")]
+        examples = await asyncio.to_thread(lambda: [self._scrubbed(*each) for each in kept])
+        ids = {each.id for each in examples}
+        numbers = await asyncio.to_thread(
+            lambda: [replace(c, answer=self._scrub([c.answer])[0]) for c in compared if c.example in ids]
+        )
+        await self.store.add_examples(examples, numbers)
+        self.counts["kept"] += len(examples)
+
+    async def _compare(self, entered: EnteredCall, answer: str) -> list[ComparedAnswer]:
+        """What the deployments say to a call that the model answered."""
+        found: list[ComparedAnswer] = []
+        if entered.arm is not None and entered.found is not None and not entered.found.accepted:
+            found.append(_compared(entered.arm.deployment, entered, entered.found, answer, 0.0))
+        if self._queue.qsize() > _SHADOWS_UP_TO:
+            self.counts["shadows_left_out"] += len(entered.others)
+            return found
+        for each in entered.others:
+            start = perf_counter()
+            call = replace(SYSTEM, principal=Principal(tenant=entered.example.tenant, clearance=Label.RESTRICTED))
+            finding = await self._ask(each, entered, call)
+            took = (perf_counter() - start) * 1000
+            row = _compared(each.deployment, entered, finding, answer, took)
+            found.append(row)
+            self.counts["shadows"] += 1
+            if row.accepted and not row.failed and not entered.example.by_specialist:
+                self._alarmed(each, each.watch.compared(same=row.same), entered.example)
+        return found
+
+    def _scrubbed(self, entered: EnteredCall, answer: str) -> CapturedExample:
+        example = entered.example
+        texts = [text for _, text in example.prompt]
+        *prompt, left, said = self._scrub([*texts, entered.raw_input, answer])
+        roles = [role for role, _ in example.prompt]
+        return replace(example, prompt=tuple(zip(roles, prompt, strict=True)), input=left, answer=said)
+
+    def _scrub(self, texts: Sequence[str]) -> list[str]:
+        return scrub(texts, self._detector)
+
+
+def scrub(texts: Sequence[str], detector: Detector) -> list[str]:
+    """Return texts with a typed placeholder for each personal value and secret, the same for the same value."""
+    numbers: dict[tuple[str, str], int] = {}
+    counts: Counter[str] = Counter()
+    done = []
+    for text in texts:
+        pieces, at = [], 0
+        for each in detector.find(text) if text else ():
+            if label_of(each.kind) is None:
+                continue  # a town or a date says nothing of anybody who is not named
+            key = (each.kind, " ".join(text[each.start : each.end].casefold().split()))
+            if key not in numbers:
+                counts[each.kind] += 1
+                numbers[key] = counts[each.kind]
+            pieces += [text[at : each.start], f"<{each.kind}_{numbers[key]}>"]
+            at = each.end
+        done.append("".join([*pieces, text[at:]]))
+    return done
+
+
+async def _aside(body: bytes | str, work: Callable[[], str | None]) -> str | None:
+    return work() if len(body) <= AT_ONCE else await asyncio.to_thread(work)
+
+
+def _answer_in(body: bytes | str) -> str | None:
+    """The answer of a response's body as text; None if there is none."""
+    if isinstance(body, str):
+        return body
+    found = read_answer(body.decode("utf-8", "replace"))
+    return found if found is None or isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+
+def _compared(
+    deployment: Deployment, entered: EnteredCall, finding: Finding | None, answer: str, took: float
+) -> ComparedAnswer:
+    row = ComparedAnswer(
+        deployment=deployment.id, example=entered.example.id, time=entered.example.time, milliseconds=took
+    )
+    if finding is None:
+        return replace(row, failed=True)
+    text = finding.value if isinstance(finding.value, str) and finding.value else finding.text
+    return replace(
+        row,
+        answer=text,
+        confidence=finding.confidence,
+        accepted=finding.accepted,
+        in_scope=finding.in_scope,
+        same=fold(text) == fold(answer),
+    )
+
+
+def _is_plain(content: Mapping[str, Any]) -> bool:
+    """Whether one text answers a request as its caller wishes."""
+    form = content.get("response_format")
+    formed = isinstance(form, dict) and form.get("type") not in {"text", None}
+    return (
+        not formed
+        and content.get("n") in {None, 1}
+        and not any(content.get(name) for name in _NOT_PLAIN)
+        and not content.get("previous_response_id")
+        and not _has_other_parts(content.get("messages", content.get("input")))
+    )
+
+
+def _has_other_parts(messages: object) -> bool:
+    """Whether something that is no text stands in a message."""
+    if not isinstance(messages, list):
+        return False
+    parts = [part for each in messages if isinstance(each, dict) for part in _parts(each.get("content"))]
+    return any(isinstance(part, dict) and "text" not in str(part.get("type", "text")) for part in parts)
+
+
+def _parts(content: object) -> Sequence[object]:
+    return content if isinstance(content, list) else ()
+
+
+def caller_secret(database: Path) -> bytes:
+    """Return the key of the hashes of callers, made at the first call; it lies beside the database."""
+    path = database.with_name("callers.key")
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            write_new(path, secrets.token_bytes(32), mode=0o600)
+    return path.read_bytes()[:64]
+
+
+def _step_back() -> None:
+    """Let the server go first: training takes what it leaves."""
+    os.nice(15)

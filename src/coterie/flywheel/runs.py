@@ -1,0 +1,538 @@
+"""One run of the flywheel: find jobs, train what is due, move deployments on, take them back.
+
+A run is a list of steps that are due, worked off one by one. Every step ends with one transaction of the store, so a
+run that is killed is gone on with by the next. One run at a time: a lease in the store, with an end. What a run may
+take in a week is counted there too. `plan` does the same without doing anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import socket
+import time as clocks
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import fisher_exact
+
+from coterie.config.file import Config
+from coterie.errors import CoterieError, DataError, InputError
+from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob, next_step
+from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, discover, fold
+from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
+from coterie.flywheel.overview import evidence_of, waits_for
+from coterie.flywheel.training import JobRows, rows_of, train_job
+from coterie.protocols import Specialist
+from coterie.types import SYSTEM, CapturedExample, ContextView, FlywheelChanged, FlywheelRecord, Task
+
+_WEEK = 7 * 86_400.0
+_LEASE, _SPENT = "lease", "spent"
+_LEASED = 3_600.0
+"""Seconds after which a run that did not end is taken for dead."""
+_LOOKED_AT = 50_000
+"""Newest calls that jobs are found in."""
+_ROWS = 20_000
+"""Newest calls of a job that a version is trained on."""
+_RARE = 0.001
+"""Probability below which a difference between canary and control is an alarm: it is asked at each run."""
+_NAME_WORDS = 4
+
+Load = Callable[[KnownJob, Deployment], Awaitable[Specialist]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlywheelStep:
+    """Something that a run did, would do, or waits for."""
+
+    kind: str
+    """`discover`, `train`, `shadow`, `canary`, `champion`, `retire`, `wait`, `alarm` or `expire`."""
+    job: str = ""
+    deployment: str = ""
+    why: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlywheelReport:
+    """What one run did."""
+
+    steps: tuple[FlywheelStep, ...]
+    dry_run: bool
+    busy: str = ""
+    """Who runs the flywheel at this moment, if this run did nothing because of that."""
+    cpu_seconds: float = 0.0
+    """That trainings of this week took."""
+
+
+@dataclass(kw_only=True)
+class FlywheelRunner:
+    """Runs the flywheel of a network.
+
+    Args:
+        books: Jobs and deployments.
+        config: The network's file.
+        folder: The network's folder.
+        load: Loads the specialist of a deployment.
+        owner: Who runs it, for the lease.
+    """
+
+    books: Deployments
+    config: Config
+    folder: Path
+    load: Load
+    owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    _steps: list[FlywheelStep] = field(init=False, default_factory=list)
+
+    async def run(self, *, dry_run: bool = False, only: str | None = None, retrain: bool = False) -> FlywheelReport:
+        """Do what is due.
+
+        Args:
+            dry_run: Say it only.
+            only: Name of the one job to look at.
+            retrain: Train its specialist, however few calls are new.
+
+        Raises:
+            InputError: there is no such job.
+        """
+        self._steps = []
+        if not dry_run and (holder := await self._take_lease()):
+            return FlywheelReport(steps=(), dry_run=False, busy=holder)
+        try:
+            await self._expire(dry_run=dry_run)
+            await self._discover(dry_run=dry_run)
+            jobs = [await self.books.job(only)] if only is not None else await self.books.jobs()
+            for job in jobs:
+                if not job.ignored:
+                    await self._work_on(job, dry_run=dry_run, retrain=retrain)
+        finally:
+            if not dry_run:
+                await self._give_lease()
+        return FlywheelReport(steps=tuple(self._steps), dry_run=dry_run, cpu_seconds=await self._spent())
+
+    def _note(self, kind: str, why: str, **about: Any) -> None:  # noqa: ANN401 - fields of a step
+        self._steps.append(FlywheelStep(kind=kind, why=why, **about))
+
+    # --- the lease and the budget ----------------------------------------------------------------
+
+    async def _take_lease(self) -> str:
+        """Become the one run; who is, otherwise."""
+        now = self.books.clock()
+        old = await self.books.store.record(_LEASE, "run")
+        if old is not None and old.body["owner"] and old.body["until"] > now:
+            return str(old.body["owner"])
+        body = {"owner": self.owner, "until": now + _LEASED}
+        revision = 0 if old is None else old.revision
+        try:
+            await self.books.store.put(FlywheelRecord(kind=_LEASE, id="run", time=now, body=body, revision=revision))
+        except FlywheelChanged:
+            return "another run, which began at the same moment"
+        return ""
+
+    async def _give_lease(self) -> None:
+        old = await self.books.store.record(_LEASE, "run")
+        if old is not None and old.body["owner"] == self.owner:
+            await self.books.store.put(replace(old, body={"owner": "", "until": 0.0}))
+
+    async def _spent(self) -> float:
+        """CPU seconds of trainings in the last week."""
+        since = self.books.clock() - _WEEK
+        found = await self.books.store.records(_SPENT)
+        return float(sum(each.body["cpu_seconds"] for each in found if each.time >= since))
+
+    # --- what is old, and what is new ------------------------------------------------------------
+
+    async def _expire(self, *, dry_run: bool) -> None:
+        before = self.books.clock() - self.config.capture.days * 86_400
+        if dry_run:
+            return
+        if gone := await self.books.store.drop_examples(before=before):
+            self._note("expire", f"{gone} examples are older than {self.config.capture.days:g} days", done=True)
+
+    async def _discover(self, *, dry_run: bool) -> None:
+        """Find jobs in calls that belong to none, together with those that do: a new wording joins its job."""
+        await self._find_sites(dry_run=dry_run)
+        loose = await self.books.store.newest(job="", limit=_LOOKED_AT)
+        calls = [each for each in await self.books.store.newest(limit=_LOOKED_AT) if each.api != "decisions"]
+        section = self.config.flywheel
+        if len(loose) < section.support:
+            return
+        if dry_run:
+            self._note("discover", f"{len(loose)} calls belong to no job yet")
+            return
+        logged = [
+            RecordedCall(prompt=each.prompt, answer=each.answer, caller=each.caller, cost=each.cost) for each in calls
+        ]
+        found = await asyncio.to_thread(partial(discover, logged, support=section.support, callers=section.callers))
+        known = {job.id: job for job in await self.books.jobs()}
+        for each in found.jobs:
+            await self._keep_job(each, found, calls, known)
+
+    async def _keep_job(
+        self, found: FoundJob, discovery: Discovery, calls: Sequence[CapturedExample], known: dict[str, KnownJob]
+    ) -> None:
+        """Write a found job, or what is new about one that is known, and give it its calls."""
+        homes = Counter(calls[i].job for i in found.calls if calls[i].job in known)
+        old = known.get(homes.most_common(1)[0][0]) if homes else None
+        if old is None:
+            job = _new_job(found, calls, taken={each.name for each in known.values()}, now=self.books.clock())
+        else:
+            pieces = {each.piece for each in old.templates}
+            new = tuple(each for each in found.wordings if each.piece and each.piece not in pieces)
+            job = replace(old, templates=(*old.templates, *new), labels={**_spelled(found, calls), **old.labels})
+        if job != old:
+            await self.books.put_job(job)
+            kept = await self.books.job(job.id)
+            known[job.id] = kept
+            calls_in = len(found.calls)
+            why = (
+                f"{calls_in} calls of {len(kept.templates)} wordings" if old is None else "a wording or a label is new"
+            )
+            self._note("discover", why, job=kept.name, figures={"calls": calls_in, "shape": kept.shape}, done=True)
+        numbers = {template.piece: number for number, template in enumerate(job.templates)}
+        await self.books.store.assign(
+            [
+                (calls[i].id, job.id, numbers.get(_piece(found, discovery.template_of(i)), -1), discovery.input_of(i))
+                for i in found.calls
+                if calls[i].job != job.id
+            ]
+        )
+
+    async def _find_sites(self, *, dry_run: bool) -> None:
+        """Typed questions are jobs already: write down those that are new."""
+        known = {job.id for job in await self.books.jobs()}
+        for volume in await self.books.store.volumes():
+            if not volume.job.startswith("site-") or volume.job in known or volume.calls < self.config.flywheel.support:
+                continue
+            some = await self.books.store.newest(job=volume.job, limit=2_000)
+            answers = Counter(each.answer for each in some if each.answer)
+            name = f"{_slug(some[-1].prompt[0][1])[:40].strip('-')}-{volume.job[5:9]}"
+            job = KnownJob(
+                id=volume.job,
+                name=name,
+                kind="site",
+                labels={fold(answer): answer for answer, _ in answers.most_common()},
+                examples=tuple(dict.fromkeys(each.input for each in some[:5])),
+                found=self.books.clock(),
+            )
+            if not dry_run:
+                await self.books.put_job(job)
+            self._note("discover", f"{volume.calls} typed questions", job=job.name, done=not dry_run)
+
+    # --- one job ---------------------------------------------------------------------------------
+
+    async def _work_on(self, job: KnownJob, *, dry_run: bool, retrain: bool) -> None:
+        under_way = False
+        for each in await self.books.deployments(job.id):
+            try:
+                if each.state == "candidate":
+                    await self._to_shadow(job, each, dry_run=dry_run)
+                elif each.state in {"shadow", "canary"}:
+                    under_way = await self._advance(job, each, dry_run=dry_run) or under_way
+                elif each.state == "champion":
+                    await self._check_serving(job, each, dry_run=dry_run)
+            except FlywheelChanged:
+                self._note("wait", "somebody moved it at the same moment", job=job.name, deployment=each.id)
+                under_way = True
+        if retrain or not under_way:
+            await self._train(job, dry_run=dry_run, retrain=retrain)
+
+    async def _train(self, job: KnownJob, *, dry_run: bool, retrain: bool) -> None:
+        """Train a version if it is due, and let it shadow."""
+        section = self.config.flywheel
+        examples = await self.books.store.newest(job=job.id, limit=_ROWS)
+        callers = len({each.caller for each in examples})
+        alarms = [each for each in await self.books.alarms(open_only=True) if each.job == job.id]
+        why = self._due(job, examples, alarms, callers=callers, retrain=retrain)
+        if why:
+            self._note("wait", why, job=job.name)
+            return
+        labels = await self.books.store.labels(job=job.id)
+        rows = rows_of(job, examples, labels, audit_share=section.audit_share)
+        if len({label for _, label in rows.rows}) < 2:
+            self._note("wait", "its answers are all the same", job=job.name)
+            return
+        spent = await self._spent()
+        if spent >= section.cpu_seconds and not retrain:
+            self._note("wait", f"trainings took {spent:.0f} of {section.cpu_seconds:.0f} CPU seconds", job=job.name)
+            return
+        if dry_run:
+            self._note("train", f"{len(rows.rows)} rows", job=job.name, figures=dict(rows.origins))
+            return
+        await self._trained(job, rows, examples, alarms)
+
+    def _due(
+        self,
+        job: KnownJob,
+        examples: Sequence[CapturedExample],
+        alarms: Sequence[JobAlarm],
+        *,
+        callers: int,
+        retrain: bool,
+    ) -> str:
+        """Why no version is trained; empty if one is."""
+        section = self.config.flywheel
+        if job.shape != "labels":
+            return f"answers are {job.shape}: train a specialist of the task {job.task} by hand"
+        if callers < section.callers:
+            return f"{callers} callers, and a job has at least {section.callers}"
+        since = max((each.since for each in alarms), default=None)
+        have = sum(1 for each in examples if not each.by_specialist and (since is None or each.time >= since))
+        needed = section.calls if not job.trained or since is not None else int(job.trained * section.growth)
+        if retrain or have >= needed:
+            return ""
+        return f"{have} of {needed} calls" + ("" if since is None else " since the alarm")
+
+    async def _trained(
+        self, job: KnownJob, rows: JobRows, examples: Sequence[CapturedExample], alarms: Sequence[JobAlarm]
+    ) -> None:
+        start = clocks.process_time()
+        try:
+            made = await asyncio.to_thread(train_job, self.folder, self.config, job, rows)
+        except (DataError, InputError) as error:
+            self._note("wait", f"cannot be trained: {error.message}", job=job.name)
+            return
+        took = clocks.process_time() - start
+        now = self.books.clock()
+        await self.books.store.put(
+            FlywheelRecord(
+                kind=_SPENT, id=self.books.new_id(), job=job.id, time=now, body={"cpu_seconds": round(took, 3)}
+            )
+        )
+        if any(each.version == made.version for each in await self.books.deployments(job.id)):
+            self._note("wait", f"the rows give version {made.version}, which is known", job=job.name)
+            return
+        await self.books.store.note_training(job.name, made.version, rows.examples)
+        metrics = made.report.get("metrics")
+        figures = {
+            "rows": len(rows.rows),
+            "origins": dict(rows.origins),
+            "left_out": rows.left_out,
+            "cpu_seconds": round(took, 2),
+            "rung": made.report.get("rung"),
+            "accuracy": metrics.get("accuracy") if isinstance(metrics, Mapping) else None,
+        }
+        teacher = teacher_accuracy(
+            truths_of(await self.books.store.labels(job=job.id)),
+            examples,
+            (),
+            audit_sample(examples, self.config.flywheel.audits, share=self.config.flywheel.audit_share),
+        )
+        if teacher.worth:
+            figures["teacher"] = {"accuracy": round(teacher.share, 3), "low": teacher.low, "high": teacher.high}
+        reason = f"trained on {len(rows.rows)} rows"
+        changed = replace(job, trained=len(rows.rows))
+        begun = await self.books.begin(
+            job, made.version, by="flywheel", reason=reason, figures=figures, changed=changed
+        )
+        self._note("train", reason, job=job.name, deployment=begun.id, figures=figures, done=True)
+        for each in alarms:
+            await self.books.resolve(each)
+        await self._to_shadow(job, begun, dry_run=False)
+
+    # --- gates -----------------------------------------------------------------------------------
+
+    async def _frozen(self, job: KnownJob, deployment: Deployment) -> FrozenEvidence:
+        """What the rows of the audit slice that people labelled say of a version."""
+        share = self.config.flywheel.audit_share
+        truths = truths_of(await self.books.store.labels(job=job.id))
+        rows = await self.books.store.examples_of([each for each in truths if is_audit(each, share)])
+        rows = {key: each for key, each in rows.items() if not each.failed and each.answer}
+        specialist = await self.load(job, deployment)
+        found: dict[str, str | None] = {}
+        for key, each in rows.items():
+            finding = await specialist.consult(Task(text=each.input, label=each.label), ContextView(), call=SYSTEM)
+            said = finding.value if isinstance(finding.value, str) else finding.text
+            found[key] = said if finding.accepted else None
+        return judge_frozen(truths, {key: each.answer for key, each in rows.items()}, found)
+
+    async def _to_shadow(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> None:
+        if dry_run:
+            self._note("shadow", "a candidate waits", job=job.name, deployment=deployment.id)
+            return
+        try:
+            frozen = await self._frozen(job, deployment)
+        except CoterieError as error:
+            await self._move(job, deployment, "retired", f"cannot be loaded: {error.code}", {})
+            return
+        if frozen.passed:
+            reason = f"not measurably worse on {frozen.rows} frozen rows" if frozen.rows else "no frozen rows yet"
+            await self._move(job, deployment, "shadow", reason, frozen.figures())
+        else:
+            reason = f"worse on frozen rows: {', '.join(frozen.worse)}"
+            await self._move(job, deployment, "retired", reason, frozen.figures())
+
+    async def _advance(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> bool:
+        """Move a shadow or a canary on, or back; whether it is still under way."""
+        section = self.config.flywheel
+        if not dry_run and deployment.serves and await self._check_serving(job, deployment, dry_run=dry_run):
+            return False
+        evidence = await evidence_of(self.books, section, deployment)
+        figures = evidence.figures()
+        if evidence.decision == "worse":
+            await self._move(job, deployment, "retired", "worse than what answers", figures, dry_run=dry_run)
+            return False
+        why = waits_for(evidence, deployment) or await self._also_waits_for(job, deployment)
+        if not why and not section.promote:
+            why = "a person promotes"
+        if why:
+            self._note("wait", why, job=job.name, deployment=deployment.id, figures=figures)
+            return True
+        if deployment.state == "shadow":
+            frozen = await self._frozen(job, deployment)
+            figures = {**figures, **frozen.figures()}
+            if not frozen.passed:
+                reason = f"worse on frozen rows: {', '.join(frozen.worse)}"
+                await self._move(job, deployment, "retired", reason, figures, dry_run=dry_run)
+                return False
+        state, stage, share = next_step(deployment, section.canary, control=section.control)
+        reason = f"not worse by {section.margin:.0%}, {evidence.judged} calls judged"
+        await self._move(job, deployment, state, reason, figures, stage=stage, share=share, dry_run=dry_run)
+        return state != "champion"
+
+    async def _also_waits_for(self, job: KnownJob, deployment: Deployment) -> str:
+        """What the next step needs beside the evidence of the stream; empty for nothing."""
+        section = self.config.flywheel
+        if deployment.state == "shadow":
+            examples = await self.books.store.newest(job=job.id, limit=_ROWS)
+            truths = truths_of(await self.books.store.labels(job=job.id))
+            sample = audit_sample(examples, section.audits, share=section.audit_share)
+            missing = sum(each not in truths for each in sample)
+            return f"{missing} examples of the audit slice wait for a person" if missing else ""
+        rows = await self.books.store.examples(job=job.id, after=(deployment.since, ""), limit=_ROWS)
+        served = sum(each.policy == deployment.id for each in rows)
+        hours = (self.books.clock() - deployment.since) / 3600
+        if served >= section.canary_calls or hours >= section.canary_hours:
+            return ""
+        return f"{served} of {section.canary_calls} calls, {hours:.1f} of {section.canary_hours:g} hours in this stage"
+
+    async def _check_serving(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> bool:
+        """Hold what a deployment answers against what the model does: complaints and abstentions; whether it went back.
+
+        Errors, confidence, scope and disagreement are watched call by call in the server.
+        """
+        store = self.books.store
+        rows = await store.examples(job=job.id, after=(deployment.since, ""), limit=_ROWS)
+        ours = sum(each.policy == deployment.id for each in rows)
+        theirs = sum(each.policy.startswith("model:") for each in rows)
+        said = await store.complaints(since=deployment.since)
+        against = said.get(deployment.id, 0)
+        models = {each.policy for each in rows if each.policy.startswith("model:")}
+        others = sum(said.get(policy, 0) for policy in models)
+        compared = list(await store.comparisons(deployment.id))
+        before = [each for each in compared if each.time < deployment.since]
+        asked = [each for each in rows if each.confidence is not None]
+        kept_back = len(asked) - ours
+        pairs = {
+            "complaints": ((against, ours - against), (others, theirs - others)),
+            "abstention": (
+                (kept_back, ours),
+                (sum(not each.accepted for each in before), sum(each.accepted for each in before)),
+            ),
+        }
+        for kind, (mine, other) in pairs.items():
+            if min(*mine, *other) < 0 or not sum(mine) or not sum(other):
+                continue
+            chance = float(fisher_exact([mine, other], alternative="greater").pvalue)
+            if chance < _RARE:
+                figures = {"of_ours": list(mine), "of_the_model": list(other), "chance": chance}
+                await self._alarm(job, deployment, kind, figures, rows, dry_run=dry_run)
+                return True
+        return False
+
+    async def _alarm(
+        self,
+        job: KnownJob,
+        deployment: Deployment,
+        kind: str,
+        figures: Mapping[str, Any],
+        rows: Sequence[CapturedExample],
+        *,
+        dry_run: bool,
+    ) -> None:
+        back = self.config.flywheel.on_alarm == "back"
+        if dry_run:
+            self._note("alarm", kind, job=job.name, deployment=deployment.id, figures=figures)
+            return
+        alarm = JobAlarm(
+            id=f"alarm-{self.books.new_id()}",
+            job=job.id,
+            deployment=deployment.id,
+            kind=kind,
+            time=self.books.clock(),
+            since=deployment.since,
+            figures=figures,
+            examples=tuple(each.id for each in rows if each.policy == deployment.id)[-5:],
+            action="back to the model" if back else "",
+            command=f"coterie retrain {job.name}",
+        )
+        if back:
+            await self.books.move(deployment, "retired", by="flywheel", reason=f"alarm: {kind}", alarm=alarm)
+        else:
+            await self.books.raise_alarm(alarm)
+        self._note("alarm", kind, job=job.name, deployment=deployment.id, figures=figures, done=True)
+
+    async def _move(
+        self,
+        job: KnownJob,
+        deployment: Deployment,
+        state: Any,  # noqa: ANN401 - one of the states
+        reason: str,
+        figures: Mapping[str, Any],
+        *,
+        stage: int = 0,
+        share: float = 0.0,
+        dry_run: bool = False,
+    ) -> None:
+        if not dry_run:
+            await self.books.move(
+                deployment, state, by="flywheel", reason=reason, figures=figures, stage=stage, share=share
+            )
+        kind = "retire" if state == "retired" else state
+        about = {**figures, **({"share": share} if share else {})}
+        self._note(kind, reason, job=job.name, deployment=deployment.id, figures=about, done=not dry_run)
+
+
+# --- Found jobs as known ones.
+
+
+def _new_job(found: FoundJob, calls: Sequence[CapturedExample], *, taken: set[str], now: float) -> KnownJob:
+    first = found.wordings[0] if found.wordings else None
+    key = hashlib.blake2b(repr(first.runs if first else found.inputs).encode(), digest_size=6).hexdigest()
+    words = _slug(" ".join((first.piece if first else "job").split()[:_NAME_WORDS]))
+    name = words if words and words not in taken and words[0].isalpha() else f"job-{words}-{key[:4]}"[:60]
+    return KnownJob(
+        id=f"job-{key}",
+        name=name.strip("-"),
+        task=found.task,
+        shape=found.answers.shape,
+        labels=_spelled(found, calls),
+        templates=found.wordings,
+        examples=found.inputs,
+        found=now,
+    )
+
+
+def _spelled(found: FoundJob, calls: Sequence[CapturedExample]) -> dict[str, str]:
+    """How most answers spell each label; of a JSON object its keys."""
+    if found.answers.shape != "labels":
+        return {name: name for name in found.answers.labels}
+    spellings: dict[str, Counter[str]] = {}
+    for i in found.calls:
+        spellings.setdefault(fold(calls[i].answer), Counter())[" ".join(calls[i].answer.split())] += 1
+    return {label: spellings[label].most_common(1)[0][0] for label in found.answers.labels if label in spellings}
+
+
+def _piece(found: FoundJob, number: int) -> str:
+    return found.wordings[number].piece if 0 <= number < len(found.wordings) else ""
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:50]

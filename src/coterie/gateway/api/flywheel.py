@@ -1,0 +1,196 @@
+"""`/api/flywheel`: jobs, deployments with their evidence, alarms, and the review queue. For admins.
+
+GET  /api/flywheel/jobs · /deployments[?job=NAME] · /alarms · /deployments/ID (its steps)
+POST /api/flywheel/deployments/ID   {"action": "promote" | "rollback", "reason": "...", "force": false}
+POST /api/flywheel/alarms/ID        {"action": "resolve"}
+POST /api/flywheel/run              {"dry_run": true, "job": null, "retrain": false}
+GET  /api/flywheel/review?job=NAME  the next item, and the progress
+POST /api/flywheel/review           {"job": "...", "action": "answer" | "skip" | "undo", "example": ..., "value": ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Literal
+
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+
+from coterie.errors import InputError
+from coterie.gateway.access import Caller
+from coterie.gateway.connection import JSONBody
+from coterie.gateway.errors import WireError
+from coterie.gateway.wire import Wire
+from coterie.gateway.work import Gateway
+from coterie.runtime.codec import readable
+from coterie.types import FlywheelChanged
+
+if TYPE_CHECKING:
+    from coterie.flywheel.live import LiveFlywheel
+
+_LONGEST = 65_536
+
+
+class DeploymentAction(Wire):
+    """`POST /api/flywheel/deployments/ID`."""
+
+    action: Literal["promote", "rollback"]
+    reason: str
+    force: bool = False
+
+
+class AlarmAction(Wire):
+    """`POST /api/flywheel/alarms/ID`."""
+
+    action: Literal["resolve"]
+
+
+class RunRequest(Wire):
+    """`POST /api/flywheel/run`."""
+
+    dry_run: bool = True
+    job: str | None = None
+    retrain: bool = False
+
+
+class ReviewAction(Wire):
+    """`POST /api/flywheel/review`."""
+
+    job: str
+    action: Literal["answer", "skip", "undo"]
+    example: str = ""
+    value: str | None = None
+
+
+def _live(http: HTTPRequest) -> LiveFlywheel:
+    """The flywheel of a network. Raises `WireError` if it has none."""
+    from coterie.flywheel.live import LiveFlywheel  # noqa: PLC0415 - it brings scikit-learn
+
+    found = Gateway.of(http).network.flywheel
+    if not isinstance(found, LiveFlywheel):
+        raise WireError("not_found", "This network captures nothing: [capture] in coterie.toml turns it on.")
+    return found
+
+
+def _who(http: HTTPRequest) -> str:
+    key = Caller.of(http.scope).key
+    return key.name if key else "local"
+
+
+async def _body(http: HTTPRequest) -> bytes:
+    body = b""
+    async for piece in http.stream():
+        body += piece
+        if len(body) > _LONGEST:
+            raise WireError("invalid_request", f"The body has more than {_LONGEST} bytes.")
+    return body
+
+
+Show = Callable[[HTTPRequest], Awaitable[object]]
+
+
+def _shown(show: Show) -> Callable[[HTTPRequest], Awaitable[Response]]:
+    """An endpoint that answers with a value as JSON."""
+
+    async def serve(http: HTTPRequest) -> Response:
+        try:
+            return JSONBody(readable(await show(http)))
+        except FlywheelChanged:
+            raise WireError("conflict", "Somebody else changed it at the same moment: look again.") from None
+
+    serve.__doc__ = show.__doc__
+    return serve
+
+
+@_shown
+async def list_jobs(http: HTTPRequest) -> object:
+    """Jobs with volume, cost and state."""
+    from coterie.flywheel.overview import job_views  # noqa: PLC0415
+
+    live = _live(http)
+    return {"jobs": await job_views(live.books, live.section), "captured": dict(live.counts)}
+
+
+@_shown
+async def list_deployments(http: HTTPRequest) -> object:
+    """Deployments with the evidence of their gates."""
+    from coterie.flywheel.overview import deployment_views  # noqa: PLC0415
+
+    live = _live(http)
+    return {"deployments": await deployment_views(live.books, live.section, job=http.query_params.get("job"))}
+
+
+@_shown
+async def show_deployment(http: HTTPRequest) -> object:
+    """The steps of a deployment."""
+    live = _live(http)
+    found = await live.books.deployment(http.path_params["deployment"])
+    return {"deployment": found, "steps": await live.books.transitions(found.id)}
+
+
+@_shown
+async def move_deployment(http: HTTPRequest) -> object:
+    """Promote a deployment, or roll it back."""
+    from coterie.flywheel.overview import promote, roll_back  # noqa: PLC0415
+
+    live, key = _live(http), http.path_params["deployment"]
+    wire = DeploymentAction.model_validate_json(await _body(http))
+    if wire.action == "promote":
+        moved = await promote(live.books, live.section, key, by=_who(http), reason=wire.reason, force=wire.force)
+    else:
+        moved = await roll_back(live.books, key, by=_who(http), reason=wire.reason)
+    await live.follow()
+    return {"deployment": moved}
+
+
+@_shown
+async def list_alarms(http: HTTPRequest) -> object:
+    """Alarms; with `?open=true` those that nobody dealt with."""
+    return {"alarms": await _live(http).books.alarms(open_only=http.query_params.get("open") == "true")}
+
+
+@_shown
+async def settle_alarm(http: HTTPRequest) -> object:
+    """Say that an alarm is dealt with."""
+    live, key = _live(http), http.path_params["alarm"]
+    AlarmAction.model_validate_json(await _body(http))
+    found = next((each for each in await live.books.alarms() if each.id == key), None)
+    if found is None:
+        raise InputError(f"There is no alarm {key!r}.")
+    await live.books.resolve(found)
+    return {"alarms": await live.books.alarms(open_only=True)}
+
+
+@_shown
+async def run_flywheel(http: HTTPRequest) -> object:
+    """Do what is due, or say it: without `dry_run` in a process of its own, beside the server."""
+    live = _live(http)
+    wire = RunRequest.model_validate_json(await _body(http))
+    return await live.run(dry_run=wire.dry_run, job=wire.job, retrain=wire.retrain)
+
+
+@_shown
+async def next_review(http: HTTPRequest) -> object:
+    """The next item of a job for whoever asks, and how far people are."""
+    from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
+
+    live, job = _live(http), http.query_params.get("job", "")
+    queue = ReviewQueue(live.books, live.section)
+    return {"item": await queue.next(job, reviewer=_who(http)), "progress": await queue.progress(job)}
+
+
+@_shown
+async def review_example(http: HTTPRequest) -> object:
+    """Keep a label, skip an item, or take the last label back; what comes next."""
+    from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
+
+    live = _live(http)
+    wire = ReviewAction.model_validate_json(await _body(http))
+    queue = ReviewQueue(live.books, live.section)
+    if wire.action == "undo":
+        return {"item": await queue.undo(reviewer=_who(http)), "progress": await queue.progress(wire.job)}
+    if wire.action == "skip":
+        await queue.skip(wire.example, reviewer=_who(http))
+    else:
+        await queue.answer(wire.example, wire.value, reviewer=_who(http))
+    return {"item": await queue.next(wire.job, reviewer=_who(http)), "progress": await queue.progress(wire.job)}

@@ -1,0 +1,401 @@
+"""The flywheel in a running server: capture, the sides of a canary, shadows after the answer, a swap, an alarm."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field, replace
+
+import httpx
+import pytest
+
+from coterie.config.file import GatewaySection
+from coterie.config.flywheel import CaptureSection, FlywheelSection
+from coterie.errors import ArtefactRefused, EngineError
+from coterie.flywheel.deployments import Deployments, KnownJob
+from coterie.flywheel.live import LiveFlywheel, scrub
+from coterie.flywheel.overview import promote, roll_back
+from coterie.flywheel.templates import Template
+from coterie.gateway.app import create_app
+from coterie.network.network import Network
+from coterie.network.relaying import RelayModel
+from coterie.privacy.patterns import PatternDetector
+from coterie.testing import EchoEngine, FakeClock
+from coterie.types import Finding, Label, Output, Principal, RelayHead, Route, Step, Usage, worded
+
+from .conftest import LABELS, NOW, Log
+
+JOB = KnownJob(
+    id="j1",
+    name="triage",
+    labels=LABELS,
+    found=NOW,
+    templates=(
+        Template(piece="Name the intent", runs=(("<user>", "Name", "the", "intent"), ("Name", "the", "intent", ":"))),
+    ),
+)
+
+
+@dataclass
+class Model:
+    """A model's server: says `lost`, remembers what it was asked."""
+
+    asked: list = field(default_factory=list)
+    name: str = "large"
+
+    async def relay(self, prompt, *, path, call):
+        """Say `lost`."""
+        self.asked.append(json.loads(prompt.verbatim))
+        yield RelayHead(status=200, headers={"content-type": "application/json"})
+        message = {"role": "assistant", "content": "lost"}
+        yield json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+        yield Output(text="", usage=Usage(tokens_in=9, tokens_out=1, milliseconds=5.0))
+
+
+@dataclass
+class Narrow:
+    """A specialist that says what its texts say; unsure of the word `odd`."""
+
+    asked: list = field(default_factory=list)
+    confidence: float = 0.95
+    broken: bool = False
+
+    async def consult(self, task, view, *, call=None):
+        """Say `fee` or `lost`."""
+        if self.broken:
+            raise EngineError("down", engine="linear")
+        self.asked.append(task.text)
+        value = "fee" if "fee" in task.text else "lost"
+        return Finding(
+            specialist="triage",
+            value=value,
+            text=value,
+            confidence=self.confidence,
+            accepted="odd" not in task.text,
+            reason=worded("sure"),
+            in_scope=0.9,
+            form="label",
+            steps=(Step(producer="triage", engine="linear", usage=Usage(tokens_in=3, milliseconds=1.0)),),
+        )
+
+
+@dataclass
+class Nobody:
+    """Routes to nobody."""
+
+    async def route(self, request, context, *, call=None):
+        """To nobody."""
+        return Route(parts=(), reason=worded("nobody"))
+
+
+class Prices:
+    """A tenth of a cent a step."""
+
+    def price(self, step):
+        """As it is."""
+        return step
+
+    def counterfactual(self, request, answered, steps=()):
+        """Unknown."""
+        return
+
+
+@dataclass
+class World:
+    """A network with a model, a job, and a specialist that can be deployed."""
+
+    network: Network
+    books: Deployments
+    live: LiveFlywheel
+    model: Model
+    narrow: Narrow
+    section: FlywheelSection
+
+    def client(self):
+        """A client of the gateway."""
+        app = create_app(self.network, GatewaySection())
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1")
+
+    async def ask(self, text, *, user="u", **more):
+        """Ask the model for the intent of a text."""
+        body = {"model": "large", "user": user, "messages": [{"role": "user", "content": f"Name the intent: {text}"}]}
+        async with self.client() as client:
+            response = await client.post("/v1/chat/completions", json=body | more)
+        assert response.status_code == 200, response.text
+        return response
+
+    async def deploy(self, steps):
+        """Deploy the specialist and move it on so many steps."""
+        job = await self.books.job("triage")
+        made = await self.books.begin(job, "a" * 16, by="x", reason="r", figures={}, changed=job)
+        for _ in range(steps):
+            made = await promote(self.books, self.section, made.id, by="x", reason="r", force=True)
+        await self.live.follow()
+        return made
+
+
+@pytest.fixture
+async def world(store):
+    """See `World`."""
+    section = FlywheelSection(canary=(0.5,), control=0.0, patience=100)
+    books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW))
+    await books.put_job(JOB)
+    model, narrow = Model(), Narrow()
+
+    async def load(job, deployment):
+        if deployment.version == "b" * 16:
+            raise ArtefactRefused("gone")
+        return narrow
+
+    live = await LiveFlywheel(
+        books=books,
+        section=section,
+        capture=CaptureSection(enabled=True),
+        detector=PatternDetector(),
+        load=load,
+        secret=b"k",
+    ).open()
+    network = Network(
+        specialists={},
+        router=Nobody(),
+        store=store,
+        meter=Prices(),
+        encoder=EchoEngine(),
+        models={"large": RelayModel(engine=model, name="large", window=64)},
+        flywheel=live,
+        audit=Log(),
+    )
+    yield World(network=network, books=books, live=live, model=model, narrow=narrow, section=section)
+    await live.close()
+
+
+async def captured(world):
+    """What is stored, once everything that left is written."""
+    await world.live.settle()
+    return list(await world.books.store.newest())
+
+
+async def raised(world):
+    """The alarms, once there is one."""
+    for _ in range(1000):
+        if found := await world.books.alarms():
+            return found
+        await asyncio.sleep(0.001)
+    raise AssertionError("no alarm")
+
+
+async def test_a_call_is_kept_scrubbed_with_its_answer_and_policy(world, tmp_path):
+    """With the input that the template leaves; what names somebody never reaches the disk."""
+    await world.ask("my card is gone, mail ann.berg@example.com")
+    (kept,) = await captured(world)
+    assert (kept.job, kept.input, kept.answer) == ("j1", "my card is gone, mail <EMAIL_1>", "lost")
+    assert (kept.policy, kept.propensity, kept.api, kept.label) == ("model:large", 1.0, "chat", Label.INTERNAL)
+    assert kept.prompt == (("user", "Name the intent: my card is gone, mail <EMAIL_1>"),)
+    assert kept.request in [each.about["trace"] for each in world.network.audit.events]
+    assert kept.caller not in {"", "u"}
+    on_disk = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert b"ann.berg" not in on_disk
+    assert b"card is gone" in on_disk
+
+
+async def test_a_shadow_answers_after_the_answer_and_nobody_sees_it(world):
+    """Its answer is compared with the model's."""
+    made = await world.deploy(1)
+    response = await world.ask("what is this fee")
+    assert world.narrow.asked == []
+    assert response.json()["choices"][0]["message"]["content"] == "lost"
+    await world.live.settle()
+    (row,) = await world.books.store.comparisons(made.id)
+    assert (row.answer, row.same, row.accepted, row.confidence) == ("fee", False, True, 0.95)
+
+
+async def test_under_load_shadows_are_left_out_and_then_calls(world, monkeypatch):
+    """Both are counted; the callers notice nothing."""
+    monkeypatch.setattr("coterie.flywheel.live._SHADOWS_UP_TO", -1)
+    await world.deploy(1)
+    world.live._queue._maxsize = 3
+    content = {"messages": [{"role": "user", "content": "Name the intent: x y"}]}
+    for number in range(5):
+        entered = world.live.enter(
+            trace_id=f"t{number}",
+            time=NOW,
+            path="/chat/completions",
+            content=content,
+            model="large",
+            principal=Principal(),
+            label=Label.INTERNAL,
+        )
+        world.live.leave(entered, "lost", model="large")
+    assert len(await captured(world)) == 3
+    assert (world.live.counts["dropped"], world.live.counts["shadows_left_out"] > 0) == (2, True)
+
+
+async def test_a_champion_answers_in_the_models_place(world):
+    """Without asking the model, in the shape of its server, with trace and ledger; what it is unsure of goes on."""
+    made = await world.deploy(3)
+    response = await world.ask("what is this fee")
+    assert world.model.asked == []
+    body = response.json()
+    assert (body["object"], body["model"], body["choices"][0]["message"]["content"]) == (
+        "chat.completion",
+        "large",
+        "fee",
+    )
+    assert response.headers["x-coterie-egress"] == "none"
+    trace = await world.network.store.trace(response.headers["x-coterie-trace"], "default")
+    assert (trace.status, trace.route.reason.code) == ("accepted", "route.deployed")
+    streamed = await world.ask("what is this fee", stream=True)
+    assert streamed.text.endswith("data: [DONE]\n\n")
+    assert '"content":"fee"' in streamed.text
+    unsure = await world.ask("something odd")
+    assert unsure.json()["choices"][0]["message"]["content"] == "lost"
+    first, _, last = await captured(world)
+    assert (first.policy, first.by_specialist, first.confidence) == (made.id, True, 0.95)
+    assert (last.policy, last.confidence) == ("model:large", 0.95)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"n": 2},
+        {"response_format": {"type": "json_object"}},
+        {"logprobs": True},
+    ],
+)
+async def test_what_an_answer_of_a_label_does_not_fulfil_goes_to_the_model(world, wish):
+    """Tools, several answers, JSON, probabilities."""
+    await world.deploy(3)
+    await world.ask("what is this fee", **wish)
+    assert len(world.model.asked) == 1
+
+
+async def test_responses_and_completions_have_their_own_shape(world):
+    """Each as the official client reads it."""
+    await world.deploy(3)
+    async with world.client() as client:
+        said = await client.post("/v1/responses", json={"model": "large", "input": "Name the intent: the fee"})
+        old = await client.post("/v1/completions", json={"model": "large", "prompt": "Name the intent: the fee"})
+    assert said.json()["output"][0]["content"][0]["text"] == "fee"
+    assert old.json()["choices"][0]["text"] == "fee"
+    assert world.model.asked == []
+
+
+async def test_a_canary_is_sticky_by_session(world):
+    """Half of the callers, each always or never; the propensity is kept."""
+    made = await world.deploy(2)
+    for i in range(40):
+        for _ in range(2):
+            await world.ask("what is this fee", user=f"u{i}")
+    rows = await captured(world)
+    by_caller = {}
+    for each in rows:
+        by_caller.setdefault(each.caller, set()).add(each.policy)
+    assert all(len(policies) == 1 for policies in by_caller.values())
+    local = sum(policies == {made.id} for policies in by_caller.values())
+    assert 8 < local < 32
+    assert {each.propensity for each in rows} == {0.5}
+
+
+async def test_another_process_moves_it_and_the_server_follows(world, monkeypatch):
+    """Without a restart, within two looks at the store; no request fails meanwhile."""
+    monkeypatch.setattr("coterie.flywheel.live.POLL_SECONDS", 0.01)
+    other = Deployments(store=world.books.store, clock=world.books.clock)
+    made = await world.deploy(3)
+    await roll_back(other, made.id, by="ann", reason="complaints")
+    for _ in range(200):
+        await world.ask("what is this fee")
+        if world.model.asked:
+            break
+        await asyncio.sleep(0.01)
+    assert world.model.asked
+
+
+async def test_a_version_that_is_gone_while_it_serves_goes_back(world):
+    """An erased or damaged version is retired, and the model answers."""
+    job = await world.books.job("triage")
+    made = await world.books.begin(job, "b" * 16, by="x", reason="r", figures={}, changed=job)
+    for _ in range(2):
+        made = await promote(world.books, world.section, made.id, by="x", reason="r", force=True)
+    await world.live.follow()
+    assert (await world.books.deployment(made.id)).state == "retired"
+    assert (await world.ask("what is this fee")).json()["choices"][0]["message"]["content"] == "lost"
+
+
+async def test_failures_go_to_the_model_and_raise_an_alarm(world):
+    """Not one request fails; after five failures the job is the model's, in this process at once."""
+    made = await world.deploy(3)
+    world.narrow.broken = True
+    for i in range(8):
+        await world.ask("what is this fee", user=f"u{i}")
+    assert len(world.model.asked) == 8
+    await world.live.settle()
+    alarms = await raised(world)
+    assert (alarms[0].kind, alarms[0].deployment, alarms[0].action) == ("errors", made.id, "back to the model")
+    assert alarms[0].command == "coterie retrain triage"
+    assert (await world.books.deployment(made.id)).state == "retired"
+
+
+async def test_a_fall_of_confidence_is_an_alarm(world):
+    """Twenty answers calibrate it where no shadow did; then fifty unsure ones."""
+    made = await world.deploy(3)
+    for i in range(30):
+        world.narrow.confidence = 0.9 + i % 10 / 200
+        await world.ask("what is this fee", user=f"u{i}")
+    world.narrow.confidence = 0.3
+    for i in range(60):
+        await world.ask("what is this fee", user=f"v{i}")
+    await world.live.settle()
+    alarms = await raised(world)
+    assert (alarms[0].kind, bool(alarms[0].examples)) == ("confidence", True)
+    assert (await world.books.deployment(made.id)).state == "retired"
+
+
+async def test_the_api_shows_and_moves(world):
+    """What the console does, over HTTP; a step that cannot be taken says why."""
+    made = await world.deploy(1)
+    await world.ask("what is this fee")
+    (example,) = await captured(world)
+    async with world.client() as client:
+        jobs = (await client.get("/api/flywheel/jobs")).json()
+        assert "jobs" in jobs, jobs
+        assert (jobs["jobs"][0]["name"], jobs["jobs"][0]["calls"], jobs["captured"]["kept"]) == ("triage", 1, 1)
+        item = (await client.get("/api/flywheel/review", params={"job": "triage"})).json()["item"]
+        assert (item["example"], sorted(item["answers"])) == (example.id, ["fee", "lost"])
+        said = {"job": "triage", "action": "answer", "example": example.id, "value": "fee"}
+        done = (await client.post("/api/flywheel/review", json=said)).json()
+        assert (done["item"], done["progress"]["labelled"]) == (None, 1)
+        path = f"/api/flywheel/deployments/{made.id}"
+        refused = await client.post(path, json={"action": "promote", "reason": "now"})
+        assert refused.status_code == 400
+        moved = await client.post(path, json={"action": "promote", "reason": "now", "force": True})
+        assert moved.json()["deployment"]["state"] == "canary"
+        assert len((await client.get(path)).json()["steps"]) == 3
+        (shown,) = (await client.get("/api/flywheel/deployments")).json()["deployments"]
+        assert (shown["evidence"]["wins"], shown["share"]) == (1, 0.5)
+        assert (await client.get("/api/flywheel/alarms")).json() == {"alarms": []}
+        world.network.flywheel = None
+        assert (await client.get("/api/flywheel/jobs")).status_code == 404
+
+
+async def test_without_capture_nothing_is_written(world, store):
+    """Deployments answer all the same."""
+    world.live._capture = CaptureSection()
+    await world.deploy(3)
+    await world.ask("what is this fee")
+    assert await captured(world) == []
+    assert world.model.asked == []
+
+
+def test_the_same_value_has_the_same_placeholder():
+    """Over all texts of a call; a town alone is left."""
+    texts = ["mail ann@example.com or bob@example.com", "ann@example.com wrote", ""]
+    assert scrub(texts, PatternDetector()) == ["mail <EMAIL_1> or <EMAIL_2>", "<EMAIL_1> wrote", ""]
+
+
+async def test_calls_without_a_job_are_kept_too(world):
+    """They are what the next discovery looks at."""
+    async with world.client() as client:
+        body = {"model": "large", "messages": [{"role": "user", "content": "tell me a story"}]}
+        await client.post("/v1/chat/completions", json=body)
+    (kept,) = await captured(world)
+    assert (kept.job, kept.input, kept.prompt) == ("", "", (("user", "tell me a story"),))
+    assert replace(kept, id="x").by_specialist is False
