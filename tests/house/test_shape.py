@@ -46,15 +46,15 @@ BUDGETS = {
     "__main__": 10,
     "accounting": 1080,
     "api": 1710,
-    "assembly": 540,  # MCP servers
-    "cli": 6540,  # import and mcp; what feedback may name, how rows were used
+    "assembly": 580,  # MCP servers; a flywheel where a section asks for one
+    "cli": 6850,  # import and mcp; what feedback may name, how rows were used; coterie flywheel
     "config": 1510,  # capture and flywheel; servers of MCP
     "context": 930,
-    "decisions": 870,  # typed questions: a new concept
+    "decisions": 910,  # typed questions: a new concept; deployments for questions
     "engines": 4540,  # a relay, chat of a local model; the transport as a seam of its own; MCP servers
     "errors": 290,
     "flywheel": 3900,  # jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
-    "gateway": 5850,  # APIs in the shapes of their clients, relay, MCP; limits for slow callers; functions
+    "gateway": 6290,  # jobs, deployments and review over HTTP
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 2760,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
@@ -62,11 +62,11 @@ BUDGETS = {
     "limits": 1450,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1120,
-    "network": 2160,  # the relay and routes by schema; labels of feedback; functions
+    "network": 2260,  # the relay and routes by schema; labels of feedback; functions; deployments before the relay
     "observe": 600,
     "policy": 750,
     "privacy": 3290,  # values in every form: encoded, in look-alike letters, cut over several texts
-    "protocols": 580,  # what pages read of a store, the store of the flywheel; functions
+    "protocols": 630,  # what pages read of a store, the store of the flywheel; functions; the flywheel
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
@@ -78,7 +78,7 @@ BUDGETS = {
     "tasks": 16830,  # cells of tables looked up, contradictions; functions of generate
     "testing": 1920,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
     "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
-    "training": 490,
+    "training": 525,  # candidates that serve nobody
     "tuning": 1630,
     "types": 2550,  # contradictions; pages; keys of before that still load; the flywheel; functions
 }
