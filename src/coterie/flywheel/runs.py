@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import platform
 import re
-import socket
 import time as clocks
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -88,7 +88,7 @@ class FlywheelRunner:
     config: Config
     folder: Path
     load: Load
-    owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    owner: str = field(default_factory=lambda: f"{platform.node()}:{os.getpid()}")
     _steps: list[FlywheelStep] = field(init=False, default_factory=list)
 
     async def run(self, *, dry_run: bool = False, only: str | None = None, retrain: bool = False) -> FlywheelReport:
