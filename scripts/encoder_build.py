@@ -172,6 +172,7 @@ def provenance(target: Path, measured: dict[str, float] | None) -> dict[str, obj
         "source": HUB_ID,
         "source_sha256": SOURCE_SHA256,
         "licence": "Apache-2.0",
+        "languages": ["en"],
         "script": "scripts/encoder_build.py",
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "quantisation": QUANTISATION,

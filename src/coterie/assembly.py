@@ -22,6 +22,7 @@ from coterie.config.specialists import SpecialistSection
 from coterie.decisions.adaptation import FittedOptions, read_fitted
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity, ZeroShot
 from coterie.engines.contract import EnginePlace, local_type
+from coterie.engines.encoders import open_encoder
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained, SetupError
 from coterie.flywheel.deployments import Deployment, Deployments, KnownJob
@@ -88,7 +89,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     memory = config.network.budget(len(config.specialists))
     versions = champions(config, folder, outlines=memory is not None)
     audit = open_audit(config.audit, folder)
-    encoder = await asyncio.to_thread(OnnxEncoder.bundled)
+    encoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
@@ -232,7 +233,7 @@ async def open_preview(folder: Path | str) -> Preview:
     folder = Path(folder)
     config = load_config(folder)
     versions = champions(config, folder, outlines=True)
-    encoder = await asyncio.to_thread(OnnxEncoder.bundled)
+    encoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder)
     _check_encoder(versions, encoder)
     specialists = _specialists(config, versions, encoder, {}, budget=0)
     router = _router(config, specialists, versions, encoder)
@@ -402,9 +403,10 @@ def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> Non
         made_with = version.report.get("encoder_sha256", encoder.sha256)
         if made_with != encoder.sha256:
             raise ArtefactRefused(
-                f"Version {version.version} of {name!r} was trained with encoder {str(made_with)[:12]!r}; this Coterie "
-                f"has {encoder.sha256[:12]!r}.",
-                hint=f"Train it again: coterie train {name}",
+                f"Version {version.version} of {name!r} was trained with encoder "
+                f"{version.report.get('encoder', 'unknown')!r} ({str(made_with)[:12]}); this network has "
+                f"{encoder.about.get('name')!r} ({encoder.sha256[:12]}).",
+                hint=f"Train it again (coterie train {name}), or name its encoder under [network] in coterie.toml.",
             )
 
 

@@ -11,7 +11,7 @@ from coterie.api.inputs import Values, check_lengths, read_column, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.predictions import Prediction
 from coterie.api.specialists import FittedSpecialist
-from coterie.api.workspace import DOCUMENTS, Plan, shared_encoder
+from coterie.api.workspace import DOCUMENTS, Plan
 from coterie.errors import InputError
 from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import open_declared
@@ -98,7 +98,7 @@ class Answerer(FittedSpecialist):
     def _indexes(self) -> dict[str, DocumentIndex]:
         stored = self._stored
         return {
-            name: open_declared(name, stored.config, stored.folder, encoder=shared_encoder())
+            name: open_declared(name, stored.config, stored.folder, encoder=stored.encoder)
             for name in stored.section.knowledge
         }
 

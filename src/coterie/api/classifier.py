@@ -11,7 +11,7 @@ import numpy as np
 from coterie.api.inputs import Values, check_lengths, check_several_labels, read_column, read_labels, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.specialists import TextSpecialist
-from coterie.api.workspace import Plan, shared_encoder
+from coterie.api.workspace import Plan
 from coterie.errors import InputError
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
@@ -108,7 +108,8 @@ class Classifier(TextSpecialist):
         if self.rung not in {"embedding", "chain"}:
             return None, None
         texts = [row.text for row in rows]
-        return shared_encoder().encode(texts), shared_encoder().exceeds(texts)
+        encoder = self._stored.encoder
+        return encoder.encode(texts), encoder.exceeds(texts)
 
     @property
     def _labels(self) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from coterie.api.workspace import (
     fit_in_workspace,
     open_stored,
     save_stored,
-    shared_encoder,
     write_rows,
 )
 from coterie.assembly import open_models
@@ -151,7 +150,7 @@ class FittedSpecialist:
             stored.name,
             stored.section,
             stored.version,
-            encoder=shared_encoder(),
+            encoder=stored.encoder,
             models=models,
             data_label=stored.config.network.default_label,
             windows={key: model.window for key, model in stored.config.models.items()},

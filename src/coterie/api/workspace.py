@@ -19,6 +19,7 @@ from coterie.api.options import FitOptions, progress_of, settings_of
 from coterie.config.edit import add_tables, replace_table
 from coterie.config.file import Config, load_config, parse_config
 from coterie.config.section import FILE_NAME
+from coterie.engines.encoders import BUNDLED, open_encoder
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import InputError, UnknownSpecialist
 from coterie.knowledge.build import index_declared
@@ -40,9 +41,9 @@ _OWN_FILES = {"report.json", "card.md"}
 
 
 @cache
-def shared_encoder() -> OnnxEncoder:
-    """The encoder of every specialist in this process."""
-    return OnnxEncoder.bundled(threads=2)
+def shared_encoder(name: str = BUNDLED, folder: Path | None = None) -> OnnxEncoder:
+    """The encoder of every specialist in this process: the bundled one, or that of a network in a folder."""
+    return open_encoder(name, folder or Path(), threads=2)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -53,6 +54,12 @@ class StoredSpecialist:
     name: str
     version: Version
     config: Config = field(repr=False)
+
+    @property
+    def encoder(self) -> OnnxEncoder:
+        """The encoder of its network."""
+        name = self.config.network.encoder
+        return shared_encoder() if name == BUNDLED else shared_encoder(name, self.folder)
 
     @property
     def section(self) -> Any:  # noqa: ANN401 - each task has keys of its own

@@ -21,6 +21,7 @@ from coterie.accounting.energy import POWERCAP, PackageMeter
 from coterie.cli.bridge import run
 from coterie.cli.output import shell
 from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config
+from coterie.engines.encoders import BUNDLED, open_encoder
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned, SetupError
 from coterie.governance.audit_events import read_entry
@@ -69,6 +70,7 @@ def examine(folder: Path) -> Iterator[Check]:
         yield Check(name="coterie.toml", ok=False, found=error.message, fix=error.hint or "Correct the file.")
         return
     yield Check(name="coterie.toml", ok=True, found=f"{len(config.specialists)} specialist(s)")
+    yield from _own_encoder(config, folder)
     if not config.specialists:
         fix = shell(folder, "add", "NAME", "--task", "classify", "--data", "FILE.csv")
         yield Check(name="specialists", ok=False, found="none in coterie.toml", fix=fix)
@@ -104,6 +106,31 @@ def _encoder() -> Check:
         message = error.message if isinstance(error, CoterieError) else str(error)
         return Check(name="encoder", ok=False, found=message, fix="pip install --force-reinstall coterie")
     return Check(name="encoder", ok=True, found=f"sha256 {encoder.sha256[:16]} ...")
+
+
+def _own_encoder(config: Config, folder: Path) -> Iterator[Check]:
+    """The encoder that `[network] encoder` names, where it is another than the bundled one."""
+    name = config.network.encoder
+    if name == BUNDLED:
+        return
+    try:
+        encoder = open_encoder(name, folder)
+        run(encoder.close())
+    except CoterieError as error:
+        yield Check(
+            name=f"encoder {name}", ok=False, found=error.message, fix=error.hint or "Correct [network] encoder."
+        )
+        return
+    known = ", ".join(sorted(encoder.languages)) or "unknown"
+    yield Check(name=f"encoder {name}", ok=True, found=f"sha256 {encoder.sha256[:16]} ..., languages {known}")
+
+
+def _encoder_sha256(config: Config, folder: Path) -> str | None:
+    """The checksum of the network's encoder; None if it is not here."""
+    try:
+        return open_encoder(config.network.encoder, folder).sha256
+    except CoterieError:
+        return None
 
 
 def _energy(config: Config) -> Check:
@@ -219,7 +246,7 @@ def _indexes(config: Config, folder: Path) -> Iterator[Check]:
         state = index_state(index_folder(folder, name))
         ok, found, fix = False, "not indexed yet", shell(folder, "index", name)
         if state is not None:
-            ok = state.encoder == OnnxEncoder.bundled().sha256
+            ok = state.encoder == _encoder_sha256(config, folder)
             found = f"{state.documents:,} documents, {state.chunks:,} chunks"
             if not ok:
                 found, fix = f"made with another encoder ({state.encoder[:12]})", f"{fix} --rebuild"

@@ -134,20 +134,20 @@ def adapt(
 ) -> None:
     """Fit the options of questions to texts without labels, for better zero-shot answers.
 
-    Ten texts an option or more, such as people write where the questions are asked. Only the bundled encoder's answers
+    Ten texts an option or more, such as people write where the questions are asked. Only the encoder's own answers
     to these questions change, from when the network is opened next.
     """
     from coterie.decisions.adaptation import fit_question, write_fitted
     from coterie.decisions.questions import check_questions
-    from coterie.engines.onnx import OnnxEncoder
+    from coterie.engines.encoders import open_encoder
     from coterie.learning.reading import RowReader
 
     folder: Path = context.obj
-    configured(folder)
+    config = configured(folder)
     asked = _read(questions)
     check_questions(asked)
     rows = list(dict.fromkeys(RowReader(text=text_column, label=None).read(texts, for_evaluation=True).texts))
-    encoder = OnnxEncoder.bundled()
+    encoder = open_encoder(config.network.encoder, folder)
     fitted = {question.name: fit_question(question, encoder.encode(rows), encoder) for question in asked}
     written = {name: write_fitted(folder, each).name for name, each in fitted.items()}
     document = {"texts": len(rows), "sites": written}

@@ -163,13 +163,13 @@ async def _opened(
     name: str, config: Config, folder: Path, version: Version
 ) -> AsyncIterator[tuple[Specialist, Mapping[str, DocumentIndex]]]:
     from coterie.assembly import open_models
-    from coterie.engines.onnx import OnnxEncoder
+    from coterie.engines.encoders import open_encoder
     from coterie.knowledge.open import open_declared
     from coterie.tasks.loading import load_specialist
 
     section, label = config.specialists[name], config.network.default_label
     models = await open_models(config, folder, {name: version})
-    encoder = OnnxEncoder.bundled()
+    encoder = open_encoder(config.network.encoder, folder)
     indexes = {key: open_declared(key, config, folder, encoder=encoder) for key in section.knowledge}
     try:
         yield load_specialist(name, section, version, encoder=encoder, models=models, data_label=label), indexes

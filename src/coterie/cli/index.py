@@ -167,7 +167,7 @@ def _build(
     folder: Path, name: str, section: KnowledgeSection, found: FoundFiles, *, config: Config, rebuild: bool
 ) -> Indexed:
     from coterie.cli.progress import TerminalProgress
-    from coterie.engines.onnx import OnnxEncoder
+    from coterie.engines.encoders import open_encoder
     from coterie.knowledge.build import ENCODER_BATCH, build_index
     from coterie.knowledge.guard import IndexedAccess, declared_access
     from coterie.knowledge.kinds import open_reranker
@@ -179,7 +179,8 @@ def _build(
 
     async def work() -> Indexed:
         async with AsyncExitStack() as stack:
-            encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
+            threads = os.cpu_count() or 1
+            encoder = open_encoder(config.network.encoder, folder, threads=threads, max_batch=ENCODER_BATCH)
             stack.push_async_callback(encoder.close)
             index = open_index(name, section, folder, network=config.network.name, encoder=encoder, rebuild=rebuild)
             stack.push_async_callback(index.close)
@@ -291,7 +292,7 @@ def search(
 
 def _with_index(folder: Path, name: str, use: Callable[[DocumentIndex], Awaitable[T]]) -> T:
     """Open an index of the file, or one that was indexed without being in it, and close it whatever happens."""
-    from coterie.engines.onnx import OnnxEncoder
+    from coterie.engines.encoders import open_encoder
     from coterie.knowledge.open import index_folder, open_declared
 
     check_index_name(name)
@@ -304,7 +305,7 @@ def _with_index(folder: Path, name: str, use: Callable[[DocumentIndex], Awaitabl
 
     async def work() -> T:
         async with AsyncExitStack() as stack:
-            encoder = OnnxEncoder.bundled()
+            encoder = open_encoder(config.network.encoder, folder)
             stack.push_async_callback(encoder.close)
             index = open_declared(name, config, folder, encoder=encoder)
             stack.push_async_callback(index.close)

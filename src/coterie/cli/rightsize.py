@@ -203,7 +203,7 @@ def _find(
 ) -> RightSizing:
     """Read, ask the large model first (it fails fast), then train and measure."""
     from coterie.cli.progress import TerminalProgress
-    from coterie.engines.onnx import OnnxEncoder
+    from coterie.engines.encoders import BUNDLED, open_encoder
     from coterie.rightsizing.bench import read_rows
     from coterie.rightsizing.rightsize import rightsize as measure_rungs
 
@@ -215,7 +215,7 @@ def _find(
         with TerminalProgress() as progress:
             return measure_rungs(
                 rows,
-                encoder=OnnxEncoder.bundled(threads=2),
+                encoder=open_encoder(config.network.encoder if config else BUNDLED, folder, threads=2),
                 accounting=accounting,
                 conditions=_conditions(accounting),
                 large=_large_row(large, config, folder, rows, progress),

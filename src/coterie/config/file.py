@@ -82,6 +82,10 @@ class NetworkSection(_Section):
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en"
     """Language of a request whose own cannot be told, such as `"de"`. With a region, such as `"en-GB"`, dates and
     amounts of requests in that language are read as the region writes them."""
+    encoder: Annotated[str, Field(min_length=1, max_length=500)] = "minilm"
+    """What makes vectors of texts: `"minilm"`, which comes with Coterie and knows English; a name or `OWNER/NAME` that
+    `coterie models pull NAME --languages de,fr` built, such as `"multilingual-e5-small"`; or a folder, relative
+    to the network's. Specialists and indexes keep to the encoder that they were made with."""
     memory: Memory | None = None
     """Memory for the weights of specialists, such as `"512MB"`: each is loaded when it is first asked, and those not
     asked for longest make room.

@@ -70,7 +70,7 @@ ENCODER_FILES = (GRAPH_FILE, TOKENIZER_FILE, PROVENANCE_FILE)
 """What an encoder is made of."""
 
 _STATES = "/transformer/encoder/layer.5/output/LayerNorm/LayerNormalization_output_0"
-"""The last layer's states in the graph, before they are pooled."""
+"""The last layer's states in the bundled graph, before they are pooled; other encoders name theirs."""
 _SLOWER = ("SkipLayerNormFusion",)
 """Rewritings of onnxruntime 1.32 that cost time: its fused sum and norm takes eight times what the two take apart."""
 _BATCH_TOKENS = 4096
@@ -86,8 +86,9 @@ _PREFIX_SLACK = 128
 class OnnxEncoder:
     """Runs an encoder in this process. Texts beyond its window are cut, and their `finish` is `length`.
 
-    `sha256` is the checksum of the model file, `dimension` the length of a vector, `max_tokens` the window, and
-    `vocabulary` the number of token ids.
+    `sha256` is the checksum of the model file, `dimension` the length of a vector, `max_tokens` the window,
+    `vocabulary` the number of token ids, and `languages` those that it was made for (empty if nobody says). An encoder
+    that was trained with a prefix (`query: `) reads it before every text.
 
     Every native call runs in one thread, so that its CPU-seconds are exact and a text's vector does not depend on
     how many cores there are; `threads` is how many calls `encode` makes side by side.
@@ -123,7 +124,10 @@ class OnnxEncoder:
         self.name = name
         self._model = OnnxModel(files, place, graph)
         self.sha256, self.dimension = self._model.sha256, self._model.dimension
+        self.languages = self._model.languages
         self.max_tokens, self.vocabulary = self._model.max_tokens, self._model.vocabulary
+        self.folder = graph.parent if graph is not None else None
+        """Where it was read from, if it was."""
         self._threads = threads
         self._max_batch = max_batch
         self._batcher: Batcher[_Asked, _Encoded] = Batcher(
@@ -173,7 +177,7 @@ class OnnxEncoder:
 
     def exceeds(self, texts: Sequence[str]) -> np.ndarray:  # (N,) bool
         """Which texts are longer than the window. No token is shorter than a byte, so most are not even counted."""
-        most = self.max_tokens - 2  # beside the marks at both ends
+        most = self.max_tokens - 1 - self._model.lead  # beside the marks at both ends
         return np.array(
             [len(text.encode("utf-8", "replace")) > most and self._model.cut(text).truncated for text in texts],
             dtype=bool,
@@ -239,7 +243,8 @@ class OnnxEncoder:
         def one(rows: list[int]) -> None:
             vectors[rows], states = self._model.states([pieces[row] for row in rows])
             for row, each in zip(rows, states, strict=True):
-                reduced[row] = reduce(TokenStates(pieces[row][1:-1], each[1 : len(pieces[row]) - 1]))
+                inner = slice(self._model.lead, len(pieces[row]) - 1)
+                reduced[row] = reduce(TokenStates(pieces[row][inner], each[inner]))
 
         groups = reversed(list(group_rows([len(ids) for ids in pieces], self._max_batch)))
         with ThreadPoolExecutor(max_workers=self._threads) as pool:
@@ -266,6 +271,9 @@ class _Provenance(NamedTuple):
     dimension: int
     max_tokens: int
     origin: dict[str, str]
+    languages: frozenset[str]
+    prefix: str
+    states: str
 
 
 class _Piece(NamedTuple):
@@ -301,12 +309,16 @@ class OnnxModel:
         self.sha256 = provenance.sha256[GRAPH_FILE]
         self.dimension = provenance.dimension
         self.max_tokens = provenance.max_tokens
-        self.origin = provenance.origin
+        self.origin, self.languages = provenance.origin, provenance.languages
+        self._states = provenance.states
         self._graph, self._place = graph, place
         self._stateful, self._opening = False, threading.Lock()
         self.tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
         self.tokenizer.no_truncation()  # cut here, where it can be said
         self.tokenizer.no_padding()
+        self._prefix = self.tokenizer.encode(provenance.prefix.strip()).ids[1:-1] if provenance.prefix else []
+        self.lead = 1 + len(self._prefix)
+        """Tokens before those of the text: the mark at its beginning, and the prefix."""
         self._session = _opened(files[GRAPH_FILE] if graph is None else str(graph))
         self._inputs = {each.name for each in self._session.get_inputs()}
 
@@ -327,7 +339,8 @@ class OnnxModel:
         while read < min(len(text), _MOST_CHARACTERS) and len(tokens.ids) <= self.max_tokens + _PREFIX_SLACK:
             read *= 4
             tokens = self._tokens(text[:read])
-        ids, offsets = tokens.ids, tokens.offsets
+        ids = [tokens.ids[0], *self._prefix, *tokens.ids[1:]]
+        offsets = [tokens.offsets[0], *[(0, 0)] * len(self._prefix), *tokens.offsets[1:]]
         if len(ids) <= self.max_tokens:
             return _Piece(ids, truncated=read < len(text), offsets=offsets)
         kept = self.max_tokens - 1
@@ -351,7 +364,7 @@ class OnnxModel:
             spent = tokenising + call.cpu_seconds / max(sum(map(len, ids)), 1)  # a token
             for row, vector, of_tokens in zip(rows, vectors, states, strict=True):
                 piece = pieces[row]
-                inner = slice(1, len(piece.ids) - 1)
+                inner = slice(self.lead, len(piece.ids) - 1)
                 results[row] = _Encoded(
                     vector,
                     len(piece.ids),
@@ -374,7 +387,7 @@ class OnnxModel:
         with self._opening:
             if not self._stateful:
                 self._session, self._stateful = self._opened_with_states(), True
-        vectors, states = self._session.run(["embedding", _STATES], self._feed(ids))
+        vectors, states = self._session.run(["embedding", self._states], self._feed(ids))
         return np.asarray(vectors, dtype=np.float32), np.asarray(states, dtype=np.float32)
 
     def _feed(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
@@ -395,7 +408,7 @@ class OnnxModel:
         content = self._graph.read_bytes()
         _verify({GRAPH_FILE: content}, GRAPH_FILE, self.sha256, self._place)
         try:
-            return _opened(with_output(content, _STATES))
+            return _opened(with_output(content, self._states))
         except Exception as error:
             raise _refused(self._place, GRAPH_FILE, f"it has no states of tokens ({error})") from error
 
@@ -437,6 +450,9 @@ def _read_provenance(files: Mapping[str, bytes], place: str) -> _Provenance:
             dimension=int(content["dimension"]),
             max_tokens=int(content["max_tokens"]),
             origin={key: str(content[key]) for key in ("name", "source", "licence") if key in content},
+            languages=frozenset(map(str, content.get("languages", ()))),
+            prefix=str(content.get("prefix", "")),
+            states=str(content.get("states", _STATES)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _refused(place, PROVENANCE_FILE, f"{type(error).__name__}: {error}") from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from coterie.config.file import Config, KnowledgeSection
-from coterie.engines.onnx import OnnxEncoder
+from coterie.engines.encoders import open_encoder
 from coterie.errors import NotIndexed
 from coterie.governance.keys import OWN_TENANT, KeyRing
 from coterie.knowledge.build import drop_draft
@@ -117,7 +117,7 @@ async def _indexes(folder: Path, config: Config) -> AsyncIterator[Mapping[str, D
         if not sections:
             yield {}
             return
-        encoder = OnnxEncoder.bundled()
+        encoder = open_encoder(config.network.encoder, folder)
         opened.push_async_callback(encoder.close)
         indexes = {}
         for name, section in sections.items():

@@ -117,6 +117,21 @@ def choose_chain(candidates: Sequence[Candidate]) -> RungChoice | None:
     return RungChoice(candidate=chain, reason=reason)
 
 
+def floor_of(candidates: Sequence[Candidate], taken: Candidate) -> Candidate | None:
+    """The lexical floor, if the rung that would be taken is measurably worse than it."""
+    floor = next((each for each in candidates if each.rung == "lexical" and each is not taken), None)
+    if floor is None or floor.quality != taken.quality or taken.figure.interval.high >= floor.figure.value:
+        return None
+    return floor
+
+
+def why_floor(floor: Candidate, worse: Candidate) -> Reason:
+    """Why the floor is taken though another rung was to be chosen."""
+    return Reason(
+        "rung.floor", worse=worse.rung, measure=floor.quality, value=floor.figure.value, at=worse.figure.value
+    )
+
+
 def _covers(candidate: Candidate) -> tuple[float, float]:
     """By what rungs of like accuracy are ranked: the risk held, then the share answered."""
     if candidate.answered is None or not candidate.answered.accepted:

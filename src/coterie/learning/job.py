@@ -38,6 +38,11 @@ class TextEncoder(Engine, Protocol):
         ...
 
     @property
+    def languages(self) -> Collection[str]:
+        """Languages that it was made for; empty if nobody says."""
+        ...
+
+    @property
     def dimension(self) -> int:
         """Length of a vector."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -19,6 +20,7 @@ from coterie.learning.job import Job, TextEncoder
 from coterie.learning.metrics import bootstrap_interval, macro_f1, multilabel_f1, score_interval, unseen
 from coterie.protocols import Specialist
 from coterie.runtime.bridge import run
+from coterie.text.language import base, detect
 from coterie.types import Finding, Rung
 
 T = TypeVar("T")
@@ -124,6 +126,31 @@ def window_warnings(
         longer = np.array([own.count_tokens(text) > tuned_on for text in job.train.texts])
         yield from _cut(job.train, longer, f"the {tuned_on} tokens that fine-tuning reads")
     yield from held_out_warnings(job, rung, evaluation)
+
+
+_ASKED_OF = 500
+"""Texts whose language is asked at most."""
+_FOREIGN = 0.1
+"""Share of the texts from which their language is said to be none of the encoder's."""
+
+
+def language_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
+    """Which language of the training texts the encoder does not know, in a sentence."""
+    known = {base(each) for each in job.encoder.languages}
+    if not job.has_texts or not known or "all" in known:
+        return
+    texts = job.train.texts[:: max(len(job.train) // _ASKED_OF, 1)]
+    found = Counter(language for text in texts if (language := detect(text)) is not None)
+    foreign = {language: count for language, count in found.items() if language not in known}
+    if not foreign or sum(foreign.values()) < _FOREIGN * found.total():
+        return
+    most = max(foreign, key=lambda language: (foreign[language], language))
+    name = job.encoder.about.get("name")
+    yield (
+        f"{foreign[most] / found.total():.0%} of the texts are in {most!r}, which the encoder {name!r} does not know "
+        f"({', '.join(sorted(known))}): rungs and routes that use it are worse there; "
+        f"coterie models pull multilingual-e5-small --languages {most}, then name it as [network] encoder"
+    )
 
 
 def held_out_warnings(job: Job[SpecialistSection], rung: Rung, evaluation: Evaluation) -> Iterator[str]:

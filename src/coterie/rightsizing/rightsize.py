@@ -93,7 +93,7 @@ def rightsize(
             progress=progress,
             model=model,
             asked=asked,
-            probe=probe or partial(probe_alone, model=model),
+            probe=probe or partial(probe_alone, model=model, encoder=getattr(encoder, "folder", None)),
         )
         with one_thread():  # as in training: in products this small, threads wait for each other
             measured = tuple(bench.measure(candidate) for candidate in trained.candidates)

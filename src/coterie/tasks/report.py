@@ -8,6 +8,7 @@ from typing import Any
 from coterie.learning.candidates import Candidate, RungChoice, bar_met
 from coterie.learning.job import Job
 from coterie.learning.lineage import describe_base, describe_data, describe_origin, licence_warnings
+from coterie.learning.measure import language_warnings
 from coterie.learning.metrics import pack
 from coterie.tasks.registry import task_of
 
@@ -31,10 +32,17 @@ def write_report(job: Job[Any], choice: RungChoice, candidates: Sequence[Candida
             "train": describe_data(job.train, job.section.licence),
             "held_out": describe_data(choice.candidate.measured or job.held_out, job.section.licence),
         },
+        "encoder": job.encoder.about.get("name"),
         "encoder_sha256": job.encoder.sha256,
         "base": describe_base(job, choice.candidate.rung),
         "labels": task.label_count(job.section, job.train),
-        "warnings": [*job.train.warnings, *choice.candidate.warnings, *task.doubts(job), *licence_warnings(job)],
+        "warnings": [
+            *job.train.warnings,
+            *choice.candidate.warnings,
+            *task.doubts(job),
+            *licence_warnings(job),
+            *language_warnings(job),
+        ],
         **describe_origin(job.section),
         "slices": {label: each.to_json() for label, each in evaluation.slices.items()},
         "right": pack(evaluation.right),

@@ -13,9 +13,11 @@ import math
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from types import MappingProxyType
 
 import numpy as np
 
@@ -34,6 +36,20 @@ _SCRIPTS = (
     ("zh", "\u3400-\u9fff"),
 )
 """Kana come before Han: a Japanese text has both."""
+SCRIPT_LANGUAGES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "ja": frozenset({"HIRAGANA", "KATAKANA", "CJK"}),
+        "zh": frozenset({"CJK"}),
+        "ko": frozenset({"HANGUL"}),
+        "el": frozenset({"GREEK"}),
+        "he": frozenset({"HEBREW"}),
+        "th": frozenset({"THAI"}),
+        "hi": frozenset({"DEVANAGARI"}),
+        "ar": frozenset({"ARABIC"}),
+        **dict.fromkeys(("ru", "uk", "bg"), frozenset({"CYRILLIC"})),
+    }
+)
+"""The scripts of languages that are not written in Latin letters, as Unicode names their letters."""
 _PATTERNS = tuple((language, re.compile(f"[{letters}]")) for language, letters in _SCRIPTS)
 _LETTER = re.compile(r"[^\W\d_]")
 _NOISE = re.compile(r"(?<!\S)\S*?(?:://|@|www\.)\S*|[\d_#|*<>{}\[\]=/\\]+")
@@ -80,6 +96,19 @@ def detect(text: str) -> str | None:
     return found[0][0] if found and found[0][1] >= SURE else None
 
 
+def detected_languages() -> frozenset[str]:
+    """The languages that `detect` tells apart."""
+    return frozenset({*_model().languages, *(language for language, _ in _SCRIPTS)})
+
+
+def probabilities(text: str) -> dict[str, float]:
+    """Probabilities of the languages in Latin and Cyrillic letters given a piece of text, its blanks included.
+
+    Empty if the piece says nothing.
+    """
+    return dict(_weighed(unicodedata.normalize("NFC", text).encode("utf-8", errors="surrogatepass")))
+
+
 def language_of(text: str, default: str) -> str:
     """The language of a text for a network whose language is `default`.
 
@@ -119,9 +148,12 @@ def _ranked(text: str) -> tuple[tuple[str, float], ...]:
 
 def _scored(text: str) -> tuple[tuple[str, float], ...]:
     """Probabilities by n-grams: of those that end at a byte the longest counts."""
-    model = _model()
     text = " ".join((text.lower() if text.isupper() else text).split())
-    encoded = unicodedata.normalize("NFC", text).encode("utf-8", errors="surrogatepass")
+    return _weighed(unicodedata.normalize("NFC", text).encode("utf-8", errors="surrogatepass"))
+
+
+def _weighed(encoded: bytes) -> tuple[tuple[str, float], ...]:
+    model = _model()
     counts: Counter[int] = Counter()
     rows = model.rows
     for end in range(2, len(encoded) + 1):

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from coterie.config.file import Model
 from coterie.config.specialists import SpecialistSection
 from coterie.learning.asked import AskedModel
-from coterie.learning.candidates import Candidate, RungChoice, choose, choose_chain
+from coterie.learning.candidates import Candidate, RungChoice, choose, choose_chain, floor_of, why_floor
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job, TextEncoder, check_job
 from coterie.learning.measure import Encoded, encode
@@ -89,4 +89,6 @@ def fit_rungs(job: Job[SpecialistSection]) -> TrainedRungs:
     candidates = task.fit(job, encoded)
     possible = [each for each in candidates if each.rung in job.rungs]
     choice = choose_chain(candidates) or choose(possible or candidates, job.bar)
+    if (floor := floor_of(candidates, choice.candidate)) is not None:
+        choice = RungChoice(candidate=floor, reason=why_floor(floor, choice.candidate))
     return TrainedRungs(candidates=tuple(candidates), choice=choice, encoded=encoded)

@@ -22,7 +22,7 @@ from coterie.accounting.energy import PackageMeter
 from coterie.accounting.meter import CostMeter
 from coterie.config.file import Config, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
-from coterie.engines.onnx import OnnxEncoder
+from coterie.engines.encoders import open_encoder
 from coterie.errors import (
     ArtefactRefused,
     ConfigError,
@@ -165,7 +165,7 @@ def train(
         folder: The network's folder.
         names: Which specialists; all of them when empty.
         progress: Told how far each step is.
-        encoder: The network's encoder; the bundled one by default.
+        encoder: The network's encoder; the one that `[network] encoder` names by default.
         indexes: The open indexes of `answer` specialists, by `[knowledge]` key; those of the folder by default.
         overrides: Fields of the specialists' sections that count for this training in place of those in the file.
 
@@ -179,7 +179,7 @@ def train(
     """
     folder, start = Path(folder), time.perf_counter()
     config = load_config(folder)
-    encoder = encoder or OnnxEncoder.bundled(threads=2)
+    encoder = encoder or open_encoder(config.network.encoder, folder, threads=2)
     registry = open_registry(folder, config.registry, signing=True)
     # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
     chosen = _chosen(config, names)
@@ -210,13 +210,13 @@ def train_candidate(
         config: The network's.
         name: Its name in the registry.
         section: Its section; the path of its data is below the folder.
-        encoder: The network's encoder; the bundled one by default.
+        encoder: The network's encoder; the one that `[network] encoder` names by default.
         progress: Told how far each step is.
 
     Raises what `train` raises.
     """
     whole = config.model_copy(update={"specialists": {**config.specialists, name: section}})
-    encoder = encoder or OnnxEncoder.bundled(threads=1)
+    encoder = encoder or open_encoder(config.network.encoder, folder)
     registry = open_registry(folder, config.registry, signing=True)
     job = _job(name, whole, folder, encoder, progress or Silent())
     place = Workplace(config=whole, folder=folder)

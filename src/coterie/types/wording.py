@@ -272,6 +272,7 @@ TEMPLATES: Mapping[str, str] = {
     "rung.meets_bar": "cheapest rung whose out-of-fold {bar} is reached with 95% confidence ({reached})",
     "rung.no_questions": "no questions to train on: calibrated on public ones",
     "rung.none_meets_bar": "no rung reaches {bar} with 95% confidence out of fold; this is the best ({reached})",
+    "rung.floor": "the lexical floor (out-of-fold {measure} {value:.3f}): {worse} is measurably worse ({at:.3f})",
     "rung.only": "the only rung (out-of-fold {measure} {value:.3f})",
     # --- from which confidence answers are accepted
     "threshold.everything_with_prior": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}; with how "

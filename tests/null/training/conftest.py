@@ -29,6 +29,8 @@ FILLER = ["please", "today", "again", "my", "the", "why", "is", "where", "tell",
 class WordEncoder(EchoEngine):
     """A text's vector is the sum of its words' random directions: texts that share words are alike."""
 
+    languages: frozenset[str] = frozenset()
+
     sha256 = "e" * 64
     about: Mapping[str, str] = {"name": "words", "source": "tests", "sha256": sha256, "licence": "Apache-2.0"}
 

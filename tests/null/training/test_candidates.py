@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.learning.candidates import Candidate, Figure, choose
+from coterie.learning.candidates import Candidate, Figure, choose, floor_of, why_floor
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.metrics import Interval
 from coterie.types import Reason
@@ -73,6 +73,16 @@ def test_every_measure_of_the_bar_counts():
 def test_a_single_rung():
     """The only rung is the only rung."""
     assert choose([candidate("lexical", 0.5)], {}).reason == Reason("rung.only", measure="accuracy", value=0.5)
+
+
+def test_worse_than_the_floor():
+    """A rung that is measurably worse than the floor is not taken, whoever asked for it."""
+    floor, worse = candidate("lexical", 0.9, half=0.02), candidate("embedding", 0.8, half=0.05)
+
+    assert floor_of([floor, worse], worse) is floor
+    assert floor_of([floor, candidate("embedding", 0.86, half=0.05)], candidate("embedding", 0.86, half=0.05)) is None
+    assert floor_of([floor, worse], floor) is None
+    assert why_floor(floor, worse).code == "rung.floor"
 
 
 def test_row_of_the_report():

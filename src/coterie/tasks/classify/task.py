@@ -34,11 +34,13 @@ class ClassifyTask(TaskType[ClassifySection]):
     needs_profile = True
 
     def read_rows(self, section: ClassifySection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
+        """A text and its labels a row."""
         from coterie.tasks.classify.rows import read_rows
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
     def written_values(self, section: ClassifySection, data: Dataset) -> Collection[str] | None:
+        """Its labels."""
         return None if section.multi_label else data.label_names
 
     def possible_rungs(self, section: ClassifySection, train: Dataset) -> tuple[Rung, ...]:
@@ -69,6 +71,7 @@ class ClassifyTask(TaskType[ClassifySection]):
     def judge(
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ClassifySection | None = None, seed: int = 0
     ) -> Evaluation:
+        """Figures over the rows, and by label."""
         from coterie.tasks.classify.metrics import judge
 
         del section
@@ -86,11 +89,13 @@ class ClassifyTask(TaskType[ClassifySection]):
         return tuple(Option(name=label, description=section.labels.get(label, "")) for label in labels)
 
     def calibrated_on(self, files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:
+        """The model of the rung `llm`."""
         from coterie.tasks.classify.prompted import calibrated_on
 
         return calibrated_on(files)
 
     def load(self, card: SpecialistCard, section: ClassifySection, stored: Stored, parts: Parts) -> Specialist:
+        """The classifier of the version's rung."""
         from coterie.tasks.classify.loading import load_classify
 
         return load_classify(card, section, stored, parts)

@@ -45,14 +45,17 @@ class ExtractTask(TaskType[ExtractSection]):
         return ("lexical", "embedding", "encoder", *(("slm",) if section.model else ()))
 
     def fit(self, job: Job[ExtractSection], encoded: Encoded | None) -> Sequence[Candidate]:
+        """A candidate a rung."""
         from coterie.tasks.extract.fit import train_extract
 
         return train_extract(job)
 
     def example_label(self, job: Job[ExtractSection], row: Row) -> str:
+        """What is asked for."""
         return "a text to read"
 
     def subjects(self, job: Job[ExtractSection]) -> Sequence[str]:
+        """Its fields."""
         return tuple(job.section.fields)
 
     def judge(
@@ -65,11 +68,13 @@ class ExtractTask(TaskType[ExtractSection]):
         return judge(rows, findings, seed=seed)
 
     def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
+        """Each field of each row."""
         from coterie.tasks.extract.metrics import cases
 
         return cases(rows, findings)
 
     def load(self, card: SpecialistCard, section: ExtractSection, stored: Stored, parts: Parts) -> Specialist:
+        """The extractor of the version's rung."""
         from coterie.specialists.artefacts import model_of
         from coterie.tasks.extract.model import load_extract
 

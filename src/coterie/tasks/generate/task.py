@@ -64,6 +64,7 @@ class GenerateTask(TaskType[GenerateSection]):
         return replace(self.about, job=_FROM_PAIRS) if section.writes_freely else self.about
 
     def label_count(self, section: GenerateSection, data: Dataset) -> int | None:
+        """None."""
         return None
 
     def measures(self, section: GenerateSection) -> tuple[str, ...]:
@@ -71,12 +72,15 @@ class GenerateTask(TaskType[GenerateSection]):
         return section.measures if section.writes_freely else section.measures[:1]
 
     def possible_rungs(self, section: GenerateSection, train: Dataset) -> tuple[Rung, ...]:
+        """One."""
         return ("slm",)
 
     def wanted_rungs(self, section: GenerateSection) -> Sequence[Rung]:
+        """The one that there is."""
         return ("slm",) if section.rungs is None else section.rungs
 
     def tuned_rungs(self, section: GenerateSection, rungs: Sequence[Rung]) -> Collection[Rung]:
+        """Its model, where it learns from pairs."""
         return rungs if section.writes_freely else ("slm",) if section.pairs else ()
 
     def is_measured(self, section: GenerateSection) -> bool:
@@ -84,6 +88,7 @@ class GenerateTask(TaskType[GenerateSection]):
         return section.writes_freely
 
     def fit(self, job: Job[GenerateSection], encoded: Encoded | None) -> Sequence[Candidate]:
+        """An adapter that learns replies from pairs."""
         from coterie.tasks.generate.fit_replies import train_write
 
         assert encoded is not None, "a row without a text is refused"  # noqa: S101
@@ -96,9 +101,11 @@ class GenerateTask(TaskType[GenerateSection]):
         return None if job.section.writes_freely else train_generate(job, place)
 
     def example_label(self, job: Job[GenerateSection], row: Row) -> str:
+        """What is asked for."""
         return "a text to reply to"
 
     def subjects(self, job: Job[GenerateSection]) -> Sequence[str]:
+        """None."""
         return ()
 
     def judge(
@@ -118,9 +125,11 @@ class GenerateTask(TaskType[GenerateSection]):
         return super().accepts(section, described)
 
     def asks_model(self, report: Mapping[str, object]) -> bool:
+        """Always."""
         return True
 
     def load(self, card: SpecialistCard, section: GenerateSection, stored: Stored, parts: Parts) -> Specialist:
+        """The drafter, or the writer."""
         from coterie.specialists.artefacts import ADAPTER_FILE, model_of
         from coterie.tasks.generate.calling import Calling
         from coterie.tasks.generate.model import load_generate

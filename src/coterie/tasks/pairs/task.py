@@ -41,9 +41,11 @@ class PairsTask(TaskType[PairsSection]):
         return read_rows(section, path, for_evaluation=for_evaluation)
 
     def written_values(self, section: PairsSection, data: Dataset) -> Collection[str] | None:
+        """Its labels."""
         return data.label_names
 
     def possible_rungs(self, section: PairsSection, train: Dataset) -> tuple[Rung, ...]:
+        """The quick ones."""
         return QUICK_RUNGS
 
     def texts(self, job: Job[PairsSection]) -> Sequence[str]:
@@ -53,18 +55,22 @@ class PairsTask(TaskType[PairsSection]):
         return pair_hypotheses(job)
 
     def fit(self, job: Job[PairsSection], encoded: Encoded | None) -> Sequence[Candidate]:
+        """A candidate a rung."""
         from coterie.tasks.pairs.fit import train_pairs
 
         assert encoded is not None, "a row without a text is refused"  # noqa: S101
         return train_pairs(job, encoded)
 
     def examples(self, job: Job[PairsSection]) -> Sequence[RoutedExample]:
+        """Every second text."""
         return [RoutedExample(i, job.section.pair_column, None) for i in range(len(self.texts(job)))]
 
     def subjects(self, job: Job[PairsSection]) -> Sequence[str]:
+        """None."""
         return ()
 
     def one_of(self, section: PairsSection, described: Mapping[str, Any]) -> tuple[Option, ...]:
+        """Its labels."""
         return tuple(Option(name=label) for label in described.get("labels", ()))
 
     def accepts(self, section: PairsSection, described: Mapping[str, Any]) -> str:
@@ -77,7 +83,14 @@ class PairsTask(TaskType[PairsSection]):
         then = f"pair_column {trained!r}" if trained else "no pair_column"
         return f"is configured with pair_column {section.pair_column!r}; its version was trained with {then}"
 
-    def load(self, card: SpecialistCard, section: PairsSection, stored: Stored, parts: Parts) -> Specialist:
+    def load(
+        self,
+        card: SpecialistCard,
+        section: PairsSection,
+        stored: Stored,
+        parts: Parts,
+    ) -> Specialist:
+        """The specialist of the version's rung."""
         from coterie.tasks.pairs.model import load_pairs
 
         return load_pairs(card, stored.described, stored.files, parts.encoder if card.rung == "embedding" else None)

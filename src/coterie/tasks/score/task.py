@@ -41,11 +41,13 @@ class ScoreTask(TaskType[ScoreSection]):
     least_labels = 2
 
     def read_rows(self, section: ScoreSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
+        """A case and its outcome a row."""
         from coterie.tasks.score.rows import read_rows
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
     def divide(self, section: ScoreSection, data: Dataset) -> tuple[Dataset, Dataset]:
+        """Cross-validated on every row."""
         return data, data
 
     def possible_rungs(self, section: ScoreSection, train: Dataset) -> tuple[Rung, ...]:
@@ -53,19 +55,23 @@ class ScoreTask(TaskType[ScoreSection]):
         return QUICK_RUNGS if train.has_texts else ("lexical",)
 
     def fit(self, job: Job[ScoreSection], encoded: Encoded | None) -> Sequence[Candidate]:
+        """A candidate a rung."""
         from coterie.tasks.score.fit import train_score
 
         return train_score(job, encoded)
 
     def example_label(self, job: Job[ScoreSection], row: Row) -> str:
+        """The outcome."""
         return f"{job.section.label_column} = {row.labels[0]}"
 
     def subjects(self, job: Job[ScoreSection]) -> Sequence[str]:
+        """What is predicted."""
         return (job.section.label_column,)
 
     def judge(
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ScoreSection | None = None, seed: int = 0
     ) -> Evaluation:
+        """How well probabilities rank and predict."""
         from coterie.tasks.score.metrics import judge
 
         del section
@@ -77,7 +83,14 @@ class ScoreTask(TaskType[ScoreSection]):
 
         return cases(rows, findings)
 
-    def load(self, card: SpecialistCard, section: ScoreSection, stored: Stored, parts: Parts) -> Specialist:
+    def load(
+        self,
+        card: SpecialistCard,
+        section: ScoreSection,
+        stored: Stored,
+        parts: Parts,
+    ) -> Specialist:
+        """The scorecard."""
         from coterie.tasks.score.model import load_score
 
         return load_score(card, stored.described, stored.files, parts.encoder)

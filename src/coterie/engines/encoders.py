@@ -1,0 +1,73 @@
+"""Which encoder a network has: the bundled one, one that was pulled, or one in a folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+
+from coterie.engines.onnx import BUNDLED_ENCODER, ENCODER_FILES, PROVENANCE_FILE, OnnxEncoder
+from coterie.errors import ArtefactRefused, ModelMissing
+from coterie.models.files import Origin, models_folder
+from coterie.runtime.codec import parse_json
+
+BUNDLED = "minilm"
+"""The name of the encoder in the package."""
+
+
+def open_encoder(name: str, network_folder: Path, *, threads: int = 1, max_batch: int = 32) -> OnnxEncoder:
+    """Open the encoder that `[network] encoder` names.
+
+    Args:
+        name: `minilm`; a name or `OWNER/NAME[@REVISION]` that `coterie models pull ... --languages` built; or a folder
+            with `model.onnx`, `tokenizer.json` and `provenance.json`.
+        network_folder: What a folder is relative to.
+        threads: Native calls that `encode` makes side by side.
+        max_batch: Texts of one native call.
+
+    Raises:
+        ModelMissing: it is not on this machine; the hint is the command that fetches it.
+        ArtefactRefused: its files are not what its provenance says.
+    """
+    return OnnxEncoder.read(encoder_folder(name, network_folder), threads=threads, max_batch=max_batch)
+
+
+def encoder_folder(name: str, network_folder: Path) -> Path:
+    """The folder of the encoder of this name. Raises what `open_encoder` raises."""
+    if name == BUNDLED:
+        return BUNDLED_ENCODER
+    own, pulled = network_folder / Path(name).expanduser(), pulled_encoder(name)
+    for folder in (own, pulled):
+        if (folder / PROVENANCE_FILE).is_file():
+            _check_revision(name, folder)
+            return folder
+    if own.is_dir():
+        raise ModelMissing(
+            f"The folder {str(own)!r} holds no encoder: it has no {PROVENANCE_FILE!r}.",
+            hint=f"It needs {', '.join(ENCODER_FILES)}: `coterie models pull ... --languages` writes them.",
+        )
+    raise ModelMissing(
+        f"Encoder {name!r} is not on this machine ({str(pulled)!r}), and there is no folder {str(own)!r}.",
+        hint=f"Fetch it: coterie models pull {quote(name)} --languages de,fr (those of your texts)",
+    )
+
+
+def pulled_encoder(name: str) -> Path:
+    """Where a pulled encoder lies; its revision is no part of the folder's name."""
+    origin = Origin.read(name)
+    return models_folder() / "encoders" / (origin.name if origin else name)
+
+
+def _check_revision(name: str, folder: Path) -> None:
+    """Raises `ModelMissing` if a revision is asked for and another one is here."""
+    origin = Origin.read(name)
+    if origin is None or origin.revision is None:
+        return
+    try:
+        here = str(parse_json((folder / PROVENANCE_FILE).read_text(encoding="utf-8")).get("revision"))
+    except (ValueError, AttributeError) as error:
+        raise ArtefactRefused(f"{str(folder / PROVENANCE_FILE)!r} is damaged: {error}.") from error
+    if not here.startswith(origin.revision):
+        raise ModelMissing(
+            f"Encoder {origin.name!r} is here at revision {here!r}, not {origin.revision!r}.",
+            hint=f"Fetch it: coterie models pull {quote(name)} --languages de,fr (those of your texts)",
+        )
