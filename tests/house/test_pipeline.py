@@ -13,7 +13,13 @@ import pytest
 from coterie.network import pipeline
 
 PACKAGE = Path(pipeline.__file__).parent
-NEUTRAL = {"coterie.types", "coterie.protocols", "coterie.errors", "coterie.runtime.concurrency"}
+NEUTRAL = {
+    "coterie.types",
+    "coterie.protocols",
+    "coterie.errors",
+    "coterie.runtime.concurrency",
+    "coterie.runtime.values",
+}
 """What the pipeline itself may import beside the standard library and its own package."""
 
 

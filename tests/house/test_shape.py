@@ -51,7 +51,7 @@ BUDGETS = {
     "config": 1510,  # capture and flywheel; servers of MCP
     "context": 930,
     "decisions": 910,  # typed questions: a new concept; deployments for questions
-    "engines": 4620,  # encoders by name; a relay, chat of a local model; the transport as a seam of its own
+    "engines": 4760,  # known vectors; encoders by name; a relay, chat of a local model; the transport as a seam
     "errors": 290,
     "flywheel": 3900,  # jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
     "gateway": 6290,  # jobs, deployments and review over HTTP
@@ -71,7 +71,7 @@ BUDGETS = {
     "reports": 300,
     "rightsizing": 2060,
     "routing": 2630,
-    "runtime": 1400,  # long work has threads of its own; connections to PostgreSQL, for rows, budgets and keys
+    "runtime": 1450,  # threads of its own for long work; connections to PostgreSQL; quick copies of values
     "specialists": 410,
     "store": 3930,  # feedback without content; read models: hours and days, pages by key; the flywheel; PostgreSQL
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions

@@ -14,7 +14,6 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Context, Decimal
 from functools import cache
 from types import MappingProxyType
@@ -23,6 +22,7 @@ from coterie.accounting.energy import PackageMeter, remote_joules
 from coterie.config.accounting import AccountingSection
 from coterie.config.file import Model, RemoteModel
 from coterie.config.mcp import McpSection
+from coterie.runtime.values import replace
 from coterie.types import Prompt, Request, Step, Usage
 
 # --- A lower bound of a text's tokens without a tokenizer.

@@ -14,8 +14,8 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from coterie.errors import CoterieError, EngineBroken, EngineUnavailable, Overloaded
@@ -82,12 +82,16 @@ class Batcher(Generic[T, R]):
             EngineUnavailable: the batcher is closed.
             EngineBroken: `work` raised something that is not a `CoterieError`.
         """
-        jobs = self._admit(items)
+        loop = asyncio.get_running_loop()
+        jobs = self._admit(items, loop)
         try:
-            return list(await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs)))
+            if len(jobs) == 1:
+                return [await jobs[0].future]
+            return list(await asyncio.gather(*(job.future for job in jobs)))
         finally:
             for job in jobs:
                 job.future.cancel()  # does nothing to those that are done
+                job.gone = True
 
     async def close(self) -> None:
         """Refuse new items, finish those that wait, end the threads."""
@@ -95,9 +99,9 @@ class Batcher(Generic[T, R]):
         for thread in self._queue.threads:
             await asyncio.to_thread(thread.join)
 
-    def _admit(self, items: Sequence[T]) -> list[_Job[T, R]]:
+    def _admit(self, items: Sequence[T], loop: asyncio.AbstractEventLoop) -> list[_Job[T, R]]:
         queue = self._queue
-        jobs: list[_Job[T, R]] = [_Job(item=item) for item in items]
+        jobs: list[_Job[T, R]] = [_Job(item=item, loop=loop, future=loop.create_future()) for item in items]
         with queue.changed:
             if queue.closed:
                 raise EngineUnavailable(f"Engine {self._engine!r} is closed.", engine=self._engine)
@@ -115,8 +119,16 @@ class Batcher(Generic[T, R]):
 @dataclass(kw_only=True, eq=False)
 class _Job(Generic[T, R]):
     item: T
-    future: Future[R] = field(default_factory=Future)
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[R]
+    """Of the caller's event loop: touched nowhere else."""
+    gone: bool = False
+    """Nobody waits any more."""
     overtaken: int = 0
+
+
+_Ended = tuple[_Job[T, R], R | None, BaseException | None]
+"""A job, its result, or why there is none."""
 
 
 class _Queue(Generic[T, R]):
@@ -145,7 +157,7 @@ class _Queue(Generic[T, R]):
         with self.changed:
             self.closed = True
             while drop and self.jobs:
-                self.jobs.popleft().future.cancel()
+                _tell([(self.jobs.popleft(), None, asyncio.CancelledError())])
             self.changed.notify_all()
 
     def _serve(self) -> None:
@@ -160,7 +172,7 @@ class _Queue(Generic[T, R]):
                 batch: list[_Job[T, R]] = []
                 while self.jobs and len(batch) < self.max_batch:
                     job = self._next()
-                    if job.future.set_running_or_notify_cancel():
+                    if not job.gone:
                         batch.append(job)
                 if batch or self.closed:
                     return batch
@@ -185,10 +197,9 @@ class _Queue(Generic[T, R]):
                 for job in batch:
                     self._attempt([job])
             else:
-                batch[0].future.set_exception(self._mapped(error))
+                _tell([(batch[0], None, self._mapped(error))])
         else:
-            for job, result in zip(batch, results, strict=True):
-                job.future.set_result(result)
+            _tell([(job, result, None) for job, result in zip(batch, results, strict=True)])
 
     def _results(self, batch: Sequence[_Job[T, R]]) -> Sequence[R]:
         results = self.work([job.item for job in batch])
@@ -204,6 +215,26 @@ class _Queue(Generic[T, R]):
         broken = EngineBroken(f"Engine {self.engine!r} failed with {type(error).__name__}: {error}", engine=self.engine)
         broken.__cause__ = error
         return broken
+
+
+def _tell(ended: Sequence[_Ended[T, R]]) -> None:
+    """Hand results to those who wait: one wake-up of each event loop for a whole batch."""
+    for loop in {job.loop for job, *_ in ended}:
+        own = [each for each in ended if each[0].loop is loop]
+        with suppress(RuntimeError):  # it is closed: nobody waits there any more
+            loop.call_soon_threadsafe(_settle, own)
+
+
+def _settle(ended: Sequence[_Ended[T, R]]) -> None:
+    for job, result, error in ended:
+        if job.future.done():
+            continue
+        if isinstance(error, asyncio.CancelledError):
+            job.future.cancel()
+        elif error is not None:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(result)  # type: ignore[arg-type]  # a result that is None is one
 
 
 def _abandon(queue: _Queue[T, R]) -> None:

@@ -10,7 +10,7 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -70,24 +70,24 @@ class Sparse(NamedTuple):
     values: np.ndarray  # (K,) float32
 
 
-def word_ngrams(text: str, shortest: int, longest: int) -> Iterator[str]:
+def word_ngrams(text: str, shortest: int, longest: int) -> list[str]:
     """Runs of `shortest` to `longest` lowercase words; `$`, `%`, `!` and `?` count as words."""
     words = list(find_words(_WORD, text.lower()))
-    for n in range(shortest, longest + 1):
-        for start in range(len(words) - n + 1):
-            yield " ".join(words[start : start + n])
+    sizes = range(shortest, longest + 1)
+    return [" ".join(words[start : start + n]) for n in sizes for start in range(len(words) - n + 1)]
 
 
-def char_ngrams(text: str, shortest: int, longest: int) -> Iterator[str]:
+def char_ngrams(text: str, shortest: int, longest: int) -> list[str]:
     """Character n-grams inside the words of the lowercase text, each word padded with a space on both sides."""
+    grams: list[str] = []
     for word in text.lower().split():
         padded = f" {word} "
-        for n in range(shortest, longest + 1):
-            if n >= len(padded):
-                yield padded
-                break
-            for start in range(len(padded) - n + 1):
-                yield padded[start : start + n]
+        size = len(padded)
+        for n in range(shortest, min(longest, size - 1) + 1):
+            grams += [padded[start : start + n] for start in range(size - n + 1)]
+        if size <= longest:
+            grams.append(padded)
+    return grams
 
 
 _ANALYSERS = {"word": word_ngrams, "char": char_ngrams}
@@ -108,13 +108,14 @@ class NgramFeatures:
     """Position of each n-gram among the features."""
     idf: np.ndarray  # (F,) float32
 
-    def grams(self, text: str) -> Iterator[str]:
+    def grams(self, text: str) -> list[str]:
         """The text's n-grams, known or not."""
         return _ANALYSERS[self.unit](text, self.shortest, self.longest)
 
     def encode(self, text: str) -> Sparse:
         """The features of one text; a text without a known n-gram has none."""
-        counts = Counter(index for gram in self.grams(text) if (index := self.terms.get(gram)) is not None)
+        counts: Counter[int] = Counter(map(self.terms.get, self.grams(text)))  # type: ignore[arg-type]
+        counts.pop(None, None)  # type: ignore[call-overload]  # those that are not known
         indices = np.fromiter(counts.keys(), dtype=np.int32, count=len(counts))
         frequency = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
         values = (1.0 + np.log(frequency)) * self.idf[indices]

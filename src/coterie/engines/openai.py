@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from coterie.errors import (
     TooLong,
 )
 from coterie.runtime.concurrency import aside
+from coterie.runtime.values import replace
 from coterie.text.unicode import estimate_tokens
 from coterie.types import SYSTEM, CallContext, Delta, Failure, Output, Prompt, RelayHead
 

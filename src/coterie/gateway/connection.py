@@ -101,20 +101,28 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> 
     Raises:
         ClientGone: the caller left; the work has ended by then.
     """
-    working = asyncio.create_task(work)
+    task, gone = asyncio.current_task(), False
+    if task is None:
+        raise AssertionError("a coroutine runs in a task")
+
+    def left(leaving: asyncio.Task[None]) -> None:
+        nonlocal gone
+        if not leaving.cancelled():
+            leaving.exception()  # looked at, or asyncio would report it as forgotten
+            gone = True
+            task.cancel()
+
     leaving = asyncio.create_task(_leaving(receive))
+    leaving.add_done_callback(left)
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        working.result()
+        await work
+    except asyncio.CancelledError:
+        if gone and not task.uncancel():
+            raise ClientGone from None
+        raise
     finally:
+        leaving.remove_done_callback(left)
         leaving.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait((working,))
-        if not working.cancelled():
-            working.exception()  # looked at, or asyncio would report it as forgotten
 
 
 async def _leaving(receive: Receive) -> None:

@@ -10,13 +10,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import cast
 
 from coterie.errors import AuditError, EngineError, InputError, Overloaded, PolicyError, SetupError
 from coterie.protocols import StreamingEngine
 from coterie.runtime.concurrency import cancel
+from coterie.runtime.values import replace
 from coterie.text.unicode import estimate_tokens
 from coterie.types import CallContext, Delta, Failure, Output, Prompt, Reason, Step, Usage, Verdict, all_of
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.runtime.codec import parse_json
+from coterie.runtime.values import replace
 from coterie.specialists.acceptance import abstention
 from coterie.structured.functions import ROOM as TOOL_ROOM
 from coterie.structured.functions import read_reply, reply_schema, told_of, within, written_calls

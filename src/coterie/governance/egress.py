@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +44,7 @@ from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Policy, StreamingEngine
 from coterie.runtime.concurrency import AT_ONCE, aside, side_by_side, to_the_end
+from coterie.runtime.values import replace
 from coterie.structured.functions import function_of
 from coterie.types import (
     NOT_SENT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from coterie.context.followups import rewrite_query
@@ -22,6 +22,7 @@ from coterie.privacy.detection import Detector
 from coterie.protocols import AcceptancePolicy, Audit, PseudonymSessions, Retriever, Specialist, Store
 from coterie.routing.plan import check_columns, split_columns
 from coterie.runtime.concurrency import AT_ONCE, aside
+from coterie.runtime.values import replace
 from coterie.text.language import LONGEST, is_english, language_of
 from coterie.types import (
     CallContext,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from coterie.context.entries import entries_of
 from coterie.generalist.pack import pack_context
 from coterie.network.outcomes import Outcome, for_generalist, refused, said_by, verify
+from coterie.runtime.values import replace
 from coterie.structured.filling import PropertySlot, fill, fill_freely, is_free
 from coterie.structured.schema import Node
 from coterie.types import Context, ContextView, Finding, Reason, SpecialistCard, Task, all_of

@@ -6,7 +6,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import NamedTuple
 
 from coterie.context.view import build_view
@@ -16,6 +15,7 @@ from coterie.knowledge.documents import DocumentIndex
 from coterie.privacy.detection import Detector, Kind
 from coterie.protocols import Retriever
 from coterie.runtime.concurrency import side_by_side
+from coterie.runtime.values import replace
 from coterie.types import (
     Bill,
     CallContext,

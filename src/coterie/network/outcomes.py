@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from coterie.context.entries import entries_of
@@ -11,6 +11,7 @@ from coterie.context.view import describe_view
 from coterie.errors import InputError, TooLong
 from coterie.generalist.generalist import NAME
 from coterie.generalist.pack import guess_of, say, topic
+from coterie.runtime.values import replace
 from coterie.specialists.acceptance import abstention
 from coterie.types import (
     Context,

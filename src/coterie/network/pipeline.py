@@ -24,7 +24,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
@@ -51,6 +51,7 @@ from coterie.protocols import (
     Store,
 )
 from coterie.runtime.concurrency import cancel, side_by_side, to_the_end
+from coterie.runtime.values import replace
 from coterie.types import (
     Answer,
     Bill,
@@ -140,7 +141,8 @@ class Pipeline(ABC):
                     async for event in events:
                         yield event
         finally:
-            await to_the_end(state.pay(self.limits))
+            if state.reserved:
+                await to_the_end(state.pay(self.limits))
 
     async def decide(
         self, request: Request, questions: Sequence[Question], *, trace_id: str | None = None
@@ -263,27 +265,33 @@ class Pipeline(ABC):
         composer = None if state.request.tools is not None else composing(state.large, state.parts)
         channels = [Channel(muted=composer is not None) for _ in state.parts]
         work = self._read_document if state.reads else self._work_on
-        tasks = [asyncio.create_task(work(index, state, channel)) for index, channel in enumerate(channels)]
+        tasks: list[asyncio.Task[None]] = []
+        if len(channels) == 1 and not state.live:  # nobody sees pieces, and nothing is worked on beside: no task
+            await work(0, state, channels[0])
+        else:
+            tasks += [asyncio.create_task(work(index, state, channel)) for index, channel in enumerate(channels)]
         whole = asyncio.create_task(self._compose(composer, state, tasks)) if composer is not None else None
         try:
             if whole and (text := await whole):
                 yield Delta(text=text, kind="written")
                 return
-            for index, (channel, task) in enumerate(zip(channels, tasks, strict=True)):
+            for index, channel in enumerate(channels):
                 gap, about = heading(state.outcomes, index)
                 spoken = False
                 while (piece := await channel.next()) is not None:
                     yield Delta(text=piece if spoken else gap + about + piece, kind="written")
                     spoken = True
-                await task
+                if tasks:
+                    await tasks[index]
                 if not spoken:
                     outcome = state.outcomes[index]
                     with state.stage("compose"):
-                        text = render(outcome, part=len(tasks) > 1)
+                        text = render(outcome, part=len(channels) > 1)
                     offered = any(finding.offered for finding in outcome.findings)
                     yield Delta(text=gap + text, kind=kind_of(outcome), offered=offered)
         finally:
-            await cancel([*tasks, whole] if whole else tasks)
+            if tasks or whole:
+                await cancel([*tasks, whole] if whole else tasks)
 
     async def _work_on(self, index: int, state: RequestState, channel: Channel) -> None:
         """Consult the specialists of a part stage by stage, so that each stage reads the facts of the last; decide."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from time import perf_counter
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from coterie.errors import InputError
 from coterie.governance.audit_events import audit_request
 from coterie.protocols import Audit, Flywheel, Limits, Meter, Store
 from coterie.runtime.concurrency import aside, to_the_end
+from coterie.runtime.values import replace
 from coterie.types import (
     CallContext,
     Finding,

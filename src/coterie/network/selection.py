@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from coterie.protocols import Router, Specialist
 from coterie.routing.plan import permitted, pinned_route, plan_stages
+from coterie.runtime.values import replace
 from coterie.structured.filling import PropertySlot, assign, is_free
 from coterie.types import CallContext, Context, Part, Reason, Request, Route, SpecialistCard
 

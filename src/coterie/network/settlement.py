@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
@@ -13,6 +12,7 @@ from coterie.network.outcomes import label_of, overall_status
 from coterie.network.state import RequestState
 from coterie.protocols import Meter, Specialist
 from coterie.runtime.concurrency import aside
+from coterie.runtime.values import replace
 from coterie.types import AuditEvent, Entry, Message, Request, Trace, label_without_pii, total_usage
 
 

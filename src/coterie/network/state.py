@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import cast
 
@@ -14,6 +14,7 @@ from coterie.governance.injection import suspect
 from coterie.network.admission import Admitted
 from coterie.network.outcomes import Outcome, refused, rendered_findings, task_of
 from coterie.protocols import Attendance, Generalist, Limits, Overhead, Specialist
+from coterie.runtime.values import replace
 from coterie.structured.filling import PropertySlot
 from coterie.types import (
     CallContext,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -45,6 +45,7 @@ from coterie.routing.splitting import (
     word_starts,
 )
 from coterie.runtime.concurrency import aside
+from coterie.runtime.values import replace
 from coterie.text.language import is_english, language_of
 from coterie.types import (
     SYSTEM,

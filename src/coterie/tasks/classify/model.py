@@ -9,7 +9,7 @@ confidence reaches the threshold that holds the target risk and the text looks l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from safetensors.numpy import save as save_arrays
 from coterie.engines.features import stored_array
 from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.codec import to_json
+from coterie.runtime.values import replace
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
 from coterie.text.records import render_record
 from coterie.types import (

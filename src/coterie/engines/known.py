@@ -1,0 +1,72 @@
+"""Vectors of texts that were encoded before, in memory, apart for each tenant, bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+MOST_KNOWN = 16_384
+"""Vectors of all tenants together: 25 MB of 384 numbers each."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVector:
+    """What an encoder said of a text."""
+
+    vector: np.ndarray  # (D,)
+    tokens: int
+    truncated: bool
+
+
+class KnownVectors:
+    """The newest vectors of each tenant by a keyed hash of the text. No text is kept, and nothing is written anywhere.
+
+    Whether a text was asked before would show in the time an answer takes: a tenant sees that of its own texts alone.
+    When there is no room, the tenant that has most gives up the vector that it used longest ago.
+    """
+
+    def __init__(self, most: int = MOST_KNOWN) -> None:
+        """Take how many vectors are kept; 0 keeps none."""
+        self._most, self._count = most, 0
+        self._tenants: dict[str, OrderedDict[bytes, KnownVector]] = {}
+        self._key = secrets.token_bytes(32)
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def get(self, tenant: str, text: str) -> KnownVector | None:
+        """The vector of a text that this tenant asked before."""
+        with self._lock:
+            own = self._tenants.get(tenant)
+            if not own:
+                return None
+            name = self._name(text)
+            found = own.get(name)
+            if found is not None:
+                own.move_to_end(name)
+            return found
+
+    def put(self, tenant: str, text: str, known: KnownVector) -> None:
+        """Remember one."""
+        if not self._most:
+            return
+        with self._lock:
+            own, name = self._tenants.setdefault(tenant, OrderedDict()), self._name(text)
+            self._count += name not in own
+            own[name] = known
+            own.move_to_end(name)
+            if self._count > self._most:
+                largest = max(self._tenants, key=lambda each: len(self._tenants[each]))
+                self._tenants[largest].popitem(last=False)
+                self._count -= 1
+                if not self._tenants[largest]:
+                    del self._tenants[largest]
+
+    def _name(self, text: str) -> bytes:
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key).digest()

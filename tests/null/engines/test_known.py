@@ -1,0 +1,79 @@
+"""Known vectors: each tenant's own, bounded, and the same as a new one."""
+
+import numpy as np
+import pytest
+
+from coterie.engines.known import KnownVector, KnownVectors
+from coterie.engines.onnx import OnnxEncoder
+from coterie.types import CallContext, Principal, Prompt
+
+ONE = KnownVector(np.ones(2), 3, truncated=False)
+
+
+def call_of(tenant):
+    """A call on behalf of a tenant."""
+    return CallContext(principal=Principal(tenant=tenant))
+
+
+def test_each_tenant_has_its_own():
+    """What one tenant asked is not known to another: time would tell."""
+    known = KnownVectors()
+    known.put("a", "my parcel", ONE)
+    assert known.get("a", "my parcel") is ONE
+    assert known.get("a", "My parcel") is None
+    assert known.get("b", "my parcel") is None
+
+
+def test_no_text_is_kept():
+    """Only a keyed hash, another one in each process."""
+    first, second = KnownVectors(), KnownVectors()
+    for known in (first, second):
+        known.put("a", "a secret parcel", ONE)
+    assert "parcel" not in repr(vars(first))
+    assert set(first._tenants["a"]) != set(second._tenants["a"])
+
+
+def test_room():
+    """The tenant that has most gives up what it used longest ago; a small one is not pushed out by a large one."""
+    known = KnownVectors(4)
+    known.put("small", "x", ONE)
+    for text in "abc":
+        known.put("large", text, ONE)
+    known.get("large", "a")
+    known.put("large", "d", ONE)
+    assert len(known) == 4
+    assert known.get("large", "b") is None
+    assert known.get("large", "a") is known.get("small", "x") is ONE
+    KnownVectors(0).put("a", "x", ONE)
+
+
+@pytest.fixture
+async def encoder():
+    """The bundled one, with its native calls counted."""
+    encoder = OnnxEncoder.bundled()
+    encoder.texts = []
+    vectors = encoder._model.vectors
+    encoder._model.vectors = lambda ids: encoder.texts.append(len(ids)) or vectors(ids)
+    yield encoder
+    await encoder.close()
+
+
+async def test_a_known_text_is_not_encoded_again(encoder):
+    """For the same tenant; it took no CPU time, and counts as many tokens."""
+    (first,) = await encoder.run([Prompt(text="Where is my parcel?")], call=call_of("a"))
+    again, other = await encoder.run([Prompt(text="Where is my parcel?"), Prompt(text="A card.")], call=call_of("a"))
+    await encoder.run([Prompt(text="Where is my parcel?")], call=call_of("b"))
+
+    assert encoder.texts == [1, 1, 1]
+    assert np.array_equal(first.vector, again.vector)
+    assert not np.array_equal(first.vector, other.vector)
+    assert (again.usage.tokens_in, again.usage.cpu_seconds) == (first.usage.tokens_in, 0.0)
+    assert first.usage.cpu_seconds > 0
+    assert not again.vector.flags.writeable
+
+
+async def test_states_are_not_kept(encoder):
+    """They are large: whoever wants them has the text encoded."""
+    prompt = Prompt(text="Where is my parcel?", states=True)
+    outputs = [await encoder.run([prompt], call=call_of("a")) for _ in range(2)]
+    assert all(output.states is not None for (output,) in outputs)
