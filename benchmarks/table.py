@@ -68,6 +68,7 @@ ORDER = (
     "few_rows",
     "decisions",
     "structured",
+    "tools",
     "relay",
     "mcp",
     "flywheel",

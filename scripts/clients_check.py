@@ -2,9 +2,9 @@
 
     python scripts/clients_check.py URL LABEL... --text TEXT --off-topic TEXT [--model NAME]
 
-They do not fit into one environment with ours. Make one of their own: `pip install openai anthropic langchain-openai
-instructor "pydantic-ai-slim[openai]"`. `LABEL`s are those of a `classify` specialist of the network, the first that of
-`TEXT`; `OFF-TOPIC` is for nobody. With `--model`, a model of `[models]` in this process is asked directly as well.
+They do not fit into one environment with ours: `scripts/clients_env` makes `.venv/clients`. `LABEL`s are those of a
+`classify` specialist of the network, the first that of `TEXT`; `OFF-TOPIC` is for nobody. With `--model`, a model of
+`[models]` in this process is asked directly as well.
 """
 
 from __future__ import annotations

@@ -287,6 +287,7 @@ async def test_who_may_not_ask(network, serving, tmp_path):
         (b"{" * 5000, {}, 400),
         (b'{"jsonrpc": "2.0", "id": 1, "method": "no/such"}', {}, 200),
         (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', {"mcp-protocol-version": "2031-01-01"}, 400),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', {"mcp-protocol-version": "2023-06-01"}, 400),
         (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', {"mcp-protocol-version": "2026-07-28"}, 400),
         (b"x" * 2_000_000, {}, 413),
         (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}', {"accept": "text/html"}, 406),

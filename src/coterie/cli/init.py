@@ -34,7 +34,7 @@ price_per_cpu_hour = "0.0504"
 # or write it here:
 #
 # [specialists.triage]
-# task = "classify"            # or "score", "extract", "answer", "generate"
+# task = "classify"            # or "score", "extract", "answer", "generate", "tools"
 # description = "Sorts support messages by topic"    # the router learns from it
 # data = "data/triage.csv"     # CSV or JSONL with the columns text,label
 # target_risk = 0.05           # at most so many of the accepted answers are wrong, with 95% confidence

@@ -316,6 +316,9 @@ class GatewaySection(_Section):
     abstain: Literal["refusal", "text", "status"] = "refusal"
     """How an abstention looks: in `message.refusal` with an empty content, as the text of an ordinary answer, or as
     HTTP status 422 with the code `abstained`. A request may ask for another by `coterie.abstain`."""
+    sessions: bool = True
+    """Remember conversations where a request asks for it. Off, `/v1/responses` stores nothing and a
+    request that names a session or an earlier response is refused."""
     relay: tuple[Annotated[str, Field(pattern=r"^(\*|(role:)?[A-Za-z0-9][A-Za-z0-9._@-]{0,62})$")], ...] = (
         "role:admin",
     )

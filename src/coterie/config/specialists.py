@@ -25,7 +25,7 @@ class SpecialistSection(BaseModel):
     """What a bar of the task can be about, the usual measure first."""
 
     task: str
-    """`classify`, `pairs`, `score`, `extract`, `answer`, `generate`, or a task that an installed package adds."""
+    """`classify`, `pairs`, `score`, `extract`, `answer`, `generate`, `tools`, or a task of an installed package."""
     description: str = ""
     """What it is for, in a sentence: the router learns from it."""
     data: str | None = None

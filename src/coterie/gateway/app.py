@@ -56,6 +56,7 @@ from coterie.gateway.openai.direct import chat_directly
 from coterie.gateway.openai.embeddings import embed
 from coterie.gateway.openai.models import list_models, show_model
 from coterie.gateway.openai.relay import relaying
+from coterie.gateway.openai.rerank import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse, rerank, score
 from coterie.gateway.openai.responses import ResponseEvent, ResponsesRequest, ResponseView, respond
 from coterie.gateway.openapi import Endpoint, describe_api
 from coterie.gateway.systemone.translation import PATH as SYSTEM_ONE
@@ -228,6 +229,24 @@ ENDPOINTS: Sequence[Endpoint] = (
         summary="Vectors of texts, from the encoder that router and specialists share.",
         request=EmbeddingsRequest,
         response=Embeddings,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/rerank",
+        serve=Work(relaying("/rerank", rerank)),
+        summary="Order documents by how well they fit a query.",
+        request=RerankRequest,
+        response=RerankResponse,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/score",
+        serve=Work(relaying("/score", score)),
+        summary="How well texts fit others, a score a pair.",
+        request=ScoreRequest,
+        response=ScoreResponse,
         needs="ask",
     ),
     Endpoint(

@@ -30,6 +30,8 @@ from coterie.errors import (
     SetupError,
     UnknownSpecialist,
 )
+from coterie.observe.plain import EGRESS_HEADER
+from coterie.types import noted_egress
 
 _log = logging.getLogger("coterie.gateway")
 
@@ -176,7 +178,13 @@ REFUSED = -32010
 
 
 def error_response(error: Exception) -> ErrorResponse:
-    """The response to any error raised while serving a request."""
+    """The response to any error raised while serving a request, with what had left by then."""
+    response = _response_to(error)
+    response.headers[EGRESS_HEADER] = noted_egress(error)
+    return response
+
+
+def _response_to(error: Exception) -> ErrorResponse:
     if isinstance(error, CoterieError):
         return _core_error(error)
     if isinstance(error, WireError):

@@ -88,9 +88,9 @@ class Network(Pipeline):
         admitted = await self.admission.prepare(request, now=self.clock())
         return rewrite(admitted.request, admitted.context)[0], admitted.context
 
-    async def embed(self, texts: Sequence[str], *, call: CallContext) -> Sequence[Output]:
-        """One vector a text, from the encoder that router and specialists share."""
-        return await self.encoder.run([Prompt(text=text) for text in texts], call=call)
+    async def embed(self, texts: Sequence[str], *, states: bool = False, call: CallContext) -> Sequence[Output]:
+        """One vector a text, from the encoder that router and specialists share; its tokens' `states` on request."""
+        return await self.encoder.run([Prompt(text=text, states=states) for text in texts], call=call)
 
     def relay(
         self, relayed: Relayed, *, trace_id: str | None = None

@@ -66,6 +66,7 @@ from coterie.types import (
     Settlement,
     SpecialistCard,
     Task,
+    note_egress,
 )
 
 
@@ -140,6 +141,9 @@ class Pipeline(ABC):
                 async with aclosing(self._run(state)) as events:
                     async for event in events:
                         yield event
+        except Exception as error:
+            note_egress(error, state.call.outgoing)
+            raise
         finally:
             if state.reserved:
                 await to_the_end(state.pay(self.limits))
@@ -173,6 +177,9 @@ class Pipeline(ABC):
                     raise
                 answer = await to_the_end(self._settle(state))
                 return Decisions(decisions=state.decisions, trace=answer.trace)
+        except Exception as error:
+            note_egress(error, state.call.outgoing)
+            raise
         finally:
             await to_the_end(state.pay(self.limits))
 

@@ -33,6 +33,7 @@ from coterie.types import (
     Step,
     Trace,
     Usage,
+    note_egress,
     total_usage,
 )
 
@@ -152,7 +153,8 @@ async def relay(
         if deployed is None:
             await to_the_end(_settle(network, course))
             _leave(network, entered, course)
-    except (asyncio.CancelledError, GeneratorExit, Exception):
+    except (asyncio.CancelledError, GeneratorExit, Exception) as error:
+        note_egress(error, call.outgoing)
         if call.egress:  # something may have left: that is recorded however it ended
             await to_the_end(_settle(network, course))
         raise

@@ -50,7 +50,7 @@ from coterie.types.context import (
     ViewRecord,
 )
 from coterie.types.decision import NO, YES, Deciding, Decision, DecisionMethod, Option, Question, QuestionKind
-from coterie.types.egress import NOT_SENT, Egress
+from coterie.types.egress import NOT_SENT, Egress, note_egress, noted_egress
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.flywheel import (
@@ -176,6 +176,8 @@ __all__ = [
     "ViewRecord",
     "all_of",
     "label_without_pii",
+    "note_egress",
+    "noted_egress",
     "total_usage",
     "worded",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from coterie.types.label import Label
@@ -33,3 +35,26 @@ class Egress:
     def sent(self) -> bool:
         """Whether it may have left."""
         return self.outcome != NOT_SENT
+
+
+def summarise_egress(egress: Iterable[Egress]) -> str:
+    """What left this machine, in the same words at every door; `none` for nothing.
+
+    For example `large;label=internal;pseudonymised=yes;outcome=answered;prompts=2`, more of them behind a comma.
+    """
+    left = Counter((e.engine, e.label.value, e.pseudonymised, e.outcome) for e in egress if e.sent)
+    described = (
+        f"{engine};label={label};pseudonymised={'yes' if hidden else 'no'};outcome={outcome};prompts={many}"
+        for (engine, label, hidden, outcome), many in left.items()
+    )
+    return ", ".join(described) or "none"
+
+
+def note_egress(error: BaseException, egress: Mapping[str, Egress] | None) -> None:
+    """Note on an error what had left when it was raised, for whoever tells the caller of it."""
+    error.__dict__["egress"] = summarise_egress((egress or {}).values())
+
+
+def noted_egress(error: BaseException) -> str:
+    """What had left when an error was raised; `none` for one that was raised before anything was asked."""
+    return str(error.__dict__.get("egress", "none"))

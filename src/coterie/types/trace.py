@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
 from coterie.types.context import ViewRecord
 from coterie.types.decision import Decision
-from coterie.types.egress import Egress
+from coterie.types.egress import Egress, summarise_egress
 from coterie.types.finding import Citation, Finding, Step, Verdict
 from coterie.types.html import html_table, html_text
 from coterie.types.keys import stored
@@ -67,16 +66,8 @@ class Trace:
 
     @property
     def egress_summary(self) -> str:
-        """What left this machine, in the same words at every door; `none` for nothing.
-
-        For example `large;label=internal;pseudonymised=yes;outcome=answered;prompts=2`, more of them behind a comma.
-        """
-        left = Counter((e.engine, e.label.value, e.pseudonymised, e.outcome) for e in self.egress if e.sent)
-        described = (
-            f"{engine};label={label};pseudonymised={'yes' if hidden else 'no'};outcome={outcome};prompts={many}"
-            for (engine, label, hidden, outcome), many in left.items()
-        )
-        return ", ".join(described) or "none"
+        """What left this machine, in the same words at every door; `none` for nothing."""
+        return summarise_egress(self.egress)
 
     @property
     def guess(self) -> Finding | None:

@@ -35,11 +35,15 @@ TEMPLATES: Mapping[str, str] = {
     "accept.fields": "sure of {sure} of {fields} fields[; not sure of {unsure}]",
     "accept.generalist": "answered by {model!r}; how sure it is is not known",
     "accept.grounded": "every sentence says what the source text {source!r} says",
+    "accept.function": "{function} is what it asks for: {why}",
     "accept.from_results": "{model!r} answered from the results of its calls; how sure it is is not known",
+    "accept.no_function": "no function fits: {why}",
     "accept.replaced": "{fault}: replaced by the source text {source!r}",
     "accept.replaced_from": "{fault}: replaced from sentence {sentence} on by the source text {source!r}",
     "accept.source_complete": "{fault}; by then the source text {source!r} had been said in full",
     # --- it abstains
+    "abstain.argument": "not sure of {argument!r} of {function}: {why}",
+    "abstain.arguments": "the arguments of {function} are not of its schema: {found}",
     "abstain.blank_cell": "the row {row!r} has nothing in the column {column!r}",
     "abstain.below_override": f"{_UNSURE} (confidence {{confidence:.{{decimals}}f}}, needs {{needed:.{{decimals}}f}}, "
     "{why})",
@@ -66,9 +70,11 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.not_searched": "nothing found answers it, and what {indexes} would give is unknown: not searched",
     "abstain.beside_documents": "the question is not about what the documents are about (nearest sentence "
     "{nearest:.2f}, needs {needed:.2f})",
+    "abstain.not_offered": "it asks for {function!r}, which the request does not offer",
     "abstain.out_of_scope": "unlike anything it was trained on (in-scope score {in_scope:.{decimals}f}, needs "
     "{needed:.{decimals}f})",
     "abstain.override_accepts_nothing": "the cost-quality policy accepts no answer of it: {why}",
+    "abstain.results": "it makes calls and answers nothing from their results",
     "abstain.rounds": "after {rounds} rounds of calls there was no answer",
     "abstain.reply_cut": "the reply did not end within its tokens (`max_tokens`)",
     "abstain.index_not_searched": "index {index!r} could not be searched: {why}",

@@ -38,6 +38,16 @@ async def test_a_response(client):
     assert (cut["status"], cut["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
 
 
+async def test_a_network_without_sessions_stores_no_response(client, network):
+    """Whatever `store` says; an earlier response and a session of one's own are refused."""
+    http = client(sessions=False)
+    told = (await http.post("/v1/responses", json={"model": "coterie", "input": "card"})).json()
+    assert told["store"] is False
+    assert [settled.trace.session for settled in network.store.settled.values()] == [None]
+    for more in ({"previous_response_id": told["id"]}, {"coterie": {"session": "mine"}}):
+        assert (await http.post("/v1/responses", json={"model": "coterie", "input": "x", **more})).status_code == 400
+
+
 async def test_a_response_is_gone_on_with(client, network):
     """On the session of the first, whatever came between; not for a stranger, nor where nothing was stored."""
     first = (await _respond(client)).json()

@@ -4,6 +4,7 @@ import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
+from coterie.errors import StoreError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.specialists.acceptance import Acceptance
@@ -32,6 +33,26 @@ async def above(network):
         network.escalate_out_of_scope = True
         yield server
         await engine.close()
+
+
+async def test_an_error_says_what_had_left(client, above, chat_body, network):
+    """A failure after the large model was asked names it; one before anything was asked says `none`."""
+
+    def full():
+        raise StoreError("The disk is full.")
+
+    network.store.trouble = full
+    failed = await client().post("/v1/chat/completions", json=chat_body("weather?"))
+    assert (failed.status_code, failed.headers["x-coterie-egress"]) == (
+        503,
+        "large;label=internal;pseudonymised=no;outcome=answered;prompts=1",
+    )
+    messages = {"model": "coterie", "max_tokens": 9, "messages": [{"role": "user", "content": "weather?"}]}
+    assert "large;" in (await client().post("/v1/messages", json=messages)).headers["x-coterie-egress"]
+    refused = await client().post("/v1/chat/completions", json={"model": "coterie"})
+    assert (refused.status_code, refused.headers["x-coterie-egress"]) == (400, "none")
+    state = {"model": "coterie", "state": "x", "questions": {}}
+    assert (await client().post("/v1/systemone", json=state)).headers["x-coterie-egress"] == "none"
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=["503", "429", "rubbish", "cut"])

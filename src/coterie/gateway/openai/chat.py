@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.gateway.access import Caller
+from coterie.gateway.errors import WireError
 from coterie.gateway.exchange import Abstain, AnswerFormat, Exchange
 from coterie.gateway.openai.translation import AskedChat, ChatFormat, read_request
 from coterie.gateway.wire import ChatRequest, Extension
@@ -35,6 +36,9 @@ def asked_of(gateway: Gateway, caller: Caller, wire: ChatRequest) -> AskedChat:
     """What a caller asks of the network. Raises `WireError`."""
     seen = [name for name in gateway.network.specialists if caller.sees(name)]
     most = caller.clearance(gateway.network.default_label)
+    if wire.coterie is not None and wire.coterie.session is not None and not gateway.section.sessions:
+        said = "This network remembers no conversations ([gateway] sessions = false): leave the session out."
+        raise WireError("unsupported_parameter", said, param="coterie.session")
     return read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
 
 

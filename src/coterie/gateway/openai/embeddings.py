@@ -7,6 +7,7 @@ import base64
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,6 +20,8 @@ from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.wire import EmbeddingsRequest
 from coterie.gateway.work import Gateway
 from coterie.types import AuditEvent, CallContext, Output, Principal, Step, Usage, total_usage
+
+T = TypeVar("T")
 
 MOST_INPUTS = 2048
 """Texts of one request, as at OpenAI."""
@@ -64,38 +67,35 @@ def read_inputs(given: str | list[str] | list[int] | list[list[int]]) -> list[st
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedding:
-    """The vectors of some texts."""
+class EncoderRequest:
+    """A request that the encoder alone answers: budgeted, priced, and written into the audit log."""
 
     gateway: Gateway
     principal: Principal
     """Who pays."""
     texts: Sequence[str]
-    as_base64: bool
-    dimensions: int | None
+    kind: ClassVar[str] = "embed"
+    """Of the audit entry."""
+    producer: ClassVar[str] = "embeddings"
+    """In ledger and counters."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Encode and answer."""
-        data: list[bytes] = []
+    async def _encoded(self, write: Callable[[Output], T], *, states: bool = False) -> tuple[list[T], int]:
+        """What `write` makes of each text's output, and the tokens that were read."""
+        made: list[T] = []
         took: list[Usage] = []
         network = self.gateway.network
         began, call = network.clock(), CallContext(principal=self.principal)
         async with self._paid(took):
             for start in range(0, len(self.texts), _SLICE):
-                for output in await network.embed(self.texts[start : start + _SLICE], call=call):
+                for output in await network.embed(self.texts[start : start + _SLICE], states=states, call=call):
                     took.append(output.usage)
-                    vector = self._write(output)
-                    data.append(encode({"object": "embedding", "index": len(data), "embedding": vector}))
+                    made.append(write(output))
                     await asyncio.sleep(0)  # a vector at a time: to write them all takes half a second
         steps = self._steps(took)
         if network.audit is not None:
             await network.audit.append(self._entry(began, steps, network.audit.digest))
         self.gateway.metrics.count_steps(steps)
-        tokens = sum(usage.tokens_in for usage in took)
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        rest = encode({"object": "list", "model": ROUTED, "usage": usage})
-        body = b'{"data":[' + b",".join(data) + b"]," + rest[1:]
-        await Response(body, media_type=JSONBody.media_type)(scope, receive, send)
+        return made, sum(usage.tokens_in for usage in took)
 
     @asynccontextmanager
     async def _paid(self, took: Sequence[Usage]) -> AsyncIterator[None]:
@@ -113,7 +113,7 @@ class Embedding:
     def _steps(self, took: Sequence[Usage]) -> list[Step]:
         """What was done, priced."""
         network = self.gateway.network
-        steps = (Step(producer="embeddings", engine=network.encoder.name, usage=usage) for usage in took)
+        steps = (Step(producer=self.producer, engine=network.encoder.name, usage=usage) for usage in took)
         return [network.meter.price(step) for step in steps]
 
     def _entry(self, began: float, steps: Sequence[Step], digest: Callable[[str], str]) -> AuditEvent:
@@ -126,7 +126,27 @@ class Embedding:
             "encoder": self.gateway.network.encoder.name,
             "cost": None if cost is None else str(cost),
         }
-        return AuditEvent(kind="embed", time=began, tenant=self.principal.tenant, about=about)
+        return AuditEvent(kind=self.kind, time=began, tenant=self.principal.tenant, about=about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding(EncoderRequest):
+    """The vectors of some texts."""
+
+    as_base64: bool
+    dimensions: int | None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Encode and answer."""
+        vectors, tokens = await self._encoded(lambda output: encode(self._write(output)))
+        data = [
+            b'{"object":"embedding","index":%d,"embedding":%b}' % (index, vector)
+            for index, vector in enumerate(vectors)
+        ]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        rest = encode({"object": "list", "model": ROUTED, "usage": usage})
+        body = b'{"data":[' + b",".join(data) + b"]," + rest[1:]
+        await Response(body, media_type=JSONBody.media_type)(scope, receive, send)
 
     def _write(self, output: Output) -> str | list[float]:
         """One vector as asked for. Raises `WireError` for a number of dimensions the encoder does not have."""

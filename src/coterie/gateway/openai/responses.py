@@ -100,13 +100,13 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     asked = asked_of(gateway, caller, chat)
     trace_id = network.new_id()
     root = _root(wire.previous_response_id) or trace_id
-    remembered = wire.store is not False and not asked.request.session
+    remembered = wire.store is not False and not asked.request.session and gateway.section.sessions
     request = replace(asked.request, session=f"response-{root}" if remembered else asked.request.session)
     unknown = without_types(wire)
     asked = replace(asked, request=request, set=asked.set | unknown)
     abstain = abstaining(gateway, wire.coterie, request)
     form = ResponseFormat(
-        head=_head(wire, f"resp_{root}{trace_id}"),
+        head=_head(wire, f"resp_{root}{trace_id}", stored=remembered),
         function=asked.function,
         created=int(network.clock()),
     )
@@ -241,7 +241,7 @@ def _choice(choice: str | dict[str, Any] | None) -> object:
 # --- Out -----------------------------------------------------------------------------------------
 
 
-def _head(wire: ResponsesRequest, response_id: str) -> dict[str, Any]:
+def _head(wire: ResponsesRequest, response_id: str, *, stored: bool) -> dict[str, Any]:
     """What a response repeats of its request."""
     return {
         "id": response_id,
@@ -254,7 +254,7 @@ def _head(wire: ResponsesRequest, response_id: str) -> dict[str, Any]:
         "model": wire.model,
         "parallel_tool_calls": (wire.model_extra or {}).get("parallel_tool_calls") is not False,
         "previous_response_id": wire.previous_response_id,
-        "store": wire.store is not False,
+        "store": stored,
         "temperature": wire.temperature,
         "text": {"format": _told_form(wire)},
         "tool_choice": wire.tool_choice or "auto",

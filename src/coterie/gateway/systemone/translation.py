@@ -17,10 +17,10 @@ from coterie.gateway.decisions.answering import deciding, request_for, spread, s
 from coterie.gateway.errors import ErrorResponse, WireError, error_response
 from coterie.gateway.systemone.wire import Content, NoulQuestion, ScoreQuestion, SystemOneRequest
 from coterie.gateway.work import Gateway
-from coterie.observe.plain import summarise_decisions
+from coterie.observe.plain import EGRESS_HEADER, summarise_decisions
 from coterie.runtime.codec import Json
 from coterie.text.records import render_record
-from coterie.types import Decision, Decisions, Option, Question
+from coterie.types import Decision, Decisions, Option, Question, noted_egress
 
 PATH = "/v1/systemone"
 _ALIASES = "jev-"
@@ -100,20 +100,25 @@ class SystemOneErrorResponse(Response):
 
 def systemone_error(error: Exception) -> Response:
     """Return the response to any error raised while serving a request."""
+    left = {EGRESS_HEADER: noted_egress(error)}
     if isinstance(error, ValidationError):
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         places = [
             {"loc": ["body", *map(_place, each["loc"])], "msg": each["msg"], "type": each["type"]} for each in problems
         ]
-        return SystemOneErrorResponse(422, places, {})
+        return SystemOneErrorResponse(422, places, left)
     if isinstance(error, WireError) and error.code in {"invalid_json", "invalid_request", "unsupported_content"}:
         place = [error.param] if error.param else []
-        return SystemOneErrorResponse(422, [_problem(place, error.message, error.code)], {})
+        return SystemOneErrorResponse(422, [_problem(place, error.message, error.code)], left)
     if isinstance(error, InputError) and not isinstance(error, UnknownSpecialist):
-        return SystemOneErrorResponse(422, [_problem([], " ".join(str(error).split()), error.code)], {})
+        return SystemOneErrorResponse(422, [_problem([], " ".join(str(error).split()), error.code)], left)
     shown: ErrorResponse = error_response(error)
     kind = _TYPES.get(shown.status_code, shown.error["code"])
-    kept = {name: shown.headers[name] for name in ("retry-after", "www-authenticate") if name in shown.headers}
+    kept = {
+        name: shown.headers[name]
+        for name in ("retry-after", "www-authenticate", EGRESS_HEADER)
+        if name in shown.headers
+    }
     return SystemOneErrorResponse(shown.status_code, {"error_type": kind, "message": shown.error["message"]}, kept)
 
 

@@ -1,0 +1,153 @@
+"""Training a `tools` specialist: a classifier of functions a rung, and parts for arguments that all rungs share."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from coterie.config.specialists import SpecialistSection
+from coterie.learning.candidates import Candidate, choose
+from coterie.learning.job import Job
+from coterie.learning.measure import Encoded, measure
+from coterie.runtime.codec import parse_json
+from coterie.tasks.classify.fit import train_classify
+from coterie.tasks.classify.section import ClassifySection
+from coterie.tasks.classify.task import TASK as CLASSIFY
+from coterie.tasks.contract import TaskType
+from coterie.tasks.extract.fit import train_extract
+from coterie.tasks.extract.section import ExtractSection
+from coterie.tasks.extract.task import TASK as EXTRACT
+from coterie.tasks.tools.arguments import Argument, arguments_of, field_types
+from coterie.tasks.tools.loading import CHOOSER, READER, assemble, choice_prefix, prefixed
+from coterie.tasks.tools.model import NOTHING, as_label, describe_functions
+from coterie.tasks.tools.rows import ARGUMENTS, functions_of
+from coterie.tasks.tools.section import ToolsSection
+from coterie.types import Function
+
+if TYPE_CHECKING:
+    from coterie.learning.dataset import Dataset, Row
+    from coterie.types import Rung
+
+T = TypeVar("T", bound=SpecialistSection)
+
+_QUICK: tuple[Rung, ...] = ("lexical", "embedding")
+
+
+class Fillers(NamedTuple):
+    """What fills in arguments."""
+
+    files: dict[str, bytes]
+    notes: dict[str, object]
+    warnings: list[str]
+    """What whoever trains should know."""
+
+
+def train_tools(job: Job[ToolsSection], encoded: Encoded) -> list[Candidate]:
+    """A candidate a rung, cheapest first."""
+    functions = functions_of(job.section)
+    arguments = arguments_of(functions.values())
+    start = time.perf_counter()
+    fillers = _fillers(job, arguments, encoded)
+    fillers.notes["arguments_seconds"] = round(time.perf_counter() - start, 1)
+    choosing = _derived(job, ClassifySection, CLASSIFY, lambda row: row, rungs=job.section.rungs, base=job.section.base)
+    return [_candidate(job, each, functions, fillers) for each in train_classify(choosing, encoded)]
+
+
+def _candidate(
+    job: Job[ToolsSection],
+    chooser: Candidate,
+    functions: Mapping[str, Function],
+    fillers: Fillers,
+) -> Candidate:
+    """A classifier of functions with what fills in arguments, measured whole."""
+    labels = parse_json(chooser.files["model.json"])["labels"]
+    described = {
+        "task": "tools",
+        "rung": chooser.rung,
+        "labels": labels,
+        "functions": describe_functions(functions),
+        "columns": [],
+    }
+    text = json.dumps(described, ensure_ascii=False, indent=1)
+    files = {**prefixed(CHOOSER, chooser.files), **fillers.files, "model.json": text.encode()}
+    specialist = assemble(job.card(chooser.rung), described, files, encoder=job.encoder)
+    return replace(
+        chooser,
+        files=files,
+        evaluation=measure(job, chooser.rung, specialist),
+        measured=None,
+        notes={**chooser.notes, **fillers.notes},
+        warnings=(*chooser.warnings, *fillers.warnings),
+    )
+
+
+def _fillers(job: Job[ToolsSection], arguments: Mapping[str, tuple[Argument, ...]], encoded: Encoded) -> Fillers:
+    """Train what fills in arguments."""
+    files: dict[str, bytes] = {}
+    notes: dict[str, object] = {}
+    warnings: list[str] = []
+    stated = {name for row in job.train.rows for name in row.fields}
+    fields = {name: kind for name, kind in field_types(arguments).items() if name in stated}
+    if fields:
+        reading = _derived(job, ExtractSection, EXTRACT, _read_row, fields=fields, rungs=("lexical",))
+        reader = choose(train_extract(reading), {}).candidate
+        files |= prefixed(READER, reader.files)
+        notes["reader"] = {"rung": reader.rung, "held_out": reader.evaluation.to_json()["token_f1"]}
+        warnings += [f"arguments: {each}" for each in reader.warnings]
+    several = [(f, a) for f, each in arguments.items() for a in each if a.kind == "choice"]
+    for place, (function, argument) in enumerate(several):
+        chosen = _choice(job, function, argument, encoded)
+        if isinstance(chosen, str):
+            warnings.append(f"{function}.{argument.name}: {chosen}")
+        else:
+            files |= prefixed(choice_prefix(place), chosen.files)
+            notes[f"{function}.{argument.name}"] = {"rung": chosen.rung, chosen.quality: chosen.figure.value}
+    return Fillers(files, notes, warnings)
+
+
+def _choice(job: Job[ToolsSection], function: str, argument: Argument, encoded: Encoded) -> Candidate | str:
+    """The classifier of an argument's values; in words why there is none."""
+    own = [place for place, row in enumerate(job.train.rows) if row.labels == (function,)]
+
+    def labelled(row: Row) -> Row:
+        value = parse_json(str(row.columns[ARGUMENTS])).get(argument.name)
+        return replace(row, labels=(NOTHING if value is None else as_label(value),))
+
+    rows = job.train.take(own)
+    counts = _labelled(rows, labelled).label_counts
+    if len(counts) < 2 or min(counts.values()) < 2:
+        return f"its rows have {dict(counts)}: two values with two rows each are needed, so it is never filled in"
+    derived = _derived(replace(job, train=rows, held_out=rows), ClassifySection, CLASSIFY, labelled, rungs=_QUICK)
+    vectors = Encoded(vectors=encoded.vectors[own], seconds=0.0)
+    return choose(train_classify(derived, vectors), {}).candidate
+
+
+def _labelled(data: Dataset, change: Callable[[Row], Row]) -> Dataset:
+    return replace(data, rows=tuple(map(change, data.rows)), warnings=())
+
+
+def _read_row(row: Row) -> Row:
+    return replace(row, labels=tuple(sorted(row.fields)))
+
+
+def _derived(
+    job: Job[ToolsSection],
+    section: type[T],
+    task: TaskType[T],
+    change: Callable[[Row], Row],
+    **settings: object,
+) -> Job[T]:
+    """The job of a part: the same rows, changed, with a section of the part's task."""
+    kept: dict[str, object] = {"seed": job.section.seed, "data": job.section.data}
+    if "target_risk" in job.section.model_fields_set:  # one that somebody wrote down is held
+        kept["target_risk"] = job.section.target_risk
+    kept |= {name: value for name, value in settings.items() if value is not None}
+    made = section.model_validate({"task": task.kind, **kept})
+    train = _labelled(job.train, change)
+    held_out = train if job.cross_validated else _labelled(job.held_out, change)
+    fields = {each.name: getattr(job, each.name) for each in dataclass_fields(job)}
+    return Job(**{**fields, "task": task, "section": made, "train": train, "held_out": held_out})

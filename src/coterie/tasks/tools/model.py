@@ -1,0 +1,168 @@
+"""`tools`: the function that a text asks for, with its arguments; or that none fits, or an abstention.
+
+The function is a label (`classify`); what is said in words is found in the text (`extract`), and one of a few values is
+a label again. Each of them is calibrated by itself, out of fold, and a call is accepted only where all of them are: so
+the error of accepted calls is at most the sum of theirs. What a call misses, or has against its schema, is no call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from coterie.protocols import Engine, Specialist
+from coterie.runtime.codec import from_json, parse_json, to_json
+from coterie.runtime.concurrency import side_by_side
+from coterie.specialists.acceptance import abstention
+from coterie.structured.functions import written_calls
+from coterie.structured.schema import fault
+from coterie.tasks.tools.arguments import Argument
+from coterie.tasks.tools.section import NO_FUNCTION
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    ContextView,
+    Finding,
+    Function,
+    FunctionCall,
+    Reason,
+    SpecialistCard,
+    Task,
+)
+
+NOTHING = "null"
+"""The label of an argument that is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolsSpecialist:
+    """Asks who chooses the function, and then those who find its arguments."""
+
+    card: SpecialistCard
+    functions: Mapping[str, Function]
+    arguments: Mapping[str, tuple[Argument, ...]]
+    """By function."""
+    chooser: Specialist
+    """A `classify` specialist of functions."""
+    reader: Specialist | None
+    """An `extract` specialist of arguments; None where none is said in words."""
+    choices: Mapping[tuple[str, str], Specialist] = field(default_factory=dict)
+    """`classify` specialists of values, as JSON, by function and argument."""
+
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
+        """The call, that no function fits, or an abstention."""
+        offered = task.tools
+        if offered is not None and offered.since:
+            return abstention(self.card.name, task, Reason("abstain.results"))
+        chosen = await self.chooser.consult(task, view, call=call)
+        name = str(chosen.value)
+        if name == NO_FUNCTION or name not in self.functions:
+            reason = Reason("accept.no_function", why=chosen.reason) if chosen.accepted else chosen.reason
+            return replace(self._finding(chosen, task, name, reason), text=str(reason) if chosen.accepted else "")
+        found = await side_by_side(
+            each.consult(replace(task, vector=None if each is self.reader else task.vector), view, call=call)
+            for each in self._asked(name)
+        )
+        arguments, confidence, doubt = self._filled(name, found)
+        called = FunctionCall(name=name, arguments=arguments)
+        reason = Reason("accept.function", function=name, why=chosen.reason)
+        if doubt is not None or not chosen.accepted:
+            reason = doubt if chosen.accepted and doubt is not None else chosen.reason
+        elif offered is not None and offered.functions and name not in offered.names:
+            doubt = reason = Reason("abstain.not_offered", function=name)
+        finding = self._finding(chosen, task, name, reason)
+        return replace(
+            finding,
+            text=written_calls([called]),
+            confidence=chosen.confidence * confidence,
+            accepted=chosen.accepted and doubt is None,
+            offered=offered is not None,
+            called=offered is not None and bool(offered.functions) and chosen.accepted and doubt is None,
+            steps=(*chosen.steps, *(step for each in found for step in each.steps)),
+            truncated=chosen.truncated or any(each.truncated for each in found),
+        )
+
+    def _asked(self, name: str) -> list[Specialist]:
+        """Who fills in the arguments of a function: the reader first, if any is said in words."""
+        reads = self.reader is not None and any(each.field for each in self.arguments[name])
+        choosing = [self.choices[name, each.name] for each in self.arguments[name] if (name, each.name) in self.choices]
+        return [*([self.reader] if reads and self.reader is not None else []), *choosing]
+
+    def _filled(self, name: str, found: list[Finding]) -> tuple[dict[str, Any], float, Reason | None]:
+        """The arguments, how sure they are together, and why they are not to be relied on."""
+        said = list(found)
+        reads = self.reader is not None and any(each.field for each in self.arguments[name])
+        fields = {each.name: each for each in said.pop(0).fields} if reads else {}
+        made: dict[str, Any] = {}
+        confidence, doubt = 1.0, None
+        for argument in self.arguments[name]:
+            value: Any = None
+            if argument.kind == "constant":
+                value = argument.constant
+            elif argument.field in fields:
+                stated = fields[argument.field]
+                value = _value(argument, stated.value, stated.text)
+                confidence *= stated.confidence
+                doubt = doubt or (None if stated.accepted else _unsure(name, argument, stated.reason))
+            elif (name, argument.name) in self.choices:
+                choice = said.pop(0)
+                value = parse_json(str(choice.value)) if choice.value is not None else None
+                confidence *= choice.confidence
+                doubt = doubt or (None if choice.accepted else _unsure(name, argument, choice.reason))
+            if value is not None:
+                made[argument.name] = value
+        wrong = fault(self.functions[name].schema, made)
+        if wrong and doubt is None:
+            doubt = Reason("abstain.arguments", function=name, found=wrong)
+        return made, confidence, doubt
+
+    def _finding(self, chosen: Finding, task: Task, name: str, reason: Reason) -> Finding:
+        return replace(
+            chosen,
+            specialist=self.card.name,
+            value=name,
+            text="",
+            reason=reason,
+            label=task.label,
+            label_without_pii=task.label_without_pii,
+            task=self.card.task,
+            evidence=(),
+            facts=(),
+            distribution=chosen.distribution,
+        )
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Engines of its parts that are part of its version."""
+        parts = [self.chooser, *([self.reader] if self.reader else []), *self.choices.values()]
+        return tuple(engine for each in parts for engine in getattr(each, "engines", ()))
+
+
+def _value(argument: Argument, value: object, text: str) -> object:
+    """A field's value as the argument's."""
+    if argument.kind == "text":
+        return text or None
+    if isinstance(value, float) and argument.whole:
+        return int(value) if value.is_integer() else value
+    return value
+
+
+def _unsure(name: str, argument: Argument, why: Reason) -> Reason:
+    return Reason("abstain.argument", function=name, argument=argument.name, why=why)
+
+
+def describe_functions(functions: Mapping[str, Function]) -> list[dict[str, object]]:
+    """Functions as a version stores them."""
+    return [to_json(each) for each in functions.values()]
+
+
+def stored_functions(described: Mapping[str, Any]) -> dict[str, Function]:
+    """The functions of a stored version. Raises what `from_json` raises."""
+    return {str(each["name"]): from_json(Function, each) for each in described["functions"]}
+
+
+def as_label(value: object) -> str:
+    """A value of an argument as a label."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,148 @@
+"""A text a row with the call that it asks for: `function`, and its `arguments` as an object; null where none fits.
+
+Where an argument is said in the text, its place is found by its value: a text word for word, a number by its digits.
+`quotes` gives the words where they differ: `{"city": "the Big Apple"}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from coterie.learning import checks
+from coterie.learning.checks import ParsedRows, Problem, listing, quote
+from coterie.learning.dataset import Dataset, FieldSpan, Row, Stated
+from coterie.learning.files import Lines, Record
+from coterie.learning.reading import TEXT, RowReader, RowsRead
+from coterie.runtime.codec import parse_json
+from coterie.structured.functions import function_of
+from coterie.structured.schema import fault
+from coterie.tasks.tools.arguments import Argument, arguments_of
+from coterie.tasks.tools.section import NO_FUNCTION, ToolsSection
+from coterie.types import Function
+
+ARGUMENTS = "arguments"
+"""The column that holds a row's arguments, as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallReader(RowReader):
+    """A text and a call a row."""
+
+    functions: Mapping[str, Function] = field(default_factory=dict)
+    arguments: Mapping[str, tuple[Argument, ...]] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
+        """What would teach it something that is not so."""
+        return (checks.too_few, checks.empty_texts, self._unknown, checks.one_label, checks.single_examples)
+
+    @property
+    def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
+        """What works and somebody should know."""
+        return (checks.repeated, self._without_none, self._unquoted, checks.ungrouped)
+
+    def usual(self) -> str:
+        """How calls are written."""
+        return "Beside the text, `function` names the function or is null, and `arguments` is an object."
+
+    def row(self, record: Record, lines: Lines, read: RowsRead) -> Row:
+        """A text, its function as a label, its arguments and where they are said."""
+        text, cell = self.text_of(record, lines), record.cells.get(self.label or "")
+        name = str(cell).strip() if cell not in (None, "") else NO_FUNCTION
+        given = _object(record, ARGUMENTS, lines)
+        said = _object(record, "quotes", lines)
+        if name in self.functions and (wrong := fault(self.functions[name].schema, given)):
+            raise lines.error(f"has arguments that are none of {name!r}: {wrong}", line=record.line)
+        fields: dict[str, Stated] = {}
+        for argument in self.arguments.get(name, ()):
+            if argument.field and argument.name in given:
+                span = _place(text, given[argument.name], argument, said.get(argument.name))
+                if span is None:
+                    read.others[f"{name}.{argument.name}"] = None
+                    continue
+                fields[argument.field] = Stated(spans=(span,), many=False)
+        columns = {ARGUMENTS: json.dumps(given, ensure_ascii=False, sort_keys=True)}
+        group = self.group_of(record, lines)
+        return Row(text=text, labels=(name,), columns=columns, fields=fields, group=group, line=record.line)
+
+    def _unknown(self, found: ParsedRows) -> Iterator[Problem]:
+        """Functions that the section does not have."""
+        known, lines = {*self.functions, NO_FUNCTION}, defaultdict(list)
+        for row in found.rows:
+            if row.labels[0] not in known:
+                lines[row.labels[0]].append(row.line)
+        if lines:
+            named = listing([f"{quote(name)} (line {at[0]})" for name, at in lines.items()])
+            yield Problem(f"functions that the section does not have: {named}", f"It has {', '.join(self.functions)}.")
+
+    def _without_none(self, found: ParsedRows) -> Iterator[str]:
+        if not any(row.labels == (NO_FUNCTION,) for row in found.rows):
+            yield (
+                "no row has the function null: a text that no function fits is known only as far as it is unlike all "
+                "of its examples"
+            )
+
+    def _unquoted(self, found: ParsedRows) -> Iterator[str]:
+        if found.others and not found.for_evaluation:
+            yield (
+                f"arguments whose values are not found in their texts, which are learnt from the other rows: "
+                f"{listing(list(map(quote, found.others)))}; `quotes` gives the words"
+            )
+
+
+def _object(record: Record, name: str, lines: Lines) -> dict[str, Any]:
+    """A cell as an object; in CSV it is written as JSON. Raises `DataError`."""
+    cell: object = record.cells.get(name)
+    if isinstance(cell, str) and cell.strip():
+        try:
+            cell = parse_json(cell)
+        except ValueError:
+            raise lines.error(f"has {name} that are no JSON: {quote(str(cell))}", line=record.line) from None
+    if cell in (None, ""):
+        return {}
+    if not isinstance(cell, dict):
+        raise lines.error(f"has {name} that are no object: {quote(str(cell))}", line=record.line)
+    return cell
+
+
+def _place(text: str, value: object, argument: Argument, said: object) -> FieldSpan | None:
+    """Where a value is said: the last place of a text, as what is asked for tends to stand behind its name."""
+    wanted = str(said if said is not None else value)
+    if argument.kind == "number" and said is None:
+        for found in re.finditer(r"\d+(?:[.,]\d+)*", text):
+            if _same_number(found[0], value):
+                return FieldSpan(start=found.start(), end=found.end(), value=value)  # type: ignore[arg-type]
+    found_at = [m.start() for m in re.finditer(rf"(?<!\w){re.escape(wanted)}(?!\w)", text, re.IGNORECASE)]
+    if not wanted or not found_at:
+        return None
+    plain = None if argument.kind == "text" else value
+    return FieldSpan(start=found_at[-1], end=found_at[-1] + len(wanted), value=plain)  # type: ignore[arg-type]
+
+
+def _same_number(written: str, value: object) -> bool:
+    plain = written.replace(",", "")
+    return plain.count(".") <= 1 and isinstance(value, int | float) and float(plain) == float(value)
+
+
+def functions_of(section: ToolsSection) -> dict[str, Function]:
+    """The functions of a section by name. Raises `SchemaRefused`."""
+    return {each.name: function_of(each.name, each.description, each.parameters) for each in section.functions}
+
+
+def read_rows(section: ToolsSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
+    """Read and check the rows of a section's file. Raises `DataError`, or `SchemaRefused` for its functions."""
+    functions = functions_of(section)
+    reader = CallReader(
+        text=section.text_column or TEXT,
+        label="function" if section.label_column == "label" else section.label_column,
+        group=section.group_column,
+        functions=functions,
+        arguments=arguments_of(functions.values()),
+    )
+    return reader.read(path, for_evaluation=for_evaluation)

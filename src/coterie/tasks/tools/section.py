@@ -1,0 +1,47 @@
+"""`[specialists.NAME]` with `task = "tools"`: the function that a text asks for, with its arguments."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from coterie.config.section import STRICT
+from coterie.config.specialists import EncoderSection
+
+NO_FUNCTION = "no_function"
+"""The label of a text that no function fits."""
+
+
+class FunctionSection(BaseModel):
+    """`[[specialists.NAME.functions]]`: one function that may be called."""
+
+    model_config = STRICT
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
+    """By which it is called, and by which rows name it."""
+    description: str = ""
+    """What it does."""
+    parameters: dict[str, Any] = {}
+    """JSON schema of its arguments: an object of texts, numbers, booleans and enums; `{}` for none."""
+
+
+class ToolsSection(EncoderSection):
+    """A specialist that chooses a function for a text and fills in its arguments."""
+
+    measures: ClassVar[tuple[str, ...]] = ("accuracy",)
+
+    task: Literal["tools"]
+    """`tools`."""
+    functions: Annotated[tuple[FunctionSection, ...], Field(max_length=200)] = ()
+    """What may be called."""
+
+    @model_validator(mode="after")
+    def _has_functions(self) -> ToolsSection:
+        names = [each.name for each in self.functions]
+        if not names:
+            raise ValueError("task 'tools' needs [[specialists.NAME.functions]], each with `name` and `parameters`")
+        if NO_FUNCTION in names or len(set(names)) < len(names):
+            wrong = NO_FUNCTION if NO_FUNCTION in names else next(each for each in names if names.count(each) > 1)
+            raise ValueError(f"functions has {wrong!r}, which is taken: names differ, and {NO_FUNCTION!r} is none's")
+        return self

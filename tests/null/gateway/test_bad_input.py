@@ -1,0 +1,124 @@
+"""What cannot be served at each door: a clear 4xx, in the shape of the API that was asked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+MANY = [f"option {n}" for n in range(256)]
+UNMET = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 3, "maximum": 2}}, "required": ["a"]}
+RECURSIVE = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+LONG = "a" * 10_000_000
+
+
+def _decisions(options, text="x"):
+    choices = [{"value": value, "description": ""} for value in options]
+    question = {"type": "choice", "name": "q", "instructions": "?", "choices": choices}
+    return "/v1/decisions", {"model": "gpt-6-luna", "input": text, "questions": [question]}
+
+
+def _systemone(options, text="x"):
+    criteria = dict.fromkeys(options) if len(set(options)) == len(options) else options
+    question = {"type": "choice", "criteria": criteria}
+    return "/v1/systemone", {"model": "jev-latest", "state": text, "questions": {"q": question}}
+
+
+def _chat(text="x", **more):
+    return "/v1/chat/completions", {"model": "coterie", "messages": [{"role": "user", "content": text}], **more}
+
+
+def _responses(text="x", **more):
+    return "/v1/responses", {"model": "coterie", "input": text, **more}
+
+
+def _messages(text="x", **more):
+    messages = [{"role": "user", "content": text}]
+    return "/v1/messages", {"model": "coterie", "max_tokens": 9, "messages": messages, **more}
+
+
+def _schema_chat(schema):
+    return _chat(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+
+
+def _schema_responses_text(schema):
+    path, body = _responses()
+    return path, {**body, "text": {"format": {"type": "json_schema", "name": "x", "schema": schema}}}
+
+
+def _schema_messages(schema):
+    return _messages(output_config={"format": {"type": "json_schema", "schema": schema}})
+
+
+def _tools_chat(**function):
+    return _chat(tools=[{"type": "function", "function": function}])
+
+
+def _tools_responses(**function):
+    return _responses(tools=[{"type": "function", **function}])
+
+
+def _tools_messages(**function):
+    parameters = {"input_schema": function.pop("parameters")} if "parameters" in function else {}
+    return _messages(tools=[{**function, **parameters}])
+
+
+CASES = {
+    **{f"256 options: {d.__name__}": d(MANY) for d in (_decisions, _systemone)},
+    **{f"two of a name: {d.__name__}": d(["a", "a"]) for d in (_decisions, _systemone)},
+    **{f"half a surrogate: {d.__name__}": d(["a", "\ud800"]) for d in (_decisions, _systemone)},
+    **{
+        f"{name}: {d.__name__}": d(schema)
+        for name, schema in (("unmet", UNMET), ("recursive", RECURSIVE))
+        for d in (_schema_chat, _schema_responses_text, _schema_messages)
+    },
+    **{
+        f"{name}: {d.__name__}": d(**function)
+        for name, function in (
+            ("no name", {"description": "d", "parameters": {"type": "object"}}),
+            ("recursive", {"name": "f", "parameters": RECURSIVE}),
+            ("unmet", {"name": "f", "parameters": UNMET}),
+        )
+        for d in (_tools_chat, _tools_responses, _tools_messages)
+    },
+    "no text: rerank": ("/v1/rerank", {"model": "coterie", "query": "x", "documents": ["\ud800", ""]}),
+    "no model: score": ("/v1/score", {"model": "x", "text_1": "a", "text_2": "b"}),
+}
+
+
+def _said(path, response):
+    """The message of an error, at the place where the API has it."""
+    told = response.json()
+    if path == "/v1/systemone":
+        detail = told["detail"]
+        return detail[0]["msg"] if isinstance(detail, list) else detail["message"]
+    if path == "/v1/messages":
+        assert told["type"] == "error"
+        assert told["error"]["type"] in {"invalid_request_error", "not_found_error", "request_too_large"}
+    else:
+        assert {"message", "type", "param", "code"} <= told["error"].keys()
+    return told["error"]["message"]
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_refused(client, network, name):
+    """Nobody is asked, and the words say what is wrong."""
+    path, body = CASES[name]
+    content = json.dumps(body).encode("utf-8", "surrogatepass")
+    response = await client().post(path, content=content, headers={"content-type": "application/json"})
+    assert 400 <= response.status_code < 500, response.text[:300]
+    assert len(_said(path, response)) > 10
+    assert network.specialists["triage"].asked == []
+    assert response.headers["x-coterie-egress"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [_decisions(["a", "b"], LONG), _systemone(["a", "b"], LONG), _chat(LONG), _responses(LONG), _messages(LONG)],
+    ids=["decisions", "systemone", "chat", "responses", "messages"],
+)
+async def test_ten_megabytes(client, path, body):
+    """Refused by their length before they are read."""
+    response = await client().post(path, json=body)
+    assert response.status_code == 413
+    assert "1048576" in _said(path, response).replace(",", "")

@@ -1,0 +1,207 @@
+"""`tools`: who chooses the function and who finds its arguments make a call, or an abstention with the reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from coterie.config.specialists import make_section
+from coterie.errors import DataError
+from coterie.structured.functions import function_of
+from coterie.tasks.tools.arguments import arguments_of
+from coterie.tasks.tools.metrics import judge
+from coterie.tasks.tools.model import ToolsSpecialist
+from coterie.tasks.tools.rows import read_rows
+from coterie.types import ContextView, Field, Finding, Message, SpecialistCard, Task, Tools, worded
+
+LIGHT = function_of(
+    "light",
+    "Switches a light.",
+    {
+        "type": "object",
+        "properties": {
+            "room": {"type": "string"},
+            "on": {"type": "boolean"},
+            "level": {"type": "integer", "maximum": 10},
+            "unit": {"const": "percent"},
+        },
+        "required": ["room", "on"],
+    },
+)
+PING = function_of("ping", "", {})
+FUNCTIONS = {"light": LIGHT, "ping": PING}
+
+
+@dataclass
+class _Says:
+    """A part that says what it is told to."""
+
+    value: object = None
+    accepted: bool = True
+    fields: tuple = ()
+    card: SpecialistCard = field(
+        default_factory=lambda: SpecialistCard(name="p", task="classify", description="", rung="lexical", version="0")
+    )
+
+    async def consult(self, task, view, *, call=None):
+        return Finding(
+            specialist="p", value=self.value, text=str(self.value), confidence=0.9, accepted=self.accepted,
+            reason=worded("so"), label=task.label, fields=self.fields,
+        )  # fmt: skip
+
+
+def _field(name, value, text, *, accepted=True):
+    at = None if not text else 0
+    return Field(
+        name=name, value=value, text=text, start=at, end=at and len(text), confidence=0.9, accepted=accepted,
+        reason=worded("so"),
+    )  # fmt: skip
+
+
+def _tools(chosen, *, fields=(), on="true", sure=True, on_sure=True):
+    return ToolsSpecialist(
+        card=SpecialistCard(name="calls", task="tools", description="", rung="lexical", version="0"),
+        functions=FUNCTIONS,
+        arguments=arguments_of(FUNCTIONS.values()),
+        chooser=_Says(chosen, accepted=sure),
+        reader=_Says(fields=tuple(fields)),
+        choices={("light", "on"): _Says(on, accepted=on_sure)},
+    )
+
+
+async def _ask(who, **more):
+    return await who.consult(Task(text="kitchen light on", **more), ContextView())
+
+
+ROOM, LEVEL = _field("a0", None, "kitchen"), _field("a1", 7.0, "7")
+
+
+async def test_a_call_of_all_that_is_known():
+    """Words of the text, a value of a few, a whole number, and the one value that there is; confidences multiplied."""
+    finding = await _ask(_tools("light", fields=[ROOM, LEVEL]))
+    (call,) = json.loads(finding.text)["calls"]
+    assert call == {"name": "light", "arguments": {"room": "kitchen", "on": True, "level": 7, "unit": "percent"}}
+    assert (finding.value, finding.accepted, finding.called) == ("light", True, False)
+    assert finding.confidence == pytest.approx(0.9**4)
+
+
+@pytest.mark.parametrize(
+    ("who", "code"),
+    [
+        (_tools("light", fields=[ROOM], sure=False), "text"),
+        (_tools("light", fields=[_field("a0", None, "kitchen", accepted=False)]), "abstain.argument"),
+        (_tools("light", fields=[ROOM], on_sure=False), "abstain.argument"),
+        (_tools("light", fields=[_field("a0", None, "")]), "abstain.arguments"),
+        (_tools("light", fields=[ROOM, _field("a1", 99.0, "99")]), "abstain.arguments"),
+    ],
+)
+async def test_what_is_no_call(who, code):
+    """A function or an argument that is not sure, one that is missing, and one against the schema: no call."""
+    finding = await _ask(who)
+    assert (finding.accepted, finding.called, finding.reason.code) == (False, False, code)
+
+
+async def test_no_function_is_an_answer():
+    """It is accepted or not as the label is, and is never a call."""
+    finding = await _ask(_tools("no_function"), tools=Tools(functions=(PING,)))
+    assert (finding.accepted, finding.called, finding.reason.code) == (True, False, "accept.no_function")
+    assert not (await _ask(_tools("no_function", sure=False))).accepted
+
+
+async def test_functions_that_a_request_offers():
+    """A call is one only of an offered function; results are not for it to answer from."""
+    called = await _ask(_tools("ping"), tools=Tools(functions=(PING, LIGHT)))
+    assert (called.accepted, called.called, called.offered) == (True, True, True)
+    other = await _ask(_tools("ping"), tools=Tools(functions=(LIGHT,)))
+    assert (other.accepted, other.called, other.reason.code) == (False, False, "abstain.not_offered")
+    since = (Message(role="user", text="Result of the call: 1"),)
+    after = await _ask(_tools("ping"), tools=Tools(functions=(PING,), since=since))
+    assert (after.accepted, after.reason.code) == (False, "abstain.results")
+
+
+def test_an_argument_that_nothing_fills_in():
+    """A list is refused with the function and the argument, before anything is trained."""
+    listed = function_of("f", "", {"type": "object", "properties": {"xs": {"type": "array"}}})
+    with pytest.raises(DataError, match="'xs' of the function 'f'"):
+        arguments_of([listed])
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+def _section(**more):
+    functions = [{"name": f.name, "parameters": dict(f.parameters)} for f in FUNCTIONS.values()]
+    return make_section(task="tools", data="x.jsonl", functions=functions, **more)
+
+
+def _read(tmp_path, rows, **more):
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return read_rows(_section(**more), path, for_evaluation=True)
+
+
+def test_rows_find_their_words(tmp_path):
+    """A text is found as a word, a number by its digits, other words by `quotes`; null is that none fits."""
+    data = _read(
+        tmp_path,
+        [
+            {"text": "hall: HALL light to 7", "function": "light",
+             "arguments": {"room": "hall", "on": True, "level": 7}},
+            {"text": "downstairs off", "function": "light", "arguments": {"room": "cellar", "on": False},
+             "quotes": {"room": "downstairs"}},
+            {"text": "who are you", "function": None},
+        ],
+    )  # fmt: skip
+    first, second, none = data.rows
+    assert [(s.spans[0].start, s.spans[0].value) for s in first.fields.values()] == [(6, None), (20, 7)]
+    assert second.text[: second.fields["a0"].spans[0].end] == "downstairs"
+    assert none.labels == ("no_function",)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"text": "x", "function": "other"}, "other"),
+        ({"text": "x", "function": "light", "arguments": {"room": "x"}}, "arguments that are none of 'light'"),
+        ({"text": "x", "function": "light", "arguments": "{"}, "no JSON"),
+        ({"text": "x", "function": "light", "arguments": [1]}, "no object"),
+    ],
+)
+def test_rows_that_are_no_calls(tmp_path, row, said):
+    """An unknown function and arguments that are none: refused with the line."""
+    with pytest.raises(DataError, match=said):
+        _read(tmp_path, [row])
+
+
+def test_figures(tmp_path):
+    """The function and the whole call are counted apart, and texts that no function fits by themselves."""
+    data = _read(
+        tmp_path,
+        [
+            {"text": "hall on", "function": "light", "arguments": {"room": "hall", "on": True}},
+            {"text": "hall off", "function": "light", "arguments": {"room": "hall", "on": False}},
+            {"text": "who", "function": None},
+            {"text": "why", "function": None},
+        ],
+    )
+
+    def found(value, arguments=None, *, accepted=True):
+        text = json.dumps({"calls": [{"name": value, "arguments": arguments}]}) if arguments is not None else ""
+        return Finding(specialist="c", value=value, text=text, confidence=0.9, accepted=accepted, reason=worded("so"))
+
+    findings = [
+        found("light", {"room": "Hall", "on": True}),
+        found("light", {"room": "hall", "on": True}),
+        found("no_function"),
+        found("light", {"room": "x", "on": True}, accepted=False),
+    ]
+    others = judge(data.rows, findings).others
+    assert others == {
+        "function_right": 1.0,
+        "exact_calls": 0.5,
+        "accepted_exact": 0.5,
+        "no_function_recall": 0.5,
+        "no_call": 1.0,
+    }

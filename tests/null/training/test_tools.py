@@ -1,0 +1,91 @@
+"""Training `tools`: functions by a classifier, arguments by an extractor, stored and loaded again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from coterie.config.file import load_config
+from coterie.config.specialists import make_section
+from coterie.registry.registry import open_registry
+from coterie.tasks.loading import load_specialist
+from coterie.types import ContextView, Task
+
+ROOMS = ["kitchen", "hall", "office", "cellar", "attic", "garage"]
+FUNCTIONS = [
+    {
+        "name": "light",
+        "description": "Switches a light.",
+        "parameters": {
+            "type": "object",
+            "properties": {"room": {"type": "string"}, "on": {"type": "boolean"}},
+            "required": ["room", "on"],
+        },
+    },
+    {"name": "lock", "description": "Locks the door."},
+]
+
+
+def rows():
+    """Some of each function, and some that none fits."""
+    light = [
+        {
+            "text": f"turn {word} the light in the {room} please {i}",
+            "function": "light",
+            "arguments": {"room": room, "on": word == "on"},
+        }
+        for i in range(3)
+        for word in ("on", "off")
+        for room in ROOMS
+    ]
+    lock = [{"text": f"lock the door now number {i}", "function": "lock"} for i in range(24)]
+    none = [{"text": f"who wrote the book called {i}", "function": None} for i in range(24)]
+    return [*light, *lock, *none]
+
+
+@pytest.fixture
+def stored(trained, tmp_path, encoder):
+    """The specialist of the version that training wrote, with its report."""
+    report = trained({"task": "tools", "functions": FUNCTIONS, "rungs": ["lexical"]}, rows())
+    config = load_config(tmp_path)
+    version = open_registry(tmp_path, config.registry).champion("it")
+    found = load_specialist("it", config.specialists["it"], version, encoder=encoder, models={})
+    return found, report.to_json()["specialists"]["it"], version
+
+
+async def test_a_trained_call(stored):
+    """A text in words like those of training becomes its call; one that no function fits is said to be that."""
+    specialist, report, version = stored
+    finding = await specialist.consult(Task(text="turn off the light in the attic please 9"), ContextView())
+    (call,) = json.loads(finding.text)["calls"]
+    assert call == {"name": "light", "arguments": {"room": "attic", "on": False}}
+    none = await specialist.consult(Task(text="who wrote the book called 77"), ContextView())
+    assert none.value == "no_function"
+    figures = version.report["rungs"][0]["held_out"]
+    assert (figures["exact_calls"], figures["no_function_recall"]) == (1.0, 1.0)
+    assert report["rung"] == "lexical"
+    assert set(specialist.card.labels) == {"light", "lock", "no_function"}
+
+
+def test_other_functions_need_another_training(stored):
+    """A version serves the functions that it was trained with, and says which differ."""
+    *_, version = stored
+    section = make_section(task="tools", data="x.jsonl", functions=FUNCTIONS[:1])
+    with pytest.raises(Exception, match="lock"):
+        load_specialist("it", section, version, encoder=None, models={})
+
+
+@pytest.mark.parametrize(
+    ("functions", "said"),
+    [
+        ([], "needs"),
+        ([{"name": "a"}, {"name": "a"}], "'a'"),
+        ([{"name": "no_function"}], "no_function"),
+        ([{}], "name"),
+    ],
+)
+def test_sections_that_are_none(functions, said):
+    """No functions, two of a name, the name that is taken, and none at all."""
+    with pytest.raises(ValueError, match=said):
+        make_section(task="tools", data="x.jsonl", functions=functions)
