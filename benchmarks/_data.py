@@ -57,6 +57,14 @@ SOURCES = {
             if (task, part) != ("gsm8k", "test")
         ),
     ),
+    "reading/qa/xquad": Source(
+        "https://github.com/google-deepmind/xquad (as JSON lines)", "CC BY-SA 4.0", ("xquad.jsonl.gz",)
+    ),
+    "reading/qa/squad2_dev": Source(
+        "https://github.com/chrischute/squad (both halves of SQuAD 2.0's development set, as JSON lines)",
+        "CC BY-SA 4.0",
+        ("squad2_dev.jsonl.gz",),
+    ),
     "routellm": Source(
         "https://github.com/lm-sys/RouteLLM (routellm/evals: mmlu/responses/*.csv, gsm8k/gsm8k_responses.csv)",
         "Apache-2.0",

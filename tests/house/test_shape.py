@@ -51,7 +51,7 @@ BUDGETS = {
     "config": 1520,  # capture and flywheel; servers of MCP
     "context": 930,
     "decisions": 910,  # typed questions: a new concept; deployments for questions
-    "engines": 4760,  # known vectors; encoders by name; a relay, chat of a local model; the transport as a seam
+    "engines": 5000,  # known vectors; encoders by name; relay; the transport as a seam; the reading model
     "errors": 290,
     "flywheel": 3900,  # jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
     "gateway": 6490,  # jobs, deployments and review over HTTP; rerank and score
@@ -75,7 +75,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 3930,  # feedback without content; read models: hours and days, pages by key; the flywheel; PostgreSQL
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
-    "tasks": 17570,  # cells of tables looked up, contradictions; functions of generate; the task tools
+    "tasks": 17800,  # cells of tables looked up, contradictions; functions of generate; the task tools; a second look
     "testing": 1920,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
     "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 525,  # candidates that serve nobody

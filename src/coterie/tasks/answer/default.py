@@ -6,13 +6,15 @@ Made by `benchmarks/answer/calibrate.py` from public training data; the file say
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from coterie.engines.reading import has_reader
 from coterie.tasks.answer.reader import AnswerReader
+from coterie.tasks.answer.rereading import Rereading
 from coterie.tasks.answer.scoring import AnswerScorer, LinearScore
 from coterie.tasks.answer.support import SUPPORT, Support
 
@@ -34,6 +36,10 @@ class Defaults:
     """By rung: `lexical` and `embedding`."""
     thresholds: Mapping[str, Mapping[str, Proven]]
     """By rung: when an answer is given (`answering`), and when it is said that there is none (`silence`)."""
+    rereading: Rereading | None
+    """What weighs the reading model's say; None without that model."""
+    proven: Mapping[str, Sequence[Proven]]
+    """With it: by risk when an answer is given and when it is said that there is none, the smallest risk first."""
     support: Support
     supported: float
     """Support from which a sentence is taken to be supported."""
@@ -41,16 +47,28 @@ class Defaults:
     """Data, licences and checksums that it was made from, and what it reaches on rows held back."""
 
 
+def proven_at(steps: Sequence[Proven], risk: float) -> Proven:
+    """The step of the largest risk that is not above one, else of the smallest there is."""
+    return next((each for each in reversed(steps) if each.risk <= risk + 1e-9), steps[0])
+
+
 @cache
 def load_defaults() -> Defaults:
     """The calibration that comes with the package."""
     stored = json.loads(files(__package__).joinpath(DEFAULT_FILE).read_text(encoding="utf-8"))
+    read = stored.get("reading") if has_reader() else None
     return Defaults(
         readers={rung: AnswerReader(plain=AnswerScorer.restore(each)) for rung, each in stored["readers"].items()},
         thresholds={
             rung: {name: Proven(each["value"], each["risk"]) for name, each in both.items()}
             for rung, both in stored["thresholds"].items()
         },
+        rereading=Rereading.restore(read["lines"]) if read else None,
+        proven={
+            name: [Proven(each["value"], each["risk"]) for each in steps] for name, steps in read["thresholds"].items()
+        }
+        if read
+        else {},
         support=Support(line=LinearScore.restore(stored["support"], SUPPORT)),
         supported=stored["supported"],
         provenance=stored["provenance"],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from coterie.engines.reading import bundled_reader
 from coterie.errors import NotIndexed
 from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import open_declared
@@ -30,7 +31,7 @@ from coterie.protocols import Retriever
 from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.runtime.bridge import run
 from coterie.specialists.acceptance import Acceptance
-from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.default import load_defaults, proven_at
 from coterie.tasks.answer.fit_scoring import (
     AnswerCorpus,
     Columns,
@@ -44,6 +45,7 @@ from coterie.tasks.answer.fit_scoring import (
 from coterie.tasks.answer.metrics import judge, look_up_with, with_quotes
 from coterie.tasks.answer.model import AnswerSpecialist, Thresholds
 from coterie.tasks.answer.reader import MOST_CITED, AnswerReader
+from coterie.tasks.answer.rereading import Rereading
 from coterie.tasks.answer.scoring import SAME, ExpertGate, LinearScore, cited_rows, in_own_words, outcome_features
 from coterie.tasks.answer.section import AnswerSection
 from coterie.tasks.contract import HELD_OUT, Trained, Workplace
@@ -229,7 +231,16 @@ def _candidate(job: Job[AnswerSection], rung: Rung, corpus: AnswerCorpus | None,
         silence=_accepting(*given["silence"]),
         notes={"calibrated_on": dict(defaults.provenance["data"])},
     )
-    if corpus is not None and len(corpus.asked) >= FEWEST_ROWS:
+    few = corpus is None or len(corpus.asked) < FEWEST_ROWS
+    if few and rung == "embedding" and defaults.rereading is not None:
+        steps = {name: proven_at(each, job.section.target_risk) for name, each in defaults.proven.items()}
+        made = replace(
+            made,
+            answering=_accepting(*steps["answering"]),
+            silence=_accepting(*steps["silence"]),
+            rereading=defaults.rereading,
+        )
+    if corpus is not None and not few:
         made = _fitted(job, _Fit.of(job, corpus, made.reader), made)
     elif len(job.train):
         made = replace(
@@ -242,6 +253,8 @@ def _candidate(job: Job[AnswerSection], rung: Rung, corpus: AnswerCorpus | None,
         silence=made.silence,
         again=made.again,
         encoder=sources.encoder if made.reader.encodes else None,
+        rereading=made.rereading,
+        model=None if made.rereading is None else bundled_reader(),
     )
     return Candidate(
         rung=rung,
@@ -336,6 +349,7 @@ class _Made:
     answering: Acceptance
     silence: Acceptance
     again: Thresholds | None = None
+    rereading: Rereading | None = None
     figure: Figure = _UNKNOWN
     notes: Mapping[str, object]
     warnings: tuple[str, ...] = ()

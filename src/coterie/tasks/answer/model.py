@@ -21,6 +21,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
+from coterie.engines.reading import bundled_reader
 from coterie.knowledge.dating import newest
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
@@ -30,6 +31,7 @@ from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.answer.cells import asked_cells, named
 from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
+from coterie.tasks.answer.rereading import Rereading, SentenceReader
 from coterie.tasks.answer.sentences import Sentence
 from coterie.tasks.answer.writing import AnswerWriter, Written
 from coterie.types import (
@@ -65,6 +67,10 @@ _READ = 8_000
 _NEAR_ENOUGH = 0.28
 """Cosine from which a question is about what the documents are about. Chosen on ten pages, looked at on eight others
 (docs/decisions/097): random letters and small talk stay below, questions that the pages do not answer mostly above."""
+_LONG = 8_000
+"""As so many characters of linear work a reading counts: it is never done on the event loop."""
+_READER = "reading"
+"""The key of the reading model in the ledger."""
 _AT_ONCE = 16
 """Sentences that wait at the encoder together: others share its queue."""
 
@@ -100,6 +106,9 @@ class AnswerSpecialist:
     encoder: Engine | None = None
     """Set where the reader wants encodings."""
     writer: AnswerWriter | None = None
+    rereading: Rereading | None = None
+    """What a model that reads makes of the best sentences; set together with `model`."""
+    model: SentenceReader | None = None
     turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
         default_factory=WeakKeyDictionary, compare=False, repr=False
     )
@@ -127,6 +136,10 @@ class AnswerSpecialist:
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
             return replace(abstention(self.card.name, task, Reason("abstain.no_sentence")), steps=steps)
+        if self.rereading is not None and self.model is not None:
+            again = partial(_timed, self.rereading.look, seen, reading, self.model)
+            second, looking = await aside(_LONG, again)
+            reading, steps = second, (*steps, Step(producer=self.card.name, engine=_READER, usage=looking))
         nearest = None if question is None or vectors is None else float((vectors @ question).max())
         decided = await aside(size, partial(self._decide, reading, seen, label, steps, nearest=nearest))
         finding = _doubted(decided, view)
@@ -238,6 +251,8 @@ class AnswerSpecialist:
             "columns": [DOCUMENT_COLUMN],
             "reader": described,
         }
+        if self.rereading is not None:
+            about["rereading"] = self.rereading.describe()
         if self.again is not None:
             about["again"] = to_json(self.again._asdict())
         files = {MODEL_FILE: json.dumps(about, ensure_ascii=False, sort_keys=True).encode()}
@@ -344,6 +359,10 @@ def load_answer(
     arrays = load_arrays(files[ARRAYS_FILE]) if ARRAYS_FILE in files else {}
     reader = AnswerReader.restore(described["reader"], arrays)
     again = from_json(dict[str, Acceptance], described.get("again", {}))
+    rereading = Rereading.restore(described["rereading"]) if "rereading" in described else None
+    model = None if rereading is None else bundled_reader()
+    if rereading is not None and model is not None and rereading.model != model.sha256:
+        raise ValueError("it was made with another reading model than this version of Coterie has: train it again")
     return AnswerSpecialist(
         card=card,
         reader=reader,
@@ -352,4 +371,6 @@ def load_answer(
         again=Thresholds(**again) if again else None,
         encoder=encoder if reader.encodes else None,
         writer=writer,
+        rereading=rereading,
+        model=model,
     )

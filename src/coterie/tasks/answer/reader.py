@@ -287,6 +287,15 @@ def weigh(
     )
 
 
+def chosen(seen: SentenceSurvey, scores: Floats, also: float) -> tuple[Floats, list[int], float]:
+    """Scores (S,) with rows of tables in order, what is cited by them, and by how much a looked-up cell is surer."""
+    if seen.tables is None or seen.matched is None or seen.found is None:
+        return scores, cited_rows(scores, also, MOST_CITED), 0.0
+    scores = best_row(scores, seen.tables, seen.matched)
+    rows = _apart(cited_rows(scores, also, MOST_CITED), seen.tables, seen.matched)
+    return scores, rows, LOOKED_UP * bool(seen.found[rows[0]])
+
+
 def _apart(rows: list[int], tables: Floats, matched: Floats) -> list[int]:
     """The rows cited without those of the best one's table whose cells say less of the question."""
     best = rows[0]

@@ -1,0 +1,404 @@
+"""Makes the section `reading` of `src/coterie/tasks/answer/default.json`: how the reading model's say is weighed.
+
+    COTERIE_DATA=FOLDER python benchmarks/answer/reread.py
+
+The first look is the reader that comes with Coterie; the model reads its best sentences. The lines that weigh both are
+fitted on questions of several domains: medicine (MedQuAD), contracts (CUAD's training contracts), everyday pages (this
+project's) and encyclopaedias in nine languages (documents that the head was not trained on). A threshold holds its risk
+in each domain: it is the highest of those that the domains ask for. `left_out` in the provenance says what became
+of each domain when everything was fitted and chosen on the others only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "reading"))
+
+from _cuad import divide, read_contracts
+from _index import QuestionedDocuments, make_network, of_pages, read_index
+from _pages import read_pages
+from calibrate import INDEX, K_PAGES, cuad, medquad
+from corpus import FILES, SETS, held, load
+
+from _data import LENDER, find
+from _record import ROOT
+from coterie.config.file import load_config
+from coterie.engines.onnx import OnnxEncoder
+from coterie.engines.reading import bundled_reader
+from coterie.knowledge.documents import DocumentIndex
+from coterie.knowledge.open import open_index
+from coterie.learning.dataset import Row
+from coterie.learning.metrics import auroc
+from coterie.tasks.answer.default import DEFAULT_FILE, load_defaults
+from coterie.tasks.answer.metrics import holds_answer
+from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, survey
+from coterie.tasks.answer.rereading import JUDGED, LOOKED, Rereading, judged, looked, most_likely, shown
+from coterie.tasks.answer.scoring import LinearScore
+from coterie.tasks.answer.sentences import Sentence
+from coterie.testing import FakeRetriever
+from coterie.types import Label, Passage
+
+RISKS = (0.05, 0.1, 0.15, 0.2, 0.25)
+PRECISION = 0.9
+"""Of sentences that are cited beside the best one."""
+FEWEST = 25
+"""Answers of a domain from which its threshold is read."""
+FOLDS = 5
+Floats = np.ndarray
+
+
+@dataclass
+class Item:
+    """A question as both looks see it."""
+
+    domain: str
+    group: str
+    seen: SentenceSurvey
+    first: AnswerReading
+    rows: Floats
+    read: Floats
+    alike: Floats
+    answers: np.ndarray
+    """Of each sentence whether it answers."""
+    stated: bool
+
+
+class Asked(NamedTuple):
+    """A question of a domain."""
+
+    domain: str
+    group: str
+    question: str
+    stated: bool
+
+
+class Looks:
+    """Both looks at questions; sentences are encoded once."""
+
+    def __init__(self) -> None:
+        self.encoder = OnnxEncoder.bundled(threads=1)
+        self.reader = load_defaults().readers["embedding"]
+        self.model = bundled_reader()
+        self.known: dict[str, Floats] = {}
+
+    def vectors(self, texts: Sequence[str]) -> Floats:
+        """Encodings (N, D)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self.known]
+        if new:
+            self.known |= dict(zip(new, self.encoder.encode(new), strict=True))
+        return np.stack([self.known[text] for text in texts])
+
+    def item(self, asked: Asked, passages: Sequence[Passage], right: Callable[[Sentence], bool]) -> Item | None:
+        """One question, or None where nothing was found; `right` tells of a sentence whether it answers."""
+        seen = self.reader.narrow(survey(asked.question, passages))
+        if not seen.sentences:
+            return None
+        reading = self.reader.read(seen, self.vectors([asked.question])[0], self.vectors(seen.texts))
+        rows = most_likely(reading.scores)
+        read, alike = self.model.score(asked.question, [shown(seen, row) for row in rows])
+        answers = np.array([bool(right(each)) for each in seen.sentences])
+        return Item(asked.domain, asked.group, seen, reading, rows, read, alike, answers, asked.stated)
+
+
+def of_rows(looks: Looks, domain: str, rows: Sequence[Row], index: FakeRetriever, k: int) -> Iterator[Item]:
+    """Questions with places or quotes as answers."""
+    for row in rows:
+        named = row.columns.get("document")
+        found = asyncio.run(
+            index.search(row.text, k=k, clearance=Label.PUBLIC, document=None if named is None else str(named))
+        )
+        item = looks.item(
+            Asked(domain, str(row.group), row.text, bool(row.labels or row.evidence)), found,
+            lambda s, row=row: holds_answer(row, s.passage.document, s.start, s.end, s.text),
+        )  # fmt: skip
+        if item is not None:
+            yield item
+
+
+def everyday(looks: Looks) -> Iterator[Item]:
+    """Questions about this project's pages and documents, those that are not held out."""
+    for name, given in (("pages", of_pages(read_pages(held_out=False))), ("documents", read_index(INDEX))):
+        with tempfile.TemporaryDirectory() as folder:
+            network = make_network(Path(folder), given.documents, train=False)
+            config = load_config(network)
+            opened = open_index(
+                "pages", config.knowledge["pages"], network, network=config.network.name, encoder=looks.encoder
+            )
+
+            async def found(
+                opened: DocumentIndex = opened, given: QuestionedDocuments = given
+            ) -> list[Sequence[Passage]]:
+                out = [await opened.search(q.text, k=K_PAGES, clearance=Label.RESTRICTED) for q in given.asked]
+                await opened.close()
+                return out
+
+            for question, passages in zip(given.asked, asyncio.run(found()), strict=True):
+                item = looks.item(
+                    Asked(f"everyday {name}", question.document, question.text, question.answer is not None),
+                    list(passages), lambda s, q=question: q.answered_by(s.passage.document, s.text),
+                )  # fmt: skip
+                if item is not None:
+                    yield item
+
+
+def encyclopaedia(looks: Looks, most: int) -> Iterator[Item]:
+    """Questions about paragraphs of held-out documents, in the language of the paragraph."""
+    over = set(json.loads((Path(load.HERE) / "qa/xquad_overlap_ids.json").read_text())["ids"])
+    asked = {q["id"] for p in load.read("qa/squad2_dev/squad2_dev.jsonl.gz") if p["split"] == "test" for q in p["qas"]}
+    drawn = random.Random(0)  # noqa: S311 - a sample
+    for name, lang in SETS:
+        if lang in ("sw", "ko", "no", "zh-Hant", "it"):
+            continue
+        paragraphs = [p for p in load.read(f"qa/{name}/{FILES.get(name, name)}.jsonl.gz") if p["lang"] == lang]
+        paragraphs = [
+            p for p in paragraphs if held(name + (p.get("title") or p["context"][:60])) and not p.get("in_xquad")
+        ]
+        paragraphs = [p for p in paragraphs if p["qas"] and not {q["id"] for q in p["qas"]} & (over | asked)]
+        drawn.shuffle(paragraphs)
+        passages, rows = [], []
+        for number, p in enumerate(paragraphs[:40]):
+            document = f"{name}-{lang}-{number}"
+            passages.append(
+                Passage(
+                    document=document,
+                    start=0,
+                    end=len(p["context"]),
+                    text=p["context"],
+                    label=Label.PUBLIC,
+                    index="index",
+                    score=0.0,
+                )
+            )
+            for q in drawn.sample(p["qas"], min(2, len(p["qas"]))):
+                text = q["q"] if isinstance(q["q"], str) else q["q"].get(lang, "")
+                spans = tuple((start, start + len(answer)) for answer, start in q["a"])
+                if text and (spans or q.get("impossible")):
+                    rows.append((Row(text=text, evidence=spans, group=document), document))
+        index = FakeRetriever(passages)
+        for row, document in drawn.sample(rows, min(most, len(rows))):
+            found = asyncio.run(index.search(row.text, k=6, clearance=Label.PUBLIC))
+            hidden = drawn.random() < 0.2
+            found = [each for each in found if not (hidden and each.document == document)]
+            item = looks.item(
+                Asked("encyclopaedia", document, row.text, bool(row.evidence) and not hidden), found,
+                lambda s, row=row, document=document: s.passage.document == document
+                and any(s.start < end and start < s.end for start, end in row.evidence),
+            )  # fmt: skip
+            if item is not None:
+                yield item
+
+
+def line(features: Floats, right: np.ndarray, weights: Floats, names: Sequence[str]) -> LinearScore:
+    """A logistic line of named features."""
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
+    model = LogisticRegression(C=0.5, max_iter=500).fit((features - mean) / spread, right, sample_weight=weights)
+    found = model.coef_[0] / spread
+    return LinearScore(names=tuple(names), weights=found, bias=float(model.intercept_[0] - found @ mean))
+
+
+def evenly(domains: Sequence[str]) -> Floats:
+    """Weights by which each domain counts as much as the square root of its questions."""
+    names, counts = np.unique(domains, return_counts=True)
+    share = dict(zip(names, counts**-0.5, strict=True))
+    found = np.array([share[each] for each in domains])
+    return found / found.mean()
+
+
+def fit_sentence(items: Sequence[Item]) -> LinearScore:
+    """The line over sentences that were read."""
+    rows = [each for each in items if each.stated or each.domain]
+    features = np.vstack([looked(each.first.scores[each.rows], each.read, each.alike) for each in rows])
+    right = np.concatenate([each.answers[each.rows] for each in rows])
+    weights = np.repeat(evenly([each.domain for each in rows]), [len(each.rows) for each in rows])
+    return line(features, right, weights, LOOKED)
+
+
+def outcomes(items: Sequence[Item], rereading: Rereading) -> tuple[Floats, np.ndarray, list[AnswerReading]]:
+    """What is seen of each answer, whether its best sentence answers, and the reading."""
+    features, right, readings = [], [], []
+    for each in items:
+        found = rereading.judge(each.seen, each.first, each.rows, each.read, each.alike)
+        places = [each.seen.sentences.index(sentence) for sentence in found.cited]
+        features.append(judged(found.scores, places, each.rows, each.read, each.alike, each.first))
+        right.append(bool(each.answers[places[0]]))
+        readings.append(found)
+    return np.array(features), np.array(right), readings
+
+
+def fit(items: Sequence[Item], model: str) -> Rereading:
+    """All lines, those over answers on what lines over sentences say that did not see the question's group."""
+    flat = LinearScore(names=JUDGED, weights=np.zeros(len(JUDGED)), bias=0.0)
+
+    def bare(sentence: LinearScore, also: float = 1e9) -> Rereading:
+        return Rereading(sentence=sentence, right=flat, stated=flat, also=also, model=model)
+
+    sentence = fit_sentence(items)
+    features, right, _ = outcomes(items, bare(sentence))
+    weights = evenly([each.domain for each in items])
+    stated = np.array([each.stated for each in items])
+    values, good = [], []
+    for each in items:
+        scores = sentence.of(looked(each.first.scores[each.rows], each.read, each.alike))
+        order = np.argsort(-scores)[1:4]
+        values += scores[order].tolist()
+        good += each.answers[each.rows][order].tolist()
+    order = np.argsort(-np.array(values))
+    shares = np.cumsum(np.array(good)[order]) / np.arange(1, len(order) + 1)
+    fine = np.flatnonzero((shares >= PRECISION) & (np.arange(len(order)) >= 20))
+    also = float(np.array(values)[order[fine[-1]]]) if len(fine) else 1e9
+    return Rereading(
+        sentence=sentence, right=line(features, right, weights, JUDGED), stated=line(features, stated, weights, JUDGED),
+        also=also, model=model,
+    )  # fmt: skip
+
+
+def thresholds(
+    items: Sequence[Item], readings: Sequence[AnswerReading], right: np.ndarray
+) -> dict[str, list[dict[str, float]]]:
+    """By risk the lowest confidence that holds it in every domain."""
+    stated = np.array([each.stated for each in items])
+    answer = np.array([each.right >= 1 - each.stated for each in readings])
+    domains = np.array([each.domain for each in items])
+    found = {}
+    for name, own, confidence, good in (
+        ("answering", answer, np.array([each.right for each in readings]), right),
+        ("silence", ~answer, np.array([1 - each.stated for each in readings]), ~stated),
+    ):
+        steps = []
+        for risk in RISKS:
+            each = [
+                _met(confidence[own & (domains == d)], good[own & (domains == d)], risk) for d in np.unique(domains)
+            ]
+            value = max([v for v in each if v is not None] or [1.01])
+            steps.append({"risk": risk, "value": round(min(value, 1.01), 4)})
+        found[name] = steps
+    return found
+
+
+def _met(confidence: Floats, right: np.ndarray, risk: float) -> float | None:
+    """The lowest confidence from which no more than a share is wrong, and one more than were; None of too few."""
+    if len(right) < FEWEST:
+        return None
+    order = np.argsort(-confidence, kind="stable")
+    wrong = (np.cumsum(~right[order]) + 1) / (np.arange(1, len(order) + 1) + 1)
+    met = np.flatnonzero((wrong <= risk) & (np.arange(len(order)) >= FEWEST // 2))
+    return float(confidence[order[met[-1]]]) if len(met) else 1.01
+
+
+def figures(
+    items: Sequence[Item], readings: Sequence[AnswerReading], right: np.ndarray, steps: dict[str, Any], risk: float
+) -> dict[str, Any]:
+    """What became of questions at a risk."""
+    at = {name: next(s["value"] for s in each if s["risk"] == risk) for name, each in steps.items()}
+    stated = np.array([each.stated for each in items])
+    answer = np.array([each.right >= 1 - each.stated for each in readings])
+    given = answer & (np.array([each.right for each in readings]) >= at["answering"])
+    silent = ~answer & (1 - np.array([each.stated for each in readings]) >= at["silence"])
+    return {
+        "questions": len(items), "answered_of_stated": _share(given[stated]),
+        "wrong_of_answered": _share(~right[given]), "best_right_of_stated": _share(right[stated]),
+        "said_not_stated_of_not_stated": _share(silent[~stated]),
+        "said_not_stated_wrongly": _share(stated[silent]),
+        "auroc_right": auroc(np.array([each.right for each in readings]), right),
+        "auroc_stated": auroc(np.array([each.stated for each in readings]), stated),
+    }  # fmt: skip
+
+
+def _share(values: np.ndarray) -> float | None:
+    return round(float(values.mean()), 4) if len(values) else None
+
+
+def cross_fitted(items: Sequence[Item], model: str) -> tuple[list[AnswerReading], np.ndarray]:
+    """The readings of each question by lines that did not see its group, and whether its best sentence answers."""
+    groups = np.array([hash_of(each.group) % FOLDS for each in items])
+    readings: list[AnswerReading | None] = [None] * len(items)
+    right = np.zeros(len(items), dtype=bool)
+    for fold in range(FOLDS):
+        lines = fit([each for each, own in zip(items, groups, strict=True) if own != fold], model)
+        rows = np.flatnonzero(groups == fold)
+        _, good, found = outcomes([items[row] for row in rows], lines)
+        right[rows] = good
+        for row, each in zip(rows, found, strict=True):
+            readings[row] = each
+    return [each for each in readings if each is not None], right
+
+
+def hash_of(text: str) -> int:
+    """A number of a text, the same everywhere."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
+
+
+def main() -> None:
+    """Look, fit, choose, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "src/coterie/tasks/answer" / DEFAULT_FILE)
+    parser.add_argument("--each", type=int, default=45, help="questions of each encyclopaedia")
+    parser.add_argument("--medicine", type=int, default=340, help="questions about medicine")
+    parser.add_argument("--contracts", type=int, default=6)
+    given = parser.parse_args()
+    looks = Looks()
+    (questions,) = find("medquad")
+    rows, index = medquad(questions, 0)
+    items = list(of_rows(looks, "medicine", rows[: given.medicine], index, 8))
+    print("medicine", len(items), flush=True)
+    items += encyclopaedia(looks, given.each)
+    print("encyclopaedia", len(items), flush=True)
+    items += everyday(looks)
+    print("everyday", len(items), flush=True)
+    table, archive = find("cuad")
+    learn, _, _ = divide(read_contracts(table, archive), LENDER / "data/clauses.split.json")
+    rows, index = cuad(list(islice((each for each in learn if len(each.text) < 20_000), given.contracts)))
+    items += of_rows(looks, "contracts", rows, index, 12)
+    print("contracts", len(items), flush=True)
+    model = looks.model.sha256
+    readings, right = cross_fitted(items, model)
+    steps = thresholds(items, readings, right)
+    domains = list(dict.fromkeys(each.domain for each in items))
+    of = lambda d: [row for row, each in enumerate(items) if each.domain == d]  # noqa: E731
+    reached, left = {}, {}
+    for domain in domains:
+        own = of(domain)
+        reached[domain] = figures([items[r] for r in own], [readings[r] for r in own], right[own], steps, 0.1)
+        rest = [each for each in items if each.domain != domain]
+        lines = fit(rest, model)
+        others, good = cross_fitted(rest, model)
+        chosen = thresholds(rest, others, good)
+        _, apart, found = outcomes([items[r] for r in own], lines)
+        left[domain] = figures([items[r] for r in own], found, apart, chosen, 0.1)
+        print(domain, json.dumps(reached[domain]), "LEFT OUT", json.dumps(left[domain]), flush=True)
+    print(json.dumps(steps), flush=True)
+    stored = json.loads(given.out.read_text(encoding="utf-8"))
+    stored["reading"] = {
+        "lines": fit(items, model).describe(), "thresholds": steps,
+        "provenance": {"made_by": "benchmarks/answer/reread.py", "risk": 0.1, "reached": reached, "left_out": left},
+    }  # fmt: skip
+    given.out.write_text(json.dumps(rounded(stored), indent=1) + "\n", encoding="utf-8")
+
+
+def rounded(value: object) -> object:
+    """Numbers with six digits."""
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

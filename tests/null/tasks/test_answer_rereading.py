@@ -1,0 +1,155 @@
+"""The second look: a model reads the best sentences, and lines weigh what both looks say."""
+
+import json
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import Proven, load_defaults, proven_at
+from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, load_answer
+from coterie.tasks.answer.reader import survey
+from coterie.tasks.answer.rereading import JUDGED, LOOKED, MOST_READ, Rereading, most_likely
+from coterie.tasks.answer.scoring import LinearScore
+from coterie.testing import EchoEngine
+from coterie.types import ContextView, Entry, Label, Passage, SpecialistCard, Task
+
+TEXT = "A paper statement costs 3 pounds. The account is free. Cards are valid for 4 years. Never tell your PIN."
+QUESTION = "How long can I use the card?"
+
+
+class Likes:
+    """A model that likes the sentences with a word."""
+
+    sha256 = "likes"
+
+    def __init__(self, word: str) -> None:
+        self.word, self.read, self.threads = word, [], set()
+
+    def score(self, question, sentences):
+        """3 for the word, else -3; nothing is alike."""
+        self.read.append((question, list(sentences)))
+        self.threads.add(threading.get_ident())
+        return np.array([3.0 if self.word in each else -3.0 for each in sentences]), np.zeros(len(sentences))
+
+
+def line(names, bias=0.0, **weights) -> LinearScore:
+    """A line with a few weights."""
+    return LinearScore(names=names, weights=np.array([weights.get(name, 0.0) for name in names]), bias=bias)
+
+
+def rereading(**changed) -> Rereading:
+    """One that believes the model."""
+    lines = {
+        "sentence": line(LOOKED, read=1.0),
+        "right": line(JUDGED, score=1.0),
+        "stated": line(JUDGED, highest=1.0),
+        "also": 100.0,
+        "model": Likes.sha256,
+    }
+    return Rereading(**{**lines, **changed})
+
+
+def passage(text: str = TEXT) -> Passage:
+    """One that holds the text."""
+    return Passage(document="bank.md", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
+
+
+def view() -> ContextView:
+    """With the passage."""
+    return ContextView(entries=(Entry(content=passage(), producer="index", label=Label.PUBLIC, time=0.0),))
+
+
+def specialist(model: Likes) -> AnswerSpecialist:
+    """Words first, then the model."""
+    accepts = Acceptance(temperature=1.0, threshold=0.9, target_risk=0.1, scope_threshold=None)
+    return AnswerSpecialist(
+        card=SpecialistCard(
+            name="ask", task="answer", description="", rung="embedding", version="1", knowledge=("index",)
+        ),
+        reader=load_defaults().readers["lexical"],
+        answering=accepts,
+        silence=accepts,
+        rereading=rereading(),
+        model=model,
+    )
+
+
+async def test_the_sentence_that_the_model_likes_is_quoted():
+    """Words alone would not find it; the model works beside the event loop and is in the steps."""
+    model = Likes("valid")
+    finding = await specialist(model).consult(Task(text=QUESTION), view())
+
+    assert finding.accepted
+    assert finding.citations[0].text == "Cards are valid for 4 years."
+    assert threading.get_ident() not in model.threads
+    assert "reading" in [step.engine for step in finding.steps]
+
+
+async def test_what_the_model_likes_nowhere_is_not_stated():
+    """All sentences are read and none is liked."""
+    finding = await specialist(Likes("zebra")).consult(Task(text=QUESTION), view())
+
+    assert finding.value == NOT_STATED
+    assert not finding.citations
+
+
+def test_it_reads_the_most_likely_only():
+    """Of many sentences the first look chooses; the others cannot win."""
+    text = " ".join(f"Rule {number} says that card holders pay {number} pounds." for number in range(40))
+    seen = survey(QUESTION, [passage(text)])
+    first = load_defaults().readers["lexical"].read(seen)
+    model = Likes("pay 7 ")
+
+    found = rereading().look(seen, first, model)
+
+    [(question, sentences)] = model.read
+    assert question == QUESTION
+    assert len(sentences) == MOST_READ
+    assert {each.text for each in found.cited} <= set(sentences)
+    assert sentences == [seen.sentences[row].text for row in most_likely(first.scores)]
+
+
+def test_lines_are_stored_and_restored():
+    """As JSON, with the checksum of the model."""
+    own = rereading(also=0.25)
+    again = Rereading.restore(json.loads(json.dumps(own.describe())))
+
+    assert again.describe() == own.describe()
+    with pytest.raises(ValueError, match="features"):
+        Rereading.restore({**own.describe(), "right": line(("else",), **{"else": 1.0}).describe()})
+
+
+def test_lines_of_another_model_are_refused(monkeypatch):
+    """A stored version says that it must be trained again; one without a reading model loads as before."""
+    model = Likes("valid")
+    monkeypatch.setattr("coterie.tasks.answer.model.bundled_reader", lambda: model)
+    own = specialist(model)
+    files = own.to_files()
+    described = json.loads(files["model.json"])
+
+    assert load_answer(own.card, described, files, EchoEngine()).rereading is not None
+    described["rereading"]["model"] = "another"
+    with pytest.raises(ValueError, match="train it again"):
+        load_answer(own.card, described, files, EchoEngine())
+    del described["rereading"]
+    assert load_answer(own.card, described, files, EchoEngine()).model is None
+
+
+def test_a_blank_right_is_as_unsure_as_before():
+    """Where the lines say nothing, the probability is a half, whatever was found."""
+    seen = survey(QUESTION, [passage()])
+    first = load_defaults().readers["lexical"].read(seen)
+    found = replace(rereading(), right=line(JUDGED), stated=line(JUDGED)).look(seen, first, Likes("valid"))
+
+    assert found.right == pytest.approx(0.5)
+    assert found.stated == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("risk", "value"), [(0.02, 0.99), (0.05, 0.99), (0.1, 0.9), (0.12, 0.9), (0.5, 0.7)])
+def test_the_threshold_is_of_the_largest_risk_allowed(risk, value):
+    """Or of the smallest that there is."""
+    steps = [Proven(0.99, 0.05), Proven(0.9, 0.1), Proven(0.7, 0.2)]
+    assert proven_at(steps, risk).confidence == value
