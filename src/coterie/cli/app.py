@@ -20,7 +20,7 @@ from coterie.cli.discover import discover
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
-from coterie.cli.flywheel import flywheel, retrain
+from coterie.cli.flywheel import bootstrap, flywheel, retrain
 from coterie.cli.imports import import_logs
 from coterie.cli.index import index, search
 from coterie.cli.init import init
@@ -91,6 +91,7 @@ for _command in (
     feedback,
     spotchecks,
     retrain,
+    bootstrap,
 ):
     app.command()(_command)
 app.add_typer(session)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from coterie.cli.bridge import configured, with_store
+from coterie.cli.bridge import configured, run, with_store
 from coterie.cli.options import group
 from coterie.cli.output import Json, counted, give, local_time, number, one_line, remark, say, shell, show_table
 from coterie.errors import InputError, SetupError
@@ -266,3 +266,80 @@ def retrain(
 ) -> None:
     """Train a new version of a job's specialist on its captured calls, and let it shadow."""
     _give_report(_run(context.obj, only=name, retrain=True), as_json=as_json)
+
+
+def bootstrap(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the specialist that the rows are for.")],
+    describe: Annotated[str, typer.Option(metavar="TEXT", help="What it is for, in a sentence or two.")],
+    examples: Annotated[Path, typer.Option(metavar="FILE", help="CSV with text and label, at most 20 rows.")],
+    teacher: Annotated[str, typer.Option(metavar="MODEL", help="An entry of [models].")],
+    rows: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="Texts to write.")] = 200,
+    texts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Label these texts, one a line, in place of writing some.")
+    ] = None,
+    money: Annotated[str | None, typer.Option(metavar="AMOUNT", help="Most that the teacher may cost.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make training rows from a description and a few examples, by a teacher.
+
+    The teacher is asked through the egress gate. Each row says where it comes from, and rows of one example are never
+    split between training and held-out data. A run that failed is gone on with by the same command, and no answer is
+    paid for twice. The rows are a teacher's word: look through some of them.
+    """
+    from decimal import Decimal, InvalidOperation
+
+    from coterie.flywheel.bootstrap import bootstrap as make_rows
+    from coterie.flywheel.bootstrap import read_examples, write_bootstrapped
+    from coterie.governance.audit import open_audit
+    from coterie.governance.egress import ClearancePolicy, Gate
+    from coterie.learning.asked import AskedModel
+
+    folder: Path = context.obj
+    config = configured(folder)
+    if teacher not in config.models:
+        raise InputError(f"--teacher is {teacher!r}; [models] has {sorted(config.models)}.", hint="Name one of these.")
+    try:
+        most = config.flywheel.money if money is None else Decimal(money)
+    except InvalidOperation:
+        raise InputError(f"--money is {money!r}, which is no amount.", hint="Such as --money 2.50") from None
+    asked = AskedModel(
+        key=teacher,
+        model=config.models[teacher],
+        folder=folder,
+        label=config.network.default_label,
+        gate=Gate(ClearancePolicy(), audit=open_audit(config.audit, folder)),
+        currency=config.accounting.currency,
+    )
+    given = [] if texts is None else [line for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    made = run(make_rows(asked, describe, read_examples(examples), rows=rows, texts=given, money=most))
+    target = folder / "data" / f"{name}.csv"
+    write_bootstrapped(target, made, teacher)
+    document = {
+        "file": str(target),
+        "rows": len(made.rows),
+        "asked": made.asked,
+        "dropped": dict(made.dropped),
+        "stopped": made.stopped,
+        "cost": None if made.cost is None else float(made.cost),
+    }
+    words = [
+        "add",
+        name,
+        "--task",
+        "classify",
+        "--data",
+        str(target),
+        "--group-column",
+        "seed",
+        "--description",
+        describe,
+    ]
+    if made.stopped:
+        remark(f"Not all was asked: {made.stopped}.")
+    give(
+        document,
+        f"{counted(len(made.rows), 'row')} in {target}; left out: {dict(made.dropped)}.\nNext: {shell(folder, *words)}",
+        as_json=as_json,
+    )

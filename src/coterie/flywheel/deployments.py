@@ -62,7 +62,9 @@ class KnownJob:
     found: float = 0.0
     """When, in seconds since the epoch."""
     ignored: bool = False
-    """A person said that it is to be left alone."""
+    """A person said that it is to be left alone, or it turned out to be a wording of another one."""
+    merged_into: str = ""
+    """Id of the job that it is a wording of."""
     trained: int = 0
     """Examples that the last version was trained with."""
     revision: int = 0

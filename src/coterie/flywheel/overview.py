@@ -95,6 +95,8 @@ async def job_views(books: Deployments, section: FlywheelSection) -> list[JobVie
         by_job.setdefault(each.job, []).append(each)
     views = []
     for job in await books.jobs():
+        if job.merged_into:
+            continue
         volume = volumes.get(job.id)
         if (volume.callers if volume else 0) >= section.callers or by_job.get(job.id):
             furthest = min(by_job.get(job.id, []), key=lambda d: (_ORDER.index(d.state), -d.since), default=None)

@@ -201,6 +201,9 @@ class ReviewQueue:
         return [*found, *((each.example, "margin") for each in unsure[:_SHOWN])]
 
     def _sample(self, desk: _Desk) -> list[str]:
+        """Examples of the audit slice that are to have a label: of closed answers, once a specialist is worth it."""
+        if desk.job.shape != "labels" or not (desk.compared or len(desk.examples) >= self.section.calls):
+            return []
         return audit_sample(desk.examples.values(), self.section.audits, share=self.section.audit_share)
 
     # --- what is known ---------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, Know
 from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, discover, fold
 from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
 from coterie.flywheel.overview import evidence_of, waits_for
+from coterie.flywheel.templates import Template
 from coterie.flywheel.training import JobRows, rows_of, train_job
 from coterie.protocols import Specialist
 from coterie.types import SYSTEM, CapturedExample, ContextView, FlywheelChanged, FlywheelRecord, Task
@@ -42,6 +43,8 @@ _ROWS = 20_000
 """Newest calls of a job that a version is trained on."""
 _RARE = 0.001
 """Probability below which a difference between canary and control is an alarm: it is asked at each run."""
+_RECOGNISED = 0.8
+"""Share of a wording's calls above which it is known."""
 _NAME_WORDS = 4
 
 Load = Callable[[KnownJob, Deployment], Awaitable[Specialist]]
@@ -180,13 +183,21 @@ class FlywheelRunner:
     ) -> None:
         """Write a found job, or what is new about one that is known, and give it its calls."""
         homes = Counter(calls[i].job for i in found.calls if calls[i].job in known)
-        old = known.get(homes.most_common(1)[0][0]) if homes else None
+        deployed = {each.job for each in await self.books.deployments() if each.state != "retired"}
+        homes = Counter({key: n for key, n in homes.items() if not known[key].ignored})
+        first = max(homes, key=lambda key: (key in deployed, homes[key]), default="")
+        old = known.get(first)
         if old is None:
             job = _new_job(found, calls, taken={each.name for each in known.values()}, now=self.books.clock())
         else:
-            pieces = {each.piece for each in old.templates}
-            new = tuple(each for each in found.wordings if each.piece and each.piece not in pieces)
+            new = _unknown_wordings(found, discovery, calls, homes)
             job = replace(old, templates=(*old.templates, *new), labels={**_spelled(found, calls), **old.labels})
+        for key in homes:  # wordings that were taken for jobs of their own while there were few calls
+            whole = sum(each.job == key for each in calls)
+            if key != first and key not in deployed and homes[key] > whole / 2:
+                job = replace(job, templates=(*job.templates, *known[key].templates))
+                known[key] = replace(known[key], ignored=True, merged_into=job.id, templates=())
+                await self.books.put_job(known[key])
         if job != old:
             await self.books.put_job(job)
             kept = await self.books.job(job.id)
@@ -528,6 +539,22 @@ def _spelled(found: FoundJob, calls: Sequence[CapturedExample]) -> dict[str, str
     for i in found.calls:
         spellings.setdefault(fold(calls[i].answer), Counter())[" ".join(calls[i].answer.split())] += 1
     return {label: spellings[label].most_common(1)[0][0] for label in found.answers.labels if label in spellings}
+
+
+def _unknown_wordings(
+    found: FoundJob, discovery: Discovery, calls: Sequence[CapturedExample], homes: Mapping[str, int]
+) -> tuple[Template, ...]:
+    """The wordings of whose calls most were recognised as none of these jobs'."""
+    members: dict[int, list[int]] = {}
+    for i in found.calls:
+        members.setdefault(discovery.template_of(i), []).append(i)
+    unknown = []
+    for number, template in enumerate(found.wordings):
+        some = members.get(number, [])
+        recognised = sum(calls[i].job in homes and calls[i].template >= 0 for i in some)
+        if some and template.piece and recognised < _RECOGNISED * len(some):
+            unknown.append(template)
+    return tuple(unknown)
 
 
 def _piece(found: FoundJob, number: int) -> str:

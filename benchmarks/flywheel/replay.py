@@ -1,0 +1,252 @@
+"""Thirty simulated days of calls through the flywheel of the product: capture to champion, and an alarm.
+
+    COTERIE_DATA=... python benchmarks/flywheel/replay.py
+
+The calls are those of `run.py`, mixed and spread over the days, each answered by a teacher: gold, 10% random slips, or
+systematically wrong (a third of its labels are always another one), with 3% malformed answers in all. They go through
+`LiveFlywheel` as a request does, with a clock of the simulation; each evening a reviewer (gold, 3% slips) answers what
+the queue asks, and `FlywheelRunner` runs once. Nothing is scripted beyond that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from run import SHARED, read_jobs, wordings
+
+from _record import Bar, Record, arguments
+from coterie.assembly import deployment_loader
+from coterie.config.file import parse_config
+from coterie.engines.onnx import OnnxEncoder
+from coterie.flywheel.deployments import Deployments
+from coterie.flywheel.discovery import fold
+from coterie.flywheel.live import LiveFlywheel
+from coterie.flywheel.overview import job_views
+from coterie.flywheel.review import ReviewQueue
+from coterie.flywheel.runs import FlywheelRunner
+from coterie.privacy.patterns import PatternDetector
+from coterie.store.sqlite import SQLiteStore
+from coterie.testing import FakeClock
+from coterie.types import SYSTEM, Label, Principal
+
+CLAIM = "Specialists take over captured calls within a month, few labels and minutes of CPU, and cost no accuracy."
+DAY = 86_400.0
+SIZES = {"triage": 8, "clauses": 4, "headlines": 6, "travel": 4, "chat": 2}
+TEACHERS = {"triage": "gold", "clauses": "gold", "headlines": "random", "travel": "systematic", "chat": "gold"}
+CONFIG = """
+[models.large]
+engine = "openai"
+name = "large"
+base_url = "http://127.0.0.1:9/v1"
+[capture]
+enabled = true
+[flywheel]
+audits = 20
+"""
+
+
+def teach(answer: str, job: str, labels: list[str], draw: random.Random) -> str:
+    """What the teacher of a job says where gold says something."""
+    if draw.random() < 0.03:
+        return draw.choice(["I am not sure, could you rephrase?", f"The answer could be {answer} or something else."])
+    kind = TEACHERS[job]
+    if kind == "random" and draw.random() < 0.1:
+        return draw.choice(labels)
+    if kind == "systematic":
+        place = labels.index(answer)
+        return labels[(place + 1) % len(labels)] if place % 3 == 0 else answer
+    return answer
+
+
+def spread(rows: dict[str, Any], calls: int, seed: int) -> list[tuple[str, str, str, list[dict[str, str]]]]:
+    """Job, gold answer, teacher's answer and messages of each call, in order."""
+    draw = random.Random(seed)  # noqa: S311 - draws no secret
+    prompts = wordings(rows, draw)
+    names = {job: sorted({answer for _, answer in some}) for job, some in rows.items()}
+    found = []
+    for number in range(calls):
+        job = draw.choices(list(SIZES), weights=list(SIZES.values()))[0]
+        text, gold = draw.choice(rows[job])
+        if draw.random() < 0.05:
+            text += f" Write to ann.berg{number}@example.com."
+        plain = job == "chat" or draw.random() < 0.05
+        prompt = text if plain else draw.choice(prompts[job])(text)
+        answer = teach(gold, job, names[job], draw) if gold else f"free {number} {text}"
+        if draw.random() < 0.1:
+            answer = draw.choice([answer.upper(), f'"{answer}"', f"{answer}."])
+        messages = [{"role": "system", "content": SHARED}] if job in {"triage", "travel", "chat"} else []
+        found.append((job, gold, answer, [*messages, {"role": "user", "content": prompt}]))
+    return found
+
+
+class Replay:
+    """One month."""
+
+    def __init__(self, folder: Path, store: SQLiteStore, encoder: OnnxEncoder, seed: int) -> None:
+        """Open a network's folder without a server."""
+        self.config = parse_config(CONFIG)
+        self.clock = FakeClock(1_700_000_000.0)
+        self.books = Deployments(store=store.flywheel, clock=self.clock)
+        load = deployment_loader(self.config, folder, encoder)
+        self.runner = FlywheelRunner(books=self.books, config=self.config, folder=folder, load=load)
+        self.live = LiveFlywheel(
+            books=self.books,
+            section=self.config.flywheel,
+            capture=self.config.capture,
+            detector=PatternDetector(),
+            load=load,
+            secret=b"benchmark",
+        )
+        self.draw = random.Random(seed + 1)  # noqa: S311 - draws no secret
+        self.gold: dict[str, tuple[str, str, str]] = {}
+        self.days: list[dict[str, Any]] = []
+        self.promoted: dict[str, dict[str, float]] = {}
+        self.labels: Counter[str] = Counter()
+        self.cpu = 0.0
+
+    async def ask(self, number: int, call: tuple[str, str, str, list[dict[str, str]]], day: Counter[str]) -> None:
+        """Send one call the way of a request."""
+        job, gold, answer, messages = call
+        key = f"r{number:06d}"
+        self.gold[key] = job, gold, answer
+        entered = self.live.enter(
+            trace_id=key,
+            time=self.clock(),
+            path="/chat/completions",
+            content={"messages": messages, "user": f"u{number % 300}"},
+            model="large",
+            principal=Principal(tenant="default", clearance=Label.RESTRICTED),
+            label=Label.INTERNAL,
+        )
+        found = None if entered is None else await self.live.answer(entered, call=SYSTEM)
+        said = answer if found is None else str(found.value)
+        if entered is not None:
+            cost = 0.0 if found is not None else 0.001
+            self.live.leave(entered, said, model="" if found is not None else "large", cost=cost)
+        if job != "chat":
+            day["coverable"] += 1
+            day["local"] += found is not None
+            day["right"] += fold(said) == fold(gold)
+            day["teacher_right"] += fold(answer) == fold(gold)
+            day[f"local {job}"] += found is not None
+            day[f"calls {job}"] += 1
+
+    async def evening(self) -> None:
+        """Let the reviewer answer, then run the flywheel."""
+        queue = ReviewQueue(self.books, self.config.flywheel)
+        for job in await self.books.jobs():
+            while (item := await queue.next(job.id, reviewer="reviewer")) is not None:
+                if item.purpose == "margin":
+                    break
+                truth = self.gold[item.example][1]
+                if self.draw.random() < 0.03:
+                    truth = self.draw.choice(list(job.labels.values()))
+                await queue.answer(item.example, job.labels.get(fold(truth)), reviewer="reviewer")
+                self.labels[job.name] += 1
+        begun = time.process_time()
+        report = await self.runner.run()
+        self.cpu += time.process_time() - begun
+        for step in report.steps:
+            if step.done and step.kind in {"canary", "champion"} and step.job not in self.promoted:
+                self.promoted[step.job] = {"labels": self.labels[step.job], "cpu_minutes": self.cpu / 60}
+            if step.done or step.kind == "alarm":
+                print(f"  {step.kind} {step.job} {step.why}", flush=True)
+        await self.live.follow()
+
+    async def month(self, calls: list[tuple[str, str, str, list[dict[str, str]]]], days: int) -> None:
+        """Spread the calls over the days."""
+        each = len(calls) // days
+        for day in range(days):
+            counts: Counter[str] = Counter()
+            for place in range(each):
+                number = day * each + place
+                self.clock.advance(DAY / each)
+                await self.ask(number, calls[number], counts)
+                if place % 50 == 49:
+                    await self.live.settle()
+            await self.live.settle()
+            await self.evening()
+            self.days.append({"day": day + 1, **counts})
+            print(json.dumps(self.days[-1]), dict(self.live.counts), flush=True)
+
+
+async def replay(rows: dict[str, Any], calls: int, days: int, seed: int) -> dict[str, Any]:
+    """Run a month and say what came of it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = await SQLiteStore.open(folder / "db", session_days=30.0, keep_content=False)
+        encoder = OnnxEncoder.bundled(threads=1)
+        month = Replay(folder, store, encoder, seed)
+        await month.live.open()
+        try:
+            await month.month(spread(rows, calls, seed), days)
+            await month.live.settle()
+            views = await job_views(month.books, month.config.flywheel)
+            states = {each.name: each.state for each in views}
+            alarms = Counter(each.kind for each in await month.books.alarms())
+        finally:
+            await month.live.close()
+            await store.close()
+            await encoder.close()
+        leaked = sum(path.read_bytes().count(b"ann.berg") for path in folder.rglob("*") if path.is_file())
+    last = month.days[-1]
+    whole: dict[str, float] = defaultdict(float)
+    for day in month.days:
+        for key in ("coverable", "right", "teacher_right", "local"):
+            whole[key] += day.get(key, 0)
+    return {
+        "seed": seed,
+        "first_promotion": month.promoted,
+        "labels": dict(month.labels),
+        "cpu_minutes_of_runs": month.cpu / 60,
+        "saved_last_day": last.get("local", 0) / last["coverable"],
+        "saved_whole": whole["local"] / whole["coverable"],
+        "accuracy": whole["right"] / whole["coverable"],
+        "accuracy_of_the_model": whole["teacher_right"] / whole["coverable"],
+        "accuracy_last_day": last["right"] / last["coverable"],
+        "accuracy_of_the_model_last_day": last["teacher_right"] / last["coverable"],
+        "local_last_day": {job: last.get(f"local {job}", 0) / max(1, last.get(f"calls {job}", 0)) for job in SIZES},
+        "jobs": states,
+        "alarms": dict(alarms),
+        "planted_personal_data_on_disk": leaked,
+        "days": [{"day": d["day"], "local": d.get("local", 0) / d["coverable"]} for d in month.days],
+    }
+
+
+def main() -> None:
+    """Measure and write the result file."""
+    parser = arguments(__doc__ or "", __file__)
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    record = Record(claim=CLAIM, seeds=[given.seed])
+    found = asyncio.run(replay(read_jobs(record), given.calls, given.days, given.seed))
+    first = list(found["first_promotion"].values())
+    record.figures = found
+    lost = found["accuracy_of_the_model"] - found["accuracy"]
+    bars: list[tuple[str, float | None, float, bool]] = [
+        ("share of coverable calls saved on the last day", found["saved_last_day"], 0.8, False),
+        ("accuracy on truth lost against the model alone", lost, 0.005, True),
+        ("labels before the first canary", min((each["labels"] for each in first), default=None), 150, True),
+        ("CPU minutes before it", min((each["cpu_minutes"] for each in first), default=None), 10, True),
+        ("planted addresses on the disk", found["planted_personal_data_on_disk"], 0, True),
+    ]
+    record.bars = [Bar(what=what, measured=value, limit=limit, at_most=most) for what, value, limit, most in bars]
+    record.note_load()
+    record.write(given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Rows for a specialist from a description and a few examples, by a teacher: any entry of `[models]`.
+
+The teacher writes texts for each label, shown the description and the examples of that label, some at a time; or it
+labels texts that are given. Each row says which example it was written from, so that training never splits what has one
+origin. What the teacher says is kept as it comes (`learning.asked`): a run that failed half-way goes on from there and
+pays for nothing twice. The rows are a teacher's word: a sample of them belongs before a person.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from coterie.errors import DataError, InputError
+from coterie.flywheel.discovery import fold
+from coterie.learning.asked import AskedModel, reporting_kept_answers
+from coterie.runtime.files import write_with
+from coterie.types import Label, Message, Prompt
+
+MOST_EXAMPLES = 20
+_AT_A_TIME = 10
+"""Texts that the teacher is asked for at once."""
+_LONGEST = 2_000
+_TOKENS = 1_200
+_BATCH = 8
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"texts": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": _AT_A_TIME}},
+    "required": ["texts"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapRow:
+    """One row, with where it comes from."""
+
+    text: str
+    label: str
+    origin: str
+    """`example` or `teacher`."""
+    seed: str
+    """Number of the example that it was written from; of a text that was labelled, its own."""
+
+
+@dataclass(kw_only=True)
+class Bootstrapped:
+    """What a run made."""
+
+    rows: list[BootstrapRow] = field(default_factory=list)
+    asked: int = 0
+    """Prompts."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Texts that are no rows, by reason: `empty`, `repeated`, `too_long`, `no_label`, `malformed`."""
+    stopped: str = ""
+    """Why not all was asked; empty if it was."""
+    cost: Decimal | None = None
+    """Of the prompts that were not answered before; None for unknown."""
+
+
+def read_examples(path: Path) -> list[tuple[str, str]]:
+    """Read at most 20 examples: a CSV with the columns text and label. Raises `DataError`."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            found = [(str(row["text"]).strip(), str(row["label"]).strip()) for row in csv.DictReader(file)]
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path.name} is no CSV with the columns text and label: {error}.") from error
+    if not found or len(found) > MOST_EXAMPLES or any(not text or not label for text, label in found):
+        raise DataError(
+            f"{path.name} has {len(found)} examples; it takes 1 to {MOST_EXAMPLES}, each with a text and a label.",
+            hint="With more rows, train on them: coterie add NAME --data FILE",
+        )
+    return found
+
+
+async def bootstrap(
+    teacher: AskedModel,
+    describe: str,
+    examples: Sequence[tuple[str, str]],
+    *,
+    rows: int = 200,
+    texts: Sequence[str] = (),
+    money: Decimal | None = None,
+    seed: int = 0,
+) -> Bootstrapped:
+    """Make rows.
+
+    Args:
+        teacher: Is asked, through the gate if it is remote.
+        describe: What the specialist is for.
+        examples: Text and label.
+        rows: How many texts the teacher is to write, over all labels.
+        texts: Texts to label; then none are written.
+        money: Most that may be spent: beyond it no further batch is asked. None for no limit of this run's own.
+        seed: Of the order in which examples are shown.
+
+    Raises:
+        InputError: there are fewer than two labels.
+        EgressRefused, EngineError: the teacher cannot be asked.
+    """
+    labels = list(dict.fromkeys(label for _, label in examples))
+    if len(labels) < 2:
+        raise InputError(f"The examples have {len(labels)} label; there must be two or more.")
+    teacher.check()
+    brief, made = _Brief(teacher.label, describe, examples, labels), Bootstrapped()
+    made.rows += [BootstrapRow(text=t, label=n, origin="example", seed=str(i)) for i, (t, n) in enumerate(examples)]
+    plan = [(brief.to_label(text), {"text": text}) for text in texts] if texts else brief.to_write(rows, seed)
+    engine = teacher.open()
+    try:
+        async with reporting_kept_answers(engine):
+            for begin in range(0, len(plan), _BATCH):
+                some = plan[begin : begin + _BATCH]
+                outputs = await engine.run([prompt for prompt, _ in some])
+                made.asked += len(some)
+                for output, (_, about) in zip(outputs, some, strict=True):
+                    _take(made, output.text, about, labels)
+                made.cost = _cost(teacher)
+                if money is not None and (made.cost is None or made.cost > money):
+                    made.stopped = f"the teacher cost {made.cost}, and the most is {money}"
+                    break
+    finally:
+        await engine.close()
+    return made
+
+
+def _cost(teacher: AskedModel) -> Decimal | None:
+    taken = [usage for _, usage in teacher.bill]
+    return teacher.money(sum(each.tokens_in for each in taken), sum(each.tokens_out for each in taken))
+
+
+@dataclass(frozen=True)
+class _Brief:
+    """What the teacher is told."""
+
+    label: Label
+    describe: str
+    examples: Sequence[tuple[str, str]]
+    labels: Sequence[str]
+
+    def to_write(self, rows: int, seed: int) -> list[tuple[Prompt, dict[str, str]]]:
+        """Prompts for new texts: an example at a time, so that each text has one origin."""
+        draw = random.Random(seed)  # noqa: S311 - it orders examples
+        by_label: dict[str, list[int]] = defaultdict(list)
+        for place, (_, label) in enumerate(self.examples):
+            by_label[label].append(place)
+        plan = []
+        for batch in range(-(-rows // (_AT_A_TIME * len(self.labels)))):
+            for label in self.labels:
+                place = by_label[label][batch % len(by_label[label])]
+                other = draw.choice([each for each in self.examples if each[1] != label])
+                plan.append((self._writing(self.examples[place], other, batch), {"label": label, "seed": str(place)}))
+        return plan
+
+    def _writing(self, example: tuple[str, str], other: tuple[str, str], batch: int) -> Prompt:
+        told = (
+            f"{self.describe}\nLabels: {', '.join(self.labels)}.\n"
+            f"A text of the label {example[1]!r}: {example[0]}\nA text of another, {other[1]!r}: {other[0]}\n"
+            f"Write {_AT_A_TIME} new texts of the label {example[1]!r}, as different people would: other words, other "
+            f"details, short and long. Batch {batch + 1}: repeat nothing of the text above. "
+            'Answer with JSON: {"texts": ["...", ...]}'
+        )
+        messages = (Message(role="user", text=told),)
+        return Prompt(messages=messages, label=self.label, max_tokens=_TOKENS, json_schema=_SCHEMA)
+
+    def to_label(self, text: str) -> Prompt:
+        """The prompt that asks for the label of a text."""
+        shown = "\n".join(f"{example}\n=> {label}" for example, label in self.examples)
+        told = (
+            f"{self.describe}\nAnswer with one of these labels alone: {', '.join(self.labels)}.\n\n"
+            f"{shown}\n{text[:_LONGEST]}\n=>"
+        )
+        return Prompt(messages=(Message(role="user", text=told),), label=self.label, max_tokens=40)
+
+
+def _take(made: Bootstrapped, said: str, about: Mapping[str, str], labels: Sequence[str]) -> None:
+    """Take what the teacher said as rows."""
+    if "text" in about:
+        named = {fold(label): label for label in labels}.get(fold(said))
+        if named is None:
+            made.dropped["no_label"] += 1
+        else:
+            _add(made, about["text"], named, str(len(made.rows)))
+        return
+    try:
+        texts = json.loads(said[said.index("{") : said.rindex("}") + 1])["texts"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        made.dropped["malformed"] += 1
+        return
+    for text in texts if isinstance(texts, list) else ():
+        _add(made, str(text).strip(), about["label"], about["seed"])
+
+
+def _add(made: Bootstrapped, text: str, label: str, seed: str) -> None:
+    """Add a row unless it is none, or there already: under another label too, since then one of them is wrong."""
+    folded = " ".join(text.casefold().split())
+    if not folded:
+        made.dropped["empty"] += 1
+    elif len(text) > _LONGEST:
+        made.dropped["too_long"] += 1
+    elif any(folded == " ".join(row.text.casefold().split()) for row in made.rows):
+        made.dropped["repeated"] += 1
+    else:
+        made.rows.append(BootstrapRow(text=text, label=label, origin="teacher", seed=seed))
+
+
+def write_bootstrapped(path: Path, made: Bootstrapped, teacher: str) -> None:
+    """Write the rows as a CSV with the columns text, label, origin, seed and teacher."""
+
+    def write(target: Path) -> None:
+        with target.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("text", "label", "origin", "seed", "teacher"))
+            for row in made.rows:
+                who = teacher if row.origin == "teacher" else ""
+                writer.writerow((row.text, row.label, row.origin, row.seed, who))
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_with(path, write)

@@ -1,0 +1,312 @@
+"""Runs: jobs found in captured calls, trained, shadowed, moved on by evidence, taken back; one at a time, resumable."""
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from coterie.config.file import parse_config
+from coterie.errors import ArtefactRefused
+from coterie.flywheel.deployments import Deployments
+from coterie.flywheel.runs import FlywheelRunner
+from coterie.flywheel.training import rows_of
+from coterie.testing import FakeClock
+from coterie.training.train import TrainedSpecialist
+from coterie.types import CapturedExample, ComparedAnswer, Finding, FlywheelRecord, GivenLabel, worded
+
+from .conftest import NOW, Log, compared, examples
+
+WORDS = {"lost": ["card", "gone", "stolen", "purse"], "fee": ["charge", "price", "cost", "euro"]}
+
+
+def calls(count, seed=1, start=0):
+    """Calls of one template with two answers, not yet of any job."""
+    draw = random.Random(seed)
+    found = []
+    for i in range(start, start + count):
+        answer = draw.choice(list(WORDS))
+        text = f"{draw.choice(WORDS[answer])} {draw.choice(WORDS[answer])} number {i}"
+        prompt = f"You route the messages of bank customers. Answer with one word only. Message: {text}"
+        found.append(
+            CapturedExample(
+                id=f"c{i:05d}",
+                request=f"q{i}",
+                time=NOW + i,
+                prompt=(("user", prompt),),
+                answer=answer,
+                policy="model:large",
+                cost=0.001,
+                caller=f"a{i % 5}",
+            )
+        )
+    return found
+
+
+@dataclass
+class Specialist:
+    """Says what the words say."""
+
+    wrong: bool = False
+
+    async def consult(self, task, view, *, call=None):
+        value = "fee" if any(word in task.text for word in WORDS["fee"]) != self.wrong else "lost"
+        return Finding(
+            specialist="x", value=value, text=value, confidence=0.9, accepted=True, reason=worded("sure"), form="label"
+        )
+
+
+@dataclass
+class Bench:
+    """A runner with a registry of fakes."""
+
+    runner: FlywheelRunner
+    books: Deployments
+    trained: list = field(default_factory=list)
+    specialist: Specialist = field(default_factory=Specialist)
+    gone: bool = False
+
+    async def run(self, **about):
+        report = await self.runner.run(**about)
+        return [(step.kind, step.done) for step in report.steps]
+
+
+@pytest.fixture
+def bench(store, tmp_path, monkeypatch):
+    """See `Bench`."""
+    config = parse_config(
+        "[capture]\nenabled = true\n[flywheel]\ncalls = 200\naudits = 5\naudit_share = 0.2\ncanary = [0.1, 0.5]\n"
+        "canary_calls = 10\n"
+    )
+    books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW + 10_000))
+    made = Bench(runner=None, books=books)
+
+    async def load(job, deployment):
+        if made.gone:
+            raise ArtefactRefused("gone")
+        return made.specialist
+
+    def train(folder, config, job, rows):
+        made.trained.append(rows)
+        return TrainedSpecialist(
+            name=job.name, version=f"{len(made.trained):016x}", promoted=False, report={"metrics": {"accuracy": 1.0}}
+        )
+
+    monkeypatch.setattr("coterie.flywheel.runs.train_job", train)
+    made.runner = FlywheelRunner(books=books, config=config, folder=tmp_path, load=load, owner="one")
+    return made
+
+
+async def shadow(bench, count=400, *, differ=lambda i: False):
+    """A shadow with so many compared calls."""
+    await bench.books.store.add_examples(calls(300))
+    await bench.run()
+    (made,) = await bench.books.deployments()
+    job = (await bench.books.jobs())[0]
+    more = [replace(each, job=job.id, input=each.prompt[0][1][-20:]) for each in calls(count, 2, 300)]
+    await bench.books.store.add_examples(more, compared(made.id, more, differ=differ))
+    return made
+
+
+async def label_all(bench):
+    """A person labels every captured call as it was answered."""
+    for each in await bench.books.store.newest():
+        await bench.books.store.put_label(
+            GivenLabel(example=each.id, origin="person", by="ann", value=each.answer, time=NOW)
+        )
+
+
+async def test_calls_become_a_job_and_a_shadow_in_one_run(bench):
+    """Found by their template, trained on all but the audit slice, and whose examples it saw is known."""
+    await bench.books.store.add_examples(calls(300))
+    assert await bench.run() == [("discover", True), ("train", True), ("shadow", True)]
+    (job,) = await bench.books.jobs()
+    assert (job.shape, dict(job.labels), len(job.templates), job.trained) == (
+        "labels",
+        {"lost": "lost", "fee": "fee"},
+        1,
+        len(bench.trained[0].rows),
+    )
+    (rows,) = bench.trained
+    assert all("number" in text and "route" not in text for text, _ in rows.rows)
+    assert (rows.left_out > 30, len(rows.rows) + rows.left_out) == (True, 300)
+    assert (await bench.books.deployments())[0].state == "shadow"
+    assert await bench.run() == [("wait", False)]
+
+
+async def test_a_dry_run_changes_nothing(bench):
+    """It says what is due."""
+    await bench.books.store.add_examples(calls(300))
+    before = await bench.books.store.revision()
+    assert await bench.run(dry_run=True) == [("discover", False)]
+    assert (await bench.books.store.revision(), await bench.books.jobs()) == (before, [])
+
+
+async def test_few_calls_wait_and_few_callers_train_nothing(bench):
+    """What one person asks is nobody else's business."""
+    await bench.books.store.add_examples(calls(100))
+    assert await bench.run() == [("discover", True), ("wait", False)]
+    await bench.books.store.add_examples([replace(each, caller="one") for each in calls(300, 3, 100)])
+    bench.runner.config = parse_config("[flywheel]\ncalls = 200\ncallers = 7\n")
+    assert ("train", True) not in await bench.run()
+
+
+async def test_from_shadow_to_champion_by_evidence_and_volume(bench):
+    """Evidence, audit slice, then each stage with its calls; the canary's hours end one that has too few."""
+    made = await shadow(bench)
+    assert await bench.run() == [("wait", False)]  # the audit slice waits for people
+    await label_all(bench)
+    assert await bench.run() == [("canary", True)]
+    assert await bench.run() == [("wait", False)]
+    bench.books.clock.advance(25 * 3600)
+    assert await bench.run() == [("canary", True)]
+    now = bench.books.clock()
+    job = (await bench.books.jobs())[0]
+    served = [replace(each, job=job.id, policy=made.id, time=now + 1, confidence=0.9) for each in calls(12, 5, 5000)]
+    await bench.books.store.add_examples(served)
+    assert (await bench.run())[0] == ("champion", True)
+    assert (await bench.books.deployment(made.id)).share == 0.98
+
+
+async def test_a_worse_shadow_is_retired(bench):
+    """By what people say of its differences."""
+    made = await shadow(bench, differ=lambda i: i % 4 == 0)
+    await label_all(bench)
+    assert ("retire", True) in await bench.run()
+    assert (await bench.books.deployment(made.id)).state == "retired"
+
+
+async def test_a_candidate_that_is_worse_on_frozen_rows_never_shadows(bench):
+    """Labels of the audit slice are enough for that."""
+    await bench.books.store.add_examples(calls(300))
+    await label_all(bench)
+    bench.specialist.wrong = True
+    assert await bench.run() == [("discover", True), ("train", True), ("retire", True)]
+
+
+async def test_a_person_promotes_where_the_file_says_so(bench):
+    """`promote = false`: a run says what is ready."""
+    await shadow(bench)
+    await label_all(bench)
+    bench.runner.config = parse_config("[flywheel]\naudits = 5\naudit_share = 0.2\npromote = false\n")
+    assert await bench.run() == [("wait", False)]
+
+
+async def test_complaints_take_it_back(bench, store):
+    """More than of the model's answers: an alarm with figures, examples and the command."""
+    made = await shadow(bench)
+    made = await bench.books.move(made, "canary", by="x", reason="r", share=0.5)
+    job = (await bench.books.jobs())[0]
+    now = bench.books.clock()
+    rows = [
+        replace(each, job=job.id, time=now + 1, policy=made.id if i % 2 else "model:large")
+        for i, each in enumerate(calls(200, 6, 6000))
+    ]
+    await bench.books.store.add_examples(rows)
+
+    async def complaints(self, *, since=0.0):
+        return {made.id: 30, "model:large": 1}
+
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(type(bench.books.store), "complaints", complaints)
+    try:
+        steps = await bench.run()
+    finally:
+        monkey.undo()
+    assert ("alarm", True) in steps
+    (alarm,) = await bench.books.alarms()
+    assert (alarm.kind, alarm.action, alarm.command) == (
+        "complaints",
+        "back to the model",
+        f"coterie retrain {job.name}",
+    )
+    assert len(alarm.examples) == 5
+    assert (await bench.books.deployment(made.id)).state == "retired"
+
+
+async def test_retrain_is_done_at_once_and_settles_the_alarm(bench):
+    """However few calls are new."""
+    await test_complaints_take_it_back(bench, None)
+    job = (await bench.books.jobs())[0]
+    assert ("train", True) in await bench.run(only=job.name, retrain=True)
+    assert await bench.books.alarms(open_only=True) == []
+
+
+async def test_two_schedulers(bench, tmp_path):
+    """One runs; the other says who does. A lease that ended is nobody's."""
+    await bench.books.store.add_examples(calls(300))
+    other = FlywheelRunner(
+        books=bench.books, config=bench.runner.config, folder=tmp_path, load=bench.runner.load, owner="two"
+    )
+    reports = await asyncio.gather(bench.runner.run(), other.run())
+    assert sorted(bool(each.busy) for each in reports) == [False, True]
+    lease = await bench.books.store.record("lease", "run")
+    await bench.books.store.put(replace(lease, body={"owner": "dead", "until": bench.books.clock() + 3600}))
+    assert (await bench.runner.run()).busy == "dead"
+    bench.books.clock.advance(3601)
+    assert (await bench.runner.run()).busy == ""
+
+
+async def test_a_run_that_was_killed_is_gone_on_with(bench, monkeypatch):
+    """At each write of the store in turn: the next run ends where an unbroken one does, with nothing twice."""
+    table = type(bench.books.store)
+    original, left = table.put, 0
+
+    async def put(self, *records):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise asyncio.CancelledError
+        await original(self, *records)
+
+    await bench.books.store.add_examples(calls(300))
+    for writes in range(1, 9):
+        left = writes
+        monkeypatch.setattr(table, "put", put)
+        with contextlib.suppress(asyncio.CancelledError):
+            await bench.runner.run()
+        monkeypatch.setattr(table, "put", original)
+        bench.books.clock.advance(3601)
+    await bench.run()
+    assert len(await bench.books.jobs()) == 1
+    assert [each.state for each in await bench.books.deployments()].count("shadow") == 1
+
+
+async def test_a_version_that_is_gone_before_it_shadows(bench):
+    """It is retired, and the run goes on."""
+    bench.gone = True
+    await bench.books.store.add_examples(calls(300))
+    assert ("retire", True) in await bench.run()
+
+
+async def test_the_weeks_cpu_time_ends_the_training(bench):
+    """What trainings took is counted by week."""
+    await bench.books.store.put(
+        FlywheelRecord(kind="spent", id="s", time=bench.books.clock(), body={"cpu_seconds": 4000.0})
+    )
+    await bench.books.store.add_examples(calls(300))
+    assert await bench.run() == [("discover", True), ("wait", False)]
+    bench.books.clock.advance(8 * 86_400)
+    assert ("train", True) in await bench.run()
+
+
+async def test_rows_are_a_persons_word_before_feedbacks_before_the_teachers(bench):
+    """The audit slice is left out whoever labelled it, and what a deployment answered teaches nothing."""
+    from coterie.flywheel.deployments import KnownJob
+
+    job = KnownJob(id="j1", name="x", labels={"lost": "lost", "fee": "fee"})
+    some = [replace(each, policy="dep-1" if i == 59 else "model:l") for i, each in enumerate(examples(60))]
+    labels = [
+        GivenLabel(example=each.id, origin=origin, by="a", value=value, time=NOW)
+        for each in some
+        for origin, value in (("feedback", "fee"), ("person", "lost"))[: 1 + (each.id < "e00020")]
+        if each.id < "e00040"
+    ]
+    rows = rows_of(job, some, labels, audit_share=0.2)
+    said = dict(zip(rows.examples, (label for _, label in rows.rows), strict=True))
+    assert set(rows.origins) == {"person", "feedback", "teacher"}
+    assert {said[e] for e in said if e < "e00020"} == {"lost"}
+    assert {said[e] for e in said if "e00020" <= e < "e00040"} == {"fee"}
+    assert "e00059" not in said
+    assert isinstance(compared("d", some)[0], ComparedAnswer)
