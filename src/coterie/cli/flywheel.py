@@ -120,10 +120,10 @@ def _show_status(
 
 async def _runner(folder: Path, config: Config, books: Deployments) -> FlywheelRunner:
     from coterie.assembly import deployment_loader
-    from coterie.engines.onnx import OnnxEncoder
+    from coterie.engines.encoders import open_encoder
     from coterie.flywheel.runs import FlywheelRunner
 
-    load = deployment_loader(config, folder, OnnxEncoder.bundled(threads=1))
+    load = deployment_loader(config, folder, open_encoder(config.network.encoder, folder, threads=1))
     return FlywheelRunner(books=books, config=config, folder=folder, load=load)
 
 
