@@ -181,6 +181,11 @@ class Replay:
             print(json.dumps(self.days[-1]), dict(self.live.counts), flush=True)
 
 
+def planted(folder: Path) -> int:
+    """How often a planted address stands in a file."""
+    return sum(path.read_bytes().count(b"ann.berg") for path in folder.rglob("*") if path.is_file())
+
+
 async def replay(rows: dict[str, Any], calls: int, days: int, seed: int) -> dict[str, Any]:
     """Run a month and say what came of it."""
     with tempfile.TemporaryDirectory() as name:
@@ -199,7 +204,7 @@ async def replay(rows: dict[str, Any], calls: int, days: int, seed: int) -> dict
             await month.live.close()
             await store.close()
             await encoder.close()
-        leaked = sum(path.read_bytes().count(b"ann.berg") for path in folder.rglob("*") if path.is_file())
+        leaked = planted(folder)
     last = month.days[-1]
     whole: dict[str, float] = defaultdict(float)
     for day in month.days:
