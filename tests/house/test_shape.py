@@ -51,7 +51,8 @@ BUDGETS = {
     "config": 1520,  # capture and flywheel; servers of MCP
     "context": 930,
     "decisions": 910,  # typed questions: a new concept; deployments for questions
-    "engines": 5000,  # known vectors; encoders by name; relay; the transport as a seam; the reading model
+    "engines": 5000,  # known vectors; encoders by name; relay; the transport as a seam; the reading model; a relay, c
+    "edge": 720,  # bundles: what a device checks and switches, what goes in, images
     "errors": 290,
     "flywheel": 3900,  # jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
     "gateway": 6490,  # jobs, deployments and review over HTTP; rerank and score

@@ -15,6 +15,7 @@ from coterie.cli import train as training
 from coterie.cli.add import add
 from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
+from coterie.cli.bundle import bundle
 from coterie.cli.decide import adapt, decide, decisions
 from coterie.cli.discover import discover
 from coterie.cli.doctor import doctor
@@ -84,6 +85,7 @@ for _command in (
     adapt,
     route,
     serve,
+    bundle,
     mcp,
     report,
     budgets,

@@ -8,10 +8,9 @@ from math import floor
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq, minimize, minimize_scalar
-from scipy.special import expit, logit, logsumexp
 
 from coterie.errors import DataError
+from coterie.learning.special import expit, logit, logsumexp
 
 Floats = np.ndarray
 
@@ -102,6 +101,8 @@ def fit_platt(logits: ArrayLike, targets: ArrayLike) -> Platt:
         logits: (N,), of rows that the weights were not fitted on.
         targets: (N,) 1 for the positive outcome, 0 for the other.
     """
+    from scipy.optimize import minimize  # noqa: PLC0415 - training alone needs it
+
     z = _finite(logits)
     y = _platt_targets(np.asarray(targets))
     center, scale = float(z.mean()), float(z.std()) or 1.0
@@ -130,6 +131,8 @@ def fit_confidence(confidence: ArrayLike, right: ArrayLike) -> Platt | None:
         confidence: (N,) of answers to rows that the weights were not fitted on.
         right: (N,) whether each was right.
     """
+    from scipy.optimize import minimize  # noqa: PLC0415 - training alone needs it
+
     sure, hits = np.clip(np.asarray(confidence, dtype=float), _SUREST, 1 - _SUREST), np.asarray(right, dtype=bool)
     if len(hits) < _FEWEST or min(hits.sum(), (~hits).sum()) < _EITHER:
         return None
@@ -153,6 +156,8 @@ def raise_confidence(line: Platt, confidence: ArrayLike, gain: float) -> Platt:
         confidence: (N,) that it was fitted on.
         gain: Share of answers, from 0; the mean stays below 1 by a hundredth of what it lacks.
     """
+    from scipy.optimize import brentq  # noqa: PLC0415 - training alone needs it
+
     odds = logit(np.clip(np.asarray(confidence, dtype=float), _SUREST, 1 - _SUREST))
     before = float(line.probability(odds).mean())
     aim = min(before + gain, 1 - (1 - before) / 100)
@@ -162,6 +167,8 @@ def raise_confidence(line: Platt, confidence: ArrayLike, gain: float) -> Platt:
 
 def _best_temperature(loss: Callable[[float], float]) -> float:
     """Minimise over the logarithm of 1 / T, in which a function convex in 1 / T still has one minimum."""
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - training alone needs it
+
     best = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=(-_WIDEST, _WIDEST), method="bounded")
     return float(np.exp(-best.x))
 
@@ -201,6 +208,8 @@ def fit_pool(logits: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
     Returns:
         (M,) one share a model, adding up to 1.
     """
+    from scipy.optimize import minimize  # noqa: PLC0415 - training alone needs it
+
     if len(logits) == 1:
         return np.ones(1)
     stacked = np.stack(logits).astype(np.float64)  # (M, N, L)

@@ -12,9 +12,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.linear import KernelBlock
@@ -71,6 +68,8 @@ def _fit(
     progress: Callable[[int], None],
     landmarks: np.ndarray | None = None,
 ) -> KernelFit:
+    from scipy.linalg import solve_triangular  # noqa: PLC0415 - training alone needs it
+
     stored = vectors[in_turn(examples, MOST_LANDMARKS) if landmarks is None else landmarks].astype(np.float16)
     seen = stored.astype(np.float64)  # (M, D), as the head will see them
     factor = np.linalg.cholesky(_kernel(seen, seen) + _JITTER * np.eye(len(seen)))
@@ -123,6 +122,8 @@ def _out_of_fold(sums: _Sums, folds: np.ndarray, progress: Callable[[int], None]
 
 
 def _solve(gram: np.ndarray, moment: np.ndarray, ridge: float) -> np.ndarray:
+    from scipy.linalg import cho_factor, cho_solve  # noqa: PLC0415 - training alone needs it
+
     return np.asarray(cho_solve(cho_factor(gram + ridge * np.eye(len(gram)), lower=True), moment))
 
 
@@ -235,6 +236,9 @@ def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndar
 
 def _kinds(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:  # (N, D), (N,) -> (N,)
     """A number for each text; those that are linked by near copies or groups have the same."""
+    from scipy.sparse import csr_matrix  # noqa: PLC0415 - training alone needs it
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - training alone needs it
+
     linked = (vectors @ vectors.T >= ALIKE) | (groups[:, None] == groups)
     return np.asarray(connected_components(csr_matrix(linked), directed=False)[1])
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtrc, betaincinv, ndtr
 
 Floats = np.ndarray
 Ints = np.ndarray
@@ -167,6 +166,8 @@ class Interval(NamedTuple):
 
 def exact_interval(hits: int, rows: int, *, level: float = 0.95) -> Interval:
     """Where a share lies of which `hits` of `rows` were seen, whatever it is."""
+    from scipy.special import betaincinv  # noqa: PLC0415 - training alone needs it
+
     if not rows:
         return Interval(float("nan"), float("nan"))
     tail = (1 - level) / 2
@@ -321,6 +322,8 @@ def paired_drop(before: ArrayLike, after: ArrayLike) -> float:
     The exact one-sided test of McNemar 1947: of the rows on which only one version is right, as many should be each's,
     so the number lost is binomial with one half. Where both are right, or both wrong, nothing is learned.
     """
+    from scipy.special import bdtrc  # noqa: PLC0415 - training alone needs it
+
     old, new = np.asarray(before, dtype=bool), np.asarray(after, dtype=bool)
     lost, won = int((old & ~new).sum()), int((~old & new).sum())
     return float(bdtrc(lost - 1, lost + won, 0.5)) if lost else 1.0
@@ -332,6 +335,8 @@ def interval_drop(before: float, after: float, widths: tuple[float, float]) -> f
     A one-sided normal test with the standard errors that the intervals stand for, as if the two were independent. On
     the same rows they are not, and the true error is smaller: this finds a drop later than it could, never sooner.
     """
+    from scipy.special import ndtr  # noqa: PLC0415 - training alone needs it
+
     error = math.hypot(*widths) / (2 * _QUANTILE)
     if error == 0.0:
         return 0.0 if after < before else 1.0

@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import norm
+
+from coterie.learning.special import expit, logit
 
 MOST_ROWS = 1_500
 """Rows from which they show more than the prior does."""
@@ -57,6 +57,8 @@ def prior_threshold(
     Returns:
         One of `said`; None accepts nothing.
     """
+    from scipy.stats import norm  # noqa: PLC0415 - training alone needs it
+
     if not _FEWEST <= len(said) <= MOST_ROWS:
         return None
     order = np.argsort(-said, kind="stable")

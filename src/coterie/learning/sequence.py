@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 
 O, B, I = 0, 1, 2  # noqa: E741 - the field's letters
 TAGS = 3
@@ -153,6 +155,8 @@ def fit_chain(
         rounds: Of L-BFGS, at most.
         prior: Weights to begin with, from which the squared differences are counted; zeros if None.
     """
+    from scipy.optimize import minimize  # noqa: PLC0415 - training alone needs it
+
     steps, columns, size = _Steps.of(lengths), features.shape[1], 1 + 2 * kinds
     observed = np.asarray(features.T @ np.eye(size)[tags])  # (V, K)
     pairs = _count_pairs(tags, lengths, size)

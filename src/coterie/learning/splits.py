@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from coterie.errors import DataError
 from coterie.learning.checks import count, fold_label, listing, nearest, quote
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.duplicates import Duplicate, duplicate_groups, near_duplicates
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
 
 Ints = np.ndarray
 Floats = np.ndarray
@@ -160,6 +163,9 @@ def _columns_key(row: Row) -> tuple[object, ...] | None:
 
 def _merge(a: Ints, b: Ints) -> Ints:
     """Numbers of the finest units that neither `a` nor `b` cuts."""
+    from scipy import sparse  # noqa: PLC0415 - training alone needs it
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - training alone needs it
+
     n = int(a.max(initial=-1)) + 1
     size = n + int(b.max(initial=-1)) + 1
     links = sparse.coo_array((np.ones(len(a), bool), (a, b + n)), shape=(size, size))
@@ -183,6 +189,8 @@ class _Table:
     @classmethod
     def of(cls, rows: Sequence[Row], units: Ints) -> _Table:
         """Count labels by unit. Rows without a label count as a label of their own."""
+        from scipy import sparse  # noqa: PLC0415 - training alone needs it
+
         names: dict[str | None, int] = {}
         pairs = [
             (int(unit), names.setdefault(label, len(names)))

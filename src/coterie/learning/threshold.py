@@ -12,8 +12,6 @@ from math import ceil, log
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betainc
-from scipy.stats import t
 
 from coterie.errors import DataError
 from coterie.types import Reason
@@ -35,6 +33,8 @@ def independent_share(wrong: Ints, groups: Ints, counts: Ints, *, delta: float) 
         counts: (K,) how many of the first rows to look at.
         delta: Level of the quantiles.
     """
+    from scipy.stats import t  # noqa: PLC0415 - training alone needs it
+
     effects = np.array([_design_effect(wrong[:count], groups[:count]) for count in counts])
     effects = np.where(np.isnan(effects), _design_effect(wrong, groups), effects)
     present = np.array([np.count_nonzero(np.bincount(groups[:count])) for count in counts])
@@ -173,6 +173,8 @@ def _numbers(groups: Sequence[object]) -> Ints:
 
 def _p_values(accepted: Floats, wrong: Floats, target_risk: float) -> Floats:
     """P(Bin(accepted, target_risk) <= wrong), also between whole numbers, by the incomplete beta function (K,)."""
+    from scipy.special import betainc  # noqa: PLC0415 - training alone needs it
+
     return np.asarray(betainc(accepted - wrong, wrong + 1, 1 - target_risk))
 
 

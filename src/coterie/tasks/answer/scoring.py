@@ -9,9 +9,9 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, logit, logsumexp
 
 from coterie.engines.features import NgramFeatures, stored_array
+from coterie.learning.special import expit, logit, logsumexp
 from coterie.tasks.answer.features import ENCODED, LEXICAL, WHOLE
 
 Floats = np.ndarray

@@ -14,11 +14,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix, hstack
-from sklearn.svm import LinearSVC
 
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.features import NgramFeatures, fit_ngrams
@@ -34,6 +32,11 @@ from coterie.routing.profile import hint_texts
 from coterie.tasks.classify.model import Neighbours
 from coterie.tasks.classify.scope import fit_neighbours, made_of_patterns, nearest_out_of_fold
 from coterie.types import Rung
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+    from sklearn.svm import LinearSVC
+
 
 # Chosen by cross-validation on the training rows of BANKING77, CLINC150 and HEADLINES; see docs/history/log.md.
 _WORDS = {"unit": "word", "shortest": 1, "longest": 2, "at_most": 20_000}
@@ -246,10 +249,14 @@ def ngram_features(texts: Sequence[str]) -> tuple[NgramFeatures, ...]:
 def ngram_matrix(features: Sequence[NgramFeatures], texts: Sequence[str]) -> csr_matrix:  # (N, sum of F)
     """The features of each text, one family beside the other."""
     # Double precision is what liblinear takes; anything else is copied for every fit.
+    from scipy.sparse import hstack  # noqa: PLC0415 - training alone needs it
+
     return hstack([_one_matrix(family, texts) for family in features]).tocsr().astype(np.float64)
 
 
 def _one_matrix(features: NgramFeatures, texts: Sequence[str]) -> csr_matrix:  # (N, F)
+    from scipy.sparse import csr_matrix  # noqa: PLC0415 - training alone needs it
+
     rows = [features.encode(text) for text in texts]
     starts = np.concatenate([[0], np.cumsum([len(row.indices) for row in rows])])
     indices = np.concatenate([row.indices for row in rows])
@@ -259,6 +266,8 @@ def _one_matrix(features: NgramFeatures, texts: Sequence[str]) -> csr_matrix:  #
 
 def fit_lexical(features: csr_matrix, examples: TextExamples, rows: np.ndarray) -> Linear:  # (N, F), ..., (M,) of N
     """A linear SVM, one against the rest (Joachims 1998), on the given rows."""
+    from sklearn.svm import LinearSVC  # noqa: PLC0415 - training alone needs it
+
     return _linear(LinearSVC(C=_SVM_C, tol=_SVM_TOLERANCE, random_state=examples.seed), features, examples, rows)
 
 

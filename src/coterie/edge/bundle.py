@@ -1,0 +1,243 @@
+"""Make a bundle: a folder with interpreter, packages and a network, signed, that needs nothing else to run.
+
+What goes in is measured: a process serves the network, and the packages that it has imported then are copied. Training
+code and its packages are imported by no server, so they are not there. See `device` for what a device does with it.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import platform
+import py_compile
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+
+from coterie import __version__
+from coterie.config.file import Config, LlamaModel, load_config
+from coterie.edge import device as devices
+from coterie.edge.device import MANIFEST, SIGNATURE, Release
+from coterie.errors import InputError, SetupError
+from coterie.models.catalogue import locate
+from coterie.registry.registry import REGISTRY_FOLDER, open_registry
+from coterie.registry.signature import Signer
+
+_ASKED = ("What is this about?", "Please help me with my account, 25 March 2026, EUR 12.50.")
+"""Requests that are served to see what is imported."""
+_LEFT_OUT = shutil.ignore_patterns(
+    *("__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "distutils"),
+    *("pydoc_data", "site-packages", "config-*", "*.pyi", "*.pxd", "*.h", "*.a", "*.exe", "*.c", "*.cpp"),
+)
+_UNUSED = (
+    *(f"onnxruntime/{name}" for name in ("transformers", "tools", "quantization", "datasets")),
+    *(f"numpy/{name}" for name in ("f2py", "distutils", "_pyinstaller")),
+    "coterie/examples",
+)
+"""Parts of packages that serve nothing: programs that convert models, compile Fortran, examples."""
+_TRAINS = frozenset({"scikit-learn", "sympy", "huggingface-hub", "pygments"})
+"""Requirements of Coterie and of its requirements that train, convert or fetch models or colour code."""
+_SYSTEM = re.compile(r"^(ld-linux|libc|libm|libdl|libpthread|librt|libutil|libresolv|linux-vdso)[.-]")
+"""Libraries of every Linux of this kind."""
+_LAUNCHER = """#!/bin/sh
+# Serves the network in the slot that runs, after a check of every byte; or: run verify, install RELEASE, revert.
+here=$(cd "$(dirname "$0")" && pwd)
+slot=$(cd "$here/current" && pwd -P)
+LD_LIBRARY_PATH="$slot/python/lib" exec "$slot/python/bin/python3" -I -B -X utf8 -m coterie.edge.device "$here" "$@"
+"""
+
+
+def build_bundle(folder: Path, out: Path, *, signer: Signer, release: int | None = None) -> Release:
+    """Make a bundle of a network, or a further release of it in the slot that does not run.
+
+    Args:
+        folder: The network's; its champions go in, and nothing of `state` but indexes of documents.
+        out: The bundle; a new folder, or one that an earlier call made.
+        signer: Signs the release.
+        release: Its number; the next one by default.
+
+    Raises:
+        InputError: there is something else at `out`, or the number is not higher than the last.
+        SetupError: the network cannot be served, or something cannot be copied.
+    """
+    if sys.platform != "linux":
+        raise SetupError(f"A bundle was to be made on {sys.platform}; they are made for Linux, on Linux.")
+    new = not out.exists()
+    if not new and not (out / devices.CURRENT).is_symlink():
+        raise InputError(f"{str(out)!r} exists and is no bundle.", hint="Name a folder that does not exist yet.")
+    config = load_config(folder)
+    highest = 0 if new else int((out / devices.RELEASE).read_text())
+    number = highest + 1 if release is None else release
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as draft:
+        home = Path(draft) / "release"
+        _copy_network(folder, config, home / devices.NETWORK)
+        _copy_packages(home, _imported(folder))
+        _compile(home / "python")
+        _sign(home, signer, {"release": number, "network": config.network.name, "coterie": __version__})
+        if new:
+            out.mkdir()
+            (out / devices.TRUSTED).write_text(f"{signer.public}\n")
+            launcher = out / "run"
+            launcher.write_text(_LAUNCHER)
+            launcher.chmod(0o755)
+        return devices.install(home, out)
+
+
+def _copy_network(folder: Path, config: Config, home: Path) -> None:
+    """The file, the champions, the indexes of documents and the models that run in the process."""
+    home.mkdir(parents=True)
+    shutil.copy2(folder / "coterie.toml", home)
+    registry = open_registry(folder, config.registry)
+    for name in config.specialists:
+        champion = registry.champion(name)
+        target = home / REGISTRY_FOLDER / name
+        shutil.copytree(champion.folder, target / champion.folder.name)
+        shutil.copy2(champion.folder.parent / "champion", target)
+    for path in (folder / devices.STATE).glob("*"):
+        if path.name == "knowledge" or path.suffix == ".safetensors" or path.name.endswith("checks.json"):
+            copy = shutil.copytree if path.is_dir() else shutil.copy2
+            (home / devices.STATE).mkdir(exist_ok=True)
+            copy(path, home / devices.STATE / path.name)
+    for model in config.models.values():
+        if isinstance(model, LlamaModel) and (path := locate(model, folder)).is_relative_to(folder):
+            target = home / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+
+
+def _imported(folder: Path) -> list[Path]:
+    """The files of all modules that a server of the network imports."""
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "coterie.edge.imports", str(folder), *_ASKED],
+        capture_output=True, check=False, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or ["no word of it"])[-1]
+        raise SetupError(f"The network in {str(folder)!r} cannot be served: {why}", hint="Run: coterie doctor")
+    return [Path(name) for name in json.loads(done.stdout.splitlines()[-1])]
+
+
+def _copy_packages(home: Path, imported: Sequence[Path]) -> None:
+    """The interpreter, its library and every distribution of which something was imported."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    python, base = home / "python", Path(sys.base_prefix)
+    (python / "bin").mkdir(parents=True)
+    interpreter = (base / "bin" / version).resolve()
+    shutil.copy2(interpreter, python / "bin" / "python3")
+    library = Path(sysconfig.get_path("stdlib"))
+    shutil.copytree(library, python / "lib" / version, ignore=_LEFT_OUT)
+    dynamic = python / "lib" / version / "lib-dynload"
+    if not dynamic.exists():
+        shutil.copytree(Path(sysconfig.get_config_var("DESTSHARED")), dynamic)
+    for unused in (*dynamic.glob("_test*"), *dynamic.glob("_tkinter*")):
+        unused.unlink()
+    needed = _shared_libraries([interpreter, *dynamic.glob("*.so")])
+    for library in dynamic.glob("*.so"):
+        _strip(library)
+    for name, path in needed.items():
+        shutil.copy2(path, python / "lib" / name)
+        _strip(python / "lib" / name)
+    site = python / "lib" / version / "site-packages"
+    for distribution in _distributions(imported):
+        _copy_distribution(distribution, site)
+    ours = Path(__file__).parent.parent
+    shutil.copytree(ours, site / "coterie", ignore=_LEFT_OUT, dirs_exist_ok=True)
+    _copy_distribution(metadata.distribution("coterie"), site, only=".dist-info")  # with its entry points
+    for unused in _UNUSED:
+        shutil.rmtree(site / unused, ignore_errors=True)
+
+
+def _shared_libraries(binaries: Iterable[Path]) -> dict[str, Path]:
+    """Libraries that these need and that not every Linux has, by name."""
+    found: dict[str, Path] = {}
+    for binary in binaries:
+        told = subprocess.run(["ldd", str(binary)], capture_output=True, check=False, text=True).stdout  # noqa: S603, S607
+        for name, path in re.findall(r"^\s*(\S+) => (/\S+)", told, re.MULTILINE):
+            if not _SYSTEM.match(name):
+                found[name] = Path(path).resolve()
+    return found
+
+
+def _strip(library: Path) -> None:
+    """Take what only a debugger reads out of a library, where there is a tool for that."""
+    if (tool := shutil.which("strip")) is not None:
+        subprocess.run([tool, "--strip-unneeded", str(library)], check=False, capture_output=True)  # noqa: S603
+
+
+def _distributions(imported: Sequence[Path]) -> list[metadata.Distribution]:
+    """The installed distributions, ours aside, that have one of these files."""
+    files = {path.resolve() for path in imported}
+    required = _required("coterie")
+    return [
+        distribution
+        for distribution in metadata.distributions()
+        if distribution.metadata["Name"].lower() != "coterie"
+        and (
+            canonical(distribution.metadata["Name"]) in required
+            or any(Path(str(distribution.locate_file(file))).resolve() in files for file in distribution.files or ())
+        )
+    ]
+
+
+def _required(name: str) -> set[str]:
+    """The names of all that a distribution requires, directly or not, without extras, but for what trains."""
+    found: set[str] = set()
+    left = [name]
+    while left:
+        try:
+            wanted = metadata.requires(left.pop()) or []
+        except metadata.PackageNotFoundError:
+            continue  # of another system
+        names = {canonical(re.split(r"[^A-Za-z0-9._-]", each)[0]) for each in wanted if "extra ==" not in each}
+        new = names - found - _TRAINS
+        found |= new
+        left += new
+    return found
+
+
+def canonical(name: str) -> str:
+    """The name of a distribution as its index writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _copy_distribution(distribution: metadata.Distribution, site: Path, *, only: str = "") -> None:
+    for file in distribution.files or ():
+        source = Path(str(distribution.locate_file(file)))
+        parts = set(file.parts[:-1])
+        if file.parts[0] == ".." or parts & {"tests", "test", "__pycache__"} or not source.is_file():
+            continue
+        if not file.parts[0].endswith(only):
+            continue
+        if file.suffix in {".pyi", ".pxd", ".h", ".a", ".c", ".cpp", ".pyc"}:
+            continue
+        target = site / Path(*file.parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+
+
+def _compile(python: Path) -> None:
+    """Compile all modules, without dates in them: the check of the bundle says that the source is the same."""
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    compileall.compile_dir(
+        str(python), quiet=2, invalidation_mode=mode, stripdir=str(python), workers=os.cpu_count() or 1
+    )
+
+
+def _sign(home: Path, signer: Signer, about: Mapping[str, object]) -> None:
+    files = {path.relative_to(home).as_posix(): path for path in devices.files_of(home)}
+    sums = {name: sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
+    system = {"system": platform.system(), "machine": platform.machine(), "libc": " ".join(platform.libc_ver())}
+    document = {"format": devices.FORMAT, **about, "platform": system, "files": sums}
+    manifest = json.dumps(document, indent=1).encode() + b"\n"
+    (home / MANIFEST).write_bytes(manifest)
+    signature = signer.attest(devices.STATEMENT, manifest)
+    (home / SIGNATURE).write_text(json.dumps({"algorithm": "ed25519", "key": signer.public, "signature": signature}))

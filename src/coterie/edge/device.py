@@ -1,0 +1,254 @@
+"""What a device does with a bundle: check every byte, install a release beside the one that runs, and switch.
+
+    DEVICE/run             starts it: `run`, `run ask TEXT`, `run verify`, `run install RELEASE`, `run revert`
+    DEVICE/trusted         public keys whose releases are accepted, one a line
+    DEVICE/current         a link to the slot that runs, replaced by one rename
+    DEVICE/a, DEVICE/b     slots: a release each, with `manifest.json` and `manifest.sig`
+    DEVICE/release         the highest release that was installed: an older one is refused
+    DEVICE/network/        the network as it runs: files of the slot by links, and `state`, which stays
+
+The launcher and `trusted` are not signed: who can write them owns the device. It imports little, so that a check begins
+at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from coterie.errors import ArtefactRefused, CoterieError, InputError
+
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+FORMAT = "coterie-bundle/1"
+STATEMENT = "bundle"
+SLOTS = ("a", "b")
+CURRENT, TRUSTED, RELEASE, NETWORK, STATE = "current", "trusted", "release", "network", "state"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A release whose every byte was checked."""
+
+    number: int
+    """Grows with each release of a network."""
+    network: str
+    coterie: str
+    """The version of Coterie in it."""
+    key: str
+    """Who signed it: 64 hexadecimal digits."""
+    files: int
+    bytes: int
+
+
+def check_release(folder: Path, *, trusted: Collection[str]) -> Release:
+    """Check signature and every file of a release.
+
+    Raises:
+        ArtefactRefused: it is not signed by one of these keys, or a file is changed, missing or was added.
+    """
+    try:
+        manifest = (folder / MANIFEST).read_bytes()
+        signature = json.loads((folder / SIGNATURE).read_bytes())
+        key, given = str(signature["key"]), bytes.fromhex(signature["signature"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _refused(folder, f"has no manifest that can be read ({type(error).__name__})") from error
+    if key not in trusted:
+        raise _refused(folder, f"is signed with the key {key[:16]}..., which is not trusted here")
+    if not _is_signed(key, given, manifest):
+        raise _refused(folder, "has a manifest that its signature does not fit")
+    try:
+        document = json.loads(manifest)
+        listed: dict[str, Any] = document["files"]
+        about = {"number": int(document["release"]), "network": document["network"], "coterie": document["coterie"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise _refused(folder, f"has a manifest that cannot be read ({type(error).__name__})") from error
+    found = {path.relative_to(folder).as_posix() for path in files_of(folder)} - {MANIFEST, SIGNATURE}
+    if odd := sorted(found ^ set(listed)):
+        raise _refused(folder, f"has or lacks files beside its manifest, such as {odd[0]!r}")
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        sums = pool.map(lambda name: _sum(folder / name), listed)
+        for name, digest in zip(listed, sums, strict=True):
+            if digest != listed[name]:
+                raise _refused(folder, f"has another {name!r} than was signed")
+    return Release(**about, key=key, files=len(listed), bytes=sum((folder / name).stat().st_size for name in listed))
+
+
+def install(release: Path, device: Path) -> Release:
+    """Copy a release into the slot that does not run, check it there, and switch to it by one rename.
+
+    Raises:
+        ArtefactRefused: it is not right, or not newer than every release that was installed before.
+    """
+    trusted, highest = trusted_keys(device), _highest(device)
+    found = check_release(release, trusted=trusted)
+    if found.number <= highest:
+        raise ArtefactRefused(
+            f"Release {found.number} was to be installed; release {highest} was installed already.",
+            hint="A release is installed once, and never an older one: `run revert` goes back to the other slot.",
+        )
+    slot = device / next(name for name in SLOTS if name != _running(device))
+    draft = device / f".{slot.name}.partial"
+    for old in (draft, slot):
+        shutil.rmtree(old, ignore_errors=True)
+    shutil.copytree(release, draft, symlinks=True)
+    check_release(draft, trusted=trusted)  # what lies here, not what lay there
+    for path in files_of(draft):
+        _sync(path)
+    draft.rename(slot)
+    _write(device / RELEASE, f"{found.number}\n")  # before the switch: a power cut between them costs a release number
+    switch(device, slot.name)
+    return found
+
+
+def revert(device: Path) -> Release:
+    """Switch to the other slot. Raises `ArtefactRefused` if no whole release is in it."""
+    other = next(name for name in SLOTS if name != _running(device))
+    found = check_release(device / other, trusted=trusted_keys(device))
+    switch(device, other)
+    return found
+
+
+def switch(device: Path, slot: str) -> None:
+    """Let a slot run from the next start on: one rename."""
+    draft = device / f".{CURRENT}.partial"
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(slot)
+    draft.replace(device / CURRENT)
+    _sync(device)
+
+
+def prepare(device: Path) -> Path:
+    """Check the slot that runs, and return the folder of the network, with the slot's files in it.
+
+    Raises:
+        ArtefactRefused: a byte of the slot is not as it was signed.
+    """
+    slot = device / CURRENT
+    check_release(slot.resolve(), trusted=trusted_keys(device))
+    network = device / NETWORK
+    (network / STATE).mkdir(parents=True, exist_ok=True)
+    shipped = slot / NETWORK
+    _link(network, Path("..") / CURRENT / NETWORK, [path.name for path in shipped.iterdir() if path.name != STATE])
+    if (shipped / STATE).is_dir():
+        above = Path("..") / ".." / CURRENT / NETWORK / STATE
+        _link(network / STATE, above, [path.name for path in (shipped / STATE).iterdir()])
+    return network
+
+
+def trusted_keys(device: Path) -> frozenset[str]:
+    """The keys whose releases this device accepts. Raises `ArtefactRefused` where there are none."""
+    try:
+        return frozenset((device / TRUSTED).read_text().split())
+    except OSError as error:
+        raise ArtefactRefused(
+            f"{str(device / TRUSTED)!r} cannot be read: no release is accepted.",
+            hint="Write the public key of whoever makes the releases into it: 64 hexadecimal digits.",
+        ) from error
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command of the launcher: its first word is the device's folder."""
+    device, command, rest = Path(arguments[0]), arguments[1] if len(arguments) > 1 else "serve", arguments[2:]
+    try:
+        match command:
+            case "verify":
+                found = check_release((device / CURRENT).resolve(), trusted=trusted_keys(device))
+            case "install":
+                found = install(Path(rest[0]), device)
+            case "revert":
+                found = revert(device)
+            case _:
+                return _run(prepare(device), [command, *rest])
+    except CoterieError as error:
+        sys.stderr.write(f"{error.message} {error.hint or ''}\n")
+        return 5
+    except IndexError:
+        sys.stderr.write("run install RELEASE: which folder has the release?\n")
+        return 2
+    about = {"release": found.number, "network": found.network, "files": found.files, "bytes": found.bytes}
+    sys.stdout.write(json.dumps({**about, "key": found.key}) + "\n")
+    return 0
+
+
+def _run(network: Path, words: list[str]) -> int:
+    """Become a command of `coterie` on the network."""
+    command = [sys.executable, "-I", "-B", "-X", "utf8", "-m", "coterie", "-C", str(network), *words]
+    os.execv(sys.executable, command)  # noqa: S606 - the slot's own interpreter, which was checked
+
+
+def _link(folder: Path, target: Path, names: Sequence[str]) -> None:
+    """Links to files of the slot that runs, by the link `current`: a switch changes all of them."""
+    for name in names:
+        place = folder / name
+        if place.is_symlink() or not place.exists():
+            place.unlink(missing_ok=True)
+            place.symlink_to(target / name)
+
+
+def _running(device: Path) -> str:
+    try:
+        return (device / CURRENT).readlink().name
+    except OSError:
+        return SLOTS[1]  # nothing yet: the first goes into the first
+
+
+def _highest(device: Path) -> int:
+    try:
+        return int((device / RELEASE).read_text())
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(device / RELEASE)!r} is no number: nothing is installed.") from error
+
+
+def _is_signed(key: str, signature: bytes, manifest: bytes) -> bool:
+    from coterie.registry.signature import is_attested  # noqa: PLC0415 - the check of a folder without it is refused first
+
+    return is_attested(STATEMENT, manifest, key=key, signature=signature.hex())
+
+
+def files_of(folder: Path) -> list[Path]:
+    """All that is not a folder; a link counts as what it is, so it is in no manifest."""
+    return [Path(root) / name for root, _, names in os.walk(folder) for name in names]
+
+
+def _sum(path: Path) -> str:
+    if path.is_symlink() or not path.is_file():
+        return ""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.partial")
+    draft.write_text(text)
+    _sync(draft)
+    draft.replace(path)
+
+
+def _refused(folder: Path, why: str) -> ArtefactRefused:
+    return ArtefactRefused(f"The release in {str(folder)!r} {why}.", hint="Install a release that is whole.")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
