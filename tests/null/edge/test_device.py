@@ -1,7 +1,6 @@
 """A device accepts whole, signed, newer releases, and switches between two slots by one rename."""
 
 import json
-import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def test_files_that_come_or_go_are_refused(tmp_path, device, signer):
     (slot / "network" / "coterie.toml").rename(tmp_path / "away")
     with pytest.raises(ArtefactRefused):
         devices.prepare(device)
-    os.symlink(tmp_path / "away", slot / "network" / "coterie.toml")
+    (slot / "network" / "coterie.toml").symlink_to(tmp_path / "away")
     with pytest.raises(ArtefactRefused):
         devices.prepare(device)
 
