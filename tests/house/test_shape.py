@@ -34,7 +34,7 @@ LAYERS = [
     ["network"],
     ["flywheel"],
     ["assembly"],
-    ["gateway", "testing"],
+    ["gateway", "testing", "edge"],
     ["api", "cli"],
     ["__init__", "__main__"],
 ]
