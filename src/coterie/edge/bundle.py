@@ -25,7 +25,7 @@ from pathlib import Path
 from coterie import __version__
 from coterie.config.file import Config, LlamaModel, load_config
 from coterie.edge import device as devices
-from coterie.edge.device import MANIFEST, SIGNATURE, Release
+from coterie.edge.device import MANIFEST, SIGNATURE, BundleRelease
 from coterie.errors import InputError, SetupError
 from coterie.models.catalogue import locate
 from coterie.registry.registry import REGISTRY_FOLDER, open_registry
@@ -55,7 +55,7 @@ LD_LIBRARY_PATH="$slot/python/lib" exec "$slot/python/bin/python3" -I -B -X utf8
 """
 
 
-def build_bundle(folder: Path, out: Path, *, signer: Signer, release: int | None = None) -> Release:
+def build_bundle(folder: Path, out: Path, *, signer: Signer, release: int | None = None) -> BundleRelease:
     """Make a bundle of a network, or a further release of it in the slot that does not run.
 
     Args:

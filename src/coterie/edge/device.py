@@ -35,7 +35,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release:
+class BundleRelease:
     """A release whose every byte was checked."""
 
     number: int
@@ -49,7 +49,7 @@ class Release:
     bytes: int
 
 
-def check_release(folder: Path, *, trusted: Collection[str]) -> Release:
+def check_release(folder: Path, *, trusted: Collection[str]) -> BundleRelease:
     """Check signature and every file of a release.
 
     Raises:
@@ -79,10 +79,12 @@ def check_release(folder: Path, *, trusted: Collection[str]) -> Release:
         for name, digest in zip(listed, sums, strict=True):
             if digest != listed[name]:
                 raise _refused(folder, f"has another {name!r} than was signed")
-    return Release(**about, key=key, files=len(listed), bytes=sum((folder / name).stat().st_size for name in listed))
+    return BundleRelease(
+        **about, key=key, files=len(listed), bytes=sum((folder / name).stat().st_size for name in listed)
+    )
 
 
-def install(release: Path, device: Path) -> Release:
+def install(release: Path, device: Path) -> BundleRelease:
     """Copy a release into the slot that does not run, check it there, and switch to it by one rename.
 
     Raises:
@@ -109,7 +111,7 @@ def install(release: Path, device: Path) -> Release:
     return found
 
 
-def revert(device: Path) -> Release:
+def revert(device: Path) -> BundleRelease:
     """Switch to the other slot. Raises `ArtefactRefused` if no whole release is in it."""
     other = next(name for name in SLOTS if name != _running(device))
     found = check_release(device / other, trusted=trusted_keys(device))

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from coterie.errors import CoterieError
 from coterie.limits import storage as table
 from coterie.limits.storage import BudgetStorage
-from coterie.store.statements import Connection
+from coterie.store.statements import DatabaseConnection
 from coterie.types import Amount
 
 SECOND = 1.0
@@ -88,7 +88,7 @@ class Need:
     amount: Amount
 
 
-Left = Callable[[Connection, Need, Amount], Amount]
+Left = Callable[[DatabaseConnection, Need, Amount], Amount]
 """What the storage has left of a budget, neither spent nor held; given what of it this process has free itself. Raises
 `BudgetExceeded` if both together are less than the need."""
 
@@ -143,7 +143,7 @@ class Allotments:
             try:
                 granted: list[tuple[Need, int, Amount]] = []
 
-                def grant(connection: Connection) -> None:
+                def grant(connection: DatabaseConnection) -> None:
                     for need in wanted:
                         self._learn(connection, need.row)
                     granted.extend(self._grant(connection, need, left) for need in needs())
@@ -220,13 +220,13 @@ class Allotments:
 
     # --- in a transaction of the storage -----------------------------------------------------------
 
-    def _learn(self, connection: Connection, row: str) -> None:
+    def _learn(self, connection: DatabaseConnection, row: str) -> None:
         """What the dearest request of a budget took, in any process."""
         known = table.dearest(connection, row)
         with self._mutex:
             self._dearest[row] = max(known, self._dearest.get(row, 0))
 
-    def _grant(self, connection: Connection, need: Need, left: Left) -> tuple[Need, int, Amount]:
+    def _grant(self, connection: DatabaseConnection, need: Need, left: Left) -> tuple[Need, int, Amount]:
         """Hold in the storage what is lacking and, of a budget that is asked often, more; and its number there."""
         with self._mutex:
             known = self._known.get((need.row, need.period))
@@ -238,7 +238,7 @@ class Allotments:
         number = self._storage.hold(connection, need.row, need.period, amount, known.number if known else None)
         return need, number, amount
 
-    def _write_back(self, allotments: Sequence[_Allotment], further: Callable[[Connection], None]) -> None:
+    def _write_back(self, allotments: Sequence[_Allotment], further: Callable[[DatabaseConnection], None]) -> None:
         """Write down what was taken of these and give back what is free, and do more in the same transaction.
 
         If nobody knows whether it was committed, what was given back is given up, and what was taken is written again:

@@ -39,7 +39,7 @@ from coterie.limits.costs import UsualAnswers, most_of, most_within, taken_by_an
 from coterie.limits.spans import Span, span_of
 from coterie.limits.storage import MICRO, NANO, BudgetDatabase, BudgetFile, BudgetStorage, micro, nano
 from coterie.runtime.concurrency import to_the_end
-from coterie.store.statements import Connection
+from coterie.store.statements import DatabaseConnection
 from coterie.types import Allowance, Amount, CallContext, Output, Principal, Prompt, Reason, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class StoredLimits:
     ) -> list[int]:
         by_row = {bucket.row: bucket for bucket in buckets}
 
-        def left(connection: Connection, need: Need, free: Amount) -> Amount:
+        def left(connection: DatabaseConnection, need: Need, free: Amount) -> Amount:
             bucket = by_row[need.row]
             span = self._span(bucket.name)
             rest = self._left_of(connection, bucket, span)
@@ -288,13 +288,15 @@ class StoredLimits:
         joules = None if section.joules is None else micro(section.joules)
         return section.tokens, money, joules, section.requests
 
-    def _left_of(self, connection: Connection, bucket: Bucket, span: Span) -> Amount:
+    def _left_of(self, connection: DatabaseConnection, bucket: Bucket, span: Span) -> Amount:
         """What is neither taken nor held, by this process or another."""
         counted = table.row(connection, bucket.row, span.since).counted
         limits = zip(self._limits_of(bucket.name), counted.units, strict=True)
         return Amount(*(_UNLIMITED if limit is None else limit - used for limit, used in limits))
 
-    def _check(self, connection: Connection, bucket: Bucket, need: Amount, left: Amount, principal: Principal) -> None:
+    def _check(
+        self, connection: DatabaseConnection, bucket: Bucket, need: Amount, left: Amount, principal: Principal
+    ) -> None:
         """Raise `BudgetExceeded` if less is left than is needed."""
         for unit in ("requests", "micro", "tokens", "nano"):
             lacking = getattr(need, unit) - getattr(left, unit)
@@ -317,7 +319,7 @@ class StoredLimits:
         money = {"left": f"{Decimal(left.nano) / NANO:.6f}", "most": f"{Decimal(need.nano) / NANO:.6f}"}
         return Reason("budget.money", limit=f"{section.money:f}", **money)
 
-    def _stand(self, connection: Connection, name: str) -> Iterator[Spending]:
+    def _stand(self, connection: DatabaseConnection, name: str) -> Iterator[Spending]:
         section, span = self._sections[name], self._span(name)
         rows = [name] if section.each is None else table.budgets_like(connection, name + _OWN, span.since)
         for each in rows:
@@ -333,7 +335,7 @@ class StoredLimits:
         return span_of(self._sections[name].per, self._clock())
 
     @staticmethod
-    def _wait(connection: Connection, bucket: Bucket, span: Span, unit: str, need: int) -> float | None:
+    def _wait(connection: DatabaseConnection, bucket: Bucket, span: Span, unit: str, need: int) -> float | None:
         """Seconds until so much more of a unit is free, if nothing else is taken meanwhile; None for never."""
         piece = table.freed_by(connection, bucket.row, span.since, unit, need) if span.slides else None
         return span.wait(piece)

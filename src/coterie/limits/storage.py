@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from coterie.errors import CoterieError, StoreError
 from coterie.limits.spans import EVER
 from coterie.store.rows import dicts
-from coterie.store.statements import Connection, columns_of
+from coterie.store.statements import DatabaseConnection, columns_of
 from coterie.types import Amount
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class BudgetStorage(ABC):
     """Whether a budget that is asked rarely is written at once, and not within a second."""
 
     @abstractmethod
-    def writing(self) -> AbstractContextManager[Connection]:
+    def writing(self) -> AbstractContextManager[DatabaseConnection]:
         """A transaction that no other process writes beside. Raises `StoreError`."""
 
     @abstractmethod
@@ -86,10 +86,10 @@ class BudgetStorage(ABC):
         """Free it. A second call does nothing."""
 
     @abstractmethod
-    def keep(self, connection: Connection) -> None:
+    def keep(self, connection: DatabaseConnection) -> None:
         """Say that this process lives, and count what those hold that do not; called about once a second."""
 
-    def hold(self, connection: Connection, budget: str, period: str, amount: Amount, number: int | None) -> int:
+    def hold(self, connection: DatabaseConnection, budget: str, period: str, amount: Amount, number: int | None) -> int:
         """Hold an amount for this process, in the row of this number if it is still there; the row's number."""
         _add(connection, budget, period, {f"held_{unit}": value for unit, value in asdict(amount).items()})
         changes = ", ".join(f"{unit} = {unit} + ?" for unit in _UNITS)
@@ -118,7 +118,7 @@ class BudgetFile(BudgetStorage):
         self._connection: sqlite3.Connection | None = None
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[DatabaseConnection]:
         """A transaction that no other process writes beside. Raises `StoreError`."""
         with self._lock:
             try:
@@ -136,7 +136,7 @@ class BudgetFile(BudgetStorage):
                     hint="Nothing is spent that is not counted: free space on the disk, or make the file writable.",
                 ) from error
 
-    def keep(self, connection: Connection) -> None:
+    def keep(self, connection: DatabaseConnection) -> None:
         """Do nothing: of processes of this host the system knows whether they live."""
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class BudgetDatabase(BudgetStorage):
         self._connection: PostgresConnection | None = None
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[DatabaseConnection]:
         """A transaction that no other process writes beside. Raises `StoreError`."""
         with self._lock:
             try:
@@ -203,7 +203,7 @@ class BudgetDatabase(BudgetStorage):
                     raise
                 raise self._address.explain(error) from error
 
-    def keep(self, connection: Connection) -> None:
+    def keep(self, connection: DatabaseConnection) -> None:
         """Say that this process lives, and count what those hold that do not, by the server's clock."""
         (now,) = connection.execute("SELECT CAST(extract(epoch FROM now()) AS BIGINT)").fetchall()[0]
         connection.execute("UPDATE held SET expires = ? WHERE owner = ?", (now + _LEASE, self.owner))
@@ -211,7 +211,7 @@ class BudgetDatabase(BudgetStorage):
         for (number,) in gone.fetchall():
             count_as_taken(connection, number)
 
-    def hold(self, connection: Connection, budget: str, period: str, amount: Amount, number: int | None) -> int:
+    def hold(self, connection: DatabaseConnection, budget: str, period: str, amount: Amount, number: int | None) -> int:
         """Hold an amount for this process, which lives."""
         number = super().hold(connection, budget, period, amount, number)
         self.keep(connection)
@@ -249,7 +249,7 @@ class BudgetDatabase(BudgetStorage):
                 connection.close()
 
 
-def declare(connection: Connection) -> None:
+def declare(connection: DatabaseConnection) -> None:
     """Make the tables, or give them the columns that they lack."""
     for statement in filter(str.strip, _SCHEMA.split(";")):
         connection.execute(statement)
@@ -260,7 +260,7 @@ def declare(connection: Connection) -> None:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER DEFAULT 0")
 
 
-def row(connection: Connection, budget: str, since: str) -> LimitRow:
+def row(connection: DatabaseConnection, budget: str, since: str) -> LimitRow:
     """How a budget stands in all pieces from one on; all 0 where nothing was taken."""
     sums = ", ".join(f"coalesce(sum({column}), 0) AS {column}" for column in _COLUMNS)
     found = connection.execute(
@@ -271,7 +271,7 @@ def row(connection: Connection, budget: str, since: str) -> LimitRow:
     return LimitRow(Amount(*figures[: len(_UNITS)]), Amount(*figures[len(_UNITS) :]))
 
 
-def freed_by(connection: Connection, budget: str, since: str, unit: str, need: int) -> str | None:
+def freed_by(connection: DatabaseConnection, budget: str, since: str, unit: str, need: int) -> str | None:
     """The piece with which, the oldest first, so much of a unit is free again; None where all of them do not do."""
     found = connection.execute(
         f"SELECT period, {_TAKEN[unit]} FROM spent WHERE budget = ? AND period >= ? ORDER BY period",  # noqa: S608
@@ -284,7 +284,7 @@ def freed_by(connection: Connection, budget: str, since: str, unit: str, need: i
     return None
 
 
-def budgets_like(connection: Connection, start: str, since: str) -> list[str]:
+def budgets_like(connection: DatabaseConnection, start: str, since: str) -> list[str]:
     """Budgets of which something was taken from a piece on, whose names begin so."""
     found = connection.execute(
         "SELECT DISTINCT budget FROM spent WHERE period >= ? AND substr(budget, 1, ?) = ? ORDER BY budget",
@@ -293,7 +293,7 @@ def budgets_like(connection: Connection, start: str, since: str) -> list[str]:
     return [budget for (budget,) in found.fetchall()]
 
 
-def forget(connection: Connection, budget: str, before: str) -> None:
+def forget(connection: DatabaseConnection, budget: str, before: str) -> None:
     """Drop the pieces before one; the dearest request in them is still known."""
     old = "FROM spent WHERE budget = ? AND period > '' AND period < ?"
     if connection.execute(f"SELECT 1 {old} LIMIT 1", (budget, before)).fetchone() is None:
@@ -307,13 +307,15 @@ def forget(connection: Connection, budget: str, before: str) -> None:
     connection.execute(f"DELETE {old}", (budget, before))
 
 
-def dearest(connection: Connection, budget: str) -> int:
+def dearest(connection: DatabaseConnection, budget: str) -> int:
     """The most that a request took under a budget, in any span; in millionths of a joule."""
     (most,) = connection.execute("SELECT max(most_micro) FROM spent WHERE budget = ?", (budget,)).fetchone()
     return int(most or 0)
 
 
-def write_back(connection: Connection, number: int, taken: Amount, freed: Amount, *, dearest: int, last: bool) -> None:
+def write_back(
+    connection: DatabaseConnection, number: int, taken: Amount, freed: Amount, *, dearest: int, last: bool
+) -> None:
     """Count what was taken of what a process holds, and free what it holds no more.
 
     Args:
@@ -343,7 +345,7 @@ def write_back(connection: Connection, number: int, taken: Amount, freed: Amount
         connection.execute(f"UPDATE held SET {changes} WHERE id = ?", (*freed.units, number))  # noqa: S608 - our names
 
 
-def count_as_taken(connection: Connection, number: int) -> None:
+def count_as_taken(connection: DatabaseConnection, number: int) -> None:
     """Count all that a process held that is gone; a number that is not known counts nothing."""
     found = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
     if found is not None:
@@ -351,7 +353,7 @@ def count_as_taken(connection: Connection, number: int) -> None:
         write_back(connection, number, held, held, dearest=0, last=True)
 
 
-def _add(connection: Connection, budget: str, period: str, amounts: dict[str, int]) -> None:
+def _add(connection: DatabaseConnection, budget: str, period: str, amounts: dict[str, int]) -> None:
     connection.execute(
         "INSERT INTO spent (budget, period) VALUES (?, ?) ON CONFLICT (budget, period) DO NOTHING", (budget, period)
     )

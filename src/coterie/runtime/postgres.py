@@ -130,7 +130,7 @@ class PostgresAddress:
 
 
 class PostgresConnection:
-    """A connection that takes the statements of `store.connection.Connection`."""
+    """A connection that takes the statements of `store.statements.DatabaseConnection`."""
 
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> None:
         self._connection, self.schema = connection, schema

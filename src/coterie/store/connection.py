@@ -12,7 +12,7 @@ from urllib.parse import quote
 from coterie.errors import StoreError
 from coterie.store.flywheel import TABLES
 from coterie.store.rollups import create_tables
-from coterie.store.statements import Connection
+from coterie.store.statements import DatabaseConnection
 
 Connect = Callable[[Path, float], sqlite3.Connection]
 """Opens the file, waiting so many seconds for another process's lock; tests pass one that fails on purpose."""
@@ -139,7 +139,7 @@ def check_writable(connection: sqlite3.Connection) -> None:
         set_patience(connection, patience)
 
 
-def set_patience(connection: Connection, milliseconds: int) -> int:
+def set_patience(connection: DatabaseConnection, milliseconds: int) -> int:
     """How long to wait for another process's lock; returns how long it was."""
     before = int(connection.execute("PRAGMA busy_timeout").fetchone()[0])
     connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
@@ -190,7 +190,7 @@ APPLICATION_ID = 0x436F7465
 """Marks a file as ours: "Cote"."""
 
 
-def m001_ledger(connection: Connection) -> None:
+def m001_ledger(connection: DatabaseConnection) -> None:
     """One row a settled request, its steps, its trace. Money is a decimal number as text; NULL is unknown."""
     connection.execute(
         """
@@ -241,7 +241,7 @@ def m001_ledger(connection: Connection) -> None:
     )
 
 
-def m002_sessions(connection: Connection) -> None:
+def m002_sessions(connection: DatabaseConnection) -> None:
     """Sessions by tenant, with the lines of their context."""
     connection.execute(
         """
@@ -272,12 +272,12 @@ def m002_sessions(connection: Connection) -> None:
     connection.execute("CREATE INDEX entries_by_session ON entries (tenant, session, id)")
 
 
-def m003_requests_of_a_session(connection: Connection) -> None:
+def m003_requests_of_a_session(connection: DatabaseConnection) -> None:
     """A session's requests are found by it, so that erasing it need not read the whole ledger."""
     connection.execute("CREATE INDEX requests_by_session ON requests (tenant, session) WHERE session IS NOT NULL")
 
 
-def m004_ranges_and_findings(connection: Connection) -> None:
+def m004_ranges_and_findings(connection: DatabaseConnection) -> None:
     """Remembered tokens and the range of an estimate; who found what, as figures, so that a report reads no trace."""
     for table in ("requests", "steps"):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN tokens_cached INTEGER NOT NULL DEFAULT 0")
@@ -297,7 +297,7 @@ def m004_ranges_and_findings(connection: Connection) -> None:
     )
 
 
-def m005_feedback(connection: Connection) -> None:
+def m005_feedback(connection: DatabaseConnection) -> None:
     """Feedback: the newest of each caller about each finding. `correct` is NULL where nobody says."""
     connection.execute(
         """
@@ -316,7 +316,7 @@ def m005_feedback(connection: Connection) -> None:
     )
 
 
-def m006_trainings(connection: Connection) -> None:
+def m006_trainings(connection: DatabaseConnection) -> None:
     """What trainings took: a version's report cannot say it, since the same data give the same version."""
     connection.execute(
         """
@@ -334,7 +334,7 @@ def m006_trainings(connection: Connection) -> None:
     )
 
 
-def m007_decisions(connection: Connection) -> None:
+def m007_decisions(connection: DatabaseConnection) -> None:
     """Who answered which typed question. Cost and joules are an equal share of the request's; NULL is unknown."""
     connection.execute(
         """
@@ -355,18 +355,18 @@ def m007_decisions(connection: Connection) -> None:
     connection.execute("CREATE INDEX decisions_by_site ON decisions (site)")
 
 
-def m008_read_models(connection: Connection) -> None:
+def m008_read_models(connection: DatabaseConnection) -> None:
     """The ledger by hour and day, and the indexes that pages of requests and sessions are read by."""
     create_tables(connection)
 
 
-def m009_flywheel(connection: Connection) -> None:
+def m009_flywheel(connection: DatabaseConnection) -> None:
     """Captured examples, comparisons of answers, labels, and what is decided about jobs and deployments."""
     for statement in TABLES:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+MIGRATIONS: tuple[Callable[[DatabaseConnection], None], ...] = (
     m001_ledger,
     m002_sessions,
     m003_requests_of_a_session,
@@ -380,7 +380,7 @@ MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
 """Every step, in order."""
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: DatabaseConnection) -> None:
     """Take the steps that a database still lacks, all in one transaction.
 
     Raises:
@@ -406,7 +406,7 @@ def migrate(connection: Connection) -> None:
         raise
 
 
-def check_current(connection: Connection) -> None:
+def check_current(connection: DatabaseConnection) -> None:
     """Raises `StoreError` unless a database that cannot be changed has all steps."""
     if (version := _version(connection)) < len(MIGRATIONS):
         raise StoreError(
@@ -415,7 +415,7 @@ def check_current(connection: Connection) -> None:
         )
 
 
-def _version(connection: Connection) -> int:
+def _version(connection: DatabaseConnection) -> int:
     """How many steps the database has taken, after checking that it is ours to touch.
 
     Call it in a transaction: what it reads must be of one moment.

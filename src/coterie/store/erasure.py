@@ -20,7 +20,7 @@ from coterie.runtime.codec import dumps, parse_json
 from coterie.store.content import without_content
 from coterie.store.flywheel import drop_examples, versions_that_saw
 from coterie.store.rows import erase_session, read_trace
-from coterie.store.statements import Connection, columns_of, tables_of
+from coterie.store.statements import DatabaseConnection, columns_of, tables_of
 from coterie.text.folding import shown
 from coterie.text.unicode import ALIKE, PLAIN_SIGNS
 
@@ -166,7 +166,7 @@ class Holdings:
         return bool(self.sessions or self.traces or self.examples)
 
 
-def select_holdings(connection: Connection, scope: ErasureScope) -> Holdings:
+def select_holdings(connection: DatabaseConnection, scope: ErasureScope) -> Holdings:
     """Everything of a scope: sessions with all their requests, and requests without a session."""
     sessions = tuple(_sessions(connection, scope))
     entries = sum(
@@ -186,7 +186,7 @@ def select_holdings(connection: Connection, scope: ErasureScope) -> Holdings:
     )
 
 
-def erase_holdings(connection: Connection, found: Holdings, mention: Mention | None, *, whole: bool) -> None:
+def erase_holdings(connection: DatabaseConnection, found: Holdings, mention: Mention | None, *, whole: bool) -> None:
     """Take it out.
 
     Args:
@@ -211,7 +211,7 @@ def erase_holdings(connection: Connection, found: Holdings, mention: Mention | N
     _execute_many(connection, "UPDATE requests SET session = NULL WHERE id = ?", found.traces)
 
 
-def delete_old(connection: Connection, *, before: float) -> bool:
+def delete_old(connection: DatabaseConnection, *, before: float) -> bool:
     """Delete the traces, and rows in tables like them, of requests admitted before a time; whether there were any."""
     old = "(SELECT id FROM requests WHERE time < ?)"
     tables = [("traces", "request"), *_about_requests(connection)]
@@ -223,7 +223,7 @@ def delete_old(connection: Connection, *, before: float) -> bool:
     return bool(gone + connection.execute(named, (before,)).rowcount)
 
 
-def select_export(connection: Connection, found: Holdings) -> Iterator[dict[str, Any]]:
+def select_export(connection: DatabaseConnection, found: Holdings) -> Iterator[dict[str, Any]]:
     """Each request of these holdings with its figures, its trace, and its rows in further tables."""
     for request in found.traces:
         cursor = connection.execute("SELECT * FROM requests WHERE id = ?", (request,))
@@ -243,7 +243,7 @@ def select_export(connection: Connection, found: Holdings) -> Iterator[dict[str,
         yield {_CAPTURED: alone}
 
 
-def _examples(connection: Connection, scope: ErasureScope, traces: set[str]) -> Iterator[str]:
+def _examples(connection: DatabaseConnection, scope: ErasureScope, traces: set[str]) -> Iterator[str]:
     """Captured examples of the requests, and others that are in the scope by themselves."""
     rows = connection.execute("SELECT id, request, tenant, prompt, input, answer FROM examples")
     for example, request, tenant, prompt, *texts in rows:
@@ -253,13 +253,13 @@ def _examples(connection: Connection, scope: ErasureScope, traces: set[str]) -> 
             yield example
 
 
-def _rows(connection: Connection, table: str, column: str, request: str) -> list[dict[str, Any]]:
+def _rows(connection: DatabaseConnection, table: str, column: str, request: str) -> list[dict[str, Any]]:
     cursor = connection.execute(f"SELECT * FROM {table} WHERE {column} = ?", (request,))  # noqa: S608 - our names
     names = [each[0] for each in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _sessions(connection: Connection, scope: ErasureScope) -> Iterator[tuple[str, str]]:
+def _sessions(connection: DatabaseConnection, scope: ErasureScope) -> Iterator[tuple[str, str]]:
     """Sessions, also those that have expired and that only the ledger still names."""
     known = connection.execute(
         "SELECT tenant, id FROM sessions UNION SELECT tenant, session FROM requests WHERE session IS NOT NULL"
@@ -271,14 +271,14 @@ def _sessions(connection: Connection, scope: ErasureScope) -> Iterator[tuple[str
             yield tenant, session
 
 
-def _is_about(connection: Connection, tenant: str, session: str, mention: Mention) -> bool:
+def _is_about(connection: DatabaseConnection, tenant: str, session: str, mention: Mention) -> bool:
     if mention.within(session):
         return True
     lines = connection.execute("SELECT content FROM entries WHERE tenant = ? AND session = ?", (tenant, session))
     return any(mention.within_json(content) for (content,) in lines)
 
 
-def _traces(connection: Connection, scope: ErasureScope, sessions: set[tuple[str, str]]) -> Iterator[str]:
+def _traces(connection: DatabaseConnection, scope: ErasureScope, sessions: set[tuple[str, str]]) -> Iterator[str]:
     """Requests of the sessions, and others that are in the scope by themselves."""
     for request, tenant, session in connection.execute("SELECT id, tenant, session FROM requests"):
         meant = scope.session is None and scope.tenant in {None, tenant}
@@ -288,21 +288,21 @@ def _traces(connection: Connection, scope: ErasureScope, sessions: set[tuple[str
             yield request
 
 
-def _mentions(connection: Connection, request: str, mention: Mention) -> bool:
+def _mentions(connection: DatabaseConnection, request: str, mention: Mention) -> bool:
     """Whether a request's trace, or a row about it, mentions somebody."""
     tables = [("traces", "request"), *_about_requests(connection)]
     rows = (row for table, column in tables for row in _rows(connection, table, column, request))
     return any(mention.within_json(value) for row in rows for value in row.values() if isinstance(value, str))
 
 
-def _about_requests(connection: Connection) -> Iterator[tuple[str, str]]:
+def _about_requests(connection: DatabaseConnection) -> Iterator[tuple[str, str]]:
     """Tables, besides `traces`, with content about a request, and the column that names it."""
     for table in sorted(set(tables_of(connection)) - set(_FIGURES) - {"traces", "requests", _CAPTURED}):
         columns = {name for name, refers in columns_of(connection, table) if refers == "requests" or name in _NAMING}
         yield from ((table, column) for column in sorted(columns))
 
 
-def _count(connection: Connection, table: str, column: str, requests: Iterable[str]) -> int:
+def _count(connection: DatabaseConnection, table: str, column: str, requests: Iterable[str]) -> int:
     query = f"SELECT count(*) FROM {table} WHERE {column} = ?"  # noqa: S608 - our names
     return sum(connection.execute(query, (request,)).fetchone()[0] for request in requests)
 
@@ -315,5 +315,5 @@ def _bare(request: str, text: str) -> str | None:
         return None
 
 
-def _execute_many(connection: Connection, statement: str, requests: Iterable[str]) -> None:
+def _execute_many(connection: DatabaseConnection, statement: str, requests: Iterable[str]) -> None:
     connection.executemany(statement, [(request,) for request in requests])

@@ -16,7 +16,7 @@ from coterie.store.connection import MIGRATIONS, check_known
 from coterie.store.erasure import delete_old
 from coterie.store.rows import delete_sessions
 from coterie.store.sqlite import SQLiteStore, Sweep
-from coterie.store.statements import Connection, tables_of
+from coterie.store.statements import DatabaseConnection, tables_of
 from coterie.store.threads import ReadThread, WriteThread
 
 _DAY = 86_400.0
@@ -66,13 +66,13 @@ class PostgresStore(SQLiteStore):
 class PostgresSweep(Sweep):
     """Deletes what is too old, in one process at a time, and writes tables anew from which something was erased."""
 
-    def lock(self, connection: Connection) -> None:
+    def lock(self, connection: DatabaseConnection) -> None:
         """Let nobody write what is about to be erased; others go on reading."""
         connection.execute(
             "LOCK TABLE requests, traces, sessions, entries, feedback, examples, labels IN SHARE ROW EXCLUSIVE MODE"
         )
 
-    def _sweep(self, connection: Connection) -> None:
+    def _sweep(self, connection: DatabaseConnection) -> None:
         """Delete what is too old, if it is time; write anew the tables of which something was erased."""
         now = self._clock()
         if self._is_due(now):
@@ -82,7 +82,7 @@ class PostgresSweep(Sweep):
                 connection.execute(f"VACUUM (FULL) {table}")
             self._erased = False
 
-    def _delete(self, connection: Connection, now: float) -> None:
+    def _delete(self, connection: DatabaseConnection, now: float) -> None:
         """Delete what is too old, unless another process does it just now."""
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -96,7 +96,7 @@ class PostgresSweep(Sweep):
         connection.execute("COMMIT")
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: DatabaseConnection) -> None:
     """Make the schema, or take the steps that it lacks, in one transaction. Raises `StoreError` for a newer one."""
     assert isinstance(connection, PostgresConnection)  # noqa: S101 - of this module's own making
     connection.execute("BEGIN IMMEDIATE")

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from coterie.store.rows import RANK, TURNS, said_of
-from coterie.store.statements import Connection
+from coterie.store.statements import DatabaseConnection
 from coterie.types import Feedback, Label, RequestFilter, RequestLine, RequestPage, SessionPage, SessionSummary
 
 LOOKED_THROUGH = 2000
@@ -21,7 +21,7 @@ LOOKED_THROUGH = 2000
 _COLUMNS = "id, time, session, label, status, milliseconds, joules, joules_kind, cost, counterfactual_cost"
 
 
-def select_request_page(connection: Connection, *, wanted: RequestFilter) -> RequestPage:
+def select_request_page(connection: DatabaseConnection, *, wanted: RequestFilter) -> RequestPage:
     """A tenant's requests, the newest first, as far as they pass the filter."""
     time, request = wanted.after or (math.inf, "")
     given = {name: getattr(wanted, name) for name in ("status", "session") if getattr(wanted, name)}
@@ -49,7 +49,7 @@ def _passes(line: RequestLine, wanted: RequestFilter) -> bool:
     return not wanted.specialist or any(name == wanted.specialist for name, *_ in line.findings)
 
 
-def _line(connection: Connection, row: Sequence[Any]) -> RequestLine:
+def _line(connection: DatabaseConnection, row: Sequence[Any]) -> RequestLine:
     findings = connection.execute(
         "SELECT specialist, accepted, confidence FROM findings WHERE request = ? ORDER BY position", (row[0],)
     )
@@ -67,7 +67,7 @@ def _line(connection: Connection, row: Sequence[Any]) -> RequestLine:
 
 
 def select_session_page(
-    connection: Connection, *, tenant: str, expired: float, after: tuple[float, str] | None, limit: int
+    connection: DatabaseConnection, *, tenant: str, expired: float, after: tuple[float, str] | None, limit: int
 ) -> SessionPage:
     """A tenant's sessions that have not expired, the one used last first."""
     place = after or (math.inf, "")
@@ -80,7 +80,7 @@ def select_session_page(
     return SessionPage(sessions=found, after=tuple(rows[limit - 1]) if len(rows) > limit else None)
 
 
-def _session(connection: Connection, tenant: str, session: str, used: float) -> SessionSummary:
+def _session(connection: DatabaseConnection, tenant: str, session: str, used: float) -> SessionSummary:
     began, entries, turns, rank = connection.execute(
         f"SELECT min(time), count(*), {TURNS}, {RANK} FROM entries WHERE tenant = ? AND session = ?",  # noqa: S608
         (tenant, session),
@@ -96,7 +96,7 @@ def _session(connection: Connection, tenant: str, session: str, used: float) -> 
     )
 
 
-def select_said(connection: Connection, *, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
+def select_said(connection: DatabaseConnection, *, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
     """What was said of an answer; nothing of another tenant's."""
     mine = connection.execute("SELECT 1 FROM requests WHERE id = ? AND tenant = ?", (trace_id, tenant)).fetchone()
     return () if mine is None else tuple(said_of(connection, trace_id, tenant))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-from coterie.store.statements import Connection
+from coterie.store.statements import DatabaseConnection
 
 HOUR, DAY = 3600, 86_400
 Kind = Literal["request", "specialist", "model"]
@@ -41,7 +41,7 @@ _COUNT = (
 )
 
 
-def create_tables(connection: Connection) -> None:
+def create_tables(connection: DatabaseConnection) -> None:
     """Make the tables and the indexes that pages are read by, and note what is still to be added up."""
     numbers = ", ".join(
         [f"{name} INTEGER NOT NULL" for name in (*_COUNTS, *_FURTHER)] + [f"{name} REAL NOT NULL" for name in _FIGURES]
@@ -142,7 +142,7 @@ class Additions:
                 seen.add(("specialist", name))
                 figures[1 if accepted else 2] += 1
 
-    def write(self, connection: Connection) -> None:
+    def write(self, connection: DatabaseConnection) -> None:
         """Add all of it to the tables."""
         if isinstance(connection, sqlite3.Connection):
             connection.create_function("plus_money", 2, _plus_money, deterministic=True)
@@ -240,13 +240,13 @@ class BackfillState(NamedTuple):
     """Time of the newest one that is to be."""
 
 
-def backfill_left(connection: Connection) -> BackfillState | None:
+def backfill_left(connection: DatabaseConnection) -> BackfillState | None:
     """Where adding up an earlier ledger stands; None once it is done."""
     row = connection.execute("SELECT time, id, until FROM rollup_backfill").fetchone()
     return None if row is None else BackfillState(*row)
 
 
-def backfill(connection: Connection, *, piece: int = PIECE) -> bool:
+def backfill(connection: DatabaseConnection, *, piece: int = PIECE) -> bool:
     """Add up the next requests of an earlier ledger, in a transaction; whether more are left."""
     if backfill_left(connection) is None:
         return False  # without a lock
@@ -260,7 +260,7 @@ def backfill(connection: Connection, *, piece: int = PIECE) -> bool:
     return more
 
 
-def _add_piece(connection: Connection, piece: int) -> bool:
+def _add_piece(connection: DatabaseConnection, piece: int) -> bool:
     left = backfill_left(connection)  # another process may have added up some meanwhile
     if left is None:
         return False
@@ -349,7 +349,7 @@ def _up(time: float, span: int) -> int:
 
 
 def select_rollups(
-    connection: Connection, kind: Kind, stretch: Stretch, *, tenant: str | None = None
+    connection: DatabaseConnection, kind: Kind, stretch: Stretch, *, tenant: str | None = None
 ) -> Iterator[Rollup]:
     """The rows of a kind in a stretch of time, of one tenant or of all."""
     whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
@@ -363,7 +363,7 @@ def select_rollups(
 
 
 def select_latencies(
-    connection: Connection, stretch: Stretch, *, tenant: str | None = None
+    connection: DatabaseConnection, stretch: Stretch, *, tenant: str | None = None
 ) -> Iterator[tuple[int, str, int, int]]:
     """Start, tenant, bucket and number of the latencies in a stretch of time."""
     whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))

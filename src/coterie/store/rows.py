@@ -18,7 +18,7 @@ from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps, from_json, loads, parse_json
 from coterie.store.content import without_content
 from coterie.store.rollups import Additions, backfill_left
-from coterie.store.statements import Connection, Cursor
+from coterie.store.statements import Cursor, DatabaseConnection
 from coterie.types import (
     CONTENT_KINDS,
     Context,
@@ -56,11 +56,11 @@ class SettlementWork:
     expired: float
     """A session last used before this time starts afresh."""
 
-    def __call__(self, connection: Connection) -> None:
+    def __call__(self, connection: DatabaseConnection) -> None:
         """Write it; in a transaction."""
         insert_settlements(connection, (self.settlement,), keep_content=self.keep_content, expired=self.expired)
 
-    def joined(self, works: Sequence[SettlementWork]) -> Callable[[Connection], None]:
+    def joined(self, works: Sequence[SettlementWork]) -> Callable[[DatabaseConnection], None]:
         """Return the work that writes all of them."""
         return partial(
             insert_settlements,
@@ -71,7 +71,7 @@ class SettlementWork:
 
 
 def insert_settlements(
-    connection: Connection, settlements: Sequence[Settlement], *, keep_content: bool, expired: float
+    connection: DatabaseConnection, settlements: Sequence[Settlement], *, keep_content: bool, expired: float
 ) -> None:
     """Write the ledger rows, traces and context entries of some requests, table by table.
 
@@ -107,7 +107,7 @@ def insert_settlements(
 
 
 def select_context(
-    connection: Connection, session: str, tenant: str, *, expired: float, whole: bool = False
+    connection: DatabaseConnection, session: str, tenant: str, *, expired: float, whole: bool = False
 ) -> Context:
     """A tenant's session as a context, its newest lines or all of it; empty if it is unknown or expired."""
     rows = connection.execute(
@@ -122,7 +122,7 @@ def select_context(
     return Context(entries=tuple(_entry(*row) for row in reversed(rows)))
 
 
-def select_sessions(connection: Connection, tenant: str, *, expired: float) -> list[SessionSummary]:
+def select_sessions(connection: DatabaseConnection, tenant: str, *, expired: float) -> list[SessionSummary]:
     """A tenant's sessions that have not expired, the one used last first."""
     rows = connection.execute(
         f"""
@@ -147,7 +147,7 @@ def select_sessions(connection: Connection, tenant: str, *, expired: float) -> l
     ]
 
 
-def erase_session(connection: Connection, session: str, tenant: str) -> bool:
+def erase_session(connection: DatabaseConnection, session: str, tenant: str) -> bool:
     """Delete a session: its entries, its name, feedback, and the content of its traces; False if there was nothing.
 
     A trace that cannot be read goes altogether: nobody can say what of it is content.
@@ -173,7 +173,7 @@ def erase_session(connection: Connection, session: str, tenant: str) -> bool:
     return bool(named or gone)
 
 
-def select_trace(connection: Connection, trace_id: str, tenant: str) -> Trace | None:
+def select_trace(connection: DatabaseConnection, trace_id: str, tenant: str) -> Trace | None:
     """A tenant's trace, or None."""
     row = connection.execute(
         "SELECT trace FROM traces JOIN requests ON id = request WHERE id = ? AND tenant = ?", (trace_id, tenant)
@@ -191,14 +191,14 @@ def read_trace(trace_id: str, text: str) -> Trace:
         ) from error
 
 
-def delete_sessions(connection: Connection, *, expired: float) -> int:
+def delete_sessions(connection: DatabaseConnection, *, expired: float) -> int:
     """Delete the sessions last used before `expired`, with their context; returns how many there were."""
     if connection.execute("SELECT 1 FROM sessions WHERE used < ? LIMIT 1", (expired,)).fetchone() is None:
         return 0  # without waiting for a lock
     return connection.execute("DELETE FROM sessions WHERE used < ?", (expired,)).rowcount
 
 
-def insert_rows(connection: Connection, table: str, rows: Sequence[Row]) -> None:
+def insert_rows(connection: DatabaseConnection, table: str, rows: Sequence[Row]) -> None:
     """Insert rows whose columns are the table's, or those named behind it, in order; names are constants of ours."""
     if rows:
         places = ", ".join("?" * len(rows[0]))
@@ -213,7 +213,7 @@ def _decision_rows(trace: Trace) -> Iterator[Row]:
         yield trace.id, position, *answered, trace.usage.joules / share, cost
 
 
-def select_sites(connection: Connection, *, since: float) -> list[SiteSummary]:
+def select_sites(connection: DatabaseConnection, *, since: float) -> list[SiteSummary]:
     """Each question that was asked since, the most frequent first, described by the trace that asked it last."""
     rows = connection.execute(
         """
@@ -251,7 +251,7 @@ def select_sites(connection: Connection, *, since: float) -> list[SiteSummary]:
     return sorted(described, key=lambda each: (-each.asked, each.site))
 
 
-def _described_site(connection: Connection, summary: SiteSummary, request: str) -> SiteSummary:
+def _described_site(connection: DatabaseConnection, summary: SiteSummary, request: str) -> SiteSummary:
     row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
     decisions = () if row is None else read_trace(request, row[0]).decisions
     asked = next((each for each in decisions if each.site == summary.site), None)
@@ -321,7 +321,7 @@ def _entry(kind: str, content: str, producer: str, label: str, time: float) -> E
         ) from error
 
 
-def _use_sessions(connection: Connection, used: Mapping[tuple[str, str], float], *, expired: float) -> None:
+def _use_sessions(connection: DatabaseConnection, used: Mapping[tuple[str, str], float], *, expired: float) -> None:
     """Note when sessions were used; one that had expired loses what it remembered.
 
     In the order of their names: two writers that note the same ones do not wait for each other in a circle.
@@ -371,7 +371,7 @@ def bare_feedback(feedback: Feedback, trace: Trace) -> Feedback:
     return replace(feedback, comment=comment, value=value)
 
 
-def insert_feedback(connection: Connection, feedback: Feedback, *, correct: bool | None) -> None:
+def insert_feedback(connection: DatabaseConnection, feedback: Feedback, *, correct: bool | None) -> None:
     """Keep it, in place of what the same caller said before of the same finding, if its request is still there."""
     value = None if feedback.value is None else json.dumps(feedback.value, ensure_ascii=True)
     row = (feedback.trace_id, feedback.key, feedback.specialist, float(feedback.time), feedback.thumb, value)
@@ -398,7 +398,7 @@ def is_correct(feedback: Feedback, trace: Trace) -> bool | None:
 
 
 def select_chosen(
-    connection: Connection,
+    connection: DatabaseConnection,
     chooses: Callable[[str], bool],
     *,
     since: float,
@@ -420,7 +420,7 @@ def select_chosen(
     return found
 
 
-def said_of(connection: Connection, request: str, tenant: str) -> list[Feedback]:
+def said_of(connection: DatabaseConnection, request: str, tenant: str) -> list[Feedback]:
     """What was said of an answer, the oldest first."""
     rows = connection.execute(
         "SELECT key, specialist, time, thumb, value, comment FROM feedback WHERE request = ? ORDER BY time", (request,)
@@ -456,7 +456,7 @@ class Complaints(NamedTuple):
         return self.wrong > self.expected + _ALARM * sqrt(self.variance)
 
 
-def select_complaints(connection: Connection, *, since: float, until: float) -> dict[str, Complaints]:
+def select_complaints(connection: DatabaseConnection, *, since: float, until: float) -> dict[str, Complaints]:
     """By specialist, of the findings that were accepted; a word about the whole answer is about each of them."""
     rows = connection.execute(
         """

@@ -53,7 +53,7 @@ from coterie.store.rows import (
     select_sites,
     select_trace,
 )
-from coterie.store.statements import Connection
+from coterie.store.statements import DatabaseConnection
 from coterie.store.summary import insert_training, select_ledger, select_summary, select_totals
 from coterie.store.threads import ReadThread, WriteThread
 from coterie.types import (
@@ -180,7 +180,7 @@ class SQLiteStore:
         _check_name("tenant", tenant)
         erased: list[bool] = []
 
-        def work(connection: Connection) -> None:
+        def work(connection: DatabaseConnection) -> None:
             self._sweep.lock(connection)
             erased.append(erase_session(connection, session, tenant))
             self._sweep.erased()
@@ -203,7 +203,7 @@ class SQLiteStore:
         _check_scope(scope)
         erased: list[Holdings] = []
 
-        def work(connection: Connection) -> None:
+        def work(connection: DatabaseConnection) -> None:
             self._sweep.lock(connection)
             erased.append(select_holdings(connection, scope))
             whole = scope.session is None and scope.mention is None
@@ -343,14 +343,14 @@ class Sweep:
         """A session was erased: write the file anew after this transaction."""
         self._erased = True
 
-    def lock(self, connection: Connection) -> None:
+    def lock(self, connection: DatabaseConnection) -> None:
         """Let nobody write until the transaction ends, where other writers do not wait anyway."""
 
     def expired(self) -> float:
         """A session last used before this time is forgotten."""
         return self._clock() - self._keep
 
-    def __call__(self, connection: Connection) -> bool:
+    def __call__(self, connection: DatabaseConnection) -> bool:
         """Do what is due; whether more of an earlier ledger is left to add up."""
         self._sweep(connection)
         return backfill(connection)
@@ -364,7 +364,7 @@ class Sweep:
             self._due = now + _SWEEP
         return due
 
-    def _sweep(self, connection: Connection) -> None:
+    def _sweep(self, connection: DatabaseConnection) -> None:
         """Delete what is too old, if it is time, and overwrite what was deleted."""
         now = self._clock()
         if self._is_due(now):
@@ -378,7 +378,7 @@ class Sweep:
         if self._unwiped:
             self._unwiped = not _wipe_log(connection)
 
-    def _delete_old(self, connection: Connection, now: float) -> bool:
+    def _delete_old(self, connection: DatabaseConnection, now: float) -> bool:
         """Delete what is kept about requests that are too old; in a transaction, as there are several tables."""
         if self._keep_traces is None:
             return False
@@ -392,7 +392,7 @@ class Sweep:
         return gone
 
 
-def _nothing(_: Connection) -> None:
+def _nothing(_: DatabaseConnection) -> None:
     """Work that only waits for its turn."""
 
 
@@ -408,7 +408,7 @@ def _connect_to_read(opens: Callable[[], sqlite3.Connection]) -> sqlite3.Connect
     return connection
 
 
-def _wipe_log(connection: Connection) -> bool:
+def _wipe_log(connection: DatabaseConnection) -> bool:
     """Empty the write-ahead log, where deleted content may still stand. False if a reader needs it just now."""
     patience = set_patience(connection, 0)
     try:

@@ -23,7 +23,7 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Connection(Protocol):
+class DatabaseConnection(Protocol):
     """A connection to SQLite or PostgreSQL. Transactions are begun and ended by hand."""
 
     @property
@@ -44,7 +44,7 @@ class Connection(Protocol):
         ...
 
 
-def tables_of(connection: Connection) -> list[str]:
+def tables_of(connection: DatabaseConnection) -> list[str]:
     """The names of all tables."""
     if not isinstance(connection, sqlite3.Connection):
         query = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
@@ -53,7 +53,7 @@ def tables_of(connection: Connection) -> list[str]:
     return [name for (name,) in connection.execute(query).fetchall()]
 
 
-def columns_of(connection: Connection, table: str) -> list[tuple[str, str | None]]:
+def columns_of(connection: DatabaseConnection, table: str) -> list[tuple[str, str | None]]:
     """The columns of a table, each with the table that it refers to."""
     if not isinstance(connection, sqlite3.Connection):
         query = """

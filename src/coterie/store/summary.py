@@ -21,7 +21,7 @@ from coterie.store.rollups import (
     stretches,
 )
 from coterie.store.rows import dicts
-from coterie.store.statements import Connection
+from coterie.store.statements import DatabaseConnection
 from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Totals, Training
 
 EXACT = 10_000
@@ -29,7 +29,7 @@ EXACT = 10_000
 within 1%."""
 
 
-def select_summary(connection: Connection, *, since: float, exact: int = EXACT) -> LedgerSummary:
+def select_summary(connection: DatabaseConnection, *, since: float, exact: int = EXACT) -> LedgerSummary:
     """Totals over the requests admitted at or after `since`. Call it in a transaction: it reads several times."""
     rolled = _rolled(connection, since, exact)
     if rolled is not None:
@@ -70,7 +70,7 @@ def select_summary(connection: Connection, *, since: float, exact: int = EXACT) 
     )
 
 
-def _percentile(connection: Connection, share: float, requests: int, since: float) -> float | None:
+def _percentile(connection: DatabaseConnection, share: float, requests: int, since: float) -> float | None:
     """The smallest time that at least `share` of the requests did not exceed (nearest rank), None without any."""
     if not requests:
         return None
@@ -81,7 +81,7 @@ def _percentile(connection: Connection, share: float, requests: int, since: floa
     return float(row[0])
 
 
-def _money(connection: Connection, column: str, since: float) -> Decimal | None:
+def _money(connection: DatabaseConnection, column: str, since: float) -> Decimal | None:
     """The sum of a column of amounts, None as soon as one is unknown."""
     total = Decimal(0)
     amounts = connection.execute(
@@ -102,7 +102,7 @@ _SUMMED = ("tokens_in", "tokens_cached", "tokens_out", "cpu_seconds", "joules")
 _COLUMN = {"specialist": "producer", "model": "engine"}
 
 
-def select_ledger(connection: Connection, *, since: float, by: Grouping, exact: int = EXACT) -> Ledger:
+def select_ledger(connection: DatabaseConnection, *, since: float, by: Grouping, exact: int = EXACT) -> Ledger:
     """Totals over the requests admitted at or after `since`. Call it in a transaction: it reads several times."""
     rolled = _rolled(connection, since, exact)
     if rolled is None:
@@ -126,7 +126,7 @@ def select_ledger(connection: Connection, *, since: float, by: Grouping, exact: 
 
 
 def _by_request(
-    connection: Connection, since: float, until: float, by: Grouping, judged: _Judgements
+    connection: DatabaseConnection, since: float, until: float, by: Grouping, judged: _Judgements
 ) -> tuple[_Sum, defaultdict[str, _Sum]]:
     """Sums of requests, row by row."""
     total, rows = _Sum(), defaultdict[str, _Sum](_Sum)
@@ -143,7 +143,7 @@ def _by_request(
 
 
 def _by_step(
-    connection: Connection, since: float, until: float, by: Grouping, judged: _Judgements
+    connection: DatabaseConnection, since: float, until: float, by: Grouping, judged: _Judgements
 ) -> defaultdict[str, _Sum]:
     """Sums of steps, with what a specialist found."""
     rows = defaultdict[str, _Sum](_Sum)
@@ -177,7 +177,7 @@ class _Rolled(NamedTuple):
     """The first whole hour; what lies before it is added up row by row."""
 
 
-def _rolled(connection: Connection, since: float, exact: int) -> _Rolled | None:
+def _rolled(connection: DatabaseConnection, since: float, exact: int) -> _Rolled | None:
     """Whether the rows of hours and days are to be added up; None if there are few requests, or not all are in them."""
     if backfill_left(connection) is not None:
         return None
@@ -188,7 +188,7 @@ def _rolled(connection: Connection, since: float, exact: int) -> _Rolled | None:
     return None if limit[0] <= exact else _Rolled(since, next(stretches(since)).first)
 
 
-def _rolled_sums(connection: Connection, rolled: _Rolled, by: Grouping) -> tuple[_Sum, defaultdict[str, _Sum]]:
+def _rolled_sums(connection: DatabaseConnection, rolled: _Rolled, by: Grouping) -> tuple[_Sum, defaultdict[str, _Sum]]:
     """Sums of the rows of hours and days, and of the requests before the first whole hour; without judgements."""
     judged = _Judgements(connection, rolled.since, until=rolled.first)
     total, rows = _by_request(connection, rolled.since, rolled.first, by, judged)
@@ -209,7 +209,9 @@ def _rolled_sums(connection: Connection, rolled: _Rolled, by: Grouping) -> tuple
     return total, rows
 
 
-def _add_judged(connection: Connection, since: float, by: Grouping, total: _Sum, rows: defaultdict[str, _Sum]) -> None:
+def _add_judged(
+    connection: DatabaseConnection, since: float, by: Grouping, total: _Sum, rows: defaultdict[str, _Sum]
+) -> None:
     """Add what was said of answers: the requests of which somebody said something are read, and no others."""
     judged = _Judgements(connection, since)
     for request, time, tenant, joules, cost in connection.execute(
@@ -352,7 +354,7 @@ class _Judgements:
     was its alone.
     """
 
-    def __init__(self, connection: Connection, since: float, until: float = math.inf) -> None:
+    def __init__(self, connection: DatabaseConnection, since: float, until: float = math.inf) -> None:
         self._said: dict[str, dict[str, bool]] = defaultdict(dict)
         for request, specialist, correct in connection.execute(
             "SELECT request, specialist, correct FROM feedback JOIN requests ON id = request "
@@ -380,7 +382,7 @@ class _Judgements:
         return said.get("") if self._answered[request] == {specialist} else None
 
 
-def insert_training(connection: Connection, training: Training) -> None:
+def insert_training(connection: DatabaseConnection, training: Training) -> None:
     """Write one down."""
     cost = None if training.cost is None else str(training.cost)
     figures = (training.time, training.seconds, training.cpu_seconds, training.joules)
@@ -407,7 +409,7 @@ def _key(time: float, tenant: str, by: Grouping) -> str:
 
 
 def select_totals(
-    connection: Connection, *, since: float, until: float, tenant: str | None, hours: bool, parts: bool
+    connection: DatabaseConnection, *, since: float, until: float, tenant: str | None, hours: bool, parts: bool
 ) -> Totals:
     """Totals of whole hours and days, from their rows alone: what a page shows.
 

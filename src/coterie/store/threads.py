@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from coterie.errors import Overloaded, StoreError
-from coterie.store.statements import Connection
+from coterie.store.statements import DatabaseConnection
 
 T = TypeVar("T")
-Work = Callable[[Connection], None]
+Work = Callable[[DatabaseConnection], None]
 """Writes something, inside a transaction that it neither begins nor ends."""
 
 
@@ -29,7 +29,7 @@ Work = Callable[[Connection], None]
 class JointWork(Protocol):
     """Work that is written with others of its kind in fewer statements."""
 
-    def __call__(self, connection: Connection, /) -> None:
+    def __call__(self, connection: DatabaseConnection, /) -> None:
         """Write it alone."""
         ...
 
@@ -69,9 +69,9 @@ class WriteThread:
     def __init__(
         self,
         *,
-        connect: Callable[[], Connection],
+        connect: Callable[[], DatabaseConnection],
         prepare: Work,
-        maintain: Callable[[Connection], bool | None],
+        maintain: Callable[[DatabaseConnection], bool | None],
         explain: Callable[[Exception], StoreError],
         limit: int,
         idle: float = 600.0,
@@ -87,7 +87,7 @@ class WriteThread:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._entrance = threading.Lock()  # guards the limit and the order of the last job and the closing mark
         self._closed = False
-        self._connection: Connection | None = None
+        self._connection: DatabaseConnection | None = None
         self._thread: threading.Thread | None = None
 
     async def open(self) -> None:
@@ -180,7 +180,7 @@ class WriteThread:
             return [error] * len(batch)
         return outcomes
 
-    def _outcomes(self, connection: Connection, batch: Sequence[_Job]) -> list[Exception | None]:
+    def _outcomes(self, connection: DatabaseConnection, batch: Sequence[_Job]) -> list[Exception | None]:
         """Each job's error. Works that join are written as one; if that fails, one by one: none spoils the others."""
         joint = [job.work for job in batch if isinstance(job.work, JointWork)]
         joined = len(joint) > 1 and self._attempt(connection, joint[0].joined(joint)) is None
@@ -189,7 +189,7 @@ class WriteThread:
         ]
 
     @staticmethod
-    def _attempt(connection: Connection, work: Work) -> Exception | None:
+    def _attempt(connection: DatabaseConnection, work: Work) -> Exception | None:
         """One job inside the batch's transaction: if it fails, it alone is undone."""
         connection.execute("SAVEPOINT job")
         try:
@@ -223,7 +223,7 @@ class WriteThread:
         with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it
             self._more = bool(self._maintain(self._open()))
 
-    def _open(self) -> Connection:
+    def _open(self) -> DatabaseConnection:
         if self._connection is None:
             connection = self._connect()
             try:
@@ -283,15 +283,15 @@ class ReadThread:
     """
 
     def __init__(
-        self, *, connect: Callable[[], Connection], explain: Callable[[Exception], StoreError], limit: int
+        self, *, connect: Callable[[], DatabaseConnection], explain: Callable[[Exception], StoreError], limit: int
     ) -> None:
         self._connect, self._explain, self._limit = connect, explain, limit
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="coterie-store-reader")
-        self._connection: Connection | None = None
+        self._connection: DatabaseConnection | None = None
         self._waiting = 0
         self._closed = False
 
-    async def run(self, query: Callable[[Connection], T]) -> T:
+    async def run(self, query: Callable[[DatabaseConnection], T]) -> T:
         """The query's result.
 
         Raises:
@@ -315,7 +315,7 @@ class ReadThread:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._discard)
             self._pool.shutdown()
 
-    def _read(self, query: Callable[[Connection], T]) -> T:
+    def _read(self, query: Callable[[DatabaseConnection], T]) -> T:
         try:
             if self._connection is None:
                 self._connection = self._connect()
