@@ -47,7 +47,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1710,
     "assembly": 590,  # MCP servers; a flywheel where a section asks for one
-    "cli": 6960,  # import and mcp; what feedback may name, how rows were used; coterie flywheel
+    "cli": 7000,  # import and mcp; what feedback may name, how rows were used; coterie flywheel
     "config": 1520,  # capture and flywheel; servers of MCP
     "context": 930,
     "decisions": 910,  # typed questions: a new concept; deployments for questions
@@ -59,7 +59,7 @@ BUDGETS = {
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 2760,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
-    "learning": 5570,  # a prior on confidence, patterns; languages of texts, the floor
+    "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
     "limits": 1460,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1160,  # encoders' weights, small models
