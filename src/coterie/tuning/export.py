@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -136,9 +136,35 @@ def _quantise_products(rewriter: _Rewriter) -> None:
 
 def quantise(model: onnx.ModelProto) -> None:
     """Turn an fp32 graph, its constants folded, into its int8 form, in place."""
+    _quantise_embeddings(_Rewriter(model))
+    quantise_products(model)
+
+
+def replace_gather(
+    model: onnx.ModelProto,
+    rows: int,
+    look_up: Callable[[str, str], Sequence[onnx.NodeProto]],
+    constants: Sequence[onnx.TensorProto],
+) -> None:
+    """Put another way of looking up rows in the place of that of a constant table with so many rows.
+
+    Args:
+        model: Changed in place.
+        rows: Of the table.
+        look_up: The nodes from the ids' name to the output's.
+        constants: What these nodes read.
+    """
     rewriter = _Rewriter(model)
-    _quantise_embeddings(rewriter)
-    _quantise_products(rewriter)
+    for node in rewriter.nodes("Gather", weight=0):
+        if rewriter.weights[node.input[0]].dims[0] == rows:
+            rewriter.take(node.input[0])
+            rewriter.replace([node], look_up(node.input[1], node.output[0]))
+    model.graph.initializer.extend(constants)
+
+
+def quantise_products(model: onnx.ModelProto) -> None:
+    """Turn every product with constant weights into int8, in place."""
+    _quantise_products(_Rewriter(model))
     if all(each.domain != _CONTRIBUTED for each in model.opset_import):
         model.opset_import.append(helper.make_opsetid(_CONTRIBUTED, 1))
 

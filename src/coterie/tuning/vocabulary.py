@@ -78,7 +78,7 @@ def cut_vocabulary(tokenizer: Mapping[str, Any], languages: Sequence[str], piece
     )
     most = pieces if pieces is not None else _BASE + _EACH * len(languages)
     ids = sorted({*kept, *ranked[: max(most - len(kept), 0)]})
-    return CutVocabulary(_renumbered(tokenizer, entries, ids), ids)
+    return CutVocabulary(renumbered(tokenizer, ids), ids)
 
 
 def _rank(piece: str, score: float, languages: Sequence[str]) -> float:
@@ -105,12 +105,11 @@ def _scripts_of(piece: str) -> set[str]:
     return {unicodedata.name(letter, "?").split()[0].split("-")[0] for letter in piece if letter.isalpha()}
 
 
-def _renumbered(
-    tokenizer: Mapping[str, Any], entries: Sequence[tuple[str, float]], ids: Sequence[int]
-) -> dict[str, Any]:
-    """The tokenizer with these pieces; its special tokens and marks get their new numbers."""
-    new = {entries[old][0]: number for number, old in enumerate(ids)}
+def renumbered(tokenizer: Mapping[str, Any], ids: Sequence[int]) -> dict[str, Any]:
+    """The tokenizer with these pieces only; its special tokens and marks get their new numbers."""
     model = tokenizer["model"]
+    entries = [(str(piece), float(score)) for piece, score in model["vocab"]]
+    new = {entries[old][0]: number for number, old in enumerate(ids)}
     added = [
         {**each, "id": new[each["content"]]} for each in tokenizer.get("added_tokens", ()) if each["content"] in new
     ]

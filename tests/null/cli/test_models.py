@@ -8,6 +8,7 @@ import pytest
 from coterie.config.file import load_config
 from coterie.errors import ArtefactRefused, ModelMissing, ModelUnpinned
 from coterie.models.catalogue import CATALOGUE, locate
+from coterie.models.small import SMALL_MODELS
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +150,50 @@ def test_pin_without_the_file(run, network):
     """What is not there has no checksum."""
     (network / "my model.gguf").unlink()
     assert "there is no file" in run("-C", str(network), "models", "pin", "mine").err
+
+
+def test_available(run):
+    """Each small model is listed with what one must know to choose; a licence with terms of its own is named."""
+    document = run("models", "list", "--available", "--json").json
+
+    assert {"qwen3-0.6b", "granite-4-350m", "smollm3-3b", "gemma-3-270m", "llama-3.2-1b"} <= {
+        model["name"] for model in document["models"]
+    }
+    for model in document["models"]:
+        assert model["file"].endswith(".gguf")
+        assert model["revision"] is None or len(model["revision"]) == 40
+        assert model["here"] is False
+    assert "qwen3-4b" in run("models", "list", "--available").out
+
+
+def test_small_model_is_pulled_and_used(run, folder, tmp_path):
+    """A small model comes by its name, at its pinned commit, and gets its table."""
+    model = SMALL_MODELS["qwen3-0.6b"]
+    (tmp_path / "stick").mkdir()
+    (tmp_path / "stick" / model.file).write_bytes(b"GGUF")
+    assert run("-C", folder, "models", "use", model.name).code != 0  # it is not here yet
+    assert run("models", "pull", model.name, "--from", str(tmp_path / "stick")).code == 0
+    assert run("models", "list", "--available", "--json").json["models"][0]["here"]
+    done = run("-C", folder, "models", "use", model.name, "--json")
+
+    assert done.json["model"] == "qwen3_0_6b"
+    assert load_config(folder).models["qwen3_0_6b"].name == model.path
+    assert run("-C", folder, "models", "use", model.name).code != 0  # the key is taken
+    assert run("-C", folder, "models", "use", model.name, "--as", "writer").code == 0
+
+
+def test_small_model_without_a_pinned_commit(run, tmp_path):
+    """It is pulled only at a commit that the user names."""
+    model = next(model for model in SMALL_MODELS.values() if model.revision is None)
+    (tmp_path / "stick").mkdir()
+    (tmp_path / "stick" / model.file).write_bytes(b"GGUF")
+    refused = run("models", "pull", model.name, "--from", str(tmp_path / "stick"))
+    assert refused.code != 0
+    assert "--revision" in refused.err
+    assert run("models", "pull", model.name, "--revision", "a" * 40, "--from", str(tmp_path / "stick")).code == 0
+
+
+@pytest.mark.parametrize("extra", [["--revision", "abc"], ["--pieces", "5000"], ["--prefix", "query: "]])
+def test_options_of_others(run, extra):
+    """An option that does not fit the model is refused before anything is fetched."""
+    assert run("models", "pull", "smollm2", *extra).code != 0

