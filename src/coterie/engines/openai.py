@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from coterie.accounting.cards import CallEnergy, Cards
 from coterie.config.file import ServerModel
-from coterie.engines.openai_http import Connection, Deadline, EventParser
+from coterie.engines.openai_http import Deadline, EventParser, ModelConnection
 from coterie.engines.openai_wire import STREAM_END, Dialect, Transcript, quotable, read_error, read_retry_after, refusal
 from coterie.engines.transport import ServerAnswer, Transport
 from coterie.errors import (
@@ -163,7 +163,7 @@ class OpenAIEngine:
         self._random = random
         self._sleep = sleep
         self._cards = cards or Cards([])
-        self._connection = Connection(name, model, transport)
+        self._connection = ModelConnection(name, model, transport)
         self._dialect = Dialect()
         self._breaker = CircuitBreaker(name, threshold=threshold, cooldown=_BREAKER_COOLDOWN, clock=clock)
 

@@ -47,7 +47,7 @@ class Deadline:
         return asyncio.timeout_at(self.until)
 
 
-class Connection:
+class ModelConnection:
     """Sends a JSON request and gives the answer's bytes; opened by the first request."""
 
     def __init__(self, engine: str, model: ServerModel, transport: Transport | None) -> None:

@@ -19,7 +19,7 @@ _SLIDING = {"minute": ("%Y-%m-%dT%H:%M:%S", 1), "hour": ("%Y-%m-%dT%H:%M", 60)}
 _PIECES = 60
 
 
-class Span(NamedTuple):
+class BudgetSpan(NamedTuple):
     """What counts at a moment. Names of pieces are in the order of time."""
 
     per: str
@@ -59,12 +59,12 @@ class Span(NamedTuple):
         return (ends - now).total_seconds()
 
 
-def span_of(per: str, seconds: float) -> Span:
+def span_of(per: str, seconds: float) -> BudgetSpan:
     """The span that counts at a moment, in seconds since the epoch."""
     now = datetime.fromtimestamp(seconds, UTC)
     if per not in _SLIDING:
         name = now.strftime(_CLOCK[per])
-        return Span(per, name, name, seconds)
+        return BudgetSpan(per, name, name, seconds)
     form, width = _SLIDING[per]
     since = now - timedelta(seconds=_PIECES * width)
-    return Span(per, now.strftime(form), since.strftime(form), seconds)
+    return BudgetSpan(per, now.strftime(form), since.strftime(form), seconds)
