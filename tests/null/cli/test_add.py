@@ -112,7 +112,7 @@ def test_taken_names(run, folder, rows):
     result = run("-C", folder, "add", "triage", "--data", rows)
 
     assert result.code == 2
-    assert "already has a specialist 'triage'" in result.err
+    assert "'triage'" in result.err
     assert (folder / "coterie.toml").read_bytes() == before
 
 

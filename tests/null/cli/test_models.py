@@ -118,7 +118,7 @@ def test_pin(run, network, name):
     model = load_config(network).models["mine"]
     with pytest.raises(ModelUnpinned, match="no recorded checksum") as refused:
         locate(model, network)
-    assert refused.value.hint == "Record what lies there now: coterie models pin 'my model.gguf'"
+    assert refused.value.hint.endswith(" coterie models pin 'my model.gguf'")
 
     said = run("-C", str(network), "models", "pin", name, "--json").json
     digest = hashlib.sha256(b"weights").hexdigest()

@@ -66,4 +66,4 @@ def test_a_port_in_use(run, folder, monkeypatch):
     monkeypatch.setattr("coterie.gateway.serve.serve", serve)
     result = run("-C", folder, "serve")
 
-    assert (result.code, result.err) == (1, "Error: Cannot listen on 127.0.0.1:8321.\nStop it.\n")
+    assert (result.code, "127.0.0.1:8321" in result.err) == (1, True)

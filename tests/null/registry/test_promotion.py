@@ -59,7 +59,9 @@ def test_a_missed_bar_is_refused_with_the_distance(registry, stored):
     """A missed bar is refused, even where nothing serves yet, and the words say by how much."""
     refused = refusal(registry, version := stored(report(40, bar=0.95)))
 
-    assert refused.message == "accuracy is 0.900, 0.050 below its bar of 0.95"
+    values = refused.reason.values
+    assert refused.reason.code == "promote.below_bar"
+    assert (values["measure"], values["value"], values["bar"]) == ("accuracy", pytest.approx(0.9), 0.95)
     assert refused.hint.endswith(f"coterie registry promote triage {version} --force --reason TEXT")
     assert registry.alias("triage") is None
 
@@ -69,7 +71,9 @@ def test_an_overall_drop_is_refused(registry, stored):
     promote_version(registry, "triage", champion := stored(report(4)))
     refused = refusal(registry, stored(report(16)))
 
-    assert refused.message == "accuracy fell from 0.990 to 0.960 (-0.030, p = 0.00024 on 400 rows)"
+    values = refused.reason.values
+    assert (refused.reason.code, values["what"], values["rows"]) == ("compare.fell", "accuracy", 400)
+    assert (values["before"], values["after"], values["chance"]) == pytest.approx((0.99, 0.96, 0.00024), rel=0.02)
     assert registry.champion("triage").version == champion
 
 
@@ -78,8 +82,10 @@ def test_a_drop_in_one_slice_is_refused(registry, stored):
     promote_version(registry, "triage", stored(report(30)))
     refused = refusal(registry, stored({**report(0, in_label=20), "right": report(20)["right"]}))
 
-    assert refused.message.startswith("recall of 'label 0' fell from 0.925 to 0.500 (-0.425, p = 0.00024 on 40 rows)")
-    assert "accuracy" not in refused.message
+    values = refused.reason.values
+    assert (refused.reason.code, refused.reason.notes, values["rows"]) == ("compare.fell", (), 40)
+    assert "'label 0'" in str(values["what"])
+    assert (values["before"], values["after"]) == pytest.approx((0.925, 0.5))
 
 
 def test_a_row_less_is_no_drop(registry, stored):
