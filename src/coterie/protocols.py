@@ -544,7 +544,7 @@ class FlywheelStore(Protocol):
         ...
 
     async def labels(self, *, job: str | None = None, since: float = 0.0) -> Sequence[GivenLabel]:
-        """Return what people, and the feedback of askers, say of examples; each oldest first."""
+        """Return what people, and the feedback of callers, say of examples; each oldest first."""
         ...
 
     async def complaints(self, *, since: float = 0.0) -> Mapping[str, int]:

@@ -36,7 +36,7 @@ from coterie.limits import storage as table
 from coterie.limits.allotments import Allotments, Need
 from coterie.limits.allowance import RULE, MemoryAllowance, network_allowance
 from coterie.limits.costs import UsualAnswers, most_of, most_within, taken_by_answers, taken_by_failure
-from coterie.limits.spans import Span, span_of
+from coterie.limits.spans import BudgetSpan, span_of
 from coterie.limits.storage import MICRO, NANO, BudgetDatabase, BudgetFile, BudgetStorage, micro, nano
 from coterie.runtime.concurrency import to_the_end
 from coterie.store.statements import DatabaseConnection
@@ -288,7 +288,7 @@ class StoredLimits:
         joules = None if section.joules is None else micro(section.joules)
         return section.tokens, money, joules, section.requests
 
-    def _left_of(self, connection: DatabaseConnection, bucket: Bucket, span: Span) -> Amount:
+    def _left_of(self, connection: DatabaseConnection, bucket: Bucket, span: BudgetSpan) -> Amount:
         """What is neither taken nor held, by this process or another."""
         counted = table.row(connection, bucket.row, span.since).counted
         limits = zip(self._limits_of(bucket.name), counted.units, strict=True)
@@ -331,11 +331,11 @@ class StoredLimits:
 
     # --- spans and refusals ----------------------------------------------------------------------
 
-    def _span(self, name: str) -> Span:
+    def _span(self, name: str) -> BudgetSpan:
         return span_of(self._sections[name].per, self._clock())
 
     @staticmethod
-    def _wait(connection: DatabaseConnection, bucket: Bucket, span: Span, unit: str, need: int) -> float | None:
+    def _wait(connection: DatabaseConnection, bucket: Bucket, span: BudgetSpan, unit: str, need: int) -> float | None:
         """Seconds until so much more of a unit is free, if nothing else is taken meanwhile; None for never."""
         piece = table.freed_by(connection, bucket.row, span.since, unit, need) if span.slides else None
         return span.wait(piece)

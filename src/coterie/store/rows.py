@@ -52,7 +52,7 @@ class SettlementWork:
 
     settlement: Settlement
     keep_content: bool
-    """Whether traces keep the asker's and the models' texts."""
+    """Whether traces keep the caller's and the models' texts."""
     expired: float
     """A session last used before this time starts afresh."""
 
