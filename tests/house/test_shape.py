@@ -60,10 +60,10 @@ BUDGETS = {
     "governance": 2760,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
-    "limits": 1460,  # calls capped by what is left; allotments leased from a file or PostgreSQL
+    "limits": 1470,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1360,  # encoders' weights, small models
-    "network": 2280,  # the relay and routes by schema; labels of feedback; functions; deployments before the relay
+    "network": 2290,  # the relay and routes by schema; labels of feedback; functions; deployments before the relay
     "observe": 600,
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve

@@ -66,6 +66,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.no_text_and_columns": "it needs a text, and columns as a JSON object: {columns}",
     "abstain.no_threshold": f"{_UNSURE} (confidence {{confidence:.2f}}; its examples show no confidence that keeps the "
     "error at {risk_percent:g}% or below, so it never decides: more examples may, or a higher target_risk)",
+    "abstain.no_word_shared": "no word of the question stands in what was found in the documents",
     "abstain.not_asked": "nobody was asked",
     "abstain.not_searched": "nothing found answers it, and what {indexes} would give is unknown: not searched",
     "abstain.beside_documents": "the question is not about what the documents are about (nearest sentence "

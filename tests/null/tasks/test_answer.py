@@ -21,7 +21,7 @@ TEXTS = {
     "cards.md": "Cards are valid for 4 years. Never tell anybody your PIN.",
 }
 LATE = Task(text="What is the late fee of a loan instalment?")
-ELSEWHERE = Task(text="Who painted the ceiling of the chapel?")
+ELSEWHERE = Task(text="Who may sign a loan in my place?")
 
 
 def view(*, label: Label = Label.PUBLIC, index: str = "index") -> ContextView:
@@ -90,6 +90,17 @@ async def test_what_is_not_stated_is_said_not_to_be():
     assert finding.value == NOT_STATED
     assert finding.citations == ()
     assert finding.confidence >= 0.5
+
+
+NONSENSE = ["asdkjh qwe", "sing me a song", "how are you?", "tell me a joke", "Who painted the ceiling of the chapel?"]
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+async def test_nonsense_is_not_answered(nonsense):
+    """Of what has no word in common with the documents nobody says that they do not say it, encodings or not."""
+    finding = await specialist().consult(Task(text=nonsense), view())
+
+    assert not finding.accepted
 
 
 async def test_what_is_not_sure_enough_is_no_answer():

@@ -141,7 +141,9 @@ class AnswerSpecialist:
             second, looking = await aside(_LONG, again)
             reading, steps = second, (*steps, Step(producer=self.card.name, engine=_READER, usage=looking))
         nearest = None if question is None or vectors is None else float((vectors @ question).max())
-        decided = await aside(size, partial(self._decide, reading, seen, label, steps, nearest=nearest))
+        # Of a document that came with the question it is known to be about that.
+        apart = not seen.shares_words and any(each.index for each in passages)
+        decided = await aside(size, partial(self._decide, reading, seen, label, steps, nearest=nearest, apart=apart))
         finding = _doubted(decided, view)
         if self.writer is None or not finding.citations or not finding.accepted or finding.contradictions:
             return finding  # what is not sure enough to be quoted, or is contradicted, is not said in other words
@@ -179,17 +181,21 @@ class AnswerSpecialist:
         steps: tuple[Step, ...],
         *,
         nearest: float | None,
+        apart: bool = False,
     ) -> Finding:
         """The more likely of the two: that the best sentences answer, or that nothing does.
 
-        That nothing does is an answer only to what the documents are about: `nearest` is the largest cosine of the
-        question to a sentence that was found, None without encodings.
+        That nothing does is an answer only to what the documents are about: a question of which no word stands in what
+        was found in an index (`apart`) is not, nor one that is far from all of it. `nearest` is the largest cosine of
+        the question to a sentence that was found, None without encodings.
         """
         silent = 1 - reading.stated
         answering, silence = self.again if self.again and reading.again else (self.answering, self.silence)
         if silent > reading.right:
             judged = silence.judge(silent, None)
-            if nearest is not None and nearest < _NEAR_ENOUGH:
+            if apart:
+                judged = False, Reason("abstain.no_word_shared")
+            elif nearest is not None and nearest < _NEAR_ENOUGH:
                 judged = False, Reason("abstain.beside_documents", nearest=nearest, needed=_NEAR_ENOUGH)
             said = _Said(
                 value=NOT_STATED,

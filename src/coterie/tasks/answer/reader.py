@@ -75,6 +75,11 @@ class SentenceSurvey:
         """What is to be encoded: the sentences, in order."""
         return [each.said for each in self.sentences]
 
+    @property
+    def shares_words(self) -> bool:
+        """Whether any word of the question, small words aside, stands in what was found, its headings included."""
+        return bool(len(self.words)) and bool((self.words[:, _SHARED] > 0).any())
+
     def names_of(self, row: Sentence) -> tuple[str, ...]:
         """The names of the columns of the table that a sentence is a row of."""
         at = next((place for place, each in enumerate(self.sentences) if each is row), None)
@@ -153,6 +158,7 @@ def likely_rows(words: Floats, expected: Floats | None = None) -> Floats:
 
 _NEAREST = OUTCOME.index("nearest")
 _NEAR, _RANK = LEXICAL.index("covered_near"), LEXICAL.index("rank")
+_SHARED = [LEXICAL.index(name) for name in ("covered_heading", "covered_passage", "meant", "meant_heading")]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
