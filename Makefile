@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check coverage bench lock sbom clean
+.PHONY: help install run demo test check coverage bench chart ray lock sbom clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,14 @@ coverage: $(DEV) ## the branch coverage of the tests that need nothing: a table,
 
 bench: $(DEV) ## the quick benchmarks
 	$(BIN)/python benchmarks/run_quick.py
+
+chart: $(DEV) ## lint the Helm chart and hold its manifests against Kubernetes' schemas
+	$(BIN)/python -m pip install --quiet --editable '.[chart]'
+	$(BIN)/python -m pytest -q tests/null/deploy
+
+ray: $(DEV) ## a network behind Ray Serve and behind one worker: NETWORK=folder
+	$(BIN)/python -m pip install --quiet --editable '.[ray]'
+	$(BIN)/python benchmarks/ray/run.py $(NETWORK)
 
 lock: $(DEV) ## resolve the dependencies of this system and Python anew, for both processors, with hashes
 	$(BIN)/python scripts/lock_build.py --machine x86_64

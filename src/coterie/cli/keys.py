@@ -85,9 +85,10 @@ def rotate(context: typer.Context, *, name: _Name, as_json: Json = False) -> Non
 
 
 def _ring(folder: Path) -> KeyRing:
-    from coterie.governance.keys import KeyRing
 
-    return KeyRing(folder / configured(folder).gateway.keys)
+    from coterie.governance.keys import open_keys
+
+    return open_keys(configured(folder), folder)
 
 
 def _tell(folder: Path, did: str, made: NewKey, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from coterie.cli.output import Json
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
-    from coterie.config.file import GatewaySection
+    from coterie.config.file import Config, GatewaySection
     from coterie.gateway.access import Caller
 
 _KEY = "COTERIE_KEY"
@@ -34,8 +34,8 @@ def mcp(
 
     load_server()  # before anything is opened: it says what is not installed
     folder: Path = context.obj
-    section = configured(folder).gateway
-    run(_serve(folder, section, _caller(folder / section.keys)))
+    config = configured(folder)
+    run(_serve(folder, config.gateway, _caller(config, folder)))
 
 
 async def _serve(folder: Path, section: GatewaySection, caller: Caller) -> None:
@@ -48,15 +48,15 @@ async def _serve(folder: Path, section: GatewaySection, caller: Caller) -> None:
         await network.close()
 
 
-def _caller(ring: Path) -> Caller:
+def _caller(config: Config, folder: Path) -> Caller:
     """The holder of the key in the environment, or who runs this. Raises `InputError` for a key that opens nothing."""
     from coterie.gateway.access import Caller
-    from coterie.governance.keys import KeyRing
+    from coterie.governance.keys import open_keys
 
     token = os.environ.get(_KEY)
     if not token:
         return Caller()
-    key = KeyRing(ring).find(token.strip())
+    key = open_keys(config, folder).find(token.strip())
     if key is None or not key.may("ask"):
         found = "unknown, revoked or expired" if key is None else f"one of the role {key.role!r}, which may not ask"
         raise InputError(f"The key in {_KEY} is {found}.", hint="Make one: coterie keys create NAME")

@@ -28,13 +28,13 @@ def serve(
     as one line, {"address": "http://..."}.
     """
     from coterie.gateway.serve import serve as serve_gateway
-    from coterie.governance.keys import KeyRing
+    from coterie.governance.keys import open_keys
 
     folder: Path = context.obj
     config = configured(folder)
     given: dict[str, Any] = {"host": host, "port": port}
     section = config.gateway.model_copy(update={key: value for key, value in given.items() if value is not None})
-    ring = KeyRing(folder / section.keys)
+    ring = open_keys(config, folder)
 
     def announce(address: str) -> None:
         welcome = f'{config.network.name} answers at {address}/v1 (base_url of any OpenAI client; model "coterie").'

@@ -319,7 +319,7 @@ async def _held(store: SQLiteStore, scope: ErasureScope) -> dict[str, Any]:
 def _beside(folder: Path, config: Config, scope: ErasureScope, subjects: Sequence[str]) -> dict[str, Any]:
     """What is kept elsewhere than in the store: a tenant's keys; documents and files that mention somebody."""
     from coterie.governance.erasure import find_mentions
-    from coterie.governance.keys import KeyRing
+    from coterie.governance.keys import open_keys
 
     if scope.mention is not None:
         found = run(find_mentions(folder, config, scope.mention))
@@ -328,6 +328,6 @@ def _beside(folder: Path, config: Config, scope: ErasureScope, subjects: Sequenc
         return {"subjects": list(subjects), "documents": documents, "files": files}
     if scope.session is None and scope.tenant is not None:
         shown = ("id", "name", "role", "created", "expires", "revoked")
-        keys = KeyRing(folder / config.gateway.keys).of(scope.tenant)
+        keys = open_keys(config, folder).of(scope.tenant)
         return {"keys": [{name: getattr(key, name) for name in shown} for key in keys]}
     return {}

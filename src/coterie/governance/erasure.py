@@ -17,7 +17,7 @@ from typing import Literal
 from coterie.config.file import Config, KnowledgeSection
 from coterie.engines.encoders import open_encoder
 from coterie.errors import NotIndexed
-from coterie.governance.keys import OWN_TENANT, KeyRing
+from coterie.governance.keys import OWN_TENANT, open_keys
 from coterie.knowledge.build import drop_draft
 from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import KNOWLEDGE_FOLDER, index_folder, open_index
@@ -81,7 +81,7 @@ async def erase(folder: Path, config: Config, scope: ErasureScope, *, dry_run: b
         return replace(await find_mentions(folder, config, scope.mention), holdings=holdings)
     if scope.session is not None or scope.tenant is None:
         return Erased(holdings=holdings)
-    ring = KeyRing(folder / config.gateway.keys)
+    ring = open_keys(config, folder)
     return Erased(
         holdings=holdings,
         keys=tuple(key.id for key in (ring.of(scope.tenant) if dry_run else ring.erase(scope.tenant))),

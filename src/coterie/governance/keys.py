@@ -20,9 +20,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from coterie.config.file import Config
 from coterie.errors import InputError, SetupError
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.files import locked, replacing, write_new
+from coterie.store.opening import database_of
 from coterie.types import Label
 
 Role = Literal["admin", "operator", "member", "auditor"]
@@ -243,7 +245,7 @@ class KeyRing:
     def _parse(self) -> dict[str, Key]:
         try:
             document = parse_json(self._path.read_bytes())
-            return {key.id: key for key in map(_key_of, document["keys"])}
+            return {key.id: key for key in map(read_key, document["keys"])}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._unreadable(error) from error
 
@@ -275,6 +277,15 @@ class KeyRing:
         )
 
 
+def open_keys(config: Config, folder: Path) -> KeyRing:
+    """Return the keys of a network: in its folder, or in the database of `[store] url`. Raises `SetupError`."""
+    if (address := database_of(config)) is None:
+        return KeyRing(folder / config.gateway.keys)
+    from coterie.governance.key_table import TableKeyRing  # noqa: PLC0415 - it needs an extra
+
+    return TableKeyRing(address)
+
+
 def _secret() -> tuple[str, str]:
     return "".join(secrets.choice(_LETTERS) for _ in range(8)), secrets.token_urlsafe(32)
 
@@ -283,7 +294,7 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _key_of(document: object) -> Key:
+def read_key(document: object) -> Key:
     """A key as it stands in the file. Raises `ValueError`."""
     key = from_json(Key, document)
     if not re.fullmatch(r"[0-9a-f]{64}", key.digest):

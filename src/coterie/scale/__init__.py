@@ -1,0 +1,1 @@
+"""The gateway on engines that distribute it."""

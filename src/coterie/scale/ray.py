@@ -1,0 +1,63 @@
+"""The gateway on Ray Serve: `serve run coterie.scale.ray:app network=FOLDER`. Needs the extra `ray`.
+
+A replica is the worker that `coterie serve` runs: same folder, same answers. Replicas on several hosts need the folder
+at one path on each of them, and one database: `[store] url`. Ray's proxy takes the requests and its controller scales
+the replicas by requests in flight.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from ray.serve import Application
+
+from coterie.config.file import load_config
+from coterie.scale.application import NetworkApplication
+from ray import serve
+
+
+class RayArguments(BaseModel):
+    """What `serve run coterie.scale.ray:app NAME=VALUE ...` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    network: str
+    """Folder of the network, at the same path on every host."""
+    replicas: int = Field(default=1, ge=1)
+    """Replicas at first, and the fewest."""
+    most: int | None = Field(default=None, ge=1)
+    """The most replicas; as many as at first by default."""
+    in_flight: int = Field(default=32, ge=1)
+    """Requests in flight of one replica from which another is started."""
+    cpus: float = Field(default=1.0, gt=0)
+    """CPUs that Ray sets aside for a replica."""
+
+
+def app(arguments: RayArguments) -> Application:
+    """Return the Ray Serve application of a network.
+
+    Raises:
+        ConfigError: the network's file is missing or wrong.
+    """
+    folder = Path(arguments.network).absolute()
+    section = load_config(folder).gateway
+    most = max(arguments.replicas, arguments.most or arguments.replicas)
+
+    @serve.deployment(
+        name="coterie",
+        max_ongoing_requests=section.concurrency + section.queue + section.remote,
+        graceful_shutdown_timeout_s=section.drain,
+        ray_actor_options={"num_cpus": arguments.cpus},
+        autoscaling_config={
+            "min_replicas": arguments.replicas,
+            "initial_replicas": arguments.replicas,
+            "max_replicas": most,
+            "target_ongoing_requests": arguments.in_flight,
+        },
+    )
+    @serve.ingress(lambda: NetworkApplication(folder))
+    class Gateway:
+        """One replica."""
+
+    return Gateway.bind()
