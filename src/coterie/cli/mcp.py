@@ -51,7 +51,7 @@ async def _serve(folder: Path, section: GatewaySection, caller: Caller) -> None:
 def _caller(config: Config, folder: Path) -> Caller:
     """The holder of the key in the environment, or who runs this. Raises `InputError` for a key that opens nothing."""
     from coterie.gateway.access import Caller
-    from coterie.governance.keys import open_keys
+    from coterie.governance.key_storage import open_keys
 
     token = os.environ.get(_KEY)
     if not token:

@@ -28,7 +28,7 @@ def serve(
     as one line, {"address": "http://..."}.
     """
     from coterie.gateway.serve import serve as serve_gateway
-    from coterie.governance.keys import open_keys
+    from coterie.governance.key_storage import open_keys
 
     folder: Path = context.obj
     config = configured(folder)
