@@ -72,11 +72,11 @@ def teach(answer: str, job: str, labels: list[str], draw: random.Random) -> str:
 def spread(rows: dict[str, Any], calls: int, seed: int) -> list[tuple[str, str, str, list[dict[str, str]]]]:
     """Job, gold answer, teacher's answer and messages of each call, in order."""
     draw = random.Random(seed)  # noqa: S311 - draws no secret
-    prompts = wordings(rows, draw)
+    prompts = wordings({"triage": [], "travel": [], "clauses": [], **rows}, draw)
     names = {job: sorted({answer for _, answer in some}) for job, some in rows.items()}
     found = []
     for number in range(calls):
-        job = draw.choices(list(SIZES), weights=list(SIZES.values()))[0]
+        job = draw.choices(list(rows), weights=[SIZES[each] for each in rows])[0]
         text, gold = draw.choice(rows[job])
         if draw.random() < 0.05:
             text += f" Write to ann.berg{number}@example.com."
@@ -160,7 +160,7 @@ class Replay:
         for step in report.steps:
             if step.done and step.kind in {"canary", "champion"} and step.job not in self.promoted:
                 self.promoted[step.job] = {"labels": self.labels[step.job], "cpu_minutes": self.cpu / 60}
-            if step.done or step.kind == "alarm":
+            if step.done or step.kind == "alarm" or step.deployment:
                 print(f"  {step.kind} {step.job} {step.why}", flush=True)
         await self.live.follow()
 
@@ -221,7 +221,7 @@ async def replay(rows: dict[str, Any], calls: int, days: int, seed: int) -> dict
         "accuracy_of_the_model": whole["teacher_right"] / whole["coverable"],
         "accuracy_last_day": last["right"] / last["coverable"],
         "accuracy_of_the_model_last_day": last["teacher_right"] / last["coverable"],
-        "local_last_day": {job: last.get(f"local {job}", 0) / max(1, last.get(f"calls {job}", 0)) for job in SIZES},
+        "local_last_day": {job: last.get(f"local {job}", 0) / max(1, last.get(f"calls {job}", 0)) for job in rows},
         "jobs": states,
         "alarms": dict(alarms),
         "planted_personal_data_on_disk": leaked,
@@ -233,11 +233,14 @@ def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--jobs", nargs="+", default=list(SIZES), help="of these jobs alone")
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
-    found = asyncio.run(replay(read_jobs(record), given.calls, given.days, given.seed))
+    rows = {job: some for job, some in read_jobs(record).items() if job in given.jobs}
+    found = asyncio.run(replay(rows, given.calls, given.days, given.seed))
+    found["teachers"] = {job: TEACHERS[job] for job in rows}
     first = list(found["first_promotion"].values())
     record.figures = found
     lost = found["accuracy_of_the_model"] - found["accuracy"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -256,6 +256,54 @@ def _show_item(document: dict[str, Any]) -> None:
     for each in item["answers"]:
         say(f"  {one_line(each)}")
     say(f"Labels: {', '.join(item['labels'])}")
+
+
+@flywheel.command("import")
+def import_calls(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Logs, as `coterie import` reads them.")],
+    *,
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose calls they are.")] = "default",
+    as_json: Json = False,
+) -> None:
+    """Keep the calls of log files as captured examples: the next run finds their jobs.
+
+    They are scrubbed of personal data as a server's calls are. A file that is imported twice gives the same examples.
+    """
+    from coterie.assembly import capture_detector
+    from coterie.cli.imports import SKIPPED
+    from coterie.flywheel.imported import batches, log_examples
+    from coterie.flywheel.live import caller_secret
+    from coterie.flywheel.recorded import read_calls
+    from coterie.privacy.contract import open_detector
+
+    folder: Path = context.obj
+    config = configured(folder)
+    recorded = read_calls(files)
+    detector = capture_detector(config, folder, open_detector(config.privacy, folder))
+
+    async def work(books: Deployments) -> int:
+        made = log_examples(
+            recorded,
+            detector=detector,
+            secret=caller_secret(folder / config.store.path),
+            tenant=tenant,
+            label=config.network.default_label,
+            until=books.clock(),
+        )
+        for some in batches(made):
+            await books.store.add_examples(some)
+        return len(recorded.calls)
+
+    count = _with_books(folder, work)
+    skipped = {reason: number for reason, number in recorded.skipped.items() if number}
+    give({"calls": count, "skipped": skipped}, lambda: _show_imported(count, skipped, SKIPPED), as_json=as_json)
+
+
+def _show_imported(count: int, skipped: Mapping[str, int], words: Mapping[str, str]) -> None:
+    say(f"{counted(count, 'call')} kept.")
+    for reason, number_of in skipped.items():
+        say(f"{number_of:,} {words[reason]}")
 
 
 def retrain(

@@ -38,7 +38,7 @@ _ONE_IN = 3
 """Of so many items one is of the audit slice, while that has too few labels and differences wait."""
 _SHOWN = 100
 """Items of lowest confidence that one is chosen from."""
-_READ = 20_000
+_READ = 5_000
 """Examples of a job that are looked through, the newest."""
 
 

@@ -19,7 +19,7 @@ from coterie.network.network import Network
 from coterie.network.relaying import RelayModel
 from coterie.privacy.patterns import PatternDetector
 from coterie.testing import EchoEngine, FakeClock
-from coterie.types import Finding, Label, Output, Principal, RelayHead, Route, Step, Usage, worded
+from coterie.types import Finding, Label, Output, Principal, Question, RelayHead, Request, Route, Step, Usage, worded
 
 from .conftest import LABELS, NOW, Log
 
@@ -73,6 +73,7 @@ class Narrow:
             reason=worded("sure"),
             in_scope=0.9,
             form="label",
+            distribution={value: 0.9, "lost" if value == "fee" else "fee": 0.1},
             steps=(Step(producer="triage", engine="linear", usage=Usage(tokens_in=3, milliseconds=1.0)),),
         )
 
@@ -399,3 +400,28 @@ async def test_calls_without_a_job_are_kept_too(world):
     (kept,) = await captured(world)
     assert (kept.job, kept.input, kept.prompt) == ("", "", (("user", "tell me a story"),))
     assert replace(kept, id="x").by_specialist is False
+
+
+async def test_a_typed_question_is_a_job_and_its_deployment_answers(world):
+    """What the encoder guesses is captured as its answer; a champion answers in its place, with probabilities."""
+    question = Question.choice(["lost", "fee"], "What is it about?", name="topic")
+    first = await world.network.decide(Request(text="what is this fee"), [question])
+    (kept,) = await captured(world)
+    site = first.decisions[0].site
+    assert (kept.job, kept.api, kept.answer, kept.policy) == (
+        f"site-{site}",
+        "decisions",
+        first.decisions[0].choice,
+        "model:encoder",
+    )
+    await world.books.put_job(KnownJob(id=f"site-{site}", name="topic", kind="site", labels=LABELS))
+    job = await world.books.job("topic")
+    made = await world.books.begin(job, "a" * 16, by="x", reason="r", figures={}, changed=job)
+    for _ in range(3):
+        made = await promote(world.books, world.section, made.id, by="x", reason="r", force=True)
+    await world.live.follow()
+    (decision,) = (await world.network.decide(Request(text="what is this fee"), [question])).decisions
+    assert (decision.choice, decision.method, decision.accepted) == ("fee", "specialist", True)
+    (unsure,) = (await world.network.decide(Request(text="odd"), [question])).decisions
+    assert unsure.method == "similarity"
+    assert {each.policy for each in await captured(world)} == {"model:encoder", made.id}

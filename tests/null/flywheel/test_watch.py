@@ -1,0 +1,62 @@
+"""Monitors of one deployment: what they calibrate on, what raises an alarm, and what does not."""
+
+import random
+
+from coterie.flywheel.watch import DeploymentWatch
+from coterie.types import ComparedAnswer
+
+
+def before(count, draw):
+    """Answers that were compared before it served."""
+    return [
+        ComparedAnswer(
+            deployment="d",
+            example=str(i),
+            time=float(i),
+            confidence=draw.betavariate(8, 1),
+            in_scope=draw.betavariate(5, 2),
+            accepted=True,
+            same=draw.random() < 0.95,
+        )
+        for i in range(count)
+    ]
+
+
+def test_a_fall_is_seen_and_stable_scores_are_not():
+    """Whichever score falls; the alarm says how long ago it began."""
+    draw = random.Random(4)
+    watch = DeploymentWatch(before(500, draw), 20_000)
+    for _ in range(2_000):
+        assert watch.answered(draw.betavariate(8, 1), draw.betavariate(5, 2)) is None
+        assert watch.compared(same=draw.random() < 0.95) is None
+    drift = None
+    for _ in range(1, 400):
+        drift = watch.answered(draw.betavariate(8, 1), draw.betavariate(2, 5))
+        if drift:
+            break
+    assert (drift.kind, drift.back <= 450) == ("scope", True)
+
+
+def test_agreement_that_falls_is_an_alarm():
+    """From 95% to 60%."""
+    draw = random.Random(2)
+    watch = DeploymentWatch(before(500, draw), 20_000)
+    found = [watch.compared(same=draw.random() < 0.6) for _ in range(300)]
+    assert any(each is not None and each.kind == "disagreement" for each in found)
+
+
+def test_a_deployment_without_a_past_calibrates_on_what_it_sees_first():
+    """The first twenty answers; one that has no scope is watched by the rest."""
+    watch = DeploymentWatch([], 100)
+    draw = random.Random(3)
+    assert all(watch.answered(draw.uniform(0.9, 1.0), None) is None for _ in range(30))
+    assert any(watch.answered(0.2, None) is not None for _ in range(50))
+
+
+def test_five_failures_among_twenty():
+    """Failures of any kind, also between answers."""
+    watch = DeploymentWatch([], 100)
+    for i in range(4):
+        assert watch.failed() is None
+        watch.answered(0.9 + i / 100, None)
+    assert watch.failed().kind == "errors"
