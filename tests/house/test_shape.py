@@ -47,7 +47,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1710,
     "assembly": 590,  # MCP servers; a flywheel where a section asks for one
-    "cli": 7180,  # encoders, models by name; import and mcp; what feedback may name, how rows were used
+    "cli": 7220,  # encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1520,  # capture and flywheel; servers of MCP
     "context": 930,
     "decisions": 910,  # typed questions: a new concept; deployments for questions
