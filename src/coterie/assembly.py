@@ -343,6 +343,33 @@ def _specialists(
     return specialists
 
 
+def load_beside(config: Config, folder: Path, name: str, version: str, *, network: Network) -> Specialist:
+    """Load a version that does not serve, with the encoder of an open network, so that it can be compared.
+
+    Raises:
+        ConfigError: it asks a generative model, whose engine holds the adapters of the champions only.
+        ArtefactRefused: it is damaged, or was made with another encoder.
+    """
+    section, loaded = config.specialists[name], open_registry(folder, config.registry).load(name, version)
+    if _asks_model(section, loaded):
+        raise ConfigError(
+            f"Version {version} of {name!r} needs a generative model, which runs for the champion only.",
+            hint="Promote it to ask it, or compare their reports.",
+        )
+    if isinstance(network.encoder, OnnxEncoder):
+        _check_encoder({name: loaded}, network.encoder)
+    return load_specialist(
+        name,
+        section,
+        loaded,
+        encoder=network.encoder,
+        models={},
+        data_label=config.network.default_label,
+        view_tokens=config.view_tokens(name),
+        windows={key: model.window for key, model in config.models.items()},
+    )
+
+
 def _indexes(
     config: Config, folder: Path, specialists: Mapping[str, Specialist], encoder: OnnxEncoder
 ) -> dict[str, Retriever]:

@@ -431,6 +431,10 @@ class ReadModels(Protocol):
         """Return the feedback on an answer, oldest first; none if the trace is another tenant's."""
         ...
 
+    async def corrections(self, specialist: str, tenant: str) -> list[tuple[Trace, Feedback]]:
+        """Return the feedback that gives a right value, newest for each request, with the traces, oldest first."""
+        ...
+
 
 class Flywheel(Protocol):
     """Captures calls, and answers those that a deployment may answer. Called by the relay and for typed questions.

@@ -106,18 +106,26 @@ class ReviewQueue:
 
         The item is theirs for five minutes. Raises `InputError` if there is no such job.
         """
+        return next(iter(await self.upcoming(job, 1, reviewer=reviewer, now=now)), None)
+
+    async def upcoming(self, job: str, count: int, *, reviewer: str, now: float | None = None) -> list[ReviewItem]:
+        """Return so many items, in their order, for a desk that shows the next one at once; see `next`."""
         now = self.books.clock() if now is None else now
         desk = await self._desk(job)
-        if await self._given_since(now - _WEEK) >= self.section.labels:
-            return None
+        left = self.section.labels - await self._given_since(now - _WEEK)
+        if left <= 0:
+            return []
+        found: list[ReviewItem] = []
         taken = await self._taken(reviewer, now)
         mine = {each.example for each in desk.labels if each.by == reviewer and each.origin == "person"}
         for example, purpose in self._order(desk):
             if example in mine or example in taken or example not in desk.examples:
                 continue
             if await self._claim(example, reviewer, now):
-                return _item(desk, example, purpose)
-        return None
+                found.append(_item(desk, example, purpose))
+            if len(found) >= min(count, left):
+                break
+        return found
 
     async def answer(self, example: str, value: str | None, *, reviewer: str) -> GivenLabel:
         """Keep a label; None says that none of the labels is right, or that it cannot be told.

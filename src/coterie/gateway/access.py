@@ -112,6 +112,11 @@ def admit(scope: Scope, ring: KeyRing | None, *, open_to_all: bool) -> None:
         raise WireError("keys_unreadable", "The gateway cannot read its keys, and lets nobody in.") from None
 
 
+def enter(scope: Scope, key: Key | None) -> None:
+    """Keep in a request's scope that the holder of a key sends it: a console has asked by other means than `admit`."""
+    scope[_CALLER] = Caller(key=key, address=network_of((scope.get("client") or ("",))[0]))
+
+
 def _key_of(headers: Headers, ring: KeyRing) -> Key:
     bearer = f"Bearer {headers['x-api-key']}" if "x-api-key" in headers else ""  # as Anthropic's clients send it
     scheme, _, token = headers.get("authorization", bearer).partition(" ")

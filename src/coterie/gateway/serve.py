@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from coterie.config.file import GatewaySection
 from coterie.errors import SetupError
@@ -48,6 +49,7 @@ async def serve(
     *,
     ring: KeyRing | None = None,
     on_ready: Callable[[str], None] | None = None,
+    front: Callable[[Starlette], ASGIApp] | None = None,
 ) -> None:
     """Open the network and serve it until SIGTERM or SIGINT, then drain and close it.
 
@@ -59,6 +61,7 @@ async def serve(
         section: Address and limits. Port 0 takes a free one.
         ring: Who may come in. Without keys, the address must be one that only this machine reaches.
         on_ready: Called with the address, such as `http://127.0.0.1:8321`, once requests are answered.
+        front: Makes an app that serves pages and passes all else to the gateway's.
 
     Raises:
         SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
@@ -66,7 +69,7 @@ async def serve(
     refuse_public(section.host, ring)
     interval = sys.getswitchinterval()
     with _bind(section) as listener:
-        network = await open_network()
+        network, gateway = await open_network(), None
         try:
             # What was made so far stays: looking through all of it for garbage would stop everybody for a third of a
             # second whenever a request made many things.
@@ -74,21 +77,25 @@ async def serve(
             gc.freeze()
             sys.setswitchinterval(min(interval, SWITCH_SECONDS))
             app = create_app(network, section, ring)
-            await _Server(app, section, on_ready=on_ready).run_to_end(listener)
+            gateway = cast("Gateway", app.state.gateway)
+            served = app if front is None else front(app)
+            await _Server(served, gateway, section, on_ready=on_ready).run_to_end(listener)
         finally:
             sys.setswitchinterval(interval)
             gc.unfreeze()
-            await network.close()
+            await (network if gateway is None else gateway.network).close()
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, with our gateway told of its beginning and end, and a signal as an ordinary end."""
 
-    def __init__(self, app: Starlette, section: GatewaySection, *, on_ready: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, app: ASGIApp, gateway: Gateway, section: GatewaySection, *, on_ready: Callable[[str], None] | None
+    ) -> None:
         most = min(section.connections, _descriptors(section.connections) - _FILES - _AT_ONCE)
         self._connections = OpenConnections(max(1, most), share=section.share, head_seconds=section.head_seconds)
         super().__init__(_configure(app, section, self._connections))
-        self._gateway: Gateway = app.state.gateway
+        self._gateway = gateway
         self._section = section
         self._on_ready = on_ready
         self._cancelled = False
@@ -167,7 +174,7 @@ def _descriptors(wanted: int) -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft - used
 
 
-def _configure(app: Starlette, section: GatewaySection, connections: OpenConnections) -> uvicorn.Config:
+def _configure(app: ASGIApp, section: GatewaySection, connections: OpenConnections) -> uvicorn.Config:
     """Uvicorn's settings: no log of what is asked, nothing said about ourselves, nothing believed of a proxy."""
     return uvicorn.Config(
         app,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # --- What every endpoint needs: the network, the limits and the counters of one gateway.
 
+_LONGEST_WORK = 600.0
+"""Seconds after which a network that serves no longer is closed, whoever may still be at work in it."""
 _SETTLE_SECONDS = 5.0
 """How long requests that were cut off at shutdown get to settle."""
 
@@ -45,6 +48,8 @@ class Gateway:
     """Who may come in; None where there can be no keys."""
     draining: bool = False
     """Set once at shutdown: running requests finish, further ones are refused."""
+    _closing: set[asyncio.Task[None]] = field(default_factory=set)
+    """What closes networks that serve no longer."""
 
     @staticmethod
     def of(place: HTTPConnection | Scope) -> Gateway:
@@ -52,12 +57,26 @@ class Gateway:
         gateway: Gateway = place["app"].state.gateway
         return gateway
 
+    async def replace_network(self, network: Network) -> None:
+        """Serve another network from the next request on, and close the one before once nobody is at work any more."""
+        before, self.network = self.network, network
+        task = asyncio.create_task(self._close_idle(before))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close_idle(self, network: Network) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_WORK):
+                await self.admission.empty()
+        await network.close()
+
     async def drain(self) -> None:
         """Refuse further work, and wait until whoever is at work, or was cut off, has written down what it spent."""
         self.draining = True
         try:
             async with asyncio.timeout(_SETTLE_SECONDS):
                 await self.admission.empty()
+                await asyncio.gather(*self._closing)
         except TimeoutError:
             return
 
@@ -100,7 +119,11 @@ class Work:
             raise WireError("shutting_down", "The gateway is shutting down; try again in a moment.")
         caller = Caller.of(scope)
         gateway.admission.check(caller.client)  # before a body is read in vain
-        body = await gateway.bodies.read(headers, receive)
+        await self.serve(await gateway.bodies.read(headers, receive), scope, receive, send)
+
+    async def serve(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request whose body has been read; the same limits hold."""
+        gateway, caller = Gateway.of(scope), Caller.of(scope)
         with gateway.admission.admit(caller.client) as slot:
             caller = replace(caller, release_slot=slot.released)
 

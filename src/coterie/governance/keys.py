@@ -26,17 +26,17 @@ from coterie.runtime.files import locked, replacing, write_new
 from coterie.types import Label
 
 Role = Literal["admin", "operator", "member", "auditor"]
-"""`member` asks; `operator` watches counters; `auditor` reads counters and traces; `admin` may all of it."""
-Permission = Literal["ask", "traces", "metrics", "release", "flywheel"]
+"""`member` asks; `operator` watches counters; `auditor` reads counters, traces and the audit log; `admin` may all."""
+Permission = Literal["ask", "traces", "metrics", "release", "flywheel", "audit", "manage"]
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     "admin": frozenset(get_args(Permission)),
     "operator": frozenset({"metrics"}),
     "member": frozenset({"ask", "traces"}),
-    "auditor": frozenset({"metrics", "traces"}),
+    "auditor": frozenset({"metrics", "traces", "audit"}),
 }
-"""What each role may; `traces` are those of the key's own tenant, `release` lowers the label of what is asked,
-`flywheel` sees captured calls and moves deployments."""
+"""What each role may: `traces` and `audit` are those of the key's own tenant, `release` lowers the label of what is
+asked, `flywheel` sees captured calls and moves deployments, `manage` trains, promotes, makes keys and erases."""
 
 OWN_TENANT = "default"
 """The tenant of whoever runs the network: requests without a key are its, and keys that name no other."""
@@ -75,10 +75,10 @@ class Key:
         """Whether its role allows it.
 
         Counters are of all tenants together: they are the operators', and of other roles those of the tenant
-        `default`, which is whoever runs the network.
+        `default`, which is whoever runs the network. So is what changes the network.
         """
-        of_all = permission != "metrics" or self.role == "operator" or self.tenant == OWN_TENANT
-        return of_all and permission in PERMISSIONS[self.role]
+        whole = permission == "manage" or (permission == "metrics" and self.role != "operator")
+        return permission in PERMISSIONS[self.role] and (not whole or self.tenant == OWN_TENANT)
 
     def state(self, now: float) -> Literal["valid", "revoked", "expired"]:
         """Whether it opens anything."""
@@ -122,6 +122,11 @@ class KeyRing:
         key = keys.get(name)
         right = hmac.compare_digest(key.digest if key else _digest("-"), _digest(secret))
         return key if key is not None and right and key.state(self._clock()) == "valid" else None
+
+    def named(self, key_id: str) -> Key | None:
+        """The valid key of this id. Raises `SetupError`."""
+        key = self._read().get(key_id)
+        return key if key is not None and key.state(self._clock()) == "valid" else None
 
     def create(
         self,

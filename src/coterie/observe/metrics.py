@@ -24,6 +24,8 @@ class Metrics:
     ) -> None:
         registry = CollectorRegistry()
         self._registry = registry
+        self.answered = 0
+        """Answers so far, for pages that show what happens now."""
         self._responses = Counter(
             "coterie_requests", "HTTP requests by endpoint and status.", ("endpoint", "status"), registry=registry
         )
@@ -95,6 +97,7 @@ class Metrics:
 
     def count_answer(self, trace: Trace) -> None:
         """One request was answered, or told why not."""
+        self.answered += 1
         usage = trace.usage
         self._answers.labels(trace.status).inc()
         for finding in trace.findings:

@@ -75,13 +75,14 @@ def page(report: Report) -> str:
 
 def render(template: str, **values: object) -> str:
     """Render a template of this package; a value that a template names and does not get is an error."""
-    return _environment().get_template(template).render(**values)
+    return environment("coterie.reports").get_template(template).render(**values)
 
 
 @cache
-def _environment() -> Environment:
+def environment(package: str) -> Environment:
+    """The templates of a package: what they show is escaped, and a value that is missing is an error."""
     environment = Environment(
-        loader=PackageLoader("coterie.reports"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

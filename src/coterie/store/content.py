@@ -271,3 +271,8 @@ def _evidence_names(finding: Finding) -> Iterable[str]:
     chosen = finding.value if isinstance(finding.value, tuple) else (str(finding.value),)
     named = [e.name for e in finding.evidence if (labels or e.kind != "alternative") and e.kind != "quote"]
     return [*named, *chosen] if labels else named
+
+
+def is_dropped(text: str) -> bool:
+    """Whether a text is only said to have been there, as it is not kept."""
+    return _DROPPED.fullmatch(text) is not None

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from coterie.store.rows import RANK, TURNS, said_of
+from coterie.store.rows import RANK, TURNS, read_trace, said_of
 from coterie.store.statements import DatabaseConnection
-from coterie.types import Feedback, Label, RequestFilter, RequestLine, RequestPage, SessionPage, SessionSummary
+from coterie.types import Feedback, Label, RequestFilter, RequestLine, RequestPage, SessionPage, SessionSummary, Trace
 
-LOOKED_THROUGH = 2000
+LOOKED_THROUGH = 1000
 """Requests that one page looks through at most: some 10 ms."""
 _COLUMNS = "id, time, session, label, status, milliseconds, joules, joules_kind, cost, counterfactual_cost"
 
@@ -26,9 +26,10 @@ def select_request_page(connection: DatabaseConnection, *, wanted: RequestFilter
     time, request = wanted.after or (math.inf, "")
     given = {name: getattr(wanted, name) for name in ("status", "session") if getattr(wanted, name)}
     where = "".join(f" AND {name} = ?" for name in given)
+    at = "time + 0" if wanted.session else "time"  # a session is found by its own index, and sorted
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM requests WHERE tenant = ?{where} AND (time, id) < (?, ?) "  # noqa: S608 - our names
-        "ORDER BY time DESC, id DESC LIMIT ?",
+        f"SELECT {_COLUMNS} FROM requests WHERE tenant = ?{where} AND ({at}, id) < (?, ?) "  # noqa: S608 - our names
+        f"ORDER BY {at} DESC, id DESC LIMIT ?",
         (wanted.tenant, *given.values(), time, request, LOOKED_THROUGH + 1),
     )
     lines: list[RequestLine] = []
@@ -37,32 +38,40 @@ def select_request_page(connection: DatabaseConnection, *, wanted: RequestFilter
         if len(lines) == wanted.limit or looked == LOOKED_THROUGH:
             return RequestPage(lines=tuple(lines), after=last, complete=len(lines) == wanted.limit)
         last = row[1], row[0]
-        line = _line(connection, row) if not wanted.label or row[3] == wanted.label else None
-        if line is not None and _passes(line, wanted):
-            lines.append(line)
+        if _passes(connection, row, wanted):
+            lines.append(_line(connection, row))
     return RequestPage(lines=tuple(lines))
 
 
-def _passes(line: RequestLine, wanted: RequestFilter) -> bool:
-    if wanted.judged and line.correct is not {"right": True, "wrong": False}.get(wanted.judged):
+def _passes(connection: DatabaseConnection, row: Sequence[Any], wanted: RequestFilter) -> bool:
+    if wanted.label and row[3] != wanted.label:
         return False
-    return not wanted.specialist or any(name == wanted.specialist for name, *_ in line.findings)
+    if wanted.specialist:
+        found = connection.execute("SELECT specialist FROM findings WHERE request = ?", (row[0],))
+        if all(name != wanted.specialist for (name,) in found):
+            return False
+    return not wanted.judged or _said(connection, row[0]) is {"right": True, "wrong": False}.get(wanted.judged)
+
+
+def _said(connection: DatabaseConnection, request: str) -> bool | None:
+    """Whether somebody said that an answer was right: the newest word about the whole, else about a part."""
+    said = connection.execute(
+        "SELECT correct FROM feedback WHERE request = ? AND correct IS NOT NULL ORDER BY specialist <> '', time DESC",
+        (request,),
+    ).fetchone()
+    return None if said is None else bool(said[0])
 
 
 def _line(connection: DatabaseConnection, row: Sequence[Any]) -> RequestLine:
     findings = connection.execute(
         "SELECT specialist, accepted, confidence FROM findings WHERE request = ? ORDER BY position", (row[0],)
     )
-    said = connection.execute(
-        "SELECT correct FROM feedback WHERE request = ? AND correct IS NOT NULL ORDER BY specialist <> '', time DESC",
-        (row[0],),
-    ).fetchone()
     return RequestLine(
         **dict(zip(_COLUMNS.split(", ")[:8], row[:8], strict=True)),
         cost=None if row[8] is None else Decimal(row[8]),
         counterfactual_cost=None if row[9] is None else Decimal(row[9]),
         findings=tuple((name, bool(accepted), confidence) for name, accepted, confidence in findings),
-        correct=None if said is None else bool(said[0]),
+        correct=_said(connection, row[0]),
     )
 
 
@@ -100,3 +109,27 @@ def select_said(connection: DatabaseConnection, *, trace_id: str, tenant: str) -
     """What was said of an answer; nothing of another tenant's."""
     mine = connection.execute("SELECT 1 FROM requests WHERE id = ? AND tenant = ?", (trace_id, tenant)).fetchone()
     return () if mine is None else tuple(said_of(connection, trace_id, tenant))
+
+
+_MOST_CORRECTIONS = 5000
+
+
+def select_corrections(connection: DatabaseConnection, *, specialist: str, tenant: str) -> list[tuple[Trace, Feedback]]:
+    """What somebody said would have been right, with the trace, the newest word about each request, oldest first."""
+    newest = connection.execute(
+        "SELECT request, max(time) AS last FROM feedback WHERE value IS NOT NULL AND specialist IN ('', ?) "
+        "GROUP BY request ORDER BY last DESC LIMIT ?",
+        (specialist, _MOST_CORRECTIONS),
+    ).fetchall()
+    found = []
+    for request, _ in reversed(newest):
+        row = connection.execute(
+            "SELECT trace FROM traces JOIN requests ON requests.id = traces.request WHERE traces.request = ? "
+            "AND requests.tenant = ?",
+            (request, tenant),
+        ).fetchone()
+        if row is not None:
+            said = [each for each in said_of(connection, request, tenant) if each.value is not None]
+            said = [each for each in said if each.specialist in {"", specialist}]
+            found.append((read_trace(request, row[0]), said[-1]))
+    return found

@@ -362,6 +362,61 @@ def select_rollups(
     return map(Rollup._make, rows)
 
 
+def sum_rollups(
+    connection: DatabaseConnection,
+    kind: Kind,
+    stretch: Stretch,
+    *,
+    by: Literal["start", "tenant", "name"],
+    tenant: str | None,
+) -> Iterator[Rollup]:
+    """The rows of a kind in a stretch of time, added up by the database; amounts stand side by side in each."""
+    where, values = _within(stretch, tenant)
+    key = ", ".join(each if each == by else f"min({each})" for each in _KEY[2:])
+    joined = "group_concat" if isinstance(connection, sqlite3.Connection) else "string_agg"
+    amounts = ", ".join(f"{joined}({name}, ' ')" for name in _MONEY)
+    rows = connection.execute(
+        f"SELECT {key}, {', '.join(f'sum({name})' for name in SUMMED)}, {amounts} FROM rollups "  # noqa: S608 - our names
+        f"WHERE kind = ? AND {where} GROUP BY {by}",
+        (kind, *values),
+    )
+    return map(Rollup._make, rows)
+
+
+def added_up(amounts: str) -> Decimal:
+    """The sum of amounts that stand side by side."""
+    return sum(map(Decimal, amounts.split()), Decimal(0))
+
+
+def count_requests(
+    connection: DatabaseConnection, kind: Kind, stretch: Stretch, *, tenant: str | None
+) -> Iterator[tuple[str, int, int]]:
+    """Name, start and requests of the rows of a kind in a stretch of time."""
+    where, values = _within(stretch, tenant)
+    return iter(
+        connection.execute(
+            f"SELECT name, start, sum(requests) FROM rollups WHERE kind = ? AND {where} GROUP BY name, start",  # noqa: S608 - our names
+            (kind, *values),
+        )
+    )
+
+
+def sum_latencies(
+    connection: DatabaseConnection, stretch: Stretch, *, tenant: str | None
+) -> Iterator[tuple[int, int, int]]:
+    """Start, bucket and number of the latencies in a stretch of time, of all its tenants together."""
+    where, values = _within(stretch, tenant)
+    query = f"SELECT start, bucket, sum(n) FROM latencies WHERE {where} GROUP BY start, bucket"  # noqa: S608 - our names
+    return iter(connection.execute(query, values))
+
+
+def _within(stretch: Stretch, tenant: str | None) -> tuple[str, tuple[object, ...]]:
+    """A condition on rows, and its values."""
+    values: tuple[object, ...] = (stretch.span, stretch.first, min(stretch.until, 2.0**62))
+    whose = "" if tenant is None else " AND tenant = ?"
+    return f"span = ? AND start >= ? AND start < ?{whose}", values if tenant is None else (*values, tenant)
+
+
 def select_latencies(
     connection: DatabaseConnection, stretch: Stretch, *, tenant: str | None = None
 ) -> Iterator[tuple[int, str, int, int]]:

@@ -35,7 +35,7 @@ from coterie.store.connection import (
 )
 from coterie.store.erasure import ErasureScope, Holdings, delete_old, erase_holdings, select_export, select_holdings
 from coterie.store.flywheel import FlywheelTables
-from coterie.store.reads import select_request_page, select_said, select_session_page
+from coterie.store.reads import select_corrections, select_request_page, select_said, select_session_page
 from coterie.store.rollups import backfill
 from coterie.store.rows import (
     Complaints,
@@ -292,6 +292,10 @@ class SQLiteStore:
     async def said(self, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
         """What was said of an answer, the oldest first; nothing of another tenant's."""
         return await self._lookups.run(partial(select_said, trace_id=trace_id, tenant=tenant))
+
+    async def corrections(self, specialist: str, tenant: str) -> list[tuple[Trace, Feedback]]:
+        """What somebody said would have been right of a specialist's findings, oldest first, with the traces."""
+        return await self._totals.run(partial(select_corrections, specialist=specialist, tenant=tenant))
 
     async def chosen(
         self, chooses: Callable[[str], bool], *, since: float, until: float, keys: Sequence[str] | None = None

@@ -13,12 +13,16 @@ from coterie.store.rollups import (
     DAY,
     Kind,
     Rollup,
+    added_up,
     backfill_left,
     bucket_of,
+    count_requests,
     percentile_of,
     select_latencies,
     select_rollups,
     stretches,
+    sum_latencies,
+    sum_rollups,
 )
 from coterie.store.rows import dicts
 from coterie.store.statements import DatabaseConnection
@@ -280,12 +284,15 @@ class _Sum:
     def add_rollup(self, row: Rollup) -> None:
         """What an hour or a day adds up to."""
         for name in ("requests", "accepted", "abstained", "escalated", "unpriced", "compared"):
-            self.counts[name] += getattr(row, name)
+            self.counts[name] += int(getattr(row, name))
         for name in (*_SUMMED, "joules_low", "joules_high", "joules_measured"):
-            self.figures[name] += getattr(row, name)
-        self.cost += Decimal(row.cost)
-        self.counterfactual += Decimal(row.counterfactual)
-        self.compared_cost = _plus(self.compared_cost, None if row.compared_unpriced else row.compared_cost)
+            self.figures[name] += float(getattr(row, name))
+        self.cost += added_up(row.cost)
+        self.counterfactual += added_up(row.counterfactual)
+        if row.compared_unpriced:
+            self.compared_cost = None
+        elif self.compared_cost is not None:
+            self.compared_cost += added_up(row.compared_cost)
 
     def add_judged(self, request: str, right: bool | None, joules: float, cost: str | None) -> None:  # noqa: FBT001 - three-valued
         """What a request, or a step of it, took of whose answer somebody said whether it was right."""
@@ -423,21 +430,24 @@ def select_totals(
     """
     total, times, tenants = _Sum(), defaultdict[str, _Sum](_Sum), defaultdict[str, _Sum](_Sum)
     kinds: dict[Kind, defaultdict[str, _Sum]] = {"specialist": defaultdict(_Sum), "model": defaultdict(_Sum)}
-    recent: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    recent: dict[str, dict[int, int]] = defaultdict(dict)
     by: Grouping = "hour" if hours else "day"
-    covered = list(stretches(since, until, hours=hours))
-    for stretch in covered:
-        for row in select_rollups(connection, "request", stretch, tenant=tenant):
-            for each in (total, times[_key(row.start, "", by)], tenants[row.tenant]):
-                each.add_rollup(row)
-        for start, whose, bucket, n in select_latencies(connection, stretch, tenant=tenant):
-            for each in (total, times[_key(start, "", by)], tenants[whose]):
-                each.buckets[bucket] += n
+    for stretch in stretches(since, until, hours=hours):
+        days = list(sum_rollups(connection, "request", stretch, by="start", tenant=tenant))
+        for row in days:
+            total.add_rollup(row)
+            times[_key(row.start, "", by)].add_rollup(row)
+        for row in sum_rollups(connection, "request", stretch, by="tenant", tenant=tenant):
+            tenants[row.tenant].add_rollup(row)
+        names = {row.start: _key(row.start, "", by) for row in days}
+        for start, bucket, n in sum_latencies(connection, stretch, tenant=tenant):
+            total.buckets[bucket] += int(n)
+            times[names[start]].buckets[bucket] += int(n)
         for kind, sums in kinds.items() if parts else ():
-            for row in select_rollups(connection, kind, stretch, tenant=tenant):
+            for row in sum_rollups(connection, kind, stretch, by="name", tenant=tenant):
                 sums[row.name].add_rollup(row)
-                if kind == "specialist":
-                    recent[row.name][row.start] += row.requests
+        for name, start, n in count_requests(connection, "specialist", stretch, tenant=tenant) if parts else ():
+            recent[name][start] = int(n)
     starts = sorted({start for each in recent.values() for start in each})
     return Totals(
         total=total.row("total"),

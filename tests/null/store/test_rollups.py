@@ -144,9 +144,8 @@ async def test_totals(open_store, path):
     assert [row.key for row in everything.models] == ["large", "linear", "onnx"]
     mine = await store.totals(since=0, tenant="acme")
     assert [row.key for row in mine.tenants] == ["acme"]
-    assert mine.total == next(row for row in everything.tenants if row.key == "acme").__class__(
-        **{**vars(next(row for row in everything.tenants if row.key == "acme")), "key": "total"}
-    )
+    whose = next(row for row in everything.tenants if row.key == "acme")
+    assert replace(mine.total, p50_ms=None, p95_ms=None) == replace(whose, key="total")
     hours = await store.totals(since=NOW + DAY, until=NOW + 2 * DAY, hours=True, parts=False)
     assert 0 < len(hours.times) <= 24
     assert hours.specialists == ()

@@ -1,0 +1,207 @@
+"""How long each page of the console takes with a million requests in the store.
+
+python benchmarks/console/run.py                      # makes the store below TMPDIR, half an hour on a busy machine
+python benchmarks/console/run.py --store FILE         # one that was made before
+python benchmarks/console/run.py --consoles 5         # the gateway's latency with open consoles against none
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from synthetic import fill
+
+from coterie.assembly import open_network
+from coterie.config.file import GatewaySection
+from coterie.console.app import Console
+from coterie.gateway.app import create_app
+from coterie.network.network import Network
+from coterie.training.train import train
+from coterie.types import RequestFilter
+
+TOML = """
+[network]
+name = "benchmark"
+[store]
+path = "{store}"
+[specialists.intents]
+task = "classify"
+data = "intents.csv"
+description = "What customers ask the shop."
+"""
+BARS = {"spend": 100.0}
+"""Milliseconds at the 95th percentile; 50 for other pages."""
+
+
+def folder_with(store: Path) -> Path:
+    """A network with one trained specialist, on that store."""
+    folder = Path(tempfile.mkdtemp(prefix="console-"))
+    rows = [
+        f"where is parcel number {n},delivery\nsend back item {n},returns\nbill {n} is wrong,billing" for n in range(12)
+    ]
+    (folder / "intents.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    (folder / "coterie.toml").write_text(TOML.format(store=store))
+    train(folder)
+    return folder
+
+
+def pages_of(traces: list[str], session: str, deep: str) -> dict[str, str]:
+    """The pages that are asked for."""
+    return {
+        "network": "/",
+        "network, figures": "/?part=figures",
+        "playground": "/playground",
+        "traffic": "/traffic",
+        "traffic, one status": "/traffic?status=escalated",
+        "traffic, one specialist": "/traffic?specialist=specialist-09",
+        "traffic, a page far back": f"/traffic?after={deep}",
+        "one request": f"/traffic/{traces[0]}",
+        "sessions": "/sessions",
+        "one session": f"/sessions/{session}",
+        "spend, 30 days": "/spend?span=30d",
+        "spend, 365 days": "/spend?span=365d",
+        "spend, a day": "/spend?span=1d",
+        "specialist": "/specialists/intents",
+        "review": "/review",
+        "flywheel": "/flywheel",
+        "right-sizing": "/rightsizing",
+        "governance": "/governance",
+        "audit": "/governance/audit",
+        "egress": "/governance/egress",
+        "keys": "/governance/keys",
+        "connect": "/connect",
+    }
+
+
+async def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of each page: the median and the 95th percentile of so many rounds, in turn."""
+    async with served(folder) as (http, network):
+        reply = await ask(http)
+        page = await network.store.request_page(RequestFilter(tenant="default", session="", limit=1))  # type: ignore[attr-defined]
+        old = await network.store.request_page(  # type: ignore[attr-defined]
+            RequestFilter(tenant="default", after=(time.time() - 20 * 86_400, ""), limit=1)
+        )
+        sessions = await network.store.session_page("default", limit=2)  # type: ignore[attr-defined]
+        deep = f"{old.lines[0].time!r}:{old.lines[0].id}"
+        pages = pages_of([reply, page.lines[0].id], sessions.sessions[-1].id, deep)
+        taken: dict[str, list[float]] = {name: [] for name in pages}
+        for number in range(rounds + 1):
+            for name, path in pages.items():
+                start = time.perf_counter()
+                found = await http.get(path)
+                if number:  # the first round fills caches
+                    taken[name].append((time.perf_counter() - start) * 1000)
+                if found.status_code != 200:
+                    raise RuntimeError(f"{name}: {found.status_code} {found.text[:300]}")
+        return {name: percentiles(each) for name, each in taken.items()}
+
+
+def percentiles(taken: list[float]) -> dict[str, float]:
+    """The median and the 95th percentile."""
+    ordered = sorted(taken)
+    return {"p50_ms": round(statistics.median(ordered), 2), "p95_ms": round(ordered[int(0.95 * len(ordered))], 2)}
+
+
+class served:  # noqa: N801 - read like a function
+    """The console in this process, with a client."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def __aenter__(self) -> tuple[httpx.AsyncClient, Network]:
+        self.network = await open_network(self._folder)
+        app = create_app(self.network, GatewaySection())
+        console = Console(app, self._folder, lambda: open_network(self._folder))
+        transport = httpx.ASGITransport(app=console, client=("127.0.0.1", 1))
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60)
+        return self.http, self.network
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.aclose()
+        await self.network.close()
+
+
+async def ask(http: httpx.AsyncClient) -> str:
+    """One request; its trace's id."""
+    body = {"model": "coterie", "messages": [{"role": "user", "content": "where is parcel number 3"}]}
+    reply = await http.post("/v1/chat/completions", json=body)
+    return str(reply.headers["x-coterie-trace"])
+
+
+async def with_consoles(folder: Path, consoles: int, rounds: int) -> dict[str, float]:
+    """The gateway's median with open consoles, which refresh as pages do, against none; stretches in turn."""
+    async with served(folder) as (http, _):
+        alone: list[float] = []
+        beside: list[float] = []
+        for number in range(rounds):
+            open_pages = [asyncio.create_task(_console(http)) for _ in range(consoles)] if number % 2 else []
+            await asyncio.sleep(0.2)
+            for _ in range(40):
+                start = time.perf_counter()
+                await ask(http)
+                (beside if number % 2 else alone).append((time.perf_counter() - start) * 1000)
+            for each in open_pages:
+                each.cancel()
+            await asyncio.gather(*open_pages, return_exceptions=True)
+        a, b = statistics.median(alone), statistics.median(beside)
+        return {"alone_p50_ms": round(a, 2), "with_consoles_p50_ms": round(b, 2), "ratio": round(b / a, 3)}
+
+
+async def _console(http: httpx.AsyncClient) -> None:
+    """An open page: its figures anew every ten seconds."""
+    while True:
+        await http.get("/?part=figures")
+        await asyncio.sleep(10)
+
+
+def main() -> None:
+    """Measure, and write the result beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--store", type=Path)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--consoles", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    given = parser.parse_args()
+    store = given.store
+    if store is None:
+        store = Path(tempfile.mkdtemp(prefix="million-")) / "coterie.db"
+        fill(store, given.requests, now=time.time(), seed=given.seed)
+    folder = folder_with(store.absolute())
+    work: Callable[[], Awaitable[object]]
+    if given.consoles:
+        name, work = "consoles", lambda: with_consoles(folder, given.consoles, given.rounds)
+    else:
+        name, work = "pages", lambda: measure(folder, given.rounds)
+    found = asyncio.run(work())  # type: ignore[arg-type] # a coroutine
+    result = {
+        "command": f"python benchmarks/console/run.py --requests {given.requests} --rounds {given.rounds}",
+        "seed": given.seed,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        "requests": given.requests,
+        "bars_ms": {"spend": 100, "other pages": 50},
+        "found": found,
+    }
+    given.out.mkdir(exist_ok=True)
+    (given.out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+    if given.store is None:
+        for each in store.parent.iterdir():
+            each.unlink()
+
+
+if __name__ == "__main__":
+    main()

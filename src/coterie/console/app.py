@@ -1,0 +1,337 @@
+"""The console's app: which address is whose, who may see it, and what surrounds every page.
+
+Without keys, only programs of this machine reach it, as the gateway's API. With keys, one signs in with a key. What
+changes something is a form of this origin: `Sec-Fetch-Site` and `Origin` say so, and a browser cannot be talked out of
+them. Pages load nothing from elsewhere and run no script of their text: the content security policy says so.
+"""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from coterie.console import flywheel, governance, network, playground, review, rightsizing, spend, traffic, tryit
+from coterie.console.place import Place
+from coterie.console.rendering import STATIC, THEMES, render, static
+from coterie.console.sessions import COOKIE, LONGEST
+from coterie.console.visits import THEME, Visit, read_form
+from coterie.errors import CoterieError
+from coterie.gateway.access import enter, refuse_foreign
+from coterie.gateway.connection import ClientGone
+from coterie.gateway.errors import WireError, error_response
+from coterie.governance.keys import Permission
+
+if TYPE_CHECKING:
+    from coterie.network.network import Network
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+_OPEN = frozenset({"/sign-in", "/theme"})
+"""What needs no key."""
+_YEAR = 365 * 86_400
+
+Serve = Callable[[Visit], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A page, or what a form of it does."""
+
+    method: str
+    path: str
+    serve: Serve
+    needs: Permission | None = None
+
+
+async def stream(visit: Visit) -> Response:
+    """What happens now, as events for one page."""
+    if visit.console.live.full:
+        return Response(status_code=503, headers={"retry-after": "60"})
+    return StreamingResponse(visit.console.live.events(), media_type="text/event-stream")
+
+
+SCREENS: Sequence[Screen] = (
+    Screen("GET", "/", network.show_network),
+    Screen("GET", "/live", stream),
+    Screen("GET", "/specialists/{name}", network.show_specialist),
+    Screen("GET", "/specialists/{name}/{version}", network.show_version),
+    Screen("POST", "/specialists/{name}/train", network.train, "manage"),
+    Screen("POST", "/specialists/{name}/promote", network.promote, "manage"),
+    Screen("POST", "/specialists/{name}/rollback", network.roll_back, "manage"),
+    Screen("GET", "/jobs/{id}", rightsizing.show_job, "manage"),
+    Screen("POST", "/jobs/{id}/stop", rightsizing.stop_job, "manage"),
+    Screen("GET", "/playground", playground.show_playground, "ask"),
+    Screen("POST", "/playground/ask", playground.ask, "ask"),
+    Screen("GET", "/compare", playground.show_comparison, "ask"),
+    Screen("POST", "/compare", playground.compare, "ask"),
+    Screen("GET", "/traffic", traffic.show_traffic, "traces"),
+    Screen("GET", "/traffic/{id}", traffic.show_trace, "traces"),
+    Screen("POST", "/traffic/{id}/feedback", traffic.give_feedback, "ask"),
+    Screen("GET", "/sessions", traffic.show_sessions, "traces"),
+    Screen("GET", "/sessions/{id:path}", traffic.show_session, "traces"),
+    Screen("GET", "/spend", spend.show_spend),
+    Screen("GET", "/review", review.show_review, "traces"),
+    Screen("POST", "/review", review.answer, "ask"),
+    Screen("GET", "/flywheel", flywheel.show_flywheel, "metrics"),
+    Screen("POST", "/flywheel", flywheel.act, "manage"),
+    Screen("GET", "/rightsizing", rightsizing.show_rightsizing, "manage"),
+    Screen("POST", "/rightsizing", rightsizing.start, "manage"),
+    Screen("POST", "/rightsizing/add", rightsizing.add, "manage"),
+    Screen("GET", "/governance", governance.show_governance),
+    Screen("GET", "/governance/audit", governance.show_audit, "audit"),
+    Screen("POST", "/governance/audit", governance.verify, "audit"),
+    Screen("GET", "/governance/keys", governance.show_keys, "manage"),
+    Screen("POST", "/governance/keys", governance.change_keys, "manage"),
+    Screen("GET", "/governance/egress", governance.show_egress, "audit"),
+    Screen("GET", "/governance/erasure", governance.show_erasure, "manage"),
+    Screen("POST", "/governance/erasure", governance.erase, "manage"),
+    Screen("GET", "/connect", tryit.show_snippets, "ask"),
+)
+"""Every page, and what its forms do."""
+
+
+class Console:
+    """Serves pages, and passes everything else to the gateway's app."""
+
+    def __init__(self, app: Starlette, folder: Path, open_network: Callable[[], Awaitable[Network]]) -> None:
+        """Stand before a gateway.
+
+        Args:
+            app: The gateway's app.
+            folder: The network's folder.
+            open_network: Opens the network anew after a version was promoted.
+        """
+        self.place = Place(app.state.gateway, folder, open_network)
+        self._behind = app
+        self._pages = Starlette(
+            routes=[Route(path, handler, methods=list(methods)) for path, methods, handler in self._handlers()],
+            middleware=[Middleware(Door, place=self.place)],
+        )
+        self._pages.router.redirect_slashes = False
+        self._pages.state.gateway = self.place.gateway
+        self._first = {screen.path.split("/")[1] for screen in SCREENS} | {"static", "sign-in", "sign-out", "theme"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a page, or pass on what is not the console's."""
+        ours = scope["type"] == "http" and scope["path"].split("/")[1] in self._first
+        await (self._pages if ours else self._behind)(scope, receive, send)
+
+    def _handlers(self) -> list[tuple[str, tuple[str, ...], Callable[[HTTPRequest], Awaitable[Response]]]]:
+        return [
+            *((each.path, (each.method,), self._handler(each)) for each in SCREENS),
+            ("/sign-in", ("GET",), self._handler(Screen("GET", "/sign-in", show_sign_in))),
+            ("/sign-in", ("POST",), self._handler(Screen("POST", "/sign-in", sign_in))),
+            ("/sign-out", ("POST",), self._handler(Screen("POST", "/sign-out", sign_out))),
+            ("/theme", ("POST",), self._handler(Screen("POST", "/theme", set_theme))),
+            ("/static/{name}", ("GET",), serve_static),
+        ]
+
+    def _handler(self, screen: Screen) -> Callable[[HTTPRequest], Awaitable[Response]]:
+        async def handle(http: HTTPRequest) -> Response:
+            visit = Visit(http, self.place)
+            try:
+                if screen.needs is not None:
+                    visit.caller.require(screen.needs)
+                if screen.method == "POST":
+                    body = await self.place.gateway.bodies.read(http.headers, http.receive)
+                    visit.fields, visit.files = read_form(http.headers.get("content-type", ""), body)
+                return await screen.serve(visit)
+            except (CoterieError, WireError, ValidationError) as error:
+                return await show_error(visit, error)
+
+        return handle
+
+
+async def show_error(visit: Visit, error: Exception) -> Response:
+    """What went wrong, as a page: what was asked, what was found, what to do."""
+    shaped = error_response(error)
+    hint = getattr(error, "hint", "")
+    message = error.message if isinstance(error, CoterieError) else shaped.error["message"]
+    about = {"code": shaped.error["code"], "message": message, "hint": hint}
+    template = "part_error.html.j2" if visit.wants_part else "error.html.j2"
+    return await visit.page(template, status=shaped.status_code, title="It did not work", failure=about)
+
+
+class Door:
+    """Around every page: who comes in, whether a form is ours, and the headers that hold a browser to it."""
+
+    def __init__(self, app: ASGIApp, *, place: Place) -> None:
+        self._app, self._place = app, place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one visit."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, start, renewed = 0, time.perf_counter(), None
+
+        async def guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                headers.setdefault("cache-control", "no-store")
+                if renewed:
+                    headers.append("set-cookie", cookie_of(renewed, Headers(scope=scope)))
+            await send(message)
+
+        try:
+            renewed = self._admit(scope)
+            await self._app(scope, receive, guarded)
+        except ClientGone:
+            status = status or 499
+        except Exception as error:  # noqa: BLE001 - every error becomes a page
+            if not status:
+                await self._refuse(error, scope)(scope, receive, guarded)
+        finally:
+            self._place.gateway.metrics.count_response("console", status, time.perf_counter() - start)
+
+    def _admit(self, scope: Scope) -> str | None:
+        """Find out who comes; the cookie that takes the place of theirs. Raises `WireError`."""
+        http, ring = HTTPRequest(scope), self._place.gateway.ring
+        if http.method not in {"GET", "HEAD"}:
+            refuse_cross_site(http.headers)
+        if ring is None or ring.is_empty():
+            refuse_foreign(http.headers)
+            enter(scope, None)
+            return None
+        found = self._place.sessions.read(http.cookies.get(COOKIE, ""), ring)
+        if found is None:
+            if scope["path"] not in _OPEN and not scope["path"].startswith("/static/"):
+                raise WireError("key_missing", "Sign in with a key.")
+            enter(scope, None)
+            scope["coterie.stranger"] = True
+            return None
+        enter(scope, found[0])
+        return found[1]
+
+    @staticmethod
+    def _refuse(error: Exception, scope: Scope) -> Response:
+        """A page that says why nobody comes in; whoever may sign in is sent there."""
+        shaped = error_response(error)
+        base = "../" * (scope["path"].count("/") - 1)
+        if shaped.status_code == 401:
+            back = scope["path"].lstrip("/") + (f"?{scope['query_string'].decode()}" if scope["query_string"] else "")
+            to = f"{base}sign-in?next={quote(back, safe='')}"
+            if "hx-request" in Headers(scope=scope):
+                return Response(status_code=401, headers={"hx-redirect": to})
+            gone = RedirectResponse(to, status_code=303)
+            gone.delete_cookie(COOKIE, httponly=True, samesite="strict")  # a void one is not shown again and again
+            return gone
+        about = {"code": shaped.error["code"], "message": shaped.error["message"], "hint": ""}
+        text = render("bare.html.j2", title="Not let in", base=base, theme="auto", failure=about, network="Coterie")
+        return HTMLResponse(text, status_code=shaped.status_code)
+
+
+def refuse_cross_site(headers: Headers) -> None:
+    """Check that a form was sent from a page of this origin. Raises `WireError`."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        if site == "same-origin":
+            return
+    elif origin is not None and urlsplit(origin).netloc == headers.get("host"):
+        return
+    raise WireError("forbidden_origin", "Refused: this form was not sent from a page of the console.")
+
+
+def cookie_of(value: str, headers: Headers) -> str:
+    """A session's cookie; sent over TLS only, where the page came so."""
+    secure = "; Secure" if headers.get("origin", headers.get("referer", "")).startswith("https:") else ""
+    return f"{COOKIE}={value}; Path=/; Max-Age={LONGEST:.0f}; HttpOnly; SameSite=Strict{secure}"
+
+
+# --- What needs no permission.
+
+
+async def show_sign_in(visit: Visit) -> Response:
+    """The form for the key."""
+    return await visit.page("sign_in.html.j2", title="Sign in", next=_local(visit.query("next")), refused=False)
+
+
+async def sign_in(visit: Visit) -> Response:
+    """Look the key up and begin a session."""
+    ring = visit.gateway.ring
+    key = None if ring is None else ring.find(visit.value("key"))
+    goal = _local(visit.value("next"))
+    if key is None:
+        await visit.log("sign_in_refused")
+        return await visit.page("sign_in.html.j2", status=401, title="Sign in", next=goal, refused=True)
+    cookie = await visit.aside(visit.console.sessions.begin, key)
+    network = visit.gateway.network
+    if network.audit is not None:
+        enter(visit.http.scope, key)
+        del visit.__dict__["caller"]
+        await visit.log("sign_in", tenant=key.tenant, name=key.name)
+    response = RedirectResponse(goal or ".", status_code=303)
+    response.headers.append("set-cookie", cookie_of(cookie, visit.http.headers))
+    return response
+
+
+def _local(goal: str) -> str:
+    """A goal within the console; empty for one that leads elsewhere."""
+    parts = urlsplit(goal)
+    elsewhere = parts.scheme or parts.netloc or goal.startswith("/") or "\\" in goal or ".." in goal
+    return "" if elsewhere or not goal.isprintable() else goal
+
+
+async def sign_out(visit: Visit) -> Response:
+    """End the session."""
+    await visit.log("sign_out", tenant=visit.caller.tenant)
+    response = RedirectResponse("sign-in", status_code=303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+async def set_theme(visit: Visit) -> Response:
+    """Remember light, dark, or what the system says."""
+    theme = visit.value("theme")
+    response = RedirectResponse(_local(visit.value("back")) or ".", status_code=303)
+    response.set_cookie(THEME, theme if theme in THEMES else "auto", max_age=_YEAR, httponly=True, samesite="strict")
+    return response
+
+
+async def serve_static(http: HTTPRequest) -> Response:
+    """A file that pages load, packed where the browser can unpack it."""
+    name = http.path_params["name"]
+    if name not in STATIC:
+        raise HTTPException(404)
+    packed = "gzip" in http.headers.get("accept-encoding", "")
+    headers: Mapping[str, str] = {
+        "cache-control": f"public, max-age={_YEAR}, immutable" if "v" in http.query_params else "no-cache",
+        "vary": "accept-encoding",
+        **({"content-encoding": "gzip"} if packed else {}),
+    }
+    return Response(_packed(name) if packed else static(name), headers=dict(headers), media_type=STATIC[name])
+
+
+@cache
+def _packed(name: str) -> bytes:
+    return gzip.compress(static(name), 9, mtime=0)

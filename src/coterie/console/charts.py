@@ -1,0 +1,163 @@
+"""Charts as SVG elements without styles of their own: classes give them colours, a table beside them the figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+from coterie.reports.charts import Axis, Chart
+
+
+class Band(NamedTuple):
+    """One series of stacked columns."""
+
+    name: str
+    class_: str
+    values: Sequence[float]
+
+
+def columns(labels: Sequence[str], bands: Sequence[Band], *, description: str, show: str = "{:,.0f}") -> Markup:
+    """Stacked columns over time: one a label, its bands one on the other."""
+    width, height, left, bottom, top = 470.0, 190.0, 46.0, 24.0, 10.0
+    totals = [sum(band.values[at] for band in bands) for at in range(len(labels))]
+    axis = Axis(title="", low=0.0, high=max([*totals, 0.0]) * 1.05 or 1.0)
+    step = (width - left - 8) / max(len(labels), 1)
+    parts = [Markup("<title>{}</title>").format(description)]
+    for tick in axis.ticks():
+        y = height - bottom - axis.share(tick) * (height - bottom - top)
+        parts.append(
+            Markup('<line class="grid" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(left, width - 8, y, y)
+        )
+        parts.append(
+            Markup('<text class="tick end" x="{:.1f}" y="{:.1f}">{}</text>').format(left - 8, y + 4, show.format(tick))
+        )
+    every = max(1, math.ceil(len(labels) / 7))
+    for at, label in enumerate(labels):
+        x, y = left + at * step, height - bottom
+        for band in bands:
+            tall = band.values[at] / axis.high * (height - bottom - top)
+            y -= tall
+            if tall > 0:
+                said = f"{label}: {band.name} {show.format(band.values[at])}"
+                box = (band.class_, x + min(step * 0.12, 3), y, max(step - 2 * min(step * 0.12, 3), 0.8), tall, said)
+                parts.append(
+                    Markup(
+                        '<rect class="column {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.2f}">'
+                        "<title>{}</title></rect>"
+                    ).format(*box)
+                )
+        if at % every == 0:
+            parts.append(
+                Markup('<text class="tick middle" x="{:.1f}" y="{:.1f}">{}</text>').format(
+                    x + step / 2, height - 6, label[5:]
+                )
+            )
+    return Markup('<svg class="chart" viewBox="0 0 {:g} {:g}" role="img">{}</svg>').format(
+        width, height, Markup().join(parts)
+    )
+
+
+def spark(values: Sequence[float], *, description: str) -> Markup:
+    """A small line of what happened lately."""
+    if len(values) < 2:
+        return Markup()
+    most = max([*values, 1])
+    points = " ".join(
+        f"{at * 96 / (len(values) - 1):.1f},{22 - value / most * 20:.1f}" for at, value in enumerate(values)
+    )
+    return Markup(
+        '<svg class="spark" viewBox="0 0 96 24" role="img"><title>{}</title><polyline points="{}"/></svg>'
+    ).format(description, points)
+
+
+def curve(points: Sequence[tuple[float, float]], *, x: str, y: str, description: str, diagonal: bool = False) -> Markup:
+    """A line of shares against shares."""
+    chart = Chart(
+        x=Axis(title=x, low=0.0, high=1.0, show="{:.0%}".format),
+        y=Axis(
+            title=y, low=0.0, high=max([0.05, *(b for _, b in points)]) if not diagonal else 1.0, show="{:.0%}".format
+        ),
+        description=description,
+    )
+    if diagonal:
+        chart.line([(0, 0), (1, 1)], "diagonal")
+        for a, b in points:
+            chart.dot(a, b, "c0", title=f"{a:.2f}: {b:.2f}")
+    chart.line(points, "c0")
+    return chart.render()
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> Markup:
+    """A figure between 0 and 1 with its interval, as a bar of one line."""
+    if value is None:
+        return Markup()
+    ends = (value if low is None else low, value if high is None else high)
+    return Markup(
+        '<svg class="interval" viewBox="0 0 120 12" aria-hidden="true"><rect class="track" x="0" y="5" width="120" '
+        'height="2" rx="1"/><rect class="span" x="{:.1f}" y="3.5" width="{:.1f}" height="5" rx="2.5"/>'
+        '<circle class="at" cx="{:.1f}" cy="6" r="4"/></svg>'
+    ).format(ends[0] * 120, max((ends[1] - ends[0]) * 120, 1), min(max(value * 120, 4), 116))
+
+
+class Bar(NamedTuple):
+    """A stage on the time line of a request."""
+
+    name: str
+    begin: float
+    milliseconds: float
+    note: str
+
+
+def timeline(bars: Sequence[Bar], whole: float) -> Markup:
+    """Stages one below the other, each where and as long as it was."""
+    left, width, row = 118.0, 720.0, 24.0
+    scale = (width - left - 70) / max(whole, 0.001)
+    parts = [Markup("<title>Stages on a time line of {:.1f} milliseconds</title>").format(whole)]
+    for at, bar in enumerate(bars):
+        y = at * row
+        x, long = left + bar.begin * scale, max(bar.milliseconds * scale, 1.5)
+        said = f"{bar.milliseconds:.1f}" if bar.milliseconds < 100 else f"{bar.milliseconds:,.0f}"
+        parts.append(
+            Markup(
+                '<text class="label end" x="{:.1f}" y="{:.1f}">{}</text><line class="grid" x1="{:.1f}" x2="{:.1f}" '
+                'y1="{:.1f}" y2="{:.1f}"/><rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="12" rx="3">'
+                '<title>{}</title></rect><text class="tick" x="{:.1f}" y="{:.1f}">{} ms</text>'
+            ).format(
+                left - 12, y + 16, bar.name, left, width - 4, y + 23.5, y + 23.5, x, y + 6, long, bar.note or bar.name,
+                min(x + long + 6, width - 62), y + 16, said,
+            )
+        )  # fmt: skip
+    return Markup('<svg class="chart timeline" viewBox="0 0 {:g} {:g}" role="img">{}</svg>').format(
+        width, max(len(bars), 1) * row, Markup().join(parts)
+    )
+
+
+def marked(text: str, spans: Sequence[tuple[int, int]], *, around: int = 600) -> Markup:
+    """A text with its quotes marked; of a long one what stands around them."""
+    found: list[Markup] = []
+    at = 0
+    wanted = sorted((max(0, a), min(len(text), b)) for a, b in spans if a < b)
+    if not wanted:
+        return escape(text[: 2 * around]) + (Markup(" …") if len(text) > 2 * around else Markup())
+    for begin, end in wanted:
+        if begin < at:
+            continue
+        if begin - at > around:
+            found.append(
+                Markup('<span class="cut">… </span>')
+                if at == 0
+                else escape(text[at : at + around // 2]) + Markup(" … ")
+            )
+            at = begin - around // 2
+        found.append(escape(text[at:begin]) + Markup("<mark>{}</mark>").format(text[begin:end]))
+        at = end
+    rest = text[at : at + around // 2]
+    return Markup().join(found) + escape(rest) + (Markup(" …") if at + len(rest) < len(text) else Markup())
+
+
+def top(values: Mapping[str, float], count: int = 12) -> list[tuple[str, float]]:
+    """The largest, in order."""
+    return sorted(values.items(), key=lambda each: -each[1])[:count]

@@ -1,0 +1,72 @@
+"""Jobs found in the traffic, how far their specialists are, what the gates have seen, and the way back."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from coterie.console.visits import Visit, chosen
+from coterie.errors import InputError, SetupError
+from coterie.flywheel.deployments import Deployments
+from coterie.flywheel.overview import deployment_views, job_views, promote, roll_back
+from coterie.protocols import FlywheelStore
+from coterie.types import FlywheelChanged
+
+LANES = ("candidate", "shadow", "canary", "champion")
+_EXAMPLES = 5
+
+
+def books_of(visit: Visit) -> Deployments:
+    """The flywheel's books of this network. Raises `SetupError` where its store keeps none."""
+    network = visit.gateway.network
+    store = getattr(network.store, "flywheel", None)
+    if not isinstance(store, FlywheelStore):
+        raise SetupError("This network's store keeps no examples.", hint="The flywheel needs a store that does.")
+    return Deployments(store=store, audit=network.audit, clock=network.clock)
+
+
+async def show_flywheel(visit: Visit) -> Response:
+    """Jobs, lanes and alarms."""
+    books, section = books_of(visit), visit.config.flywheel
+    deployments = await deployment_views(books, section)
+    alarms = await books.alarms(open_only=True)
+    shown = {each for alarm in alarms for each in alarm.examples[:_EXAMPLES]}
+    rows = await books.store.examples_of(sorted(shown)) if shown and visit.may("manage") else {}
+    seen = {key: row for key, row in rows.items() if visit.clearance is None or row.label <= visit.clearance}
+    steps = {each.id: (await books.transitions(each.id))[-3:] for each in deployments}
+    return await visit.page(
+        "flywheel.html.j2",
+        title="Flywheel",
+        jobs=await job_views(books, section),
+        lanes=[(lane, [each for each in deployments if each.state == lane]) for lane in LANES],
+        retired=[each for each in deployments if each.state == "retired"],
+        alarms=[(alarm, [seen[each] for each in alarm.examples if each in seen]) for alarm in alarms],
+        steps=steps,
+        capture=visit.config.capture,
+        section_of=section,
+        now=visit.gateway.network.clock(),
+    )
+
+
+async def act(visit: Visit) -> Response:
+    """Move a deployment forward or back, or say that an alarm is dealt with; with the reason and the person."""
+    books = books_of(visit)
+    what = chosen(visit.value("act"), ("promote", "back", "resolve"), "The action")
+    by, reason = visit.caller.key.name if visit.caller.key else "console", visit.value("reason")
+    try:
+        if what == "resolve":
+            alarm = next((each for each in await books.alarms() if each.id == visit.value("alarm")), None)
+            if alarm is None:
+                raise InputError("There is no such alarm.", hint="It may be dealt with already.")
+            await books.resolve(alarm)
+            await visit.log("resolve_alarm", alarm=alarm.id, job=alarm.job)
+            return visit.go("flywheel", note="The alarm is dealt with.")
+        if what == "back":
+            moved = await roll_back(books, visit.value("deployment"), by=by, reason=reason)
+        else:
+            force = bool(visit.value("force"))
+            config = visit.config.flywheel
+            moved = await promote(books, config, visit.value("deployment"), by=by, reason=reason, force=force)
+    except FlywheelChanged:
+        raise InputError("Somebody else moved it meanwhile.", hint="Look at the page again.") from None
+    await visit.log(f"deployment_{what}", deployment=moved.id, state=moved.state, reason=reason)
+    return visit.go("flywheel", note=f"{moved.specialist} {moved.version[:8]} is {moved.state} now.")

@@ -1,0 +1,416 @@
+"""The network as a picture, with what happens in it; a specialist with its versions and their reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from starlette.responses import Response
+
+from coterie.config.file import Config, RemoteModel
+from coterie.config.specialists import SpecialistSection
+from coterie.console.corrections import correctable, learn_corrections, waiting_corrections
+from coterie.console.visits import Visit
+from coterie.errors import CoterieError, InputError, UnknownSpecialist
+from coterie.learning.dataset import Dataset
+from coterie.policy.acceptance import CalibrationOutcomes
+from coterie.registry.promotion import compare, figure, interval_of, measures, promote_version
+from coterie.registry.registry import CANDIDATE, CHAMPION, Registry
+from coterie.registry.version import Version
+from coterie.tasks.registry import task_of
+from coterie.types import LedgerRow
+
+_DAY, _WEEK = 86_400.0, 7 * 86_400.0
+_BINS, _MOST_EXAMPLES, _MOST_LABELS = 10, 3, 200
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureNode:
+    """One thing in the picture."""
+
+    id: str
+    kind: str
+    """`caller`, `router`, `specialist`, `index`, `model` or `remote`."""
+    name: str
+    note: str
+    link: str = ""
+    figure: str = ""
+    x: float = 0.0
+    y: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """Nodes in columns, edges between them, and where this machine ends."""
+
+    nodes: tuple[PictureNode, ...]
+    edges: tuple[tuple[str, str], ...]
+    width: float
+    height: float
+    border: float | None
+    """Horizontal place behind which nothing is inside this machine; None if nothing is outside."""
+
+    def at(self, node: str) -> PictureNode:
+        """The node of this id."""
+        return next(each for each in self.nodes if each.id == node)
+
+
+NODE_WIDTH, NODE_HEIGHT, _GAP_X, _GAP_Y = 190.0, 54.0, 78.0, 18.0
+
+
+def draw(nodes: Sequence[PictureNode], edges: Sequence[tuple[str, str]]) -> Picture:
+    """Place nodes by columns of their kinds, each column in the middle of the height."""
+    order = ("caller", "router", "specialist", "inside", "remote")
+    column = {"index": "inside", "model": "inside"}
+    columns = [[n for n in nodes if column.get(n.kind, n.kind) == kind] for kind in order]
+    columns = [each for each in columns if each]
+    height = max(len(each) for each in columns) * (NODE_HEIGHT + _GAP_Y) + _GAP_Y
+    placed = []
+    border = None
+    for at, each in enumerate(columns):
+        if each[0].kind == "remote":
+            border = at * (NODE_WIDTH + _GAP_X) - _GAP_X / 2
+        whole = len(each) * (NODE_HEIGHT + _GAP_Y) - _GAP_Y
+        for row, node in enumerate(each):
+            y = (height - whole) / 2 + row * (NODE_HEIGHT + _GAP_Y)
+            placed.append(PictureNode(**{**vars(node), "x": at * (NODE_WIDTH + _GAP_X) + 1, "y": y}))
+    width = len(columns) * (NODE_WIDTH + _GAP_X) - _GAP_X + 2
+    return Picture(nodes=tuple(placed), edges=tuple(edges), width=width, height=height, border=border)
+
+
+async def show_network(visit: Visit) -> Response:
+    """The picture, with the volume and the health of the last day, and a table of the same."""
+    network, config = visit.gateway.network, await visit.aside(lambda: visit.config)
+    now = network.clock()
+    whose = None if visit.may("metrics") else visit.caller.tenant
+    totals = await visit.reads.totals(since=now - _DAY, tenant=whose, hours=True)
+    by_name = {row.key: row for row in totals.specialists}
+    cards = [s.card for name, s in sorted(network.specialists.items()) if visit.caller.sees(name)]
+    waiting = [name for name in config.specialists if name not in network.specialists and visit.caller.sees(name)]
+    picture = draw(*_picture(visit, config, by_name, waiting))
+    template = "part_network.html.j2" if visit.query("part") == "figures" else "network.html.j2"
+    return await visit.page(
+        template,
+        title="Network",
+        cards=cards,
+        waiting=waiting,
+        rows=by_name,
+        totals=totals,
+        picture=picture,
+        indexes=_indexes(visit, config),
+        models=config.models,
+        remote={key for key, model in config.models.items() if isinstance(model, RemoteModel)},
+        generalist=config.generalist.model if config.generalist else "",
+        size=(NODE_WIDTH, NODE_HEIGHT),
+        now=now,
+        live=visit.console.live.now(),
+    )
+
+
+def _indexes(visit: Visit, config: Config) -> Mapping[str, Any]:
+    return {
+        name: section for name, section in config.knowledge.items() if section.tenant in {None, visit.caller.tenant}
+    }
+
+
+def _picture(
+    visit: Visit, config: Config, rows: Mapping[str, LedgerRow], waiting: Sequence[str]
+) -> tuple[list[PictureNode], list[tuple[str, str]]]:
+    nodes = [
+        PictureNode(id="caller", kind="caller", name="Callers", note="HTTP, OpenAI, MCP", link="connect"),
+        PictureNode(id="router", kind="router", name="Router", note=config.router.kind),
+    ]
+    edges = [("caller", "router")]
+    indexes = _indexes(visit, config)
+    for name, specialist in sorted(visit.gateway.network.specialists.items()):
+        if not visit.caller.sees(name):
+            continue
+        card, row = specialist.card, rows.get(name)
+        said = f"{row.requests:,} today" if row else ""
+        note = f"{card.task}, {card.rung}"
+        nodes.append(
+            PictureNode(
+                id=f"s:{name}", kind="specialist", name=name, note=note, link=f"specialists/{name}", figure=said
+            )
+        )
+        edges.append(("router", f"s:{name}"))
+        edges += [(f"s:{name}", f"k:{index}") for index in card.knowledge if index in indexes]
+        asks = config.specialists[name].model if name in config.specialists else None
+        if asks in config.models:
+            edges.append((f"s:{name}", f"m:{asks}"))
+    nodes += [
+        PictureNode(id=f"s:{name}", kind="specialist", name=name, note="not trained", link=f"specialists/{name}")
+        for name in waiting
+    ]
+    nodes += [
+        PictureNode(
+            id=f"k:{name}", kind="index", name=name, note=f"index, {each.label or config.network.default_label}"
+        )
+        for name, each in indexes.items()
+    ]
+    for name, model in config.models.items():
+        sees = f"sees {model.clearance}" if isinstance(model, RemoteModel) else ""
+        kind, note = ("remote", sees) if sees else ("model", "in this process")
+        nodes.append(PictureNode(id=f"m:{name}", kind=kind, name=name, note=note))
+    if config.generalist is not None and config.generalist.model in config.models:
+        edges.append(("router", f"m:{config.generalist.model}"))
+    return nodes, edges
+
+
+# --- A specialist.
+
+
+async def show_specialist(visit: Visit) -> Response:
+    """Its versions, and the report of the one that serves."""
+    name = _seen(visit)
+    return await _show(visit, name, await visit.aside(_standing, visit.registry, name))
+
+
+async def show_version(visit: Visit) -> Response:
+    """Its versions, and the report of one of them."""
+    name = _seen(visit)
+    version = await visit.aside(visit.registry.resolve, name, visit.http.path_params["version"])
+    return await _show(visit, name, version)
+
+
+def _seen(visit: Visit) -> str:
+    """The specialist of the address. Raises `UnknownSpecialist`, also where it may not be known of."""
+    name: str = visit.http.path_params["name"]
+    if name not in visit.config.specialists or not visit.caller.sees(name):
+        known = [each for each in visit.config.specialists if visit.caller.sees(each)]
+        raise UnknownSpecialist(f"There is no specialist {name[:100]!r}; there are {known}.", hint="See the network.")
+    return name
+
+
+def _standing(registry: Registry, name: str) -> str:
+    """The version that serves; empty where none does."""
+    return registry.alias(name, CHAMPION) or registry.alias(name, CANDIDATE) or ""
+
+
+async def _show(visit: Visit, name: str, version: str) -> Response:
+    now = visit.gateway.network.clock()
+    whose = None if visit.may("metrics") else visit.caller.tenant
+    totals = await visit.reads.totals(since=now - _WEEK, tenant=whose)
+    about = await visit.aside(_about, visit, name, version)
+    return await visit.page(
+        "specialist.html.j2",
+        title=name,
+        name=name,
+        section_of=visit.config.specialists[name],
+        row=next((row for row in totals.specialists if row.key == name), None),
+        recent=totals.recent.get(name, ()),
+        jobs=[job for job in await visit.aside(visit.console.jobs.list) if job.name == name][:5],
+        serves=card_version(visit, name),
+        now=now,
+        corrections=await waiting_corrections(visit, name) if visit.may("manage") else [],
+        correctable=correctable(visit.config.specialists[name]),
+        **about,
+    )
+
+
+def card_version(visit: Visit, name: str) -> str:
+    """The version that answers in this process; empty where none does."""
+    specialist = visit.gateway.network.specialists.get(name)
+    return "" if specialist is None else specialist.card.version
+
+
+def _about(visit: Visit, name: str, version: str) -> dict[str, Any]:
+    """What files say of a specialist; called in a thread."""
+    registry = visit.registry
+    champion, candidate = registry.alias(name, CHAMPION), registry.alias(name, CANDIDATE)
+    versions = [_line(registry, name, each) for each in reversed(registry.versions(name))]
+    loaded = registry.load(name, version) if version else None
+    report: Mapping[str, Any] = loaded.report if loaded else {}
+    other = None
+    if loaded and champion and champion != version:
+        with suppress(CoterieError):
+            other = compare(registry.load(name, champion).report, report)
+    may_see = visit.clearance is None or visit.clearance >= (
+        visit.config.specialists[name].data_label or visit.config.network.default_label
+    )
+    return {
+        "version": version,
+        "champion": champion,
+        "candidate": candidate,
+        "versions": versions,
+        "report": report,
+        "measure": next(iter(measures(report)), None) if report else None,
+        "figures": list(_figures(report)),
+        "rungs": [rung for rung in report.get("rungs") or () if "held_out" in rung],
+        "comparison": other,
+        "calibration": _calibration(loaded),
+        "wrong": _wrong_rows(visit, name, report) if may_see and report else {},
+        "card": _card(loaded.files["card.md"].decode()) if loaded else "",
+        "history": registry.history(name)[::-1][:50] if versions else (),
+        "size": sum(map(len, loaded.files.values())) if loaded else 0,
+        "signature": loaded.signature if loaded else None,
+    }
+
+
+@lru_cache(maxsize=64)
+def _card(text: str) -> Markup:
+    """A model card as HTML; HTML in it is escaped."""
+    return Markup(_MARKDOWN.render(_without_head(text)))  # noqa: S704 - see above
+
+
+def _without_head(card: str) -> str:
+    """A card without the block of metadata at its beginning."""
+    return card.split("\n---\n", 1)[-1] if card.startswith("---\n") else card
+
+
+def _line(registry: Registry, name: str, version: str) -> dict[str, Any]:
+    """A version in one line; what is wrong with it, if something is."""
+    line: dict[str, Any] = {"version": version, "stored": registry.added(name, version), "error": ""}
+    try:
+        report = registry.load(name, version).report
+    except CoterieError as error:
+        return line | {"error": error.message}
+    measure = next(iter(measures(report)), None)
+    return line | {
+        "rung": report.get("rung"),
+        "measure": measure,
+        "value": figure(report, measure) if measure else None,
+        "interval": interval_of(report, measure) if measure else None,
+        "bar_met": report.get("bar_met"),
+    }
+
+
+def _figures(report: Mapping[str, Any]) -> Iterator[tuple[str, float, tuple[float, float] | None]]:
+    """Shares of the report with their intervals."""
+    metrics = report.get("metrics") or {}
+    intervals = metrics.get("intervals") or {}
+    for key, value in metrics.items():
+        if isinstance(value, float):
+            yield key.replace("_", " "), value, tuple(intervals[key]) if intervals.get(key) else None
+
+
+def _calibration(version: Version | None) -> dict[str, Any] | None:
+    """Reliability by tenths of the confidence, and the risk of what is accepted by how much is."""
+    outcomes = None
+    if version is not None:
+        with suppress(LookupError, ValueError):
+            outcomes = CalibrationOutcomes.from_files(version.files)
+    if outcomes is None or not len(outcomes.right):
+        return None
+    order = np.argsort(-outcomes.confidence, kind="stable")
+    wrong = np.cumsum(~outcomes.right[order])
+    count = np.arange(1, len(order) + 1)
+    steps = np.unique(np.linspace(1, len(order), min(len(order), 60)).astype(int)) - 1
+    bins = np.minimum((outcomes.confidence * _BINS).astype(int), _BINS - 1)
+    reliability = [
+        (
+            float(outcomes.confidence[bins == at].mean()),
+            float(outcomes.right[bins == at].mean()),
+            int((bins == at).sum()),
+        )
+        for at in range(_BINS)
+        if (bins == at).any()
+    ]
+    return {
+        "reliability": reliability,
+        "risk": [(float(count[i] / len(order)), float(wrong[i] / count[i])) for i in steps],
+        "rows": len(order),
+        "points": [(confidence, right) for confidence, right, _ in reliability],
+    }
+
+
+def _wrong_rows(visit: Visit, name: str, report: Mapping[str, Any]) -> dict[str, list[str]]:
+    """By label, texts of held-out rows that were answered wrongly, as far as the file is still what was measured."""
+    section = visit.config.specialists[name]
+    slices = report.get("slices") or {}
+    about = (report.get("data") or {}).get("held_out") or {}
+    if not slices or section.data is None or len(slices) > _MOST_LABELS:
+        return {}
+    try:
+        file = visit.folder / (section.test or section.data)
+        key = (str(file), file.stat().st_mtime_ns, section.model_dump_json())
+        held_out = _held_out(_Source(key=key, section=section, folder=visit.folder, rows=about.get("rows")))
+    except (CoterieError, OSError):
+        return {}
+    if len(held_out) != about.get("rows"):
+        return {}
+    found: dict[str, list[str]] = {}
+    for label, each in slices.items():
+        if "right" not in each:
+            continue
+        rows = [row for row in held_out.rows if label in _labels(row)]
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(each["right"]), dtype=np.uint8))[: each["n"]]
+        if len(rows) == each["n"]:
+            texts = [str(getattr(row, "text", "")) for row, right in zip(rows, bits, strict=True) if not right]
+            found[label] = [text[:240] for text in texts[:_MOST_EXAMPLES]]
+    return {label: texts for label, texts in found.items() if texts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """Where held-out rows are read from; equal as long as the file and the section are."""
+
+    key: tuple[str, int, str]
+    section: SpecialistSection = field(compare=False)
+    folder: Path = field(compare=False)
+    rows: object = field(compare=False)
+
+
+@lru_cache(maxsize=16)
+def _held_out(source: _Source) -> Dataset:
+    """The held-out rows that a version was measured on, if the file is still the same. Raises `DataError`."""
+    section, task = source.section, task_of(source.section)
+    if section.test is not None:
+        return task.read_rows(section, source.folder / section.test, for_evaluation=True)
+    data = task.read_rows(section, source.folder / str(section.data))
+    return data if len(data) == source.rows else task.divide(section, data)[1]
+
+
+def _labels(row: object) -> Sequence[str]:
+    label = getattr(row, "labels", None) or getattr(row, "label", None)
+    return (label,) if isinstance(label, str) else tuple(label or ())
+
+
+# --- What is done with it.
+
+
+async def train(visit: Visit) -> Response:
+    """Train it, in a process beside the gateway."""
+    name = _seen(visit)
+    added = await learn_corrections(visit, name) if visit.value("corrections") else 0
+    await visit.log("train", name=name, corrections=added)
+    job = await visit.console.jobs.start(
+        "train", name, [["train", name, "--json"]], key=visit.caller.key_id, reopens=True
+    )
+    return visit.go(f"jobs/{job}")
+
+
+async def promote(visit: Visit) -> Response:
+    """Let a version serve, if it may; from the next request on."""
+    name, reason = _seen(visit), _reason(visit)
+    version = await visit.aside(visit.registry.resolve, name, visit.value("version"))
+    verdict = await visit.aside(
+        promote_version, visit.registry, name, version, reason=reason, force=bool(visit.value("force"))
+    )
+    await visit.log("promote", name=name, version=version, reason=reason, forced=not verdict.allowed)
+    await visit.console.reopen()
+    return visit.go(f"specialists/{name}", note=f"{version} serves now: {reason}.")
+
+
+async def roll_back(visit: Visit) -> Response:
+    """Let the champion before this one serve again."""
+    name, reason = _seen(visit), _reason(visit)
+    version = await visit.aside(visit.registry.rollback, name, reason=reason)
+    await visit.log("rollback", name=name, version=version, reason=reason)
+    await visit.console.reopen()
+    return visit.go(f"specialists/{name}", note=f"{version} serves again: {reason}.")
+
+
+def _reason(visit: Visit) -> str:
+    reason = visit.value("reason")
+    if not reason:
+        raise InputError("No reason was given.", hint="Say why: it is kept in the history and in the audit log.")
+    return reason[:500]

@@ -1,0 +1,211 @@
+"""Ask, and watch: through the functions of the API, so with its permissions, labels, budgets and limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from coterie.assembly import load_beside
+from coterie.config.file import RemoteModel
+from coterie.console.traffic import about_trace, run_app, shown_trace
+from coterie.console.visits import LABELS, Visit, chosen
+from coterie.errors import InputError
+from coterie.gateway.access import Caller
+from coterie.gateway.connection import TRACE_HEADER, encode
+from coterie.gateway.decisions.translation import decide_openai
+from coterie.gateway.openai.chat import complete_chat
+from coterie.gateway.openai.direct import chat_directly
+from coterie.gateway.openai.relay import may_relay, relaying
+from coterie.gateway.openai.translation import ROUTED
+from coterie.gateway.work import Gateway, Work
+
+_CHAT = relaying("/chat/completions", complete_chat, chat_directly)
+_STREAM = "x-console-stream"
+"""Sent by the page's script, which shows the answer as it comes."""
+
+
+async def show_playground(visit: Visit) -> Response:
+    """The form, and the request that was asked with it."""
+    found: dict[str, Any] = {"trace": None}
+    if visit.query("trace"):
+        found = await about_trace(visit, await shown_trace(visit, visit.query("trace")))
+    return await visit.page("playground.html.j2", title="Playground", **{**_choices(visit), **found})
+
+
+def _choices(visit: Visit) -> dict[str, Any]:
+    """What may be asked, and with which labels."""
+    network = visit.gateway.network
+    names = sorted(name for name in network.specialists if visit.caller.sees(name))
+    models = [key for key in network.models if may_relay(visit.gateway, visit.caller, key)]
+    remote = [key for key in models if isinstance(visit.config.models.get(key), RemoteModel)]
+    return {
+        "targets": [ROUTED, *(f"{ROUTED}/{name}" for name in names), *models],
+        "remote": remote,
+        "labels": LABELS,
+        "given": {name: visit.query(name) for name in ("text", "target", "session")},
+    }
+
+
+async def ask(visit: Visit) -> Response:
+    """Ask once: as a stream for the page's script, else the page of the trace."""
+    handler, body = _asked(visit)
+    if _STREAM in visit.http.headers:
+        return _Passed(Work(handler), encode({**body, "stream": True}))
+    trace_id = await _run(visit, handler, body)
+    return visit.go(f"playground?trace={trace_id}" if trace_id else "playground")
+
+
+def _asked(visit: Visit) -> tuple[Any, dict[str, Any]]:
+    """What the form asks, as a body of the API and the function that answers it. Raises `InputError`."""
+    questions = _questions(visit.value("questions"))
+    extension = _extension(visit)
+    if questions:
+        return decide_openai, {
+            "model": visit.value("target") or ROUTED,
+            "input": visit.value("text"),
+            "questions": questions,
+            **({"coterie": extension} if extension else {}),
+        }
+    return _CHAT, _chat(visit, visit.value("target") or ROUTED, extension)
+
+
+def _chat(visit: Visit, target: str, extension: dict[str, Any]) -> dict[str, Any]:
+    own = target == ROUTED or target.startswith(f"{ROUTED}/")
+    return {
+        "model": target,
+        "messages": [{"role": "user", "content": visit.value("text")}],
+        **({"coterie": extension} if extension and own else {}),
+    }
+
+
+def _extension(visit: Visit) -> dict[str, Any]:
+    """The `coterie` object: label, session, columns and document."""
+    found: dict[str, Any] = {}
+    if visit.value("label"):
+        found["label"] = chosen(visit.value("label"), LABELS, "The label")
+    if visit.value("session"):
+        found["session"] = visit.value("session")
+    if visit.value("columns"):
+        found["columns"] = _columns(visit.value("columns"))
+    document = visit.files.get("file")
+    text = document.content.decode("utf-8", "replace") if document else visit.value("document")
+    if text:
+        found["document"] = {"text": text, "name": document.name if document else "document"}
+    return found
+
+
+def _columns(text: str) -> dict[str, Any]:
+    """A row of columns: a JSON object, or `name = value` a line. Raises `InputError`."""
+    if text.startswith("{"):
+        try:
+            found: dict[str, Any] = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"The columns are no JSON: {error}.", hint="Write one `name = value` a line.") from error
+        return found
+    rows: dict[str, Any] = {}
+    for line in filter(str.strip, text.splitlines()):
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise InputError(f"A line of the columns is {line[:80]!r}.", hint="Write one `name = value` a line.")
+        try:
+            rows[name.strip()] = json.loads(value)
+        except ValueError:
+            rows[name.strip()] = value.strip()
+    return rows
+
+
+def _questions(text: str) -> list[dict[str, Any]]:
+    """Typed questions, one a line: `name: a | b | c` is a choice, `name?` a yes or no. Raises `InputError`."""
+    found: list[dict[str, Any]] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, colon, options = line.partition(":")
+        if colon and "|" in options:
+            names = [{"value": each.strip()} for each in options.split("|") if each.strip()]
+            found.append({"type": "choice", "name": _name(name), "instructions": name.strip(), "choices": names})
+        elif line.endswith("?"):
+            found.append({"type": "predicate", "name": _name(line), "instructions": line})
+        else:
+            raise InputError(
+                f"A question is {line[:80]!r}.",
+                hint="Write `topic: billing | delivery` for a choice, `Is it urgent?` for yes or no.",
+            )
+    return found
+
+
+def _name(text: str) -> str:
+    return "_".join("".join(c if c.isalnum() else " " for c in text.lower()).split())[:60] or "question"
+
+
+async def _run(visit: Visit, handler: Any, body: dict[str, Any]) -> str:  # noqa: ANN401 - a handler of the API
+    """Ask to the end; the id of the trace. Raises what the API would answer."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Work(handler).serve(encode(body), scope, receive, send)
+
+    _, headers, _ = await run_app(app, visit)
+    return headers.get(TRACE_HEADER, "")
+
+
+class _Passed(Response):
+    """A response that an endpoint of the API sends by itself."""
+
+    def __init__(self, work: Work, asked: bytes) -> None:
+        super().__init__()
+        self._work, self._asked = work, asked
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let it send."""
+        await self._work.serve(self._asked, scope, receive, send)
+
+
+# --- Two side by side.
+
+
+async def show_comparison(visit: Visit) -> Response:
+    """The form, and two traces side by side."""
+    ids = [visit.query(name) for name in ("a", "b")]
+    traces = [await about_trace(visit, await shown_trace(visit, each)) for each in ids if each]
+    return await visit.page(
+        "compare.html.j2",
+        title="Compare",
+        sides=traces,
+        versions=await visit.aside(_versions, visit),
+        **_choices(visit),
+    )
+
+
+def _versions(visit: Visit) -> Sequence[str]:
+    """Versions that can be asked: `name@version`."""
+    if not visit.may("manage"):
+        return ()
+    names = [name for name in visit.gateway.network.specialists if visit.caller.sees(name)]
+    return [f"{name}@{version}" for name in names for version in reversed(visit.registry.versions(name))][:200]
+
+
+async def compare(visit: Visit) -> Response:
+    """Ask two, one after the other, and show both."""
+    found = [await _ask_side(visit, visit.value(side)) for side in ("a", "b")]
+    return visit.go(f"compare?a={found[0]}&b={found[1]}")
+
+
+async def _ask_side(visit: Visit, target: str) -> str:
+    """Ask a target of the API, or a version that does not serve: in a network that is the same but for it."""
+    name, at, version = target.partition("@")
+    if not at:
+        return await _run(visit, _CHAT, _chat(visit, target or ROUTED, _extension(visit)))
+    visit.caller.require("manage")
+    network = visit.gateway.network
+    chosen(target, await visit.aside(_versions, visit), "The version")
+    loaded = await visit.aside(load_beside, visit.config, visit.folder, name, version, network=network)
+    other = replace(network, specialists={**network.specialists, name: loaded})
+    gateway = replace(visit.gateway, network=other)
+
+    def asked(_: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+        return complete_chat(gateway, caller, body)
+
+    return await _run(visit, asked, _chat(visit, f"{ROUTED}/{name}", _extension(visit)))

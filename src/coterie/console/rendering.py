@@ -1,0 +1,116 @@
+"""Templates and the filters they show figures with."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+
+from jinja2 import Environment
+
+from coterie.accounting.breakdown import format_money
+from coterie.console import charts
+from coterie.reports.numbers import UNKNOWN
+from coterie.reports.pages import environment
+
+THEMES = ("auto", "light", "dark")
+STATIC: Mapping[str, str] = {
+    "console.css": "text/css; charset=utf-8",
+    "console.js": "text/javascript; charset=utf-8",
+    "htmx.min.js": "text/javascript; charset=utf-8",
+    "dagre.min.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+"""Files that pages load, with their media types; nothing else is served."""
+
+
+@cache
+def static(name: str) -> bytes:
+    """A file that pages load."""
+    return (resources.files("coterie.console") / "static" / name).read_bytes()
+
+
+@cache
+def version_of(name: str) -> str:
+    """Its address changes with its content, so that it can be kept for ever."""
+    return f"{name}?v={hashlib.sha256(static(name)).hexdigest()[:10]}"
+
+
+def render(template: str, **values: object) -> str:
+    """A page, or a part of one."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    made = environment("coterie.console")
+    made.filters |= {
+        "ago": ago,
+        "count": lambda value: UNKNOWN if value is None else f"{value:,}",
+        "day": lambda value: _time(value, "%Y-%m-%d"),
+        "energy": energy,
+        "milliseconds": milliseconds,
+        "money": money,
+        "percent": lambda value: UNKNOWN if value is None else f"{value:.0%}" if value in {0, 1} else f"{value:.1%}",
+        "short": lambda value: value[:8],
+        "figure": lambda value, places=3: UNKNOWN if value is None else f"{value:.{places}f}",
+        "time": lambda value: _time(value, "%Y-%m-%d %H:%M:%S"),
+        "bytes": size,
+    }
+    made.globals |= {"charts": charts, "static": version_of, "max": max, "min": min, "len": len, "zip": zip}
+    return made
+
+
+def _time(value: float | None, form: str) -> str:
+    return UNKNOWN if value is None else datetime.fromtimestamp(value, UTC).strftime(form)
+
+
+def ago(value: float | None, now: float) -> str:
+    """How long ago something was, in the largest unit of which there is one."""
+    if value is None:
+        return "never"
+    seconds = max(now - value, 0)
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return "just now"
+
+
+def milliseconds(value: float | None) -> str:
+    """A time with three digits."""
+    if value is None:
+        return UNKNOWN
+    if value >= 10_000:
+        return f"{value / 1000:,.1f} s"
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.1f} ms"
+
+
+def energy(joules: float | Decimal | None) -> str:
+    """Joules, or kilowatt-hours where there are many."""
+    if joules is None:
+        return UNKNOWN
+    value = float(joules)
+    if value >= 3_600_000:
+        return f"{value / 3_600_000:,.2f} kWh"
+    if value >= 10_000:
+        return f"{value / 1000:,.1f} kJ"
+    return f"{value:,.0f} J" if value >= 100 else f"{value:.2f} J"
+
+
+def money(amount: Decimal | None, currency: str) -> str:
+    """An amount; of less than a thousandth the millionths."""
+    if amount is None or not amount or abs(amount) >= Decimal("0.001"):
+        return format_money(amount, currency)
+    return f"{amount * 1_000_000:.3g} µ{currency}"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that leaves three digits."""
+    if not count:
+        return "0 B"
+    power = min(int(math.log10(count) // 3), 3)
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"

@@ -1,0 +1,245 @@
+"""Label by hand: a key is a label, the next item is there already, and the last one can be taken back.
+
+Two kinds of queues: spot checks, which are requests of a specialist that nobody has judged, those of `[policy]
+spot_checks` first, and jobs of the flywheel. What is said of a spot check is feedback, through the API's function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from starlette.responses import Response
+
+from coterie.console.flywheel import books_of
+from coterie.console.traffic import run_app
+from coterie.console.visits import Visit
+from coterie.errors import CoterieError, SetupError
+from coterie.flywheel.review import ReviewItem, ReviewQueue
+from coterie.gateway.api.feedback import take_feedback
+from coterie.gateway.api.traces import find_trace
+from coterie.gateway.connection import encode
+from coterie.gateway.errors import WireError
+from coterie.governance.keys import OWN_TENANT
+from coterie.policy.spot_checks import is_chosen
+from coterie.store.content import is_dropped
+from coterie.types import Finding, Label, RequestFilter, Trace
+
+KEYS = "1234567890qwertyiopasdfghjklzxcvbm"
+"""Of labels, in their order; `n` is none of these, `u` undoes, space skips."""
+_PAIRS = "asdfghjklqwertyiopzxcvbm"
+"""Where there are more labels than keys, each has two, one after the other."""
+_AHEAD, _PAGES = 4, 2
+_SPOT, _JOB = "spot:", "job:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One thing to say something about."""
+
+    id: str
+    text: str
+    answers: tuple[str, ...]
+    """What was answered, in an order that tells nothing of whose it is."""
+    labels: tuple[str, ...]
+    prompt: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """A key for each label, or two in a row."""
+        count = len(self.labels or self.answers)
+        if count <= len(KEYS):
+            return KEYS[:count]
+        return [a + b for a in _PAIRS for b in _PAIRS][:count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """What waits to be looked at."""
+
+    id: str
+    name: str
+    about: str
+    waiting: int | None = None
+
+
+async def show_review(visit: Visit) -> Response:
+    """The queues, and the next items of one."""
+    queues = await _queues(visit)
+    wanted = visit.query("queue") or (queues[0].id if queues else "")
+    return await _desk(visit, wanted, queues)
+
+
+async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: Item | None = None) -> Response:
+    """The next items of a queue; after `undo` the one that was taken back comes first."""
+    queue = next((each for each in queues if each.id == wanted), None)
+    items = [] if queue is None else await _upcoming(visit, queue)
+    if first is not None:
+        items = [first, *(each for each in items if each.id != first.id)][:_AHEAD]
+    return await visit.page(
+        "part_review.html.j2" if visit.wants_part else "review.html.j2",
+        title="Review",
+        queues=queues,
+        queue=queue,
+        items=items,
+        progress=None if queue is None else await _progress(visit, queue),
+        content=visit.config.store.keep_content,
+    )
+
+
+async def answer(visit: Visit) -> Response:
+    """Take a label, a skip or an undo, and show what comes next."""
+    queues, wanted = await _queues(visit), visit.value("queue")
+    item, act = visit.value("item"), visit.value("act")
+    first = None
+    if act == "undo":
+        first = await _undo(visit, wanted)
+    elif act == "skip":
+        await _skip(visit, wanted, item)
+    elif item:
+        await _label(visit, wanted, item, None if act == "none" else visit.value("value"))
+    if not visit.wants_part:
+        return visit.go(f"review?queue={wanted}")
+    return await _desk(visit, wanted, queues, first=first)
+
+
+# --- Queues.
+
+
+async def _queues(visit: Visit) -> list[Queue]:
+    """Jobs whose differing answers wait, then the specialists with labels."""
+    found: list[Queue] = []
+    if visit.may("ask") and visit.caller.tenant == OWN_TENANT and not visit.caller.specialists:
+        with suppress(SetupError):
+            found = [
+                Queue(id=f"{_JOB}{job.id}", name=job.name, about="calls of a job of the flywheel")
+                for job in await books_of(visit).jobs()
+                if not job.ignored
+            ]
+    network = visit.gateway.network
+    return found + [
+        Queue(id=f"{_SPOT}{name}", name=name, about="answers that nobody has judged")
+        for name, specialist in sorted(network.specialists.items())
+        if visit.caller.sees(name) and specialist.card.labels
+    ]
+
+
+def _by(visit: Visit) -> str:
+    return visit.caller.key.name if visit.caller.key else "console"
+
+
+def _book(visit: Visit) -> ReviewQueue:
+    return ReviewQueue(books_of(visit), visit.config.flywheel)
+
+
+async def _upcoming(visit: Visit, queue: Queue) -> list[Item]:
+    if queue.id.startswith(_SPOT):
+        return await _spots(visit, queue.id.removeprefix(_SPOT))
+    book = _book(visit)
+    items = await book.upcoming(queue.id.removeprefix(_JOB), _AHEAD, reviewer=_by(visit))
+    return await _readable(visit, book, items)
+
+
+async def _readable(visit: Visit, book: ReviewQueue, items: Sequence[ReviewItem]) -> list[Item]:
+    """Items whose text the caller may see."""
+    rows = await book.books.store.examples_of([item.example for item in items])
+    may = {key for key, row in rows.items() if visit.clearance is None or row.label <= visit.clearance}
+    return [
+        Item(id=each.example, text=each.text, answers=each.answers, labels=each.labels, prompt=each.prompt)
+        for each in items
+        if each.example in may
+    ]
+
+
+async def _progress(visit: Visit, queue: Queue) -> dict[str, str] | None:
+    """How far people are with a job, and how far they agree."""
+    if not queue.id.startswith(_JOB):
+        return None
+    found = await _book(visit).progress(queue.id.removeprefix(_JOB))
+    teacher = found.teacher
+    return {
+        "labelled": f"{found.labelled:,}, this week {found.week:,} of {found.budget:,}",
+        "differences that wait": f"{found.pending:,}",
+        "audit slice": f"{found.audits_missing:,} labels are missing",
+        "reviewers": ", ".join(f"{name} {count}" for name, count in found.reviewers.items()) or "nobody yet",
+        "agreement of two": "nothing labelled twice yet"
+        if found.agreement is None
+        else f"kappa {found.agreement:.2f} on {found.twice}",
+        "the model of today is right": f"{teacher.share:.1%} ({teacher.low:.1%} to {teacher.high:.1%})"
+        if found.labelled
+        else "not known yet",
+    }
+
+
+async def _skip(visit: Visit, wanted: str, item: str) -> None:
+    if wanted.startswith(_JOB):
+        await _book(visit).skip(item, reviewer=_by(visit))
+    else:
+        visit.console.skipped(visit.caller.key_id, wanted).append(item)
+
+
+async def _label(visit: Visit, wanted: str, item: str, value: str | None) -> None:
+    """Say what is right; None for none of the labels."""
+    if wanted.startswith(_JOB):
+        await _book(visit).answer(item, value, reviewer=_by(visit))
+        await visit.log("review", job=wanted.removeprefix(_JOB), example=item, by_hand=_by(visit))
+        return
+    said = {"trace_id": item, "specialist": ""}
+    said |= {"thumb": "down", "comment": "none of the labels"} if value is None else {"value": value}
+    await run_app(take_feedback(visit.gateway, visit.caller, encode(said)), visit)
+    visit.console.skipped(visit.caller.key_id, wanted).append(item)
+
+
+async def _undo(visit: Visit, wanted: str) -> Item | None:
+    """The item that was looked at last, to be said anew."""
+    if wanted.startswith(_JOB):
+        book = _book(visit)
+        item = await book.undo(reviewer=_by(visit))
+        return next(iter(await _readable(visit, book, [] if item is None else [item])), None)
+    done = visit.console.skipped(visit.caller.key_id, wanted)
+    if not done:
+        return None
+    trace_id = done.pop()
+    with suppress(CoterieError, WireError):
+        return _spot(visit, await find_trace(visit.gateway, visit.caller, trace_id), wanted.removeprefix(_SPOT))
+    return None
+
+
+# --- Spot checks.
+
+
+async def _spots(visit: Visit, name: str) -> list[Item]:
+    """The newest requests of a specialist of which nobody said anything; the chosen ones first."""
+    done = set(visit.console.skipped(visit.caller.key_id, f"{_SPOT}{name}"))
+    share = visit.config.policy.spot_checks
+    wanted = RequestFilter(tenant=visit.caller.tenant, specialist=name)
+    found: list[tuple[bool, Item]] = []
+    for _ in range(_PAGES):
+        page = await visit.reads.request_page(wanted)
+        for line in page.lines:
+            if line.correct is None and line.id not in done and len(found) < 4 * _AHEAD:
+                with suppress(CoterieError, WireError):
+                    trace = await find_trace(visit.gateway, visit.caller, line.id)
+                    item = _spot(visit, trace, name)
+                    if item is not None:
+                        found.append((not (share and is_chosen(trace.id, share)), item))
+        if page.after is None or len(found) >= 4 * _AHEAD:
+            break
+        wanted = replace(wanted, after=page.after)
+    return [item for _, item in sorted(found, key=lambda each: each[0])][:_AHEAD]
+
+
+def _spot(visit: Visit, trace: Trace, name: str) -> Item | None:
+    """A request as an item; None where its text is not kept, or above the caller's clearance."""
+    label = max([trace.label, *(finding.label for finding in trace.findings)])
+    if visit.clearance is not None and Label(label) > visit.clearance:
+        return None
+    text = next((part.text for part in trace.route.parts if name in part.specialists), "")
+    finding: Finding | None = next((each for each in trace.findings if each.specialist == name), None)
+    labels = visit.gateway.network.specialists[name].card.labels
+    if not text or finding is None or is_dropped(text):
+        return None
+    said = finding.value if isinstance(finding.value, tuple) else (finding.value,)
+    answers = tuple(str(each) for each in said if each is not None)
+    return Item(id=trace.id, text=text, answers=answers, labels=labels)

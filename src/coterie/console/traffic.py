@@ -1,0 +1,226 @@
+"""Requests page by page, one request as it happened, sessions, and feedback in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from coterie.console import charts
+from coterie.console.corrections import correctable, teach
+from coterie.console.visits import LABELS, Visit
+from coterie.errors import CoterieError
+from coterie.gateway.api.feedback import take_feedback
+from coterie.gateway.api.traces import find_trace
+from coterie.gateway.connection import encode
+from coterie.gateway.errors import WireError, no_trace
+from coterie.knowledge.documents import DocumentIndex
+from coterie.observe.plain import without_egress_text
+from coterie.routing.contract import ExplainsRoutes
+from coterie.store.content import is_dropped, without_content
+from coterie.types import Citation, Context, Label, Request, RequestFilter, RequestLine, Trace
+
+STATUSES = ("accepted", "abstained", "escalated")
+_LONGEST_DOCUMENT = 4_000_000
+"""Characters of a cited document that are read."""
+_FIRST = "first text"
+_FILTERS = ("status", "specialist", "session", "label", "judged")
+
+
+async def show_traffic(visit: Visit) -> Response:
+    """The caller's tenant's requests, the newest first."""
+    if visit.query("id"):
+        return visit.go(f"traffic/{quote(visit.query('id'), safe='')}")
+    given = {name: visit.query(name) for name in _FILTERS}
+    wanted = replace(RequestFilter(tenant=visit.caller.tenant, after=_place(visit.query("after"))), **given)  # type: ignore[arg-type] # names of texts
+    page = await visit.reads.request_page(wanted)
+    lines = [line for line in page.lines if await _seen(visit, line)]
+    names = sorted(name for name in visit.gateway.network.specialists if visit.caller.sees(name))
+    return await visit.page(
+        "part_requests.html.j2" if visit.wants_part else "traffic.html.j2",
+        title="Traffic",
+        lines=lines,
+        page=page,
+        given={name: value for name, value in given.items() if value},
+        after=None if page.after is None else f"{page.after[0]!r}:{page.after[1]}",
+        first=not visit.query("after"),
+        specialists=names,
+        statuses=STATUSES,
+        labels=LABELS,
+        now=visit.gateway.network.clock(),
+    )
+
+
+async def _seen(visit: Visit, line: RequestLine) -> bool:
+    """Whether the caller may know of a request; a key for some specialists needs a look at the trace."""
+    if not visit.caller.specialists:
+        return True
+    try:
+        await find_trace(visit.gateway, visit.caller, line.id)
+    except (WireError, CoterieError):
+        return False
+    return True
+
+
+def _place(text: str) -> tuple[float, str] | None:
+    """Where a page begins. Raises `WireError` for what no page names."""
+    if not text:
+        return None
+    time, _, request = text.partition(":")
+    try:
+        return float(time), request
+    except ValueError:
+        raise WireError("invalid_request", f"There is no page after {text[:80]!r}.") from None
+
+
+# --- One request.
+
+
+async def show_trace(visit: Visit) -> Response:
+    """One request as it happened; `part` shows the body alone, for other pages."""
+    trace = await shown_trace(visit, visit.http.path_params["id"])
+    template = "part_trace.html.j2" if visit.query("part") else "trace.html.j2"
+    return await visit.page(template, title="Request", **await about_trace(visit, trace))
+
+
+async def shown_trace(visit: Visit, trace_id: str) -> Trace:
+    """A trace as far as the caller may see it. Raises `WireError`."""
+    return without_egress_text(await find_trace(visit.gateway, visit.caller, trace_id))
+
+
+async def about_trace(visit: Visit, trace: Trace) -> dict[str, Any]:
+    """What a trace's page shows. Above the caller's clearance there are figures only."""
+    label = max([trace.label, *(finding.label for finding in trace.findings)])
+    above = visit.clearance is not None and label > visit.clearance
+    documents = {} if above else await _documents(visit, trace)
+    explained = None if above else await _explained(visit, trace)
+    shown = without_content(trace) if above else trace
+    said = await visit.reads.said(trace.id, visit.caller.tenant)
+    ends = [stage.after + stage.milliseconds for stage in trace.stages]
+    return {
+        "trace": shown,
+        "above": above,
+        "documents": documents,
+        "explained": explained,
+        "said": said if not above else (),
+        "whole": max([trace.usage.milliseconds, *ends]),
+        "bars": [charts.Bar(s.name, s.after, s.milliseconds, s.note) for s in trace.stages if s.name != _FIRST],
+        "first": next((s.milliseconds for s in trace.stages if s.name == _FIRST), None),
+        "teachable": {
+            name: next((p.text for p in shown.route.parts if name in p.specialists and not is_dropped(p.text)), "")
+            for name, section in visit.config.specialists.items()
+            if visit.may("manage") and correctable(section)
+        },
+        "options": {name: s.card.labels for name, s in visit.gateway.network.specialists.items()},
+        "now": visit.gateway.network.clock(),
+    }
+
+
+async def _explained(visit: Visit, trace: Trace) -> Any:  # noqa: ANN401 - the router's
+    """How the router that serves now compares the parts, with the nearest examples; None where it cannot say."""
+    router, text = visit.gateway.network.router, " ".join(part.text for part in trace.route.parts)
+    if not text.strip() or not isinstance(router, ExplainsRoutes):
+        return None
+    with suppress(CoterieError):
+        allowed = visit.caller.specialists
+        return await router.explain(Request(text=text, tenant=trace.tenant, allowed=allowed), Context())
+    return None
+
+
+async def _documents(visit: Visit, trace: Trace) -> Mapping[str, Any]:
+    """The cited documents with their quotes marked, as far as the caller may read them."""
+    cited: dict[tuple[str, str], list[Citation]] = {}
+    for finding in trace.findings:
+        for citation in finding.citations:
+            cited.setdefault((citation.index, citation.document), []).append(citation)
+    found = {}
+    for (name, document), citations in cited.items():
+        index = visit.gateway.network.knowledge.get(name)
+        if not isinstance(index, DocumentIndex):
+            continue
+        with suppress(CoterieError, LookupError):
+            text = await index.text(
+                document, 0, _LONGEST_DOCUMENT, clearance=visit.clearance or Label.RESTRICTED, tenant=trace.tenant
+            )
+            if text is not None:
+                found[document] = charts.marked(text, [(each.start, each.end) for each in citations])
+    return found
+
+
+async def give_feedback(visit: Visit) -> Response:
+    """Keep what was said of an answer: through the API's own function."""
+    trace_id = visit.http.path_params["id"]
+    value = visit.value("value")
+    body = {
+        "trace_id": trace_id,
+        "specialist": visit.value("specialist"),
+        "comment": visit.value("comment"),
+        **({"thumb": visit.value("thumb")} if visit.value("thumb") in {"up", "down"} else {}),
+        **({"value": value} if value else {}),
+    }
+    await run_app(take_feedback(visit.gateway, visit.caller, encode(body)), visit)
+    taught = visit.value("text")
+    if taught and value and visit.value("specialist_taught"):
+        visit.caller.require("manage")
+        name = visit.value("specialist_taught")
+        added = await teach(visit, name, taught, value)
+        await visit.log("teach", name=name, trace=trace_id, added=added)
+    if visit.wants_part:
+        said = await visit.reads.said(trace_id, visit.caller.tenant)
+        return await visit.page("part_said.html.j2", said=said, now=visit.gateway.network.clock())
+    return visit.go(f"traffic/{trace_id}", note="Kept. Thank you.")
+
+
+async def run_app(app: Any, visit: Visit) -> tuple[int, dict[str, str], bytes]:  # noqa: ANN401 - an ASGI app
+    """What an app of the API answers, whole: status, headers and body."""
+    status, headers, body = 500, dict[str, str](), bytearray()
+
+    async def send(message: Any) -> None:  # noqa: ANN401 - an ASGI message
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        else:
+            body.extend(message.get("body", b""))
+
+    await app(visit.http.scope, visit.http.receive, send)
+    return status, headers, bytes(body)
+
+
+# --- Sessions.
+
+
+async def show_sessions(visit: Visit) -> Response:
+    """The caller's tenant's sessions, the one used last first."""
+    page = await visit.reads.session_page(visit.caller.tenant, after=_place(visit.query("after")))
+    return await visit.page(
+        "sessions.html.j2",
+        title="Sessions",
+        page=page,
+        after=None if page.after is None else f"{page.after[0]!r}:{page.after[1]}",
+        now=visit.gateway.network.clock(),
+    )
+
+
+async def show_session(visit: Visit) -> Response:
+    """What a session knows, entry by entry, and its requests."""
+    session, tenant = visit.http.path_params["id"], visit.caller.tenant
+    context = await visit.gateway.network.store.context(session, tenant)
+    page = await visit.reads.request_page(RequestFilter(tenant=tenant, session=session))
+    if not context.entries and not page.lines:
+        raise no_trace(session)
+    hidden = visit.clearance
+    entries = [(each, hidden is not None and each.label > hidden) for each in context.entries]
+    lines = [line for line in page.lines if await _seen(visit, line)]
+    return await visit.page(
+        "session.html.j2",
+        title="Session",
+        session=session,
+        entries=entries,
+        lines=lines,
+        now=visit.gateway.network.clock(),
+    )

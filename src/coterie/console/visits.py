@@ -1,0 +1,210 @@
+"""One visit to a page: who comes, what they sent, and how it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, quote, unquote
+
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from coterie.config.file import Config, load_config
+from coterie.console.place import Place
+from coterie.console.rendering import THEMES, render
+from coterie.errors import InputError, SetupError
+from coterie.gateway.access import Caller
+from coterie.gateway.errors import WireError
+from coterie.gateway.work import Gateway
+from coterie.governance.keys import Permission
+from coterie.protocols import ReadModels
+from coterie.registry.registry import Registry, open_registry
+from coterie.types import AuditEvent, Label
+
+T = TypeVar("T")
+_MOST_FIELDS = 200
+NOTE, THEME = "coterie_note", "coterie_theme"
+LABELS = [label.value for label in Label]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that came with a form."""
+
+    name: str
+    content: bytes
+
+
+@dataclass
+class Visit:
+    """What a page's handler gets."""
+
+    http: HTTPRequest
+    console: Place
+    fields: Mapping[str, list[str]] = field(default_factory=dict)
+    """Of a form that was sent."""
+    files: Mapping[str, Upload] = field(default_factory=dict)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway behind the console."""
+        return self.console.gateway
+
+    @cached_property
+    def caller(self) -> Caller:
+        """Who comes."""
+        return Caller.of(self.http.scope)
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the role of who comes allows it."""
+        return self.caller.may(permission)
+
+    @property
+    def folder(self) -> Path:
+        """The network's."""
+        return self.console.folder
+
+    @cached_property
+    def config(self) -> Config:
+        """The network's file as it is now. Raises `ConfigError`."""
+        return load_config(self.folder)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The network's versions."""
+        return open_registry(self.folder, self.config.registry)
+
+    @property
+    def reads(self) -> ReadModels:
+        """The store's read models. Raises `SetupError` where it has none."""
+        store = self.gateway.network.store
+        if not isinstance(store, ReadModels):
+            raise SetupError("This network's store has no read models.", hint="The console needs a store with them.")
+        return store
+
+    @property
+    def clearance(self) -> Label | None:
+        """The most sensitive label whose text is shown; None for all of it."""
+        return None if self.caller.key is None else self.caller.clearance(self.gateway.network.default_label)
+
+    def query(self, name: str, default: str = "") -> str:
+        """A value of the address."""
+        found: str = self.http.query_params.get(name, default)
+        return found.strip()
+
+    def value(self, name: str, default: str = "") -> str:
+        """A value of the form."""
+        return self.fields.get(name, [default])[0].replace("\r\n", "\n").strip()
+
+    @property
+    def base(self) -> str:
+        """What leads from this page's address to the console's root, whatever path a proxy has it behind."""
+        path: str = self.http.scope["path"]
+        return "../" * (path.count("/") - 1)
+
+    @property
+    def wants_part(self) -> bool:
+        """Whether a script asks for a part of the page."""
+        return "hx-request" in self.http.headers
+
+    async def aside(self, work: Callable[..., T], *values: Any, **named: Any) -> T:  # noqa: ANN401 - the work's
+        """Work that reads files or takes long, in a thread."""
+        return await asyncio.to_thread(partial(work, *values, **named))
+
+    async def page(self, template: str, *, status: int = 200, **values: object) -> Response:
+        """The page of a template; it is made in a thread, so that no request waits for it."""
+        values = {**self._common(), **values}
+        response = HTMLResponse(await asyncio.to_thread(render, template, **values), status_code=status)
+        if NOTE in self.http.cookies and not self.wants_part:
+            response.delete_cookie(NOTE, httponly=True, samesite="strict")
+        return response
+
+    def _common(self) -> dict[str, object]:
+        """What every page shows."""
+        note: object = None
+        try:
+            note = json.loads(unquote(self.http.cookies.get(NOTE, "null")))
+        except ValueError:
+            note = None
+        theme = self.http.cookies.get(THEME, "")
+        return {
+            "base": self.base,
+            "path": self.http.scope["path"],
+            "here": self.http.url.path.rsplit("/", 1)[-1] + (f"?{self.http.url.query}" if self.http.url.query else ""),
+            "network": self.gateway.network.name,
+            "viewer": self.caller,
+            "may": {name: self.may(name) for name in ("ask", "traces", "metrics", "release", "audit", "manage")},
+            "theme": theme if theme in THEMES else "auto",
+            "note": note if isinstance(note, dict) else None,
+            "currency": self.console.currency,
+            "error": None,
+        }
+
+    def go(self, to: str, *, note: str = "", bad: bool = False) -> Response:
+        """Send to another page of the console, relative to its root, with a note that it shows once."""
+        response = RedirectResponse(self.base + to or ".", status_code=303)
+        if note:
+            text = quote(json.dumps({"text": note[:1000], "bad": bad}))
+            response.set_cookie(NOTE, text, max_age=60, httponly=True, samesite="strict")
+        return response
+
+    async def log(self, kind: str, *, tenant: str = "", **about: object) -> None:
+        """Write down what the person did, with their key. Raises `AuditError`."""
+        network = self.gateway.network
+        if network.audit is not None:
+            about = {"by": "console", "key": self.caller.key_id, **about}
+            await network.audit.append(AuditEvent(kind=kind, time=network.clock(), tenant=tenant, about=about))
+
+
+def read_form(content_type: str, body: bytes) -> tuple[dict[str, list[str]], dict[str, Upload]]:
+    """The fields and files of a form, urlencoded or multipart. Raises `WireError`."""
+    kind, _, parameters = content_type.partition(";")
+    try:
+        if kind.strip().lower() == "application/x-www-form-urlencoded":
+            return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS), {}
+        if kind.strip().lower() == "multipart/form-data":
+            return _read_parts(parameters, body)
+    except (ValueError, LookupError, StopIteration) as error:
+        raise WireError("invalid_request", "The form cannot be read.") from error
+    raise WireError("invalid_request", f"A form was expected, and the body is {kind[:100]!r}.")
+
+
+def _read_parts(parameters: str, body: bytes) -> tuple[dict[str, list[str]], dict[str, Upload]]:
+    """The parts of a multipart body: what browsers send, whole in memory and bounded by the gateway's limit."""
+    boundary = next(
+        p.strip()[9:].strip('"') for p in parameters.split(";") if p.strip().lower().startswith("boundary=")
+    )
+    fields: dict[str, list[str]] = {}
+    files: dict[str, Upload] = {}
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary.encode())[1:-1][:_MOST_FIELDS]:
+        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        about = _disposition(head.decode())
+        if "filename" not in about:
+            fields.setdefault(about["name"], []).append(content.decode())
+        elif about["filename"]:
+            files[about["name"]] = Upload(about["filename"].replace("\\", "/").rsplit("/", 1)[-1], content)
+    return fields, files
+
+
+def _disposition(head: str) -> dict[str, str]:
+    """The parameters of a part: browsers quote their values, and write a quote in them as %22."""
+    line = next(line for line in head.split("\r\n") if line.lower().startswith("content-disposition:"))
+    found = {}
+    for each in line.split("; ")[1:]:
+        name, _, value = each.partition("=")
+        found[name.strip().lower()] = value.strip().strip('"').replace("%22", '"')
+    if "name" not in found:
+        raise ValueError("a part has no name")
+    return found
+
+
+def chosen(value: str, options: object, what: str) -> str:
+    """A value that is one of the options. Raises `InputError`."""
+    if value not in options:  # type: ignore[operator] # any container
+        raise InputError(f"{what} was {value[:100]!r}, which is none of those offered.", hint="Choose one of the list.")
+    return value
