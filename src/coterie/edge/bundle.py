@@ -152,8 +152,8 @@ def _copy_packages(home: Path, imported: Sequence[Path]) -> None:
     ours = Path(__file__).parent.parent
     shutil.copytree(ours, site / "coterie", ignore=_LEFT_OUT, dirs_exist_ok=True)
     _copy_distribution(metadata.distribution("coterie"), site, only=".dist-info")  # with its entry points
-    for unused in _UNUSED:
-        shutil.rmtree(site / unused, ignore_errors=True)
+    for part in _UNUSED:
+        shutil.rmtree(site / part, ignore_errors=True)
 
 
 def _shared_libraries(binaries: Iterable[Path]) -> dict[str, Path]:

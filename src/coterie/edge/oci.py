@@ -59,9 +59,8 @@ def write_image(bundle: Path, out: Path, *, name: str) -> str:
 def _layer(bundle: Path, blobs: Path) -> tuple[str, dict[str, Any]]:
     """Write the layer; the digest of what it holds, and its description."""
     draft = blobs / "draft"
-    plain = _Hashing()
     with draft.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0) as zipped:
-        plain.target = zipped
+        plain = _Hashing(zipped)
         with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             for path in sorted(bundle.rglob("*")):
                 archive.add(path, f"coterie/{path.relative_to(bundle)}", recursive=False, filter=_anonymous)
@@ -75,15 +74,15 @@ def _layer(bundle: Path, blobs: Path) -> tuple[str, dict[str, Any]]:
 class _Hashing(io.RawIOBase):
     """Passes on what is written, and its SHA-256."""
 
-    def __init__(self) -> None:
-        self.digest, self.target = sha256(), None  # type: ignore[assignment]
+    def __init__(self, target: gzip.GzipFile) -> None:
+        self.digest, self._target = sha256(), target
 
     def writable(self) -> bool:
         return True
 
     def write(self, content: Any) -> int:  # noqa: ANN401 - any buffer
         self.digest.update(content)
-        self.target.write(content)  # type: ignore[attr-defined]
+        self._target.write(content)
         return len(content)
 
 

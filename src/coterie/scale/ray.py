@@ -8,6 +8,7 @@ the replicas by requests in flight.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from ray.serve import Application
@@ -44,7 +45,11 @@ def app(arguments: RayArguments) -> Application:
     section = load_config(folder).gateway
     most = max(arguments.replicas, arguments.most or arguments.replicas)
 
-    @serve.deployment(
+    class Gateway:
+        """One replica."""
+
+    replica: Any = serve.ingress(lambda: NetworkApplication(folder))(Gateway)
+    deployment: Any = serve.deployment(
         name="coterie",
         max_ongoing_requests=section.concurrency + section.queue + section.remote,
         graceful_shutdown_timeout_s=section.drain,
@@ -55,9 +60,6 @@ def app(arguments: RayArguments) -> Application:
             "max_replicas": most,
             "target_ongoing_requests": arguments.in_flight,
         },
-    )
-    @serve.ingress(lambda: NetworkApplication(folder))
-    class Gateway:
-        """One replica."""
-
-    return Gateway.bind()
+    )(replica)
+    bound: Application = deployment.bind()
+    return bound
