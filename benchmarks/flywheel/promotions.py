@@ -3,8 +3,8 @@
     python benchmarks/flywheel/promotions.py --runs 200
 
 A run is a stream of calls that a model answered and a candidate too. Both gates judge it as `coterie flywheel run`
-does, each 100 rows: `judge_stream` over the prefix that people have judged, where each difference costs a label (with
-3% slips), and `judge_frozen` over 100 rows of the audit slice. Beside them, on the same streams, what is usual: a
+does: the e-process, looked at after each row, where each difference costs a label (with 3% slips) and other rows are
+ties, and `judge_frozen` over 100 rows of the audit slice. Beside them, on the same streams, what is usual: a
 z-test that is looked at each 100 rows, and "agrees in 95% of calls".
 
 The student of a wrong teacher agrees with the model in 87% of calls and is right in 69% where that is in 75%: the
@@ -23,8 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
-from coterie.flywheel.gates import judge_frozen, judge_stream
-from coterie.types import ComparedAnswer
+from coterie.flywheel.evidence import first_decision
+from coterie.flywheel.gates import judge_frozen
 
 CLAIM = "Candidates that are worse are not promoted, however they are worse; equal ones are, with few labels."
 ROWS, EVERY, FROZEN, SLIPS, MARGIN, ALPHA = 2_500, 100, 100, 0.03, 0.02, 0.05
@@ -65,28 +65,20 @@ def judged(name: str, rng: np.random.Generator) -> dict[str, float]:
     """One run: whether each gate promotes the candidate, after how many rows, with how many labels."""
     truth, model, candidate = stream(name, ROWS, rng)
     slipped = [t if rng.random() >= SLIPS else LABELS[int(rng.integers(len(LABELS)))] for t in truth]
-    ids = [f"{i:05d}" for i in range(ROWS)]
-    compared = [
-        ComparedAnswer(deployment="d", example=e, time=float(i), answer=c, accepted=True, same=c == m)
-        for i, (e, m, c) in enumerate(zip(ids, model, candidate, strict=True))
-    ]
-    given = dict(zip(ids, model, strict=True))
+    differs = np.asarray([m != c for m, c in zip(model, candidate, strict=True)])
+    rows = np.asarray([int(c == t) - int(m == t) for t, m, c in zip(slipped, model, candidate, strict=True)])
+    decision, seen = first_decision(np.where(differs, rows, 0), margin=MARGIN, alpha=ALPHA)
     frozen_truth, frozen_model, frozen_candidate = stream(name, FROZEN, rng)
     frozen = judge_frozen(*(dict(enumerate_ids(each)) for each in (frozen_truth, frozen_model, frozen_candidate)))
-    found = {"promoted": 0.0, "rows": float(ROWS), "labels": 0.0}
-    for end in range(EVERY, ROWS + 1, EVERY):
-        evidence = judge_stream(
-            compared[:end], given, dict(zip(ids[:end], slipped[:end], strict=True)), margin=MARGIN, alpha=ALPHA
-        )
-        if evidence.decision != "open" or end == ROWS:
-            found["rows"] = float(end)
-            found["labels"] = float(sum(not each.same for each in compared[:end]))
-            found["promoted"] = float(evidence.decision == "better" and frozen.passed)
-            break
+    found = {
+        "promoted": float(decision == "better" and frozen.passed),
+        "rows": float(seen),
+        "labels": float(differs[:seen].sum()),
+    }
     right = np.asarray([c == t for c, t in zip(candidate, truth, strict=True)], dtype=float)
     before = np.asarray([m == t for m, t in zip(model, truth, strict=True)], dtype=float)
     found["z_test"] = float(peeked(right - before))
-    found["agrees_95"] = float(np.mean([each.same for each in compared]) >= 0.95)
+    found["agrees_95"] = float(1 - differs.mean() >= 0.95)
     return found
 
 

@@ -234,11 +234,16 @@ def main() -> None:
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--jobs", nargs="+", default=list(SIZES), help="of these jobs alone")
+    parser.add_argument(
+        "--teacher", choices=["gold", "random", "systematic"], help="of all jobs, in place of each one's"
+    )
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
     rows = {job: some for job, some in read_jobs(record).items() if job in given.jobs}
+    if given.teacher:
+        TEACHERS.update(dict.fromkeys(TEACHERS, given.teacher))
     found = asyncio.run(replay(rows, given.calls, given.days, given.seed))
     found["teachers"] = {job: TEACHERS[job] for job in rows}
     first = list(found["first_promotion"].values())

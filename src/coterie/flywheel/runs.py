@@ -430,21 +430,24 @@ class FlywheelRunner:
         Errors, confidence, scope and disagreement are watched call by call in the server.
         """
         store = self.books.store
-        rows = await store.examples(job=job.id, after=(deployment.since, ""), limit=_ROWS)
+        steps = await self.books.transitions(deployment.id)
+        first = min((step.time for step in steps if step.after == "canary"), default=deployment.since)
+        rows = await store.examples(job=job.id, after=(first, ""), limit=_ROWS)
         ours = sum(each.policy == deployment.id for each in rows)
         theirs = sum(each.policy.startswith("model:") for each in rows)
-        said = await store.complaints(since=deployment.since)
+        said = await store.complaints(since=first)
         against = said.get(deployment.id, 0)
         models = {each.policy for each in rows if each.policy.startswith("model:")}
         others = sum(said.get(policy, 0) for policy in models)
         compared = list(await store.comparisons(deployment.id))
-        before = [each for each in compared if each.time < deployment.since]
-        asked = [each for each in rows if each.confidence is not None]
-        kept_back = len(asked) - ours
+        before = [each for each in compared if each.time < first]
+        after = [each for each in compared if each.time >= first]  # what it abstained from, and what others answered
+        kept_back = sum(not each.accepted for each in after)
+        gave = sum(each.accepted for each in after) + ours
         pairs = {
             "complaints": ((against, ours - against), (others, theirs - others)),
             "abstention": (
-                (kept_back, ours),
+                (kept_back, gave),
                 (sum(not each.accepted for each in before), sum(each.accepted for each in before)),
             ),
         }

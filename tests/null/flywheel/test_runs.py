@@ -225,6 +225,25 @@ async def test_complaints_take_it_back(bench, store):
     assert (await bench.books.deployment(made.id)).state == "retired"
 
 
+async def test_abstentions_are_those_of_the_deployment(bench):
+    """What a champion beside it answers does not count; a canary that abstains more than its shadow did goes back."""
+    made = await shadow(bench)
+    made = await bench.books.move(made, "canary", by="x", reason="r", share=0.5)
+    job = (await bench.books.jobs())[0]
+    now = bench.books.clock()
+    theirs = [
+        replace(each, job=job.id, time=now + 1, policy="dep-other", confidence=0.9) for each in calls(300, 6, 6000)
+    ]
+    ours = [replace(each, job=job.id, time=now + 1, policy=made.id, confidence=0.9) for each in calls(20, 7, 7000)]
+    await bench.books.store.add_examples([*theirs, *ours])
+    assert ("alarm", True) not in await bench.run()
+    unsure = [replace(each, job=job.id, time=now + 2, confidence=0.4) for each in calls(60, 8, 8000)]
+    await bench.books.store.add_examples(unsure, compared(made.id, unsure, accepted=lambda i: False))
+    assert ("alarm", True) in await bench.run()
+    (alarm,) = await bench.books.alarms()
+    assert (alarm.kind, list(alarm.figures["of_ours"])) == ("abstention", [60, 20])
+
+
 async def test_retrain_is_done_at_once_and_settles_the_alarm(bench):
     """However few calls are new."""
     await test_complaints_take_it_back(bench, None)
