@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent
 ORDER = (
     "intents",
     "fewshot",
+    "german",
     "headlines",
     "clauses",
     "entailment",

@@ -419,7 +419,7 @@ def main() -> None:
     }
     settings = {key: value for key, value in packed.config.items() if key != "model_type"}
     config = BertConfig(
-        **settings | {"vocab_size": len(ids), "num_hidden_layers": LAYERS},
+        **settings | {"vocab_size": len(ids), "num_hidden_layers": LAYERS, "max_position_embeddings": WINDOW},
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
@@ -427,6 +427,8 @@ def main() -> None:
     transformer = BertModel(config, add_pooling_layer=False)
     weights = {name: torch.from_numpy(value) for name, value in packed.weights.items()}
     weights["embeddings.word_embeddings.weight"] = weights["embeddings.word_embeddings.weight"][ids]
+    places = "embeddings.position_embeddings.weight"
+    weights[places] = weights[places][:WINDOW]
     transformer.load_state_dict(weights, strict=False)
     classifier = Classifier(transformer)
     steps = fit(classifier.train(), examples, given.minutes)
