@@ -1,5 +1,6 @@
 """Texts that are sent to make a gateway slow: does anybody else wait, does the work stay linear, does it stop.
 
+    python benchmarks/hostile/run.py --reduced
     python benchmarks/hostile/run.py [--characters 1000000] [--texts REGEX] [--ways REGEX] [--network DIR]
 
 A network with a specialist of each task, trained here, and a large model (a local fake) behind the egress gate. A text
@@ -129,6 +130,28 @@ def _after(turns: list[dict[str, object]], text: str) -> dict[str, object]:
     return {"model": "coterie", "messages": [*turns, {"role": "user", "content": text}]}
 
 
+_ASKED = {"type": "predicate", "instructions": "Is it so?"}
+
+
+def _tool(**more: object) -> dict[str, object]:
+    """A function that may be called."""
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    return {"type": "function", "function": {"name": "weather", "parameters": parameters, **more}}
+
+
+def _after_call(text: str) -> dict[str, object]:
+    """A call whose result is the text."""
+    call = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    turns = [{"role": "user", "content": SHORT}, {"role": "assistant", "tool_calls": [call]}]
+    result = {"role": "tool", "tool_call_id": "a", "content": text}
+    return {"model": "coterie", "messages": [*turns, result], "tools": [_tool()]}
+
+
+def _pieces(text: str) -> list[str]:
+    """A text in pieces of some thousand characters."""
+    return [text[place : place + 5_000] for place in range(0, len(text), 5_000)]
+
+
 def _asked(task: str, **columns: object) -> Callable[[str], dict[str, object]]:
     """To the specialist of one task."""
     more = {"coterie": {"columns": columns}} if columns else {}
@@ -158,7 +181,26 @@ WAYS: Mapping[str, tuple[str, Callable[[str], dict[str, object]]]] = {
     "long feedback": ("/api/feedback", lambda text: {"trace_id": text, "comment": text, "value": text}),
     "model's name": (CHAT, lambda text: _chat(SHORT, model=text)),
     "unknown key": (CHAT, lambda text: _chat(SHORT, coterie={text: 1})),
+    "functions": (CHAT, lambda text: _chat(text, tools=[_tool()])),
+    "function's description": (CHAT, lambda text: _chat(SHORT, tools=[_tool(description=text)])),
+    "results of calls": (CHAT, _after_call),
+    "JSON form": (CHAT, lambda text: _chat(text, response_format={"type": "json_object"})),
+    "responses": ("/v1/responses", lambda text: {"model": "coterie", "input": text}),
+    "messages": ("/v1/messages", lambda text: {"max_tokens": 99, **_chat(text)}),
+    "completions": ("/v1/completions", lambda text: {"model": "coterie", "prompt": text}),
+    "decisions": (
+        "/v1/decisions",
+        lambda text: {"model": "gpt-6-luna", "input": text, "questions": [_ASKED]},
+    ),
+    "systemone": (
+        "/v1/systemone",
+        lambda text: {"model": "jev-latest", "state": text, "questions": {"q": {**_ASKED, "type": "noul"}}},
+    ),
+    "rerank": ("/v1/rerank", lambda text: {"model": "coterie", "query": SHORT, "documents": _pieces(text)}),
+    "scores": ("/v1/score", lambda text: {"model": "coterie", "text_1": SHORT, "text_2": _pieces(text)}),
 }
+REDUCED = "^(one question again and again|IBANs|Chinese|JSON)$"
+"""Texts of `--reduced`, of 300,000 characters each."""
 
 
 @dataclass
@@ -345,7 +387,10 @@ def main() -> int:
     parser.add_argument("--texts", default="", help="regular expression: which texts")
     parser.add_argument("--network", type=Path, help="a folder for the network, trained there if need be")
     parser.add_argument("--ways", default="", help="regular expression: which ways in")
+    parser.add_argument("--reduced", action="store_true", help="all ways in, four texts of 300,000 characters")
     options = parser.parse_args()
+    if options.reduced:
+        options.characters, options.texts = 300_000, options.texts or REDUCED
     record = Record(claim=CLAIM, seeds=[1])
     asyncio.run(measure(options, record))
     record.note_load()
