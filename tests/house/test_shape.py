@@ -49,17 +49,17 @@ BUDGETS = {
     "api": 1710,
     "assembly": 610,  # MCP servers; a flywheel where a section asks for one
     "cli": 7220,  # encoders, models by name; import and mcp; what feedback may name, how rows were used
-    "config": 1520,  # capture and flywheel; servers of MCP
+    "config": 1560,  # capture and flywheel; servers of MCP
     "console": 3350,  # nine screens in front of the gateway
     "context": 930,
     "decisions": 910,  # typed questions: a new concept; deployments for questions
-    "engines": 5000,  # known vectors; encoders by name; relay; the transport as a seam; the reading model; a relay, c
+    "engines": 5050,  # known vectors; encoders by name; relay; the transport as a seam; the reading model; a relay, c
     "edge": 720,  # bundles: what a device checks and switches, what goes in, images
     "errors": 290,
     "flywheel": 3900,  # jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
-    "gateway": 6520,  # jobs, deployments and review over HTTP; rerank and score
+    "gateway": 6580,  # jobs, deployments and review over HTTP; rerank and score
     "generalist": 1590,  # whole answers asked for whole; functions
-    "governance": 2920,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
+    "governance": 3140,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
     "limits": 1470,  # calls capped by what is left; allotments leased from a file or PostgreSQL

@@ -46,6 +46,7 @@ from coterie.config.section import (
     no_credentials,
     span_ends,
 )
+from coterie.config.sign_in import OidcSection
 from coterie.config.specialists import TASKS, Specialist
 from coterie.errors import ConfigError
 from coterie.types import Label
@@ -420,6 +421,7 @@ class Config(_Section):
     privacy: Annotated[SerializeAsAny[PrivacySection], PlainValidator(_DETECTORS.check)] = PrivacySection()
     budgets: dict[Name, BudgetSection] = {}
     decisions: DecisionsSection = DecisionsSection()
+    oidc: OidcSection | None = None
     capture: CaptureSection = CaptureSection()
     flywheel: FlywheelSection = FlywheelSection()
 

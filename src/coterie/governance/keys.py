@@ -183,6 +183,29 @@ class KeyRing:
             )
         return NewKey(keys[key_id], f"{PREFIX}{key_id}_{secret}")
 
+    def enrol(self, name: str, *, role: Role, tenant: str) -> Key:
+        """Return the key of somebody whom another vouches for; its secret is thrown away.
+
+        It is made at the first time, and takes the role and tenant that are given at each.
+
+        Raises:
+            InputError: the key of this name was revoked, or has expired.
+            SetupError: the keys cannot be read or written.
+        """
+        with self._changing() as keys:
+            now = self._clock()
+            known = [key for key in keys.values() if key.name == name]
+            if known and all(key.state(now) != "valid" for key in known):
+                raise InputError(
+                    f"The key {name!r} is {known[-1].state(now)}.", hint="Whoever runs the network did so."
+                )
+            found = next((key for key in known if key.state(now) == "valid"), None)
+            if found is None:
+                key_id, secret = _secret()
+                found = Key(id=key_id, name=name, role=role, tenant=tenant, digest=_digest(secret), created=now)
+            keys[found.id] = replace(found, role=role, tenant=tenant)
+            return keys[found.id]
+
     def revoke(self, name: str) -> Key:
         """Shut a key out, by its name or id, from its next request on. Raises `InputError`, `SetupError`."""
         with self._changing() as keys:

@@ -1,0 +1,43 @@
+"""The routes of signing in at a provider: `/auth/oidc/start` sends people there, `/auth/oidc/callback` takes them back.
+
+What a signed-in person gets, such as a cookie of the console, is the caller's: it is given their key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from coterie.governance.keys import Key, KeyRing
+from coterie.governance.oidc import CALLBACK, COOKIE, MINUTES, OidcSignIn, Person
+
+START = "/auth/oidc/start"
+Welcome = Callable[[Key, Person, Response], Awaitable[None]]
+"""Gives the response what says from now on who it is."""
+
+
+def oidc_routes(sign_in: OidcSignIn, ring: KeyRing, welcome: Welcome) -> list[Route]:
+    """Return the two routes. Errors are raised: `InputError` for the person, `SetupError` for the operator."""
+
+    async def start(request: Request) -> Response:
+        begun = await sign_in.begin(request.query_params.get("next", "/"))
+        response = RedirectResponse(begun.address, status_code=303, headers={"cache-control": "no-store"})
+        secure = request.url.scheme == "https"
+        response.set_cookie(
+            COOKIE, begun.cookie, max_age=MINUTES * 60, path="/auth/oidc", secure=secure, httponly=True, samesite="lax"
+        )
+        return response
+
+    async def callback(request: Request) -> Response:
+        person, back = await sign_in.finish(dict(request.query_params), request.cookies.get(COOKIE, ""))
+        key = await asyncio.to_thread(sign_in.key_of, person, ring)
+        response = RedirectResponse(back, status_code=303, headers={"cache-control": "no-store"})
+        response.delete_cookie(COOKIE, path="/auth/oidc")
+        await welcome(key, person, response)
+        return response
+
+    return [Route(START, start, methods=["GET"]), Route(CALLBACK, callback, methods=["GET"])]

@@ -1,0 +1,207 @@
+"""People sign in at an OpenID Connect provider: authorization code with PKCE (RFC 7636), checked by `joserfc`.
+
+Whoever signs in gets a key of the network that is named after them and whose secret nobody knows: it is listed,
+limited, audited and revoked like any other, and a cookie of the console may stand for it. A key that was revoked stays
+so: its holder does not come in again. It asks the network through `fetch` alone, which tests replace.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from coterie.config.sign_in import OidcSection
+from coterie.errors import InputError, SetupError
+from coterie.governance.keys import Key, KeyRing, Role
+
+Fetch = Callable[[str, Mapping[str, str] | None], Awaitable[Mapping[str, Any]]]
+"""Gets the JSON object at an address, or posts a form there. Raises `SetupError`."""
+
+COOKIE = "coterie_oidc"
+CALLBACK = "/auth/oidc/callback"
+MINUTES = 10
+_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
+"""Signatures by a key that only the provider has: none by a shared secret, and never `none`."""
+_LEEWAY = 60
+"""Seconds by which clocks may differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignInRequest:
+    """Where to send somebody who wants to sign in, and what their browser keeps until they come back."""
+
+    address: str
+    cookie: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Whom the provider vouches for."""
+
+    subject: str
+    """By which the provider knows them."""
+    name: str
+    """For people: their address, if the provider checked it, else their name or subject."""
+    role: Role
+
+
+class OidcSignIn:
+    """Signs people in with one provider."""
+
+    def __init__(self, section: OidcSection, fetch: Fetch, *, clock: Callable[[], float] = time.time) -> None:
+        """Take the section. The provider is asked at the first sign-in. Raises `ConfigError` without the secret."""
+        self._section, self._fetch, self._clock = section, fetch, clock
+        self._secret = section.client_secret.reveal()
+        self._provider: Mapping[str, Any] | None = None
+        self._keys: KeySet | None = None
+
+    async def begin(self, back: str = "/") -> SignInRequest:
+        """Return where to send a browser; `back` is the path of ours where it wants to go. Raises `SetupError`."""
+        provider = await self._discover()
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        asked = {
+            "response_type": "code",
+            "client_id": self._section.client_id,
+            "redirect_uri": self._callback,
+            "scope": "openid profile email",
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        local = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
+        kept = {"state": state, "nonce": nonce, "verifier": verifier, "back": local}
+        cookie = self._seal({**kept, "until": self._clock() + MINUTES * 60})
+        return SignInRequest(address=f"{provider['authorization_endpoint']}?{urlencode(asked)}", cookie=cookie)
+
+    async def finish(self, query: Mapping[str, str], cookie: str) -> tuple[Person, str]:
+        """Return who came back from the provider, and the path they wanted.
+
+        Raises:
+            InputError: they were not signed in, or it is not the sign-in that this browser began.
+            SetupError: the provider cannot be asked, or what it says does not hold.
+        """
+        kept = self._unseal(cookie)
+        if not hmac.compare_digest(query.get("state", ""), str(kept["state"])):
+            raise _refused("the answer is of another sign-in")
+        if "iss" in query and query["iss"] != self._section.issuer:  # RFC 9207: mix-up of providers
+            raise _refused("the answer is of another provider")
+        if "code" not in query:
+            raise _refused(f"the provider said {query.get('error', 'nothing')[:100]!r}")
+        provider = await self._discover()
+        form = {
+            "grant_type": "authorization_code",
+            "code": query["code"],
+            "redirect_uri": self._callback,
+            "client_id": self._section.client_id,
+            "client_secret": self._secret,
+            "code_verifier": str(kept["verifier"]),
+        }
+        answer = await self._fetch(str(provider["token_endpoint"]), form)
+        claims = await self._checked(str(answer.get("id_token", "")), nonce=str(kept["nonce"]))
+        return self._person(claims), str(kept["back"])
+
+    def key_of(self, person: Person, ring: KeyRing) -> Key:
+        """Return the person's key, made at their first sign-in. Raises `InputError` if it was revoked."""
+        digest = hashlib.sha256(f"{self._section.issuer}\n{person.subject}".encode()).hexdigest()
+        return ring.enrol(f"oidc-{digest[:16]}", role=person.role, tenant=self._section.tenant)
+
+    # --- the provider ------------------------------------------------------------------------------
+
+    @property
+    def _callback(self) -> str:
+        return self._section.address.rstrip("/") + CALLBACK
+
+    async def _discover(self) -> Mapping[str, Any]:
+        if self._provider is None:
+            found = await self._fetch(f"{self._section.issuer.rstrip('/')}/.well-known/openid-configuration", None)
+            wanted = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+            if found.get("issuer") != self._section.issuer or not all(
+                isinstance(found.get(key), str) for key in wanted
+            ):
+                raise SetupError(
+                    f"[oidc] issuer is {self._section.issuer!r}; the provider calls itself {found.get('issuer')!r}.",
+                    hint="Write `issuer` as the provider does, to the last slash.",
+                )
+            self._provider = found
+        return self._provider
+
+    async def _checked(self, token: str, *, nonce: str) -> Mapping[str, Any]:
+        """The claims of an identity token that is for us, now, and of this sign-in."""
+        for again in (False, True):  # the provider may have another key by now
+            try:
+                decoded = jwt.decode(token, await self._key_set(again=again), algorithms=list(_ALGORITHMS))
+                break
+            except (JoseError, ValueError, KeyError, TypeError) as error:
+                if again:
+                    raise _refused(f"its token does not hold ({type(error).__name__})") from error
+        claims = dict(decoded.claims)
+        registry = jwt.JWTClaimsRegistry(
+            now=lambda: int(self._clock()),
+            leeway=_LEEWAY,
+            iss={"essential": True, "value": self._section.issuer},
+            aud={"essential": True, "value": self._section.client_id},
+            sub={"essential": True},
+            exp={"essential": True},
+            iat={"essential": True},
+            nonce={"essential": True, "value": nonce},
+        )
+        try:
+            registry.validate(claims)
+        except JoseError as error:
+            raise _refused(f"its token does not hold ({type(error).__name__})") from error
+        if claims.get("azp", self._section.client_id) != self._section.client_id:
+            raise _refused("its token is for another program")
+        return claims
+
+    async def _key_set(self, *, again: bool) -> KeySet:
+        if self._keys is None or again:
+            provider = await self._discover()
+            found = await self._fetch(str(provider["jwks_uri"]), None)
+            self._keys = KeySet.import_key_set(cast("Any", found))
+        return self._keys
+
+    def _person(self, claims: Mapping[str, Any]) -> Person:
+        said = claims.get(self._section.claim)
+        values = said if isinstance(said, list) else [said]
+        role = next((role for value, role in self._section.roles.items() if value in values), None)
+        if role is None:
+            raise _refused(f"none of [oidc] roles is in its claim {self._section.claim!r}")
+        verified = claims.get("email") if claims.get("email_verified") is True else None
+        return Person(subject=str(claims["sub"]), name=str(verified or claims.get("name") or claims["sub"]), role=role)
+
+    # --- what the browser keeps ----------------------------------------------------------------------
+
+    def _seal(self, kept: Mapping[str, object]) -> str:
+        body = base64.urlsafe_b64encode(json.dumps(kept).encode()).decode()
+        return f"{body}.{self._mac(body)}"
+
+    def _unseal(self, cookie: str) -> dict[str, object]:
+        body, _, mac = cookie.partition(".")
+        if not hmac.compare_digest(mac, self._mac(body)):
+            raise _refused("this browser began no sign-in")
+        kept: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body))
+        if kept["until"] < self._clock():
+            raise _refused(f"it took longer than {MINUTES} minutes")
+        return kept
+
+    def _mac(self, body: str) -> str:
+        key = hashlib.sha256(b"coterie oidc\n" + self._secret.encode()).digest()
+        return hmac.new(key, body.encode(), hashlib.sha256).hexdigest()
+
+
+def _refused(why: str) -> InputError:
+    return InputError(f"The sign-in was refused: {why}.", hint="Sign in again.")

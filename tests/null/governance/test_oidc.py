@@ -1,0 +1,193 @@
+"""People sign in at a provider of the test: the whole flow, and everything that must not hold."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet, OctKey
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from coterie.config.sign_in import OidcSection
+from coterie.errors import InputError, SetupError
+from coterie.gateway.oidc import START, oidc_routes
+from coterie.governance.keys import KeyRing
+from coterie.governance.oidc import OidcSignIn
+
+ISSUER, CLIENT, NOW = "https://id.example", "coterie", 1_764_072_000.0
+
+
+class Provider:
+    """An OpenID Connect provider: one code, one token; what it signs can be changed."""
+
+    def __init__(self) -> None:
+        self.keys = [ECKey.generate_key("P-256", {"kid": "1", "use": "sig"})]
+        self.claims: dict[str, object] = {}
+        self.asked: list[dict[str, str]] = []
+        self.issuer = ISSUER
+        self.sign_with = None
+        self.algorithm = "ES256"
+
+    async def fetch(self, address, form):
+        """Answer as a provider does."""
+        if address.endswith("/.well-known/openid-configuration"):
+            ends = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
+            return {"issuer": self.issuer, **{name: f"{ISSUER}/{end}" for name, end in ends.items()}}
+        if address.endswith("/keys"):
+            return KeySet(self.keys).as_dict(private=False)
+        self.asked.append(dict(form))
+        key = self.sign_with or self.keys[-1]
+        header = {"alg": self.algorithm, "kid": key.kid}
+        return {"id_token": jwt.encode(header, self.claims, key, algorithms=[self.algorithm])}
+
+    def vouch(self, nonce: str, /, **changes: object) -> None:
+        """Say this of the person who signs in."""
+        self.claims = {
+            "iss": ISSUER, "aud": CLIENT, "sub": "u1", "iat": int(NOW), "exp": int(NOW) + 300, "nonce": nonce,
+            "groups": ["staff", "ops"], "email": "ada@example.org", "email_verified": True,
+        } | changes  # fmt: skip
+
+
+@pytest.fixture
+def provider():
+    """A provider with one key."""
+    return Provider()
+
+
+@pytest.fixture
+def sign_in(provider, monkeypatch):
+    """Ours, with roles for two groups."""
+    monkeypatch.setenv("OIDC_SECRET", "s3cret")
+    section = OidcSection(
+        issuer=ISSUER, client_id=CLIENT, client_secret="env:OIDC_SECRET", address="https://coterie.example",
+        roles={"ops": "operator", "staff": "member"},
+    )  # fmt: skip
+    return OidcSignIn(section, provider.fetch, clock=lambda: NOW)
+
+
+async def begun(sign_in, back="/spend"):
+    """What was asked of the provider, and the cookie."""
+    request = await sign_in.begin(back)
+    return {name: values[0] for name, values in parse_qs(urlsplit(request.address).query).items()}, request.cookie
+
+
+async def test_signed_in(sign_in, provider, tmp_path):
+    """The person gets the role of the first group that has one, and a key that is listed and can be revoked."""
+    asked, cookie = await begun(sign_in)
+    provider.vouch(asked["nonce"])
+    person, back = await sign_in.finish({"state": asked["state"], "code": "c", "iss": ISSUER}, cookie)
+    assert (person.name, person.role, back) == ("ada@example.org", "operator", "/spend")
+    (form,) = provider.asked
+    assert form["redirect_uri"] == "https://coterie.example/auth/oidc/callback"
+    assert asked["code_challenge_method"] == "S256"
+
+    ring = KeyRing(tmp_path / "keys.json", clock=lambda: NOW)
+    key = sign_in.key_of(person, ring)
+    assert sign_in.key_of(person, ring).id == key.id
+    assert [each.name for each in ring.of("default")] == [key.name]
+    ring.revoke(key.name)
+    with pytest.raises(InputError):
+        sign_in.key_of(person, ring)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": "another"},
+        {"iss": "https://evil.example"},
+        {"exp": int(NOW) - 120},
+        {"iat": int(NOW) + 600},
+        {"nonce": "of another sign-in"},
+        {"azp": "another"},
+        {"groups": ["guests"]},
+        {"groups": None},
+        {"sub": None},
+    ],
+    ids=str,
+)
+async def test_a_token_that_does_not_hold(sign_in, provider, changes):
+    """For another program, of another provider, too old, of the future, of another sign-in, or of nobody we let in."""
+    asked, cookie = await begun(sign_in)
+    provider.vouch(asked["nonce"], **changes)
+    with pytest.raises(InputError):
+        await sign_in.finish({"state": asked["state"], "code": "c"}, cookie)
+
+
+async def test_signatures(sign_in, provider):
+    """A key that the provider has not, and a shared secret, sign nothing; a new key of the provider's does."""
+    asked, cookie = await begun(sign_in)
+    provider.vouch(asked["nonce"])
+    back = {"state": asked["state"], "code": "c"}
+    await sign_in.finish(back, cookie)
+    provider.sign_with = ECKey.generate_key("P-256", {"kid": "1"})
+    with pytest.raises(InputError):
+        await sign_in.finish(back, cookie)
+    provider.sign_with, provider.algorithm = OctKey.import_key("s3cret" * 8, {"kid": "1"}), "HS256"
+    with pytest.raises(InputError):
+        await sign_in.finish(back, cookie)
+    provider.sign_with, provider.algorithm = None, "ES256"
+    provider.keys = [ECKey.generate_key("P-256", {"kid": "2"})]
+    await sign_in.finish(back, cookie)
+
+
+async def test_the_browser_that_began_it(sign_in, provider):
+    """Another state, no cookie, a changed one, an old one, another provider's answer, an error: nobody comes in."""
+    asked, cookie = await begun(sign_in)
+    provider.vouch(asked["nonce"])
+    right = {"state": asked["state"], "code": "c"}
+    for query, kept in [
+        ({**right, "state": "x"}, cookie),
+        ({"code": "c"}, cookie),
+        (right, ""),
+        (right, cookie[:-1] + ("0" if cookie[-1] != "0" else "1")),
+        ({**right, "iss": "https://evil.example"}, cookie),
+        ({"state": asked["state"], "error": "access_denied"}, cookie),
+    ]:
+        with pytest.raises(InputError):
+            await sign_in.finish(query, kept)
+    sign_in._clock = lambda: NOW + 3600
+    with pytest.raises(InputError):
+        await sign_in.finish(right, cookie)
+    assert provider.asked == []
+
+
+async def test_another_issuer(sign_in, provider):
+    """A provider that calls itself otherwise is not believed."""
+    provider.issuer = "https://evil.example"
+    with pytest.raises(SetupError):
+        await sign_in.begin()
+
+
+@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", ""])
+async def test_back_to_us_alone(sign_in, provider, back):
+    """Whoever made the link, after the sign-in the browser stays with us."""
+    asked, cookie = await begun(sign_in, back)
+    provider.vouch(asked["nonce"])
+    assert (await sign_in.finish({"state": asked["state"], "code": "c"}, cookie))[1] == "/"
+
+
+def test_routes(sign_in, provider, tmp_path):
+    """A browser is sent to the provider with a cookie, and comes back as the holder of a key."""
+    ring = KeyRing(tmp_path / "keys.json", clock=lambda: NOW)
+
+    async def welcome(key, person, response):
+        response.headers["x-key"] = key.id
+
+    app = Starlette(routes=oidc_routes(sign_in, ring, welcome))
+    with TestClient(app, base_url="https://coterie.example", follow_redirects=False) as browser:
+        sent = browser.get(START, params={"next": "/review"})
+        asked = parse_qs(urlsplit(sent.headers["location"]).query)
+        assert "httponly" in sent.headers["set-cookie"].lower()
+        assert "secure" in sent.headers["set-cookie"].lower()
+        provider.vouch(asked["nonce"][0])
+        back = browser.get("/auth/oidc/callback", params={"state": asked["state"][0], "code": "c"})
+    assert (back.status_code, back.headers["location"]) == (303, "/review")
+    assert back.headers["x-key"] == ring.keys()[0].id
+
+
+@pytest.mark.parametrize("issuer", ["http://id.example", "https://id.example?x=1", "id.example"])
+def test_an_issuer_without_tls(issuer):
+    """A provider is reached by TLS, or is on this machine."""
+    with pytest.raises(ValidationError):
+        OidcSection(issuer=issuer, client_id="c", client_secret="env:S", address="https://c.example", roles={})
