@@ -125,3 +125,22 @@ def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> t
     if min(better, worse) > len(rows):
         return "open", len(rows)
     return ("better", better) if better <= worse else ("worse", worse)
+
+
+def peaks(rows: np.ndarray, *, margin: float) -> tuple[float, float]:
+    """Return how high the evidence that a candidate is not worse ever was, and that it is: logarithms, at least 0.
+
+    By Ville's inequality what was reached once stays valid, whatever comes later.
+
+    Args:
+        rows: -1, 0 or 1, in order. Shape (N,).
+        margin: How much worse the candidate may be.
+    """
+
+    def peak(signed: np.ndarray, mean: float) -> float:
+        logs = _gains(signed, mean).cumsum(axis=1)  # (B, N)
+        top = logs.max(axis=0)
+        return float(np.max(top + np.log(np.exp(logs - top).mean(axis=0)), initial=0.0))
+
+    rows = np.asarray(rows, dtype=float)
+    return (peak(rows, -margin), peak(-rows, margin)) if len(rows) else (0.0, 0.0)

@@ -3,7 +3,7 @@
 *Stream.* Each call that both answered is a row: 0 where the answers are the same, where the deployment abstains (the
 model of today answers then) or where both are wrong; +1 or -1 where a person found one of them right. Rows are taken in
 order, up to the first difference that nobody has looked at: skipping it would drop differences alone. The evidence is
-`flywheel.evidence.PairedComparison`.
+that of `flywheel.evidence`; what it reached once stays, unless it also shows that the deployment is worse.
 
 *Frozen rows.* Examples of the audit slice, drawn by their id, that no version is ever trained on. A candidate is
 refused if it is measurably worse there than what was answered, over all rows or on those of one label: exact McNemar,
@@ -12,6 +12,7 @@ Holm over the labels (`learning.metrics`).
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy as np
 
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate, estimate, exact
-from coterie.flywheel.evidence import PairedComparison, StreamDecision
+from coterie.flywheel.evidence import StreamDecision, peaks
 from coterie.learning.metrics import paired_drop, worse
 from coterie.types import CapturedExample, ComparedAnswer, GivenLabel
 
@@ -125,8 +126,8 @@ def judge_stream(
             continue
         if not pending:
             rows.append(row)
-    evidence = PairedComparison.begin(margin=margin, alpha=alpha).after(np.asarray(rows, dtype=int))
-    line = -np.log(alpha)
+    judged = np.asarray(rows, dtype=int)
+    better, is_worse = (peak / -math.log(alpha) for peak in peaks(judged, margin=margin))
     accepted = [each for each in compared if each.accepted and not each.failed]
     return StreamEvidence(
         compared=len(compared),
@@ -134,12 +135,12 @@ def judge_stream(
         same=sum(each.same for each in accepted),
         failed=sum(each.failed for each in compared),
         judged=len(rows),
-        wins=evidence.wins,
-        losses=evidence.losses,
+        wins=int((judged == 1).sum()),
+        losses=int((judged == -1).sum()),
         pending=tuple(pending),
-        decision=evidence.decision,
-        not_worse=float(max(0.0, evidence.passes.log) / line),
-        is_worse=float(max(0.0, evidence.fails.log) / line),
+        decision="worse" if is_worse >= 1 else "better" if better >= 1 else "open",
+        not_worse=better,
+        is_worse=is_worse,
     )
 
 

@@ -192,6 +192,9 @@ class FlywheelRunner:
         else:
             new = _unknown_wordings(found, discovery, calls, homes)
             job = replace(old, templates=(*old.templates, *new), labels={**_spelled(found, calls), **old.labels})
+            if first not in deployed and old.shape != found.answers.shape:  # few calls do not show a closed set
+                labels = _spelled(found, calls)
+                job = replace(job, shape=found.answers.shape, task=found.task, labels=labels)
         for key in homes:  # wordings that were taken for jobs of their own while there were few calls
             whole = sum(each.job == key for each in calls)
             if key != first and key not in deployed and homes[key] > whole / 2:

@@ -157,6 +157,18 @@ def test_equal_answers_pass_and_worse_ones_do_not():
     assert (bad.decision, bad.losses) == ("worse", 120)
 
 
+def test_what_was_shown_once_stays_shown():
+    """A later run of ties or bad luck takes nothing back, unless it shows the opposite."""
+    calls = examples(900)
+    answers = {each.id: each.answer for each in calls}
+    truths = {each.id: "neither" for each in calls} | {each.id: each.answer for each in calls[600:612]}
+    rows = compared("d", calls, differ=lambda i: 600 <= i < 612)
+    later = judge_stream(rows, answers, truths, margin=0.02, alpha=0.05)
+    assert (later.decision, later.losses) == ("better", 12)
+    rows = compared("d", calls, differ=lambda i: i >= 600)
+    assert judge_stream(rows, answers, answers, margin=0.02, alpha=0.05).decision == "worse"
+
+
 def test_truth_is_what_people_say():
     """Most of them, the latest of equally many; never a teacher's or an caller's word."""
     labels = [says("a", "x"), says("a", "y", by="bob", time=NOW + 1), says("b", "z", origin="feedback")]

@@ -143,6 +143,18 @@ async def test_a_dry_run_changes_nothing(bench):
     assert (await bench.books.store.revision(), await bench.books.jobs()) == (before, [])
 
 
+async def test_a_job_that_looked_like_free_text_is_seen_again(bench):
+    """Thirty calls whose answers seldom come back show no closed set; three hundred do."""
+    some = [replace(each, answer=f"{each.answer} {i}") for i, each in enumerate(calls(30))]
+    await bench.books.store.add_examples(some)
+    assert await bench.run() == [("discover", True), ("wait", False)]
+    assert (await bench.books.jobs())[0].shape == "text"
+    await bench.books.store.add_examples(calls(400, 2, 30))
+    assert ("train", True) in await bench.run()
+    (job,) = [each for each in await bench.books.jobs() if not each.ignored]
+    assert (job.shape, set(job.labels)) == ("labels", {"lost", "fee"})
+
+
 async def test_few_calls_wait_and_few_callers_train_nothing(bench):
     """What one person asks is nobody else's business."""
     await bench.books.store.add_examples(calls(100))
