@@ -10,6 +10,7 @@ from importlib import resources
 import httpx
 import pytest
 
+from coterie.config.file import load_config
 from coterie.console.app import SCREENS
 from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.governance.keys import KeyRing
@@ -178,9 +179,9 @@ def test_a_key_is_a_label(visit, house, asked):
         assert page.inner_text(text) != before  # without waiting for the gateway
         shown.append(page.inner_text(text))
     assert len(set(shown)) == 5
-    page.wait_for_function("document.querySelectorAll('[data-item]').length >= 3")
+    page.wait_for_selector("[data-item] >> nth=2", state="attached")
     page.keyboard.press("u")
-    page.wait_for_function(f"document.querySelector('{text}').textContent === {shown[2]!r}")
+    page.wait_for_selector(f"[data-item]:not([hidden]) .review-text:has-text({shown[2]!r})")
     page.reload()
     assert re.search(r"labelled\s+2", page.inner_text(".terms"))
 
@@ -251,7 +252,7 @@ def test_right_sizing_says_what_is_enough(visit, house):
 @pytest.fixture(scope="module")
 def keys(house, asked):
     """Keys of two tenants and several roles, by name."""
-    ring = KeyRing(house.folder / "keys.json")
+    ring = KeyRing(house.folder / load_config(house.folder).gateway.keys)
     made = {
         "boss": ring.create("boss", role="admin"),
         "ann": ring.create("ann", role="member", tenant="acme"),

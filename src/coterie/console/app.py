@@ -288,7 +288,7 @@ async def sign_in(visit: Visit) -> Response:
     network = visit.gateway.network
     if network.audit is not None:
         enter(visit.http.scope, key)
-        del visit.__dict__["caller"]
+        visit.__dict__.pop("caller", None)  # who comes is known now
         await visit.log("sign_in", tenant=key.tenant, name=key.name)
     response = RedirectResponse(goal or ".", status_code=303)
     response.headers.append("set-cookie", cookie_of(cookie, visit.http.headers))

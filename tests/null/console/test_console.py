@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from coterie.config.file import GatewaySection
+from coterie.config.file import AuditSection, GatewaySection
 from coterie.console import charts
 from coterie.console.app import SCREENS, Console, refuse_cross_site
 from coterie.console.corrections import _append, _rows_of
@@ -23,6 +23,7 @@ from coterie.console.visits import read_form
 from coterie.errors import InputError
 from coterie.gateway.app import create_app
 from coterie.gateway.errors import WireError
+from coterie.governance.audit import open_audit
 from coterie.governance.audit_events import START, write_line
 from coterie.governance.keys import KeyRing
 from coterie.store.sqlite import SQLiteStore
@@ -141,7 +142,7 @@ async def test_without_keys_a_name_that_resolves_here_is_refused(console):
     assert "forbidden_host" in reply.text
 
 
-async def test_with_keys_one_signs_in(console, ring):
+async def test_with_keys_one_signs_in(console, ring, network, tmp_path):
     """Every page leads to the form, which leads back; a void cookie is taken away, so it does not loop."""
     made = ring.create("ann", role="admin")
     reply = await console.get("/traffic?status=accepted", headers={"cookie": f"{COOKIE}=a.1.1.b"})
@@ -150,11 +151,13 @@ async def test_with_keys_one_signs_in(console, ring):
     assert f'{COOKIE}=""' in reply.headers["set-cookie"]
     assert (await console.get("/", headers={"hx-request": "true"})).headers["hx-redirect"].startswith("sign-in")
     assert (await sign_in(console, "ctr_wrong")).status_code == 401
+    network.audit = open_audit(AuditSection(), tmp_path)  # where it is written down
     reply = await sign_in(console, made.token)
     assert (reply.status_code, reply.headers["location"]) == (303, "spend")
     assert "HttpOnly; SameSite=Strict" in reply.headers["set-cookie"]
     assert "Secure" not in reply.headers["set-cookie"]
     assert (await console.get("/spend")).status_code == 200
+    assert '"kind":"sign_in"' in (tmp_path / AuditSection().path).read_text()
 
 
 @pytest.mark.parametrize(
