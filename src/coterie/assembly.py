@@ -70,13 +70,14 @@ from coterie.text.language import detect
 from coterie.types import Request
 
 
-async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
+async def open_network(folder: Path | str, *, warm: bool = False, encoder: OnnxEncoder | None = None) -> Network:
     """Open a trained network: read its configuration, load its champions, open its store.
 
     Args:
         folder: The network's folder.
         warm: Let generative specialists read the constant part of their prompts, so that the first request does not
             wait for it. Takes seconds: for a server, not for one question.
+        encoder: The network's, where it is loaded already: workers share its memory.
 
     Raises:
         SetupError: something is missing or wrong; the message says what, and the hint names the command.
@@ -89,7 +90,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     memory = config.network.budget(len(config.specialists))
     versions = champions(config, folder, outlines=memory is not None)
     audit = open_audit(config.audit, folder)
-    encoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder)
+    encoder = encoder or await asyncio.to_thread(open_encoder, config.network.encoder, folder)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None

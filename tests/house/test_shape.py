@@ -48,7 +48,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1710,
     "assembly": 610,  # MCP servers; a flywheel where a section asks for one
-    "cli": 7220,  # encoders, models by name; import and mcp; what feedback may name, how rows were used
+    "cli": 7245,  # encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1560,  # capture and flywheel; servers of MCP
     "console": 3350,  # nine screens in front of the gateway
     "context": 930,
@@ -57,7 +57,7 @@ BUDGETS = {
     "edge": 720,  # bundles: what a device checks and switches, what goes in, images
     "errors": 290,
     "flywheel": 3900,  # jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
-    "gateway": 6580,  # jobs, deployments and review over HTTP; rerank and score
+    "gateway": 6913,  # jobs, deployments and review over HTTP; rerank and score
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3140,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
@@ -66,7 +66,7 @@ BUDGETS = {
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1360,  # encoders' weights, small models
     "network": 2290,  # the relay and routes by schema; labels of feedback; functions; deployments before the relay
-    "observe": 600,
+    "observe": 640,  # the sums of several workers
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
     "protocols": 640,  # what pages read of a store, the store of the flywheel; functions; the flywheel

@@ -13,6 +13,7 @@ from coterie.errors import UnknownSpecialist
 if TYPE_CHECKING:
     from coterie.config.file import Config
     from coterie.config.specialists import SpecialistSection
+    from coterie.engines.onnx import OnnxEncoder
     from coterie.network.network import Network
     from coterie.registry.registry import Registry
     from coterie.store.sqlite import SQLiteStore
@@ -62,11 +63,11 @@ def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:
     return run(_use(opened(folder), use))
 
 
-async def opened(folder: Path, *, warm: bool = False) -> Network:
+async def opened(folder: Path, *, warm: bool = False, encoder: OnnxEncoder | None = None) -> Network:
     """The folder's network; who of it cannot answer yet is said beside the result."""
     from coterie.assembly import open_network
 
-    network = await open_network(folder, warm=warm)
+    network = await open_network(folder, warm=warm, encoder=encoder)
     say_untrained(network.untrained, folder)
     return network
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +14,19 @@ import typer
 
 from coterie.cli.bridge import configured, opened, run
 from coterie.cli.output import Json, remark, say
+from coterie.errors import InputError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import ASGIApp
 
+    from coterie.config.file import Config, GatewaySection
+    from coterie.engines.onnx import OnnxEncoder
+    from coterie.governance.keys import KeyRing
     from coterie.network.network import Network
+
+_BACKLOG = 2048
+"""Connections that the system holds until a worker takes them."""
 
 
 def serve(
@@ -26,36 +36,121 @@ def serve(
     port: Annotated[
         int | None, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 takes a free one.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=256, help="Processes that answer, behind one address.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Serve the network as an OpenAI-compatible gateway, with the console at / for browsers.
 
-    It stays up until Ctrl-C or SIGTERM, then lets running requests finish. Host and port come from [gateway] in
-    coterie.toml unless they are given here. The address is printed as soon as requests are answered; with --json
-    as one line, {"address": "http://..."}.
+    It stays up until Ctrl-C or SIGTERM, then lets running requests finish. Host, port and workers come from [gateway]
+    in coterie.toml unless they are given here. The address is printed as soon as requests are answered; with --json
+    as one line, {"address": "http://..."}. With several workers one that dies is started again, and all are replaced
+    one by one at SIGHUP and after a promotion or a change of coterie.toml, without a request being refused.
     """
-    from coterie.console.app import Console
+    folder: Path = context.obj
+    config = configured(folder)
+    asked = {"host": host, "port": port, "workers": workers}
+    given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+    section = config.gateway.model_copy(update=given)
+    if section.workers > 1:
+        raise typer.Exit(_supervise(folder, config, section, given, as_json=as_json))
     from coterie.gateway.serve import serve as serve_gateway
     from coterie.governance.key_storage import open_keys
 
-    folder: Path = context.obj
-    config = configured(folder)
-    given: dict[str, Any] = {"host": host, "port": port}
-    section = config.gateway.model_copy(update={key: value for key, value in given.items() if value is not None})
     ring = open_keys(config, folder)
 
     def announce(address: str) -> None:
-        welcome = f'{config.network.name} answers at {address}/v1 (base_url of any OpenAI client; model "coterie").'
-        say(json.dumps({"address": address}) if as_json else f"{welcome} Ctrl-C stops it.")
-        if not as_json:
-            say(f"The console is at {address}/ in a browser.")
-        if ring.is_empty():
-            remark("There are no keys: only programs of this machine may ask. `coterie keys create NAME` makes one.")
+        _announce(address, config.network.name, as_json=as_json)
+        _warn(ring)
 
-    def open_warm() -> Awaitable[Network]:
-        return opened(folder, warm=True)
+    run(serve_gateway(_opener(folder), section, ring=ring, on_ready=announce, front=_fronted(folder, _opener(folder))))
 
-    def front(app: Starlette) -> ASGIApp:
-        return Console(app, folder, open_warm)
 
-    run(serve_gateway(open_warm, section, ring=ring, on_ready=announce, front=front))
+def _opener(folder: Path, encoder: OnnxEncoder | None = None) -> Callable[[], Awaitable[Network]]:
+    return lambda: opened(folder, warm=True, encoder=encoder)
+
+
+def _fronted(folder: Path, open_warm: Callable[[], Awaitable[Network]]) -> Callable[[Starlette], ASGIApp]:
+    """What sets the console before the gateway."""
+    from coterie.console.app import Console
+
+    return lambda app: Console(app, folder, open_warm)
+
+
+def _supervise(
+    folder: Path, config: Config, section: GatewaySection, given: Mapping[str, Any], *, as_json: bool
+) -> int:
+    """Serve by several workers; the exit code. It returns in each worker, too."""
+    if not hasattr(os, "fork"):
+        raise InputError(
+            f"Asked for {section.workers} workers; this system has no fork.", hint="Leave --workers out: one serves."
+        )
+    me, counted = os.getpid(), tempfile.mkdtemp(prefix="coterie-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted  # before the library is imported: all workers count there
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # a process with threads cannot be forked
+    from prometheus_client.multiprocess import mark_process_dead
+
+    import coterie.assembly  # noqa: F401 - what workers need is imported here, once, and its memory is shared
+    from coterie.config.file import load_config
+    from coterie.engines.encoders import open_encoder
+    from coterie.gateway.serve import address_of, bind
+    from coterie.gateway.serve import serve as serve_gateway
+    from coterie.gateway.workers import Supervisor, WorkerPlace, files_of
+    from coterie.governance.key_storage import open_keys
+    from coterie.text.language import detect
+
+    encoder = open_encoder(config.network.encoder, folder)
+    detect("A table that is loaded once.")
+
+    def work(place: WorkerPlace) -> None:
+        now = load_config(folder)
+        shared = encoder if now.network.encoder == config.network.encoder else None
+        ring = open_keys(now, folder)
+
+        def ready(_address: str) -> None:
+            place.ready()
+            if place.seat == 0:
+                _warn(ring)
+
+        opener = _opener(folder, shared)
+        serving = serve_gateway(
+            opener,
+            now.gateway.model_copy(update=given),
+            ring=ring,
+            on_ready=ready,
+            front=_fronted(folder, opener),
+            place=place,
+        )
+        run(serving)
+
+    try:
+        with bind(section) as listener:
+            listener.listen(_BACKLOG)
+            supervisor = Supervisor(
+                listener=listener,
+                work=work,
+                workers=section.workers,
+                drain=section.drain,
+                watched=lambda: files_of(folder),
+                on_ready=lambda: _announce(address_of(listener), config.network.name, as_json=as_json),
+                on_end=lambda pid: mark_process_dead(pid, counted),
+                say=remark,
+            )
+            return supervisor.run()
+    finally:
+        if os.getpid() == me:
+            shutil.rmtree(counted, ignore_errors=True)
+
+
+def _announce(address: str, name: str, *, as_json: bool) -> None:
+    welcome = f'{name} answers at {address}/v1 (base_url of any OpenAI client; model "coterie").'
+    say(json.dumps({"address": address}) if as_json else f"{welcome} Ctrl-C stops it.")
+    if not as_json:
+        say(f"The console is at {address}/ in a browser.")
+
+
+def _warn(ring: KeyRing) -> None:
+    if ring.is_empty():
+        remark("There are no keys: only programs of this machine may ask. `coterie keys create NAME` makes one.")

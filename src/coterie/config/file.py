@@ -291,6 +291,8 @@ class GatewaySection(_Section):
     """Address to listen on."""
     port: int = Field(default=8321, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that answer behind the address; the other limits of this section are of each of them."""
     concurrency: int = Field(default=64, ge=1, le=10_000)
     """Requests worked on at once."""
     queue: int = Field(default=256, ge=0, le=100_000)

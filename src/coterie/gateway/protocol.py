@@ -28,6 +28,8 @@ class OpenConnections:
     def __init__(self, most: int, *, share: float, head_seconds: float) -> None:
         """Take the limits: connections at once, a client's part of them, and the time for the head of a request."""
         self.open, self.head_seconds = Shared(most, share), head_seconds
+        self.leaving = False
+        """Each connection is closed after its next response: the server is being replaced."""
         self._silent: dict[GatewayProtocol, None] = {}
         """Those whose request is not complete, the longest waiting first."""
 
@@ -111,6 +113,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """A head is complete."""
         self._coming = "body"
         super().on_headers_complete()
+        if self._all.leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """A body is complete, be it none."""

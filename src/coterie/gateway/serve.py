@@ -25,6 +25,7 @@ from coterie.gateway.access import refuse_public
 from coterie.gateway.app import create_app
 from coterie.gateway.protocol import GatewayProtocol, OpenConnections
 from coterie.gateway.work import Gateway
+from coterie.gateway.workers import WorkerPlace
 from coterie.governance.keys import KeyRing
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _AT_ONCE = 32
 """OpenConnections that are taken before the first of them is looked at."""
 _FILES = 64
 """Descriptors that are left for files and for connections to models."""
+_LEAVE_SECONDS = 2.0
+"""How long a worker that is replaced answers on its open connections before it closes those that are silent."""
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 SWITCH_SECONDS = 0.001
 """How long a thread that works on a long text may go on when the event loop wants to. Python's own is five times that,
@@ -50,6 +53,7 @@ async def serve(
     ring: KeyRing | None = None,
     on_ready: Callable[[str], None] | None = None,
     front: Callable[[Starlette], ASGIApp] | None = None,
+    place: WorkerPlace | None = None,
 ) -> None:
     """Open the network and serve it until SIGTERM or SIGINT, then drain and close it.
 
@@ -62,13 +66,14 @@ async def serve(
         ring: Who may come in. Without keys, the address must be one that only this machine reaches.
         on_ready: Called with the address, such as `http://127.0.0.1:8321`, once requests are answered.
         front: Makes an app that serves pages and passes all else to the gateway's.
+        place: Where this process is one of several workers: the socket that they share, and whose end is theirs.
 
     Raises:
         SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
     """
     refuse_public(section.host, ring)
     interval = sys.getswitchinterval()
-    with _bind(section) as listener:
+    with bind(section) if place is None else place.listener as listener:
         network, gateway = await open_network(), None
         try:
             # What was made so far stays: looking through all of it for garbage would stop everybody for a third of a
@@ -79,7 +84,7 @@ async def serve(
             app = create_app(network, section, ring)
             gateway = cast("Gateway", app.state.gateway)
             served = app if front is None else front(app)
-            await _Server(served, gateway, section, on_ready=on_ready).run_to_end(listener)
+            await _Server(served, gateway, section, on_ready=on_ready, place=place).run_to_end(listener)
         finally:
             sys.setswitchinterval(interval)
             gc.unfreeze()
@@ -90,11 +95,19 @@ class _Server(uvicorn.Server):
     """uvicorn's server, with our gateway told of its beginning and end, and a signal as an ordinary end."""
 
     def __init__(
-        self, app: ASGIApp, gateway: Gateway, section: GatewaySection, *, on_ready: Callable[[str], None] | None
+        self,
+        app: ASGIApp,
+        gateway: Gateway,
+        section: GatewaySection,
+        *,
+        on_ready: Callable[[str], None] | None,
+        place: WorkerPlace | None,
     ) -> None:
         most = min(section.connections, _descriptors(section.connections) - _FILES - _AT_ONCE)
         self._connections = OpenConnections(max(1, most), share=section.share, head_seconds=section.head_seconds)
-        super().__init__(_configure(app, section, self._connections))
+        # One of several takes one connection at a time, so that the others have their part.
+        super().__init__(_configure(app, section, self._connections, at_once=_AT_ONCE if place is None else 1))
+        self._place = place
         self._gateway = gateway
         self._section = section
         self._on_ready = on_ready
@@ -117,8 +130,16 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         for each in sockets or ():
             each.listen(_BACKLOG)  # uvicorn's is also how many are taken at once
+        if self._place is not None:
+            asyncio.get_running_loop().add_reader(self._place.life, self._bereaved)
         if self.started and self._on_ready and sockets:
-            self._on_ready(_address(sockets[0]))
+            self._on_ready(address_of(sockets[0]))
+
+    def _bereaved(self) -> None:
+        """The supervisor is gone: nobody would restart or stop this worker any more."""
+        if self._place is not None:
+            asyncio.get_running_loop().remove_reader(self._place.life)
+        self.should_exit = True
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Close silent connections where no descriptor is left for one more; asyncio tries again in a second."""
@@ -139,9 +160,21 @@ class _Server(uvicorn.Server):
             self._cancelled = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse further work on connections that are open, then drain."""
+        """Refuse further work on open connections, then drain. A worker first answers what still comes there."""
+        if self._place is not None:
+            await self._let_go()
         self._gateway.draining = True
         await super().shutdown(sockets)
+
+    async def _let_go(self) -> None:
+        """Leave the address to other workers, and answer once more on connections that may be bringing a request."""
+        for server in self.servers:
+            server.close()
+        self._connections.leaving = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _LEAVE_SECONDS
+        while self.server_state.connections and loop.time() < end and not self.force_exit:  # noqa: ASYNC110 - uvicorn's
+            await asyncio.sleep(_LEAVE_SECONDS / 40)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, cut off who is still at work at the second.
@@ -174,12 +207,12 @@ def _descriptors(wanted: int) -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft - used
 
 
-def _configure(app: ASGIApp, section: GatewaySection, connections: OpenConnections) -> uvicorn.Config:
+def _configure(app: ASGIApp, section: GatewaySection, connections: OpenConnections, *, at_once: int) -> uvicorn.Config:
     """Uvicorn's settings: no log of what is asked, nothing said about ourselves, nothing believed of a proxy."""
     return uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", partial(GatewayProtocol, connections=connections)),
-        backlog=_AT_ONCE,
+        backlog=at_once,
         lifespan="on",
         ws="none",
         log_config=None,
@@ -192,7 +225,7 @@ def _configure(app: ASGIApp, section: GatewaySection, connections: OpenConnectio
     )
 
 
-def _bind(section: GatewaySection) -> socket.socket:
+def bind(section: GatewaySection) -> socket.socket:
     """A socket bound to the section's address. Raises `SetupError`."""
     family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
     # With the protocol named, asyncio sets TCP_NODELAY; without, each response waits 40 ms for a delayed ACK.
@@ -220,6 +253,7 @@ def _refused(section: GatewaySection, error: OSError) -> SetupError:
     return SetupError(f"Cannot listen on {place}: {error.strerror or error}.", hint="Use `--host 127.0.0.1`.")
 
 
-def _address(listener: socket.socket) -> str:
+def address_of(listener: socket.socket) -> str:
+    """The address of a bound socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

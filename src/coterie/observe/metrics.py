@@ -5,9 +5,11 @@ Labels are drawn from closed sets (endpoints, statuses, specialists), never from
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from coterie.types import Feedback, Step, Trace, total_usage
 
@@ -24,8 +26,11 @@ class Metrics:
     ) -> None:
         registry = CollectorRegistry()
         self._registry = registry
+        self._shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        """Several workers count in files of that folder, and each of them shows the sums."""
         self.answered = 0
         """Answers so far, for pages that show what happens now."""
+        self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
         self._responses = Counter(
             "coterie_requests", "HTTP requests by endpoint and status.", ("endpoint", "status"), registry=registry
         )
@@ -79,13 +84,29 @@ class Metrics:
             "coterie_feedback", "Feedback on answers by thumb; none says something else.", ("thumb",), registry=registry
         )
         self._rejected = Counter("coterie_rejected", "Requests turned away with 429.", registry=registry)
-        Gauge("coterie_working", "Requests being worked on.", registry=registry).set_function(working)
-        Gauge("coterie_waiting", "Requests waiting for a worker slot.", registry=registry).set_function(waiting)
-        Gauge("coterie_remote", "Requests waiting for a remote model.", registry=registry).set_function(remote)
-        ProcessCollector(registry=registry)
+        for name, about, read in (
+            ("coterie_working", "Requests being worked on.", working),
+            ("coterie_waiting", "Requests waiting for a worker slot.", waiting),
+            ("coterie_remote", "Requests waiting for a remote model.", remote),
+            ("coterie_workers", "Processes that answer.", lambda: 1.0),
+        ):
+            gauge = Gauge(name, about, registry=registry, multiprocess_mode="livesum")
+            self._gauges.append((gauge, read))
+            if not self._shared:
+                gauge.set_function(read)
+        self.refresh()
+        if not self._shared:
+            ProcessCollector(registry=registry)
+
+    def refresh(self) -> None:
+        """Tell the other workers how it stands here: of what is counted among several, each says its own part."""
+        if self._shared:
+            for gauge, read in self._gauges:
+                gauge.set(read())
 
     def count_response(self, endpoint: str, status: int, seconds: float) -> None:
         """One HTTP response ended; `endpoint` is a path template, and 499 a caller that left."""
+        self.refresh()
         self._responses.labels(endpoint, str(status)).inc()
         self._seconds.labels(endpoint).observe(seconds)
         if status == 429:
@@ -130,4 +151,9 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text that Prometheus reads, of `content_type`."""
-        return generate_latest(self._registry)
+        if not self._shared:
+            return generate_latest(self._registry)
+        self.refresh()
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)

@@ -13,7 +13,7 @@ def gateway(monkeypatch):
     """A gateway that notes how it was called, says it is ready and ends."""
     calls = []
 
-    async def serve(open_network, section, *, ring, on_ready):
+    async def serve(open_network, section, *, ring, on_ready, front):
         calls.append((section, open_network))
         on_ready(f"http://{section.host}:{section.port}")
 
@@ -60,7 +60,7 @@ def test_opens_this_folder(run, folder, gateway, network):
 def test_a_port_in_use(run, folder, monkeypatch):
     """What keeps the gateway from starting is shown with its hint."""
 
-    async def serve(open_network, section, *, ring, on_ready):
+    async def serve(open_network, section, *, ring, on_ready, front):
         raise SetupError("Cannot listen on 127.0.0.1:8321.", hint="Stop it.")
 
     monkeypatch.setattr("coterie.gateway.serve.serve", serve)

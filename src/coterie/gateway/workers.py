@@ -1,0 +1,317 @@
+"""Several workers behind one address: `coterie serve --workers N`.
+
+The supervisor binds the address once and forks the workers, which all accept from that socket. It imports what they
+need and loads the encoder first, so that they share its memory, and starts no thread. It restarts a worker that died,
+and replaces all of them one by one at SIGHUP and when what it watches has changed: a new worker answers before an old
+one drains, so no request is refused. When the supervisor is gone, its workers drain and end.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from coterie.config.section import FILE_NAME
+
+_TICK = 0.1
+"""Seconds between two looks at what is due."""
+_WATCH_SECONDS = 0.5
+"""Between two looks at what is watched; a change counts once it is seen twice the same."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+"""Seconds before a seat whose workers die early is filled again: doubled each time."""
+_PATIENCE = 10.0
+"""Seconds beyond the time for draining that a worker gets to end."""
+_SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerPlace:
+    """What a worker is given."""
+
+    seat: int
+    """Its number, from 0; the worker that replaces it has the same."""
+    listener: socket.socket
+    """Bound, and shared with the others."""
+    life: int
+    """A descriptor that is at its end when the supervisor is gone."""
+    ready: Callable[[], None]
+    """To be called once requests are answered."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    pid: int
+    seat: int
+    said: int
+    """Where it says that it is ready."""
+    ready: bool = False
+    leaving: float | None = None
+    """Until when it may take to end, once it was told to."""
+
+
+@dataclass(eq=False)
+class _Seat:
+    due: float | None = None
+    """When it is to be filled; None while somebody sits there."""
+    pause: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Supervisor:
+    """Keeps so many workers at work. `run` it in the main thread of a process that has no other."""
+
+    listener: socket.socket
+    work: Callable[[WorkerPlace], None]
+    """Runs in each worker until it has drained. What it raises ends that worker."""
+    workers: int
+    drain: float
+    """Seconds that running requests get."""
+    watched: Callable[[], Hashable] = lambda: None
+    """What the workers were opened from; they are replaced when it changes."""
+    on_ready: Callable[[], None] = lambda: None
+    """Called once all of them answer for the first time."""
+    on_end: Callable[[int], None] = lambda _pid: None
+    """Told the process id of each worker that has ended."""
+    say: Callable[[str], None] = lambda _: None
+    """Told what an operator should know."""
+
+    _alive: dict[int, _Worker] = field(default_factory=dict, init=False)
+    _seats: list[_Seat] = field(default_factory=list, init=False)
+    _replacing: list[int] = field(default_factory=list, init=False)
+    """Seats that are still to be given to somebody new."""
+    _stopping: bool = field(default=False, init=False)
+    _announced: bool = field(default=False, init=False)
+    _code: int = field(default=0, init=False)
+    _is_worker: bool = field(default=False, init=False)
+    _swap: tuple[_Worker, _Worker] | None = field(default=None, init=False)
+    """Who leaves a seat, and who follows."""
+
+    def run(self) -> int:
+        """Supervise until SIGTERM or SIGINT; the exit code.
+
+        It also returns, with 0, in each worker, after `work`; and what `work` raises is raised there.
+        """
+        self._life, self._lifeline = os.pipe()
+        self._seats = [_Seat() for _ in range(self.workers)]
+        self._seats[0].due = 0.0  # the others follow once it answers: what stops one would stop all
+        self._seen = self._last = self.watched()
+        self._look_again = time.monotonic() + _WATCH_SECONDS
+        gc.collect()
+        gc.freeze()  # what is there is shared: no collector writes into it
+        with self._signals() as self._selector:
+            while self._alive or not self._stopping:
+                for key, _ in self._selector.select(_TICK):
+                    key.data()
+                self._reap()
+                self._tend()
+                if self._is_worker:
+                    break
+        if not self._is_worker:
+            return self._code
+        self._become_worker()
+        return 0
+
+    # --- what happens ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals(self) -> Iterator[selectors.BaseSelector]:
+        """Signals wake the selector up, and are looked at there."""
+        inner, outer = socket.socketpair()
+        inner.setblocking(False)
+        outer.setblocking(False)
+        before = {number: signal.signal(number, _heard) for number in _SIGNALS}
+        wake_up = signal.set_wakeup_fd(outer.fileno(), warn_on_full_buffer=False)
+
+        def read() -> None:
+            with suppress(BlockingIOError):
+                for number in inner.recv(4096):
+                    self._hear(number)
+
+        selector = selectors.DefaultSelector()
+        selector.register(inner, selectors.EVENT_READ, read)
+        try:
+            yield selector
+        finally:
+            signal.set_wakeup_fd(wake_up)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            selector.close()
+            inner.close()
+            outer.close()
+
+    def _hear(self, number: int) -> None:
+        if number == signal.SIGHUP and not self._stopping:
+            self._replace_all("SIGHUP")
+        elif number in {signal.SIGTERM, signal.SIGINT}:
+            self._stop()
+
+    def _stop(self, code: int = 0) -> None:
+        """Let everybody drain; a second time, cut them off."""
+        self._stopping, self._code = True, self._code or code
+        for worker in self._alive.values():
+            self._dismiss(worker)
+
+    def _dismiss(self, worker: _Worker) -> None:
+        worker.leaving = worker.leaving or time.monotonic() + self.drain + _PATIENCE
+        with suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGTERM)
+
+    def _replace_all(self, why: str) -> None:
+        self.say(f"Replacing the workers one by one: {why}.")
+        self._replacing = list(range(self.workers))
+
+    def _reap(self) -> None:
+        """Bury who has ended."""
+        for worker in list(self._alive.values()):
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if pid:
+                self._bury(worker, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, worker: _Worker, code: int) -> None:
+        del self._alive[worker.pid]
+        self._forget(worker)
+        self.on_end(worker.pid)
+        if self._stopping or worker.leaving is not None:
+            return
+        if not self._announced and not worker.ready:
+            self._stop(code if code > 0 else 1)  # it said why
+            return
+        old, fresh = self._swap or (None, None)
+        if worker is old:  # its successor is under way
+            return
+        if worker is fresh and not worker.ready and old is not None and old.pid in self._alive:
+            self.say(f"A new worker ended with {code} before it answered; the others stay. Send SIGHUP to try again.")
+            self._swap, self._replacing = None, []
+            return
+        seat = self._seats[worker.seat]
+        seat.pause = 0.0 if worker.ready else min(max(2 * seat.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        seat.due = time.monotonic() + seat.pause
+        self.say(f"Worker {worker.seat} ended with {code} and is started again.")
+
+    # --- what is due -------------------------------------------------------------------------------
+
+    def _tend(self) -> None:
+        now = time.monotonic()
+        for worker in self._alive.values():
+            if worker.leaving is not None and now > worker.leaving:
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
+        if self._stopping:
+            return
+        for number, seat in enumerate(self._seats):
+            if seat.due is not None and now >= seat.due:
+                seat.due = None
+                self._spawn(number)
+                if self._is_worker:
+                    return
+        self._welcome()
+        self._look(now)
+        if self._announced:
+            self._replace_next()
+
+    def _welcome(self) -> None:
+        """Let the others follow the first, and say once that all answer."""
+        if self._announced:
+            return
+        ready = {worker.seat for worker in self._alive.values() if worker.ready}
+        if ready == {0} and len(self._alive) == 1:
+            for seat in self._seats[1:]:
+                seat.due = 0.0
+        if len(ready) == self.workers:
+            self._announced = True
+            self.on_ready()
+
+    def _look(self, now: float) -> None:
+        """Replace everybody when what they were opened from is another, and stays so."""
+        if now < self._look_again:
+            return
+        self._look_again = now + _WATCH_SECONDS
+        found, before = self.watched(), self._last
+        self._last = found
+        if self._announced and found == before and found != self._seen:
+            self._seen = found
+            self._replace_all("what they serve has changed")
+
+    def _replace_next(self) -> None:
+        """One seat after the other: a new worker, ready, then the old one leaves, then the next seat."""
+        if self._swap is None:
+            if self._replacing:
+                seat = self._replacing.pop(0)
+                here = [worker for worker in self._alive.values() if worker.seat == seat]
+                if here and (fresh := self._spawn(seat)) is not None:
+                    self._swap = here[0], fresh
+            return
+        old, fresh = self._swap
+        if old.pid not in self._alive:
+            self._swap = None
+        elif fresh.ready and old.leaving is None:
+            self._dismiss(old)
+
+    # --- workers -----------------------------------------------------------------------------------
+
+    def _spawn(self, seat: int) -> _Worker | None:
+        """Fork a worker; in the worker itself, note what it is and give None."""
+        said, saying = os.pipe()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # one for the worker must not wake up the supervisor
+        pid = os.fork()
+        if pid == 0:
+            self._is_worker, self._own = True, (seat, saying)
+            os.close(said)
+            return None
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        os.close(saying)
+        worker = self._alive[pid] = _Worker(pid, seat, said)
+        self._selector.register(said, selectors.EVENT_READ, lambda: self._listen(worker))
+        return worker
+
+    def _listen(self, worker: _Worker) -> None:
+        worker.ready = bool(os.read(worker.said, 1)) or worker.ready
+        self._forget(worker)
+
+    def _forget(self, worker: _Worker) -> None:
+        if worker.said >= 0:
+            self._selector.unregister(worker.said)
+            os.close(worker.said)
+            worker.said = -1
+
+    def _become_worker(self) -> None:
+        seat, saying = self._own
+        os.close(self._lifeline)  # held by the supervisor alone
+        for other in self._alive.values():
+            if other.said >= 0:
+                os.close(other.said)
+        with suppress(OSError):
+            os.setpgid(0, 0)  # Ctrl-C reaches the supervisor, which lets its workers drain
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+        def ready() -> None:
+            os.write(saying, b"r")
+            os.close(saying)
+
+        self.work(WorkerPlace(seat=seat, listener=self.listener, life=self._life, ready=ready))
+
+
+def files_of(folder: Path) -> Hashable:
+    """What workers are opened from, as it lies in a network's folder: its file, and which versions serve."""
+    return tuple(_mark(path) for path in (folder / FILE_NAME, *sorted((folder / "registry").glob("*/champion"))))
+
+
+def _mark(path: Path) -> Hashable:
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path)
+    return str(path), found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _heard(_number: int, _frame: FrameType | None) -> None:
+    """The selector is told by the descriptor."""
