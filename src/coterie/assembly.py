@@ -90,7 +90,9 @@ async def open_network(folder: Path | str, *, warm: bool = False, encoder: OnnxE
     memory = config.network.budget(len(config.specialists))
     versions = champions(config, folder, outlines=memory is not None)
     audit = open_audit(config.audit, folder)
-    encoder = encoder or await asyncio.to_thread(open_encoder, config.network.encoder, folder)
+    if encoder is None:
+        loaded: OnnxEncoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder)
+        encoder = loaded
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
