@@ -135,7 +135,7 @@ def _supervise(
                 drain=section.drain,
                 watched=lambda: files_of(folder),
                 on_ready=lambda: _announce(address_of(listener), config.network.name, as_json=as_json),
-                on_end=lambda pid: mark_process_dead(pid, counted),
+                on_end=lambda pid: mark_process_dead(pid, counted),  # type: ignore[no-untyped-call]
                 say=remark,
             )
             return supervisor.run()
