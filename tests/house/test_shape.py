@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -100,10 +101,23 @@ def package_of(module: str) -> str:
 NAMES = {module_of(path): path for path in MODULES}
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A module's syntax, parsed once."""
+    return ast.parse(path.read_text())
+
+
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of it."""
+    return tuple(ast.walk(tree_of(path)))
+
+
+@cache
 def imports_of(path: Path) -> set[tuple[str, str]]:
     """(module, name) pairs a file imports, anywhere in it; imports for annotations included."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -112,6 +126,7 @@ def imports_of(path: Path) -> set[tuple[str, str]]:
     return found
 
 
+@cache
 def own_imports(path: Path) -> set[str]:
     """Modules of ours that a file imports."""
     found = set()
@@ -169,7 +184,7 @@ def test_a_name_has_one_home():
     """No two public classes have the same name."""
     homes = defaultdict(list)
     for module, path in NAMES.items():
-        for node in ast.parse(path.read_text()).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].append(module)
     double = {name: where for name, where in homes.items() if len(where) > 1}
@@ -216,7 +231,7 @@ def test_functions_are_short():
     lengths = [
         (node.end_lineno - node.lineno + 1, f"{module}:{node.name}")
         for module, path in NAMES.items()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     long = [each for each in lengths if each[0] > 50]
@@ -242,7 +257,7 @@ def test_no_code_runs_from_data():
     banned = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
     for path in MODULES:
         assert not {module.split(".")[0] for module, _ in imports_of(path)} & banned, path
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes_of(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in {"eval", "exec"}, path
 

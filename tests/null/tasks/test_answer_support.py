@@ -57,7 +57,7 @@ POOL = [
 
 
 @pytest.mark.parametrize(
-    ("sentence", "borne"),
+    ("sentence", "verdict"),
     [
         ("A single ticket costs 5.50 euros for adults.", True),
         ("A child's ticket for the pool is 5.50 euros.", False),
@@ -119,7 +119,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize(
-    ("sentence", "borne"),
+    ("sentence", "verdict"),
     [
         ("The weight of the pump 300 is 3.9 kg.", True),
         ("The weight of the pump 300 is 4.7 kg.", False),
