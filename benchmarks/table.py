@@ -62,6 +62,7 @@ ORDER = (
     "slow_clients",
     "soak",
     "personal_data",
+    "names",
     "forms",
     "egress",
     "injection",

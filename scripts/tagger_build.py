@@ -108,7 +108,7 @@ GROUPS = (
     "templates",
 )
 SERVED = "uner"
-"""Whose own head is served, added to the common one."""
+"""Whose own head is served, added to the common one; of kinds in `UNMARKED` that of the templates, which mark them."""
 UNMARKED = {Kind.ADDRESS, Kind.NATIONALITY, Kind.DATE, Kind.AGE}
 """What the public sets do not mark."""
 MARKS_NATIONS = {"germeval", "ronec"}
@@ -266,9 +266,14 @@ class Classifier(nn.Module):
 
     def served(self) -> nn.Linear:
         """The head that is served."""
-        head, number = nn.Linear(self.head.in_features, TAGS), GROUPS.index(SERVED)
-        head.weight.data = (self.head.weight + self.own[number]).detach()
-        head.bias.data = (self.head.bias + self.own_bias[number]).detach()
+        head, weights, bias = nn.Linear(self.head.in_features, TAGS), self.head.weight, self.head.bias
+        by_templates = [
+            1 + 2 * number + more for number, kind in enumerate(NAME_KINDS) if kind in UNMARKED for more in (0, 1)
+        ]
+        for rows, group in ((list(range(TAGS)), SERVED), (by_templates, "templates")):
+            own = GROUPS.index(group)
+            head.weight.data[rows] = (weights + self.own[own]).detach()[rows]
+            head.bias.data[rows] = (bias + self.own_bias[own]).detach()[rows]
         return head
 
 

@@ -19,7 +19,7 @@ from faker import Faker
 
 from _personal import PLACE, Span, Text, as_scored, score
 from coterie.privacy.detection import Detector
-from coterie.privacy.names import NameDetector
+from coterie.privacy.tagger import NameTagger
 
 TIMES = 12
 """How often each carrier is filled."""
@@ -110,7 +110,7 @@ def by_language(detector: Detector) -> dict[str, dict[str, dict[str, float]]]:
 
 def main() -> None:
     """Print them."""
-    for language, figures in by_language(NameDetector.bundled()).items():
+    for language, figures in by_language(NameTagger.bundled()).items():
         print(language, {kind: {k: round(v, 3) for k, v in each.items()} for kind, each in figures.items()})
 
 

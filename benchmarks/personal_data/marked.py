@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _personal import PLACE, Count, Span, Text, annotated, as_scored, count
 from coterie.privacy.detection import Detector
-from coterie.privacy.names import NameDetector
+from coterie.privacy.tagger import NameTagger
 
 FILE = Path(__file__).with_name("marked.txt")
 TYPES = ("PERSON", PLACE, "ORGANIZATION", "NATIONALITY")
@@ -61,7 +61,7 @@ def main() -> None:
     """Print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--show", action="store_true", help="print what was missed and what was wrong")
-    for kind, figures in by_kind(NameDetector.bundled(), show=parser.parse_args().show).items():
+    for kind, figures in by_kind(NameTagger.bundled(), show=parser.parse_args().show).items():
         print(f"{kind:6}", {name: round(value, 3) for name, value in figures.items()})
 
 

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import LENDER, find
 from coterie.privacy.detection import Detector, label_of
-from coterie.privacy.names import NameDetector
 from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.tagger import NameTagger
 
 TEXTS = 1_000
 """Of each source."""
@@ -56,7 +56,7 @@ def found_by(detector: Detector, texts: Sequence[str]) -> dict[str, int]:
 def main() -> None:
     """Print the counts, and with `--show` what was found of kinds with a form."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = {"patterns": PatternDetector, "names": NameDetector.bundled}
+    known = {"patterns": PatternDetector, "names": NameTagger.bundled}
     parser.add_argument("--detectors", nargs="*", default=list(known), choices=list(known))
     parser.add_argument("--show", type=int, default=0, help="how many finds of each kind and source to print")
     given = parser.parse_args()

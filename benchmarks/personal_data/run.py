@@ -32,9 +32,9 @@ from _data import LENDER, find
 from _personal import SETS, Span, Text, annotated, as_scored, normal, read_texts, score
 from _record import Bar, Record, arguments, sha256
 from coterie.privacy.detection import Detector, Kind
-from coterie.privacy.names import NameDetector
 from coterie.privacy.patterns import PatternDetector
 from coterie.privacy.presidio import PresidioDetector
+from coterie.privacy.tagger import NameTagger
 
 CLAIM = "Personal data is found better than by Presidio with its small model, in a fraction of the time."
 BOTH = ("PERSON", "PLACE", "ORGANIZATION", "NATIONALITY", "DATE", "CARD", "PHONE", "EMAIL", "IBAN", "IP", "URL")
@@ -147,7 +147,7 @@ def main() -> None:
     }
     with (LENDER / "data" / "triage.test.csv").open(encoding="utf-8", newline="") as file:
         messages = [row["text"] for row in csv.DictReader(file)][::3]
-    detectors: dict[str, Detector] = {"names": NameDetector.bundled(), "patterns": PatternDetector()}
+    detectors: dict[str, Detector] = {"names": NameTagger.bundled(), "patterns": PatternDetector()}
     if given.keep_presidio:
         keep_presidio(given.out, record)
     else:

@@ -27,15 +27,16 @@ class NamesType(DetectorType[PrivacySection]):
 
     section = PrivacySection
     cannot_see = (
-        "some names and addresses, more of them outside English, and in scripts without capitals (Chinese, Japanese, "
-        "Korean, Arabic, Hebrew) all but those in a field that is named for them"
+        "some names and addresses, more of them in records without sentences and in Chinese and Japanese, and most of "
+        "those in Korean, Arabic, Hebrew, Hindi and Thai"
     )
 
     def open(self, section: PrivacySection, folder: Path) -> Detector:
-        """With the section's model, or the one that comes with Coterie."""
+        """With the section's own chain, or the classifier that comes with Coterie."""
         from coterie.privacy.names import NameDetector, load_model
+        from coterie.privacy.tagger import NameTagger
 
-        return NameDetector(load_model(folder / section.model)) if section.model else NameDetector.bundled()
+        return NameDetector(load_model(folder / section.model)) if section.model else NameTagger.bundled()
 
 
 class PresidioType(DetectorType[PrivacySection]):

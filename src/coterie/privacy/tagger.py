@@ -21,7 +21,7 @@ from coterie.privacy.patterns import find_exact, find_folded
 FOLDER = Path(__file__).parent / "tagger"
 LEAST = 0.5
 """Probability below which a name is left out."""
-LONGEST = 20_000
+LONGEST = 8_000
 """Characters that the classifier reads. Longer texts are read by the chain, which takes a twentieth of the time."""
 _NEVER = -1e9
 _JOINED = frozenset({Kind.PERSON, Kind.ADDRESS})
@@ -31,7 +31,7 @@ _JOINED = frozenset({Kind.PERSON, Kind.ADDRESS})
 class NameTagger:
     """Patterns and names in one pass. Safe for several threads."""
 
-    quick = 120
+    quick = 100
     """Characters that take it at most about five milliseconds."""
 
     def __init__(self, tagger: OnnxTagger, *, long_texts: NameDetector, least: float = LEAST) -> None:

@@ -9,9 +9,10 @@ from coterie.config.file import parse_config
 from coterie.config.privacy import PrivacySection
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing
 from coterie.privacy.contract import open_detector
-from coterie.privacy.names import NameDetector, bundled_model, store_model
+from coterie.privacy.names import bundled_model, store_model
 from coterie.privacy.patterns import PatternDetector
 from coterie.privacy.presidio import PresidioDetector
+from coterie.privacy.tagger import NameTagger
 from coterie.testing import check_detector
 
 PRESIDIO = importlib.util.find_spec("presidio_analyzer") is not None
@@ -24,7 +25,7 @@ def test_default():
 
 def test_names():
     """Names can be asked for, with nothing installed; what is not known is refused."""
-    assert isinstance(open_detector(PrivacySection(detector="names")), NameDetector)
+    assert isinstance(open_detector(PrivacySection(detector="names")), NameTagger)
     with pytest.raises(ConfigError, match="There is no detector"):
         parse_config('[privacy]\ndetector = "magic"')
 

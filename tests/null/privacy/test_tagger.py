@@ -122,3 +122,25 @@ def test_another_classifier():
 
     with pytest.raises(ArtefactRefused):
         NameTagger(Other(), long_texts=NameDetector.bundled())
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "kind"),
+    [
+        ("My name is Maria Schneider and I live in Bristol.", "Maria Schneider", Kind.PERSON),
+        ("Gestern hat Katharina Vogel in Hannover angerufen.", "Katharina Vogel", Kind.PERSON),
+        ("Ontem a Mariana Azevedo foi a Coimbra.", "Mariana Azevedo", Kind.PERSON),
+        ("Igår ringde Astrid Lundqvist från Göteborg.", "Göteborg", Kind.LOCATION),
+        ("Jučer je Ivana Horvat stigla u Split.", "Ivana Horvat", Kind.PERSON),
+        ("Вчера Ольга Смирнова приехала в Казань.", "Ольга Смирнова", Kind.PERSON),
+        ("Hier, Camille Durand est partie pour Lyon.", "Lyon", Kind.LOCATION),
+        ("Ayer llamó Lucía Fernández desde Sevilla.", "Lucía Fernández", Kind.PERSON),
+        ("Ieri Chiara Rinaldi è arrivata a Torino.", "Chiara Rinaldi", Kind.PERSON),
+        ("Wczoraj zadzwoniła Agnieszka Zielińska z Gdańska.", "Agnieszka Zielińska", Kind.PERSON),
+        ("Gisteren belde Femke de Vries uit Utrecht.", "Utrecht", Kind.LOCATION),
+        ("Ieri Andreea Popescu a plecat la Cluj.", "Andreea Popescu", Kind.PERSON),
+    ],
+)
+def test_bundled(text, name, kind):
+    """The one in the package finds names in a dozen languages."""
+    assert (name, kind) in {(text[each.start : each.end], each.kind) for each in NameTagger.bundled().find(text)}

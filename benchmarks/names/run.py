@@ -1,0 +1,138 @@
+"""Names in several languages: the token classifier beside the chain, on public sets.
+
+    COTERIE_DATA=FOLDER python benchmarks/names/run.py             # development sets
+    COTERIE_DATA=FOLDER python benchmarks/names/run.py --test      # the PUD sets as well: asked once per model
+    python benchmarks/names/run.py --latency                       # milliseconds by length
+
+Exact spans of persons, places and organisations. Nothing of the development sets here was trained on: the last third of
+wikigold, one section of BTC, WNUT17's dev split, the last of GermEval's dev and of RONEC's. The PUD sets (1,000
+sentences of news and Wikipedia each) are no part of any training or choice.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from threadpoolctl import threadpool_limits
+
+from _names import MarkedText, f1_of, read_marked
+from _record import Bar, Record, arguments, sha256
+from coterie.privacy.detection import Detector, Kind
+from coterie.privacy.names import NameDetector
+from coterie.privacy.tagger import NameTagger, load_tagger
+
+CLAIM = "Persons, places and organisations are found in more than twelve languages."
+SCORED = (Kind.PERSON, Kind.LOCATION, Kind.ORGANIZATION)
+PUD = ("en", "de", "ru", "pt", "zh", "sv")
+BARS = {"English": 0.85, "mean": 0.75}
+Rows = Callable[[str, str, str, Sequence[MarkedText]], Sequence[MarkedText]]
+
+
+def development(rows: dict[tuple[str, str, str], list[MarkedText]]) -> dict[str, list[MarkedText]]:
+    """What was held back from training."""
+    return {
+        "wikigold": rows["english_mixed", "en", "all"][1150:1450],
+        "btc": rows["english_mixed", "en", "btc_f"][:400],
+        "wnut17": rows["english_mixed", "en", "dev"][:400],
+        "germeval": rows["germeval2014", "de", "dev"][-300:],
+        "ronec": rows["ronec_v2", "ro", "valid"][-200:],
+        **{
+            f"uner {each}": rows["uner_other", each, "dev"][:150] for each in ("da", "pt", "sv", "hr", "zh", "sk", "sr")
+        },
+        **{
+            f"wikiann {each}": rows["wikiann_slices", each, "dev"][:100]
+            for each in ("fr", "es", "it", "pl", "ru", "ja")
+        },
+    }
+
+
+def without_signs(text: str, start: int, end: int) -> tuple[int, int]:
+    """A marked span without signs at its beginning, as a detector gives it: BTC marks the `@` of a handle."""
+    while start < end and not text[start].isalnum():
+        start += 1
+    return start, end
+
+
+def measure(detector: Detector, texts: Sequence[MarkedText]) -> dict[str, float]:
+    """F1 of all, and precision and recall of persons; exact spans."""
+    counts = {kind: [0, 0, 0] for kind in SCORED}
+    for text in texts:
+        found = {(each.start, each.end, each.kind) for each in detector.find(text.text) if each.kind in counts}
+        spans = ((*without_signs(text.text, start, end), kind) for start, end, kind in text.spans)
+        wanted = {each for each in spans if each[0] < each[1] and each[2] in counts}
+        for kind, count in counts.items():
+            own, have = ({each for each in some if each[2] == kind} for some in (wanted, found))
+            count[0] += len(own & have)
+            count[1] += len(have - own)
+            count[2] += len(own - have)
+    right, wrong, missed = counts[Kind.PERSON]
+    return {
+        "f1": f1_of(*(sum(count[place] for count in counts.values()) for place in range(3))),
+        "person precision": right / max(right + wrong, 1),
+        "person recall": right / max(right + missed, 1),
+        **{f"{kind} f1": f1_of(*count) for kind, count in counts.items()},
+        "texts": len(texts),
+    }
+
+
+def latency(detector: Detector) -> dict[str, float]:
+    """Milliseconds of one call by characters, at the median of thirty."""
+    text = (
+        "Could you ask Maria Novak in Prague whether the invoice of Brandt Ltd was paid, please? I called on Monday. "
+    )
+    found = {}
+    for characters in (50, 100, 200, 500, 2000):
+        piece, took = (text * 20)[:characters], []
+        for _ in range(30):
+            begun = time.perf_counter()
+            detector.find(piece)
+            took.append((time.perf_counter() - begun) * 1000)
+        found[str(characters)] = statistics.median(took)
+    return found
+
+
+def main() -> None:
+    """Measure and write the result file."""
+    parser = arguments(__doc__, __file__)
+    parser.add_argument("--test", action="store_true", help="ask the PUD sets too")
+    parser.add_argument("--latency", action="store_true", help="only how long it takes")
+    parser.add_argument("--model", type=Path, help="a folder with another classifier")
+    given = parser.parse_args()
+    threadpool_limits(1)
+    chain = NameDetector.bundled()
+    tagger = NameTagger(load_tagger(given.model), long_texts=chain) if given.model else NameTagger.bundled()
+    detectors: dict[str, Detector] = {"tagger": tagger, "chain": chain}
+    record = Record(claim=CLAIM)
+    record.figures["milliseconds by characters"] = {name: latency(each) for name, each in detectors.items()}
+    if given.latency:
+        print(record.figures)
+        return
+    folder = Path(os.environ["COTERIE_DATA"]) / "reading" / "ner"
+    record.data = {each.name: sha256(each) for each in sorted(folder.glob("*/*.jsonl.gz"))}
+    rows: dict[tuple[str, str, str], list[MarkedText]] = {}
+    for name, language, split, text in read_marked(folder):
+        rows.setdefault((name, language, split), []).append(text)
+    asked = {f"PUD {each}": rows["uner_other", each, "test"] for each in PUD} if given.test else {}
+    asked |= development(rows)
+    for name, texts in asked.items():
+        record.figures[name] = {who: measure(detector, texts) for who, detector in detectors.items()}
+        print(name, {who: {k: round(v, 3) for k, v in each.items()} for who, each in record.figures[name].items()})
+    if given.test:
+        found = [float(record.figures[f"PUD {each}"]["tagger"]["f1"]) for each in PUD]
+        record.bars = [
+            Bar(what="PUD English, F1", measured=found[0], limit=BARS["English"]),
+            Bar(what="PUD, mean of six languages, F1", measured=sum(found) / len(found), limit=BARS["mean"]),
+        ]
+    record.note_load()
+    record.write(given.out)
+
+
+if __name__ == "__main__":
+    main()
