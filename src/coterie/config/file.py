@@ -540,6 +540,13 @@ _FORMS = {
     r"^[0-9a-f]{16}$": "the fingerprint of a question is wanted, sixteen characters that `coterie decisions` shows",
     r"^(\*|(role:)?[A-Za-z0-9][A-Za-z0-9._@-]{0,62})$": "the name of a key, role:NAME or * is wanted",
     r"^[0-9a-f]{64}$": "64 hexadecimal digits are wanted, in small letters",
+    r"^https://[^\s?#]+$|^http://(127\.0\.0\.1|localhost)(:\d+)?$": (
+        "an address begins with https://, or is of this machine (http://localhost:8321)"
+    ),
+    r"^https://[^\s?#]+$|^http://(127\.0\.0\.1|localhost)(:\d+)?(/[^\s?#]*)?$": (
+        "an issuer begins with https://, or is of this machine (http://localhost:8080/realm)"
+    ),
+    r"^[a-zA-Z0-9_.-]{1,64}$": "the name of a function takes letters of a to z, digits, _, . and -, 64 at most",
     r"^https?://": "an address begins with http:// or https://",
     r"^https?://\S+$": "an address begins with http:// or https://, and has no spaces",
 }

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
-from scipy.special import erf
 
 from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, OnnxModel, group_rows
 from coterie.errors import ArtefactRefused
@@ -221,7 +220,11 @@ def _line(x: Floats, weight: Floats, bias: Floats) -> Floats:
 
 
 def _gelu(x: Floats) -> Floats:
-    return np.asarray(x * 0.5 * (1.0 + erf(x * np.float32(0.7071067811865476))))
+    """Return x times the normal distribution's share below x, by Abramowitz and Stegun 7.1.26 (to 1.5e-7)."""
+    size = np.abs(x) * np.float32(0.7071067811865476)
+    t = 1.0 / (1.0 + np.float32(0.3275911) * size)
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    return np.asarray(x * 0.5 * (1.0 + np.sign(x) * (1.0 - series * np.exp(-size * size))), dtype=x.dtype)
 
 
 def _norm(x: Floats, weight: Floats, bias: Floats) -> Floats:
