@@ -18,8 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def words(monkeypatch):
-    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", Words)
-    monkeypatch.setattr("coterie.governance.erasure.OnnxEncoder", Words)
+    monkeypatch.setattr("coterie.engines.encoders.OnnxEncoder", Words)
 
 
 @pytest.fixture

@@ -20,6 +20,10 @@ class Words:
     def bundled(cls, *, threads=1, max_batch=32):
         return cls()
 
+    @classmethod
+    def read(cls, folder, *, threads=1, max_batch=32):
+        return cls()
+
     def encode(self, texts, *, progress=None):
         rows = [
             sum(
@@ -45,7 +49,7 @@ class Words:
 
 @pytest.fixture(autouse=True)
 def words(monkeypatch):
-    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", Words)
+    monkeypatch.setattr("coterie.engines.encoders.OnnxEncoder", Words)
     monkeypatch.setattr("coterie.cli.checks.OnnxEncoder", Words)
 
 

@@ -272,7 +272,7 @@ def measured(monkeypatch, learned_from):
     monkeypatch.setattr("coterie.registry.registry.open_registry", lambda *_: Champions())
     monkeypatch.setattr("coterie.tasks.loading.load_specialist", lambda *_, **__: None)
     monkeypatch.setattr("coterie.learning.evaluate.evaluate", evaluate)
-    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", NoEncoder)
+    monkeypatch.setattr("coterie.engines.encoders.OnnxEncoder", NoEncoder)
     return asked
 
 
@@ -280,7 +280,7 @@ class NoEncoder:
     """An encoder that nobody asks."""
 
     @classmethod
-    def bundled(cls):
+    def read(cls, *_, **__):
         return cls()
 
     async def close(self) -> None:
