@@ -16,8 +16,8 @@ import textwrap
 import time
 import tomllib
 from pathlib import Path
-
-import httpx
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 QUESTIONS = (
     "I ordered my card two weeks ago and it still has not arrived. What should I do?",
@@ -118,9 +118,9 @@ def _wait_until_ready(address: str, server: subprocess.Popen[bytes]) -> None:
         if server.poll() is not None:
             sys.exit(f"The gateway stopped with exit code {server.returncode}.")
         try:
-            if httpx.get(f"{address}/readyz", timeout=1).is_success:
+            with urlopen(f"{address}/readyz", timeout=1):  # noqa: S310 - our own address
                 return
-        except httpx.TransportError:
+        except (URLError, TimeoutError, ConnectionError):  # not there yet, or 503 until it is ready
             pass
         time.sleep(0.1)
     sys.exit("The gateway did not become ready within a minute.")
@@ -128,13 +128,15 @@ def _wait_until_ready(address: str, server: subprocess.Popen[bytes]) -> None:
 
 def _ask(address: str, question: str) -> dict[str, object]:
     body = {"model": "coterie", "messages": [{"role": "user", "content": question}]}
-    response = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60)
-    response.raise_for_status()
-    return dict(response.json())
+    headers = {"content-type": "application/json"}
+    request = Request(f"{address}/v1/chat/completions", json.dumps(body).encode(), headers)  # noqa: S310 - as above
+    with urlopen(request, timeout=60) as response:  # noqa: S310
+        return dict(json.load(response))
 
 
 def _show(question: str, reply: dict[str, object]) -> None:
-    answer = reply["choices"][0]["message"]["content"]  # type: ignore[index]
+    message = reply["choices"][0]["message"]  # type: ignore[index]
+    answer = message["content"] or message["refusal"]  # an abstention is a refusal that says why
     coterie = reply["coterie"]
     asked = textwrap.shorten(question, 110)
     route = " -> ".join(coterie["route"]["specialists"]) or "nobody"  # type: ignore[index]
@@ -159,7 +161,7 @@ def _say_how_to_try(address: str, folder: Path) -> None:
     body = '{"model": "coterie", "messages": [{"role": "user", "content": "How do I top up by card?"}]}'
     print(
         f"""
-The gateway is at {address}. Try it:
+The gateway is at {address}, and its console at {address}/ in a browser. Try it:
 
   curl {address}/v1/chat/completions -H 'content-type: application/json' -d '{body}'
 
