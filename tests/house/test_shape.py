@@ -327,6 +327,16 @@ def test_import_is_light():
     }
 
 
+def test_serving_needs_no_training_library():
+    """A gateway with its console opens without scipy and scikit-learn: a bundle for a device leaves them out."""
+    code = "import sys, coterie.assembly, coterie.console.app, coterie.gateway.serve; print('\\n'.join(sys.modules))"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+    assert not loaded & {"torch", "sklearn", "scipy"}
+
+
 def test_training_needs_no_torch():
     """The rungs that take seconds are trained without the extra `train`."""
     code = "import sys, coterie; coterie.Classifier; print('\\n'.join(sys.modules))"

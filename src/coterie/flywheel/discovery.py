@@ -21,16 +21,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.model_selection import cross_val_predict
-from sklearn.naive_bayes import ComplementNB
 
 from coterie.flywheel.templates import Template, covered, left_over, runs_of, words_of
 from coterie.logs.fields import folded
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Shape = Literal["labels", "json", "number", "text"]
 
@@ -449,6 +448,8 @@ def _same_job(a: TemplateGroup, b: TemplateGroup) -> bool:
 
 def _features(texts: Sequence[str]) -> csr_matrix:
     """Hashed words and word pairs. Shape (N, 2**14)."""
+    from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415 - serving needs none of it
+
     vectoriser = HashingVectorizer(n_features=2**14, ngram_range=(1, 2), alternate_sign=False, token_pattern=_TOKEN)
     return vectoriser.transform([text[:4000] for text in texts])
 
@@ -459,6 +460,9 @@ def _transfers(a: TemplateGroup, b: TemplateGroup) -> bool:
     Its agreement above chance must be half of what it is on inputs of its own. Where nothing can be learnt from the
     inputs, what they are like decides.
     """
+    from sklearn.model_selection import cross_val_predict  # noqa: PLC0415 - serving needs none of it
+    from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415 - serving needs none of it
+
     ours, theirs = np.asarray(a.outcomes), np.asarray(b.outcomes)
     counts = Counter(ours.tolist())
     kept = np.asarray([counts[each] >= _FOLDS for each in ours])
@@ -490,6 +494,9 @@ def _alike(a: TemplateGroup, b: TemplateGroup) -> bool:
             f"{text}\n{answer[:500]}"
             for text, answer in zip(texts, [*a.outcomes[-size:], *b.outcomes[-size:]], strict=True)
         ]
+    from sklearn.model_selection import cross_val_predict  # noqa: PLC0415 - serving needs none of it
+    from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415 - serving needs none of it
+
     side = np.repeat([0, 1], size)
     model = ComplementNB()
     return size >= _FOLDS and _kappa(side, cross_val_predict(model, _features(texts), side, cv=_FOLDS)) < 0.4
@@ -515,6 +522,8 @@ def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[Templ
     side = np.repeat(np.arange(len(closed)), [len(group.inputs[:600]) for group in closed])
     likely = np.ones((len(candidates), 1))
     if len(closed) > 1:
+        from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415 - serving needs none of it
+
         model = ComplementNB().fit(_features(texts), side)
         likely = model.predict_proba(_features(["\n".join(t for _, t in calls[i].prompt) for i, _ in candidates]))
     moved = set()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import beta, norm
 
 _FEWEST = 5
 """Labels of each kind, right and wrong, below which the normal approximation is not used."""
@@ -26,6 +26,8 @@ class Estimate(NamedTuple):
 
 def exact(right: int, total: int, *, level: float = 0.95) -> Estimate:
     """Return the share of right labels with its Clopper-Pearson interval; without labels it is 0 to 1."""
+    from scipy.stats import beta  # noqa: PLC0415 - serving needs none of it
+
     tail = (1 - level) / 2
     low = float(beta.ppf(tail, right, total - right + 1)) if right else 0.0
     high = float(beta.ppf(1 - tail, right + 1, total - right)) if right < total else 1.0
@@ -61,6 +63,6 @@ def estimate(
     residual = right - weight * predicted
     mean = weight * unlabelled.mean() + residual.mean()
     variance = residual.var(ddof=1) / count + weight**2 * unlabelled.var() / len(unlabelled)
-    half = float(norm.ppf(0.5 + level / 2) * math.sqrt(variance))
+    half = float(NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt(variance))
     worth = float(right.var(ddof=1) / variance)
     return Estimate(float(np.clip(mean, 0, 1)), max(0.0, mean - half), min(1.0, mean + half), "ppi++", worth)

@@ -20,8 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import fisher_exact
-
 from coterie.config.file import Config
 from coterie.errors import CoterieError, DataError, InputError
 from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob, next_step
@@ -454,6 +452,8 @@ class FlywheelRunner:
                 (sum(not each.accepted for each in before), sum(each.accepted for each in before)),
             ),
         }
+        from scipy.stats import fisher_exact  # noqa: PLC0415 - serving needs none of it
+
         for kind, (mine, other) in pairs.items():
             if min(*mine, *other) < 0 or not sum(mine) or not sum(other):
                 continue
