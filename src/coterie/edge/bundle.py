@@ -43,6 +43,8 @@ _UNUSED = (
     "coterie/examples",
 )
 """Parts of packages that serve nothing: programs that convert models, compile Fortran, examples."""
+_WEIGHTED = ("privacy/tagger",)
+"""Modules of Coterie with weights in a folder of their name, which a network that does not import them leaves out."""
 _TRAINS = frozenset({"scikit-learn", "sympy", "huggingface-hub", "pygments"})
 """Requirements of Coterie and of its requirements that train, convert or fetch models or colour code."""
 _SYSTEM = re.compile(r"^(ld-linux|libc|libm|libdl|libpthread|librt|libutil|libresolv|linux-vdso)[.-]")
@@ -152,8 +154,19 @@ def _copy_packages(home: Path, imported: Sequence[Path]) -> None:
     ours = Path(__file__).parent.parent
     shutil.copytree(ours, site / "coterie", ignore=_LEFT_OUT, dirs_exist_ok=True)
     _copy_distribution(metadata.distribution("coterie"), site, only=".dist-info")  # with its entry points
+    _leave_out(site, imported)
+
+
+def _leave_out(site: Path, imported: Sequence[Path]) -> None:
+    """Remove what this network's packages bring and nothing of it uses."""
     for part in _UNUSED:
         shutil.rmtree(site / part, ignore_errors=True)
+    for library in site.glob("onnxruntime/capi/libonnxruntime.so.*"):
+        library.unlink()  # for programs in C: the Python module has its own copy
+    for module in _WEIGHTED:
+        if not any(path.match(f"coterie/{module}.py") for path in imported):
+            for weights in (site / "coterie" / module).glob("*.onnx"):
+                weights.unlink()
 
 
 def _shared_libraries(binaries: Iterable[Path]) -> dict[str, Path]:
