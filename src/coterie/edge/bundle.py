@@ -82,7 +82,9 @@ def build_bundle(folder: Path, out: Path, *, signer: Signer, release: int | None
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as draft:
         home = Path(draft) / "release"
         _copy_network(folder, config, home / devices.NETWORK)
-        _copy_packages(home, _imported(folder))
+        tried = Path(draft) / "tried"  # a copy: what is asked there is in nobody's ledger
+        shutil.copytree(home / devices.NETWORK, tried)
+        _copy_packages(home, _imported(tried))
         _compile(home / "python")
         _sign(home, signer, {"release": number, "network": config.network.name, "coterie": __version__})
         if new:
