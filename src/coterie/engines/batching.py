@@ -90,8 +90,9 @@ class Batcher(Generic[T, R]):
             return list(await asyncio.gather(*(job.future for job in jobs)))
         finally:
             for job in jobs:
-                job.future.cancel()  # does nothing to those that are done
                 job.gone = True
+                if not loop.is_closed():  # an abandoned coroutine may end after its loop
+                    job.future.cancel()  # does nothing to those that are done
 
     async def close(self) -> None:
         """Refuse new items, finish those that wait, end the threads."""
