@@ -31,7 +31,7 @@ ARGUMENTS = "arguments"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CallReader(RowReader):
+class FunctionCallReader(RowReader):
     """A text and a call a row."""
 
     functions: Mapping[str, Function] = field(default_factory=dict)
@@ -138,7 +138,7 @@ def functions_of(section: ToolsSection) -> dict[str, Function]:
 def read_rows(section: ToolsSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
     """Read and check the rows of a section's file. Raises `DataError`, or `SchemaRefused` for its functions."""
     functions = functions_of(section)
-    reader = CallReader(
+    reader = FunctionCallReader(
         text=section.text_column or TEXT,
         label="function" if section.label_column == "label" else section.label_column,
         group=section.group_column,
