@@ -27,7 +27,8 @@ class Place:
         """Take a gateway, its network's folder, and what opens the network anew after a promotion."""
         self.gateway, self.folder, self._open_network = gateway, folder, open_network
         clock = gateway.network.clock
-        self.currency = load_config(folder).accounting.currency
+        config = load_config(folder)
+        self.currency, self.oidc = config.accounting.currency, config.oidc
         self.jobs = Jobs(folder, self.reopen, clock=clock)
         self.live = Ticker(gateway)
         self.sessions = Sessions(folder / _SECRET, clock)
