@@ -111,7 +111,7 @@ async def show_network(visit: Visit) -> Response:
         generalist=config.generalist.model if config.generalist else "",
         size=(NODE_WIDTH, NODE_HEIGHT),
         now=now,
-        live=visit.console.live.now(),
+        live=await visit.console.live.now(),
     )
 
 
