@@ -79,10 +79,10 @@ class House:
     bytes_read: dict[str, int] = field(default_factory=dict)
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory) -> Iterator[House]:
-    """A shop with one trained specialist, served on a free port of 127.0.0.1 without keys."""
-    folder = tmp_path_factory.mktemp("shop")
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory) -> Path:
+    """The folder of a network with one trained specialist, to be copied."""
+    folder = tmp_path_factory.mktemp("trained") / "shop"
     run(folder.parent, "init", str(folder))
     toml = (folder / "coterie.toml").read_text()
     (folder / "coterie.toml").write_text(toml.replace("[network]", "[store]\nkeep_content = true\n\n[network]", 1))
@@ -90,6 +90,14 @@ def house(tmp_path_factory) -> Iterator[House]:
     data.write_text(rows())
     run(folder, "add", "intents", "--data", str(data), "--description", "What customers ask the shop.")
     run(folder, "train")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory, shop) -> Iterator[House]:
+    """A shop with one trained specialist, served on a free port of 127.0.0.1 without keys."""
+    folder = tmp_path_factory.mktemp("house") / "shop"
+    shutil.copytree(shop, folder)
     with served(folder) as address:
         yield House(folder, address)
 

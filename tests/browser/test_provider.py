@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from .conftest import run, served
+from .conftest import served
 
 
 class Provider(ThreadingHTTPServer):
@@ -83,9 +84,9 @@ def provider():
 
 
 @pytest.mark.slow
-def test_a_person_signs_in_at_the_provider(chromium, provider, tmp_path):
+def test_a_person_signs_in_at_the_provider(chromium, provider, shop, tmp_path):
     """Without any key: the way there, back, and to the page that was wanted, with a cookie that is `Strict`."""
-    run(tmp_path, "init", str(tmp_path / "net"))
+    shutil.copytree(shop, tmp_path / "net")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
