@@ -1,4 +1,4 @@
-"""Vectors of texts that were encoded before, in memory, apart for each tenant, bounded."""
+"""What was made of texts that were asked before, in memory, apart for each tenant, bounded."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
+from typing import Generic, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 MOST_KNOWN = 16_384
 """Vectors of all tenants together: 25 MB of 384 numbers each."""
@@ -23,41 +26,42 @@ class KnownVector:
     truncated: bool
 
 
-class KnownVectors:
-    """The newest vectors of each tenant by a keyed hash of the text. No text is kept, and nothing is written anywhere.
+class KnownTexts(Generic[T]):
+    """The newest results of each tenant by a keyed hash of the text. No text is kept, and nothing is written anywhere.
 
-    Whether a text was asked before would show in the time an answer takes: a tenant sees that of its own texts alone.
-    When there is no room, the tenant that has most gives up the vector that it used longest ago.
+    What is put here must depend on nothing but the text, and hold none of it. Whether a text was asked before would
+    show in the time an answer takes: a tenant sees that of its own texts alone. When there is no room, the tenant that
+    has most gives up what it used longest ago.
     """
 
     def __init__(self, most: int = MOST_KNOWN) -> None:
-        """Take how many vectors are kept; 0 keeps none."""
+        """Take how many results are kept; 0 keeps none."""
         self._most, self._count = most, 0
-        self._tenants: dict[str, OrderedDict[bytes, KnownVector]] = {}
+        self._tenants: dict[str, OrderedDict[bytes, T]] = {}
         self._key = secrets.token_bytes(32)
         self._lock = Lock()
 
     def __len__(self) -> int:
         return self._count
 
-    def get(self, tenant: str, text: str) -> KnownVector | None:
-        """The vector of a text that this tenant asked before."""
+    def get(self, tenant: str, text: str, beside: bytes = b"") -> T | None:
+        """What was made of a text that this tenant asked before; `beside` is what else it depends on."""
         with self._lock:
             own = self._tenants.get(tenant)
             if not own:
                 return None
-            name = self._name(text)
+            name = self._name(text, beside)
             found = own.get(name)
             if found is not None:
                 own.move_to_end(name)
             return found
 
-    def put(self, tenant: str, text: str, known: KnownVector) -> None:
-        """Remember one."""
+    def put(self, tenant: str, text: str, known: T, beside: bytes = b"") -> None:
+        """Remember it."""
         if not self._most:
             return
         with self._lock:
-            own, name = self._tenants.setdefault(tenant, OrderedDict()), self._name(text)
+            own, name = self._tenants.setdefault(tenant, OrderedDict()), self._name(text, beside)
             self._count += name not in own
             own[name] = known
             own.move_to_end(name)
@@ -68,5 +72,6 @@ class KnownVectors:
                 if not self._tenants[largest]:
                     del self._tenants[largest]
 
-    def _name(self, text: str) -> bytes:
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key).digest()
+    def _name(self, text: str, beside: bytes) -> bytes:
+        written = text.encode("utf-8", "surrogatepass") + b"\xff" + beside  # no text holds that byte
+        return hashlib.blake2b(written, digest_size=16, key=self._key).digest()

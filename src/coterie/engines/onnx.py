@@ -21,7 +21,7 @@ import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 from coterie.engines.batching import Batcher
-from coterie.engines.known import MOST_KNOWN, KnownVector, KnownVectors
+from coterie.engines.known import MOST_KNOWN, KnownTexts, KnownVector
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
 from coterie.runtime.cpu import CpuSpan
@@ -80,6 +80,8 @@ _PREFIX_CHARACTERS = 64
 """Characters a token that are tokenised first: a long text is not read to its end only to be cut."""
 _MOST_CHARACTERS = 65_536
 """Characters that are tokenised at most. Where so many do not fill the window, they are hardly a text."""
+_SHORT = 400
+"""Characters that are tokenised within some tenth of a millisecond."""
 _PREFIX_SLACK = 128
 """Tokens more than the window that a prefix must give: the word it cuts through lies beyond the window then."""
 
@@ -125,7 +127,7 @@ class OnnxEncoder:
             ArtefactRefused: a file is missing or not what the provenance says.
         """
         self.name = name
-        self._known = KnownVectors(most_known)
+        self._known = KnownTexts[KnownVector](most_known)
         self._model = OnnxModel(files, place, graph)
         self.sha256, self.dimension = self._model.sha256, self._model.dimension
         self.languages = self._model.languages
@@ -362,8 +364,13 @@ class OnnxModel:
         return _Piece([*ids[:kept], ids[-1]], truncated=True, offsets=[*offsets[:kept], offsets[-1]])
 
     def _tokens(self, text: str) -> Encoding:
-        """The tokens of a text. The library lets other threads run only while it works on a batch."""
-        return self.tokenizer.encode_batch([valid_text(text)])[0]
+        """The tokens of a text.
+
+        The library lets other threads run only while it works on a batch. For a short text that is the slower way: the
+        lock of the interpreter that is given away is waited for again, for milliseconds where the event loop is busy.
+        """
+        valid = valid_text(text)
+        return self.tokenizer.encode(valid) if len(valid) <= _SHORT else self.tokenizer.encode_batch([valid])[0]
 
     def encode(self, asked: Sequence[_Asked]) -> list[_Encoded]:
         """Vectors with what each took: the work of a `Batcher`."""

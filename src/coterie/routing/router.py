@@ -10,6 +10,7 @@ different specialists is asked piece by piece.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from functools import partial
 import numpy as np
 
 from coterie.context.standing import known_facts
+from coterie.engines.known import KnownTexts
 from coterie.protocols import Engine
 from coterie.routing.matching import (
     WEIGHT,
@@ -60,6 +62,7 @@ from coterie.types import (
     Route,
     SpecialistCard,
     Step,
+    Usage,
     all_of,
     total_usage,
 )
@@ -74,6 +77,12 @@ _HEAD, _TAIL = 12_000, 4_000
 """Characters of a longer text that a route is made from: more than the encoder reads, and the end, where a question
 about the rest would stand. What is done with them takes the same time however long the text is."""
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
+
+
+_MOST_KNOWN = 8192
+"""Routes that are remembered, of all tenants together."""
+_LONGEST_KNOWN = 2_000
+"""Characters of a text whose route is remembered."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,11 +137,27 @@ class LearnedRouter:
         self._linked = {name: card for name, card in cards.items() if card.reads or card.writes}
         """Those that others may wait for, or that wait: of a thousand specialists a few."""
         self._stages: dict[tuple[str, AbstractSet[str]], PlannedStages] = {}
+        self._known = KnownTexts[Route](_MOST_KNOWN)
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
     async def route(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Route:
-        """Whom to ask; no parts when the request is like nobody's examples. Facts of the context need no writer."""
-        return (await self._consider(request, context, call)).route
+        """Whom to ask; no parts when the request is like nobody's examples. Facts of the context need no writer.
+
+        The route of a text that the same tenant asked before takes no CPU time.
+        """
+        if request.columns or len(request.text) > _LONGEST_KNOWN:
+            return (await self._consider(request, context, call)).route
+        start, tenant = time.perf_counter(), call.principal.tenant
+        language = request.language or language_of(request.text, "en")
+        beside = "\n".join([language, *sorted(known_facts(context) & self._read)]).encode()
+        known = self._known.get(tenant, request.text, beside)
+        if known is not None:
+            return _recalled(known, request.text, time.perf_counter() - start)
+        route = (await self._consider(request, context, call)).route
+        if all(part.text == request.text for part in route.parts):  # pieces hold text, and no text is remembered
+            bare = tuple(replace(part, text="") for part in route.parts)
+            self._known.put(tenant, request.text, replace(route, parts=bare), beside)
+        return route
 
     async def explain(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Explanation:
         """The same route, with all that was compared on the way."""
@@ -449,6 +474,14 @@ class LearnedRouter:
             )
             for row in range(len(scores))
         ]
+
+
+def _recalled(route: Route, text: str, seconds: float) -> Route:
+    """A remembered route for the text that it was made for: the same tokens were read, at no cost."""
+    tokens = sum(step.usage.tokens_in for step in route.steps)
+    usage = Usage(tokens_in=tokens, milliseconds=seconds * 1000)
+    steps = (replace(route.steps[0], usage=usage),) if route.steps else ()
+    return replace(route, parts=tuple(replace(part, text=text) for part in route.parts), steps=steps)
 
 
 def _window(text: str) -> str:

@@ -23,6 +23,9 @@ _WAL_PAGES = 4_000
 """Pages after which it is folded into the database. A commit waits for that, some milliseconds: with SQLite's own
 1,000 it was one request in a hundred."""
 
+_STATEMENTS = 512
+"""Prepared statements of a connection: insertions of some rows are one for each number of rows."""
+
 _HINTS = {
     "SQLITE_NOTADB": "It is no SQLite file. Move it away to start a new one, or change `path` under [store].",
     "SQLITE_CORRUPT": "It is damaged. Restore a copy or try `sqlite3 FILE .recover`; moving it away starts a new one.",
@@ -44,7 +47,7 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     Transactions are begun and ended by hand. Must be used and closed in the thread that opens it.
     """
     _create_private(path)
-    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, cached_statements=_STATEMENTS)
     try:
         _configure(connection, busy_seconds)
     except BaseException:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-from coterie.store.statements import DatabaseConnection
+from coterie.store.statements import DatabaseConnection, insert_many
 
 HOUR, DAY = 3600, 86_400
 Kind = Literal["request", "specialist", "model"]
@@ -29,16 +29,18 @@ SUMMED = (*_COUNTS, *_FIGURES, *_FURTHER)
 COLUMNS = (*SUMMED, *_MONEY)
 """Of a row, behind its key."""
 _KEY = ("span", "kind", "start", "tenant", "name")
+_INTO = f"rollups ({', '.join((*_KEY, *COLUMNS))})"
 _ADD = (
-    f"INSERT INTO rollups ({', '.join((*_KEY, *COLUMNS))}) VALUES ({', '.join('?' * (len(_KEY) + len(COLUMNS)))}) "  # noqa: S608 - our names
-    f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET "
+    f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET "
     f"{', '.join(f'{name} = rollups.{name} + excluded.{name}' for name in SUMMED)}, "
-    f"{', '.join(f'{name} = plus_money(rollups.{name}, excluded.{name})' for name in _MONEY)}"
+    # The function is one of Python's: where nothing is added it is not asked.
+    + ", ".join(
+        f"{name} = CASE WHEN excluded.{name} = '0' THEN rollups.{name} "
+        f"ELSE plus_money(rollups.{name}, excluded.{name}) END"
+        for name in _MONEY
+    )
 )
-_COUNT = (
-    "INSERT INTO latencies VALUES (?, ?, ?, ?, ?) "
-    "ON CONFLICT (span, start, tenant, bucket) DO UPDATE SET n = latencies.n + excluded.n"
-)
+_COUNT = " ON CONFLICT (span, start, tenant, bucket) DO UPDATE SET n = latencies.n + excluded.n"
 
 
 def create_tables(connection: DatabaseConnection) -> None:
@@ -144,14 +146,12 @@ class Additions:
 
     def write(self, connection: DatabaseConnection) -> None:
         """Add all of it to the tables."""
-        if isinstance(connection, sqlite3.Connection):
-            connection.create_function("plus_money", 2, _plus_money, deterministic=True)
-        rows = (
+        rows = [
             (*key, *figures[:_FIRST_MONEY], *map(str, figures[_FIRST_MONEY:]))
             for key, figures in sorted(self._rows.items())  # in one order, so that writers wait in no circle
-        )
-        connection.executemany(_ADD, rows)
-        connection.executemany(_COUNT, ((*key, n) for key, n in sorted(self._latencies.items())))
+        ]
+        insert_many(connection, _INTO, rows, _ADD)
+        insert_many(connection, "latencies", [(*key, n) for key, n in sorted(self._latencies.items())], _COUNT)
 
     def _row(self, span: int, kind: str, start: int, tenant: str, name: str) -> list[Any]:
         key = (span, kind, start, tenant, name)
@@ -223,6 +223,11 @@ _UNPRICED, _COMPARED, _COMPARED_UNPRICED, _COST, _COUNTERFACTUAL, _COMPARED_COST
 _FIRST_MONEY = _COST
 
 
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Give a connection to SQLite the function that adds money. Once: all prepared statements are made anew after it."""
+    connection.create_function("plus_money", 2, _plus_money, deterministic=True)
+
+
 def _plus_money(a: str, b: str) -> str:
     return str(Decimal(a) + Decimal(b))
 
@@ -267,6 +272,8 @@ def _add_piece(connection: DatabaseConnection, piece: int) -> bool:
     requests = connection.execute(
         "SELECT * FROM requests WHERE (time, id) > (?, ?) AND time <= ? ORDER BY time, id LIMIT ?", (*left, piece)
     ).fetchall()
+    if isinstance(connection, sqlite3.Connection):
+        add_functions(connection)
     additions = Additions()
     for request in requests:
         parts = (

@@ -18,7 +18,7 @@ from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps, from_json, loads, parse_json
 from coterie.store.content import without_content
 from coterie.store.rollups import Additions, backfill_left
-from coterie.store.statements import Cursor, DatabaseConnection
+from coterie.store.statements import Cursor, DatabaseConnection, insert_many
 from coterie.types import (
     CONTENT_KINDS,
     Context,
@@ -100,9 +100,9 @@ def insert_settlements(
             rows["entries"] += _entry_rows(trace.tenant, trace.session, settlement.entries)
     entries = rows.pop("entries", [])
     for table, written in rows.items():
-        insert_rows(connection, table, written)
+        insert_many(connection, table, written)
     _use_sessions(connection, used, expired=expired)
-    insert_rows(connection, "entries (tenant, session, time, producer, label, kind, content)", entries)
+    insert_many(connection, "entries (tenant, session, time, producer, label, kind, content)", entries)
     added.write(connection)  # last: all writers add to the same rows, and wait for each other until the end
 
 
@@ -196,13 +196,6 @@ def delete_sessions(connection: DatabaseConnection, *, expired: float) -> int:
     if connection.execute("SELECT 1 FROM sessions WHERE used < ? LIMIT 1", (expired,)).fetchone() is None:
         return 0  # without waiting for a lock
     return connection.execute("DELETE FROM sessions WHERE used < ?", (expired,)).rowcount
-
-
-def insert_rows(connection: DatabaseConnection, table: str, rows: Sequence[Row]) -> None:
-    """Insert rows whose columns are the table's, or those named behind it, in order; names are constants of ours."""
-    if rows:
-        places = ", ".join("?" * len(rows[0]))
-        connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608  # no value is in it
 
 
 def _decision_rows(trace: Trace) -> Iterator[Row]:

@@ -36,7 +36,7 @@ from coterie.store.connection import (
 from coterie.store.erasure import ErasureScope, Holdings, delete_old, erase_holdings, select_export, select_holdings
 from coterie.store.flywheel import FlywheelTables
 from coterie.store.reads import select_corrections, select_request_page, select_said, select_session_page
-from coterie.store.rollups import backfill
+from coterie.store.rollups import add_functions, backfill
 from coterie.store.rows import (
     Complaints,
     SettlementWork,
@@ -404,6 +404,7 @@ def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     migrate(connection)
     check_writable(connection)
+    add_functions(connection)
 
 
 def _connect_to_read(opens: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:

@@ -44,6 +44,34 @@ class DatabaseConnection(Protocol):
         ...
 
 
+_ROWS = 16
+"""Rows of one statement at most: so many different statements of a table are prepared."""
+
+
+def insert_many(connection: DatabaseConnection, into: str, rows: Sequence[Sequence[Any]], behind: str = "") -> None:
+    """Insert rows, of which SQLite gets many with each statement.
+
+    The interpreter's lock is given away and waited for again at each step of a statement: where an event loop is busy,
+    that takes longer than the statement.
+
+    Args:
+        connection: In a transaction.
+        into: The table, perhaps with its columns; a constant of ours.
+        rows: Values in the order of the columns.
+        behind: What follows the values; a constant of ours.
+    """
+    if not rows:
+        return
+    places = f"({', '.join('?' * len(rows[0]))})"
+    if not isinstance(connection, sqlite3.Connection):
+        connection.executemany(f"INSERT INTO {into} VALUES {places}{behind}", rows)  # noqa: S608 - no value is in it
+        return
+    for start in range(0, len(rows), _ROWS):
+        chunk = rows[start : start + _ROWS]
+        statement = f"INSERT INTO {into} VALUES {', '.join([places] * len(chunk))}{behind}"  # noqa: S608 - as above
+        connection.execute(statement, [value for row in chunk for value in row])
+
+
 def tables_of(connection: DatabaseConnection) -> list[str]:
     """The names of all tables."""
     if not isinstance(connection, sqlite3.Connection):

@@ -170,6 +170,8 @@ class WriteThread:
 
     def _write(self, batch: Sequence[_Job]) -> list[Exception | None]:
         """One transaction for the batch; each job's error, or None once it is committed."""
+        if self._write_joint(batch):
+            return [None] * len(batch)
         try:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
@@ -179,6 +181,21 @@ class WriteThread:
             self._roll_back()
             return [error] * len(batch)
         return outcomes
+
+    def _write_joint(self, batch: Sequence[_Job]) -> bool:
+        """Write works that all join, in one transaction without savepoints; False where it was not written."""
+        works = [job.work for job in batch]
+        if not all(isinstance(work, JointWork) for work in works):
+            return False
+        try:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            works[0].joined(works)(connection)  # type: ignore[attr-defined]
+            connection.execute("COMMIT")
+        except Exception:  # noqa: BLE001 - each is tried by itself then, and its caller hears of it
+            self._roll_back()
+            return False
+        return True
 
     def _outcomes(self, connection: DatabaseConnection, batch: Sequence[_Job]) -> list[Exception | None]:
         """Each job's error. Works that join are written as one; if that fails, one by one: none spoils the others."""

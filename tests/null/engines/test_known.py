@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.engines.known import KnownVector, KnownVectors
+from coterie.engines.known import KnownTexts, KnownVector
 from coterie.engines.onnx import OnnxEncoder
 from coterie.types import CallContext, Principal, Prompt
 
@@ -17,7 +17,7 @@ def call_of(tenant):
 
 def test_each_tenant_has_its_own():
     """What one tenant asked is not known to another: time would tell."""
-    known = KnownVectors()
+    known = KnownTexts()
     known.put("a", "my parcel", ONE)
     assert known.get("a", "my parcel") is ONE
     assert known.get("a", "My parcel") is None
@@ -26,7 +26,7 @@ def test_each_tenant_has_its_own():
 
 def test_no_text_is_kept():
     """Only a keyed hash, another one in each process."""
-    first, second = KnownVectors(), KnownVectors()
+    first, second = KnownTexts(), KnownTexts()
     for known in (first, second):
         known.put("a", "a secret parcel", ONE)
     assert "parcel" not in repr(vars(first))
@@ -35,7 +35,7 @@ def test_no_text_is_kept():
 
 def test_room():
     """The tenant that has most gives up what it used longest ago; a small one is not pushed out by a large one."""
-    known = KnownVectors(4)
+    known = KnownTexts(4)
     known.put("small", "x", ONE)
     for text in "abc":
         known.put("large", text, ONE)
@@ -44,7 +44,7 @@ def test_room():
     assert len(known) == 4
     assert known.get("large", "b") is None
     assert known.get("large", "a") is known.get("small", "x") is ONE
-    KnownVectors(0).put("a", "x", ONE)
+    KnownTexts(0).put("a", "x", ONE)
 
 
 @pytest.fixture

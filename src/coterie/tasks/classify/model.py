@@ -9,15 +9,16 @@ confidence reaches the threshold that holds the target risk and the text looks l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import stored_array
+from coterie.engines.known import KnownTexts
 from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.codec import to_json
 from coterie.runtime.values import replace
@@ -36,6 +37,7 @@ from coterie.types import (
     SpecialistCard,
     Step,
     Task,
+    Usage,
 )
 
 # --- How much a text is like what a classifier was trained on, where there is an encoding to compare.
@@ -169,6 +171,19 @@ def _neighbours(arrays: Mapping[str, np.ndarray]) -> Neighbours:
     return Neighbours(axes=axes, rows=rows)
 
 
+_MOST_KNOWN = 8192
+"""Texts whose logits a classifier remembers, of all tenants together."""
+
+
+class _Scored(NamedTuple):
+    """What is said of a text before anybody decides about it."""
+
+    scaled: np.ndarray  # (L,) logits divided by the temperature
+    in_scope: float
+    steps: tuple[Step, ...]
+    truncated: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassifySpecialist:
     """Asks the encoder (if its rung has one) and its head, then decides whether to stand by the result."""
@@ -187,18 +202,32 @@ class ClassifySpecialist:
     """Runners-up that are shown with a finding."""
     record: tuple[str, ...] = ()
     """Columns that it was trained on; empty for a text."""
+    known: KnownTexts[_Scored] = field(default_factory=lambda: KnownTexts(_MOST_KNOWN), compare=False, repr=False)
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
         """The label or labels of the task's text, with the runners-up as evidence."""
         task = self._as_text(task)
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
+        scored = await self._scored(task, call)
+        finding = self.decide(task, scored.scaled, scored.in_scope, scored.steps)
+        return truncated_finding(finding) if scored.truncated else finding
+
+    async def _scored(self, task: Task, call: CallContext) -> _Scored:
+        """Logits and in-scope score; those of a text that the same tenant asked before take no CPU time."""
+        tenant = call.principal.tenant
+        given = b"" if task.vector is None else task.vector.tobytes()
+        beside = given + bytes([task.truncated])
+        if (known := self.known.get(tenant, task.text, beside)) is not None:
+            return known
         vector, steps, truncated = await self._encode(task, call)
         (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)], call=call)
+        scaled = np.asarray(scored.scores) / self.acceptance.temperature
+        in_scope = float(scaled.max()) if self.scope is None or vector is None else self.scope.score(scaled, vector)
         steps = (*steps, self._step(self.head, scored))
-        truncated = truncated or scored.finish == "length"
-        finding = self._finding(task, np.asarray(scored.scores), vector, steps)
-        return truncated_finding(finding) if truncated else finding
+        found = _Scored(scaled, in_scope, steps, truncated or scored.finish == "length")
+        self.known.put(tenant, task.text, found._replace(steps=tuple(map(_free, steps))), beside)
+        return found
 
     def _as_text(self, task: Task) -> Task:
         """The task with its record as text: the columns that training had, or all of them where there is no text."""
@@ -239,13 +268,6 @@ class ClassifySpecialist:
             "columns": [],
             **({"record": list(self.record)} if self.record else {}),
         }
-
-    def _finding(self, task: Task, logits: np.ndarray, vector: np.ndarray | None, steps: tuple[Step, ...]) -> Finding:
-        scaled = logits / self.acceptance.temperature
-        in_scope = float(scaled.max())
-        if self.scope is not None and vector is not None:
-            in_scope = self.scope.score(scaled, vector)
-        return self.decide(task, scaled, in_scope, steps)
 
     def decide(self, task: Task, scaled: np.ndarray, in_scope: float, steps: tuple[Step, ...] = ()) -> Finding:
         """The finding from logits (L,) that are divided by the temperature, and the in-scope score."""
@@ -297,6 +319,11 @@ class ClassifySpecialist:
 
     def _step(self, engine: Engine, output: Output) -> Step:
         return Step(producer=self.card.name, engine=engine.name, usage=output.usage)
+
+
+def _free(step: Step) -> Step:
+    """The step as it is where its result was remembered: the same tokens, at no cost."""
+    return replace(step, usage=Usage(tokens_in=step.usage.tokens_in, tokens_out=step.usage.tokens_out))
 
 
 def _around(probabilities: np.ndarray, chosen: int, confidence: float) -> np.ndarray:  # (L,) -> (L,)
