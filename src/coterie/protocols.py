@@ -580,6 +580,23 @@ class FlywheelStore(Protocol):
 
 
 @runtime_checkable
+class RecordingStore(Protocol):
+    """A store that writes the audit log's entry with the settlement: one thread, one wait for both."""
+
+    async def record(
+        self, settlement: Settlement, entry: AuditEvent, append: Callable[[Sequence[AuditEvent]], None]
+    ) -> None:
+        """Write a settlement as `Store.settle` does, then its entry, also where the settlement could not be written.
+
+        Args:
+            settlement: What is written.
+            entry: Its entry in the audit log.
+            append: Called in the store's thread with the entries of all settlements of a commit.
+        """
+        ...
+
+
+@runtime_checkable
 class Audit(Protocol):
     """The audit log. Called by the network for each request, and by commands that change the network."""
 
@@ -596,6 +613,19 @@ class Audit(Protocol):
 
     async def close(self) -> None:
         """Finish queued writes. A second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class ThreadedAudit(Protocol):
+    """An audit log whose entries another thread may write. Used by the network with a `RecordingStore`."""
+
+    def append_soon(self, events: Sequence[AuditEvent]) -> None:
+        """Write entries, blocking, as `Audit.append` does. Called in the thread of a store. Raises `AuditError`."""
+        ...
+
+    def sync_soon(self) -> None:
+        """Bring what was written so to the disk in time. Called in the event loop, after the entries are written."""
         ...
 
 

@@ -19,6 +19,7 @@ import hmac
 import json
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -101,6 +102,7 @@ class AuditLog:
         self._fresh = True  # nothing was written by this process yet
         self._behind = False  # what stands in the file could not be brought to the disk, or the head not be written
         self._secret: bytes | None = None
+        self._turn = threading.Lock()  # of this process' threads: a lock on the file is of processes and descriptors
 
     async def append(self, event: AuditEvent, *, sync: bool = False) -> None:
         """Write an entry; on return a killed process has lost nothing of it, and with `sync` no cut of the power.
@@ -158,6 +160,15 @@ class AuditLog:
         if self._vouching is not None and not self._vouching.done():
             await asyncio.wait([self._vouching])
 
+    def append_soon(self, events: Sequence[AuditEvent]) -> None:
+        """Write entries from another thread, blocking, as `append` does; `sync_soon` is for who waits for them."""
+        self.append_all(events, sync=not self._patience)
+
+    def sync_soon(self) -> None:
+        """Bring to the disk, within the time that is allowed for it, what `append_all` wrote without."""
+        if self._patience and self._syncing is None:
+            self._syncing = asyncio.create_task(self._sync_later())
+
     async def _sync_later(self) -> None:
         await asyncio.sleep(self._patience)
         self._syncing, self._vouching = None, asyncio.current_task()
@@ -205,8 +216,8 @@ class AuditLog:
                         done.exception()  # who no longer waits does not hear of it
         finally:
             self._flushing = None
-        if later and self._syncing is None:
-            self._syncing = asyncio.create_task(self._sync_later())
+        if later:
+            self.sync_soon()
 
     @contextmanager
     def _audit_errors(self) -> Iterator[None]:
@@ -229,8 +240,9 @@ class AuditLog:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self._path, _FLAGS, 0o600)
         try:
-            hold(file)
-            yield file
+            with self._turn:
+                hold(file)
+                yield file
         finally:
             os.close(file)  # frees the lock
 

@@ -101,11 +101,11 @@ class Network(Pipeline):
     async def close(self) -> None:
         """Finish what is queued in the store and free engines and files, each even if another one fails."""
         async with AsyncExitStack() as last_first:
+            if self.audit is not None:
+                last_first.push_async_callback(self.audit.close)  # what the store's thread wrote there is in it
             last_first.push_async_callback(self.store.close)
             if self.flywheel is not None:
                 last_first.push_async_callback(self.flywheel.close)
-            if self.audit is not None:
-                last_first.push_async_callback(self.audit.close)
             if self.limits is not None:
                 last_first.push_async_callback(self.limits.close)
             for engine in reversed(self.engines):

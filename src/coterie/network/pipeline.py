@@ -25,6 +25,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import cast
 
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
@@ -45,10 +46,12 @@ from coterie.protocols import (
     Meter,
     Overhead,
     QuestionAnswerer,
+    RecordingStore,
     Retriever,
     Router,
     Specialist,
     Store,
+    ThreadedAudit,
 )
 from coterie.runtime.concurrency import cancel, side_by_side, to_the_end
 from coterie.runtime.values import replace
@@ -427,10 +430,16 @@ class Pipeline(ABC):
         state.spent = trace.usage
         entries = session_entries(state, text, producer=self.name, now=self.clock())
         settlement = Settlement(trace=trace, entries=entries, texts=texts_in(state.request))
-        written = [self.store.settle(settlement)]
-        if self.audit is not None:
-            entry = audit_entry(state, trace, text, specialists=self.specialists, digest=self.audit.digest)
-            written.append(self.audit.append(entry))
+        if self.audit is None:
+            await self.store.settle(settlement)
+            return Answer(text=text, trace=trace)
+        entry = audit_entry(state, trace, text, specialists=self.specialists, digest=self.audit.digest)
+        if hasattr(self.store, "record") and hasattr(self.audit, "append_soon"):  # as in `consult`
+            audit = cast("ThreadedAudit", self.audit)
+            await cast("RecordingStore", self.store).record(settlement, entry, audit.append_soon)
+            audit.sync_soon()
+            return Answer(text=text, trace=trace)
+        written = (self.store.settle(settlement), self.audit.append(entry))
         for error in await asyncio.gather(*written, return_exceptions=True):  # if one fails, the other still ends
             if isinstance(error, BaseException):
                 raise error

@@ -402,6 +402,9 @@ class LearnedRouter:
         return int(compared.similarity.max(axis=1).argmax())
 
     def _propose(self, text: str, output: Output, language: str) -> Piece:
+        short = output.finish != "length" and len(text) <= LONGEST
+        if short and len(self._names) == 1 and output.states is not None:
+            return Piece(start=0, end=len(text), text=text, source=text)  # pieces are for different specialists
         if output.finish == "length" or len(text) > LONGEST:
             return propose_ends(text, output.states, output.offsets, self._judge)
         if output.states is None or output.offsets is None:

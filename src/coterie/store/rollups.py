@@ -224,7 +224,7 @@ _FIRST_MONEY = _COST
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection to SQLite the function that adds money. Once: all prepared statements are made anew after it."""
+    """Give a connection to SQLite the function that adds money; all prepared statements are made anew after it."""
     connection.create_function("plus_money", 2, _plus_money, deterministic=True)
 
 

@@ -57,6 +57,7 @@ from coterie.store.statements import DatabaseConnection
 from coterie.store.summary import insert_training, select_ledger, select_summary, select_totals
 from coterie.store.threads import ReadThread, WriteThread
 from coterie.types import (
+    AuditEvent,
     Context,
     Feedback,
     Grouping,
@@ -150,9 +151,20 @@ class SQLiteStore:
 
     async def settle(self, settlement: Settlement) -> None:
         """Write all of it in one transaction; on return it is safe from a killed process."""
-        await self._writer.run(
-            SettlementWork(settlement=settlement, keep_content=self._keep_content, expired=self._sweep.expired())
-        )
+        await self._writer.run(self._settling(settlement))
+
+    async def record(self, settlement: Settlement, entry: AuditEvent, append: Callable[[Sequence[Any]], None]) -> None:
+        """Write a settlement and, in the same thread and with the same wait, an entry of the audit log.
+
+        Args:
+            settlement: As `settle` takes it.
+            entry: What the audit log says of it; written also where the settlement is not.
+            append: Writes the entries of all settlements of a commit, while the thread waits.
+        """
+        await self._writer.run(self._settling(settlement), beside=append, entry=entry)
+
+    def _settling(self, settlement: Settlement) -> SettlementWork:
+        return SettlementWork(settlement=settlement, keep_content=self._keep_content, expired=self._sweep.expired())
 
     async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
         """The newest 2,000 lines of the tenant's session, or the whole; empty if unknown, another's or expired."""

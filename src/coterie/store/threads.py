@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from coterie.errors import Overloaded, StoreError
+from coterie.errors import AuditError, Overloaded, StoreError
 from coterie.store.statements import DatabaseConnection
 
 T = TypeVar("T")
@@ -44,11 +44,18 @@ _PAUSE = 0.02
 """Seconds without work after which maintenance goes on where there is more of it."""
 
 
+Beside = Callable[[Sequence[Any]], None]
+"""Writes down elsewhere what came with the works of a batch, in one piece."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Job:
     work: Work
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
+    beside: Beside | None = None
+    entry: object = None
+    """What `beside` is given."""
 
 
 class WriteThread:
@@ -101,14 +108,21 @@ class WriteThread:
             await self.close()
             raise
 
-    async def run(self, work: Work) -> None:
+    async def run(self, work: Work, *, beside: Beside | None = None, entry: object = None) -> None:
         """Do the work in the next transaction; returns once it is committed.
+
+        Args:
+            work: What to write.
+            beside: Called in the thread after the commit, also where that failed, with the entries of all works of the
+                batch that name it; returns once it has.
+            entry: What it is given for this work.
 
         Raises:
             Overloaded: `limit` works are waiting.
             StoreError: it could not be written, or the writer is closed.
+            CoterieError: what `beside` raises.
         """
-        job = self._job(work)
+        job = self._job(work, beside, entry)
         with self._entrance:
             if self._closed:
                 raise StoreError("The database is closed.", hint="Open the network again.")
@@ -127,9 +141,9 @@ class WriteThread:
             await asyncio.to_thread(self._thread.join)
 
     @staticmethod
-    def _job(work: Work) -> _Job:
+    def _job(work: Work, beside: Beside | None = None, entry: object = None) -> _Job:
         loop = asyncio.get_running_loop()
-        return _Job(work=work, loop=loop, done=loop.create_future())
+        return _Job(work=work, loop=loop, done=loop.create_future(), beside=beside, entry=entry)
 
     # --- in the thread ---------------------------------------------------------------------------
 
@@ -145,7 +159,7 @@ class WriteThread:
         while not ending:
             batch, ending = self._next_batch()
             if batch:
-                self._answer(batch, self._write(batch))
+                self._answer(batch, self._write_beside(batch, self._write(batch)))
                 if self._due is None:
                     self._due = time.monotonic() + self._sync_after
             self._try_to_sync(at_once=ending)
@@ -181,6 +195,20 @@ class WriteThread:
             self._roll_back()
             return [error] * len(batch)
         return outcomes
+
+    @staticmethod
+    def _write_beside(batch: Sequence[_Job], outcomes: Sequence[Exception | None]) -> list[Exception | None]:
+        """Write what came with the works; each job's error, that of the transaction first."""
+        failed: dict[Beside, Exception] = {}
+        for beside in dict.fromkeys(job.beside for job in batch if job.beside is not None):
+            try:
+                beside([job.entry for job in batch if job.beside == beside])
+            except Exception as error:  # noqa: BLE001 - handed to those who wait
+                failed[beside] = error
+        return [
+            outcome or (None if job.beside is None else failed.get(job.beside))
+            for job, outcome in zip(batch, outcomes, strict=True)
+        ]
 
     def _write_joint(self, batch: Sequence[_Job]) -> bool:
         """Write works that all join, in one transaction without savepoints; False where it was not written."""
@@ -267,20 +295,22 @@ class WriteThread:
 
     def _answer(self, batch: Sequence[_Job], outcomes: Sequence[Exception | None]) -> None:
         """Wake whoever waits, each event loop once."""
-        by_loop = defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], StoreError | None]]](list)
+        by_loop = defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], Exception | None]]](list)
         for job, error in zip(batch, outcomes, strict=True):
             by_loop[job.loop].append((job.done, None if error is None else self._told(error)))
         for loop, results in by_loop.items():
             with suppress(RuntimeError):  # that loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_resolve, results)
 
-    def _told(self, error: Exception) -> StoreError:
+    def _told(self, error: Exception) -> Exception:
+        if isinstance(error, AuditError):
+            return error
         told = self._explain(error)
         told.__cause__ = error
         return told
 
 
-def _resolve(results: Sequence[tuple[asyncio.Future[None], StoreError | None]]) -> None:
+def _resolve(results: Sequence[tuple[asyncio.Future[None], Exception | None]]) -> None:
     for future, error in results:
         if future.done():  # its caller was cancelled; the work stands all the same
             continue

@@ -9,7 +9,7 @@ import pytest
 from coterie.routing.profile import Compared, Profile, make_profile
 from coterie.routing.reading import SMALL_TALK
 from coterie.testing import check_router
-from coterie.types import Label, Reason, Request
+from coterie.types import CallContext, Context, Label, Principal, Reason, Request
 
 
 @pytest.fixture
@@ -408,3 +408,18 @@ async def test_a_cut_text_is_told(tools):
         route = await tools.route(by, "a very long text")
 
         assert [part.truncated for part in route.parts] == [finish == "length"]
+
+
+async def test_a_known_text_is_routed_from_memory(tools, profiles, clouds):
+    """The same tenant's text is encoded once, its route is the same at no cost, and no text is remembered."""
+    by = tools.router(profiles, {"my card": clouds["triage"].draw(1)[0]})
+    first, second = await tools.route(by, "my card"), await tools.route(by, "my card")
+
+    assert by._encoder.batches == [["my card"]]
+    assert replace(second, steps=()) == replace(first, steps=())
+    assert [step.usage.tokens_in for step in second.steps] == [sum(s.usage.tokens_in for s in first.steps)]
+    assert not any(step.usage.cpu_seconds for step in second.steps)
+    assert "my card" not in repr(vars(by._known))
+    await by.route(Request(text="my card", tenant="b"), Context(), call=CallContext(principal=Principal(tenant="b")))
+    await by.route(Request(text="my card", language="de"), Context())
+    assert len(by._encoder.batches) == 3

@@ -10,7 +10,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.errors import InputError, Overloaded, StoreError
+from coterie.errors import AuditError, InputError, Overloaded, StoreError
 from coterie.store.rows import CONTEXT_LINES
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import check_store
@@ -380,3 +380,26 @@ def held(path):
     finally:
         connection.execute("ROLLBACK")
         connection.close()
+
+
+async def test_the_audit_entry_is_written_with_the_settlement(open_store):
+    """Both are there on return, those that wait together in one piece; without a disk for the log, who waits hears."""
+    store, written = await open_store(), []
+    try:
+        made = [settlement(f"r{number}") for number in range(40)]
+        await asyncio.gather(*(store.record(each, each.trace.id, written.append) for each in made))
+        assert sorted(entry for entries in written for entry in entries) == sorted(each.trace.id for each in made)
+        assert len(written) < len(made)
+        assert all([await store.trace(each.trace.id, "default") is not None for each in made])
+
+        def full(_entries):
+            raise AuditError("The disk is full.")
+
+        with pytest.raises(AuditError):
+            await store.record(settlement("r40"), "r40", full)
+        assert await store.trace("r40", "default") is not None
+        with pytest.raises(StoreError):  # the same request again
+            await store.record(made[0], "again", written.append)
+        assert written[-1] == ["again"]
+    finally:
+        await store.close()

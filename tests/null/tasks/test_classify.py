@@ -231,3 +231,15 @@ async def test_writes_under_its_first_name_only():
 
     assert [fact.name for fact in two.facts] == ["intent"]
     assert none.facts == ()
+
+
+async def test_a_known_text_asks_the_head_once():
+    """The second finding is the first, decided anew, with the same tokens and no CPU time; another text is asked."""
+    who = specialist(2.0, 0.0, -1.0)
+    first, second = await consult(who), await consult(who, label=Label.CONFIDENTIAL)
+
+    assert (second.value, second.confidence, second.label) == (first.value, first.confidence, Label.CONFIDENTIAL)
+    assert [step.usage.tokens_in for step in second.steps] == [step.usage.tokens_in for step in first.steps]
+    assert not any(step.usage.cpu_seconds for step in second.steps)
+    await consult(who, text="another")
+    assert [prompt.text for prompt in who.head.prompts] == ["where is my card?", "another"]
