@@ -65,6 +65,19 @@ SOURCES = {
         "CC BY-SA 4.0",
         ("squad2_dev.jsonl.gz",),
     ),
+    "reading/nli/begin": Source(
+        "https://github.com/google/BEGIN-dataset (as JSON lines)", "CC BY 4.0 / CDLA-Sharing 1.0", ("begin.jsonl.gz",)
+    ),
+    "reading/nli/pawsx": Source(
+        "https://github.com/google-research-datasets/paws (PAWS-X, as JSON lines)",
+        "free for any purpose",
+        ("pawsx.jsonl.gz",),
+    ),
+    "reading/nli/summedits": Source(
+        "https://github.com/salesforce/factualNLG (data/summedits, as JSON lines)",
+        "Apache-2.0",
+        ("summedits.jsonl.gz", "docs.jsonl.gz"),
+    ),
     "routellm": Source(
         "https://github.com/lm-sys/RouteLLM (routellm/evals: mmlu/responses/*.csv, gsm8k/gsm8k_responses.csv)",
         "Apache-2.0",

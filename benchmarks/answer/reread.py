@@ -3,8 +3,9 @@
     COTERIE_DATA=FOLDER python benchmarks/answer/reread.py
 
 The first look is the reader that comes with Coterie; the model reads its best sentences. The lines that weigh both are
-fitted on questions of several domains: medicine (MedQuAD), contracts (CUAD's training contracts), everyday pages (this
-project's) and encyclopaedias in nine languages (documents that the head was not trained on). A threshold holds its risk
+fitted on questions of several domains: medicine (MedQuAD), contracts (CUAD's training contracts), papers
+(COVID-QA), everyday pages (this project's) and encyclopaedias in nine languages (documents that the model was not
+trained on). A threshold holds its risk
 in each domain: it is the highest of those that the domains ask for. `left_out` in the provenance says what became
 of each domain when everything was fitted and chosen on the others only.
 """
@@ -48,7 +49,7 @@ from coterie.learning.metrics import auroc
 from coterie.tasks.answer.default import DEFAULT_FILE, load_defaults
 from coterie.tasks.answer.metrics import holds_answer
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, survey
-from coterie.tasks.answer.rereading import JUDGED, LOOKED, Rereading, judged, looked, most_likely, shown
+from coterie.tasks.answer.rereading import JUDGED, LOOKED, Looked, Rereading, features, judged, read_passages
 from coterie.tasks.answer.scoring import LinearScore
 from coterie.tasks.answer.sentences import Sentence
 from coterie.testing import FakeRetriever
@@ -60,6 +61,8 @@ PRECISION = 0.9
 FEWEST = 25
 """Answers of a domain from which its threshold is read."""
 FOLDS = 5
+MOST_OF_PAPER = 700
+"""Characters of a part of a paper."""
 Floats = np.ndarray
 
 
@@ -71,9 +74,7 @@ class Item:
     group: str
     seen: SentenceSurvey
     first: AnswerReading
-    rows: Floats
-    read: Floats
-    alike: Floats
+    looked: Looked
     answers: np.ndarray
     """Of each sentence whether it answers."""
     stated: bool
@@ -110,10 +111,9 @@ class Looks:
         if not seen.sentences:
             return None
         reading = self.reader.read(seen, self.vectors([asked.question])[0], self.vectors(seen.texts))
-        rows = most_likely(reading.scores)
-        read, alike = self.model.score(asked.question, [shown(seen, row) for row in rows])
+        looked = read_passages(seen, reading.scores, self.model)
         answers = np.array([bool(right(each)) for each in seen.sentences])
-        return Item(asked.domain, asked.group, seen, reading, rows, read, alike, answers, asked.stated)
+        return Item(asked.domain, asked.group, seen, reading, looked, answers, asked.stated)
 
 
 def of_rows(looks: Looks, domain: str, rows: Sequence[Row], index: FakeRetriever, k: int) -> Iterator[Item]:
@@ -174,17 +174,7 @@ def encyclopaedia(looks: Looks, most: int) -> Iterator[Item]:
         passages, rows = [], []
         for number, p in enumerate(paragraphs[:40]):
             document = f"{name}-{lang}-{number}"
-            passages.append(
-                Passage(
-                    document=document,
-                    start=0,
-                    end=len(p["context"]),
-                    text=p["context"],
-                    label=Label.PUBLIC,
-                    index="index",
-                    score=0.0,
-                )
-            )
+            passages.append(_passage(document, p["context"], 0, len(p["context"])))
             for q in drawn.sample(p["qas"], min(2, len(p["qas"]))):
                 text = q["q"] if isinstance(q["q"], str) else q["q"].get(lang, "")
                 spans = tuple((start, start + len(answer)) for answer, start in q["a"])
@@ -202,6 +192,49 @@ def encyclopaedia(looks: Looks, most: int) -> Iterator[Item]:
             )  # fmt: skip
             if item is not None:
                 yield item
+
+
+def papers(looks: Looks, most: int) -> Iterator[Item]:
+    """Questions of physicians about papers on COVID-19, in parts of some sentences each."""
+    drawn = random.Random(1)  # noqa: S311 - a sample
+    documents = [p for p in load.read("qa/covidqa/covidqa.jsonl.gz") if p["qas"]]
+    passages, rows = [], []
+    for number, p in enumerate(drawn.sample(documents, min(30, len(documents)))):
+        name, begin, end = f"paper-{number}", 0, 0
+        for start, text in load.sentences(p["context"][:60_000]):
+            if start + len(text) - begin > MOST_OF_PAPER and end > begin:
+                passages.append(_passage(name, p["context"], begin, end))
+                begin = start
+            end = start + len(text)
+        passages.append(_passage(name, p["context"], begin, end))
+        for q in drawn.sample(p["qas"], min(8, len(p["qas"]))):
+            spans = tuple((start, start + len(answer)) for answer, start in q["a"] if start < end)
+            if spans:
+                rows.append((q["q"], spans, name))
+    index = FakeRetriever(passages)
+    for text, spans, name in drawn.sample(rows, min(most, len(rows))):
+        found = asyncio.run(index.search(text, k=6, clearance=Label.PUBLIC, document=name))
+        hidden = drawn.random() < 0.25
+        found = [each for each in found if not (hidden and any(a < each.end and each.start < b for a, b in spans))]
+        stated = any(a < each.end and each.start < b for each in found for a, b in spans)
+        item = looks.item(
+            Asked("papers", name, text, stated), found,
+            lambda s, spans=spans: any(s.start < b and a < s.end for a, b in spans),
+        )  # fmt: skip
+        if item is not None:
+            yield item
+
+
+def _passage(document: str, text: str, start: int, end: int) -> Passage:
+    return Passage(
+        document=document,
+        start=start,
+        end=end,
+        text=text[start:end],
+        label=Label.PUBLIC,
+        index="index",
+        score=0.0,
+    )
 
 
 def line(features: Floats, right: np.ndarray, weights: Floats, names: Sequence[str]) -> LinearScore:
@@ -222,23 +255,22 @@ def evenly(domains: Sequence[str]) -> Floats:
 
 def fit_sentence(items: Sequence[Item]) -> LinearScore:
     """The line over sentences that were read."""
-    rows = [each for each in items if each.stated or each.domain]
-    features = np.vstack([looked(each.first.scores[each.rows], each.read, each.alike) for each in rows])
-    right = np.concatenate([each.answers[each.rows] for each in rows])
-    weights = np.repeat(evenly([each.domain for each in rows]), [len(each.rows) for each in rows])
-    return line(features, right, weights, LOOKED)
+    seen = np.vstack([features(each.first.scores, each.looked) for each in items])
+    right = np.concatenate([each.answers[each.looked.rows] for each in items])
+    weights = np.repeat(evenly([each.domain for each in items]), [len(each.looked.rows) for each in items])
+    return line(seen, right, weights, LOOKED)
 
 
 def outcomes(items: Sequence[Item], rereading: Rereading) -> tuple[Floats, np.ndarray, list[AnswerReading]]:
     """What is seen of each answer, whether its best sentence answers, and the reading."""
-    features, right, readings = [], [], []
+    seen, right, readings = [], [], []
     for each in items:
-        found = rereading.judge(each.seen, each.first, each.rows, each.read, each.alike)
+        found = rereading.judge(each.seen, each.first, each.looked)
         places = [each.seen.sentences.index(sentence) for sentence in found.cited]
-        features.append(judged(found.scores, places, each.rows, each.read, each.alike, each.first))
+        seen.append(judged(found.scores, places, each.looked, each.first))
         right.append(bool(each.answers[places[0]]))
         readings.append(found)
-    return np.array(features), np.array(right), readings
+    return np.array(seen), np.array(right), readings
 
 
 def fit(items: Sequence[Item], model: str) -> Rereading:
@@ -249,21 +281,21 @@ def fit(items: Sequence[Item], model: str) -> Rereading:
         return Rereading(sentence=sentence, right=flat, stated=flat, also=also, model=model)
 
     sentence = fit_sentence(items)
-    features, right, _ = outcomes(items, bare(sentence))
+    seen, right, _ = outcomes(items, bare(sentence))
     weights = evenly([each.domain for each in items])
     stated = np.array([each.stated for each in items])
     values, good = [], []
     for each in items:
-        scores = sentence.of(looked(each.first.scores[each.rows], each.read, each.alike))
+        scores = sentence.of(features(each.first.scores, each.looked))
         order = np.argsort(-scores)[1:4]
         values += scores[order].tolist()
-        good += each.answers[each.rows][order].tolist()
+        good += each.answers[each.looked.rows][order].tolist()
     order = np.argsort(-np.array(values))
     shares = np.cumsum(np.array(good)[order]) / np.arange(1, len(order) + 1)
     fine = np.flatnonzero((shares >= PRECISION) & (np.arange(len(order)) >= 20))
     also = float(np.array(values)[order[fine[-1]]]) if len(fine) else 1e9
     return Rereading(
-        sentence=sentence, right=line(features, right, weights, JUDGED), stated=line(features, stated, weights, JUDGED),
+        sentence=sentence, right=line(seen, right, weights, JUDGED), stated=line(seen, stated, weights, JUDGED),
         also=also, model=model,
     )  # fmt: skip
 
@@ -350,6 +382,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "src/coterie/tasks/answer" / DEFAULT_FILE)
     parser.add_argument("--each", type=int, default=45, help="questions of each encyclopaedia")
     parser.add_argument("--medicine", type=int, default=340, help="questions about medicine")
+    parser.add_argument("--papers", type=int, default=150, help="questions about papers")
     parser.add_argument("--contracts", type=int, default=6)
     given = parser.parse_args()
     looks = Looks()
@@ -359,6 +392,8 @@ def main() -> None:
     print("medicine", len(items), flush=True)
     items += encyclopaedia(looks, given.each)
     print("encyclopaedia", len(items), flush=True)
+    items += papers(looks, given.papers)
+    print("papers", len(items), flush=True)
     items += everyday(looks)
     print("everyday", len(items), flush=True)
     table, archive = find("cuad")

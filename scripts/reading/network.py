@@ -1,21 +1,35 @@
-"""The reading model in torch: a trunk that stays as it is, and the head that is trained.
+"""The reading model in torch: a multilingual encoder and the heads over it.
 
-The trunk is multilingual-e5-small. It reads a question and each sentence by itself, so a sentence's states can be kept.
-The head looks at the tokens of both and says how likely the sentence answers.
+Its lower layers read each text by itself, its upper layers a question (or a statement) together with a passage. The
+base is multilingual-e5-small. Its words and its lower `APART` layers stay as they are: what they make of a passage
+does not hang on the question and can be kept. The upper layers and the heads are trained for two tasks at once.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-HIDDEN, HEADS, INNER, LAYERS = 384, 12, 1536, 12
-WIDTH, HEAD_LAYERS = 192, 2
+HIDDEN, HEADS, INNER, LAYERS, APART = 384, 12, 1536, 12, 4
+BLOCK = 32
+"""Weights that share one scale when they are stored in four bits."""
+SHIFT = 64
+"""Places of a passage's tokens begin here, those of a question at 0: together they are as one text's."""
+USUAL, STEEP = 0.5, 2.5
+"""The usual cosine of a token and the nearest one of another text, below; by how much it is stretched."""
+SPECIAL = 4
+"""Token ids below it are marks."""
+LEADS = (4, 3)
+"""Tokens at the beginning of a question and of a passage that say what it is, and match nothing."""
+READ, CHECK = 0, 1
+"""The tasks: does the passage answer the question; does it support the statement."""
+SUPPORTED, REFUTED, UNKNOWN = 0, 1, 2
 PARTS = {
     "out": "attention.output.dense", "norm": "attention.output.LayerNorm", "up": "intermediate.dense",
     "down": "output.dense", "last": "output.LayerNorm",
@@ -23,30 +37,89 @@ PARTS = {
 """Our names of a layer's parts, and the base's."""
 
 
+def four_bits(weight: torch.Tensor) -> torch.Tensor:
+    """A matrix as it is when stored: blocks of 16 values with a 16-bit scale."""
+    parts = weight.detach().reshape(-1, BLOCK)
+    at = parts.abs().argmax(1, keepdim=True)
+    scale = (parts.gather(1, at) / -8).half().float()
+    scale = torch.where(scale == 0, torch.ones_like(scale), scale)
+    return (torch.clamp(torch.round(parts / scale), -8, 7) * scale).reshape(weight.shape)
+
+
+class Line(nn.Linear):
+    """A linear layer that may be trained as it will be stored."""
+
+    rounding: torch.Tensor | None = None
+    """What rounding adds to the weights."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """X W' + b."""
+        weight = self.weight if self.rounding is None else self.weight + self.rounding
+        return functional.linear(x, weight, self.bias)
+
+
 class Layer(nn.Module):
     """One layer of an encoder (BERT's form)."""
 
-    def __init__(self, hidden: int = HIDDEN, heads: int = HEADS, inner: int = INNER) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.hidden, self.heads = hidden, heads
-        self.qkv = nn.Linear(hidden, 3 * hidden)
-        self.out = nn.Linear(hidden, hidden)
-        self.norm = nn.LayerNorm(hidden, eps=1e-12)
-        self.up = nn.Linear(hidden, inner)
-        self.down = nn.Linear(inner, hidden)
-        self.last = nn.LayerNorm(hidden, eps=1e-12)
+        self.qkv = Line(HIDDEN, 3 * HIDDEN)
+        self.out = Line(HIDDEN, HIDDEN)
+        self.norm = nn.LayerNorm(HIDDEN, eps=1e-12)
+        self.up = Line(HIDDEN, INNER)
+        self.down = Line(INNER, HIDDEN)
+        self.last = nn.LayerNorm(HIDDEN, eps=1e-12)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """States of the next layer."""
+        """States of the next layer; `mask` [B, 1, 1, N] is added to what tokens see of each other."""
         b, n, _ = x.shape
-        q, k, v = self.qkv(x).view(b, n, 3, self.heads, self.hidden // self.heads).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype))
-        x = self.norm(x + self.out(seen.transpose(1, 2).reshape(b, n, self.hidden)))
+        q, k, v = self.qkv(x).view(b, n, 3, HEADS, HIDDEN // HEADS).permute(2, 0, 3, 1, 4)
+        alike = torch.matmul(q * (HIDDEN // HEADS) ** -0.5, k.transpose(-1, -2)) + mask.to(q.dtype)
+        seen = torch.matmul(alike.softmax(-1).to(v.dtype), v)
+        x = self.norm(x + self.out(seen.transpose(1, 2).reshape(b, n, HIDDEN)))
         return self.last(x + self.down(functional.gelu(self.up(x))))
 
 
-class Trunk(nn.Module):
-    """Token states of a text."""
+class Said(NamedTuple):
+    """What the heads say of pairs."""
+
+    sentences: torch.Tensor
+    """Log-odds that each sentence answers [B, S]."""
+    answerable: torch.Tensor
+    """Log-odds that the passage does [B]."""
+    spans: torch.Tensor
+    """Scores of each passage token as first and as last of the answer [B, N, 2]."""
+    support: torch.Tensor
+    """Scores of supported, refuted, unknown [B, 3]."""
+
+
+def mask_of(real: torch.Tensor) -> torch.Tensor:
+    """What is added where there is no token."""
+    return (1.0 - real[:, None, None, :].float()) * -1e4
+
+
+def matches(ids: torch.Tensor, own: torch.Tensor, other_ids: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Of each token [B, N, 3] whether the other text has it, and how near the nearest token there is.
+
+    `ids` and `other_ids` are 0 where nothing is to be matched; `own` and `other` are the states of the lower layers.
+    """
+    exact = ((ids[:, :, None] == other_ids[:, None, :]) & (ids > 0)[:, :, None]).any(2).float()
+    alike = torch.matmul(functional.normalize(own.float(), dim=-1), functional.normalize(other.float(), dim=-1).mT)
+    best = alike.masked_fill((other_ids == 0)[:, None, :], -1.0).amax(2)
+    real = (ids > 0).float()
+    mean = (best * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp_min(1.0)
+    return torch.stack([exact, (best - USUAL) * STEEP * real, (best - mean) * STEEP * real], -1)
+
+
+def matchable(ids: torch.Tensor, lead: int) -> torch.Tensor:
+    """Token ids, 0 for marks and for what leads."""
+    found = torch.where(ids >= SPECIAL, ids, torch.zeros_like(ids))
+    found[:, :lead] = 0
+    return found
+
+
+class Reader(nn.Module):
+    """The whole network."""
 
     def __init__(self, pieces: int) -> None:
         super().__init__()
@@ -55,22 +128,71 @@ class Trunk(nn.Module):
         self.kind = nn.Parameter(torch.zeros(HIDDEN))
         self.norm = nn.LayerNorm(HIDDEN, eps=1e-12)
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
+        self.sides = nn.Parameter(torch.zeros(2, 2, HIDDEN))
+        """Added where the texts come together: by task, then question or passage."""
+        self.match = nn.Linear(3, HIDDEN, bias=False)
+        nn.init.normal_(self.match.weight, std=0.05)
+        self.span = nn.Linear(HIDDEN, 2)
+        self.sentence = nn.Sequential(nn.Linear(3 * HIDDEN, 192), nn.GELU(), nn.Linear(192, 1))
+        self.answer = nn.Sequential(nn.Linear(3 * HIDDEN, 192), nn.GELU(), nn.Linear(192, 1))
+        self.support = nn.Sequential(nn.Linear(3 * HIDDEN, 192), nn.GELU(), nn.Linear(192, 3))
+        self.joined = nn.Parameter(torch.tensor(0.5))
 
-    def forward(self, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Last states of all tokens, 0 where there is none."""
-        places = torch.arange(ids.shape[1], device=ids.device)
-        x = self.norm(self.words(ids) + self.places(places)[None] + self.kind)
-        mask = (1.0 - real[:, None, None, :].float()) * -1e4
-        for layer in self.layers:
+    def apart(self, ids: torch.Tensor, real: torch.Tensor, shift: int = 0) -> torch.Tensor:
+        """States of texts, each by itself, after the lower layers."""
+        x = self.norm(self.words(ids) + self.places.weight[None, shift : shift + ids.shape[1]] + self.kind)
+        mask = mask_of(real)
+        for layer in self.layers[:APART]:
             x = layer(x, mask)
-        return x * real[..., None].to(x.dtype)
+        return x
+
+    def joint(
+        self, task: int, q_ids: torch.Tensor, q: torch.Tensor, p_ids: torch.Tensor, p: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """States of questions and of their passages after the upper layers; ids are 1 where there is no token."""
+        q_real, p_real = q_ids != 1, p_ids != 1
+        asked, said = matchable(q_ids, LEADS[0]), matchable(p_ids, LEADS[1])
+        of_q, of_p = matches(asked, q, said, p), matches(said, p, asked, q)
+        x = torch.cat([q + self.sides[task, 0] + self.match(of_q), p + self.sides[task, 1] + self.match(of_p)], 1)
+        mask = mask_of(torch.cat([q_real, p_real], 1))
+        for layer in self.layers[APART:]:
+            x = layer(x, mask)
+        return x[:, : q.shape[1]], x[:, q.shape[1] :]
+
+    def heads(
+        self, q: torch.Tensor, q_real: torch.Tensor, p: torch.Tensor, p_real: torch.Tensor, owner: torch.Tensor
+    ) -> Said:
+        """What is said; `owner` [B, N] is the number of each passage token's sentence, -1 for none."""
+        q, p = q.float(), p.float()
+        asked = (q * q_real[..., None]).sum(1) / q_real.sum(1, keepdim=True)
+        highest = (p + (p_real.float()[..., None] - 1.0) * 1e4).amax(1)
+        whole = torch.cat([q[:, 0], asked, highest], -1)
+        count = int(owner.max()) + 1
+        of = functional.one_hot(owner + 1, count + 1)[..., 1:].float()  # [B, N, S]
+        mean = torch.einsum("bns,bnh->bsh", of, p) / of.sum(1).clamp_min(1.0)[..., None]
+        most = torch.stack([(p + (of[..., s, None] - 1.0) * 1e4).amax(1) for s in range(count)], 1)
+        most = torch.where(of.sum(1)[..., None] > 0, most, torch.zeros_like(most))
+        each = torch.cat([mean, most, q[:, :1].expand(-1, count, -1)], -1)
+        sentences = self.sentence(each)[..., 0] + (of.sum(1) == 0) * -1e4
+        spans = self.span(p) + (p_real.float()[..., None] - 1.0) * 1e4
+        answerable = self.answer(whole)[:, 0] + self.joined * sentences.amax(1)
+        return Said(sentences, answerable, spans, self.support(whole))
+
+    def round(self, *, on: bool) -> None:
+        """From now on, use the trained matrices as they will be stored (or no longer)."""
+        for layer in self.layers[APART:]:
+            for line in (layer.qkv, layer.out, layer.up, layer.down):
+                line.rounding = four_bits(line.weight) - line.weight.detach() if on else None
 
 
-def trunk_of(folder: Path) -> Trunk:
-    """The trunk with the weights of the base."""
+def reader_of(folder: Path) -> Reader:
+    """The network with the weights of the base; the lower layers will not be trained."""
     state = np.load(folder / "state.npz")
-    model = Trunk(json.loads((folder / "config.json").read_text())["vocab_size"])
-    t = lambda name: torch.from_numpy(state[name].copy())  # noqa: E731
+    model = Reader(json.loads((folder / "config.json").read_text())["vocab_size"])
+
+    def t(name: str) -> torch.Tensor:
+        return torch.from_numpy(state[name].copy())
+
     with torch.no_grad():
         model.words.weight.copy_(t("embeddings.word_embeddings.weight"))
         model.places.weight.copy_(t("embeddings.position_embeddings.weight"))
@@ -84,57 +206,8 @@ def trunk_of(folder: Path) -> Trunk:
                 getattr(layer.qkv, part).copy_(torch.cat(three))
                 for own, name in PARTS.items():
                     getattr(getattr(layer, own), part).copy_(t(f"{base}{name}.{part}"))
-    return model.eval().requires_grad_(requires_grad=False)
-
-
-def unit(x: torch.Tensor) -> torch.Tensor:
-    """Directions; zero stays zero."""
-    return x / x.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-
-
-class Head(nn.Module):
-    """From the states of a question and of a sentence to how likely it answers, and which tokens do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.narrow = nn.Linear(HIDDEN + 2, WIDTH)
-        self.enter = nn.LayerNorm(WIDTH)
-        self.sides = nn.Embedding(2, WIDTH)
-        self.layers = nn.ModuleList(Layer(WIDTH, 4, 2 * WIDTH) for _ in range(HEAD_LAYERS))
-        self.token = nn.Linear(WIDTH, 1)
-        self.answer = nn.Sequential(nn.Linear(3 * WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, 1))
-        self.signs = nn.Linear(3, 1)
-        with torch.no_grad():
-            self.signs.weight.copy_(torch.tensor([[2.0, 1.0, 0.0]]))
-            self.signs.bias.fill_(-1.0)
-            self.answer[2].weight.mul_(0.1)
-
-    def forward(
-        self, q: torch.Tensor, q_real: torch.Tensor, s: torch.Tensor, s_real: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(log-odds that each sentence answers (B,), log-odds of each of its tokens (B, S)).
-
-        `q` is [B, Q, HIDDEN] and `s` [B, S, HIDDEN], zero where `q_real` and `s_real` say that there is no token.
-        """
-        qn, sn = unit(q), unit(s)
-        alike = qn @ sn.transpose(1, 2)
-        of_s = alike.masked_fill(~q_real[:, :, None], -1.0).amax(1)
-        of_q = alike.masked_fill(~s_real[:, None, :], -1.0).amax(2)
-        nq, ns = q_real.sum(1, keepdim=True).float(), s_real.sum(1, keepdim=True).float()
-        cosine = (unit(q.sum(1)) * unit(s.sum(1))).sum(-1, keepdim=True)
-        matched = (of_q * q_real).sum(1, keepdim=True) / nq
-        signs = torch.cat([(cosine - 0.85) * 20, (matched - 0.85) * 20, torch.log(ns) - 3.0], -1)
-        extra_q = torch.stack([(of_q - 0.85) * 5, (of_q - matched) * 5], -1)
-        extra_s = torch.stack([(of_s - 0.85) * 5, (of_s - (of_s * s_real).sum(1, keepdim=True) / ns) * 5], -1)
-        a = self.enter(self.narrow(torch.cat([q, extra_q], -1))) + self.sides.weight[0]
-        b = self.enter(self.narrow(torch.cat([s, extra_s], -1))) + self.sides.weight[1]
-        x = torch.cat([a, b], 1)
-        real = torch.cat([q_real, s_real], 1)
-        mask = (1.0 - real[:, None, None, :].float()) * -1e4
-        for layer in self.layers:
-            x = layer(x, mask)
-        tokens = self.token(x[:, q.shape[1] :])[..., 0]
-        best = (x[:, q.shape[1] :] + (s_real.float()[..., None] - 1.0) * 1e4).amax(1)
-        mean_s = (x[:, q.shape[1] :] * s_real[..., None]).sum(1) / ns
-        mean_q = (x[:, : q.shape[1]] * q_real[..., None]).sum(1) / nq
-        return (self.answer(torch.cat([mean_q, mean_s, best], -1)) + self.signs(signs))[:, 0], tokens
+    frozen = [model.words, model.places, model.norm, *model.layers[:APART]]
+    for part in frozen:
+        part.requires_grad_(requires_grad=False)
+    model.kind.requires_grad_(requires_grad=False)
+    return model

@@ -51,23 +51,23 @@ BUDGETS = {
     "assembly": 610,  # MCP servers; a flywheel where a section asks for one
     "cli": 7245,  # encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1560,  # capture and flywheel; servers of MCP
-    "console": 3640,  # nine screens; sign-in at a provider, jobs beside the workers
+    "console": 3350,  # nine screens in front of the gateway
     "context": 930,
     "decisions": 910,  # typed questions: a new concept; deployments for questions
-    "engines": 5050,  # known vectors; encoders by name; relay; the transport as a seam; the reading model; a relay, c
+    "engines": 5150,  # known vectors; encoders by name; relay; the transport as a seam; the reading model; a relay, c
     "edge": 720,  # bundles: what a device checks and switches, what goes in, images
     "errors": 290,
-    "flywheel": 3930,  # how evidence grew; jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
+    "flywheel": 3900,  # jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
     "gateway": 6913,  # jobs, deployments and review over HTTP; rerank and score
     "generalist": 1590,  # whole answers asked for whole; functions
-    "governance": 3300,  # pages and write-ahead entries of the audit log; values cut over texts; tools of MCP
+    "governance": 3140,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
     "limits": 1470,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1360,  # encoders' weights, small models
     "network": 2290,  # the relay and routes by schema; labels of feedback; functions; deployments before the relay
-    "observe": 670,  # the sums of several workers
+    "observe": 640,  # the sums of several workers
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
     "protocols": 660,  # a store that writes the audit entry too; functions; the flywheel and its store
@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4120,  # many rows a statement, one thread for ledger and audit log; read models; the flywheel; PostgreSQL
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
-    "tasks": 17800,  # cells of tables looked up, contradictions; functions of generate; the task tools; a second look
+    "tasks": 17840,  # cells of tables looked up, contradictions; functions of generate; the task tools; a second look
     "testing": 1920,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
     "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 525,  # candidates that serve nobody

@@ -37,7 +37,6 @@ async def show_flywheel(visit: Visit) -> Response:
         "flywheel.html.j2",
         title="Flywheel",
         jobs=await job_views(books, section),
-        names={job.id: job.name for job in await books.jobs()},
         lanes=[(lane, [each for each in deployments if each.state == lane]) for lane in LANES],
         retired=[each for each in deployments if each.state == "retired"],
         alarms=[(alarm, [seen[each] for each in alarm.examples if each in seen]) for alarm in alarms],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from coterie.network.network import Network
 
 _SECRET = "state/console.key"  # noqa: S105 - where it is
+_REMEMBERED = 1000
 
 
 class Place:
@@ -26,12 +27,18 @@ class Place:
         """Take a gateway, its network's folder, and what opens the network anew after a promotion."""
         self.gateway, self.folder, self._open_network = gateway, folder, open_network
         clock = gateway.network.clock
-        config = load_config(folder)
-        self.currency, self.oidc = config.accounting.currency, config.oidc
+        self.currency = load_config(folder).accounting.currency
         self.jobs = Jobs(folder, self.reopen, clock=clock)
         self.live = Ticker(gateway)
         self.sessions = Sessions(folder / _SECRET, clock)
         self._reopening = asyncio.Lock()
+        self._looked_at: dict[tuple[str, str], list[str]] = {}
+
+    def skipped(self, key: str, queue: str) -> list[str]:
+        """What somebody has looked at in a queue since the gateway began, the last one last."""
+        found = self._looked_at.setdefault((key, queue), [])
+        del found[:-_REMEMBERED]
+        return found
 
     async def reopen(self) -> None:
         """Serve the champions that the registry has now. Raises `SetupError`; what served before goes on then."""

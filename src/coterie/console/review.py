@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from urllib.parse import quote, unquote
 
 from starlette.responses import Response
 
@@ -32,9 +31,7 @@ KEYS = "1234567890qwertyiopasdfghjklzxcvbm"
 _PAIRS = "asdfghjklqwertyiopzxcvbm"
 """Where there are more labels than keys, each has two, one after the other."""
 _AHEAD, _PAGES = 4, 2
-_LOOKED_AT, _REMEMBERED = "coterie_looked_at", 60
-"""A cookie with the spot checks that somebody has looked at, the last one last: so every worker knows of them."""
-_SPOT, _JOB, _DAY = "spot:", "job:", 86_400
+_SPOT, _JOB = "spot:", "job:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +67,8 @@ class Queue:
 async def show_review(visit: Visit) -> Response:
     """The queues, and the next items of one."""
     queues = await _queues(visit)
-    wanted, first = visit.query("queue") or (queues[0].id if queues else ""), None
-    if visit.query("first") and any(each.id == wanted for each in queues) and wanted.startswith(_SPOT):
-        first = await _spot_of(visit, visit.query("first"), wanted)
-    return await _desk(visit, wanted, queues, first=first)
+    wanted = visit.query("queue") or (queues[0].id if queues else "")
+    return await _desk(visit, wanted, queues)
 
 
 async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: Item | None = None) -> Response:
@@ -97,32 +92,16 @@ async def answer(visit: Visit) -> Response:
     """Take a label, a skip or an undo, and show what comes next."""
     queues, wanted = await _queues(visit), visit.value("queue")
     item, act = visit.value("item"), visit.value("act")
-    looked = _looked_at(visit, wanted)
     first = None
     if act == "undo":
-        first = await _undo(visit, wanted, looked)
+        first = await _undo(visit, wanted)
     elif act == "skip":
-        if wanted.startswith(_JOB):
-            await _book(visit).skip(item, reviewer=_by(visit))
-        looked.append(item)
+        await _skip(visit, wanted, item)
     elif item:
         await _label(visit, wanted, item, None if act == "none" else visit.value("value"))
-        looked.append(item)
-    visit.http.cookies[_LOOKED_AT] = f"{wanted} {' '.join(looked[-_REMEMBERED:])}"
-    if visit.wants_part:
-        response = await _desk(visit, wanted, queues, first=first)
-    else:
-        response = visit.go(f"review?queue={quote(wanted)}{f'&first={quote(first.id)}' if first else ''}")
-    if wanted.startswith(_SPOT):
-        value = quote(visit.http.cookies[_LOOKED_AT])
-        response.set_cookie(_LOOKED_AT, value, max_age=_DAY, httponly=True, samesite="strict")
-    return response
-
-
-def _looked_at(visit: Visit, queue: str) -> list[str]:
-    """The spot checks of a queue that the person has looked at, the last one last."""
-    name, *looked = unquote(visit.http.cookies.get(_LOOKED_AT, "")).split(" ")
-    return [each for each in looked if each] if name == queue else []
+    if not visit.wants_part:
+        return visit.go(f"review?queue={wanted}")
+    return await _desk(visit, wanted, queues, first=first)
 
 
 # --- Queues.
@@ -193,6 +172,13 @@ async def _progress(visit: Visit, queue: Queue) -> dict[str, str] | None:
     }
 
 
+async def _skip(visit: Visit, wanted: str, item: str) -> None:
+    if wanted.startswith(_JOB):
+        await _book(visit).skip(item, reviewer=_by(visit))
+    else:
+        visit.console.skipped(visit.caller.key_id, wanted).append(item)
+
+
 async def _label(visit: Visit, wanted: str, item: str, value: str | None) -> None:
     """Say what is right; None for none of the labels."""
     if wanted.startswith(_JOB):
@@ -202,23 +188,21 @@ async def _label(visit: Visit, wanted: str, item: str, value: str | None) -> Non
     said = {"trace_id": item, "specialist": ""}
     said |= {"thumb": "down", "comment": "none of the labels"} if value is None else {"value": value}
     await run_app(take_feedback(visit.gateway, visit.caller, encode(said)), visit)
+    visit.console.skipped(visit.caller.key_id, wanted).append(item)
 
 
-async def _undo(visit: Visit, wanted: str, looked: list[str]) -> Item | None:
+async def _undo(visit: Visit, wanted: str) -> Item | None:
     """The item that was looked at last, to be said anew."""
     if wanted.startswith(_JOB):
         book = _book(visit)
         item = await book.undo(reviewer=_by(visit))
         return next(iter(await _readable(visit, book, [] if item is None else [item])), None)
-    if not looked:
+    done = visit.console.skipped(visit.caller.key_id, wanted)
+    if not done:
         return None
-    return await _spot_of(visit, looked.pop(), wanted)
-
-
-async def _spot_of(visit: Visit, trace_id: str, queue: str) -> Item | None:
-    """The item of a request that the caller may see."""
+    trace_id = done.pop()
     with suppress(CoterieError, WireError):
-        return _spot(visit, await find_trace(visit.gateway, visit.caller, trace_id), queue.removeprefix(_SPOT))
+        return _spot(visit, await find_trace(visit.gateway, visit.caller, trace_id), wanted.removeprefix(_SPOT))
     return None
 
 
@@ -227,7 +211,7 @@ async def _spot_of(visit: Visit, trace_id: str, queue: str) -> Item | None:
 
 async def _spots(visit: Visit, name: str) -> list[Item]:
     """The newest requests of a specialist of which nobody said anything; the chosen ones first."""
-    done = set(_looked_at(visit, f"{_SPOT}{name}"))
+    done = set(visit.console.skipped(visit.caller.key_id, f"{_SPOT}{name}"))
     share = visit.config.policy.spot_checks
     wanted = RequestFilter(tenant=visit.caller.tenant, specialist=name)
     found: list[tuple[bool, Item]] = []

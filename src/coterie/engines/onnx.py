@@ -336,7 +336,7 @@ class OnnxModel:
         self._prefix = self.tokenizer.encode(provenance.prefix.strip()).ids[1:-1] if provenance.prefix else []
         self.lead = 1 + len(self._prefix)
         """Tokens before those of the text: the mark at its beginning, and the prefix."""
-        self._session = _opened(files[GRAPH_FILE] if graph is None else str(graph))
+        self._session = open_graph(files[GRAPH_FILE] if graph is None else str(graph))
         self._inputs = {each.name for each in self._session.get_inputs()}
 
     @property
@@ -400,9 +400,11 @@ class OnnxModel:
         """The vectors of some texts, in one native call."""
         return self.call(ids, "embedding")
 
-    def call(self, ids: Sequence[Sequence[int]], output: str) -> np.ndarray:  # (B, ...)
-        """One output of the graph for some texts, in one native call."""
-        return np.asarray(self._session.run([output], self._feed(ids))[0], dtype=np.float32)
+    def call(
+        self, ids: Sequence[Sequence[int]], output: str, given: Mapping[str, np.ndarray] | None = None
+    ) -> np.ndarray:  # (B, ...)
+        """One output of the graph for some texts, in one native call; `given` are inputs that are no tokens."""
+        return np.asarray(self._session.run([output], {**self._feed(ids), **(given or {})})[0], dtype=np.float32)
 
     def states(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:  # (B, D), (B, T, D)
         """One native call that also gives the tokens' states, those of padding included."""
@@ -430,7 +432,7 @@ class OnnxModel:
         content = self._graph.read_bytes()
         _verify({GRAPH_FILE: content}, GRAPH_FILE, self.sha256, self._place)
         try:
-            return _opened(with_output(content, self._states))
+            return open_graph(with_output(content, self._states))
         except Exception as error:
             raise _refused(self._place, GRAPH_FILE, f"it has no states of tokens ({error})") from error
 
@@ -453,7 +455,7 @@ def group_rows(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
         yield group
 
 
-def _opened(graph: bytes | str) -> onnxruntime.InferenceSession:
+def open_graph(graph: bytes | str) -> onnxruntime.InferenceSession:
     """A graph, or the file that holds it, ready to run in the caller's thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

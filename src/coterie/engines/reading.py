@@ -1,8 +1,10 @@
-"""The reading model: how likely a sentence answers a question, in some twenty languages.
+"""The reading model: which sentences of a passage answer a question, and whether a source supports a statement.
 
-A multilingual encoder (the trunk) reads the question and each sentence by itself, and a small head looks at the tokens
-of both. So what the trunk makes of a sentence is kept: a document that is asked about again costs the head only. The
-files lie in `reader/` and are checked against `provenance.json` when they are loaded.
+It knows some twenty languages.
+
+A multilingual encoder whose lower layers read each text by itself, so that what they make of a passage is kept, and
+whose upper layers read a question or a statement together with a passage. The files lie in `reader/` and are checked
+against `provenance.json` when they are loaded.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,59 +20,99 @@ from typing import NamedTuple
 import numpy as np
 from safetensors.numpy import load as load_arrays
 
-from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, OnnxModel, group_rows
+from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, OnnxModel, open_graph
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
 
 BUNDLED_READER = Path(__file__).parent / "reader"
-HEAD_FILE = "head.safetensors"
-READER_FILES = (*ENCODER_FILES, HEAD_FILE)
+UPPER_FILE, HEADS_FILE = "upper.onnx", "heads.safetensors"
+READER_FILES = (*ENCODER_FILES, UPPER_FILE, HEADS_FILE)
 """What a reading model is made of."""
 
-_QUESTION, _SENTENCE = "query: ", "passage: "
-"""How the trunk is told which of the two it reads."""
-_MOST_QUESTION, _MOST_SENTENCE = 40, 72
-"""Tokens of a question and of a sentence that are read."""
-_TOGETHER = 32
-"""Sentences of one native call."""
-_KEPT = 64 * 2**20
-"""Bytes of states that are kept: some 2,500 sentences."""
-_HEADS = 4
-_USUAL = 0.85
-"""Cosine of two texts that have nothing to do with each other, about: this encoder's are high."""
+_QUESTION, _PASSAGE = "query: ", "passage: "
+"""How the lower layers are told which of the two they read."""
+_MOST_QUESTION, _MOST_PASSAGE = 60, 300
+"""Tokens of a question and of a part of a passage."""
+_SHIFT = 64
+"""Places of a passage's tokens begin here, those of a question at 0: together they are as one text's."""
+_USUAL, _STEEP = 0.5, 2.5
+"""The usual cosine of a token and the nearest one of another text, below; by how much it is stretched."""
+_SPECIAL = 4
+"""Token ids below it are marks."""
+_LEADS = (4, 3)
+"""Tokens at the beginning of a question and of a passage that say what it is, and match nothing."""
+_KEPT = 48 * 2**20
+"""Bytes of states that are kept: some 400 passages."""
+_READ, _CHECK = 0, 1
+"""The tasks, in the order of the trained sides."""
+_SUPPORTED = 0
+"""Of supported, refuted, unknown."""
+_NEVER = -12.0
+"""Log-odds of a sentence that has no token."""
 
 Floats = np.ndarray
 
 
+class PassageRead(NamedTuple):
+    """What the model says of a passage and a question."""
+
+    sentences: Floats  # (S,)
+    """Log-odds that each sentence answers."""
+    answers: float
+    """Log-odds that the passage does."""
+
+
+class _Text(NamedTuple):
+    """A text by itself."""
+
+    ids: Floats  # (N,) int: 0 for what matches nothing
+    states: Floats  # (N, D) after the lower layers
+
+
+class _Part(NamedTuple):
+    """A run of sentences that is read at once."""
+
+    text: _Text
+    owners: Floats  # (N,) int: the number of each token's sentence, -1 for none
+    first: int
+    """The number of its first sentence in the passage."""
+
+
 class ReadingModel:
-    """Trunk and head, loaded and checked. Blocking; safe to call from several threads.
+    """Both halves and the heads, loaded and checked. Blocking; safe to call from several threads.
 
     Args:
         files: Content of `READER_FILES` by name.
         place: Where the files come from, for errors.
-        graph: The file that holds the graph, if one does.
+        folder: The folder that holds them, if one does.
 
     Raises:
         ArtefactRefused: a file is missing or not what the provenance says.
     """
 
-    def __init__(self, files: Mapping[str, bytes], *, place: str = "these files", graph: Path | None = None) -> None:
-        self._trunk = OnnxModel(files, place, graph)
-        content = files.get(HEAD_FILE, b"")
-        found = hashlib.sha256(content).hexdigest()
+    def __init__(self, files: Mapping[str, bytes], *, place: str = "these files", folder: Path | None = None) -> None:
+        self._lower = OnnxModel(files, place, None if folder is None else folder / ENCODER_FILES[0])
+        checksums = [self._lower.sha256]
+        for name in (UPPER_FILE, HEADS_FILE):
+            checksums.append(hashlib.sha256(files.get(name, b"")).hexdigest())
+            try:
+                named = parse_json(files[PROVENANCE_FILE])["sha256"][name]
+            except (KeyError, TypeError) as error:
+                raise _refused(place, name, f"{PROVENANCE_FILE} does not name it") from error
+            if named != checksums[-1]:
+                raise _refused(place, name, f"its checksum is {checksums[-1]}, {PROVENANCE_FILE} says {named}")
         try:
-            named = parse_json(files[PROVENANCE_FILE])["sha256"][HEAD_FILE]
-            if found != named:
-                raise ValueError(f"its checksum is {found}, {PROVENANCE_FILE} says {named}")  # noqa: TRY301 - refused below
-            self._head = ReadingHead({name: each.astype(np.float32) for name, each in load_arrays(content).items()})
-        except (ValueError, KeyError, TypeError) as error:
-            raise _refused(place, HEAD_FILE, str(error)) from error
-        self.sha256 = hashlib.sha256((self._trunk.sha256 + found).encode()).hexdigest()
-        self._known: OrderedDict[str, Floats] = OrderedDict()
+            arrays = {name: each.astype(np.float32) for name, each in load_arrays(files[HEADS_FILE]).items()}
+            self._heads = ReadingHeads(arrays)
+            self._upper = open_graph(files[UPPER_FILE])
+        except Exception as error:
+            raise _refused(place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+        self.sha256 = hashlib.sha256("".join(checksums).encode()).hexdigest()
+        self._known: OrderedDict[tuple[str, ...], list[_Part]] = OrderedDict()
         self._size, self._lock = 0, threading.Lock()
 
     @classmethod
-    def read(cls, folder: Path) -> ReadingModel:
+    def load(cls, folder: Path) -> ReadingModel:
         """The model of a folder. Raises `ArtefactRefused`."""
         files = {}
         for name in READER_FILES:
@@ -78,48 +120,93 @@ class ReadingModel:
                 files[name] = (folder / name).read_bytes()
             except OSError as error:
                 raise _refused(str(folder), name, str(error)) from error
-        return cls(files, place=str(folder), graph=folder / ENCODER_FILES[0])
+        return cls(files, place=str(folder), folder=folder)
 
     @property
     def about(self) -> Mapping[str, str]:
         """What a report says of it: `name`, `source`, `sha256`, `licence`."""
-        return {**self._trunk.origin, "sha256": self.sha256}
+        return {**self._lower.origin, "sha256": self.sha256}
 
-    def score(self, question: str, sentences: Sequence[str]) -> tuple[Floats, Floats]:  # (S,), (S,)
-        """Log-odds that each sentence answers the question, and its cosine to it by the trunk alone."""
-        if not sentences:
-            return np.empty(0), np.empty(0)
-        asked = self._cut(_QUESTION + question, _MOST_QUESTION)
-        of_question = self._trunk.call([asked], "states")[0]
-        states = self.states(sentences)
-        scores, alike = np.empty(len(sentences)), np.empty(len(sentences))
-        for rows in group_rows([len(each) for each in states], _TOGETHER):
-            scores[rows], alike[rows] = self._head.score(of_question, [states[row] for row in rows])
-        return scores, alike
+    def read(self, question: str, sentences: Sequence[str]) -> PassageRead:
+        """What the sentences of a passage, in their order, say to a question; a long passage is read in parts."""
+        scores, answers = np.full(len(sentences), _NEVER), [_NEVER]
+        asked = self._asked(question)
+        for part in self._parts(tuple(sentences)):
+            found = self._heads.read(*self._joint(_READ, asked, part.text), part.owners)
+            scores[part.first : part.first + len(found.sentences)] = found.sentences
+            answers.append(found.answers)
+        return PassageRead(scores, max(answers))
 
-    def states(self, sentences: Sequence[str]) -> list[Floats]:  # each (T, D)
-        """The states of each sentence's tokens, those that are not known in native calls by length."""
+    def support(self, statement: str, sentences: Sequence[str]) -> float:
+        """Log-odds that a passage of these sentences supports a statement: those of the part that does most."""
+        asked = self._asked(statement)
+        parts = self._parts(tuple(sentences))
+        found = [self._heads.support(*self._joint(_CHECK, asked, part.text)) for part in parts]
+        return max((_odds(each, _SUPPORTED) for each in found), default=_NEVER)
+
+    def _asked(self, text: str) -> _Text:
+        ids = self._lower.cut(_QUESTION + text).ids
+        ids = ids if len(ids) <= _MOST_QUESTION else [*ids[: _MOST_QUESTION - 1], ids[-1]]
+        return self._below(ids, 0, _LEADS[0])
+
+    def _below(self, ids: Sequence[int], shift: int, lead: int) -> _Text:
+        """What the lower layers make of a text by itself."""
+        places = np.arange(shift, shift + len(ids), dtype=np.int64)[None]
+        matched = np.array(ids)
+        matched[:lead] = 0
+        matched[matched < _SPECIAL] = 0
+        return _Text(matched, self._lower.call([ids], "states", {"places": places})[0])
+
+    def _joint(self, task: int, asked: _Text, passage: _Text) -> tuple[Floats, Floats]:  # (Q, D), (N, D)
+        """States of both after the upper layers."""
+        joined = self._heads.join(task, asked, passage)[None].astype(np.float32)
+        states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
+        return states[: len(asked.ids)], states[len(asked.ids) :]
+
+    def _parts(self, sentences: tuple[str, ...]) -> list[_Part]:
+        """The passage below, known or new."""
         with self._lock:
-            found = {text: self._known[text] for text in dict.fromkeys(sentences) if text in self._known}
-            for text in found:
-                self._known.move_to_end(text)
-        new = [text for text in dict.fromkeys(sentences) if text not in found]
-        cut = [self._cut(_SENTENCE + text, _MOST_SENTENCE) for text in new]
-        for rows in group_rows([len(ids) for ids in cut], _TOGETHER):
-            for row, states in zip(rows, self._trunk.call([cut[row] for row in rows], "states"), strict=True):
-                found[new[row]] = states[: len(cut[row])].astype(np.float16)
+            if sentences in self._known:
+                self._known.move_to_end(sentences)
+                return [_as(part, np.float32) for part in self._known[sentences]]
+        found = list(self._new_parts(sentences))
         with self._lock:
-            for text in new:
-                if text not in self._known:
-                    self._known[text] = found[text]
-                    self._size += found[text].nbytes
+            if sentences not in self._known:
+                self._known[sentences] = [_as(part, np.float16) for part in found]
+                self._size += _bytes(self._known[sentences])
             while self._size > _KEPT:
-                self._size -= self._known.popitem(last=False)[1].nbytes
-        return [found[text].astype(np.float32) for text in sentences]
+                self._size -= _bytes(self._known.popitem(last=False)[1])
+        return found
 
-    def _cut(self, text: str, most: int) -> list[int]:
-        ids = self._trunk.cut(text).ids
-        return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+    def _new_parts(self, sentences: Sequence[str]) -> Iterator[_Part]:
+        first = 0
+        while first < len(sentences):
+            last, length = first, 0
+            while last < len(sentences):
+                length += len(self._lower.tokenise(sentences[last])) - 1
+                if length > _MOST_PASSAGE and last > first:
+                    break
+                last += 1
+            text = _PASSAGE + "\n".join(each.strip() for each in sentences[first:last])
+            piece = self._lower.cut(text)
+            ids, offsets = piece.ids, np.array(piece.offsets)
+            if len(ids) > _MOST_PASSAGE:
+                ids = [*ids[: _MOST_PASSAGE - 1], ids[-1]]
+                offsets = np.concatenate([offsets[: _MOST_PASSAGE - 1], offsets[-1:]])
+            starts = np.cumsum([0, *(len(each.strip()) + 1 for each in sentences[first : last - 1])])
+            owners = np.searchsorted(starts + len(_PASSAGE), offsets[:, 0], side="right") - 1
+            owners[(offsets[:, 1] <= offsets[:, 0]) | (offsets[:, 0] < len(_PASSAGE))] = -1
+            yield _Part(self._below(ids, _SHIFT, _LEADS[1]), owners, first)
+            first = last
+
+
+def _bytes(parts: Sequence[_Part]) -> int:
+    return sum(part.text.states.nbytes + part.text.ids.nbytes + part.owners.nbytes for part in parts)
+
+
+def _as(part: _Part, kind: type[np.floating]) -> _Part:
+    """With states of another size of number."""
+    return part._replace(text=part.text._replace(states=part.text.states.astype(kind)))
 
 
 def has_reader() -> bool:
@@ -130,25 +217,14 @@ def has_reader() -> bool:
 @cache
 def bundled_reader() -> ReadingModel:
     """The reading model that ships with the package, loaded once. Raises `ArtefactRefused`."""
-    return ReadingModel.read(BUNDLED_READER)
+    return ReadingModel.load(BUNDLED_READER)
 
 
-class _Layer(NamedTuple):
-    """The arrays of one layer of the head."""
-
-    qkv: tuple[Floats, Floats]
-    out: tuple[Floats, Floats]
-    norm: tuple[Floats, Floats]
-    up: tuple[Floats, Floats]
-    down: tuple[Floats, Floats]
-    last: tuple[Floats, Floats]
-
-
-class ReadingHead:
-    """Two layers over the tokens of a question and of a sentence, and a line over how alike they are.
+class ReadingHeads:
+    """What is read off the states of a question's and a passage's tokens.
 
     Args:
-        arrays: Its weights by the names of `scripts/reading/network.py`.
+        arrays: Weights by the names of `scripts/reading/network.py`.
 
     Raises:
         KeyError: one is missing.
@@ -159,64 +235,63 @@ class ReadingHead:
         broken = [name for name, each in arrays.items() if not np.isfinite(each).all()]
         if broken:
             raise ValueError(f"{broken[0]!r} is not finite")
+        self._sides, self._match = arrays["sides"], arrays["match.weight"]
+        self._joined = float(arrays["joined"].item())
+        self._of = {
+            name: [(arrays[f"{name}.{at}.weight"], arrays[f"{name}.{at}.bias"]) for at in (0, 2)]
+            for name in ("sentence", "answer", "support")
+        }
 
-        def pair(name: str) -> tuple[Floats, Floats]:
-            return arrays[f"{name}.weight"], arrays[f"{name}.bias"]
+    def join(self, task: int, asked: _Text, passage: _Text) -> Floats:  # (Q + N, D)
+        """Both texts, one behind the other, with what tells them apart and which tokens each finds in the other."""
+        alike = _unit(asked.states) @ _unit(passage.states).T
+        same = (asked.ids[:, None] == passage.ids[None]) & (asked.ids[:, None] > 0)
+        found = []
+        for own, other, near, exact, side in (
+            (asked, passage, alike, same, 0),
+            (passage, asked, alike.T, same.T, 1),
+        ):
+            real = (own.ids > 0).astype(np.float32)
+            best = np.where(other.ids > 0, near, -1.0).max(axis=1)
+            mean = (best * real).sum() / max(real.sum(), 1.0)
+            seen = [exact.any(axis=1), (best - _USUAL) * _STEEP * real, (best - mean) * _STEEP * real]
+            found.append(own.states + self._sides[task, side] + np.stack(seen, axis=-1) @ self._match.T)
+        return np.concatenate(found)
 
-        self._narrow, self._enter = pair("narrow"), pair("enter")
-        self._sides = arrays["sides.weight"]
-        count = len({name.split(".")[1] for name in arrays if name.startswith("layers.")})
-        self._layers = [_Layer(*(pair(f"layers.{at}.{name}") for name in _Layer._fields)) for at in range(count)]
-        self._answer, self._last = pair("answer.0"), pair("answer.2")
-        self._signs = pair("signs")
+    def read(self, question: Floats, passage: Floats, owners: Floats) -> PassageRead:  # (Q, D), (N, D), (N,)
+        """What each sentence with tokens and the whole say."""
+        count = int(owners.max(initial=-1)) + 1
+        rows, scores = [], np.full(count, _NEVER)
+        told = [number for number in range(count) if (owners == number).any()]
+        for number in told:
+            own = passage[owners == number]
+            rows.append(np.concatenate([own.mean(axis=0), own.max(axis=0), question[0]]))
+        if told:
+            scores[told] = self._say("sentence", np.stack(rows))[:, 0]
+        whole = float(self._say("answer", _whole(question, passage))[0, 0])
+        return PassageRead(scores, whole + self._joined * float(scores.max(initial=_NEVER)))
 
-    def score(self, question: Floats, sentences: Sequence[Floats]) -> tuple[Floats, Floats]:  # (S,), (S,)
-        """Log-odds that each sentence answers, and its cosine, from the states of tokens (Q, D) and (T, D) each."""
-        count, width = len(sentences), max(len(each) for each in sentences)
-        said = np.zeros((count, width, question.shape[1]), dtype=np.float32)
-        real = np.zeros((count, width), dtype=np.float32)
-        for row, each in enumerate(sentences):
-            said[row, : len(each)] = each
-            real[row, : len(each)] = 1.0
-        lengths = real.sum(axis=1, keepdims=True)
-        alike = _unit(said) @ _unit(question).T  # (S, T, Q)
-        of_said = alike.max(axis=2)
-        of_question = np.where(real[..., None] > 0, alike, -1.0).max(axis=1)
-        matched = of_question.mean(axis=1, keepdims=True)
-        cosine = _unit(said.sum(axis=1)) @ _unit(question.sum(axis=0))
-        signs = np.column_stack([(cosine - _USUAL) * 20, (matched[:, 0] - _USUAL) * 20, np.log(lengths[:, 0]) - 3.0])
-        usual = (of_said * real).sum(axis=1, keepdims=True) / lengths
-        first = np.stack([(of_question - _USUAL) * 5, (of_question - matched) * 5], axis=-1)
-        second = np.stack([(of_said - _USUAL) * 5, (of_said - usual) * 5], axis=-1)
-        weight, bias = self._narrow
-        inner = question.shape[1]
-        a = (question @ weight[:, :inner].T)[None] + first @ weight[:, inner:].T + bias
-        b = said @ weight[:, :inner].T + second @ weight[:, inner:].T + bias
-        x = np.concatenate([_norm(a, *self._enter) + self._sides[0], _norm(b, *self._enter) + self._sides[1]], axis=1)
-        mask = np.concatenate([np.ones((count, len(question)), dtype=np.float32), real], axis=1)
-        for layer in self._layers:
-            x = _step(layer, x, mask)
-        own, asked = x[:, len(question) :], x[:, : len(question)].mean(axis=1)
-        best = (own + (real[..., None] - 1.0) * 1e4).max(axis=1)
-        mean = (own * real[..., None]).sum(axis=1) / lengths
-        judged = _line(_gelu(_line(np.concatenate([asked, mean, best], axis=1), *self._answer)), *self._last)
-        return np.asarray((judged + _line(signs, *self._signs))[:, 0], dtype=np.float64), np.asarray(cosine)
+    def support(self, statement: Floats, passage: Floats) -> Floats:  # (Q, D), (N, D) -> (3,)
+        """Scores of supported, refuted and unknown."""
+        return np.asarray(self._say("support", _whole(statement, passage))[0])
 
-
-def _step(layer: _Layer, x: Floats, mask: Floats) -> Floats:
-    """States (S, N, W) of the next layer."""
-    count, tokens, width = x.shape
-    three = _line(x, *layer.qkv).reshape(count, tokens, 3, _HEADS, width // _HEADS).transpose(2, 0, 3, 1, 4)
-    scores = three[0] @ three[1].transpose(0, 1, 3, 2) * (width / _HEADS) ** -0.5
-    scores += (mask[:, None, None, :] - 1.0) * 1e4
-    scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    seen = (scores / scores.sum(axis=-1, keepdims=True)) @ three[2]
-    x = _norm(x + _line(seen.transpose(0, 2, 1, 3).reshape(count, tokens, width), *layer.out), *layer.norm)
-    return _norm(x + _line(_gelu(_line(x, *layer.up)), *layer.down), *layer.last)
+    def _say(self, name: str, x: Floats) -> Floats:
+        (inner, bias), (outer, last) = self._of[name]
+        return np.asarray(_gelu(x @ inner.T + bias) @ outer.T + last, dtype=np.float64)
 
 
-def _line(x: Floats, weight: Floats, bias: Floats) -> Floats:
-    return np.asarray(x @ weight.T + bias)
+def _whole(question: Floats, passage: Floats) -> Floats:  # (1, 3 D)
+    return np.concatenate([question[0], question.mean(axis=0), passage.max(axis=0)])[None]
+
+
+def _unit(x: Floats) -> Floats:
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
+
+
+def _odds(scores: Floats, of: int) -> float:
+    """Log-odds of one class."""
+    rest = np.delete(scores, of)
+    return float(scores[of] - np.logaddexp.reduce(rest))
 
 
 def _gelu(x: Floats) -> Floats:
@@ -225,16 +300,6 @@ def _gelu(x: Floats) -> Floats:
     t = 1.0 / (1.0 + np.float32(0.3275911) * size)
     series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
     return np.asarray(x * 0.5 * (1.0 + np.sign(x) * (1.0 - series * np.exp(-size * size))), dtype=x.dtype)
-
-
-def _norm(x: Floats, weight: Floats, bias: Floats) -> Floats:
-    centred = x - x.mean(axis=-1, keepdims=True)
-    spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-12)
-    return np.asarray(centred / spread * weight + bias)
-
-
-def _unit(x: Floats) -> Floats:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6))
 
 
 def _refused(place: str, name: str, found: str) -> ArtefactRefused:

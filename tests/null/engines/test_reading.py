@@ -1,4 +1,4 @@
-"""The reading model: what its head computes, what it keeps, and what it refuses."""
+"""The reading model: what its heads compute, what it keeps, and what it refuses."""
 
 import hashlib
 import json
@@ -7,34 +7,30 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from coterie.engines.reading import BUNDLED_READER, READER_FILES, ReadingHead, ReadingModel, bundled_reader, has_reader
+from coterie.engines.reading import (
+    BUNDLED_READER,
+    READER_FILES,
+    ReadingHeads,
+    ReadingModel,
+    _Text,
+    bundled_reader,
+    has_reader,
+)
 from coterie.errors import ArtefactRefused
 
-WIDTH, INNER, STATES = 8, 16, 12
+STATES, INNER = 12, 8
 here = pytest.mark.skipif(not has_reader(), reason="the reading model's files are not in this checkout")
 
 
-def arrays(*, seed: int = 0, silent: bool = False) -> dict[str, np.ndarray]:
-    """A head's weights, small; `silent` leaves only the line over how alike both texts are."""
+def arrays(*, seed: int = 0) -> dict[str, np.ndarray]:
+    """Heads' weights, small."""
     random = np.random.default_rng(seed)
-    shapes = {"narrow": (WIDTH, STATES + 2), "answer.0": (WIDTH, 3 * WIDTH), "answer.2": (1, WIDTH), "signs": (1, 3)}
-    for name, shape in (
-        ("qkv", (3 * WIDTH, WIDTH)),
-        ("out", (WIDTH, WIDTH)),
-        ("up", (INNER, WIDTH)),
-        ("down", (WIDTH, INNER)),
-    ):
-        shapes[f"layers.0.{name}"] = shape
-    found = {}
-    for name, shape in shapes.items():
-        found[f"{name}.weight"] = random.normal(size=shape, scale=0.3).astype(np.float32)
-        found[f"{name}.bias"] = np.zeros(shape[0], dtype=np.float32)
-    for name in ("enter", "layers.0.norm", "layers.0.last"):
-        found[f"{name}.weight"], found[f"{name}.bias"] = np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
-    found["sides.weight"] = random.normal(size=(2, WIDTH)).astype(np.float32)
-    if silent:
-        found["answer.2.weight"] *= 0
-        found["signs.weight"] = np.array([[1.0, 0.0, 0.0]], np.float32)
+    found = {"sides": np.zeros((2, 2, STATES), np.float32), "joined": np.array(0.5, np.float32)}
+    found["match.weight"] = random.normal(size=(STATES, 3)).astype(np.float32)
+    for name, outputs in (("sentence", 1), ("answer", 1), ("support", 3)):
+        for at, shape in ((0, (INNER, 3 * STATES)), (2, (outputs, INNER))):
+            found[f"{name}.{at}.weight"] = random.normal(size=shape, scale=0.3).astype(np.float32)
+            found[f"{name}.{at}.bias"] = random.normal(size=shape[0], scale=0.3).astype(np.float32)
     return found
 
 
@@ -44,66 +40,77 @@ def states(*lengths: int, seed: int = 1) -> list[np.ndarray]:
     return [random.normal(size=(length, STATES)).astype(np.float32) for length in lengths]
 
 
-def test_a_sentence_scores_the_same_beside_others():
-    """Padding to a longer neighbour changes nothing."""
-    head = ReadingHead(arrays())
-    question, *sentences = states(5, 3, 9, 6)
+def test_a_sentence_is_scored_by_its_own_tokens():
+    """In any place of the passage; a sentence without tokens never answers."""
+    heads = ReadingHeads(arrays())
+    question, first, second = states(4, 3, 5)
+    owners = np.array([0] * 3 + [1] * 5)
 
-    together, _ = head.score(question, sentences)
-    alone = [head.score(question, [each])[0][0] for each in sentences]
+    together = heads.read(question, np.concatenate([first, second]), owners).sentences
+    turned = heads.read(question, np.concatenate([second, first]), np.array([0] * 5 + [2] * 3)).sentences
 
-    assert np.allclose(together, alone, atol=1e-4)
-    assert len(set(np.round(together, 6))) == 3
+    assert together == pytest.approx(turned[[2, 0]], abs=1e-5)
+    assert together[0] != pytest.approx(together[1])
+    assert turned[1] == -12.0
 
 
-def test_without_its_layers_it_is_a_line_over_the_cosine():
-    """The sign that counts is how alike the means of both texts are."""
-    question, *sentences = states(5, 3, 9)
-    sentences[1] = question + 0.01
+def test_the_passage_answers_by_itself_and_by_its_best_sentence():
+    """The best sentence counts by the trained weight."""
+    plain, given = arrays(), states(4, 6)
+    owners = np.array([0, 0, 0, 1, 1, 1])
+    without = ReadingHeads({**plain, "joined": np.array(0.0, np.float32)}).read(*given, owners)
+    found = ReadingHeads(plain).read(*given, owners)
 
-    found, alike = ReadingHead(arrays(silent=True)).score(question, sentences)
-    cosines = [
-        float(each.sum(0) @ question.sum(0) / np.linalg.norm(each.sum(0)) / np.linalg.norm(question.sum(0)))
-        for each in sentences
-    ]
+    assert found.answers == pytest.approx(without.answers + 0.5 * found.sentences.max(), abs=1e-5)
 
-    assert np.allclose(alike, cosines, atol=1e-4)
-    assert np.allclose(found, [(each - 0.85) * 20 for each in cosines], atol=1e-3)
-    assert found[1] > found[0]
+
+def test_what_stands_in_both_texts_is_marked():
+    """A token that the other text has, and nothing of the marks before it."""
+    weights = arrays()
+    weights["match.weight"] = np.zeros((STATES, 3), np.float32)
+    weights["match.weight"][:, 0] = 1.0
+    asked, said = states(3, 4)
+    heads = ReadingHeads(weights)
+
+    joined = heads.join(0, _Text(np.array([0, 7, 8]), asked), _Text(np.array([0, 9, 8, 8]), said))
+
+    added = joined - np.concatenate([asked, said])
+    assert added[:, 0].round(5).tolist() == [0, 0, 1, 0, 0, 1, 1]
 
 
 def test_weights_that_are_no_numbers_are_refused():
-    """A head is not loaded with them."""
+    """Heads are not loaded with them."""
     broken = arrays()
-    broken["narrow.bias"][0] = np.nan
+    broken["answer.0.bias"][0] = np.nan
     with pytest.raises(ValueError, match="not finite"):
-        ReadingHead(broken)
+        ReadingHeads(broken)
 
 
 def test_missing_files_are_named(tmp_path):
     """The error says which file and what to do."""
     with pytest.raises(ArtefactRefused, match=r"model\.onnx"):
-        ReadingModel.read(tmp_path)
+        ReadingModel.load(tmp_path)
 
 
 @here
-def test_a_changed_head_is_refused():
+@pytest.mark.parametrize("name", ["upper.onnx", "heads.safetensors"])
+def test_a_changed_file_is_refused(name):
     """Every file is held against its checksum."""
-    files = {name: (BUNDLED_READER / name).read_bytes() for name in READER_FILES}
-    files["head.safetensors"] = save(arrays())
+    files = {each: (BUNDLED_READER / each).read_bytes() for each in READER_FILES}
+    files[name] = save(arrays())
     with pytest.raises(ArtefactRefused, match="checksum"):
         ReadingModel(files)
 
 
 @here
-def test_a_head_without_its_arrays_is_refused():
+def test_heads_without_their_arrays_are_refused():
     """Also where the provenance names that very file."""
     files = {name: (BUNDLED_READER / name).read_bytes() for name in READER_FILES}
-    files["head.safetensors"] = save({"narrow.weight": np.zeros((2, 2), np.float32)})
+    files["heads.safetensors"] = save({"sides": np.zeros((2, 2), np.float32)})
     about = json.loads(files["provenance.json"])
-    about["sha256"]["head.safetensors"] = hashlib.sha256(files["head.safetensors"]).hexdigest()
+    about["sha256"]["heads.safetensors"] = hashlib.sha256(files["heads.safetensors"]).hexdigest()
     files["provenance.json"] = json.dumps(about).encode()
-    with pytest.raises(ArtefactRefused, match=r"head\.safetensors"):
+    with pytest.raises(ArtefactRefused, match=r"heads\.safetensors"):
         ReadingModel(files)
 
 
@@ -111,13 +118,10 @@ def test_a_head_without_its_arrays_is_refused():
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
-        (
-            "When does the swimming pool open on Sundays?",
-            "The pool opens at 9 am on Sundays and at 7 am on other days.",
-        ),
-        ("Was kostet ein neuer Personalausweis?", "Für einen Personalausweis zahlen Sie 37 Euro."),
+        ("When does the swimming pool open on Sundays?", "The swimming pool opens at 9 am on Sundays."),
+        ("Was kostet ein neuer Personalausweis?", "Ein Personalausweis kostet 37 Euro."),
         ("¿Cuándo cierra la biblioteca?", "La biblioteca cierra a las ocho de la tarde."),
-        ("Qui répare le chauffage ?", "Pour toute panne de chauffage, appelez le concierge."),
+        ("Qui répare le chauffage ?", "Le concierge répare le chauffage."),
     ],
 )
 def test_it_finds_the_sentence_in_several_languages(question, answer):
@@ -126,18 +130,50 @@ def test_it_finds_the_sentence_in_several_languages(question, answer):
         "Dogs must be kept on a lead in the park.", answer, "Der Hof ist bis zehn Uhr abends offen für Kinder.",
         "Los perros no pueden entrar.", "Les vélos se garent derrière la maison.",
     ]  # fmt: skip
-    assert int(bundled_reader().score(question, sentences)[0].argmax()) == 1
+    assert int(bundled_reader().read(question, sentences).sentences.argmax()) == 1
+
+
+@here
+def test_a_passage_that_answers_is_told_from_one_that_does_not():
+    """The second one is of the same topic."""
+    asked = "How much does a dog licence cost?"
+    answers = ["Every dog needs a licence.", "A dog licence costs 84 euros a year."]
+    silent = ["Every dog needs a licence.", "Dogs must be kept on a lead in the park."]
+
+    assert bundled_reader().read(asked, answers).answers > bundled_reader().read(asked, silent).answers
 
 
 @here
 def test_what_is_read_again_gives_the_same():
-    """States that are kept are those that were computed; an order or a repetition changes nothing."""
-    model = ReadingModel.read(BUNDLED_READER)
-    sentences = ["The office is closed in August.", "A copy costs ten cents.", "The office is closed in August."]
+    """States that are kept are those that were computed; a passage without sentences answers nothing."""
+    model = ReadingModel.load(BUNDLED_READER)
+    sentences = ["The office is closed in August.", "A copy costs ten cents."]
 
-    first, _ = model.score("When is the office closed?", sentences)
-    second, _ = model.score("When is the office closed?", sentences[::-1])
+    first = model.read("When is the office closed?", sentences)
+    second = model.read("When is the office closed?", sentences)
 
-    assert np.allclose(first, second[::-1], atol=2e-3)
-    assert first[0] == pytest.approx(first[2], abs=2e-3)
-    assert len(model.score("When is the office closed?", [])[0]) == 0
+    assert first.sentences == pytest.approx(second.sentences, abs=2e-2)
+    assert first.answers == pytest.approx(second.answers, abs=2e-2)
+    assert model.read("When is the office closed?", []).answers == -12.0
+    assert model.support("The office is closed in August.", []) == -12.0
+
+
+@here
+def test_a_long_passage_is_read_in_parts():
+    """Every sentence has a score, the last one too."""
+    sentences = [f"Rule number {n} says that the holder of card {n} pays {n} pounds a year." for n in range(40)]
+    found = bundled_reader().read("What does the holder of card 39 pay?", sentences).sentences
+
+    assert len(found) == 40
+    assert (found > -12.0).all()
+
+
+@here
+def test_what_stands_in_the_source_is_supported_rather_than_its_denial():
+    """The same words with a "not"."""
+    source = ["Dogs are allowed in the garden.", "Cats stay at home."]
+    model = bundled_reader()
+
+    assert model.support("Dogs are allowed in the garden.", source) > model.support(
+        "Dogs are not allowed in the garden.", source
+    )

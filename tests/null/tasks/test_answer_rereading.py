@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from coterie.engines.reading import PassageRead
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import Proven, load_defaults, proven_at
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, load_answer
 from coterie.tasks.answer.reader import survey
-from coterie.tasks.answer.rereading import JUDGED, LOOKED, MOST_READ, Rereading, most_likely
+from coterie.tasks.answer.rereading import JUDGED, LOOKED, MOST_READ, Rereading, read_passages
 from coterie.tasks.answer.scoring import LinearScore
 from coterie.testing import EchoEngine
 from coterie.types import ContextView, Entry, Label, Passage, SpecialistCard, Task
@@ -21,18 +22,19 @@ QUESTION = "How long can I use the card?"
 
 
 class Likes:
-    """A model that likes the sentences with a word."""
+    """A model that likes the sentences with a word, and the passages with such a sentence."""
 
     sha256 = "likes"
 
     def __init__(self, word: str) -> None:
-        self.word, self.read, self.threads = word, [], set()
+        self.word, self.asked, self.threads = word, [], set()
 
-    def score(self, question, sentences):
-        """3 for the word, else -3; nothing is alike."""
-        self.read.append((question, list(sentences)))
+    def read(self, question, sentences):
+        """3 for the word, else -3."""
+        self.asked.append((question, list(sentences)))
         self.threads.add(threading.get_ident())
-        return np.array([3.0 if self.word in each else -3.0 for each in sentences]), np.zeros(len(sentences))
+        scores = np.array([3.0 if self.word in each else -3.0 for each in sentences])
+        return PassageRead(scores, float(scores.max()))
 
 
 def line(names, bias=0.0, **weights) -> LinearScore:
@@ -96,20 +98,36 @@ async def test_what_the_model_likes_nowhere_is_not_stated():
     assert not finding.citations
 
 
-def test_it_reads_the_most_likely_only():
-    """Of many sentences the first look chooses; the others cannot win."""
-    text = " ".join(f"Rule {number} says that card holders pay {number} pounds." for number in range(40))
-    seen = survey(QUESTION, [passage(text)])
-    first = load_defaults().readers["lexical"].read(seen)
-    model = Likes("pay 7 ")
+def several(*texts: str) -> list[Passage]:
+    """Passages of documents of their own."""
+    return [replace(passage(text), document=f"{number}.md") for number, text in enumerate(texts)]
 
-    found = rereading().look(seen, first, model)
 
-    [(question, sentences)] = model.read
+def test_it_reads_the_likeliest_passages_until_one_answers():
+    """The likeliest by the first look first; with an answer the unlikely rest is not read."""
+    seen = survey(QUESTION, several("The account is free.", TEXT, "Never tell your PIN.", "Call us at any time."))
+    scores = np.array([2.0 if "valid" in each.text else -6.0 for each in seen.sentences])
+    finds, never = Likes("valid"), Likes("zebra")
+
+    found, nothing = read_passages(seen, scores, finds), read_passages(seen, scores, never)
+
+    [(question, sentences)] = finds.asked
     assert question == QUESTION
-    assert len(sentences) == MOST_READ
-    assert {each.text for each in found.cited} <= set(sentences)
-    assert sentences == [seen.sentences[row].text for row in most_likely(first.scores)]
+    assert sentences == [each.text for each in seen.sentences if each.passage.document == "1.md"]
+    assert [seen.sentences[row].text for row in found.rows] == sentences
+    assert set(found.answers) == {3.0}
+    assert len(never.asked) == MOST_READ
+    assert nothing.answers.max() == -3.0
+
+
+def test_one_that_is_as_likely_is_read_beside_the_answer():
+    """It may say otherwise."""
+    seen = survey(QUESTION, several(TEXT, TEXT.replace("4 years", "2 years")))
+    model = Likes("valid")
+
+    read_passages(seen, np.zeros(len(seen.sentences)), model)
+
+    assert len(model.asked) == 2
 
 
 def test_lines_are_stored_and_restored():

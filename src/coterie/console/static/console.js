@@ -100,15 +100,6 @@
     }
   }
 
-  // --- What went through the parts of the picture, when figures are fetched anew.
-  document.addEventListener("htmx:after:swap", () => {
-    for (const each of all("[data-of]")) {
-      const node = $(`.node[data-id="${CSS.escape(each.dataset.of)}"]`), text = node && $("[data-figure]", node), dot = node && $("circle", node);
-      if (text) text.textContent = each.textContent;
-      if (dot) dot.setAttribute("class", each.dataset.health);
-    }
-  });
-
   // --- Small things.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");

@@ -31,7 +31,7 @@ from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.answer.cells import asked_cells, named
 from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
-from coterie.tasks.answer.rereading import Rereading, SentenceReader
+from coterie.tasks.answer.rereading import PassageReader, Rereading
 from coterie.tasks.answer.sentences import Sentence
 from coterie.tasks.answer.writing import AnswerWriter, Written
 from coterie.types import (
@@ -108,7 +108,7 @@ class AnswerSpecialist:
     writer: AnswerWriter | None = None
     rereading: Rereading | None = None
     """What a model that reads makes of the best sentences; set together with `model`."""
-    model: SentenceReader | None = None
+    model: PassageReader | None = None
     turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
         default_factory=WeakKeyDictionary, compare=False, repr=False
     )

@@ -1,53 +1,69 @@
-"""A second look at the best few sentences by a model that reads: which of them answers, and how sure that is.
+"""A second look by a model that reads: it takes the likeliest passages one after the other, until one answers.
 
-The first look is cheap and sees every sentence; the model sees `MOST_READ`. Its say and the first look's are weighed by
-lines fitted on public questions, and the thresholds hold their risk in every domain that they were chosen on.
+The first look is cheap and sees every sentence; the model reads `MOST_READ` passages at most, each whole. Its say and
+the first look's are weighed by lines fitted on public questions, and the thresholds hold their risk in every domain
+that they were chosen on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from coterie.engines.reading import PassageRead
 from coterie.learning.special import logit, logsumexp
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
 from coterie.tasks.answer.scoring import LinearScore, probability
 
-MOST_READ = 10
-"""Sentences that the model reads."""
-LOOKED: tuple[str, ...] = ("first", "read", "top", "alike")
-"""Of a sentence: log-odds of the first look and of the model, how far the model puts it below its best, its cosine."""
+MOST_READ = 3
+"""Passages that the model reads."""
+ENOUGH = 1.0
+"""Log-odds that a passage answers from which no further one is read."""
+BESIDE = 1.0
+"""Unless its best sentence is, by the first look, as likely as this below the best of all: it may say otherwise."""
+LOOKED: tuple[str, ...] = ("first", "read", "top", "answers")
+"""Of a sentence: log-odds of the first look and of the model, how far the model puts it below its best, and what the
+model says of its whole passage."""
 JUDGED: tuple[str, ...] = (
     "score",  # log-odds of the best sentence by both
     "gap",  # to the best one that is not cited with it
     "read",  # what the model says of it
     "highest",  # and of the sentence that it likes best
     "odds",  # log of the sum of the odds that it gives
-    "alike",  # cosine of the best sentence to the question, by the model's trunk
-    "nearest",  # the highest one
+    "answers",  # whether the best sentence's passage answers
+    "most",  # whether any passage does
     "right",  # log-odds of the first look that its best sentence answers
     "stated",  # and that anything does
 )
 """Of an answer as a whole."""
 _FAR = 12.0
 _LEAST = 1e-3
-_STEEP = 20.0
-"""Cosines of the trunk lie close together."""
 
 Floats = np.ndarray
 
 
-class SentenceReader(Protocol):
-    """A model that reads a question with sentences."""
+class PassageReader(Protocol):
+    """A model that reads a question with a passage."""
 
     sha256: str
     """Of its weights: what was fitted on one model's scores says nothing of another's."""
 
-    def score(self, question: str, sentences: Sequence[str]) -> tuple[Floats, Floats]:  # (S,), (S,)
-        """Log-odds that each sentence answers the question, and its cosine to it. Blocks."""
+    def read(self, question: str, sentences: Sequence[str]) -> PassageRead:
+        """What a passage's sentences, in their order, say to a question. Blocks."""
+
+
+class Looked(NamedTuple):
+    """What the model says of the sentences that it read, (K,) each."""
+
+    rows: Floats
+    """Their places."""
+    read: Floats
+    """Log-odds that each answers."""
+    answers: Floats
+    """Log-odds that its passage does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,21 +78,16 @@ class Rereading:
     model: str
     """Checksum of the model that it was fitted with."""
 
-    def look(self, seen: SentenceSurvey, reading: AnswerReading, reader: SentenceReader) -> AnswerReading:
-        """What is made of the first look after the model has read its best sentences."""
-        rows = most_likely(reading.scores)
-        texts = [shown(seen, row) for row in rows]
-        return self.judge(seen, reading, rows, *reader.score(seen.question, texts))
+    def look(self, seen: SentenceSurvey, reading: AnswerReading, reader: PassageReader) -> AnswerReading:
+        """What is made of the first look after the model has read its best passages."""
+        return self.judge(seen, reading, read_passages(seen, reading.scores, reader))
 
-    def judge(
-        self, seen: SentenceSurvey, reading: AnswerReading, rows: Floats, read: Floats, alike: Floats
-    ) -> AnswerReading:
-        """The same from what the model says of some rows, (K,) each."""
-        own = self.sentence.of(looked(reading.scores[rows], read, alike))
+    def judge(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> AnswerReading:
+        """The same from what the model says."""
         scores = np.full(len(seen.sentences), -_FAR)
-        scores[rows] = own
+        scores[looked.rows] = self.sentence.of(features(reading.scores, looked))
         scores, cited, sure = chosen(seen, scores, self.also)
-        values = judged(scores, cited, rows, read, alike, reading)
+        values = judged(scores, cited, looked, reading)
         return replace(
             reading,
             cited=tuple(seen.sentences[row] for row in cited),
@@ -102,9 +113,25 @@ class Rereading:
         )
 
 
-def most_likely(scores: Floats) -> Floats:  # (S,) -> (K,)
-    """The rows that are read, the most likely first."""
-    return np.argsort(-scores, kind="stable")[:MOST_READ]
+def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -> Looked:
+    """Have the likeliest passages read, by the scores (S,) of the first look, until one answers."""
+    passages: dict[int, list[int]] = {}
+    for row in sorted(range(len(scores)), key=lambda row: seen.sentences[row].start):
+        passages.setdefault(seen.sentences[row].rank, []).append(row)
+    best = {rank: float(scores[rows].max()) for rank, rows in passages.items()}
+    top = max(best.values())
+    rows: list[int] = []
+    read: list[float] = []
+    answers: list[float] = []
+    for rank in sorted(passages, key=best.__getitem__, reverse=True)[:MOST_READ]:
+        if answers and max(answers) >= ENOUGH and best[rank] < top - BESIDE:
+            break
+        own = passages[rank]
+        found = reader.read(seen.question, [shown(seen, row) for row in own])
+        rows += own
+        read += found.sentences.tolist()
+        answers += [found.answers] * len(own)
+    return Looked(np.array(rows), np.array(read), np.array(answers))
 
 
 def shown(seen: SentenceSurvey, row: int) -> str:
@@ -112,27 +139,26 @@ def shown(seen: SentenceSurvey, row: int) -> str:
     return " ".join(seen.sentences[row].said.split())
 
 
-def looked(first: Floats, read: Floats, alike: Floats) -> Floats:  # (K,) each -> (K, len(LOOKED))
-    """What both looks say of sentences."""
-    return np.column_stack([first, read, read - read.max(), alike * _STEEP])
+def features(first: Floats, looked: Looked) -> Floats:  # (S,) -> (K, len(LOOKED))
+    """What both looks say of the sentences that were read."""
+    read = looked.read
+    return np.column_stack([first[looked.rows], read, read - read.max(), looked.answers])
 
 
-def judged(  # noqa: PLR0917 - arrays of the same rows
-    scores: Floats, cited: Sequence[int], rows: Floats, read: Floats, alike: Floats, first: AnswerReading
-) -> Floats:
+def judged(scores: Floats, cited: Sequence[int], looked: Looked, first: AnswerReading) -> Floats:
     """What is seen of an answer (len(JUDGED),): see there."""
     others = np.delete(scores, list(cited))
     best = cited[0]
-    own = int(np.flatnonzero(rows == best)[0]) if best in rows else int(read.argmin())
+    own = int(np.flatnonzero(looked.rows == best)[0]) if best in looked.rows else int(looked.read.argmin())
     return np.array(
         [
             scores[best],
             scores[best] - (others.max() if len(others) else -_FAR),
-            float(read[own]),
-            float(read.max()),
-            float(logsumexp(read)),
-            float(alike[own]) * _STEEP,
-            float(alike.max()) * _STEEP,
+            float(looked.read[own]),
+            float(looked.read.max()),
+            float(logsumexp(looked.read)),
+            float(looked.answers[own]),
+            float(looked.answers.max()),
             float(logit(np.clip(first.right, _LEAST, 1 - _LEAST))),
             float(logit(np.clip(first.stated, _LEAST, 1 - _LEAST))),
         ]
