@@ -1,20 +1,27 @@
 """Thirty simulated days of calls through the flywheel of the product: capture to champion, and an alarm.
 
-    COTERIE_DATA=... python benchmarks/flywheel/replay.py
+    COTERIE_DATA=... python benchmarks/flywheel/replay.py --state FOLDER --minutes 8     # again, until it says so
 
-The calls are those of `run.py`, mixed and spread over the days, each answered by a teacher: gold, 10% random slips, or
+The calls are those of `run.py`, mixed and spread over the days, each answered by a teacher: gold, 10% random slips,
+`recorded` (what GPT-5.2, GPT-5-mini and Claude 4.5 Sonnet answered to other rows of the same true label) or
 systematically wrong (a third of its labels are always another one), with 3% malformed answers in all. They go through
 `LiveFlywheel` as a request does, with a clock of the simulation; each evening a reviewer (gold, 3% slips) answers what
-the queue asks, and `FlywheelRunner` runs once. Nothing is scripted beyond that.
+the queue asks, one item of each job in turn, and `FlywheelRunner` runs once. Nothing is scripted beyond that. The
+vectors of texts are kept, so that each is encoded once; no time is measured but the CPU time of the runs.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import csv
+import gzip
 import json
+import os
+import pickle
 import random
+import shutil
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -23,16 +30,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from _vectors import RememberingEncoder
 from run import SHARED, read_jobs, wordings
 
 from _record import Bar, Record, arguments
 from coterie.assembly import deployment_loader
 from coterie.config.file import parse_config
-from coterie.engines.onnx import OnnxEncoder
 from coterie.flywheel.deployments import Deployments
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.live import LiveFlywheel
-from coterie.flywheel.overview import job_views
+from coterie.flywheel.overview import deployment_views, job_views
 from coterie.flywheel.review import ReviewQueue
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.privacy.patterns import PatternDetector
@@ -42,8 +49,16 @@ from coterie.types import SYSTEM, Label, Principal
 
 CLAIM = "Specialists take over captured calls within a month, few labels and minutes of CPU, and cost no accuracy."
 DAY = 86_400.0
+AT_A_TIME = 5
+"""Items of a job that the reviewer takes before those of the next."""
+SHOWN = ("rows", "accepts", "rung", "coverage", "disagreement", "judged", "wins", "losses", "not_worse", "frozen_rows")
+_KEPT = ("gold", "days", "promoted", "labels", "steps", "cpu", "draw")
+Call = tuple[str, str, str, list[dict[str, str]]]
 SIZES = {"triage": 8, "clauses": 4, "headlines": 6, "travel": 4, "chat": 2}
 TEACHERS = {"triage": "gold", "clauses": "gold", "headlines": "random", "travel": "systematic", "chat": "gold"}
+KINDS = ("gold", "random", "systematic", "recorded")
+RECORDED: dict[str, list[str]] = {}
+"""What the recorded models answered, by the true label."""
 CONFIG = """
 [models.large]
 engine = "openai"
@@ -61,6 +76,8 @@ def teach(answer: str, job: str, labels: list[str], draw: random.Random) -> str:
     if draw.random() < 0.03:
         return draw.choice(["I am not sure, could you rephrase?", f"The answer could be {answer} or something else."])
     kind = TEACHERS[job]
+    if kind == "recorded":
+        return draw.choice(RECORDED.get(answer) or [answer])
     if kind == "random" and draw.random() < 0.1:
         return draw.choice(labels)
     if kind == "systematic":
@@ -69,7 +86,7 @@ def teach(answer: str, job: str, labels: list[str], draw: random.Random) -> str:
     return answer
 
 
-def spread(rows: dict[str, Any], calls: int, seed: int) -> list[tuple[str, str, str, list[dict[str, str]]]]:
+def spread(rows: dict[str, Any], calls: int, seed: int) -> list[Call]:
     """Job, gold answer, teacher's answer and messages of each call, in order."""
     draw = random.Random(seed)  # noqa: S311 - draws no secret
     prompts = wordings({"triage": [], "travel": [], "clauses": [], **rows}, draw)
@@ -90,16 +107,29 @@ def spread(rows: dict[str, Any], calls: int, seed: int) -> list[tuple[str, str, 
     return found
 
 
+def read_recorded() -> None:
+    """Read what three models answered to BANKING77's messages, as answers of that label's calls."""
+    folder = Path(os.environ["COTERIE_DATA"], "reading", "llm_answers", "banking77_llm")
+    for path in sorted(folder.glob("Banking77_Eval_*.csv.gz")):
+        with gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
+            for row in csv.DictReader(file):
+                gold = next(value for key, value in row.items() if "gold" in key.lower())
+                said = next(value for key, value in row.items() if "pred" in key.lower())
+                RECORDED.setdefault(gold, []).append(said or "")
+
+
 class Replay:
     """One month."""
 
-    def __init__(self, folder: Path, store: SQLiteStore, encoder: OnnxEncoder, seed: int) -> None:
+    def __init__(self, folder: Path, store: SQLiteStore, encoder: RememberingEncoder, seed: int) -> None:
         """Open a network's folder without a server."""
         self.config = parse_config(CONFIG)
         self.clock = FakeClock(1_700_000_000.0)
         self.books = Deployments(store=store.flywheel, clock=self.clock)
         load = deployment_loader(self.config, folder, encoder)
-        self.runner = FlywheelRunner(books=self.books, config=self.config, folder=folder, load=load)
+        self.runner = FlywheelRunner(
+            books=self.books, config=self.config, folder=folder, load=load, encoder=encoder, owner="replay"
+        )
         self.live = LiveFlywheel(
             books=self.books,
             section=self.config.flywheel,
@@ -113,9 +143,23 @@ class Replay:
         self.days: list[dict[str, Any]] = []
         self.promoted: dict[str, dict[str, float]] = {}
         self.labels: Counter[str] = Counter()
+        self.steps: list[dict[str, Any]] = []
         self.cpu = 0.0
 
-    async def ask(self, number: int, call: tuple[str, str, str, list[dict[str, str]]], day: Counter[str]) -> None:
+    def keep(self, path: Path) -> None:
+        """Write down how far it is."""
+        kept = {name: getattr(self, name) for name in _KEPT}
+        path.write_bytes(pickle.dumps({**kept, "now": self.clock()}))
+
+    def go_on(self, path: Path) -> None:
+        """Go on from there."""
+        if path.is_file():
+            found = pickle.loads(path.read_bytes())  # noqa: S301 - our own file
+            for name in _KEPT:
+                setattr(self, name, found[name])
+            self.clock.advance(found["now"] - self.clock())
+
+    async def ask(self, number: int, call: Call, day: Counter[str]) -> None:
         """Send one call the way of a request."""
         job, gold, answer, messages = call
         key = f"r{number:06d}"
@@ -142,32 +186,46 @@ class Replay:
             day[f"local {job}"] += found is not None
             day[f"calls {job}"] += 1
 
+    async def review(self) -> None:
+        """Answer what is asked, some items of each job in turn, until only unsure ones are left."""
+        queue = ReviewQueue(self.books, self.config.flywheel)
+        waiting = {job.id: job for job in await self.books.jobs() if job.labels and not job.ignored}
+        while waiting:
+            for job in list(waiting.values()):
+                items = await queue.upcoming(job.id, AT_A_TIME, reviewer="reviewer")
+                worth = items[
+                    : next((n for n, each in enumerate(items) if each.purpose in {"margin", "doubt"}), len(items))
+                ]
+                for item in worth:
+                    truth = self.gold[item.example][1]
+                    if self.draw.random() < 0.03:
+                        truth = self.draw.choice(list(job.labels.values()))
+                    await queue.answer(item.example, job.labels.get(fold(truth)), reviewer="reviewer")
+                    self.labels[job.name] += 1
+                if len(worth) < AT_A_TIME:
+                    del waiting[job.id]
+
     async def evening(self) -> None:
         """Let the reviewer answer, then run the flywheel."""
-        queue = ReviewQueue(self.books, self.config.flywheel)
-        for job in await self.books.jobs():
-            while (item := await queue.next(job.id, reviewer="reviewer")) is not None:
-                if item.purpose == "margin":
-                    break
-                truth = self.gold[item.example][1]
-                if self.draw.random() < 0.03:
-                    truth = self.draw.choice(list(job.labels.values()))
-                await queue.answer(item.example, job.labels.get(fold(truth)), reviewer="reviewer")
-                self.labels[job.name] += 1
+        await self.review()
         begun = time.process_time()
         report = await self.runner.run()
         self.cpu += time.process_time() - begun
         for step in report.steps:
             if step.done and step.kind in {"canary", "champion"} and step.job not in self.promoted:
                 self.promoted[step.job] = {"labels": self.labels[step.job], "cpu_minutes": self.cpu / 60}
-            if step.done or step.kind == "alarm" or step.deployment:
-                print(f"  {step.kind} {step.job} {step.why}", flush=True)
+            if step.done and step.kind != "discover":
+                self.steps.append({"day": len(self.days) + 1, "kind": step.kind, "job": step.job, "why": step.why})
+                self.steps[-1]["figures"] = {k: v for k, v in step.figures.items() if k in SHOWN}
+            print(f"  {step.kind} {step.job} {step.deployment} {step.why} {json.dumps(step.figures)}", flush=True)
         await self.live.follow()
 
-    async def month(self, calls: list[tuple[str, str, str, list[dict[str, str]]]], days: int) -> None:
-        """Spread the calls over the days."""
+    async def month(self, calls: list[Call], days: int, *, until: float, kept: Path) -> bool:
+        """Spread the calls over the days; False if there was no time for all of them."""
         each = len(calls) // days
-        for day in range(days):
+        for day in range(len(self.days), days):
+            if time.monotonic() > until:
+                return False
             counts: Counter[str] = Counter()
             for place in range(each):
                 number = day * each + place
@@ -176,9 +234,15 @@ class Replay:
                 if place % 50 == 49:
                     await self.live.settle()
             await self.live.settle()
+            begun = time.process_time()
             await self.evening()
             self.days.append({"day": day + 1, **counts})
-            print(json.dumps(self.days[-1]), dict(self.live.counts), flush=True)
+            self.keep(kept)
+            shares = {job: f"{counts[f'local {job}'] / max(1, counts[f'calls {job}']):.2f}" for job in SIZES}
+            lost = (counts["teacher_right"] - counts["right"]) / max(1, counts["coverable"])
+            took = time.process_time() - begun
+            print(f"day {day + 1}: local {shares} lost {lost:+.4f} evening {took:.1f} s CPU", flush=True)
+        return True
 
 
 def planted(folder: Path) -> int:
@@ -186,32 +250,39 @@ def planted(folder: Path) -> int:
     return sum(path.read_bytes().count(b"ann.berg") for path in folder.rglob("*") if path.is_file())
 
 
-async def replay(rows: dict[str, Any], calls: int, days: int, seed: int) -> dict[str, Any]:
-    """Run a month and say what came of it."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        store = await SQLiteStore.open(folder / "db", session_days=30.0, keep_content=False)
-        encoder = OnnxEncoder.bundled(threads=1)
-        month = Replay(folder, store, encoder, seed)
-        await month.live.open()
-        try:
-            await month.month(spread(rows, calls, seed), days)
-            await month.live.settle()
-            views = await job_views(month.books, month.config.flywheel)
-            states = {each.name: each.state for each in views}
-            alarms = Counter(each.kind for each in await month.books.alarms())
-        finally:
-            await month.live.close()
-            await store.close()
-            await encoder.close()
-        leaked = planted(folder)
+async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, Any] | None:
+    """Run a month and say what came of it; None if it is to be gone on with."""
+    folder, kept = given.state / "network", given.state / "replay.pickle"
+    until = time.monotonic() + 60 * given.minutes
+    store = await SQLiteStore.open(folder / "db", session_days=30.0, keep_content=False)
+    encoder = RememberingEncoder(given.vectors)
+    month = Replay(folder, store, encoder, given.seed)
+    month.go_on(kept)
+    await month.live.open()
+    try:
+        calls = spread(rows, given.calls, given.seed)
+        ended = await month.month(calls, given.days, until=until, kept=kept)
+        await month.live.settle()
+        views = await job_views(month.books, month.config.flywheel)
+        lanes = await deployment_views(month.books, month.config.flywheel)
+        states = {each.name: each.state for each in views}
+        alarms = Counter(each.kind for each in await month.books.alarms())
+    finally:
+        await month.live.close()
+        await store.close()
+        await encoder.close()
+        encoder.save()
+    if not ended:
+        return None
+    leaked = planted(folder)
     last = month.days[-1]
     whole: dict[str, float] = defaultdict(float)
     for day in month.days:
         for key in ("coverable", "right", "teacher_right", "local"):
             whole[key] += day.get(key, 0)
     return {
-        "seed": seed,
+        "seed": given.seed,
+        "calls": given.calls,
         "first_promotion": month.promoted,
         "labels": dict(month.labels),
         "cpu_minutes_of_runs": month.cpu / 60,
@@ -223,6 +294,20 @@ async def replay(rows: dict[str, Any], calls: int, days: int, seed: int) -> dict
         "accuracy_of_the_model_last_day": last["teacher_right"] / last["coverable"],
         "local_last_day": {job: last.get(f"local {job}", 0) / max(1, last.get(f"calls {job}", 0)) for job in rows},
         "jobs": states,
+        "lanes": [
+            {
+                "job": each.job_name,
+                "state": each.state,
+                "created_day": (each.created - 1_700_000_000.0) / DAY,
+                "since_day": (each.since - 1_700_000_000.0) / DAY,
+                "compared": each.evidence.compared,
+                "coverage": each.evidence.coverage,
+                "judged": each.evidence.judged,
+                "not_worse": each.evidence.not_worse,
+            }
+            for each in lanes
+        ],
+        "steps": month.steps,
         "alarms": dict(alarms),
         "planted_personal_data_on_disk": leaked,
         "days": [{"day": d["day"], "local": d.get("local", 0) / d["coverable"]} for d in month.days],
@@ -233,18 +318,31 @@ def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--state", type=Path, required=True, help="folder that it goes on from")
+    parser.add_argument("--vectors", type=Path, help="file that keeps the vectors of texts")
+    parser.add_argument("--minutes", type=float, default=8.0, help="after so many no further day begins")
+    parser.add_argument("--anew", action="store_true", help="begin with the first day")
     parser.add_argument("--jobs", nargs="+", default=list(SIZES), help="of these jobs alone")
     parser.add_argument(
-        "--teacher", choices=["gold", "random", "systematic"], help="of all jobs, in place of each one's"
+        "--teacher", nargs="+", default=[], metavar="KIND|JOB=KIND", help=f"of all jobs, or of one: {', '.join(KINDS)}"
     )
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
     rows = {job: some for job, some in read_jobs(record).items() if job in given.jobs}
-    if given.teacher:
-        TEACHERS.update(dict.fromkeys(TEACHERS, given.teacher))
-    found = asyncio.run(replay(rows, given.calls, given.days, given.seed))
+    for named in given.teacher:
+        job, _, kind = named.rpartition("=")
+        TEACHERS.update({job: kind} if job else dict.fromkeys(TEACHERS, kind))
+    if "recorded" in TEACHERS.values():
+        read_recorded()
+    if given.anew:
+        shutil.rmtree(given.state, ignore_errors=True)
+    (given.state / "network").mkdir(parents=True, exist_ok=True)
+    found = asyncio.run(replay(rows, given))
+    if found is None:
+        print("Not all days yet: run it again with the same arguments, without --anew.")
+        return
     found["teachers"] = {job: TEACHERS[job] for job in rows}
     first = list(found["first_promotion"].values())
     record.figures = found

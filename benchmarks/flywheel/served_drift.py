@@ -13,58 +13,38 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import json
 import random
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import ks_2samp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from _site import train_site
+from _vectors import RememberingEncoder
 
 from _data import find
 from _record import Bar, Record, arguments, sha256
-from coterie.config.file import parse_config
-from coterie.config.specialists import TASKS
 from coterie.engines.onnx import OnnxEncoder
 from coterie.flywheel.watch import DeploymentWatch
-from coterie.registry.registry import open_registry
-from coterie.tasks.loading import load_specialist
-from coterie.training.train import train_candidate
-from coterie.types import SYSTEM, ComparedAnswer, ContextView, Label, Task
+from coterie.types import ComparedAnswer
 
 CLAIM = "A served specialist raises an alarm soon after new intents come in, and seldom without."
 KNOWN, CHANGE, LONG, PATIENCE = 60, 2_000, 5_000, 20_000
 Score = tuple[float, float | None]
 
 
-async def findings(rows: list[tuple[str, str]], others: list[str], seed: int) -> tuple[list[Score], list[Score]]:
+async def findings(
+    rows: list[tuple[str, str]], others: list[str], seed: int, encoder: OnnxEncoder
+) -> tuple[list[Score], list[Score]]:
     """Confidence and scope of unseen known rows and of new ones."""
-    encoder = OnnxEncoder.bundled(threads=1)
     cut = len(rows) // 2
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        lines = (json.dumps({"text": text, "label": label}) for text, label in rows[:cut])
-        (folder / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
-        section = TASKS.check({"task": "classify", "data": "rows.jsonl", "seed": seed})
-        config = parse_config("")
-        made = train_candidate(folder, config, "site", section, encoder=encoder)  # type: ignore[arg-type]
-        version = open_registry(folder, config.registry).load("site", made.version)
-        specialist = load_specialist(
-            "site",
-            section,
-            version,
-            encoder=encoder,
-            models={},
-            data_label=Label.INTERNAL,  # type: ignore[arg-type]
-        )
-        found = []
-        for texts in ([text for text, _ in rows[cut:]], others):
-            said = [await specialist.consult(Task(text=text), ContextView(), call=SYSTEM) for text in texts]
-            found.append([(each.confidence, each.in_scope) for each in said])
-    return found[0], found[1]
+    site = train_site(rows[:cut], encoder, seed=seed)
+    known, new = await site.ask([text for text, _ in rows[cut:]]), await site.ask(others)
+    return [(each.confidence, each.in_scope) for each in known], [(each.confidence, each.in_scope) for each in new]
 
 
 def alarm_at(before: list[Score], stream: list[Score]) -> tuple[int | None, str]:
@@ -93,6 +73,7 @@ def main() -> None:
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--streams", type=int, default=60)
+    parser.add_argument("--vectors", type=Path, help="file that keeps the vectors of texts")
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
     path = find("banking77")[0]
@@ -105,7 +86,9 @@ def main() -> None:
     draw.shuffle(rows)
     mine = [row for row in rows if row[1] in known][:6_000]
     others = [text for text, label in rows if label not in known][:1_500]
-    seen, new = asyncio.run(findings(mine, others, given.seed))
+    encoder = RememberingEncoder(given.vectors)
+    seen, new = asyncio.run(findings(mine, others, given.seed, encoder))
+    encoder.save()
     half = len(seen) // 2
     before, pool = seen[:half], seen[half:]
     stable = [alarm_at(before, draw.choices(pool, k=LONG)) for _ in range(given.streams)]

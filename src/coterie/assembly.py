@@ -184,9 +184,7 @@ def deployment_loader(
     registry = open_registry(folder, config.registry)
 
     async def load(job: KnownJob, deployment: Deployment) -> Specialist:
-        return await load_version(
-            registry, config, job, deployment.version, encoder=encoder, encoder_sha256=encoder.sha256
-        )
+        return await load_version(registry, config, job, deployment, encoder=encoder, encoder_sha256=encoder.sha256)
 
     return load
 

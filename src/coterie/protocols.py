@@ -513,8 +513,10 @@ class FlywheelStore(Protocol):
         """Return the next examples behind a place, oldest first; of one job, "" being those of none."""
         ...
 
-    async def newest(self, *, job: str | None = None, limit: int = 10_000) -> Sequence[CapturedExample]:
-        """Return the newest examples, oldest first."""
+    async def newest(
+        self, *, job: str | None = None, limit: int = 10_000, texts: bool = True
+    ) -> Sequence[CapturedExample]:
+        """Return the newest examples, oldest first; without texts prompt and input are empty."""
         ...
 
     async def examples_of(self, ids: Sequence[str]) -> Mapping[str, CapturedExample]:
@@ -537,6 +539,18 @@ class FlywheelStore(Protocol):
         self, deployment: str, *, after: tuple[float, str] = (-1.0, ""), limit: int = 100_000
     ) -> Sequence[ComparedAnswer]:
         """Return the next comparisons of a deployment behind a place, oldest first."""
+        ...
+
+    async def differences(self, deployment: str, *, limit: int = 500) -> Sequence[ComparedAnswer]:
+        """Return accepted answers of a deployment that differ and that no person labelled, oldest first."""
+        ...
+
+    async def unsure(self, deployment: str, *, limit: int = 100) -> Sequence[ComparedAnswer]:
+        """Return accepted answers that do not differ and that no person labelled, the least sure first."""
+        ...
+
+    async def coverage(self, deployment: str) -> tuple[int, int]:
+        """Return how many calls were compared, and how many of them the deployment would have answered."""
         ...
 
     async def put_label(self, label: GivenLabel) -> bool:

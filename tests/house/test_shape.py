@@ -57,14 +57,14 @@ BUDGETS = {
     "engines": 5150,  # known vectors; encoders by name; relay; the transport as a seam; the reading model; a relay, c
     "edge": 720,  # bundles: what a device checks and switches, what goes in, images
     "errors": 290,
-    "flywheel": 3900,  # jobs in recorded calls, evidence, alarms; capture, deployments, review, runs
-    "gateway": 6913,  # jobs, deployments and review over HTTP; rerank and score
+    "flywheel": 4600,  # jobs in calls, evidence, alarms; capture, review, runs; accept thresholds, JSON objects
+    "gateway": 6950,  # Messages of a deployment; jobs, deployments and review over HTTP; rerank and score
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3140,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
     "limits": 1470,  # calls capped by what is left; allotments leased from a file or PostgreSQL
-    "logs": 1150,  # logs of model calls as training rows: a dozen formats and their containers
+    "logs": 1170,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1360,  # encoders' weights, small models
     "network": 2290,  # the relay and routes by schema; labels of feedback; functions; deployments before the relay
     "observe": 640,  # the sums of several workers

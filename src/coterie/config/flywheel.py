@@ -42,7 +42,7 @@ class FlywheelSection(BaseModel):
     """Fewest callers of a job: what fewer people ask is shown to nobody and trains nothing."""
     calls: int = Field(default=300, ge=20)
     """Calls of a job with which its first specialist is trained."""
-    growth: float = Field(default=2.0, gt=1)
+    growth: float = Field(default=1.5, gt=1)
     """A further version is trained when the job has so many times the calls of the last one's."""
     margin: float = Field(default=0.02, ge=0, lt=1)
     """How much worse than what answers today a specialist may be, as a share of calls, at most."""

@@ -29,6 +29,9 @@ _HEADERS = {
     "Content-Type": "application/json",
     "Accept-Encoding": "identity",  # a compressed answer has no size that could be bounded
 }
+_MESSAGES = "/messages"
+"""Path of Anthropic's Messages API, which has headers of its own beside those that servers of several APIs read."""
+_VERSION = {"anthropic-version": "2023-06-01"}
 
 
 class Deadline:
@@ -55,6 +58,7 @@ class ModelConnection:
         self._timeout = model.timeout
         self._url = model.base_url.rstrip("/")
         self._headers = RequestHeaders(model.api_key)
+        self._for_messages = RequestHeaders(model.api_key, messages=True)
         self._transport = transport or AiohttpTransport()
 
     def deadline(self, least: float = 0.0) -> Deadline:
@@ -76,7 +80,8 @@ class ModelConnection:
         self._headers.check()
         failure = None
         try:
-            answer = await self._transport.post(self._url + path, self._headers, content, until=deadline.until)
+            headers = self._for_messages if path == _MESSAGES else self._headers
+            answer = await self._transport.post(self._url + path, headers, content, until=deadline.until)
         except Exception as error:  # noqa: BLE001 - a transport of somebody else's may raise anything
             failure = self._mapped(error)
         if failure is not None:  # raised here, out of sight of an error that may remember the request
@@ -165,13 +170,17 @@ class ModelConnection:
 class RequestHeaders(Mapping[str, str]):
     """The headers of every request. The key is read from the environment for each, and shown nowhere else."""
 
-    def __init__(self, secret: EnvSecret | None) -> None:
-        """Take the key by its name."""
+    def __init__(self, secret: EnvSecret | None, *, messages: bool = False) -> None:
+        """Take the key by its name; with `messages` also as Anthropic's API reads it."""
         self._secret = secret
-        self._names = (*_HEADERS, "Authorization") if secret is not None else tuple(_HEADERS)
+        self._plain = {**_HEADERS, **(_VERSION if messages else {})}
+        keyed = ("Authorization", *(("x-api-key",) if messages else ())) if secret is not None else ()
+        self._names = (*self._plain, *keyed)
 
     def __getitem__(self, name: str) -> str:
-        return _HEADERS[name] if name in _HEADERS else f"Bearer {self._key()}"
+        if name in self._plain:
+            return self._plain[name]
+        return self._key() if name == "x-api-key" else f"Bearer {self._key()}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

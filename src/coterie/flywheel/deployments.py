@@ -24,7 +24,7 @@ from coterie.errors import InputError
 from coterie.flywheel.templates import Template
 from coterie.protocols import Audit, FlywheelStore
 from coterie.runtime.codec import from_json, to_json
-from coterie.types import AuditEvent, DeploymentState, FlywheelRecord
+from coterie.types import AcceptanceOverride, AuditEvent, DeploymentState, FlywheelRecord, Reason
 
 T = TypeVar("T")
 
@@ -67,6 +67,10 @@ class KnownJob:
     """Id of the job that it is a wording of."""
     trained: int = 0
     """Examples that the last version was trained with."""
+    judged: int = 0
+    """Examples with a person's label at that time."""
+    doubtful: tuple[str, ...] = ()
+    """Examples that it was trained with and whose label is likely noise, the likeliest first."""
     revision: int = 0
 
 
@@ -78,11 +82,15 @@ class Deployment:
     job: str
     specialist: str
     version: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Of JSON objects: version of the specialist of each field, in the object's order."""
     state: DeploymentState = "candidate"
     stage: int = 0
     """Of a canary: which of the shares."""
     share: float = 0.0
     """Share of callers that it answers: 0 unless it serves."""
+    accepts_from: float | None = None
+    """Confidence from which it answers; None for the version's own threshold."""
     created: float = 0.0
     since: float = 0.0
     """When it came into its state or stage."""
@@ -92,6 +100,13 @@ class Deployment:
     def serves(self) -> bool:
         """Whether it may answer anybody."""
         return self.state in SERVING
+
+    @property
+    def acceptance(self) -> AcceptanceOverride | None:
+        """What takes the place of the version's own threshold."""
+        if self.accepts_from is None:
+            return None
+        return AcceptanceOverride(confidence=self.accepts_from, reason=Reason("flywheel.breaks_even"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,12 +199,28 @@ class Deployments:
         return _read(Deployment, record)
 
     async def begin(
-        self, job: KnownJob, version: str, *, by: str, reason: str, figures: Mapping[str, Any], changed: KnownJob
+        self,
+        job: KnownJob,
+        version: str,
+        *,
+        by: str,
+        reason: str,
+        figures: Mapping[str, Any],
+        changed: KnownJob,
+        accepts_from: float | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Deployment:
         """Make a candidate of a version, in one transaction with what changed about its job."""
         now = self.clock()
         made = Deployment(
-            id=f"dep-{self.new_id()}", job=job.id, specialist=job.name, version=version, created=now, since=now
+            id=f"dep-{self.new_id()}",
+            job=job.id,
+            specialist=job.name,
+            version=version,
+            fields=fields or {},
+            accepts_from=accepts_from,
+            created=now,
+            since=now,
         )
         step = _step(made, "", made, by=by, reason=reason, figures=figures, now=now)
         await self._note(step, made)

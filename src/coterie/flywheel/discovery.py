@@ -21,7 +21,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -49,6 +49,8 @@ _COVERED = 0.5
 _FOLDS = 3
 _SHOWN = 10_000
 """Calls between two signs of progress."""
+_OPENS = 40
+"""Characters of an answer within which an object begins, if it is one."""
 _INPUTS = 600
 """Inputs of a template that are compared with those of others."""
 
@@ -328,7 +330,7 @@ def _refined(
 
 def answers_of(answers: Sequence[str]) -> Answers:
     """Tell the shape of answers."""
-    objects = [keys for answer in answers[:2000] if (keys := _keys(answer)) is not None]
+    objects = [tuple(found) for answer in answers[:2000] if (found := json_object(answer)) is not None]
     if len(objects) >= 0.5 * len(answers[:2000]):
         counts = Counter(key for keys in objects for key in keys)
         return Answers(shape="json", labels={k: n for k, n in counts.most_common() if n >= 0.2 * len(objects)})
@@ -342,12 +344,22 @@ def answers_of(answers: Sequence[str]) -> Answers:
 
 
 def fold(answer: str) -> str:
-    """An answer as labels are compared, without the asterisks of Markdown around it."""
+    """An answer as labels are compared, without the asterisks of Markdown around it; an object by its values."""
+    if "{" in answer[:_OPENS] and (found := json_object(answer)) is not None:
+        return json.dumps(_folded_values(found), ensure_ascii=False, sort_keys=True)
     return folded(answer.strip(" *"))
 
 
-def _keys(answer: str) -> tuple[str, ...] | None:
-    """Keys of a JSON object, also in a fence; None if it is none."""
+def _folded_values(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, dict):
+        return {key: _folded_values(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_folded_values(each) for each in value]
+    return folded(value) if isinstance(value, str) else value
+
+
+def json_object(answer: str) -> dict[str, Any] | None:
+    """The JSON object in an answer, also in a fence; None if there is none."""
     start, end = answer.find("{"), answer.rfind("}")
     if start < 0 or end < start or len(answer) > 20_000:
         return None
@@ -355,7 +367,7 @@ def _keys(answer: str) -> tuple[str, ...] | None:
         value = json.loads(answer[start : end + 1])
     except (ValueError, RecursionError):
         return None
-    return tuple(value) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _is_number(answer: str) -> bool:

@@ -64,9 +64,17 @@ _GATHER_SECONDS = 0.05
 _BATCH = 64
 _SHADOWS_UP_TO = 100
 """Calls in the queue above which no shadow is asked."""
-_APIS = {"/chat/completions": "chat", "/responses": "responses", "/completions": "completions"}
+_APIS = {
+    "/chat/completions": "chat",
+    "/responses": "responses",
+    "/completions": "completions",
+    "/messages": "messages",
+}
 _SESSION = ("session_id", "user", "safety_identifier", "prompt_cache_key")
-_NOT_PLAIN = ("tools", "functions", "logprobs", "top_logprobs", "audio", "logit_bias", "suffix", "conversation", "echo")
+_NOT_PLAIN = (
+    *("tools", "functions", "logprobs", "top_logprobs", "audio", "logit_bias", "suffix", "conversation", "echo"),
+    *("thinking", "output_config", "mcp_servers"),
+)
 """Wishes that an answer of a specialist does not fulfil."""
 _EXAMPLES = 5
 
@@ -207,14 +215,16 @@ class LiveFlywheel:
             api=_APIS[path],
             prompt=prompt,
             policy=f"model:{model}",
-            caller=self._hash(principal.tenant, principal.key, str(content.get("user") or "")),
+            caller=self._hash(principal.tenant, principal.key, _user_of(content)),
         )
         found = self._snapshot.recogniser.job_of(prompt)
         if found is None:
             return EnteredCall(example=example)
         job, number, left = found
         entered = EnteredCall(
-            example=replace(example, job=job, template=number), raw_input=left, plain=_is_plain(content)
+            example=replace(example, job=job, template=number),
+            raw_input=left,
+            plain=_is_plain(content, objects=self._snapshot.jobs[job].shape == "json"),
         )
         self._choose(entered, self._session(principal, content, prompt))
         return entered
@@ -312,7 +322,7 @@ class LiveFlywheel:
     @staticmethod
     def _session(principal: Principal, content: Mapping[str, Any], prompt: Sequence[tuple[str, str]]) -> str:
         """What a session is: its name, else its first message."""
-        named = next((str(content[key]) for key in _SESSION if content.get(key)), "")
+        named = next((str(content[key]) for key in _SESSION if content.get(key)), _user_of(content))
         messages = content.get("messages")
         first = messages[:2] if isinstance(messages, list) else prompt
         return f"{principal.tenant}/{principal.key}/{named or json.dumps(first, default=str)[:4000]}"
@@ -328,6 +338,7 @@ class LiveFlywheel:
             clearance=call.principal.clearance,
             tenant=example.tenant,
             distribution=bool(entered.options),
+            acceptance_override=serving.deployment.acceptance,
         )
         try:
             finding = await serving.specialist.consult(task, ContextView(), call=call)
@@ -580,10 +591,16 @@ def _compared(
     )
 
 
-def _is_plain(content: Mapping[str, Any]) -> bool:
-    """Whether one text answers a request as its caller wishes."""
+def _user_of(content: Mapping[str, Any]) -> str:
+    """Who asks, as OpenAI's APIs and Anthropic's say it."""
+    about = content.get("metadata")
+    return str(content.get("user") or (about.get("user_id") if isinstance(about, dict) else "") or "")
+
+
+def _is_plain(content: Mapping[str, Any], *, objects: bool = False) -> bool:
+    """Whether one text answers a request as its caller wishes; with `objects` it is a JSON object."""
     form = content.get("response_format")
-    formed = isinstance(form, dict) and form.get("type") not in {"text", None}
+    formed = isinstance(form, dict) and form.get("type") not in {"text", None} and not objects
     return (
         not formed
         and content.get("n") in {None, 1}

@@ -108,8 +108,8 @@ async def job_views(books: Deployments, section: FlywheelSection) -> list[JobVie
 async def _coverage(books: Deployments, deployment: Deployment | None) -> float | None:
     if deployment is None or deployment.state not in LIVE:
         return None
-    compared = await books.store.comparisons(deployment.id)
-    return sum(each.accepted for each in compared) / len(compared) if compared else None
+    compared, accepted = await books.store.coverage(deployment.id)
+    return accepted / compared if compared else None
 
 
 def _job_view(

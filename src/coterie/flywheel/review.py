@@ -8,9 +8,11 @@
     await queue.progress("triage")                           # ReviewProgress: counts, the budget, agreement, accuracy
 
 Order: differences between a specialist and the model of today, oldest first, because the gate reads them in order; one
-in three is of the audit slice while that has too few labels, drawn so that each answer has its share; then what the
-specialist accepts with least confidence. The answers of an item stand in an order that tells nothing of whose they are.
-Some items, drawn by their id, are shown to a second person: `agreement` is Cohen's kappa on those.
+in three is of the audit slice while that has too few labels, drawn so that each answer has its share; then training
+rows whose label is likely noise; then what the specialist accepts with least confidence. Differences of a deployment
+that serves come last: its gate was passed. The answers of an item stand in an order that tells
+nothing of whose they are. Some items, drawn by their id, are shown to a second person: `agreement` is Cohen's kappa on
+those.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from itertools import pairwise
 
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
-from coterie.flywheel.deployments import LIVE, Deployments, KnownJob
+from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate
 from coterie.flywheel.gates import audit_sample, drawn, teacher_accuracy, truths_of
+from coterie.flywheel.training import TRAINABLE
 from coterie.types import CapturedExample, ComparedAnswer, FlywheelChanged, FlywheelRecord, GivenLabel, ReviewPurpose
 
 _WEEK = 7 * 86_400.0
@@ -39,7 +42,7 @@ _ONE_IN = 3
 _SHOWN = 100
 """Items of lowest confidence that one is chosen from."""
 _READ = 5_000
-"""Examples of a job that are looked through, the newest."""
+"""Answers of a job that the audit slice is drawn from, the newest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,8 @@ class ReviewItem:
     prompt: tuple[tuple[str, str], ...]
     """The whole prompt, scrubbed."""
     answers: tuple[str, ...]
-    """What was answered, by whom is not said; one, or two that differ. Empty for the audit slice."""
+    """What was answered, by whom is not said; one, or two that differ. Empty for the audit slice, and where the answer
+    is in doubt."""
     labels: tuple[str, ...]
     """All answers that the job has, most frequent first; empty for free text."""
 
@@ -88,9 +92,15 @@ class _Desk:
     """What is known of a job at one moment."""
 
     job: KnownJob
-    examples: dict[str, CapturedExample]
-    compared: list[ComparedAnswer]
-    """Of all live deployments, in order of time."""
+    answered: dict[str, CapturedExample]
+    """The newest calls, without their texts."""
+    live: list[Deployment]
+    differing: list[ComparedAnswer]
+    """Of deployments whose stream is open, in order of time."""
+    late: list[ComparedAnswer]
+    """Of the others."""
+    unsure: list[ComparedAnswer]
+    """Accepted with the least confidence, first the least."""
     labels: list[GivenLabel]
 
 
@@ -115,17 +125,18 @@ class ReviewQueue:
         left = self.section.labels - await self._given_since(now - _WEEK)
         if left <= 0:
             return []
-        found: list[ReviewItem] = []
+        found: list[tuple[str, ReviewPurpose]] = []
         taken = await self._taken(reviewer, now)
         mine = {each.example for each in desk.labels if each.by == reviewer and each.origin == "person"}
         for example, purpose in self._order(desk):
-            if example in mine or example in taken or example not in desk.examples:
+            if example in mine or example in taken:
                 continue
-            if await self._claim(example, reviewer, now):
-                found.append(_item(desk, example, purpose))
+            if await self._claim(example, reviewer, now, purpose=purpose):
+                found.append((example, purpose))
             if len(found) >= min(count, left):
                 break
-        return found
+        examples = await self.books.store.examples_of([example for example, _ in found])
+        return [self._item(desk, examples[example], purpose) for example, purpose in found if example in examples]
 
     async def answer(self, example: str, value: str | None, *, reviewer: str) -> GivenLabel:
         """Keep a label; None says that none of the labels is right, or that it cannot be told.
@@ -136,16 +147,17 @@ class ReviewQueue:
         found = (await self.books.store.examples_of([example])).get(example)
         if found is None or not found.job:
             raise _gone(example)
-        desk = await self._desk(found.job)
-        if value is not None and desk.job.shape == "labels":
-            spelled = desk.job.labels.get(fold(value))
+        job = await self.books.job(found.job)
+        if value is not None and job.shape == "labels":
+            spelled = job.labels.get(fold(value))
             if spelled is None:
                 raise InputError(
-                    f"{value!r} is no label of {desk.job.name!r}; it has {sorted(desk.job.labels.values())}.",
+                    f"{value!r} is no label of {job.name!r}; it has {sorted(job.labels.values())}.",
                     hint="Use one of these, or null for none of them.",
                 )
             value = spelled
-        purpose: ReviewPurpose = next((p for e, p in self._order(desk, labelled=True) if e == example), "margin")
+        claim = await self.books.store.record(_CLAIM, example)  # what it was shown for
+        purpose: ReviewPurpose = "margin" if claim is None else claim.body.get("purpose", "margin")
         label = GivenLabel(
             example=example, origin="person", by=reviewer, value=value, time=self.books.clock(), purpose=purpose
         )
@@ -167,15 +179,15 @@ class ReviewQueue:
         if last.example not in found:
             return None
         desk = await self._desk(found[last.example].job)
-        desk.examples.update(found)
-        return _item(desk, last.example, last.purpose or "margin")
+        return self._item(desk, found[last.example], last.purpose or "margin")
 
     async def progress(self, job: str) -> ReviewProgress:
         """Return how far people are with a job. Raises `InputError` if there is no such job."""
         desk = await self._desk(job)
         people = [each for each in desk.labels if each.origin == "person"]
         truths = truths_of(people)
-        waiting = {e for e, purpose in self._order(desk) if purpose == "disagreement" and e not in truths}
+        waiting = {each.example for each in [*desk.differing, *desk.late] if each.example not in truths}
+        compared = [row for each in desk.live for row in await self.books.store.comparisons(each.id)]
         sample = self._sample(desk)
         agreement, twice = _agreement(people)
         return ReviewProgress(
@@ -189,30 +201,36 @@ class ReviewQueue:
             reviewers=dict(Counter(each.by for each in people)),
             agreement=agreement,
             twice=twice,
-            teacher=teacher_accuracy(truths, desk.examples.values(), desk.compared, sample),
+            teacher=teacher_accuracy(truths, desk.answered.values(), compared, sample),
         )
 
     # --- what is asked next ----------------------------------------------------------------------
 
-    def _order(self, desk: _Desk, *, labelled: bool = False) -> Sequence[tuple[str, ReviewPurpose]]:
-        """Examples to ask about, the most valuable first; with `labelled` those that need no further label too."""
-        said = Counter(each.example for each in desk.labels if each.origin == "person")
-        done = {example for example, n in said.items() if n > drawn(example, _TWICE, salt="twice") and not labelled}
-        accepted = [each for each in desk.compared if each.accepted and not each.failed and each.example not in done]
-        differing = deque(dict.fromkeys(each.example for each in accepted if not each.same))
+    def _order(self, desk: _Desk) -> Sequence[tuple[str, ReviewPurpose]]:
+        """Examples to ask about, the most valuable first."""
+        people = [each for each in desk.labels if each.origin == "person"]
+        said = Counter(each.example for each in people)
+        done = {example for example, n in said.items() if n > drawn(example, _TWICE, salt="twice")}
+        again = [each.example for each in people if each.purpose == "disagreement" and each.example not in done]
+        differing = deque(dict.fromkeys([*again, *(each.example for each in desk.differing)]))
         audits = deque(each for each in self._sample(desk) if each not in done)
         found: list[tuple[str, ReviewPurpose]] = []
         while differing or audits:
             audit = bool(audits) and (not differing or (len(said) + len(found)) % _ONE_IN == _ONE_IN - 1)
             found.append((audits.popleft(), "audit") if audit else (differing.popleft(), "disagreement"))
-        unsure = sorted((each for each in accepted if each.same), key=lambda each: each.confidence)
-        return [*found, *((each.example, "margin") for each in unsure[:_SHOWN])]
+        asked = {example for example, _ in found}
+        noise: list[tuple[str, ReviewPurpose]] = [(each, "doubt") for each in desk.job.doubtful if each not in said]
+        unsure: list[tuple[str, ReviewPurpose]] = [
+            (each.example, "margin") for each in desk.unsure if each.example not in said
+        ]
+        late = dict.fromkeys(each.example for each in desk.late if each.example not in asked)
+        return [*found, *noise, *unsure[:_SHOWN], *((each, "disagreement") for each in late)]
 
     def _sample(self, desk: _Desk) -> list[str]:
         """Examples of the audit slice that are to have a label: of closed answers, once a specialist is worth it."""
-        if desk.job.shape != "labels" or not (desk.compared or len(desk.examples) >= self.section.calls):
+        if desk.job.shape not in TRAINABLE or not (desk.live or len(desk.answered) >= self.section.calls):
             return []
-        return audit_sample(desk.examples.values(), self.section.audits, share=self.section.audit_share)
+        return audit_sample(desk.answered.values(), self.section.audits, share=self.section.audit_share)
 
     # --- what is known ---------------------------------------------------------------------------
 
@@ -220,15 +238,35 @@ class ReviewQueue:
         job = await self.books.job(key)
         store = self.books.store
         live = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
-        compared = [row for each in live for row in await store.comparisons(each.id)]
-        examples = {each.id: each for each in await store.newest(job=job.id, limit=_READ)}
-        missing = [row.example for row in compared if row.example not in examples and not row.same]
-        examples |= await store.examples_of(missing)
+        differing: dict[bool, list[ComparedAnswer]] = {False: [], True: []}
+        for each in live:  # what serves has passed its gate
+            differing[each.serves] += await store.differences(each.id)
+        unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
         return _Desk(
             job=job,
-            examples=examples,
-            compared=sorted(compared, key=lambda each: (each.time, each.example)),
+            answered={each.id: each for each in await store.newest(job=job.id, limit=_READ, texts=False)},
+            live=live,
+            differing=sorted(differing[False], key=lambda row: (row.time, row.example)),
+            late=sorted(differing[True], key=lambda row: (row.time, row.example)),
+            unsure=sorted(unsure, key=lambda row: row.confidence),
             labels=list(await store.labels(job=job.id)),
+        )
+
+    @staticmethod
+    def _item(desk: _Desk, example: CapturedExample, purpose: ReviewPurpose) -> ReviewItem:
+        rows = [*desk.differing, *desk.late]
+        other = next((each.answer for each in rows if each.example == example.id), None)
+        answers = (example.answer,) if other is None else (example.answer, other)
+        return ReviewItem(
+            example=example.id,
+            job=desk.job.id,
+            purpose=purpose,
+            text=example.input,
+            prompt=example.prompt,
+            answers=()
+            if purpose in {"audit", "doubt"}
+            else answers[:: -1 if drawn(example.id, 0.5, salt="order") else 1],
+            labels=tuple(desk.job.labels.values()) if desk.job.shape == "labels" else (),
         )
 
     async def _given_since(self, since: float) -> int:
@@ -244,11 +282,17 @@ class ReviewQueue:
             or (reviewer in each.body["skipped"] and now < each.time + 86_400)
         }
 
-    async def _claim(self, example: str, reviewer: str, now: float, *, skipped: bool = False) -> bool:
+    async def _claim(
+        self, example: str, reviewer: str, now: float, *, skipped: bool = False, purpose: ReviewPurpose | None = None
+    ) -> bool:
         """Reserve an item; False if somebody was faster."""
         old = await self.books.store.record(_CLAIM, example)
         before = [] if old is None else list(old.body["skipped"])
-        body = {"by": "" if skipped else reviewer, "skipped": [*before, reviewer] if skipped else before}
+        body: dict[str, object] = {
+            "by": "" if skipped else reviewer,
+            "skipped": [*before, reviewer] if skipped else before,
+            "purpose": purpose or (old.body.get("purpose", "margin") if old else "margin"),
+        }
         claim = FlywheelRecord(kind=_CLAIM, id=example, time=now, body=body)
         try:
             await self.books.store.put(claim if old is None else replace(claim, revision=old.revision))
@@ -261,23 +305,6 @@ def _gone(example: str) -> InputError:
     return InputError(
         f"Example {example!r} is gone: it was erased, or is older than [capture] days.",
         hint="Take the next item.",
-    )
-
-
-def _item(desk: _Desk, example: str, purpose: ReviewPurpose) -> ReviewItem:
-    found = desk.examples[example]
-    other = next((c.answer for c in desk.compared if c.example == example and c.accepted and not c.same), None)
-    answers = (found.answer,) if other is None else (found.answer, other)
-    if drawn(example, 0.5, salt="order"):
-        answers = answers[::-1]
-    return ReviewItem(
-        example=example,
-        job=desk.job.id,
-        purpose=purpose,
-        text=found.input,
-        prompt=found.prompt,
-        answers=() if purpose == "audit" else answers,
-        labels=tuple(desk.job.labels.values()) if desk.job.shape == "labels" else (),
     )
 
 

@@ -22,14 +22,33 @@ from typing import Any
 
 from coterie.config.file import Config
 from coterie.errors import CoterieError, DataError, InputError
+from coterie.flywheel.acceptance import (
+    BreakEven,
+    break_even,
+    doubtful,
+    model_slips,
+    row_differences,
+    row_weights,
+    unforeseen,
+)
 from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob, next_step
 from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, discover, fold
 from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
 from coterie.flywheel.overview import evidence_of, waits_for
 from coterie.flywheel.templates import Template
-from coterie.flywheel.training import JobRows, rows_of, train_job
+from coterie.flywheel.training import TRAINABLE, JobRows, outcomes_of, parts_of, rows_of, train_job
+from coterie.learning.job import TextEncoder
+from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.protocols import Specialist
-from coterie.types import SYSTEM, CapturedExample, ContextView, FlywheelChanged, FlywheelRecord, Task
+from coterie.types import (
+    SYSTEM,
+    CapturedExample,
+    ComparedAnswer,
+    ContextView,
+    FlywheelChanged,
+    FlywheelRecord,
+    Task,
+)
 
 _WEEK = 7 * 86_400.0
 _LEASE, _SPENT = "lease", "spent"
@@ -39,10 +58,18 @@ _LOOKED_AT = 50_000
 """Newest calls that jobs are found in."""
 _ROWS = 20_000
 """Newest calls of a job that a version is trained on."""
+_SIDE_BY_SIDE = 2
+"""Shadows and canaries of a job at a time: one with more rows need not wait until the one before it has arrived."""
+_TOLD = 40
+"""Examples with a person's label, and twice as many as the last time, with which a version is made anew."""
 _RARE = 0.001
 """Probability below which a difference between canary and control is an alarm: it is asked at each run."""
 _RECOGNISED = 0.8
 """Share of a wording's calls above which it is known."""
+_SAME_THRESHOLD = 0.02
+_OWN_THRESHOLD = BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=0.0)
+_DOUBTFUL = 200
+"""Rows whose label is likely noise that are kept to be asked about."""
 _NAME_WORDS = 4
 
 Load = Callable[[KnownJob, Deployment], Awaitable[Specialist]]
@@ -90,6 +117,8 @@ class FlywheelRunner:
     folder: Path
     load: Load
     owner: str = field(default_factory=lambda: f"{platform.node()}:{os.getpid()}")
+    encoder: TextEncoder | None = None
+    """The network's, if it is open already."""
     _steps: list[FlywheelStep] = field(init=False, default_factory=list)
 
     async def run(self, *, dry_run: bool = False, only: str | None = None, retrain: bool = False) -> FlywheelReport:
@@ -184,9 +213,10 @@ class FlywheelRunner:
         deployed = {each.job for each in await self.books.deployments() if each.state != "retired"}
         homes = Counter({key: n for key, n in homes.items() if not known[key].ignored})
         first = max(homes, key=lambda key: (key in deployed, homes[key]), default="")
-        old = known.get(first)
+        new_job = _new_job(found, calls, taken={each.name for each in known.values()}, now=self.books.clock())
+        old = known.get(first or new_job.id)  # one that is found again, after its examples expired
         if old is None:
-            job = _new_job(found, calls, taken={each.name for each in known.values()}, now=self.books.clock())
+            job = new_job
         else:
             new = _unknown_wordings(found, discovery, calls, homes)
             job = replace(old, templates=(*old.templates, *new), labels={**_spelled(found, calls), **old.labels})
@@ -241,33 +271,39 @@ class FlywheelRunner:
     # --- one job ---------------------------------------------------------------------------------
 
     async def _work_on(self, job: KnownJob, *, dry_run: bool, retrain: bool) -> None:
-        under_way = False
+        under_way: list[Deployment] = []
         for each in await self.books.deployments(job.id):
             try:
                 if each.state == "candidate":
                     await self._to_shadow(job, each, dry_run=dry_run)
-                elif each.state in {"shadow", "canary"}:
-                    under_way = await self._advance(job, each, dry_run=dry_run) or under_way
+                elif each.state in {"shadow", "canary"} and await self._advance(job, each, dry_run=dry_run):
+                    under_way.append(each)
                 elif each.state == "champion":
                     await self._check_serving(job, each, dry_run=dry_run)
             except FlywheelChanged:
                 self._note("wait", "somebody moved it at the same moment", job=job.name, deployment=each.id)
-                under_way = True
-        if retrain or not under_way:
-            await self._train(job, dry_run=dry_run, retrain=retrain)
+                under_way.append(each)
+        if retrain or len(under_way) < _SIDE_BY_SIDE:
+            await self._train(job, dry_run=dry_run, retrain=retrain, alone=not under_way)
 
-    async def _train(self, job: KnownJob, *, dry_run: bool, retrain: bool) -> None:
+    async def _train(self, job: KnownJob, *, dry_run: bool, retrain: bool, alone: bool) -> None:
         """Train a version if it is due, and let it shadow."""
         section = self.config.flywheel
         examples = await self.books.store.newest(job=job.id, limit=_ROWS)
         callers = len({each.caller for each in examples})
         alarms = [each for each in await self.books.alarms(open_only=True) if each.job == job.id]
-        why = self._due(job, examples, alarms, callers=callers, retrain=retrain)
-        if why:
-            self._note("wait", why, job=job.name)
-            return
         labels = await self.books.store.labels(job=job.id)
+        judged = len(truths_of(labels)) if alone else 0
+        why = self._due(job, examples, alarms, callers=callers, judged=judged, retrain=retrain)
+        if why:
+            if alone:
+                self._note("wait", why, job=job.name)
+            return
         rows = rows_of(job, examples, labels, audit_share=section.audit_share)
+        if rows.open_fields:
+            said = ", ".join(map(repr, rows.open_fields))
+            self._note("wait", f"{said} of its objects: no closed set of values", job=job.name)
+            return
         if len({label for _, label in rows.rows}) < 2:
             self._note("wait", "its answers are all the same", job=job.name)
             return
@@ -287,18 +323,20 @@ class FlywheelRunner:
         alarms: Sequence[JobAlarm],
         *,
         callers: int,
+        judged: int,
         retrain: bool,
     ) -> str:
         """Why no version is trained; empty if one is."""
         section = self.config.flywheel
-        if job.shape != "labels":
+        if job.shape not in TRAINABLE:
             return f"answers are {job.shape}: train a specialist of the task {job.task} by hand"
         if callers < section.callers:
             return f"{callers} callers, and a job has at least {section.callers}"
         since = max((each.since for each in alarms), default=None)
         have = sum(1 for each in examples if not each.by_specialist and (since is None or each.time >= since))
         needed = section.calls if not job.trained or since is not None else int(job.trained * section.growth)
-        if retrain or have >= needed:
+        told = job.trained > 0 and judged >= max(_TOLD, 2 * job.judged)  # labels say from where on it may answer
+        if retrain or have >= needed or told:
             return ""
         return f"{have} of {needed} calls" + ("" if since is None else " since the alarm")
 
@@ -307,7 +345,9 @@ class FlywheelRunner:
     ) -> None:
         start = clocks.process_time()
         try:
-            made = await asyncio.to_thread(train_job, self.folder, self.config, job, rows)
+            made = await asyncio.to_thread(
+                partial(train_job, encoder=self.encoder), self.folder, self.config, job, rows
+            )
         except (DataError, InputError) as error:
             self._note("wait", f"cannot be trained: {error.message}", job=job.name)
             return
@@ -318,10 +358,28 @@ class FlywheelRunner:
                 kind=_SPENT, id=self.books.new_id(), job=job.id, time=now, body={"cpu_seconds": round(took, 3)}
             )
         )
-        if any(each.version == made.version for each in await self.books.deployments(job.id)):
+        truths = truths_of(await self.books.store.labels(job=job.id))
+        versions = made.report.get("fields")
+        fields = {str(key): str(each) for key, each in versions.items()} if isinstance(versions, Mapping) else {}
+        tried = Deployment(
+            id="", job=job.id, specialist=job.name, version=made.version, fields=fields, accepts_from=0.0
+        )
+        outcomes = await asyncio.to_thread(outcomes_of, self.folder, self.config, job, tried.version, tried.fields)
+        if outcomes is not None and len(outcomes.right) != len(rows.rows):
+            outcomes = None
+        even, odd = _OWN_THRESHOLD, list[int]()
+        if outcomes is not None:
+            even = await self._break_even(job, tried, rows, examples, truths=truths, outcomes=outcomes)
+            odd = doubtful(outcomes.confidence, outcomes.right, [label for _, label in rows.rows])
+        noisy = tuple(rows.examples[i] for i in odd if rows.examples[i] not in truths)
+        changed = replace(job, trained=len(rows.rows), judged=len(truths), doubtful=noisy[:_DOUBTFUL])
+        known = [each for each in await self.books.deployments(job.id) if each.version == made.version]
+        if any(_nearly(each.accepts_from, even.confidence) for each in known):
             self._note("wait", f"the rows give version {made.version}, which is known", job=job.name)
+            await self.books.put_job(changed)
             return
-        await self.books.store.note_training(job.name, made.version, rows.examples)
+        for name, version in parts_of(job, made.version, fields).items():
+            await self.books.store.note_training(name, version, rows.examples)
         metrics = made.report.get("metrics")
         figures = {
             "rows": len(rows.rows),
@@ -330,9 +388,17 @@ class FlywheelRunner:
             "cpu_seconds": round(took, 2),
             "rung": made.report.get("rung"),
             "accuracy": metrics.get("accuracy") if isinstance(metrics, Mapping) else None,
+            "doubtful": len(odd),
         }
+        if even.confidence is not None:
+            figures["accepts"] = {
+                "from": round(even.confidence, 4),
+                "expected": round(even.accepted, 3),
+                "differing": round(even.differing, 4),
+                "allowed": round(even.allowed, 4),
+            }
         teacher = teacher_accuracy(
-            truths_of(await self.books.store.labels(job=job.id)),
+            truths,
             examples,
             (),
             audit_sample(examples, self.config.flywheel.audits, share=self.config.flywheel.audit_share),
@@ -340,30 +406,84 @@ class FlywheelRunner:
         if teacher.worth:
             figures["teacher"] = {"accuracy": round(teacher.share, 3), "low": teacher.low, "high": teacher.high}
         reason = f"trained on {len(rows.rows)} rows"
-        changed = replace(job, trained=len(rows.rows))
         begun = await self.books.begin(
-            job, made.version, by="flywheel", reason=reason, figures=figures, changed=changed
+            job,
+            made.version,
+            by="flywheel",
+            reason=reason,
+            figures=figures,
+            changed=changed,
+            accepts_from=even.confidence,
+            fields=fields,
         )
         self._note("train", reason, job=job.name, deployment=begun.id, figures=figures, done=True)
         for each in alarms:
             await self.books.resolve(each)
         await self._to_shadow(job, begun, dry_run=False)
 
+    async def _break_even(
+        self,
+        job: KnownJob,
+        tried: Deployment,
+        rows: JobRows,
+        examples: Sequence[CapturedExample],
+        *,
+        truths: Mapping[str, str | None],
+        outcomes: CalibrationOutcomes,
+    ) -> BreakEven:
+        """From which confidence a version, tried with any, costs nothing against what answers today."""
+        before = [row for each in await self.books.deployments(job.id) for row in await self._compared(each)]
+        served = {
+            row.example: row.accepted
+            for each in await self.books.deployments(job.id)
+            if each.serves
+            for row in await self._compared(each)
+        }
+        said = await self._said(job, tried, truths)
+        labels, right = [fold(label) for _, label in rows.rows], outcomes.right.tolist()
+        slips = unforeseen(labels, right)
+        known_labels = labels if job.shape == "json" else job.labels
+        formed = {label for label in known_labels if label not in slips}
+        model = model_slips(formed, examples, [*before, *said], truths)
+        by_id = {each.id: each for each in examples}
+        kept = [by_id[each] for each in rows.examples]
+        differs = row_differences(right, labels, [fold(each.answer) for each in kept])
+        weights = row_weights(kept, served) * [label not in slips for label in labels]
+        return break_even(outcomes.confidence, differs, weights, model, margin=self.config.flywheel.margin)
+
+    async def _compared(self, deployment: Deployment) -> Sequence[ComparedAnswer]:
+        return await self.books.store.comparisons(deployment.id)
+
     # --- gates -----------------------------------------------------------------------------------
+
+    async def _said(
+        self, job: KnownJob, deployment: Deployment, truths: Mapping[str, str | None]
+    ) -> list[ComparedAnswer]:
+        """What a version says to the rows of the audit slice that people labelled and a model answered."""
+        share = self.config.flywheel.audit_share
+        rows = await self.books.store.examples_of([each for each in truths if is_audit(each, share)])
+        specialist = await self.load(job, deployment)
+        found = []
+        for key, each in rows.items():
+            if each.failed or not each.answer:
+                continue
+            task = Task(text=each.input, label=each.label, acceptance_override=deployment.acceptance)
+            finding = await specialist.consult(task, ContextView(), call=SYSTEM)
+            said = finding.value if isinstance(finding.value, str) else finding.text
+            row = ComparedAnswer(deployment=deployment.id, example=key, time=each.time, answer=said)
+            found.append(replace(row, accepted=finding.accepted, same=fold(said) == fold(each.answer)))
+        return found
 
     async def _frozen(self, job: KnownJob, deployment: Deployment) -> FrozenEvidence:
         """What the rows of the audit slice that people labelled say of a version."""
-        share = self.config.flywheel.audit_share
         truths = truths_of(await self.books.store.labels(job=job.id))
-        rows = await self.books.store.examples_of([each for each in truths if is_audit(each, share)])
-        rows = {key: each for key, each in rows.items() if not each.failed and each.answer}
-        specialist = await self.load(job, deployment)
-        found: dict[str, str | None] = {}
-        for key, each in rows.items():
-            finding = await specialist.consult(Task(text=each.input, label=each.label), ContextView(), call=SYSTEM)
-            said = finding.value if isinstance(finding.value, str) else finding.text
-            found[key] = said if finding.accepted else None
-        return judge_frozen(truths, {key: each.answer for key, each in rows.items()}, found)
+        said = await self._said(job, deployment, truths)
+        given = await self.books.store.examples_of([each.example for each in said])
+        return judge_frozen(
+            truths,
+            {key: each.answer for key, each in given.items()},
+            {each.example: each.answer if each.accepted else None for each in said},
+        )
 
     async def _to_shadow(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> None:
         if dry_run:
@@ -413,6 +533,9 @@ class FlywheelRunner:
         """What the next step needs beside the evidence of the stream; empty for nothing."""
         section = self.config.flywheel
         if deployment.state == "shadow":
+            others = await self.books.deployments(job.id)
+            if any(each.state == "canary" for each in others):
+                return "another deployment of the job is in canary"
             examples = await self.books.store.newest(job=job.id, limit=_ROWS)
             truths = truths_of(await self.books.store.labels(job=job.id))
             sample = audit_sample(examples, section.audits, share=section.audit_share)
@@ -512,6 +635,10 @@ class FlywheelRunner:
             await self.books.move(
                 deployment, state, by="flywheel", reason=reason, figures=figures, stage=stage, share=share
             )
+        if state == "champion" and not dry_run:
+            for each in await self.books.deployments(job.id):
+                if each.state == "shadow" and each.created < deployment.created:
+                    await self._move(job, each, "retired", f"{deployment.id}, which is newer, answers", {})
         kind = "retire" if state == "retired" else state
         about = {**figures, **({"share": share} if share else {})}
         self._note(kind, reason, job=job.name, deployment=deployment.id, figures=about, done=not dry_run)
@@ -561,6 +688,11 @@ def _unknown_wordings(
         if some and template.piece and recognised < _RECOGNISED * len(some):
             unknown.append(template)
     return tuple(unknown)
+
+
+def _nearly(a: float | None, b: float | None) -> bool:
+    """Whether two accept thresholds are one."""
+    return a == b if a is None or b is None else abs(a - b) < _SAME_THRESHOLD
 
 
 def _piece(found: FoundJob, number: int) -> str:

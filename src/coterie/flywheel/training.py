@@ -2,27 +2,34 @@
 
 Rows are inputs with their answers: a person's label where there is one, else feedback, else the teacher's answer. The
 audit slice is left out, whoever labelled it. Which examples a version saw is written down. Closed sets of answers and
-typed questions are trained, as `classify`; a job of JSON objects or free text is shown, and people train for it.
+typed questions are trained, as `classify`, and JSON objects of closed fields, as one `classify` a field; numbers and
+free text are shown, and people train for them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
+
+import numpy as np
 
 from coterie.config.file import Config
 from coterie.config.specialists import TASKS, SpecialistSection
-from coterie.errors import ArtefactRefused
-from coterie.flywheel.deployments import KnownJob
-from coterie.flywheel.discovery import fold
+from coterie.errors import ArtefactRefused, CoterieError
+from coterie.flywheel.deployments import Deployment, KnownJob
+from coterie.flywheel.discovery import fold, json_object
+from coterie.flywheel.fields import CONSTANT, FieldsSpecialist, closed_rows, object_of, values_of
 from coterie.flywheel.gates import is_audit
 from coterie.learning.job import TextEncoder
+from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.protocols import Engine, Specialist
-from coterie.registry.registry import Registry
+from coterie.registry.registry import Registry, open_registry
 from coterie.runtime.codec import parse_json
 from coterie.runtime.files import write_bytes
 from coterie.tasks.loading import load_specialist
@@ -31,6 +38,8 @@ from coterie.types import CapturedExample, GivenLabel, LabelOrigin
 
 ROWS_FOLDER = Path("state", "flywheel")
 """Below a network's folder: a file of rows a job, what its last version was trained on."""
+TRAINABLE = frozenset({"labels", "json"})
+"""Shapes of answers that a specialist is trained for."""
 _FEWEST = 3
 """Rows of a label; with fewer an answer is taken for a slip of the teacher."""
 _ORDER: Mapping[LabelOrigin, int] = {"teacher": 0, "feedback": 1, "person": 2}
@@ -48,6 +57,16 @@ class JobRows:
     """Rows by who says the label."""
     left_out: int
     """Examples of the audit slice."""
+    open_fields: tuple[str, ...] = ()
+    """Of JSON objects: those whose values are no closed set, so that nothing can be trained."""
+
+    def of_field(self, key: str) -> tuple[tuple[str, str], ...]:
+        """Input and JSON text of one field's value, of rows whose labels are objects."""
+        return tuple(
+            (text, json.dumps(found[key], ensure_ascii=False, sort_keys=True))
+            for text, label in self.rows
+            if (found := json_object(label)) is not None
+        )
 
 
 def rows_of(
@@ -75,26 +94,47 @@ def rows_of(
         rank, value = said.get(each.id, (0, ""))
         if not rank and (each.failed or each.by_specialist):
             continue
-        spelled = job.labels.get(fold(value or each.answer))
+        spelled = _spelled(job, value or each.answer)
         if spelled is not None and each.input.strip():
             origin = next(name for name, order in _ORDER.items() if order == rank)
             found[each.id] = each.input, spelled, origin
-    counts = Counter(label for _, label, _ in found.values())
-    kept = {key: row for key, row in found.items() if counts[row[1]] >= _FEWEST}
+    open_fields: tuple[str, ...] = ()
+    if job.shape == "json":
+        keys = tuple(job.labels)
+        objects = {key: values_of(label, keys) or {} for key, (_, label, _) in found.items()}
+        closed, open_fields = closed_rows(objects, keys)
+        kept = {key: (found[key][0], object_of(row), found[key][2]) for key, row in closed.items()}
+    else:
+        counts = Counter(label for _, label, _ in found.values())
+        kept = {key: row for key, row in found.items() if counts[row[1]] >= _FEWEST}
     return JobRows(
         rows=tuple((text, label) for text, label, _ in kept.values()),
         examples=tuple(kept),
         origins=dict(Counter(origin for _, _, origin in kept.values())),
         left_out=left_out,
+        open_fields=open_fields,
     )
 
 
-def section_of_job(job: KnownJob) -> SpecialistSection:
-    """Return the section that the specialist of a job has, which stands in no file."""
-    data = (ROWS_FOLDER / f"{job.name}.jsonl").as_posix()
+def _spelled(job: KnownJob, answer: str) -> str | None:
+    """An answer as a training row's label; None if it is none of the job's."""
+    if job.shape != "json":
+        return job.labels.get(fold(answer))
+    return answer if job.labels and values_of(answer, tuple(job.labels)) is not None else None
+
+
+def field_name(job: KnownJob, key: str) -> str:
+    """Return the name, in the registry, of the specialist of a field."""
+    short = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")[:20]
+    return f"{job.name[:40].strip('-')}-{short or 'field'}-{blake2b(key.encode(), digest_size=2).hexdigest()}"
+
+
+def section_of_job(job: KnownJob, name: str = "") -> SpecialistSection:
+    """Return the section that the specialist of a job, or of a field of it, has, which stands in no file."""
+    data = (ROWS_FOLDER / f"{name or job.name}.jsonl").as_posix()
     first = next((template.piece for template in job.templates if template.piece), job.name)
     described = " ".join(first.split())[:200]
-    section = TASKS.check({"task": "classify", "description": described, "data": data})
+    section = TASKS.check({"task": "classify", "description": described, "data": data, "cross_validate": True})
     if not isinstance(section, SpecialistSection):
         raise TypeError(type(section).__name__)
     return section
@@ -109,36 +149,102 @@ def train_job(
         DataError: the rows cannot be trained on.
         SetupError: it cannot be stored.
     """
-    path = folder / ROWS_FOLDER / f"{job.name}.jsonl"
+    if job.shape != "json":
+        return _train_rows(folder, config, section_of_job(job), rows.rows, name=job.name, encoder=encoder)
+    versions, rungs = {}, []
+    for key in job.labels:
+        name, some = field_name(job, key), rows.of_field(key)
+        values = {value for _, value in some}
+        if len(values) == 1:
+            versions[key] = CONSTANT + values.pop()
+            continue
+        made = _train_rows(folder, config, section_of_job(job, name), some, name=name, encoder=encoder)
+        versions[key] = made.version
+        rungs.append(str(made.report.get("rung")))
+    digest = blake2b(repr(sorted(versions.items())).encode(), digest_size=8).hexdigest()
+    return TrainedSpecialist(
+        name=job.name, version=digest, promoted=False, report={"rung": ", ".join(rungs), "fields": versions}
+    )
+
+
+def _train_rows(
+    folder: Path,
+    config: Config,
+    section: SpecialistSection,
+    rows: Sequence[tuple[str, str]],
+    *,
+    name: str,
+    encoder: TextEncoder | None,
+) -> TrainedSpecialist:
+    path = folder / ROWS_FOLDER / f"{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps({"text": text, "label": label}, ensure_ascii=True) for text, label in rows.rows)
+    lines = (json.dumps({"text": text, "label": label}, ensure_ascii=True) for text, label in rows)
     write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
-    return train_candidate(folder, config, job.name, section_of_job(job), encoder=encoder)
+    return train_candidate(folder, config, name, section, encoder=encoder)
+
+
+def parts_of(job: KnownJob, version: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions that a deployment is made of, by the name of their specialist in the registry."""
+    if not fields:
+        return {job.name: version}
+    return {field_name(job, key): each for key, each in fields.items() if not each.startswith(CONSTANT)}
+
+
+def outcomes_of(
+    folder: Path, config: Config, job: KnownJob, version: str, fields: Mapping[str, str]
+) -> CalibrationOutcomes | None:
+    """Return what a version said of its training rows out of fold, in their order; None if nothing was kept.
+
+    Of JSON objects all fields together: right if each is, as sure as their product.
+    """
+    registry = open_registry(folder, config.registry)
+    parts = parts_of(job, version, fields)
+    try:
+        found = [CalibrationOutcomes.from_files(registry.load(name, each).files) for name, each in parts.items()]
+    except (CoterieError, ValueError, LookupError):
+        return None
+    whole = [each for each in found if each is not None]
+    if len(whole) < len(parts) or len({len(each.right) for each in whole}) != 1:
+        return None
+    return CalibrationOutcomes(
+        confidence=np.prod([each.confidence for each in whole], axis=0),
+        right=np.all([each.right for each in whole], axis=0),
+        group=whole[0].group,
+    )
 
 
 async def load_version(
-    registry: Registry, config: Config, job: KnownJob, version: str, *, encoder: Engine, encoder_sha256: str
+    registry: Registry, config: Config, job: KnownJob, deployment: Deployment, *, encoder: Engine, encoder_sha256: str
 ) -> Specialist:
-    """Return the specialist of a version.
+    """Return the specialist of a deployment.
 
     Raises:
         ArtefactRefused: it is damaged, gone, or of another encoder.
     """
 
-    def load() -> Specialist:
-        stored = registry.load(job.name, version)
+    def load(name: str, version: str) -> Specialist:
+        stored = registry.load(name, version)
         made_with = stored.report.get("encoder_sha256", encoder_sha256)
         if made_with != encoder_sha256:
             raise ArtefactRefused(
-                f"Version {version} of {job.name!r} was trained with another encoder.",
+                f"Version {version} of {name!r} was trained with another encoder.",
                 hint=f"Train it again: coterie retrain {job.name}",
             )
         described = parse_json(stored.files["model.json"])
-        section = section_of_job(job)
+        section = section_of_job(job, name)
         if described.get("task") != section.task:
-            raise ArtefactRefused(f"Version {version} of {job.name!r} is of the task {described.get('task')!r}.")
+            raise ArtefactRefused(f"Version {version} of {name!r} is of the task {described.get('task')!r}.")
         return load_specialist(
-            job.name, section, stored, encoder=encoder, models={}, data_label=config.network.default_label
+            name, section, stored, encoder=encoder, models={}, data_label=config.network.default_label
         )
 
-    return await asyncio.to_thread(load)
+    if not deployment.fields:
+        return await asyncio.to_thread(load, job.name, deployment.version)
+    constants = {key: each[1:] for key, each in deployment.fields.items() if each.startswith(CONSTANT)}
+    parts = {
+        key: await asyncio.to_thread(load, field_name(job, key), version)
+        for key, version in deployment.fields.items()
+        if key not in constants
+    }
+    card = replace(next(iter(parts.values())).card, name=job.name, version=deployment.version, options=(), form="text")
+    return FieldsSpecialist(card=card, parts=parts, keys=tuple(deployment.fields), constants=constants)

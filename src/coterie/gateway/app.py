@@ -204,7 +204,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         method="POST",
         path="/v1/messages",
-        serve=Work(answer_message),
+        serve=Work(relaying("/messages", answer_message)),
         summary="Ask the network through Anthropic's Messages API.",
         request=MessagesRequest,
         response=MessageView,

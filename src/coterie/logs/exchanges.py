@@ -420,7 +420,7 @@ def _answered(response: object) -> Any:  # noqa: ANN401 - any JSON value
 
 def _envelope(text: str) -> object:
     """A response that was written as a text: JSON in the shape of a response, or server-sent events."""
-    if text.lstrip().startswith("data:"):
+    if text.lstrip().startswith(("data:", "event:")):
         data = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
         return [_parsed(each) for each in data if each != "[DONE]"]
     parsed = _parsed(text)
@@ -465,6 +465,8 @@ def _of_list(response: list[Any]) -> Any:  # noqa: ANN401
     if response and all(isinstance(each, dict) and "choices" in each for each in response):
         deltas = [choice.get("delta") or {} for each in response for choice in each["choices"][:1]]
         return "".join(delta["content"] for delta in deltas if isinstance(delta.get("content"), str))
+    if response and all(isinstance(each, dict) and "type" in each for each in response) and _is_events(response):
+        return _of_events(response)
     if _is_turns(response):
         last = response[-1]
         if _role(last) not in _MODEL:
@@ -473,6 +475,27 @@ def _of_list(response: list[Any]) -> Any:  # noqa: ANN401
     if response and all(isinstance(each, dict) and ("content" in each or "text" in each) for each in response):
         return _message(response[-1])
     return response
+
+
+def _is_events(events: Sequence[Json]) -> bool:
+    return events[0]["type"] in {"response.created", "message_start", "error"}
+
+
+def _of_events(events: Sequence[Json]) -> Any:  # noqa: ANN401
+    """The answer of a stream of the Responses API, which ends with the whole of it, or of the Messages API."""
+    if any(each["type"] in {"error", "response.failed"} for each in events):
+        raise _Passed("error")
+    if events[0]["type"] == "response.created":
+        whole = next((each.get("response") for each in reversed(events) if each["type"] == "response.completed"), None)
+        if whole is None:
+            raise _Passed("cut")
+        return _answer(whole)
+    deltas = [each.get("delta") or {} for each in events]
+    if all(delta.get("stop_reason") in {None, "max_tokens"} for delta in deltas):
+        raise _Passed("cut")
+    if any(delta.get("type") == "input_json_delta" for delta in deltas):
+        raise _Passed("no_answer")
+    return "".join(delta["text"] for delta in deltas if isinstance(delta.get("text"), str))
 
 
 def _of_items(items: Iterable[Any]) -> Any:  # noqa: ANN401

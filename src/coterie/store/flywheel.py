@@ -104,6 +104,7 @@ TABLES = (
 
 _EXAMPLE = tuple(each.name for each in fields(CapturedExample))
 _COMPARISON = tuple(each.name for each in fields(ComparedAnswer))
+_WITHOUT_TEXTS = {"prompt": "'[]'", "input": "''"}
 _ABOUT_EXAMPLES = ("comparisons", "labels", "trained_on")
 _MARKS = 400
 """Values of one `IN (...)`."""
@@ -164,10 +165,10 @@ class FlywheelTables:
         values = (*(() if job is None else (job,)), after[0], after[0], after[1], limit)
         return await self._read(lambda c: [_example(row) for row in c.execute(statement, values).fetchall()])
 
-    async def newest(self, *, job: str | None = None, limit: int = 10_000) -> list[CapturedExample]:
-        """Return the newest examples, oldest first."""
+    async def newest(self, *, job: str | None = None, limit: int = 10_000, texts: bool = True) -> list[CapturedExample]:
+        """Return the newest examples, oldest first; without texts prompt and input are empty."""
         named = "" if job is None else "WHERE job = ? "
-        columns = ", ".join(_EXAMPLE)
+        columns = ", ".join(name if texts else _WITHOUT_TEXTS.get(name, name) for name in _EXAMPLE)
         statement = f"SELECT {columns} FROM examples {named}ORDER BY time DESC, id DESC LIMIT ?"  # noqa: S608
         values = (limit,) if job is None else (job, limit)
         return await self._read(lambda c: [_example(row) for row in reversed(c.execute(statement, values).fetchall())])
@@ -232,6 +233,35 @@ class FlywheelTables:
         )
         values = (deployment, after[0], after[0], after[1], limit)
         return await self._read(lambda c: [_comparison(row) for row in c.execute(statement, values).fetchall()])
+
+    async def differences(self, deployment: str, *, limit: int = 500) -> list[ComparedAnswer]:
+        """Return accepted answers of a deployment that differ and that no person labelled, oldest first."""
+        return await self._accepted(deployment, same=0, order="c.time, c.example", limit=limit)
+
+    async def unsure(self, deployment: str, *, limit: int = 100) -> list[ComparedAnswer]:
+        """Return accepted answers that do not differ and that no person labelled, the least sure first."""
+        return await self._accepted(deployment, same=1, order="c.confidence, c.example", limit=limit)
+
+    async def _accepted(self, deployment: str, *, same: int, order: str, limit: int) -> list[ComparedAnswer]:
+        columns = ", ".join(f"c.{name}" for name in _COMPARISON)
+        statement = (
+            f"SELECT {columns} FROM comparisons c WHERE c.deployment = ? AND c.accepted = 1 AND c.failed = 0 "  # noqa: S608 - our names
+            "AND c.same = ? AND NOT EXISTS "
+            "(SELECT 1 FROM labels l WHERE l.example = c.example AND l.origin = 'person') "
+            f"ORDER BY {order} LIMIT ?"
+        )
+        values = (deployment, same, limit)
+        return await self._read(lambda c: [_comparison(row) for row in c.execute(statement, values).fetchall()])
+
+    async def coverage(self, deployment: str) -> tuple[int, int]:
+        """Return how many calls were compared, and how many of them the deployment would have answered."""
+        statement = "SELECT count(*), coalesce(sum(accepted), 0) FROM comparisons WHERE deployment = ?"
+
+        def query(connection: Connection) -> tuple[int, int]:
+            compared, accepted = connection.execute(statement, (deployment,)).fetchone()
+            return int(compared), int(accepted)
+
+        return await self._read(query)
 
     async def put_label(self, label: GivenLabel) -> bool:
         """Keep a label in place of what the same person said before; False if the example is gone."""

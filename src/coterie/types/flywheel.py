@@ -12,8 +12,9 @@ DeploymentState = Literal["candidate", "shadow", "canary", "champion", "retired"
 """How far a version has come on the traffic of a job."""
 LabelOrigin = Literal["person", "feedback", "teacher"]
 """Who says what the right answer is. A teacher is a model: what it answered stands in the example itself."""
-ReviewPurpose = Literal["disagreement", "margin", "audit"]
-"""Why a person is asked: two answers differ, the specialist is unsure, or the example was drawn by chance."""
+ReviewPurpose = Literal["disagreement", "margin", "audit", "doubt"]
+"""Why a person is asked: two answers differ, the specialist is unsure, the example was drawn by chance, or its label
+looks like noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class CapturedExample:
     tenant: str = "default"
     label: Label = Label.INTERNAL
     api: str = "chat"
-    """`chat`, `responses`, `completions`, `decisions` or `log`."""
+    """`chat`, `responses`, `completions`, `messages`, `decisions` or `log`."""
     job: str = ""
     """Id of its job; empty until one is found."""
     template: int = -1

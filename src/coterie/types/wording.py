@@ -253,6 +253,7 @@ TEMPLATES: Mapping[str, str] = {
     # --- what became of a part of a request
     "outcome.finding": "{specialist}: {why}",
     # --- the cost-quality policy
+    "flywheel.breaks_even": "from which it costs nothing against the model that answers otherwise",
     "policy.keeps": "which keeps {quality:g} of the generalist's quality ({source}): {expected:.3f} expected, "
     "{escalated:.0%} of such requests go to it[, {by}]",
     "policy.keeps_nothing": "{why} {quality:g} of the generalist's quality ({source})",

@@ -15,6 +15,7 @@ from coterie.flywheel.live import LiveFlywheel, scrub
 from coterie.flywheel.overview import promote, roll_back
 from coterie.flywheel.templates import Template
 from coterie.gateway.app import create_app
+from coterie.logs.exchanges import read_answer
 from coterie.network.network import Network
 from coterie.network.relaying import RelayModel
 from coterie.privacy.patterns import PatternDetector
@@ -278,6 +279,31 @@ async def test_responses_and_completions_have_their_own_shape(world):
     assert said.json()["output"][0]["content"][0]["text"] == "fee"
     assert old.json()["choices"][0]["text"] == "fee"
     assert world.model.asked == []
+
+
+async def test_messages_are_relayed_captured_and_answered(world):
+    """Anthropic's API: the model's answer verbatim, then the champion's in its shape, whole and streamed."""
+    body = {
+        "model": "large",
+        "max_tokens": 50,
+        "metadata": {"user_id": "u1"},
+        "system": "Be brief.",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Name the intent: the fee"}]}],
+    }
+    async with world.client() as client:
+        assert (await client.post("/v1/messages", json=body)).status_code == 200
+        (kept,) = await captured(world)
+        await world.deploy(3)
+        said = await client.post("/v1/messages", json=body)
+        streamed = await client.post("/v1/messages", json=body | {"stream": True})
+        await client.post("/v1/messages", json=body | {"thinking": {"type": "enabled", "budget_tokens": 9}})
+    assert (kept.api, kept.answer, kept.prompt[0]) == ("messages", "lost", ("system", "Be brief."))
+    assert kept.caller != ""
+    assert said.json()["content"] == [{"type": "text", "text": "fee"}]
+    events = [json.loads(line[5:]) for line in streamed.text.splitlines() if line.startswith("data:")]
+    assert [each["type"] for each in events][::5] == ["message_start", "message_stop"]
+    assert read_answer(streamed.text) == "fee"
+    assert len(world.model.asked) == 2
 
 
 async def test_a_canary_is_sticky_by_session(world):

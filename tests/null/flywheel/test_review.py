@@ -106,3 +106,17 @@ async def test_only_labels_of_the_job_or_none(queue, store):
         await queue.answer(item.example, "sunshine", reviewer="ann")
     assert (await queue.answer(item.example, " FEE.", reviewer="ann")).value == "fee"
     assert (await queue.answer(item.example, None, reviewer="ann")).value is None
+
+
+async def test_labels_that_look_like_noise_are_asked_after_differences_and_audits(queue, books):
+    """Without showing the answer that is in doubt; those that are labelled are not asked again."""
+    job = await books.job("triage")
+    noisy = ("e00001", "e00002")
+    await books.put_job(replace(job, doubtful=noisy))
+    items = await ask(queue, 30)
+    assert [item.example for item in items if item.purpose == "doubt"] == list(noisy)
+    assert all(item.answers == () for item in items if item.purpose == "doubt")
+    order = [item.purpose for item in items]
+    assert order.index("doubt") > max(i for i, each in enumerate(order) if each in {"disagreement", "audit"})
+    kept = [each.purpose for each in await books.store.labels(job=job.id) if each.example in noisy]
+    assert kept == ["doubt", "doubt"]

@@ -5,6 +5,7 @@ import contextlib
 import random
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
 from coterie.config.file import parse_config
@@ -77,7 +78,7 @@ def bench(store, tmp_path, monkeypatch):
     """See `Bench`."""
     config = parse_config(
         "[capture]\nenabled = true\n[flywheel]\ncalls = 200\naudits = 5\naudit_share = 0.2\ncanary = [0.1, 0.5]\n"
-        "canary_calls = 10\n"
+        "canary_calls = 10\ngrowth = 3.0\n"
     )
     books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW + 10_000))
     made = Bench(runner=None, books=books)
@@ -87,7 +88,7 @@ def bench(store, tmp_path, monkeypatch):
             raise ArtefactRefused("gone")
         return made.specialist
 
-    def train(folder, config, job, rows):
+    def train(folder, config, job, rows, *, encoder=None):
         made.trained.append(rows)
         return TrainedSpecialist(
             name=job.name, version=f"{len(made.trained):016x}", promoted=False, report={"metrics": {"accuracy": 1.0}}
@@ -201,7 +202,7 @@ async def test_a_person_promotes_where_the_file_says_so(bench):
     """`promote = false`: a run says what is ready."""
     await shadow(bench)
     await label_all(bench)
-    bench.runner.config = parse_config("[flywheel]\naudits = 5\naudit_share = 0.2\npromote = false\n")
+    bench.runner.config = parse_config("[flywheel]\naudits = 5\naudit_share = 0.2\npromote = false\ngrowth = 3.0\n")
     assert await bench.run() == [("wait", False)]
 
 
@@ -341,3 +342,46 @@ async def test_rows_are_a_persons_word_before_feedbacks_before_the_teachers(benc
     assert {said[e] for e in said if "e00020" <= e < "e00040"} == {"fee"}
     assert "e00059" not in said
     assert isinstance(compared("d", some)[0], ComparedAnswer)
+
+
+async def test_a_second_shadow_beside_the_first_once_there_are_more_rows(bench):
+    """It waits for no evidence of the first; a third waits. The newer one as champion retires the older shadow."""
+    made = await shadow(bench)
+    bench.runner.config = parse_config("[flywheel]\ncalls = 200\naudits = 5\naudit_share = 0.2\n")
+    bench.books.clock.advance(3600)
+    assert ("train", True) in await bench.run()
+    await bench.books.store.add_examples([replace(each, job=made.job) for each in calls(900, 3, 5000)])
+    assert ("train", True) not in await bench.run()
+    first, second = await bench.books.deployments()
+    assert (first.state, second.state) == ("shadow", "shadow")
+    second = await bench.books.move(second, "canary", by="x", reason="r", share=0.5, stage=2)
+    job = await bench.books.job(second.job)
+    await bench.runner._move(job, second, "champion", "r", {}, share=0.98)
+    assert [each.state for each in await bench.books.deployments()] == ["retired", "champion"]
+
+
+async def test_what_a_deployment_accepts_from_is_where_it_costs_nothing(bench, monkeypatch):
+    """Rows say it, out of fold; with a model that slips often it answers from a lower confidence."""
+    from coterie.policy.acceptance import CalibrationOutcomes
+
+    found = []
+    for slips in (0, 60):
+        await bench.books.store.drop_examples(before=NOW + 100_000)
+        some = [
+            replace(each, answer=f"I cannot say {i}" if i % 5 == 0 and slips else each.answer)
+            for i, each in enumerate(calls(300))
+        ]
+        await bench.books.store.add_examples(some)
+
+        def outcomes(folder, config, job, version, fields):
+            confidence = [1 - i / 1000 for i in range(len(bench.trained[-1].rows))]
+            right = [i < 100 or i % 5 > 0 for i in range(len(confidence))]
+            return CalibrationOutcomes(
+                confidence=np.asarray(confidence), right=np.asarray(right), group=np.arange(len(right))
+            )
+
+        monkeypatch.setattr("coterie.flywheel.runs.outcomes_of", outcomes)
+        await bench.run(retrain=True)
+        found.append((await bench.books.deployments())[-1].accepts_from)
+    assert found[0] == pytest.approx(0.901)
+    assert found[1] < 0.82  # all of them

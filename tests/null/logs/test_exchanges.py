@@ -53,6 +53,13 @@ def otlp(*spans):
 
 GUIDE = json.dumps([{"type": "text", "content": SYSTEM}])
 CHUNKS = [{"choices": [{"delta": {"content": piece}}]} for piece in ('{"intent": ', '"delivery"}')]
+
+
+def stream(*events):
+    """Server-sent events with their names, as two APIs write them."""
+    return "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events)
+
+
 SHAPES = {
     "request and response": {"request": REQUEST, "response": RESPONSE},
     "as JSON texts": {"request_body": json.dumps(REQUEST), "response_body": json.dumps(RESPONSE), "status_code": 200},
@@ -63,6 +70,25 @@ SHAPES = {
     "server-sent events": {
         "request": REQUEST,
         "response": "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS) + "data: [DONE]\n\n",
+    },
+    "events of Responses": {
+        "request": {"instructions": SYSTEM, "input": TEXT},
+        "response": stream(
+            {"type": "response.created", "response": {"status": "in_progress", "output": []}},
+            {"type": "response.output_text.delta", "delta": ANSWER},
+            {"type": "response.completed", "response": RESPONSES},
+        ),
+    },
+    "events of Messages": {
+        "request": {"system": SYSTEM, "messages": MESSAGES[1:]},
+        "response": stream(
+            {"type": "message_start", "message": {"role": "assistant", "content": []}},
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": ANSWER[:9]}},
+            {"type": "ping"},
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": ANSWER[9:]}},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+            {"type": "message_stop"},
+        ),
     },
     "stored completion": {**RESPONSE, "messages": MESSAGES},
     "Responses": {"request": {"instructions": SYSTEM, "input": TEXT}, "response": RESPONSES},

@@ -27,7 +27,12 @@ def deployed_answer(
         headers: Further headers.
     """
     stream = bool(content.get("stream"))
-    make = {"/chat/completions": _chat, "/completions": _completion, "/responses": _response}[path]
+    make = {
+        "/chat/completions": _chat,
+        "/completions": _completion,
+        "/responses": _response,
+        "/messages": _message,
+    }[path]
     body = make(content, answer, trace_id, stream=stream)
     return Response(body, headers=dict(headers), media_type=_STREAM if stream else "application/json")
 
@@ -98,3 +103,29 @@ def _response(content: Mapping[str, Any], answer: RelayAnswer, trace_id: str, *,
         b"event: " + each["type"].encode() + b"\n" + event({**each, "sequence_number": number})
         for number, each in enumerate(events)
     )
+
+
+def _message(content: Mapping[str, Any], answer: RelayAnswer, trace_id: str, *, stream: bool) -> bytes:
+    """Anthropic's Messages API."""
+    told: dict[str, Any] = {
+        "id": f"msg_{trace_id}",
+        "type": "message",
+        "role": "assistant",
+        "model": content["model"],
+        "content": [{"type": "text", "text": answer.text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": answer.usage.tokens_in, "output_tokens": answer.usage.tokens_out},
+    }
+    if not stream:
+        return encode(told)
+    ended = {"stop_reason": told["stop_reason"], "stop_sequence": None}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**told, "content": [], "stop_reason": None}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": answer.text}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": ended, "usage": told["usage"]},
+        {"type": "message_stop"},
+    ]
+    return b"".join(b"event: " + each["type"].encode() + b"\n" + event(each) for each in events)

@@ -37,6 +37,8 @@ class ClassifySection(EncoderSection):
     """
     chain_quality: float = Field(default=0.99, gt=0, le=1)
     """With `chain`: the share of its last rung's right answers that the whole chain keeps, with 95% confidence."""
+    cross_validate: bool = False
+    """Train on all rows, however many a label has, and measure by cross-validation: nothing is held out."""
     instruction: str = ""
     """Rung `llm`: what the model is told to do with the text. The labels are added to it."""
     calibration_calls: int = Field(default=200, ge=1, le=100_000)

@@ -51,9 +51,9 @@ class ClassifyTask(TaskType[ClassifySection]):
         return ("lexical", "embedding", "encoder", *generative)
 
     def divide(self, section: ClassifySection, data: Dataset) -> tuple[Dataset, Dataset]:
-        """All rows twice, to cross-validate, where a label has few; else a part is held out."""
+        """All rows twice, to cross-validate, where a label has few or it is asked for; else a part is held out."""
         whole = section.chain is None and not {"slm", "llm"} & set(self.wanted_rungs(section))
-        if whole and len(data) < FEW_OF_A_LABEL * len(data.label_names):
+        if whole and (section.cross_validate or len(data) < FEW_OF_A_LABEL * len(data.label_names)):
             return data, data
         return super().divide(section, data)
 

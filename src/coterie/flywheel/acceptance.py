@@ -1,0 +1,184 @@
+"""From which confidence a deployment answers: as much as costs nothing against what answers today.
+
+A model that answers today is wrong too. What a specialist is held against is not its labels but that model: a call on
+which they differ costs quality where the model is right, and gains it where the specialist is. So the share of
+differences that breaks even is
+
+    slips + 2 * wins + allowance
+
+with `slips` the share of answers of the model that are none of the job's, `wins` the share of calls on which people
+found the specialist right and the model's well-formed answer wrong, and every other difference counted as a loss.
+Training rows, each answered by a model that did not see it, say which confidence that is. It is an estimate: the gates
+judge every deployment on rows that come later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from coterie.flywheel.discovery import fold
+from coterie.types import CapturedExample, ComparedAnswer
+
+ALLOWED = 0.25
+"""Part of the margin that the differences may take, as a share of all calls: the rest is for what is not known."""
+_FEWEST = 20
+"""Answers from which a confidence is taken."""
+_LEAST_SHARE = 0.1
+"""Share of calls below which the version's own threshold is left in place."""
+_UNFORESEEN, _RECALL = 8, 0.05
+"""Rows of an answer from which it counts as one that nothing foretells, if no more than this share is foreseen."""
+_HEAVIEST = 10.0
+"""Weight of a row, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSlips:
+    """How often what answers today is wrong where a specialist is not."""
+
+    slips: float
+    """Share of its answers that are none of the job's."""
+    wins: float
+    """Share of calls with another answer, on which only the specialist is right: one standard error below what was
+    seen."""
+    judged: int
+    """Differences that people judged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakEven:
+    """The confidence from which a deployment answers, and what is expected of it."""
+
+    confidence: float | None
+    """None leaves the version's own threshold in place."""
+    accepted: float
+    """Share of calls, expected."""
+    differing: float
+    """Share of those on which the model says something else, expected."""
+    allowed: float
+    """Share that breaks even."""
+
+
+def model_slips(
+    labels: Collection[str],
+    examples: Iterable[CapturedExample],
+    compared: Iterable[ComparedAnswer],
+    truths: Mapping[str, str | None],
+) -> ModelSlips:
+    """Return how often the model of a job is wrong where its specialists are not.
+
+    Args:
+        labels: The job's answers, folded.
+        examples: Its captured calls.
+        compared: What its specialists, also those of before, said to calls that the model answered.
+        truths: What people say, by example.
+    """
+    answers = {each.id: fold(each.answer) for each in examples if not each.failed and not each.by_specialist}
+    formed = {key for key, answer in answers.items() if answer in labels}
+    rows = {
+        each.example: each for each in compared if each.accepted and not each.failed and each.example in formed
+    }  # of several specialists that answered a call the last
+    differing = [each for each in rows.values() if not each.same]
+    judged = [each for each in differing if each.example in truths]
+    won = sum(truths[each.example] is not None and fold(each.answer) == truths[each.example] for each in judged)
+    sure = max(0.0, won - math.sqrt(won)) / len(judged) if judged else 0.0
+    return ModelSlips(
+        slips=1 - len(formed) / len(answers) if answers else 0.0,
+        wins=sure * len(differing) / len(rows) if rows else 0.0,
+        judged=len(judged),
+    )
+
+
+def break_even(
+    confidence: np.ndarray, differs: np.ndarray, weights: np.ndarray, model: ModelSlips, *, margin: float
+) -> BreakEven:  # (N,) each
+    """Return the lowest confidence from which answers cost no more than they gain.
+
+    Args:
+        confidence: Of rows that the weights were not fitted on. Shape (N,).
+        differs: Whether the specialist says something else than the model did. Shape (N,).
+        weights: How many calls each row stands for. Shape (N,).
+        model: What is known of the model.
+        margin: How much worse a deployment may be, as a share of calls.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    known = (
+        np.concatenate([confidence[order][1:] < confidence[order][:-1], [True]]) if len(order) else np.zeros(0, bool)
+    )
+    taken, lost = np.cumsum(weights[order]), np.cumsum((weights * differs)[order])
+    total = float(taken[-1]) if len(taken) else 0.0
+    allowed = model.slips + 2 * model.wins
+    even = (lost + 1 <= allowed * taken + ALLOWED * margin * total) & known & (np.arange(len(order)) >= _FEWEST - 1)
+    places = np.flatnonzero(even)
+    if not len(places) or taken[places[-1]] < _LEAST_SHARE * total:
+        return BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=allowed)
+    last = int(places[-1])
+    return BreakEven(
+        confidence=float(confidence[order[last]]),
+        accepted=float(taken[last] / total),
+        differing=float(lost[last] / taken[last]),
+        allowed=allowed,
+    )
+
+
+def row_differences(right: Sequence[bool], labels: Sequence[str], answers: Sequence[str]) -> np.ndarray:  # (N,) bool
+    """Return whether each row, answered out of fold, differs from what the model said.
+
+    Args:
+        right: Whether the row was answered with its label.
+        labels: Its label, folded: a person's where there is one.
+        answers: What the model said, folded.
+    """
+    return np.asarray([good != (label == said) for good, label, said in zip(right, labels, answers, strict=True)], bool)
+
+
+def unforeseen(labels: Sequence[str], right: Sequence[bool]) -> frozenset[str]:
+    """Return the answers that no input foretells, such as a model's "I am not sure": they are slips, not labels.
+
+    Args:
+        labels: Of each row.
+        right: Whether it was foreseen out of fold.
+    """
+    rows, good = Counter(labels), Counter(label for label, hit in zip(labels, right, strict=True) if hit)
+    return frozenset(label for label, n in rows.items() if n >= _UNFORESEEN and good[label] <= _RECALL * n)
+
+
+def doubtful(confidence: np.ndarray, right: np.ndarray, labels: Sequence[str]) -> list[int]:  # (N,), (N,)
+    """Return the rows whose label is likely noise, the likeliest first.
+
+    Confident learning (Northcutt, Jiang, Chuang, *Confident Learning: Estimating Uncertainty in Dataset Labels*, JAIR
+    2021) by what is kept of the rows: answered otherwise out of fold, at least as surely as rows of the same label are
+    on average where they are answered with it. It finds random slips; what a model gets wrong in a systematic way the
+    specialist has learnt too, and then nothing looks odd.
+
+    Args:
+        confidence: Of each row's answer, out of fold. Shape (N,).
+        right: Whether it is the row's label. Shape (N,).
+        labels: Of each row.
+    """
+    names = np.asarray(labels)
+    usual = {name: float(confidence[(names == name) & right].mean()) for name in set(names[right].tolist())}
+    overall = float(confidence[right].mean()) if right.any() else 1.0
+    least = np.asarray([usual.get(name, overall) for name in names])
+    odd = np.flatnonzero(~right & (confidence >= least))
+    return odd[np.argsort(-confidence[odd], kind="stable")].tolist()
+
+
+def row_weights(examples: Sequence[CapturedExample], accepted: Mapping[str, bool]) -> np.ndarray:  # (N,)
+    """Return how many calls each row stands for.
+
+    While a deployment serves, what it accepts is seen in the control share only; the rest are calls that it left.
+
+    Args:
+        examples: The rows'.
+        accepted: By example, whether a deployment that served would have answered.
+    """
+    weights = [
+        min(_HEAVIEST, 1 / max(each.propensity, 1e-6)) if accepted.get(each.id) and each.confidence is None else 1.0
+        for each in examples
+    ]
+    return np.asarray(weights, dtype=float)

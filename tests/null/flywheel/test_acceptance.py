@@ -1,0 +1,97 @@
+"""From which confidence a deployment answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from coterie.flywheel.acceptance import (
+    ModelSlips,
+    break_even,
+    doubtful,
+    model_slips,
+    row_differences,
+    row_weights,
+    unforeseen,
+)
+
+from .conftest import LABELS, compared, examples
+
+NO_SLIPS = ModelSlips(slips=0.0, wins=0.0, judged=0)
+
+
+def test_as_much_as_the_model_slips():
+    """Of rows of falling confidence each tenth differs below .9: the share of slips says how far it goes."""
+    confidence = np.linspace(1, 0, 1000)
+    differs = (confidence < 0.9) & (np.arange(1000) % 10 == 0)
+    ones = np.ones(1000)
+
+    def accepted(slips, wins=0.0):
+        return break_even(confidence, differs, ones, replace(NO_SLIPS, slips=slips, wins=wins), margin=0.02).accepted
+
+    assert 0.1 <= accepted(0.0) < 0.2
+    assert accepted(0.0) < accepted(0.03) < accepted(0.05) < 1.0
+    assert accepted(0.03) == pytest.approx(accepted(0.01, wins=0.01))
+    assert accepted(0.2) == 1.0
+
+
+def test_equal_confidences_are_accepted_together_or_not():
+    """A threshold cannot part them."""
+    even = break_even(np.full(100, 0.7), np.arange(100) >= 50, np.ones(100), NO_SLIPS, margin=0.02)
+    assert even.confidence is None
+
+
+def test_nothing_worth_a_threshold_leaves_the_versions_own():
+    """Rows that all differ."""
+    even = break_even(np.linspace(0, 1, 100), np.ones(100, bool), np.ones(100), NO_SLIPS, margin=0.02)
+    assert (even.confidence, even.accepted) == (None, 0.0)
+    assert break_even(np.zeros(0), np.zeros(0, bool), np.zeros(0), NO_SLIPS, margin=0.02).confidence is None
+
+
+def test_a_persons_label_turns_what_differs():
+    """Right by a person's label that is not the model's answer is a difference; wrong by the model's own label too."""
+    found = row_differences([True, False, True, False], ["a", "a", "b", "b"], ["a", "a", "a", "a"])
+    assert found.tolist() == [False, True, True, False]
+
+
+def test_rows_of_the_control_share_stand_for_many():
+    """Those that the champion would have answered, and those alone."""
+    rows = [
+        replace(each, propensity=p, confidence=c)
+        for each, p, c in zip(examples(4), (0.5, 0.02, 0.5, 0.5), (None, None, None, 0.9), strict=True)
+    ]
+    accepted = {rows[0].id: True, rows[1].id: True, rows[2].id: False, rows[3].id: True}
+    assert row_weights(rows, accepted).tolist() == [2.0, 10.0, 1.0, 1.0]
+
+
+def test_slips_and_wins_of_the_model():
+    """Answers outside the job's set are slips; wins are of judged differences, one standard error below."""
+    calls = [replace(each, answer="hm" if i % 10 == 9 else each.answer) for i, each in enumerate(examples(100))]
+    rows = compared("d", calls, differ=lambda i: i % 10 == 4)
+    truths = {each.id: "other" if i < 90 else "lost" for i, each in enumerate(calls) if i % 10 == 4}
+    model = model_slips(LABELS, calls, rows, truths)
+    assert (model.slips, model.judged) == (pytest.approx(0.1), 10)
+    assert model.wins == pytest.approx((9 - 3) / 10 * 10 / 90)
+    assert model_slips(LABELS, calls, [], {}).wins == 0.0
+
+
+def test_an_answer_that_nothing_foretells_is_a_slip():
+    """One of eight rows, none of which was foreseen; a label of few rows is not judged."""
+    labels = ["a"] * 20 + ["i am not sure"] * 8 + ["rare"] * 7
+    assert unforeseen(labels, [True] * 20 + [False] * 15) == {"i am not sure"}
+
+
+def test_random_slips_are_found_and_a_systematic_error_is_not():
+    """Of 2,000 rows in two classes a tenth has the other label: nearly all of those come first."""
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 2, 2000)
+    flipped = rng.random(2000) < 0.1
+    sure = np.clip(rng.normal(0.9, 0.05, 2000), 0.5, 0.99)
+    missed = rng.random(2000) < 0.03
+    sure[missed] -= 0.3
+    labels = truth ^ flipped
+    said = truth ^ missed
+    found = doubtful(sure, said == labels, [str(each) for each in labels])
+    assert flipped[found].mean() > 0.95
+    assert len(found) > 0.4 * flipped.sum()
+    assert doubtful(sure, np.ones(2000, bool), [str(each) for each in labels]) == []

@@ -1,0 +1,123 @@
+"""Jobs whose answers are JSON objects: found, trained field by field, answered whole, compared by values."""
+
+import json
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+
+from coterie.config.file import parse_config
+from coterie.engines.onnx import OnnxEncoder
+from coterie.flywheel.deployments import Deployments, KnownJob
+from coterie.flywheel.discovery import fold
+from coterie.flywheel.fields import FieldsSpecialist, closed_rows, object_of, values_of
+from coterie.flywheel.runs import FlywheelRunner
+from coterie.flywheel.training import load_version, rows_of
+from coterie.registry.registry import open_registry
+from coterie.testing import FakeClock
+from coterie.types import SYSTEM, AcceptanceOverride, ContextView, Finding, Reason, SpecialistCard, Task, worded
+
+from .conftest import NOW, Log
+from .test_runs import WORDS, calls
+
+KEYS = ("intent", "urgent")
+CARD = SpecialistCard(name="job", task="classify", description="", rung="lexical", version="v")
+
+
+@dataclass
+class Part:
+    """A specialist of one field."""
+
+    value: str
+    confidence: float
+    accepted: bool = True
+    card: SpecialistCard = CARD
+
+    async def consult(self, task, view, *, call=None):
+        """Say its value; with another threshold as sure as that."""
+        override = task.acceptance_override
+        accepted = self.accepted if override is None else self.confidence >= override.confidence
+        return Finding(
+            specialist="part",
+            value=self.value,
+            text=self.value,
+            confidence=self.confidence,
+            accepted=accepted,
+            reason=worded("x"),
+        )
+
+
+def test_objects_are_compared_by_their_values():
+    """Order of keys, fences and the spelling of texts do not count; other values do."""
+    one = '{"intent": "Lost", "urgent": true}'
+    assert fold(one) == fold('```json\n{"urgent": true, "intent": "lost."}\n```')
+    assert fold(one) != fold('{"intent": "lost", "urgent": false}')
+    assert fold("lost {x}") == "lost {x}"
+    assert values_of(one, KEYS) == {"intent": '"Lost"', "urgent": "true"}
+    assert values_of('{"intent": "lost"}', KEYS) is None
+    assert values_of("sorry", KEYS) is None
+
+
+def test_a_field_of_free_text_is_open():
+    """Its rows cannot be learnt; rare values of a closed one are left out, and spellings are the usual ones."""
+    rows = {f"e{i}": {"a": '"X"' if i % 4 == 0 else '"x"', "b": json.dumps(f"text {i}")} for i in range(40)}
+    assert closed_rows(rows, ("a", "b"))[1] == ("b",)
+    kept, found = closed_rows({**rows, "odd": {"a": '"y"', "b": "1"}}, ("a",))
+    assert (found, {row["a"] for row in kept.values()}, "odd" in kept) == ((), {'"x"'}, False)
+
+
+@pytest.mark.parametrize(
+    ("sure", "accepted_parts", "threshold", "accepted"),
+    [(0.9, True, None, True), (0.9, False, None, False), (0.9, True, 0.8, True), (0.9, True, 0.82, False)],
+)
+async def test_an_object_is_answered_whole_or_not(sure, accepted_parts, threshold, accepted):
+    """Each field accepts; with a threshold of the deployment the product of confidences reaches it."""
+    parts = {"intent": Part('"lost"', sure), "urgent": Part("true", sure, accepted_parts)}
+    made = FieldsSpecialist(card=CARD, parts=parts, keys=("intent", "lang", "urgent"), constants={"lang": '"en"'})
+    override = None if threshold is None else AcceptanceOverride(confidence=threshold, reason=Reason("x"))
+    found = await made.consult(Task(text="t", acceptance_override=override), ContextView(), call=SYSTEM)
+    assert (found.accepted, found.confidence) == (accepted, pytest.approx(0.81))
+    assert json.loads(found.text) == {"intent": "lost", "lang": "en", "urgent": True}
+
+
+async def test_from_captured_objects_to_a_shadow_that_answers_them(store, tmp_path):
+    """With real training: two closed fields and a constant one, noisy objects left out, one specialist a field."""
+    draw = random.Random(5)
+    some = []
+    for each in calls(300):
+        urgent = draw.random() < 0.5
+        answer = {"intent": each.answer, "urgent": urgent, "lang": "en"}
+        text = each.prompt[0][1] + (" hurry now" if urgent else " no rush")
+        said = json.dumps(answer) if draw.random() < 0.9 else json.dumps(answer)[:-5]
+        some.append(replace(each, prompt=(("user", text),), answer=said))
+    await store.flywheel.add_examples(some)
+    config = parse_config("[capture]\nenabled = true\n[flywheel]\ncalls = 200\n")
+    books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW + 10_000))
+    encoder = OnnxEncoder.bundled(threads=1)
+
+    async def load(job, deployment):
+        registry = open_registry(tmp_path, config.registry)
+        return await load_version(registry, config, job, deployment, encoder=encoder, encoder_sha256=encoder.sha256)
+
+    runner = FlywheelRunner(books=books, config=config, folder=tmp_path, load=load, encoder=encoder)
+    kinds = [step.kind for step in (await runner.run()).steps]
+    assert kinds == ["discover", "train", "shadow"]
+    (job,), (made,) = await books.jobs(), await books.deployments()
+    assert (job.shape, set(job.labels), made.fields["lang"]) == ("json", {"intent", "urgent", "lang"}, '="en"')
+    specialist = await load(job, made)
+    word = WORDS["fee"][0]
+    found = await specialist.consult(Task(text=f"{word} {word} number 7 hurry now"), ContextView(), call=SYSTEM)
+    assert json.loads(found.text) == {"intent": "fee", "urgent": True, "lang": "en"}
+    await encoder.close()
+
+
+def test_rows_of_objects_have_the_usual_spelling():
+    """Objects with other keys are none of the job's answers."""
+    job = KnownJob(id="j1", name="x", shape="json", labels={key: key for key in KEYS})
+    some = [
+        replace(each, job="j1", input=f"text {i}", answer='{"urgent":true,"intent":"a"}' if i % 5 else "{}")
+        for i, each in enumerate(calls(60))
+    ]
+    rows = rows_of(job, some, [], audit_share=0.1)
+    assert {label for _, label in rows.rows} == {object_of({"intent": '"a"', "urgent": "true"})}
+    assert rows.of_field("urgent")[0][1] == "true"
