@@ -78,7 +78,7 @@ BUDGETS = {
     "runtime": 1450,  # threads of its own for long work; connections to PostgreSQL; quick copies of values
     "scale": 160,  # the gateway on Ray Serve
     "specialists": 410,
-    "store": 4120,  # many rows a statement, one thread for ledger and audit log; read models; the flywheel; PostgreSQL
+    "store": 4150,  # many rows a statement, one thread for ledger and audit log; read models; the flywheel; PostgreSQL
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
     "tasks": 17840,  # cells of tables looked up, contradictions; functions of generate; the task tools; a second look
     "testing": 1920,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
