@@ -70,7 +70,7 @@ BUDGETS = {
     "observe": 640,  # the sums of several workers
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
-    "protocols": 660,  # a store that writes the audit entry too; functions; the flywheel and its store
+    "protocols": 670,  # a store that writes the audit entry too; functions; the flywheel and its store
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
