@@ -49,13 +49,13 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1710,
     "assembly": 610,  # MCP servers; a flywheel where a section asks for one
-    "cli": 7245,  # encoders, models by name; import and mcp; what feedback may name, how rows were used
+    "cli": 7480,  # plans; encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1560,  # capture and flywheel; servers of MCP
     "console": 3350,  # nine screens in front of the gateway
     "context": 930,
     "decisions": 910,  # typed questions: a new concept; deployments for questions
     "engines": 5150,  # known vectors; encoders by name; relay; the transport as a seam; the reading model; a relay, c
-    "edge": 720,  # bundles: what a device checks and switches, what goes in, images
+    "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 4600,  # jobs in calls, evidence, alarms; capture, review, runs; accept thresholds, JSON objects
     "gateway": 6950,  # Messages of a deployment; jobs, deployments and review over HTTP; rerank and score

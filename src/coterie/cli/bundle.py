@@ -1,16 +1,18 @@
-"""`coterie bundle`: the network as a signed folder for a device, or as a container image."""
+"""`coterie bundle`: the network as a signed folder for a device, a container image, or a page for browsers."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coterie.cli.bridge import configured
 from coterie.cli.output import Json, give, say
-from coterie.errors import ConfigError
+from coterie.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from coterie.registry.signature import Signer
@@ -31,6 +33,13 @@ def bundle(
         str | None,
         typer.Option("--key", metavar="FILE", help="Ed25519 key that signs, or env:NAME; else registry.signing_key."),
     ] = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="Make a static page instead, that runs classify specialists in a browser.")
+    ] = False,
+    runtime: Annotated[
+        str | None,
+        typer.Option("--runtime", metavar="SOURCE", help="onnxruntime-web for --web: folder, .tgz or URL; else npm's."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a bundle: a signed folder with interpreter, packages and the network, that runs without a network.
@@ -39,6 +48,9 @@ def bundle(
     RELEASE` and `revert`. Called again, it puts a further release into the slot that does not run, and switches to it.
     """
     folder: Path = context.obj
+    if web:
+        _make_page(folder, out, runtime, as_json=as_json, unused=(check, image, release, key))
+        return
     from coterie.edge import bundle as bundles
     from coterie.edge.device import check_release, trusted_keys
 
@@ -53,6 +65,21 @@ def bundle(
     size = f"{made.files:,} files, {made.bytes / 1e6:.0f} MB"
     words = f"Release {made.number} of {made.network!r}: {size}, key {made.key[:16]}."
     give(asdict(made), lambda: say(f"{words} Start: {out}/run"), as_json=as_json)
+
+
+def _make_page(folder: Path, out: Path, runtime: str | None, *, as_json: bool, unused: tuple[object, ...]) -> None:
+    from coterie.edge.page import build_page
+
+    if any(unused):
+        raise InputError(
+            "--web makes a page of static files: --check, --image, --release and --key are for bundles of devices.",
+            hint="Leave them out; the SHA-256 that --web prints covers every file of the page.",
+        )
+    made = build_page(folder, out, runtime=runtime)
+    words = f"A page with {', '.join(made.specialists)}: {made.files} files, {made.bytes / 1e6:.1f} MB"
+    left = "".join(f" Left out: {name} ({why})." for name, why in made.left_out.items())
+    how = f"Any server of static files will do: {quote(sys.executable)} -m http.server -d {quote(str(out))}"
+    give(asdict(made), lambda: say(f"{words}; index.html {made.sha256[:16]}.{left} {how}"), as_json=as_json)
 
 
 def _signer(folder: Path, key: str | None) -> Signer:

@@ -76,7 +76,7 @@ _SLOWER = ("SkipLayerNormFusion",)
 """Rewritings of onnxruntime 1.32 that cost time: its fused sum and norm takes eight times what the two take apart."""
 _BATCH_TOKENS = 4096
 """Tokens of one native call, padding included: bounds the memory of its attention matrices (about 50 MB)."""
-_PREFIX_CHARACTERS = 64
+PREFIX_CHARACTERS = 64
 """Characters a token that are tokenised first: a long text is not read to its end only to be cut."""
 _MOST_CHARACTERS = 65_536
 """Characters that are tokenised at most. Where so many do not fill the window, they are hardly a text."""
@@ -351,7 +351,7 @@ class OnnxModel:
 
     def cut(self, text: str) -> _Piece:
         """The tokens of a text that fit the window, the last one its end mark."""
-        read = self.max_tokens * _PREFIX_CHARACTERS
+        read = self.max_tokens * PREFIX_CHARACTERS
         tokens = self._tokens(text[:read])
         while read < min(len(text), _MOST_CHARACTERS) and len(tokens.ids) <= self.max_tokens + _PREFIX_SLACK:
             read *= 4
