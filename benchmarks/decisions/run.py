@@ -35,6 +35,7 @@ from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import folded
 from coterie.decisions.states import request_about
 from coterie.decisions.zero_shot import Likelihood, Similarity, ZeroShot
+from coterie.engines.encoders import open_encoder
 from coterie.engines.llama import LlamaEngine
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.metrics import bootstrap_mean
@@ -141,12 +142,14 @@ async def by_product(
     encoder: OnnxEncoder,
     rows: Sequence[tuple[str, str]],
     names: Sequence[str],
+    *,
     models: Mapping[str, ZeroShot] = MappingProxyType({}),
     fitted: Mapping[str, FittedOptions] = MappingProxyType({}),
+    second: OnnxEncoder | None = None,
 ) -> dict[str, object]:
     """What `network.decide` answers, with the encoder or with a model."""
     section = DecisionsSection(model=next(iter(models), None))
-    decider = Decider(specialists={}, encoder=encoder, section=section, models=models, fitted=fitted)
+    decider = Decider(specialists={}, encoder=encoder, section=section, models=models, fitted=fitted, second=second)
     question = asked_about(names)
     right, sure, start = [], [], time.perf_counter()
     for text, label in rows:
@@ -193,12 +196,17 @@ async def measure_zero_shot(given: Namespace, record: Record) -> dict[str, objec
         ),
         "sparrow-decider nano": by_sparrow(rows, names),
     }
+    for name in given.encoder:
+        second = open_encoder(name, Path())
+        found[f"encoder and {name}"] = await by_product(encoder, rows, names, second=second)
+        record.data[name] = second.sha256
+        await second.close()
     for model in given.model:
         name, _, file = model.partition("=")
         engine = LlamaEngine(name, Path(file), window=512)
         try:
             rung = {name: Likelihood(engine=engine, floor=Similarity(encoder=encoder))}
-            found[name] = await by_product(encoder, rows[: given.llm_rows], names, rung)
+            found[name] = await by_product(encoder, rows[: given.llm_rows], names, models=rung)
             found[f"encoder, the rows of {name}"] = await by_product(encoder, rows[: given.llm_rows], names)
         finally:
             await engine.close()
@@ -230,6 +238,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("test", "train"), default="test")
     parser.add_argument("--rows", type=int, help="so many rows only, to try the script")
     parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE", help="a GGUF model to weigh with")
+    parser.add_argument("--encoder", action="append", default=[], metavar="NAME", help="a second encoder")
     parser.add_argument("--llm-rows", type=int, default=300, help="rows that a GGUF model is asked about")
     parser.add_argument("--calls", type=int, default=205, help="calls that are timed, the first five left out")
     given = parser.parse_args()

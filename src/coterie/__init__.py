@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from coterie.api.pairs import PairClassifier
     from coterie.api.predictions import Prediction
     from coterie.api.scorer import Scorer
+    from coterie.api.tool_caller import ToolCaller
     from coterie.assembly import open_network
     from coterie.errors import CoterieError
     from coterie.network.network import Network
@@ -57,6 +58,7 @@ __all__ = [
     "Request",
     "Scorer",
     "SyncNetwork",
+    "ToolCaller",
     "__version__",
     "connect",
     "open_network",
@@ -81,6 +83,7 @@ _HOMES = {
     "Request": "types",
     "Scorer": "api.scorer",
     "SyncNetwork": "api.network",
+    "ToolCaller": "api.tool_caller",
     "connect": "api.network",
     "open_network": "assembly",
 }

@@ -19,7 +19,7 @@ from coterie.accounting.meter import CostMeter
 from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, load_config
 from coterie.config.privacy import PrivacySection
 from coterie.config.specialists import SpecialistSection
-from coterie.decisions.adaptation import FittedOptions, read_fitted
+from coterie.decisions.adaptation import read_fitted
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity, ZeroShot
 from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.encoders import open_encoder
@@ -108,6 +108,7 @@ async def open_network(folder: Path | str, *, warm: bool = False, encoder: OnnxE
     # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
     await asyncio.to_thread(detect, "The first request waits for no table.")
     fitted = read_fitted(folder, encoder.sha256)
+    second = await asyncio.to_thread(_second_encoder, config, folder)
     if warm:
         await _warm(config, specialists)
     store = _observed(config, await open_store(config, folder))
@@ -134,15 +135,18 @@ async def open_network(folder: Path | str, *, warm: bool = False, encoder: OnnxE
         default_label=config.network.default_label,
         language=config.network.language,
         name=config.network.name,
-        engines=(encoder, *models.values(), *_own_engines(specialists), *(each.engine for each in servers.values())),
+        engines=(encoder, *second, *models.values(), *_own_engines(specialists), *(s.engine for s in servers.values())),
         models=_relayed(config, models),
         audit=audit,
         limits=limits,
         overhead=ProcessOverhead(),
         flywheel=flywheel,
         deciding=config.decisions,
-        zero_shot=_zero_shot(config, models, encoder, fitted),
+        zero_shot=_zero_shot(
+            config, models, Similarity(encoder=encoder, fitted=fitted, second=next(iter(second), None))
+        ),
         fitted=fitted,
+        deciding_encoder=next(iter(second), None),
     )
 
 
@@ -198,16 +202,20 @@ def capture_detector(config: Config, folder: Path, detector: Detector) -> Detect
     return open_detector(PrivacySection.model_validate(section), folder)
 
 
-def _zero_shot(
-    config: Config, models: Mapping[str, StreamingEngine], encoder: Engine, fitted: Mapping[str, FittedOptions]
-) -> dict[str, ZeroShot]:
+def _second_encoder(config: Config, folder: Path) -> tuple[OnnxEncoder, ...]:
+    """Open the encoder that zero-shot answers have beside the network's; none where it is the same or none is named."""
+    named = config.decisions.encoder
+    return (open_encoder(named, folder),) if named and named != config.network.encoder else ()
+
+
+def _zero_shot(config: Config, models: Mapping[str, StreamingEngine], floor: Similarity) -> dict[str, ZeroShot]:
     """Return what answers typed questions without training, by `[models]` key."""
     found: dict[str, ZeroShot] = {}
     for name in config.decisions.models:
         if isinstance(model := config.models[name], RemoteModel):
             found[name] = RemoteAnswerer(engine=models[name], typed=isinstance(model, DecisionModel))
         else:
-            found[name] = Likelihood(engine=models[name], floor=Similarity(encoder=encoder, fitted=fitted))
+            found[name] = Likelihood(engine=models[name], floor=floor)
     return found
 
 

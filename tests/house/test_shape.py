@@ -44,16 +44,16 @@ RANK = {name: (rank, place) for rank, layer in enumerate(LAYERS) for place, name
 
 # Lines a package may have. To raise one is a decision: say why beside it.
 BUDGETS = {
-    "__init__": 100,
+    "__init__": 105,  # ToolCaller
     "__main__": 10,
     "accounting": 1100,
-    "api": 1710,
+    "api": 1800,  # ToolCaller
     "assembly": 610,  # MCP servers; a flywheel where a section asks for one
     "cli": 7480,  # plans; encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1560,  # capture and flywheel; servers of MCP
     "console": 3350,  # nine screens in front of the gateway
     "context": 930,
-    "decisions": 910,  # typed questions: a new concept; deployments for questions
+    "decisions": 940,  # typed questions: a new concept; deployments for questions; a second encoder
     "engines": 5150,  # known vectors; encoders by name; relay; the transport as a seam; the reading model; a relay, c
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,

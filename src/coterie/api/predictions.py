@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from coterie.types import Citation, Evidence, Field, Finding, Scalar
+from coterie.structured.functions import stored_calls
+from coterie.types import Citation, Evidence, Field, Finding, FunctionCall, Scalar
 from coterie.types.html import html_table, html_text
 
 _SHOWN = 60
@@ -90,6 +91,12 @@ class Prediction:
             stated = (each.value,) if each.accepted and each.stated else ()
             found[each.name] = found.get(each.name, ()) + stated
         return {name: each if len(each) > 1 else next(iter(each), None) for name, each in found.items()}
+
+    @property
+    def calls(self) -> tuple[FunctionCall, ...]:
+        """Of a tool caller: the call with its arguments; none where no function fits."""
+        called = self.finding.task == "tools" and self.finding.text.startswith("{")
+        return stored_calls(self.finding.text) if called else ()
 
     @property
     def citations(self) -> tuple[Citation, ...]:

@@ -74,7 +74,12 @@ class Setting:
     @property
     def repeats(self) -> bool:
         """Several values are typed with the option given several times, or as a table `NAME=VALUE`."""
-        return get_origin(self.kind) in {tuple, dict}
+        return get_origin(self.kind) in {tuple, dict} and not self.in_file
+
+    @property
+    def in_file(self) -> bool:
+        """Its values are tables, too long for a command line: the option names a JSON file with a list of them."""
+        return get_origin(self.kind) is tuple and hasattr(_bare(get_args(self.kind)[0]), "model_fields")
 
     def parameter(self) -> inspect.Parameter:
         """The option, as the parameter of a typer command."""
@@ -90,6 +95,8 @@ class Setting:
     def _metavar(self) -> str:
         if self.name in _METAVARS:
             return _METAVARS[self.name]
+        if self.in_file:
+            return "FILE"
         if self.name.endswith("_column"):
             return "COLUMN"
         return {int: "N", float: "NUMBER"}.get(_typed(self.kind), "TEXT")
@@ -99,6 +106,7 @@ class Setting:
         about = " ".join((self.field.description or "").split())
         sentence = about if get_origin(self.kind) is dict else re.split(r"(?<=\.)\s+(?=[A-Z`])", about)[0]
         tasks = f"{', '.join(self.tasks)}: " if self.tasks else ""
+        tasks += "A JSON file with a list. " if self.in_file else ""
         bounds = ", ".join(
             f"{word} {getattr(each, sign):,}"
             for each in self.field.metadata
@@ -118,6 +126,8 @@ class Setting:
 
     def parse(self, typed: Any) -> Any:  # noqa: ANN401 - of the field's type
         """What was typed in the form that the section takes. Raises `InputError`."""
+        if self.in_file:
+            return _listed(self.option, Path(str(typed)))
         if get_origin(self.kind) is dict:
             return dict(self._pair(each) for each in typed)
         if self._choices():
@@ -135,6 +145,21 @@ class Setting:
         example = "accuracy=0.9" if numeric else "start=date or parties='text*'"
         option = _OTHER_NAMES.get(self.name, self.option)
         raise InputError(f"{option} is {text!r}.", hint=f"Write {self._metavar()}, such as {example}.")
+
+
+def _listed(option: str, path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON file, functions also as OpenAI's `tools` have them. Raises `InputError`."""
+    from coterie.runtime.codec import parse_json
+
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{option} is {str(path)!r}: {error.strerror}.", hint="Name a JSON file.") from None
+    except ValueError as error:
+        raise InputError(f"{option} is {str(path)!r}, which is no JSON: {error}.") from None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise InputError(f"{option} is {str(path)!r}, which is no list of objects.", hint='Write [{"name": ...}, ...].')
+    return [each["function"] if isinstance(each.get("function"), dict) else each for each in found]
 
 
 def _bare(kind: Any) -> Any:  # noqa: ANN401 - any type

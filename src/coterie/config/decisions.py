@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field, model_validator
 
 from coterie.config.section import STRICT, Name
@@ -45,6 +47,9 @@ class DecisionsSection(BaseModel):
     With `engine = "llama"` the options are weighed by their likelihood; a remote model is asked through the egress
     gate. Where it cannot answer, the encoder does.
     """
+    encoder: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """A second encoder for zero-shot answers, named as `[network] encoder` is. Its likeness counts as much as that of
+    the network's own. Specialists do not use it, and need no training anew."""
     sites: dict[Name, SiteSection] = Field(default={})
     """Questions that have their own answerer."""
 

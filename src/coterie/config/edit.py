@@ -30,7 +30,7 @@ def replace_table(text: str, kind: str, name: str, settings: Mapping[str, Any]) 
 
 def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
     table = tomlkit.table()
-    for key, value in settings.items():
+    for key, value in sorted(settings.items(), key=lambda each: _is_tables(each[1])):  # a key behind them were theirs
         inline = tomlkit.inline_table()  # `{ key = value }` on one line
         if isinstance(value, dict):
             inline.update(value)
@@ -40,6 +40,11 @@ def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
     document = tomlkit.document()
     document.add(kind, parent)
     return tomlkit.dumps(document)
+
+
+def _is_tables(value: object) -> bool:
+    """Whether a value is written as `[[tables]]`."""
+    return isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value)
 
 
 def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]], snippet: str) -> None:

@@ -42,12 +42,14 @@ class Decider:
     """Zero-shot answerers by `[models]` key."""
     fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
     """Options that were fitted to texts without labels, by site."""
+    second: Engine | None = None
+    """The second encoder of `[decisions] encoder`."""
     flywheel: Flywheel | None = None
     """Captures questions that nobody was trained for by hand, and answers for its deployments."""
     floor: Similarity = field(init=False)
 
     def __post_init__(self) -> None:
-        self.floor = Similarity(encoder=self.encoder, fitted=self.fitted)
+        self.floor = Similarity(encoder=self.encoder, fitted=self.fitted, second=self.second)
 
     def check(self, questions: Sequence[Question]) -> None:
         """Refuse questions that cannot be asked. Raises `InputError`."""

@@ -10,7 +10,7 @@ from coterie.generalist.pack import topic
 from coterie.network.outcomes import Outcome, rendered_findings, task_of
 from coterie.network.state import RequestState
 from coterie.protocols import Generalist, Specialist
-from coterie.types import Finding, Part
+from coterie.types import Delta, Finding, Part
 
 
 class Channel:
@@ -18,10 +18,10 @@ class Channel:
 
     def __init__(self, *, muted: bool) -> None:
         """Open it; of a muted one only the end is heard."""
-        self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        self._pieces: asyncio.Queue[Delta | None] = asyncio.Queue()
         self._muted = muted
 
-    def say(self, piece: str) -> None:
+    def say(self, piece: Delta) -> None:
         """Pass a piece on."""
         if not self._muted:
             self._pieces.put_nowait(piece)
@@ -30,7 +30,7 @@ class Channel:
         """No piece comes any more."""
         self._pieces.put_nowait(None)
 
-    async def next(self) -> str | None:
+    async def next(self) -> Delta | None:
         """The next piece; None at the end."""
         return await self._pieces.get()
 

@@ -8,9 +8,9 @@ from typing import cast
 from coterie.errors import AuditError, EngineError, InputError, PolicyError, SetupError
 from coterie.network.outcomes import abstain, nothing_to_read
 from coterie.protocols import SpeakingSpecialist, Specialist
-from coterie.types import CallContext, ContextView, Finding, Task
+from coterie.types import CallContext, ContextView, Delta, Finding, Task
 
-Say = Callable[[str], None]
+Say = Callable[[Delta], None]
 """Shows a piece of a part's answer as soon as it is certain."""
 
 
@@ -46,7 +46,7 @@ async def _listen(
         async for event in events:
             if isinstance(event, Finding):
                 return event
-            say(event.text)
+            say(event)
     finally:
         if isinstance(events, AsyncGenerator):
             await events.aclose()

@@ -66,6 +66,8 @@ class Network(Pipeline):
     """What answers them without training, by `[models]` key, beside the encoder."""
     fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
     """Options of typed questions that were fitted to texts, by site."""
+    deciding_encoder: Engine | None = None
+    """The second encoder of typed questions without training."""
     policy: CostQualityPolicy = field(default_factory=CostQualityPolicy)
     flywheel: Flywheel | None = None
     """Captures calls, and answers for deployments; closed with the network. None does neither."""
@@ -143,6 +145,7 @@ class Network(Pipeline):
             section=self.deciding,
             models=self.zero_shot,
             fitted=self.fitted,
+            second=self.deciding_encoder,
             flywheel=self.flywheel,
         )
 

@@ -289,7 +289,8 @@ class Pipeline(ABC):
                 gap, about = heading(state.outcomes, index)
                 spoken = False
                 while (piece := await channel.next()) is not None:
-                    yield Delta(text=piece if spoken else gap + about + piece, kind="written")
+                    text = piece.text if spoken else gap + about + piece.text
+                    yield Delta(text=text, kind="written", offered=piece.offered)
                     spoken = True
                 if tasks:
                     await tasks[index]

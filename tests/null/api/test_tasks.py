@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import coterie
-from coterie import Answerer, Extractor, Generator, PairClassifier, Scorer
+from coterie import Answerer, Extractor, Generator, PairClassifier, Scorer, ToolCaller
 from coterie.errors import DataError, ExtraMissing, InputError, ModelMissing
 
 COMPANIES = [f"Company {i}" for i in range(20)]
@@ -197,3 +197,30 @@ def test_a_generator_needs_a_model():
         Generator.fit(texts, ["Thank you."] * 30, model="nobody/nothing/weights.gguf")
 
     assert refusal.value.hint
+
+
+ROOM = {"type": "object", "properties": {"room": {"type": "string"}}, "required": ["room"]}
+FUNCTIONS = [
+    {"type": "function", "function": {"name": "light", "description": "Lights a lamp.", "parameters": ROOM}},
+    {"name": "lock"},
+]
+
+
+def test_function_calls(tmp_path):
+    """A function with its argument, or none, the same after it was saved and loaded; wrong calls are named by place."""
+    rooms = ["hall", "kitchen", "attic", "office", "cellar", "bath"] * 5
+    texts = [f"switch on the lamp in the {room}" for room in rooms]
+    texts += [f"lock the door number {n}" for n in range(30)] + [f"who wrote the book {n}" for n in range(30)]
+    calls = [{"name": "light", "arguments": {"room": room}} for room in rooms] + [{"name": "lock"}] * 30 + [None] * 30
+    caller = ToolCaller.fit(texts, calls, functions=FUNCTIONS, rungs=["lexical"])
+    light, lock, none = caller.predict(["switch on the lamp in the garage", "lock the door", "who wrote the book"])
+
+    assert caller.functions == ("light", "lock")
+    assert [(each.name, each.arguments) for each in light.calls] == [("light", {"room": "garage"})]
+    assert [each.name for each in lock.calls] == ["lock"]
+    assert (none.calls, none.label) == ((), "no_function")
+    assert caller.evaluate(texts[:3], calls[:3]).accuracy == 1
+    caller.save(tmp_path)
+    assert ToolCaller.load(tmp_path).predict("switch on the lamp in the garage").calls == light.calls
+    with pytest.raises(DataError, match=r"calls\[1\]"):
+        ToolCaller.fit(texts[:2], [None, "lock"], functions=FUNCTIONS)

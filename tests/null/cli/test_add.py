@@ -1,8 +1,10 @@
 """`coterie add`: one more specialist in the network's file."""
 
+import json
 import os
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -296,3 +298,36 @@ def test_rungs(run, folder, rows, typed):
     """Rungs are typed as everywhere else, with commas between them, or one after the other."""
     assert run("-C", folder, "add", "tickets", "--data", rows, *typed).code == 0
     assert load_config(folder).specialists["tickets"].rungs == ("lexical", "embedding")
+
+
+def test_functions_of_a_file(run, folder, tmp_path):
+    """Functions are read from a JSON file, bare or as OpenAI's `tools`, and written as tables behind all plain keys."""
+    rows = [{"text": f"lock door {n}", "function": "lock"} for n in range(20)]
+    rows += [{"text": f"lamp {n} on", "function": "light", "arguments": {"n": n}} for n in range(20)]
+    data, functions = tmp_path / "calls.jsonl", tmp_path / "functions.json"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    number = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    listed = [{"type": "function", "function": {"name": "light", "parameters": number}}, {"name": "lock"}]
+    functions.write_text(json.dumps(listed))
+    words = [
+        "-C",
+        folder,
+        "add",
+        "home",
+        "--functions",
+        str(functions),
+        "--task",
+        "tools",
+        "--data",
+        str(data),
+        "--seed",
+        "3",
+    ]
+
+    assert run(*words).code == 0
+    section = tomllib.loads((folder / "coterie.toml").read_text())["specialists"]["home"]
+    assert section["functions"] == [{"name": "light", "parameters": number}, {"name": "lock"}]
+    assert section["seed"] == 3
+    functions.write_text('{"name": "lock"}')
+    assert run(*words[:3], "other", *words[4:]).code == 2
+    assert run(*words[:3], "other", "--functions", "nowhere.json", *words[6:]).code == 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.config.decisions import DecisionsSection, SiteSection
+from coterie.decisions.adaptation import FittedOptions
 from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import fingerprint
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity
@@ -48,12 +49,14 @@ def intents(name="intents", labels=LABELS, **more):
     return Specialist(card=card, **{"weights": weights, **more})
 
 
-async def decide(questions, *specialists, section=None, models=None, encoder=None, **more):
+async def decide(questions, *specialists, section=None, models=None, encoder=None, fitted=None, second=None, **more):
     decider = Decider(
         specialists={each.card.name: each for each in specialists},
         encoder=encoder or EchoEngine("encoder"),
         section=section or DecisionsSection(),
         models=models or {},
+        fitted=fitted or {},
+        second=second,
     )
 
     async def consult(specialist, task):
@@ -197,6 +200,29 @@ async def test_predicates_by_likeness():
     assert both.value > 0.99
     assert statement.value > 0.99
     assert counter.value == pytest.approx(1 - statement.value)
+
+
+async def test_two_encoders():
+    """The mean of both cosines weighs a choice; a predicate and fitted options are left to the first encoder."""
+    first, second = EchoEngine("first"), EchoEngine("second", dimension=16)
+    questions = [Question.choice(["x", "yy", "zzz"], name="c"), Question.predicate(STATE.text, name="p")]
+    alone, held = await decide(questions, encoder=first)
+    both, held_again = await decide(questions, encoder=first, second=second)
+    (other,) = await decide(questions[:1], encoder=second)
+
+    def order(decision):
+        return np.log(decision.probabilities) - np.log(decision.probabilities).mean()
+
+    mean = (order(alone) + order(other)) / 2
+    assert order(both) / np.abs(order(both)).max() == pytest.approx(mean / np.abs(mean).max())
+    assert held_again.probabilities == held.probabilities
+    assert both.answered_by == "encoder"
+    fitted = FittedOptions(
+        site=both.site, encoder="", options=("x", "yy", "zzz"), vectors=np.eye(3, 8, dtype=np.float32), texts=30
+    )
+    (one,) = await decide(questions[:1], encoder=first, fitted={both.site: fitted})
+    (two,) = await decide(questions[:1], encoder=first, fitted={both.site: fitted}, second=second)
+    assert one.probabilities == two.probabilities
 
 
 async def test_likelihood():

@@ -12,7 +12,7 @@ from coterie.config.generalist import GeneralistSection
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.tasks.generate.calling import Calling
 from coterie.testing import ScriptedEngine
-from coterie.types import Finding, Output, SpecialistCard, Usage, worded
+from coterie.types import Delta, Finding, Output, SpecialistCard, Usage, worded
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CALL = {"name": "get_weather", "arguments": {"city": "Oslo"}}
@@ -208,6 +208,24 @@ async def test_a_generate_specialist_calls(client, writer, model):
     assert message["tool_calls"][0]["function"]["name"] == "get_weather"
     response = await _chat(client, "write", model=model)
     assert response.json()["choices"][0]["message"]["content"] == "Drafted."
+    assert "x-coterie-ignored" not in response.headers
+
+
+async def test_a_streamed_draft_was_offered_the_functions(client, network, writer):
+    """A draft that is streamed after its model made no call does not name `tools` as ignored."""
+    writer({"answer": "no"})
+    silent = network.specialists["reply"]
+
+    class Speaks(type(silent)):
+        async def speak(self, task, view, *, call=None):
+            found = await self.consult(task, view, call=call)
+            yield Delta(text="Draf", offered=found.offered)
+            yield Delta(text="ted.", offered=found.offered)
+            yield found
+
+    network.specialists["reply"] = Speaks()
+    response = await _chat(client, "write", stream=True, model="coterie/reply")
+    assert "ted." in response.text
     assert "x-coterie-ignored" not in response.headers
 
 

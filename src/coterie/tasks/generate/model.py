@@ -85,13 +85,13 @@ class GenerateSpecialist:
         entry = _newest(view, self.card.reads[0])
         if entry is None:
             unknown = Reason("abstain.no_fact", fact=self.card.reads[0])
-            yield replace(abstention(self.card.name, task, unknown), steps=asked)
+            yield replace(abstention(self.card.name, task, unknown), steps=asked, offered=bool(asked))
             return
         fact = cast("Fact", entry.content)
         key = written(fact.value)
         if (source := self.sources.get(key)) is None:
             unknown = Reason("abstain.no_source", fact=fact.name, value=key)
-            yield replace(abstention(self.card.name, task, unknown), steps=asked)
+            yield replace(abstention(self.card.name, task, unknown), steps=asked, offered=bool(asked))
             return
         draft = SupportedDraft(source=source, asked=one_line(task.text))
         prompt = replace(
@@ -105,10 +105,10 @@ class GenerateSpecialist:
             async for sentence in sentences:
                 piece = f" {sentence}" if spoken else sentence
                 spoken += piece
-                yield Delta(text=piece)
+                yield Delta(text=piece, offered=bool(asked))
         if rest := draft.replacement():
             spoken += rest
-            yield Delta(text=rest)
+            yield Delta(text=rest, offered=bool(asked))
         yield Finding(
             specialist=self.card.name,
             value=spoken,

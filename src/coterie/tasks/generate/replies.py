@@ -90,7 +90,7 @@ class WriteSpecialist:
         try:
             (output,) = await self.engine.run([self.prompt(task)], call=call)
         except TooLong as error:
-            return replace(abstention(self.card.name, task, error.reason), steps=(*asked, *steps))
+            return replace(abstention(self.card.name, task, error.reason), steps=(*asked, *steps), offered=bool(asked))
         steps = (*asked, *steps, Step(producer=self.card.name, engine=self.engine.name, usage=output.usage))
         return replace(self._finding(task, vector, output), steps=steps, truncated=cut, offered=bool(asked))
 
