@@ -58,7 +58,7 @@ async def test_what_a_dead_process_held_counts(budgets):
     """A process that was not heard of for half a minute has taken what it held; one that comes back takes no more."""
     first, second = budgets(daily={"tokens": 1000}), budgets(daily={"tokens": 1000})
     async with first.held([PROMPT], MODEL, "large", SYSTEM):
-        with first._file.writing() as connection:
+        with second._file.writing() as connection:  # a transaction of the first would say that it lives
             connection.execute("UPDATE held SET expires = 1")
         await call(second)
         (spent,) = second.spending()

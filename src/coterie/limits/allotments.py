@@ -2,7 +2,7 @@
 
 A budget that is asked often cannot be a row that every request writes: a database commits some hundred times a second.
 So a process takes an allotment before it is spent. In the storage all of it counts as held from that moment; requests
-reserve and settle in memory; every second what was taken is written down, and what nobody needs is given back. So:
+reserve and settle in memory; twice a second what was taken is written down, and what nobody needs is given back. So:
 
 - **Nothing is ever overspent**, whoever is killed: what is spent was held before, and all that is held counts.
 - **What a killed process held counts as spent.** Beyond what its running calls had
@@ -10,25 +10,28 @@ reserve and settle in memory; every second what was taken is written down, and w
 - A call may be refused while another process holds what it does not use: for a second, and for no more than that.
 
 A budget that is asked fewer than five times a second is leased call by call and given back at once: its figures are
-exact in the storage. Of one that is asked more often, about as much is leased as was used in the last second.
+exact in the storage. Of one that is asked more often, about as much is leased as was used in the last second; it
+is leased anew where it is written down, so that no request waits for the storage.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from coterie.errors import CoterieError
+from coterie.errors import BudgetExceeded, CoterieError
 from coterie.limits import storage as table
 from coterie.limits.storage import BudgetStorage
 from coterie.store.statements import DatabaseConnection
 from coterie.types import Amount
 
 SECOND = 1.0
-"""Seconds after which what was taken is written, and what is not needed is given back."""
+"""For which a budget that is asked often is leased."""
+_WRITES = 2
+"""Times in it that what was taken is written, and what is not needed is given back."""
 _EXACT, _PART = 4, 16
 """Reservations in a second up to which nothing is leased beyond need; the part of what is left that may be."""
 
@@ -48,11 +51,23 @@ class _Allotment:
     """Not yet written."""
     dearest: int = 0
     """Energy of the dearest request that is not yet written."""
+    used: Amount = field(default_factory=Amount)
+    """In about the last second, as far as it is written."""
+    rest: Amount = field(default_factory=Amount)
+    """What the storage had left when it was leased last."""
+    lender: tuple[Callable[[], Sequence[Need]], Left] | None = None
+    """By which it was leased last."""
 
     @property
     def free(self) -> Amount:
         """What may be reserved."""
         return self.held - self.reserved - self.taken
+
+    @property
+    def wanted(self) -> Amount:
+        """What is to be free after it is written down: nothing of a unit of which there is little left."""
+        units = zip(self.used.units, self.rest.units, strict=True)
+        return Amount(*(used if used <= rest // _PART else 0 for used, rest in units))
 
 
 @dataclass(eq=False)
@@ -91,6 +106,10 @@ class Need:
 Left = Callable[[DatabaseConnection, Need, Amount], Amount]
 """What the storage has left of a budget, neither spent nor held; given what of it this process has free itself. Raises
 `BudgetExceeded` if both together are less than the need."""
+
+
+_Grant = tuple[_Allotment, int, Amount]
+"""An allotment, its number in the storage, and what it holds there more."""
 
 
 class Allotments:
@@ -141,16 +160,17 @@ class Allotments:
                 stale = [each for each in self._known.values() if each.row in self._frozen]
                 stale = [each for each in stale if (each.row, each.period) not in pieces]
             try:
-                granted: list[tuple[Need, int, Amount]] = []
+                granted: list[tuple[Need, int, Amount, Amount]] = []
 
-                def grant(connection: DatabaseConnection) -> None:
+                def grant(connection: DatabaseConnection) -> list[_Grant]:
                     for need in wanted:
                         self._learn(connection, need.row)
                     granted.extend(self._grant(connection, need, left) for need in needs())
+                    return []
 
                 self._write_back(stale, grant)
                 with self._mutex:
-                    return [self._granted(*each) for each in granted]
+                    return [self._granted(*each, (needs, left)) for each in granted]
             finally:
                 with self._mutex:
                     self._frozen = set()
@@ -175,13 +195,26 @@ class Allotments:
                     exact.append(allotment.row)
         return exact
 
-    def write(self, rows: Collection[str] | None = None) -> None:
-        """Write down what was taken and give back what is free. Call it in a thread. Raises `StoreError`."""
+    def write(self, rows: Collection[str] | None = None, *, lease: bool = False) -> None:
+        """Write down what was taken and give back what is free. Call it in a thread.
+
+        Args:
+            rows: Of these budgets; None for all.
+            lease: Lease anew what was used in the last second, where a budget is asked often.
+
+        Raises:
+            StoreError: the storage cannot be written.
+        """
         with self._leasing:
             with self._mutex:
                 known = [each for each in self._known.values() if rows is None or each.row in rows]
+                for each in known:
+                    often = lease and self._pace(each.row).times > 1
+                    each.used = Amount(*(_WRITES * taken for taken in each.taken.units)) if often else Amount()
             if known:
-                self._write_back(known, self._storage.keep)
+                self._write_back(
+                    known, lambda connection: [grant for each in known for grant in self._renew(connection, each)]
+                )
 
     def free(self, row: str, period: str) -> Amount:
         """What this process may reserve without asking the storage."""
@@ -210,11 +243,18 @@ class Allotments:
     def _pace(self, row: str) -> _Pace:
         return self._paces.setdefault(row, _Pace())
 
-    def _granted(self, need: Need, number: int, amount: Amount) -> int:
+    def _granted(
+        self,
+        need: Need,
+        number: int,
+        amount: Amount,
+        rest: Amount,
+        lender: tuple[Callable[[], Sequence[Need]], Left],
+    ) -> int:
         """Put what the storage granted into the allotment, and reserve the need; its number."""
         key = need.row, need.period
         allotment = self._known.setdefault(key, _Allotment(row=need.row, period=need.period))
-        allotment.number = number
+        allotment.number, allotment.rest, allotment.lender = number, rest, lender
         allotment.held += amount
         return self._reserve(allotment, need.amount)
 
@@ -226,7 +266,7 @@ class Allotments:
         with self._mutex:
             self._dearest[row] = max(known, self._dearest.get(row, 0))
 
-    def _grant(self, connection: DatabaseConnection, need: Need, left: Left) -> tuple[Need, int, Amount]:
+    def _grant(self, connection: DatabaseConnection, need: Need, left: Left) -> tuple[Need, int, Amount, Amount]:
         """Hold in the storage what is lacking and, of a budget that is asked often, more; and its number there."""
         with self._mutex:
             known = self._known.get((need.row, need.period))
@@ -236,9 +276,29 @@ class Allotments:
         units = zip(need.amount.units, free.units, rest.units, strict=True)
         amount = Amount(*(_lease_of(*each, times) for each in units))
         number = self._storage.hold(connection, need.row, need.period, amount, known.number if known else None)
-        return need, number, amount
+        return need, number, amount, rest
 
-    def _write_back(self, allotments: Sequence[_Allotment], further: Callable[[DatabaseConnection], None]) -> None:
+    def _renew(self, connection: DatabaseConnection, allotment: _Allotment) -> Iterator[_Grant]:
+        """Hold in the storage what an allotment lacks of what was used in a second: no request asks for it then."""
+        if allotment.lender is None or not any(allotment.used.units):
+            return
+        needs, left = allotment.lender
+        try:
+            need = next(each for each in needs() if (each.row, each.period) == (allotment.row, allotment.period))
+            rest = left(connection, replace(need, amount=Amount()), Amount())
+        except (StopIteration, BudgetExceeded):
+            return  # its piece of the span is over, or nothing is left
+        with self._mutex:
+            allotment.rest = rest
+            units = zip(allotment.wanted.units, allotment.free.units, strict=True)
+            amount = Amount(*(max(0, wanted - max(0, free)) for wanted, free in units))
+        if any(amount.units):
+            number = self._storage.hold(connection, allotment.row, allotment.period, amount, allotment.number)
+            yield allotment, number, amount
+
+    def _write_back(
+        self, allotments: Sequence[_Allotment], further: Callable[[DatabaseConnection], Sequence[_Grant]]
+    ) -> None:
         """Write down what was taken of these and give back what is free, and do more in the same transaction.
 
         If nobody knows whether it was committed, what was given back is given up, and what was taken is written again:
@@ -247,7 +307,8 @@ class Allotments:
         changes = []
         with self._mutex:
             for each in allotments:
-                back = Amount(*(max(0, amount) for amount in each.free.units))
+                free = zip(each.free.units, each.wanted.units, strict=True)
+                back = Amount(*(max(0, amount - wanted) for amount, wanted in free))
                 gone = Amount(*map(min, each.taken.units, (each.held - back).units))
                 changes.append((each, each.taken, gone, back, each.dearest))
                 each.held -= back + gone
@@ -258,7 +319,7 @@ class Allotments:
                 for each, taken, gone, back, dearest in changes:
                     last = not any(each.held.units)
                     table.write_back(connection, each.number, taken, gone + back, dearest=dearest, last=last)
-                further(connection)
+                granted = further(connection)
                 doubtful = True
         except BaseException:
             with self._mutex:
@@ -268,6 +329,9 @@ class Allotments:
                     each.dearest = max(each.dearest, dearest)
             raise
         with self._mutex:
+            for each, number, amount in granted:
+                each.number = number
+                each.held += amount
             for each, *_ in changes:
                 if not any((*each.held.units, *each.reserved.units, *each.taken.units)):
                     self._known.pop((each.row, each.period), None)
@@ -282,9 +346,9 @@ class Allotments:
                 self._keeper.start()
 
     def _keep(self) -> None:
-        while not self._ended.wait(SECOND):
-            with suppress(CoterieError):  # tried again in a second; what is held meanwhile counts
-                self.write()
+        while not self._ended.wait(SECOND / _WRITES):
+            with suppress(CoterieError):  # tried again; what is held meanwhile counts
+                self.write(lease=True)
             with self._mutex:
                 if not self._known:
                     self._keeper = None

@@ -85,10 +85,6 @@ class BudgetStorage(ABC):
     def close(self) -> None:
         """Free it. A second call does nothing."""
 
-    @abstractmethod
-    def keep(self, connection: DatabaseConnection) -> None:
-        """Say that this process lives, and count what those hold that do not; called about once a second."""
-
     def hold(self, connection: DatabaseConnection, budget: str, period: str, amount: Amount, number: int | None) -> int:
         """Hold an amount for this process, in the row of this number if it is still there; the row's number."""
         _add(connection, budget, period, {f"held_{unit}": value for unit, value in asdict(amount).items()})
@@ -135,9 +131,6 @@ class BudgetFile(BudgetStorage):
                     f"Cannot write the budgets in {str(self._path)!r}: {error}.",
                     hint="Nothing is spent that is not counted: free space on the disk, or make the file writable.",
                 ) from error
-
-    def keep(self, connection: DatabaseConnection) -> None:
-        """Do nothing: of processes of this host the system knows whether they live."""
 
     def close(self) -> None:
         """Free the file. A second call does nothing."""
@@ -196,26 +189,13 @@ class BudgetDatabase(BudgetStorage):
                 connection.execute("BEGIN IMMEDIATE")
                 connection.lock("budgets")
                 yield connection
+                self._keep(connection)
                 connection.execute("COMMIT")
             except BaseException as error:
                 self._give_up()
                 if isinstance(error, CoterieError) or not isinstance(error, Exception):
                     raise
                 raise self._address.explain(error) from error
-
-    def keep(self, connection: DatabaseConnection) -> None:
-        """Say that this process lives, and count what those hold that do not, by the server's clock."""
-        (now,) = connection.execute("SELECT CAST(extract(epoch FROM now()) AS BIGINT)").fetchall()[0]
-        connection.execute("UPDATE held SET expires = ? WHERE owner = ?", (now + _LEASE, self.owner))
-        gone = connection.execute("SELECT id FROM held WHERE expires < ? AND owner <> ?", (now, self.owner))
-        for (number,) in gone.fetchall():
-            count_as_taken(connection, number)
-
-    def hold(self, connection: DatabaseConnection, budget: str, period: str, amount: Amount, number: int | None) -> int:
-        """Hold an amount for this process, which lives."""
-        number = super().hold(connection, budget, period, amount, number)
-        self.keep(connection)
-        return number
 
     def close(self) -> None:
         """Free the connection. A second call does nothing."""
@@ -236,6 +216,14 @@ class BudgetDatabase(BudgetStorage):
             connection.close()
             raise
         return connection
+
+    def _keep(self, connection: PostgresConnection) -> None:
+        """Say that this process lives, and count what those hold that do not, by the server's clock."""
+        now = "CAST(extract(epoch FROM now()) AS BIGINT)"
+        connection.execute(f"UPDATE held SET expires = {now} + ? WHERE owner = ?", (_LEASE, self.owner))  # noqa: S608
+        gone = connection.execute(f"SELECT id FROM held WHERE expires < {now} AND owner <> ?", (self.owner,))  # noqa: S608
+        for (number,) in gone.fetchall():
+            count_as_taken(connection, number)
 
     def _give_up(self) -> None:
         """Undo the transaction; a connection that cannot even do that is given up."""

@@ -1,0 +1,88 @@
+"""What a process leases of a budget that is asked often: anew where it is written down, little of a scarce one."""
+
+from __future__ import annotations
+
+import pytest
+
+from coterie.config.budgets import BudgetSection
+from coterie.limits.limits import StoredLimits
+from coterie.testing import FakeClock
+from coterie.types import Principal, Usage
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Budgets over one file, with a count of their transactions; nothing is written but when a test says so."""
+
+    def make(limit: int) -> StoredLimits:
+        section = {"daily": BudgetSection(requests=limit)}
+        limits = StoredLimits(section, tmp_path / "budgets.db", clock=FakeClock(1_764_072_000.0))
+        allotments, writing = limits._allotments, limits._file.writing
+        allotments._watch = lambda: None
+        limits.commits = 0
+
+        def counted():
+            limits.commits += 1
+            return writing()
+
+        limits._file.writing = counted
+        return limits
+
+    return make
+
+
+async def ask(limits: StoredLimits, times: int) -> None:
+    for _ in range(times):
+        await limits.settle(await limits.admit(Principal()), Usage())
+
+
+async def test_no_request_waits_where_a_budget_is_asked_often(made):
+    """After it was written down once, as many requests as before find their part leased."""
+    limits = made(1_000_000)
+    await ask(limits, 400)
+    for _ in range(3):
+        limits._allotments.write(lease=True)
+        before = limits.commits
+        await ask(limits, 400)
+        assert limits.commits == before
+
+
+async def test_what_is_held_is_what_was_used_in_a_second(made):
+    """Twice what half a second used, and nothing of a budget that nobody asked since."""
+    limits = made(1_000_000)
+    await ask(limits, 400)
+    limits._allotments.write(lease=True)
+    assert 700 < free(limits) <= 800  # the first few were written at once
+    limits._allotments.write(lease=True)
+    assert free(limits) == 0
+    assert limits.spending()[0].requests == 400
+
+
+async def test_of_a_scarce_budget_nothing_is_kept(made):
+    """At most a sixteenth of what is left stays with a process."""
+    limits = made(1_000)
+    await ask(limits, 600)
+    limits._allotments.write(lease=True)
+    assert free(limits) <= 400 // 16
+
+
+async def test_a_lease_that_was_not_written_is_not_spent(made):
+    """If the storage fails while it writes and leases, what was free may be given up and is not counted twice."""
+    limits = made(1_000_000)
+    await ask(limits, 400)
+    writing = limits._file.writing
+
+    def broken():
+        raise OSError("no disk")
+
+    limits._file.writing = broken
+    with pytest.raises(OSError, match="no disk"):
+        limits._allotments.write(lease=True)
+    limits._file.writing = writing
+    limits._allotments.write()
+    assert limits.spending()[0].requests == 400
+
+
+def free(limits: StoredLimits) -> int:
+    """Requests that this process may make without asking the storage."""
+    return sum(each.free.requests for each in limits._allotments._known.values())
