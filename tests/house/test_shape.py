@@ -49,7 +49,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1800,  # ToolCaller
     "assembly": 610,  # MCP servers; a flywheel where a section asks for one
-    "cli": 7480,  # plans; encoders, models by name; import and mcp; what feedback may name, how rows were used
+    "cli": 7530,  # plans; encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1560,  # capture and flywheel; servers of MCP
     "console": 3350,  # nine screens in front of the gateway
     "context": 930,
@@ -63,7 +63,7 @@ BUDGETS = {
     "governance": 3140,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
-    "limits": 1470,  # calls capped by what is left; allotments leased from a file or PostgreSQL
+    "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1170,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1360,  # encoders' weights, small models
     "network": 2290,  # the relay and routes by schema; labels of feedback; functions; deployments before the relay
@@ -76,7 +76,7 @@ BUDGETS = {
     "rightsizing": 2060,
     "routing": 2630,
     "runtime": 1450,  # threads of its own for long work; connections to PostgreSQL; quick copies of values
-    "scale": 160,  # the gateway on Ray Serve
+    "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4150,  # many rows a statement, one thread for ledger and audit log; read models; the flywheel; PostgreSQL
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions

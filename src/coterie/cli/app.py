@@ -29,6 +29,7 @@ from coterie.cli.keys import keys
 from coterie.cli.mcp import mcp
 from coterie.cli.models import models
 from coterie.cli.output import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
+from coterie.cli.plan import plan
 from coterie.cli.privacy import privacy
 from coterie.cli.registry import registry
 from coterie.cli.report import budgets, report
@@ -86,6 +87,7 @@ for _command in (
     route,
     serve,
     bundle,
+    plan,
     mcp,
     report,
     budgets,

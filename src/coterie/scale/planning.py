@@ -1,0 +1,511 @@
+"""`coterie plan`: measure what one replica bears, and say how many replicas a rate needs and what they take."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+
+from coterie.config.file import Config
+from coterie.errors import DataError, InputError, SetupError
+from coterie.registry.registry import open_registry
+from coterie.runtime.codec import DecodeError, from_json, parse_json, to_json
+from coterie.runtime.files import write_bytes
+from coterie.scale.curves import Curve, CurvePoint, Expected, RequestCost, expected, replicas_for
+from coterie.scale.load import SHARES, LoadStep, quantile, run_open_loop
+from coterie.tasks.registry import task_of
+from coterie.types import Ledger
+
+PLAN_FILE = "state/plan.json"
+_FORMAT = "coterie-plan/1"
+_SHARES_OF_KNEE = (0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0)
+_STEP = 1.4
+_TRIES = 24
+_BISECTIONS = 3
+_FEWEST = 60
+"""Requests of a step: a 95th percentile of fewer says nothing."""
+_MOST_TEXTS = 2000
+_STARTED = 120
+"""Seconds that a gateway may take to answer."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a rate needs."""
+
+    rate: float
+    workers: int
+    """Of each replica."""
+    replicas: int
+    rate_each: float
+    utilisation: float
+    """Of the knee of a replica."""
+    latency: Mapping[str, Expected]
+    cores: float | None
+    """Busy, of all replicas."""
+    memory_mb: float | None
+    joules_per_request: float | None
+    joules_kind: str
+    watts: float | None
+    money_per_1000: float | None
+    money_per_hour: float | None
+    gpu: Mapping[str, object] | None
+    warnings: tuple[str, ...]
+
+
+# --- The mix.
+
+
+def draw_texts(config: Config, folder: Path, ledger: Ledger | None, *, seed: int) -> tuple[list[str], str]:
+    """Texts as this network gets them: examples of its specialists, by their shares of the requests in the ledger.
+
+    The ledger keeps no texts unless it is told to, so those of the training files stand for them.
+
+    Raises:
+        InputError: no specialist has a file with texts here.
+    """
+    pools: dict[str, list[str]] = {}
+    for name, section in config.specialists.items():
+        path = folder / section.data if section.data else None
+        if path is None or not path.is_file():
+            continue
+        try:
+            data = task_of(section).read_rows(section, path)
+        except DataError:
+            continue
+        if texts := [text for text in data.texts if text.strip()]:
+            pools[name] = texts
+    if not pools:
+        raise InputError(
+            f"No specialist of {str(folder)!r} has a file with texts here, so there is nothing to ask.",
+            hint='Name one: --requests FILE, JSON lines such as {"text": "Where is my parcel?"}',
+        )
+    counts = {row.key: row.requests for row in ledger.rows if row.key in pools} if ledger is not None else {}
+    weights = counts or dict.fromkeys(pools, 1)
+    chance = random.Random(seed)  # noqa: S311 - a sample, no secret
+    for texts in pools.values():
+        chance.shuffle(texts)
+    names = chance.choices(list(weights), weights=list(weights.values()), k=_MOST_TEXTS)
+    places = dict.fromkeys(pools, 0)
+    drawn = []
+    for name in names:
+        drawn.append(pools[name][places[name] % len(pools[name])])
+        places[name] += 1
+    shares = ", ".join(f"{name} {count / sum(weights.values()):.0%}" for name, count in weights.items())
+    return drawn, f"{shares} ({'shares of the ledger' if counts else 'even shares: the ledger is empty'})"
+
+
+def read_texts(path: Path) -> tuple[list[str], str]:
+    """The texts of a file of JSON lines. Raises `InputError`."""
+    texts = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            texts.append(str(parse_json(line)["text"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"Line {number} of {str(path)!r} is no JSON object with a `text` ({type(error).__name__}).",
+                hint='A line such as {"text": "Where is my parcel?"}',
+            ) from error
+    if not texts:
+        raise InputError(f"{str(path)!r} has no line.", hint='Lines such as {"text": "Where is my parcel?"}')
+    return texts, f"{len(texts)} texts of {path.name}"
+
+
+# --- The replica.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """A gateway that is measured."""
+
+    address: str
+    pid: int | None = None
+    """Of its first process, where it is one of ours."""
+
+    @property
+    def pids(self) -> list[int]:
+        """It and its workers."""
+        if self.pid is None:
+            return []
+        try:
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()
+        except OSError:
+            children = []
+        return [self.pid, *map(int, children)]
+
+    def cpu_seconds(self) -> float | None:
+        """What its processes have used; None where that cannot be read."""
+        ticks = 0
+        try:
+            for pid in self.pids:
+                fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+                ticks += int(fields[11]) + int(fields[12])
+        except (OSError, IndexError, ValueError):
+            return None
+        return ticks / os.sysconf("SC_CLK_TCK") if self.pid is not None else None
+
+    def memory_mb(self) -> float | None:
+        """What its processes hold, shared pages counted once; None where that cannot be read."""
+        kilobytes = 0
+        try:
+            for pid in self.pids:
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+                kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        except (OSError, IndexError, ValueError):
+            return None
+        return kilobytes / 1024 if kilobytes else None
+
+
+@contextmanager
+def serving(folder: Path, config: Config, *, workers: int) -> Iterator[Replica]:
+    """Serve a copy of the network on a free port of 127.0.0.1: its ledger, audit log and budgets are its own.
+
+    Raises:
+        InputError: its rows lie in PostgreSQL, or requests may reach a model elsewhere.
+        SetupError: it does not start.
+    """
+    if config.store.url is not None:
+        raise InputError(
+            "This network keeps its rows in PostgreSQL ([store] url): a load here would be written there.",
+            hint="Start a gateway on a database for tests and name it: coterie plan --measure --url http://HOST:PORT",
+        )
+    if config.generalist is not None:
+        raise InputError(
+            f"What no specialist answers goes to {config.generalist.model!r}, so a load may cost money.",
+            hint="Name a gateway that may be loaded: coterie plan --measure --url http://HOST:PORT",
+        )
+    with tempfile.TemporaryDirectory(prefix="coterie-plan-") as name:
+        copy = Path(name)
+        for path in folder.iterdir():
+            if path.name not in {"state", "coterie.toml"}:
+                (copy / path.name).symlink_to(path.resolve())
+        shutil.copy2(folder / "coterie.toml", copy)
+        (copy / "state").mkdir()
+        for path in (folder / "state").glob("*"):
+            if path.name == "knowledge" or path.suffix == ".safetensors":
+                (copy / "state" / path.name).symlink_to(path.resolve())
+        command = [sys.executable, "-m", "coterie", "-C", str(copy), "serve", "--host", "127.0.0.1", "--port", "0"]
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [*command, "--workers", str(workers), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                _, said = process.communicate(timeout=_STARTED)
+                raise SetupError(f"The network does not start: {said.strip()[-300:]}", hint="Run: coterie doctor")
+            yield Replica(address=json.loads(line)["address"], pid=process.pid)
+        finally:
+            process.terminate()
+            process.communicate(timeout=_STARTED)
+
+
+# --- The measurement.
+
+
+class Measurement:
+    """Loads one replica until its requests queue up, then measures below that."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        texts: Sequence[str],
+        *,
+        seconds: float = 4.0,
+        rounds: int = 3,
+        headers: Sequence[str] = (),
+        repeated: bool = False,
+        say: Say = lambda _: None,
+    ) -> None:
+        """Load a replica.
+
+        Args:
+            replica: A gateway that answers.
+            texts: Asked in turn.
+            seconds: Of each step.
+            rounds: Steps at each rate; between them lies the uncertainty.
+            headers: Of each request, such as a key.
+            repeated: Whether texts are asked as they are, also again. Otherwise each has a number behind it: a text
+                that was asked before is answered from memory, for less.
+            say: Told what is measured.
+        """
+        self._replica, self._texts, self._seconds, self._rounds = replica, texts, seconds, rounds
+        self._headers, self._repeated, self._say = headers, repeated, say
+        self._number, self._asked = 0, 0
+        self._usage: list[Mapping[str, object]] = []
+
+    async def run(
+        self, after_round: Callable[[float], Awaitable[None]] | None = None
+    ) -> tuple[float, tuple[CurvePoint, ...], RequestCost, tuple[str, ...]]:
+        """The knee, the points up to it, what a request takes, and warnings.
+
+        Args:
+            after_round: Called with the knee after each round: a check of the curve alternates with it.
+
+        Raises:
+            InputError: the gateway does not answer, or keeps up with no rate.
+        """
+        knee = await self._find_knee()
+        known, spent, answered, late = self._replica.cpu_seconds() is not None, 0.0, 0, 0.0
+        steps: dict[float, list[LoadStep]] = {share: [] for share in _SHARES_OF_KNEE}
+        for number in range(self._rounds):
+            began, order = self._replica.cpu_seconds() or 0.0, list(_SHARES_OF_KNEE)
+            random.Random(number).shuffle(order)  # noqa: S311 - so that no rate is always measured after the same one
+            for share in order:
+                step = await self.load(share * knee)
+                steps[share].append(step)
+                answered, late = answered + len(step.latencies), max(late, step.late_ms)
+            spent += (self._replica.cpu_seconds() or 0.0) - began
+            if after_round is not None:
+                await after_round(knee)
+        kept = self._kept(steps)
+        points = tuple(_point(share * knee, found) for share, found in kept.items())
+        cpu = spent / max(answered, 1) if known else None
+        warnings = (f"the generator started requests up to {late:.0f} ms late",) if late > 20 else ()
+        return points[-1].rate, points, self._cost(cpu), warnings
+
+    async def _find_knee(self) -> float:
+        """The highest rate that is kept up: steps grow until one is not, then halve the gap."""
+        first = await self.load(1.0, seconds=5.0)
+        if first.answered < 1:
+            raise InputError(
+                f"The gateway answered {len(first.latencies)} of {first.planned} requests (statuses {first.statuses}).",
+                hint="Ask it once by hand: coterie ask, or curl; with keys, name one: --key env:NAME",
+            )
+        rate = 250.0 / max(quantile(first.latencies, 0.5), 0.1)
+        good, bad = 0.0, math.inf
+        for _ in range(_TRIES):
+            step = await self.load(rate)
+            good, bad = (rate, bad) if kept_up(step) else (good, rate)
+            if bad < math.inf and good:
+                break
+            rate = rate * _STEP if bad == math.inf else rate / _STEP
+        for _ in range(_BISECTIONS):
+            rate = math.sqrt(good * bad) if bad < math.inf else good
+            good, bad = (rate, bad) if kept_up(await self.load(rate)) else (good, rate)
+        if not good:
+            raise InputError("The gateway keeps up with no rate.", hint="Measure when the machine has less to do.")
+        return good
+
+    async def load(self, rate: float, *, seconds: float | None = None) -> LoadStep:
+        """One open loop of a rate."""
+        self._number += 1
+        lasts = seconds or max(self._seconds, _FEWEST / rate)
+        first, count = self._asked, int(rate * lasts * 1.5) + 100
+        self._asked += count
+        texts = [self._texts[place % len(self._texts)] for place in range(first, first + count)]
+        step = await run_open_loop(
+            f"{self._replica.address}/v1/chat/completions",
+            texts if self._repeated else [f"{text} {place}" for place, text in enumerate(texts, start=first)],
+            rate=rate,
+            seconds=lasts,
+            seed=self._number,
+            headers=self._headers,
+        )
+        self._usage += step.usage
+        p50, p95 = quantile(step.latencies, 0.5), quantile(step.latencies, 0.95)
+        self._say(f"{rate:8.1f}/s  p50 {p50:7.1f} ms  p95 {p95:7.1f} ms  {'' if kept_up(step) else 'queues up'}")
+        return step
+
+    @staticmethod
+    def _kept(steps: Mapping[float, list[LoadStep]]) -> dict[float, list[LoadStep]]:
+        """The rates up to the first that most rounds did not keep up: there the knee is."""
+        kept: dict[float, list[LoadStep]] = {}
+        for share, found in steps.items():
+            if kept and sum(map(kept_up, found)) * 2 < len(found):
+                break
+            kept[share] = found
+        return kept
+
+    def _cost(self, cpu_seconds: float | None) -> RequestCost:
+        joules, money = (_mean([each.get(key) for each in self._usage]) for key in ("joules", "cost"))
+        kinds = {each.get("joules_kind") for each in self._usage}
+        return RequestCost(
+            cpu_seconds=cpu_seconds,
+            joules=joules,
+            joules_kind="measured" if kinds == {"measured"} else "estimated",
+            money=money,
+        )
+
+
+def kept_up(step: LoadStep) -> bool:
+    """Whether a replica bears a rate: all are answered, and later requests do not wait much longer than earlier."""
+    backlog = step.growth > 2.0 and quantile(step.latencies, 0.95) > 100.0
+    return step.answered >= 0.99 and not backlog and quantile(step.latencies, 0.5) < 250.0
+
+
+def _point(rate: float, steps: Sequence[LoadStep]) -> CurvePoint:
+    together = sorted(latency for step in steps for latency in step.latencies)
+    return CurvePoint(
+        rate=rate,
+        pooled={name: quantile(together, share) for name, share in SHARES.items()},
+        rounds=tuple({name: quantile(step.latencies, share) for name, share in SHARES.items()} for step in steps),
+    )
+
+
+def _mean(values: Sequence[object]) -> float | None:
+    known = [float(value) for value in values if isinstance(value, int | float)]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def measure(
+    config: Config,
+    folder: Path,
+    replica: Replica,
+    texts: Sequence[str],
+    *,
+    mix: str,
+    workers: int,
+    seconds: float,
+    rounds: int,
+    headers: Sequence[str] = (),
+    repeated: bool = False,
+    say: Say,
+) -> Curve:
+    """Measure what a replica bears. Raises `InputError`."""
+    before = os.getloadavg()[0]
+    work = Measurement(replica, texts, seconds=seconds, rounds=rounds, headers=headers, repeated=repeated, say=say)
+    knee, points, cost, warnings = asyncio.run(work.run())
+    after = os.getloadavg()[0]
+    return Curve(
+        workers=workers,
+        knee=knee,
+        points=points,
+        cost=cost,
+        memory_mb=replica.memory_mb(),
+        mix=mix,
+        network=network_of(config, folder),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        load=(round(before, 2), round(after, 2)),
+        warnings=warnings,
+    )
+
+
+def network_of(config: Config, folder: Path) -> str:
+    """A checksum of the file and the champions: a curve is of these."""
+    digest = sha256((folder / "coterie.toml").read_bytes())
+    registry = open_registry(folder, config.registry)
+    for name in sorted(config.specialists):
+        digest.update(f"{name} {registry.alias(name, 'champion')}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+# --- Kept curves, and the answer.
+
+
+def save(folder: Path, curve: Curve) -> None:
+    """Keep a curve beside those of other numbers of workers."""
+    curves = {str(each.workers): to_json(each) for each in load_curves(folder)}
+    curves[str(curve.workers)] = to_json(curve)
+    path = folder / PLAN_FILE
+    path.parent.mkdir(exist_ok=True)
+    write_bytes(path, json.dumps({_FORMAT: curves}, indent=1).encode())
+
+
+def load_curves(folder: Path) -> list[Curve]:
+    """The kept curves, by workers. Raises `InputError` if the file is damaged."""
+    path = folder / PLAN_FILE
+    if not path.is_file():
+        return []
+    try:
+        curves = parse_json(path.read_bytes())[_FORMAT]
+        return sorted((from_json(Curve, each) for each in curves.values()), key=lambda each: each.workers)
+    except (ValueError, KeyError, TypeError, AttributeError, DecodeError) as error:
+        raise InputError(
+            f"{str(path)!r} cannot be read: {error}.", hint="Measure again: coterie plan --measure"
+        ) from error
+
+
+def plan(
+    curve: Curve,
+    rate: float,
+    *,
+    p95: float | None = None,
+    gpu_price: Decimal | None = None,
+    generated: RequestCost | None = None,
+    network: str | None = None,
+) -> Plan:
+    """Say what a rate needs, from a measured curve.
+
+    Args:
+        curve: Of one replica.
+        rate: Requests a second, of all.
+        p95: Milliseconds that the 95th percentile must keep.
+        gpu_price: Of one GPU, an hour.
+        generated: What a request takes on average of models that a GPU could run.
+        network: Checksum of the network as it is now, to say when the curve is of another.
+
+    Raises:
+        InputError: no number of replicas keeps the p95.
+    """
+    count = replicas_for(curve, rate, p95=p95)
+    each = rate / count
+    cost = curve.cost
+    warnings = list(curve.warnings)
+    if network is not None and network != curve.network:
+        warnings.append(f"measured on {curve.date[:10]} with another file or other versions: coterie plan --measure")
+    if each < curve.points[0].rate:
+        warnings.append(
+            f"below the lowest measured rate ({curve.points[0].rate:.3g}/s): latencies are those of that one"
+        )
+    if max(curve.load) > (os.cpu_count() or 1):
+        warnings.append(f"others used the machine while it was measured (load {max(curve.load):g}): it bears more")
+    return Plan(
+        rate=rate,
+        workers=curve.workers,
+        replicas=count,
+        rate_each=each,
+        utilisation=each / curve.knee,
+        latency={name: expected(curve, each, name) for name in SHARES},
+        cores=None if cost.cpu_seconds is None else cost.cpu_seconds * rate,
+        memory_mb=None if curve.memory_mb is None else curve.memory_mb * count,
+        joules_per_request=cost.joules,
+        joules_kind=cost.joules_kind,
+        watts=None if cost.joules is None else cost.joules * rate,
+        money_per_1000=None if cost.money is None else cost.money * 1000,
+        money_per_hour=None if cost.money is None else cost.money * rate * 3600,
+        gpu=None if gpu_price is None else _gpu(rate, gpu_price, generated),
+        warnings=tuple(warnings),
+    )
+
+
+def _gpu(rate: float, price: Decimal, generated: RequestCost | None) -> dict[str, object]:
+    """From which rate a GPU costs less than the models that it would replace."""
+    about: dict[str, object] = {"price_per_hour": float(price)}
+    if generated is None or not generated.money:
+        return about | {"pays": False, "pays_from_rate": None, "why": "nothing in the ledger was generated for money"}
+    least = float(price) / 3600 / generated.money
+    return about | {"pays": rate >= least, "pays_from_rate": least, "replaces_per_request": generated.money}
+
+
+def generated_cost(config: Config, ledger: Ledger | None) -> RequestCost | None:
+    """What a request takes on average of the models in `[models]`, by a ledger of models; None if nothing is known."""
+    if ledger is None or not ledger.total.requests:
+        return None
+    rows = [row for row in ledger.rows if row.key in config.models]
+    if not rows or any(row.unpriced for row in rows):
+        return None
+    count = ledger.total.requests
+    return RequestCost(
+        cpu_seconds=sum(row.cpu_seconds for row in rows) / count,
+        joules=sum(row.joules for row in rows) / count,
+        joules_kind="estimated",
+        money=float(sum((row.cost for row in rows), Decimal(0))) / count,
+    )
