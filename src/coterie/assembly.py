@@ -91,7 +91,7 @@ async def open_network(folder: Path | str, *, warm: bool = False, encoder: OnnxE
     versions = champions(config, folder, outlines=memory is not None)
     audit = open_audit(config.audit, folder)
     if encoder is None:
-        loaded: OnnxEncoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder)
+        loaded: OnnxEncoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder, states=True)
         encoder = loaded
     _check_encoder(versions, encoder)
     _check_models(config, versions)

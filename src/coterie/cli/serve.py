@@ -101,7 +101,7 @@ def _supervise(
     from coterie.governance.key_storage import open_keys
     from coterie.text.language import detect
 
-    encoder = open_encoder(config.network.encoder, folder)
+    encoder = open_encoder(config.network.encoder, folder, states=True)
     detect("A table that is loaded once.")
 
     def work(place: WorkerPlace) -> None:

@@ -14,7 +14,9 @@ BUNDLED = "minilm"
 """The name of the encoder in the package."""
 
 
-def open_encoder(name: str, network_folder: Path, *, threads: int = 1, max_batch: int = 32) -> OnnxEncoder:
+def open_encoder(
+    name: str, network_folder: Path, *, threads: int = 1, max_batch: int = 32, states: bool = False
+) -> OnnxEncoder:
     """Open the encoder that `[network] encoder` names.
 
     Args:
@@ -23,12 +25,13 @@ def open_encoder(name: str, network_folder: Path, *, threads: int = 1, max_batch
         network_folder: What a folder is relative to.
         threads: Native calls that `encode` makes side by side.
         max_batch: Texts of one native call.
+        states: States of tokens will be asked for, as the router does.
 
     Raises:
         ModelMissing: it is not on this machine; the hint is the command that fetches it.
         ArtefactRefused: its files are not what its provenance says.
     """
-    return OnnxEncoder.read(encoder_folder(name, network_folder), threads=threads, max_batch=max_batch)
+    return OnnxEncoder.read(encoder_folder(name, network_folder), threads=threads, max_batch=max_batch, states=states)
 
 
 def encoder_folder(name: str, network_folder: Path) -> Path:

@@ -8,10 +8,12 @@ loaded (about 30 ms).
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
@@ -110,6 +112,7 @@ class OnnxEncoder:
         max_batch: int = 32,
         max_waiting: int = 256,
         most_known: int = MOST_KNOWN,
+        states: bool = False,
     ) -> None:
         """Load it.
 
@@ -122,13 +125,14 @@ class OnnxEncoder:
             max_batch: Texts of one native call.
             max_waiting: Texts that may wait; one more is `Overloaded`.
             most_known: Vectors that `run` remembers, for all tenants together.
+            states: States of tokens will be asked for: open it so that they can be read, which saves opening it twice.
 
         Raises:
             ArtefactRefused: a file is missing or not what the provenance says.
         """
         self.name = name
         self._known = KnownTexts[KnownVector](most_known)
-        self._model = OnnxModel(files, place, graph)
+        self._model = OnnxModel(files, place, graph, states=states)
         self.sha256, self.dimension = self._model.sha256, self._model.dimension
         self.languages = self._model.languages
         self.max_tokens, self.vocabulary = self._model.max_tokens, self._model.vocabulary
@@ -146,7 +150,9 @@ class OnnxEncoder:
         return cls.read(BUNDLED_ENCODER, threads=threads, max_batch=max_batch)
 
     @classmethod
-    def read(cls, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256) -> OnnxEncoder:
+    def read(
+        cls, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256, states: bool = False
+    ) -> OnnxEncoder:
         """The encoder of a folder."""
         files = {}
         for name in ENCODER_FILES:
@@ -161,6 +167,7 @@ class OnnxEncoder:
             threads=threads,
             max_batch=max_batch,
             max_waiting=max_waiting,
+            states=states,
         )
 
     @property
@@ -319,7 +326,7 @@ class _Encoded(NamedTuple):
 class OnnxModel:
     """Tokenizer and graph, loaded and checked. Blocking; safe to call from several threads."""
 
-    def __init__(self, files: Mapping[str, bytes], place: str, graph: Path | None) -> None:
+    def __init__(self, files: Mapping[str, bytes], place: str, graph: Path | None, *, states: bool = False) -> None:
         provenance = _read_provenance(files, place)
         for name in (GRAPH_FILE, TOKENIZER_FILE):
             _verify(files, name, provenance.sha256.get(name, ""), place)
@@ -336,7 +343,11 @@ class OnnxModel:
         self._prefix = self.tokenizer.encode(provenance.prefix.strip()).ids[1:-1] if provenance.prefix else []
         self.lead = 1 + len(self._prefix)
         """Tokens before those of the text: the mark at its beginning, and the prefix."""
-        self._session = open_graph(files[GRAPH_FILE] if graph is None else str(graph))
+        if states and graph is not None:
+            with suppress(ArtefactRefused):  # it has none: who asks for them hears of it
+                self._session, self._stateful = self._opened_with_states(files[GRAPH_FILE]), True
+        if not self._stateful:
+            self._session = open_graph(files[GRAPH_FILE] if graph is None else str(graph))
         self._inputs = {each.name for each in self._session.get_inputs()}
 
     @property
@@ -425,14 +436,15 @@ class OnnxModel:
         feed = {"input_ids": tokens, "attention_mask": mask}
         return feed | {name: np.zeros_like(tokens) for name in self._inputs - feed.keys()}
 
-    def _opened_with_states(self) -> onnxruntime.InferenceSession:
+    def _opened_with_states(self, verified: bytes | None = None) -> onnxruntime.InferenceSession:
         """The same graph with one output more; it takes the place of the one without, so memory is taken once."""
         if self._graph is None:
             raise _refused(self._place, GRAPH_FILE, "it was not opened from a file, so its states cannot be read")
-        content = self._graph.read_bytes()
-        _verify({GRAPH_FILE: content}, GRAPH_FILE, self.sha256, self._place)
+        content = self._graph.read_bytes() if verified is None else verified
+        if verified is None:
+            _verify({GRAPH_FILE: content}, GRAPH_FILE, self.sha256, self._place)
         try:
-            return open_graph(with_output(content, self._states))
+            return _opened_lightly(with_output(content, self._states))
         except Exception as error:
             raise _refused(self._place, GRAPH_FILE, f"it has no states of tokens ({error})") from error
 
@@ -464,6 +476,20 @@ def open_graph(graph: bytes | str) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(
         graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(_SLOWER)
     )
+
+
+def _opened_lightly(content: bytes) -> onnxruntime.InferenceSession:
+    """A graph that is in memory, read as from a file: the library keeps a copy of what it is given as bytes."""
+    if not hasattr(os, "memfd_create"):
+        return open_graph(content)
+    file = os.memfd_create("graph")
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(file, left) :]
+        return open_graph(f"/proc/self/fd/{file}")
+    finally:
+        os.close(file)
 
 
 def _read_provenance(files: Mapping[str, bytes], place: str) -> _Provenance:

@@ -21,7 +21,7 @@ class Words:
         return cls()
 
     @classmethod
-    def read(cls, folder, *, threads=1, max_batch=32):
+    def read(cls, folder, *, threads=1, max_batch=32, states=False):
         return cls()
 
     def encode(self, texts, *, progress=None):

@@ -2,11 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from coterie.engines.encoders import BUNDLED, encoder_folder, open_encoder
 from coterie.engines.onnx import BUNDLED_ENCODER
 from coterie.errors import ModelMissing
+from coterie.types import Prompt
 
 
 def test_bundled(tmp_path):
@@ -33,3 +35,18 @@ def test_missing(tmp_path, monkeypatch):
     with pytest.raises(ModelMissing) as missing:
         encoder_folder("empty", tmp_path)
     assert "provenance.json" in missing.value.message
+
+
+async def test_states_can_be_read_from_the_start(tmp_path):
+    """An encoder that is opened for states gives the vectors and states of one that is opened again for them."""
+    prompts = [Prompt(text="my card is lost", states=True), Prompt(text="where is it?", states=True)]
+    once, again = open_encoder(BUNDLED, tmp_path, states=True), open_encoder(BUNDLED, tmp_path)
+    try:
+        opened = once._model._session
+        for one, other in zip(await once.run(prompts), await again.run(prompts), strict=True):
+            assert np.array_equal(one.vector, other.vector)
+            assert np.array_equal(one.states, other.states)
+        assert once._model._session is opened
+    finally:
+        await once.close()
+        await again.close()

@@ -23,7 +23,7 @@ MANY = 80
 @pytest.fixture
 def folder(network, texts, encoder, monkeypatch):
     """Two trained specialists, of cards and parcels and of refunds and logins; what is opened has the word encoder."""
-    monkeypatch.setattr("coterie.assembly.open_encoder", lambda *_: encoder)
+    monkeypatch.setattr("coterie.assembly.open_encoder", lambda *_, **_more: encoder)
     rows = texts(labels=4, each=60)
     first = [row for row in rows if row["label"] in {"card", "parcel"}]
     second = [row for row in rows if row["label"] in {"refund", "login"}]
