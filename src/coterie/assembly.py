@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -16,15 +17,15 @@ from threadpoolctl import threadpool_limits
 
 from coterie.accounting.energy import PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
-from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, load_config
+from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, VllmModel, load_config
 from coterie.config.privacy import PrivacySection
 from coterie.config.specialists import SpecialistSection
 from coterie.decisions.adaptation import read_fitted
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity, ZeroShot
-from coterie.engines.contract import EnginePlace, local_type
+from coterie.engines.contract import ENGINE_TYPES, EnginePlace, local_type
 from coterie.engines.encoders import open_encoder
 from coterie.engines.onnx import OnnxEncoder
-from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained, SetupError
+from coterie.errors import ArtefactRefused, ConfigError, EngineError, ExtraMissing, NotTrained, SetupError
 from coterie.flywheel.deployments import Deployment, Deployments, KnownJob
 from coterie.flywheel.training import load_version
 from coterie.generalist.generalist import PromptedGeneralist
@@ -110,7 +111,7 @@ async def open_network(folder: Path | str, *, warm: bool = False, encoder: OnnxE
     fitted = read_fitted(folder, encoder.sha256)
     second = await asyncio.to_thread(_second_encoder, config, folder)
     if warm:
-        await _warm(config, specialists)
+        await _warm(config, specialists, models)
     store = _observed(config, await open_store(config, folder))
     meter = CostMeter(
         config.accounting,
@@ -521,8 +522,9 @@ async def open_models(
             version for each, version in versions.items() if config.specialists[each].model == name and base_of(version)
         ]
         if isinstance(model, RemoteModel):
-            _refuse_adapters(name, adapted)
-            engines[name] = gate.open(name, model)
+            if not ENGINE_TYPES.load(model.engine).holds_adapters:
+                _refuse_adapters(name, adapted)
+            engines[name] = gate.open(name, model, adapters={version.name: version.folder for version in adapted})
         else:
             engines[name] = await asyncio.to_thread(_open_here, name, model, folder, adapted)
     return engines
@@ -545,13 +547,17 @@ def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
     for version in adapted:
         raise ConfigError(
             f"specialists.{version.name}.model is {model!r}; the adapter of {version.name!r} needs a model "
-            "that runs in this process.",
-            hint=f"Set `model` of specialists.{version.name} to a [models] entry with engine = 'llama'.",
+            "that runs adapters.",
+            hint=f"Set `model` of specialists.{version.name} to a [models] entry with engine = 'llama' or 'vllm'.",
         )
 
 
-async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
-    """Fill the prompt caches of the models in this process. Remote ones are not called without a request."""
+async def _warm(config: Config, specialists: Mapping[str, Specialist], models: Mapping[str, StreamingEngine]) -> None:
+    """Fill the prompt caches of the models in this process. Remote ones are sent no prompt; vLLM loads its adapters."""
+    for key, engine in models.items():
+        if isinstance(config.models[key], VllmModel) and (load := getattr(engine, "load", None)) is not None:
+            with suppress(EngineError):  # a server that is not up yet loads them when they are asked for
+                await load()
     for name, specialist in specialists.items():
         model = config.models.get(config.specialists[name].model or "")
         if isinstance(specialist, WarmsUp) and isinstance(model, LlamaModel):

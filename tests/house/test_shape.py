@@ -48,13 +48,13 @@ BUDGETS = {
     "__main__": 10,
     "accounting": 1100,
     "api": 1800,  # ToolCaller
-    "assembly": 610,  # MCP servers; a flywheel where a section asks for one
+    "assembly": 620,  # adapters loaded ahead; MCP servers; a flywheel where a section asks for one
     "cli": 7530,  # plans; encoders, models by name; import and mcp; what feedback may name, how rows were used
-    "config": 1560,  # capture and flywheel; servers of MCP
+    "config": 1590,  # capture and flywheel; servers of MCP
     "console": 3350,  # nine screens in front of the gateway
     "context": 930,
     "decisions": 940,  # typed questions: a new concept; deployments for questions; a second encoder
-    "engines": 5150,  # known vectors; encoders by name; relay; the transport as a seam; the reading model; a relay, c
+    "engines": 5500,  # vLLM; known vectors; encoders by name; relay; the transport as a seam; the reading model
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 4600,  # jobs in calls, evidence, alarms; capture, review, runs; accept thresholds, JSON objects

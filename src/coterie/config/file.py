@@ -215,6 +215,24 @@ class OpenAIModel(ServerModel):
     """`openai`."""
 
 
+class VllmModel(ServerModel):
+    """`[models.NAME]` with `engine = "vllm"`: a vLLM server, which also runs the adapters of tuned specialists."""
+
+    engine: Literal["vllm"]
+    """`vllm`."""
+    adapters: int = Field(default=8, ge=1, le=1000)
+    """Adapters that each process has the server hold; one more, and the one not used for longest is unloaded.
+
+    Best as many as the server's `--max-loras`: those run side by side.
+    """
+    registry: str | None = None
+    """Folder of the registry as the server sees it, where it is another machine or container; left out, as here."""
+    end_of_turn: str = Field(default="<|im_end|>", min_length=1)
+    """The token that ends an answer, as its tokenizer writes it: that of the base model's file in training."""
+    parallel: int = Field(default=16, ge=1, le=256)
+    """Texts of `classify` specialists that are weighed at once."""
+
+
 class DecisionModel(ServerModel):
     """`[models.NAME]` of a decision model: it answers typed questions with probabilities, and writes no text.
 

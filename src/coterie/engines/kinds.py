@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coterie.config.file import DecisionModel, LlamaModel, OpenAIModel
+from coterie.config.file import DecisionModel, LlamaModel, OpenAIModel, VllmModel
 from coterie.engines.contract import EnginePlace, EngineType
 from coterie.protocols import StreamingEngine
 
@@ -38,6 +38,24 @@ class OpenAIType(EngineType[OpenAIModel]):
         return OpenAIEngine(name, model, **{**measured, **place.options})
 
 
+class VllmType(EngineType[VllmModel]):
+    """A vLLM server."""
+
+    section = VllmModel
+    local = False
+    holds_adapters = True
+
+    def open(self, name: str, model: VllmModel, place: EnginePlace) -> StreamingEngine:
+        """The server, with the adapters that it is to load when they are asked for."""
+        from coterie.accounting.cards import open_cards
+        from coterie.engines.vllm import VllmEngine, check_adapters
+
+        check_adapters(place.adapters)
+        cards = open_cards(model.gpus)
+        measured = {} if cards is None else {"cards": cards}
+        return VllmEngine(name, model, adapters=place.adapters, **{**measured, **place.options})
+
+
 class DecisionType(EngineType[DecisionModel]):
     """A server of a decision model."""
 
@@ -51,4 +69,4 @@ class DecisionType(EngineType[DecisionModel]):
         return DecisionEngine(name, model, **place.options)
 
 
-LLAMA, OPENAI, DECISION = LlamaType(), OpenAIType(), DecisionType()
+LLAMA, OPENAI, VLLM, DECISION = LlamaType(), OpenAIType(), VllmType(), DecisionType()

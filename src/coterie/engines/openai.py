@@ -233,7 +233,7 @@ class OpenAIEngine:
             usage = await aside(len(body), partial(transcript.relayed, bytes(body), streamed=bool(kind)))
             if response.status >= HTTPStatus.BAD_REQUEST:
                 usage = replace(usage, tokens_in=0, tokens_out=0)  # a refusal is not billed
-            yield _measured(Output(usage=usage), energy)
+            yield measured(Output(usage=usage), energy)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -307,7 +307,7 @@ class OpenAIEngine:
         with self._breaker.attempt(), self._cards.call() as energy:
             async with self._response(transcript.prompt, stream=False, least=least) as (response, deadline):
                 transcript.take(await self._connection.read_answer(response, deadline), part="message")
-                return _measured(transcript.output(), energy)
+                return measured(transcript.output(), energy)
 
     async def _pieces(self, transcript: Transcript) -> AsyncGenerator[Delta | Output, None]:
         with self._breaker.attempt() as answered, self._cards.call() as energy:
@@ -329,7 +329,7 @@ class OpenAIEngine:
                             if text := transcript.take_event(data):
                                 deadline.renew()
                                 yield Delta(text=text)
-                output = _measured(transcript.output(), energy)
+                output = measured(transcript.output(), energy)
                 answered()
                 yield output
 
@@ -388,8 +388,8 @@ async def _read_out(chunks: AsyncGenerator[bytes, None]) -> None:
                 pass
 
 
-def _measured(output: Output, energy: CallEnergy) -> Output:
-    """With the joules that the server's cards took for it, where they say so."""
+def measured(output: Output, energy: CallEnergy) -> Output:
+    """Return an output with the joules that the server's cards took for it, where they say so."""
     joules = energy.end()
     if joules is None:
         return output

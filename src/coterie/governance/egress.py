@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -92,13 +92,26 @@ class Gate:
         self._limits = limits
         self._detector = detector or PatternDetector()
 
-    def open(self, name: str, model: RemoteModel, **options: Any) -> StreamingEngine:  # noqa: ANN401 - the engine's own
+    def open(
+        self,
+        name: str,
+        model: RemoteModel,
+        *,
+        adapters: Mapping[str, Path] | None = None,
+        **options: Any,  # noqa: ANN401 - the engine's own
+    ) -> StreamingEngine:
         """The engine for a model of the configuration, whoever offers it: no prompt reaches it that is not allowed.
 
-        `options` put something in place of the network, the clock and chance: see `OpenAIEngine`.
+        Args:
+            name: Its `[models]` key.
+            model: Its entry.
+            adapters: Folders of versions with an adapter for it, by specialist.
+            options: Put something in place of the network, the clock and chance: see `OpenAIEngine`.
         """
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
-        engine = _Unslotted(ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(options=options)))
+        engine = _Unslotted(
+            ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(adapters=adapters or {}, options=options))
+        )
         return _GatedEngine(engine, judge, self._journal, self._limits)
 
     def open_server(self, name: str, section: McpSection, *, label: Label, **options: Any) -> McpServer:  # noqa: ANN401 - the engine's own
@@ -321,6 +334,11 @@ class _GatedEngine:
                         event = replace(event, verdict=sent.verdict)  # noqa: PLW2901 - the same with why it may
                     yield event
 
+    async def load(self) -> None:
+        """Have the server load its adapters, if it has such: nothing of a request leaves for it."""
+        if (load := getattr(self._engine, "load", None)) is not None:
+            await load()
+
     async def close(self) -> None:
         await self._engine.close()
 
@@ -376,6 +394,7 @@ class _Unslotted:
 
     def __init__(self, engine: Any) -> None:  # noqa: ANN401 - each has what its caller asks of it
         self.name, self.clearance, self.close = engine.name, engine.clearance, engine.close
+        self.load = getattr(engine, "load", None)
         self._engine = engine
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
