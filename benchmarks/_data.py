@@ -78,6 +78,9 @@ SOURCES = {
         "Apache-2.0",
         ("summedits.jsonl.gz", "docs.jsonl.gz"),
     ),
+    "reading/compound/mixsnips_clean": Source(
+        "https://github.com/yizhen20133868/GL-GIN (data/MixSNIPS_clean, as JSON lines)", "MIT", ("mixsnips.jsonl.gz",)
+    ),
     "routellm": Source(
         "https://github.com/lm-sys/RouteLLM (routellm/evals: mmlu/responses/*.csv, gsm8k/gsm8k_responses.csv)",
         "Apache-2.0",

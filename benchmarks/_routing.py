@@ -83,7 +83,7 @@ def profile_of(rows: Rows, description: str, encoder: OnnxEncoder, *, seed: int 
     rows = thinned(rows, MOST_KNOWN)
     texts, labels = [text for text, _ in rows], [label for _, label in rows]
     names = list(dict.fromkeys(labels))
-    hints = hint_texts(description, names)
+    hints = hint_texts(description, names, examples=len(rows))
     vectors = encoder.encode([*texts, *hints])
     return make_profile(
         vectors[: len(texts)],

@@ -66,7 +66,7 @@ BUDGETS = {
     "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1170,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1360,  # encoders' weights, small models
-    "network": 2290,  # the relay and routes by schema; labels of feedback; functions; deployments before the relay
+    "network": 2300,  # the relay, routes by schema; labels of feedback; functions; deployments; the second specialist
     "observe": 640,  # the sums of several workers
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
@@ -74,7 +74,7 @@ BUDGETS = {
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
-    "routing": 2630,
+    "routing": 2680,  # the second specialist, descriptions as a whole
     "runtime": 1450,  # threads of its own for long work; connections to PostgreSQL; quick copies of values
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,

@@ -305,36 +305,53 @@ class Pipeline(ABC):
                 await cancel([*tasks, whole] if whole else tasks)
 
     async def _work_on(self, index: int, state: RequestState, channel: Channel) -> None:
-        """Consult the specialists of a part stage by stage, so that each stage reads the facts of the last; decide."""
+        """Consult the specialists of a part stage by stage, then those that it may be for otherwise; decide."""
         try:
             context, task = await state.known_to(index), state.task_of(index)
-            stages = state.outcomes[index].part.stages
-            for stage in stages:
-                say = channel.say if stage == stages[-1] and len(stage) == 1 else None
-                with state.stage("gather", note=", ".join(stage)):
-                    views = await self._gather(stage, task, context, state)
-                with state.stage("consult", note=", ".join(stage)):
-                    found = await side_by_side(
-                        self._consult(
-                            self.specialists[name], self.policy.set_for(task, name, state.request), view, state, say
-                        )
-                        for name, view in views.items()
-                    )
-                with state.stage("verify", note=", ".join(stage)):
-                    findings = [
-                        verify(finding, self.specialists[name].card.writes, task, view)
-                        for finding, (name, view) in zip(found, views.items(), strict=True)
-                    ]
-                outcome, context = verified(state.outcomes[index], findings, views, context, now=self.clock())
-                state.outcomes[index] = outcome
-                if not any(finding.accepted for finding in findings):
-                    break  # the next ones read facts that were not written
+            part = state.outcomes[index].part
+            context = await self._ask_in_turn(index, part.stages, (task, context), state, channel)
+            if part.otherwise and not state.outcomes[index].answering:
+                both = replace(part, stages=(*part.stages, *part.otherwise), otherwise=())
+                state.outcomes[index] = replace(state.outcomes[index], part=both)
+                context = await self._ask_in_turn(index, part.otherwise, (task, context), state, channel)
             with state.stage("decide"):
                 say = channel.say if state.live else None
                 state.outcomes[index] = await self._decide(state.outcomes[index], task, context, state, say)
         finally:
             state.done[index].set()
             channel.end()
+
+    async def _ask_in_turn(
+        self,
+        index: int,
+        stages: Sequence[tuple[str, ...]],
+        about: tuple[Task, Context],
+        state: RequestState,
+        channel: Channel,
+    ) -> Context:
+        """Consult specialists stage by stage, so that each reads the facts of the last; return what is known then."""
+        task, context = about
+        for stage in stages:
+            say = channel.say if stage == stages[-1] and len(stage) == 1 else None
+            with state.stage("gather", note=", ".join(stage)):
+                views = await self._gather(stage, task, context, state)
+            with state.stage("consult", note=", ".join(stage)):
+                found = await side_by_side(
+                    self._consult(
+                        self.specialists[name], self.policy.set_for(task, name, state.request), view, state, say
+                    )
+                    for name, view in views.items()
+                )
+            with state.stage("verify", note=", ".join(stage)):
+                findings = [
+                    verify(finding, self.specialists[name].card.writes, task, view)
+                    for finding, (name, view) in zip(found, views.items(), strict=True)
+                ]
+            outcome, context = verified(state.outcomes[index], findings, views, context, now=self.clock())
+            state.outcomes[index] = outcome
+            if not any(finding.accepted for finding in findings):
+                break  # the next ones read facts that were not written
+        return context
 
     async def _gather(
         self, names: tuple[str, ...], task: Task, context: Context, state: RequestState

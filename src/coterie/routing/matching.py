@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,9 @@ def _spread(values: np.ndarray, most: int) -> np.ndarray:  # (N,), ascending -> 
 NEEDED: Mapping[Mark, float] = {"sentence": -0.15, "joiner": 0.10, "comma": 0.15, "gap": 0.40}
 """What the pieces on both sides of such a mark must say more than the whole does, for the request to come apart: three
 times the smaller gain in similarity and the larger one. Chosen on the half `dev` of `benchmarks/compound`."""
+_NEEDED_COLD: Mapping[Mark, float] = {"sentence": 0.15, "joiner": 0.4}
+"""The same where a specialist of the pieces has too few examples: likeness to descriptions says less, so only the end
+of a sentence and a joining word part a request. Chosen on the half `dev` of `benchmarks/routers/descriptions.py`."""
 _SMALLER_GAIN = 3.0
 CLEARER = 0.05
 """Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
@@ -224,6 +228,11 @@ class Match:
         return self.stands and self.best.standing >= _ALONE and len(self.text.split()) >= SHORTEST_ALONE
 
     @property
+    def plausible_second(self) -> str | None:
+        """The next specialist that it fits, if it is in scope for one: who is asked where the first abstains."""
+        return next((name for name in self.ranked[1:] if self.fits[name].in_scope), None)
+
+    @property
     def second(self) -> str | None:
         """The specialist it fits second best."""
         return self.ranked[1] if len(self.ranked) > 1 else None
@@ -275,7 +284,9 @@ def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     parts = _united([part for part in parts if part.stands], piece)
     if ordered and parts:
         return parts  # words to the router are no part of what is asked
-    if len({part.name for part in parts}) < 2 or gain(whole, parts) <= NEEDED[piece.mark]:
+    cold = any(part.best.profile.cold for part in parts)
+    needed = _NEEDED_COLD.get(piece.mark, math.inf) if cold else NEEDED[piece.mark]
+    if len({part.name for part in parts}) < 2 or gain(whole, parts) <= needed:
         return [whole]
     return parts
 

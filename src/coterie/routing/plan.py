@@ -151,10 +151,19 @@ def permitted(route: Route, allowed: Collection[str]) -> Route:
     kept = [i for i, part in enumerate(route.parts) if set(part.specialists) <= set(allowed)]
     # A part that read what a dropped one would have written waits for nobody.
     parts = tuple(
-        replace(route.parts[i], after=tuple(kept.index(j) for j in route.parts[i].after if j in kept)) for i in kept
+        replace(
+            route.parts[i],
+            after=tuple(kept.index(j) for j in route.parts[i].after if j in kept),
+            otherwise=route.parts[i].otherwise if _all_in(route.parts[i].otherwise, allowed) else (),
+        )
+        for i in kept
     )
     scores = {name: score for name, score in route.scores.items() if name in allowed}
     return replace(route, parts=parts, scores=scores, reason=_reason_for(route, parts, allowed))
+
+
+def _all_in(stages: PlannedStages, allowed: Collection[str]) -> bool:
+    return all(name in allowed for stage in stages for name in stage)
 
 
 def _reason_for(route: Route, parts: Sequence[Part], allowed: Collection[str]) -> Reason:

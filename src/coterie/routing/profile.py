@@ -36,8 +36,9 @@ EACH_LABEL = 10
 """Examples of every label that are kept before the rest is drawn from all."""
 FEWEST_EXAMPLES = 20
 """Below this many, how alike the examples are says nothing yet: `COLD_SIMILARITY` decides."""
-COLD_SIMILARITY = 0.30
-"""Lowest similarity to a description, a phrase of it or a label name that counts as in scope."""
+COLD_SIMILARITY = 0.20
+"""Lowest similarity to descriptions, phrases and label names that counts as in scope. Chosen on the half `dev` of
+`benchmarks/routers/descriptions.py`: with 0.2 as many texts go to the right one as to the nearest description."""
 NEAR_COPY = 0.8
 """Cosine from which two examples are near copies, as those made from one pattern are: neither says how alike the other
 is to what somebody writes in other words. A text that is a near copy of an example is in scope, however alike the
@@ -103,7 +104,10 @@ class Profile:
         return np.asarray(CROWDING * (self.density - USUAL_DENSITY))
 
     def similarity(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
-        """Likeness of each vector to the nearest examples and hints; without enough examples, cosine to the nearest."""
+        """Likeness of each vector to the nearest examples and hints.
+
+        Without enough examples, the mean of the cosines to the nearest one and to all of them together.
+        """
         return self.compare(vectors).similarity
 
     def compare(self, vectors: np.ndarray) -> Compared:  # (M, D)
@@ -114,13 +118,19 @@ class Profile:
         nearest = cosines.argmax(axis=1)
         closest = cosines[np.arange(len(vectors)), nearest]
         if self.cold:
-            return Compared(closest, nearest, closest)
+            return Compared((closest + vectors @ self.center) / 2, nearest, closest)
         return Compared(nearest_mean(cosines - self.crowding), nearest, closest)
 
     @property
     def cold(self) -> bool:
         """Too few examples to know how alike they are."""
         return not len(self.typical)
+
+    @property
+    def center(self) -> np.ndarray:  # (D,)
+        """The mean of all that is known of it, of unit length."""
+        mean = self.vectors.mean(axis=0)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny)))
 
     def centroids(self) -> np.ndarray:  # (C, D)
         """The mean of what has one name, of unit length: a sketch of the profile, far smaller than it."""
@@ -343,6 +353,9 @@ class Bank:
         )
         self.cold = np.array([profile.cold for profile in profiles], dtype=bool)  # (S,)
         self._counts = counts
+        self._centers = np.zeros((len(profiles), block.shape[1]), dtype=np.float32)  # (S, D) of the cold ones
+        for position in np.flatnonzero(self.cold & (counts > 0)):
+            self._centers[position] = profiles[position].center
         self._starts = ends - counts
         self._block = block
         crowding = [profile.crowding for profile in profiles if len(profile.vectors)]
@@ -380,5 +393,8 @@ class Bank:
             lowered[there] = crowding
             cosines -= lowered
         mean = np.partition(cosines, -NEIGHBOURS, axis=2)[..., -NEIGHBOURS:].mean(axis=2)
-        # Who has too few examples to be typical of is judged by the nearest one; all others have enough of them.
-        return Compared(np.where(self.cold[which], closest, mean), np.where(counts > 0, nearest, -1), closest)
+        cold = self.cold[which]
+        if cold.any() and len(self._block):  # too few examples to be typical of
+            both = (closest + products(vectors, self._centers[which])) / 2
+            mean = np.where(cold, np.where(counts > 0, both, closest), mean)
+        return Compared(mean, np.where(counts > 0, nearest, -1), closest)

@@ -254,7 +254,11 @@ class LearnedRouter:
                     )
                 )
         if len(parts) == 1:
-            return (replace(parts[0], stages=self._stages_of(names[0], known)),)
+            second = next((match.plausible_second for match in asked if match.name == names[0]), None)
+            stages = self._stages_of(names[0], known)
+            named = {name for stage in stages for name in stage}
+            otherwise = self._stages_of(second, known) if second is not None and second not in named else ()
+            return (replace(parts[0], stages=stages, otherwise=otherwise),)
         cards = self._linked | {name: self._cards[name] for name in names}
         planned = plan_parts(names, cards, known=known)
         return tuple(

@@ -73,6 +73,8 @@ class Part:
     """Whether `vector` encodes only the beginning, because the text exceeds the encoder's window."""
     after: tuple[int, ...] = ()
     """Positions of the parts whose facts this part reads; it waits for them."""
+    otherwise: tuple[tuple[str, ...], ...] = ()
+    """Stages of the next specialist that it may be for: asked where those of `stages` abstain."""
 
     @property
     def specialists(self) -> tuple[str, ...]:

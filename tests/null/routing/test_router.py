@@ -121,7 +121,7 @@ async def test_cold_start_from_a_description(tools, clouds):
     assert (await tools.route(by, "near")).specialists == ("triage",)
     assert "like its 'questions about cards', similarity 0.9" in str((await tools.route(by, "near")).reason)
     assert (await tools.route(by, "far")).specialists == ()
-    assert "needs 0.3" in str((await tools.route(by, "far")).reason)
+    assert "needs 0.2" in str((await tools.route(by, "far")).reason)
 
 
 async def test_what_a_neighbour_does_not_want_may_be_for_a_cold_one(tools, clouds, profiles):
@@ -239,6 +239,16 @@ async def test_pieces_for_one_specialist_stay_together(tools, profiles, clouds):
     places = dict(zip((text, "my card was stolen.", "please block it now"), clouds["triage"].draw(3), strict=True))
 
     assert [part.text for part in (await tools.route(tools.router(profiles, places), text)).parts] == [text]
+
+
+async def test_the_second_is_planned_where_it_is_in_scope(tools, clouds, profiles):
+    """A text between two specialists names the one that is asked if the first abstains; a clear one names nobody."""
+    near, clear = clouds["triage"].draw(1)[0], clouds["clauses"].draw(1)[0]
+    twin = replace(profiles["triage"])
+    by = tools.router({**profiles, "twin": twin}, {"near": near, "clear": clear})
+
+    assert (await tools.route(by, "near")).parts[0].otherwise == (("twin",),)
+    assert (await tools.route(by, "clear")).parts[0].otherwise == ()
 
 
 async def test_filler_is_not_answered(tools, profiles, compound):

@@ -1,0 +1,70 @@
+"""Where the first specialist abstains, the next one that a text may be for is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from coterie.routing.plan import permitted
+from coterie.types import Part, Request, Route, worded
+
+
+@dataclass
+class ToBoth:
+    """A router that names one specialist, and another one for the case that it abstains."""
+
+    otherwise: tuple[tuple[str, ...], ...] = (("second",),)
+    asked: list[str] = field(default_factory=list)
+
+    async def route(self, request, context, *, call=None):
+        """The same for every text."""
+        part = Part(text=request.text, stages=(("first",),), score=0.9, otherwise=self.otherwise)
+        return Route(parts=(part,), reason=worded("it is like both"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "answer", "status"),
+    [
+        (True, True, "one", "accepted"),
+        (False, True, "two", "accepted"),
+        (False, False, None, "abstained"),
+    ],
+)
+async def test_the_second_is_asked_where_the_first_abstains(bench, first, second, answer, status):
+    """Only then; where both abstain the reasons of both are given."""
+    one = bench.Says("first", value="one", accepted=first, reason=worded("first says so"))
+    two = bench.Says("second", value="two", accepted=second, reason=worded("second says so"))
+    found = await bench.network(one, two, router=ToBoth()).ask(Request(text="whose is it?"))
+
+    assert len(two.tasks) == (not first)
+    assert found.trace.status == status
+    assert [finding.specialist for finding in found.trace.findings] == ["first"] + ["second"] * (not first)
+    if answer is None:
+        assert "first says so" in found.text
+        assert "second says so" in found.text
+    else:
+        assert found.text == answer
+
+
+async def test_the_second_reads_what_the_first_s_writers_do_not(bench):
+    """Its own writers are asked before it."""
+    first = bench.Says("first", accepted=False)
+    writer = bench.Says("writer", value="card", writes=("intent",))
+    second = bench.Says("second", value="two", reads=("intent",))
+    router = ToBoth(otherwise=(("writer",), ("second",)))
+    found = await bench.network(first, writer, second, router=router).ask(Request(text="whose is it?"))
+
+    assert found.text == "two"
+    assert [entry.content.value for entry in second.views[0].entries if hasattr(entry.content, "value")] == ["card"]
+
+
+async def test_who_may_not_be_asked_is_not_the_second(bench):
+    """A key that is for the first specialist only never reaches the second."""
+    first, second = bench.Says("first", accepted=False), bench.Says("second", value="two")
+    request = Request(text="whose is it?", allowed=("first",))
+    found = await bench.network(first, second, router=ToBoth()).ask(request)
+
+    assert found.trace.status == "abstained"
+    assert not second.tasks
+    assert permitted(await ToBoth().route(request, None), ("first",)).parts[0].otherwise == ()
