@@ -70,6 +70,8 @@ class Dataset:
     sha256: str
     """Checksum of the whole file, also when `rows` is only a part of it."""
     warnings: tuple[str, ...] = ()
+    of_records: bool = False
+    """Whether most texts were made of records, which have their fields' names and their few values in common."""
 
     def __len__(self) -> int:
         return len(self.rows)

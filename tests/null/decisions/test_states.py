@@ -89,3 +89,28 @@ def test_rows_of_records(tmp_path):
     objects = read_dataset(lines, task="classify")
 
     assert columns.texts == objects.texts == [request_about({"age": age, "note": note}).text for age, note, _ in rows]
+
+
+def test_records_are_no_patterns(tmp_path):
+    """Records of few values are alike by their fields and not held out by them; sentences of as few patterns are."""
+    kinds = {"fraud": "ships to a forwarder", "ok": "known customer", "review": "address differs"}
+    names = [name for _ in range(40) for name in kinds]
+    table = tmp_path / "orders.csv"
+    rows = [f"{n},{kinds[name]} {n % 3},{'DE' if n % 2 else 'AT'},{name}\n" for n, name in enumerate(names)]
+    table.write_text("amount,note,country,label\n" + "".join(rows))
+    records = read_dataset(table, task="classify", record=("amount", "note", "country"))
+    sentences = tmp_path / "sentences.csv"
+    same = [
+        f"{text},{row.labels[0]}\n" for text, row in zip(map(_in_one_line, records.texts), records.rows, strict=True)
+    ]
+    sentences.write_text("text,label\n" + "".join(same))
+    written = read_dataset(sentences, task="classify")
+
+    assert (records.of_records, written.of_records) == (True, False)
+    assert all(row.group is None for row in records.rows)
+    assert any(row.group for row in written.rows) or any("patterns" in warning for warning in written.warnings)
+    assert not any("patterns" in warning for warning in records.warnings)
+
+
+def _in_one_line(text):
+    return text.replace("\n", " ")

@@ -137,8 +137,8 @@ class _HeldBack(NamedTuple):
 def _without_copies(
     job: Job[SpecialistSection], examples: TextExamples, vectors: np.ndarray, matrix: csr_matrix, held: np.ndarray
 ) -> _HeldBack | None:
-    """The rows without their near copies, if a few patterns made them."""
-    if not examples.named:
+    """The rows without their near copies, if a few patterns made them; records are alike by their fields."""
+    if not examples.named or job.train.of_records:
         return None
     apart = hold_out_copies(examples, vectors, job.group_numbers(np.arange(len(vectors))))
     if apart is None:

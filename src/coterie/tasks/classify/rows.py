@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ class LabelReader(RowReader):
 
     record: tuple[str, ...] = ()
     """Columns that together are the text."""
+    rendered: set[int] = field(default_factory=set, compare=False)
+    """Lines whose text was made of a record."""
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -45,6 +47,7 @@ class LabelReader(RowReader):
         cell = cells or record.cells.get(self.text)
         if not isinstance(cell, dict):
             return super().text_of(record, lines)
+        self.rendered.add(record.line)
         try:
             return render_record(cell)
         except InputError as error:
@@ -89,7 +92,8 @@ def read_rows(section: ClassifySection, path: Path | str, *, for_evaluation: boo
     )
     found = reader.read(path, for_evaluation=for_evaluation)
     whole = for_evaluation or section.multi_label or section.group_column is not None
-    return found if whole else _grouped_by_pattern(found)
+    found = replace(found, of_records=2 * len(reader.rendered) > len(found.rows))
+    return found if whole or found.of_records else _grouped_by_pattern(found)
 
 
 def _grouped_by_pattern(found: Dataset) -> Dataset:
