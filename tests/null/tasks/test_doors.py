@@ -77,7 +77,7 @@ def test_what_cannot_be_loaded_is_told(value, says):
         ('[specialists.a]\ndata = "x"\n', r"specialists\.a: it needs `task`, one of answer, classify"),
         (
             '[models.a]\nengine = "llama"\nname = "x"\nbase_url = "y"\n',
-            r"models\.a\.base_url: a key of engine 'decisions' or 'openai' or 'systemone'; ",
+            r"models\.a\.base_url: a key of engine 'decisions' or 'openai' or 'systemone' or 'vllm'; ",
         ),
         ('[router]\nkind = "dice"\n', "router: There is no kind 'dice'"),
         ('[knowledge.a]\nkind = "heap"\n', r"knowledge\.a: There is no kind 'heap'"),
