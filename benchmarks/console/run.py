@@ -1,6 +1,7 @@
 """How long each page of the console takes with a million requests in the store.
 
-python benchmarks/console/run.py                      # makes the store below TMPDIR, half an hour on a busy machine
+python benchmarks/console/run.py                      # makes the store below TMPDIR: some ten minutes
+python benchmarks/console/run.py --keep FOLDER        # makes it there, and leaves it
 python benchmarks/console/run.py --store FILE         # one that was made before
 python benchmarks/console/run.py --consoles 5         # the gateway's latency with open consoles against none
 """
@@ -13,14 +14,16 @@ import json
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import httpx
-from synthetic import fill
+from synthetic import fill, fill_audit, fill_flywheel
 
 from coterie.assembly import open_network
 from coterie.config.file import GatewaySection
@@ -35,6 +38,14 @@ TOML = """
 name = "benchmark"
 [store]
 path = "{store}"
+keep_content = true
+[audit]
+path = "{audit}"
+[models.large]
+engine = "openai"
+base_url = "http://127.0.0.1:9/v1"
+name = "large"
+clearance = "public"
 [specialists.intents]
 task = "classify"
 data = "intents.csv"
@@ -44,14 +55,14 @@ BARS = {"spend": 100.0}
 """Milliseconds at the 95th percentile; 50 for other pages."""
 
 
-def folder_with(store: Path) -> Path:
-    """A network with one trained specialist, on that store."""
+def folder_with(store: Path, more: str = "") -> Path:
+    """A network with one trained specialist, on that store; `more` stands in its file, too."""
     folder = Path(tempfile.mkdtemp(prefix="console-"))
     rows = [
         f"where is parcel number {n},delivery\nsend back item {n},returns\nbill {n} is wrong,billing" for n in range(12)
     ]
     (folder / "intents.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    (folder / "coterie.toml").write_text(TOML.format(store=store))
+    (folder / "coterie.toml").write_text(TOML.format(store=store, audit=store.with_name("audit.jsonl")) + more)
     train(folder)
     return folder
 
@@ -73,12 +84,17 @@ def pages_of(traces: list[str], session: str, deep: str) -> dict[str, str]:
         "spend, 365 days": "/spend?span=365d",
         "spend, a day": "/spend?span=1d",
         "specialist": "/specialists/intents",
-        "review": "/review",
+        "review, spot checks": "/review?queue=spot:intents",
+        "review, a job": "/review?queue=job:job-2",
+        "review, progress": "/review?queue=job:job-2&part=progress",
         "flywheel": "/flywheel",
         "right-sizing": "/rightsizing",
         "governance": "/governance",
         "audit": "/governance/audit",
+        "audit, a page far back": "/governance/audit?before=300000",
+        "audit, a rare kind": "/governance/audit?kind=promote",
         "egress": "/governance/egress",
+        "erasure": "/governance/erasure",
         "keys": "/governance/keys",
         "connect": "/connect",
     }
@@ -140,29 +156,59 @@ async def ask(http: httpx.AsyncClient) -> str:
 
 
 async def with_consoles(folder: Path, consoles: int, rounds: int) -> dict[str, float]:
-    """The gateway's median with open consoles, which refresh as pages do, against none; stretches in turn."""
-    async with served(folder) as (http, _):
-        alone: list[float] = []
-        beside: list[float] = []
-        for number in range(rounds):
-            open_pages = [asyncio.create_task(_console(http)) for _ in range(consoles)] if number % 2 else []
-            await asyncio.sleep(0.2)
-            for _ in range(40):
-                start = time.perf_counter()
+    """The median latency of a served gateway with open consoles against none, in stretches of ten seconds in turn.
+
+    A console does what a page does: it listens to what happens, and fetches its figures at most every ten seconds.
+    """
+    command = [sys.executable, "-m", "coterie", "-C", str(folder), "serve", "--port", "0", "--json"]
+    served = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        address = json.loads(await cast("asyncio.StreamReader", served.stdout).readline())["address"]
+        async with httpx.AsyncClient(base_url=address, timeout=60) as http:
+            for _ in range(100):
                 await ask(http)
-                (beside if number % 2 else alone).append((time.perf_counter() - start) * 1000)
-            for each in open_pages:
-                each.cancel()
-            await asyncio.gather(*open_pages, return_exceptions=True)
-        a, b = statistics.median(alone), statistics.median(beside)
-        return {"alone_p50_ms": round(a, 2), "with_consoles_p50_ms": round(b, 2), "ratio": round(b / a, 3)}
+            taken: tuple[list[float], list[float]] = [], []
+            for number in range(rounds):
+                counts = [0] * consoles
+                pages = [asyncio.create_task(_console(http, counts, at)) for at in range(consoles if number % 2 else 0)]
+                end = time.perf_counter() + _STRETCH
+                while (start := time.perf_counter()) < end:
+                    await ask(http)
+                    taken[number % 2].append((time.perf_counter() - start) * 1000)
+                    await asyncio.sleep(0.01)
+                for each in pages:
+                    each.cancel()
+                await asyncio.gather(*pages, return_exceptions=True)
+                if pages and not all(counts):
+                    raise RuntimeError(f"a console fetched nothing: {counts}")
+    finally:
+        served.terminate()
+        await served.wait()
+    a, b = map(statistics.median, taken)
+    return {
+        "alone_p50_ms": round(a, 2),
+        "with_consoles_p50_ms": round(b, 2),
+        "ratio": round(b / a, 3),
+        "requests": len(taken[0]) + len(taken[1]),
+        "consoles": consoles,
+    }
 
 
-async def _console(http: httpx.AsyncClient) -> None:
-    """An open page: its figures anew every ten seconds."""
-    while True:
-        await http.get("/?part=figures")
-        await asyncio.sleep(10)
+_STRETCH = 10.0
+
+
+async def _console(http: httpx.AsyncClient, counts: list[int], at: int) -> None:
+    """An open page of the network, which came some time after the others."""
+    await asyncio.sleep(at * _STRETCH / len(counts))
+    read = -_STRETCH
+    async with http.stream("GET", "/live") as live:
+        async for line in live.aiter_lines():
+            if line.startswith("data: ") and time.monotonic() - read >= _STRETCH:
+                read = time.monotonic()
+                (await http.get("/?part=figures")).raise_for_status()
+                counts[at] += 1
 
 
 def main() -> None:
@@ -170,6 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--keep", type=Path, help="folder to make the store in, and to leave it in")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--consoles", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
@@ -177,8 +224,12 @@ def main() -> None:
     given = parser.parse_args()
     store = given.store
     if store is None:
-        store = Path(tempfile.mkdtemp(prefix="million-")) / "coterie.db"
-        fill(store, given.requests, now=time.time(), seed=given.seed)
+        store = (given.keep or Path(tempfile.mkdtemp(prefix="million-"))) / "coterie.db"
+        store.parent.mkdir(parents=True, exist_ok=True)
+        now = time.time()
+        fill(store, given.requests, now=now, seed=given.seed)
+        fill_audit(store.with_name("audit.jsonl"), given.requests, now=now, seed=given.seed)
+        asyncio.run(fill_flywheel(store, given.requests // 10, now=now, seed=given.seed))
     folder = folder_with(store.absolute())
     work: Callable[[], Awaitable[object]]
     if given.consoles:
@@ -198,7 +249,7 @@ def main() -> None:
     given.out.mkdir(exist_ok=True)
     (given.out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
-    if given.store is None:
+    if given.store is None and given.keep is None:
         for each in store.parent.iterdir():
             each.unlink()
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,10 +79,10 @@ class House:
     bytes_read: dict[str, int] = field(default_factory=dict)
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory) -> Iterator[House]:
-    """A shop with one trained specialist, served on a free port of 127.0.0.1 without keys."""
-    folder = tmp_path_factory.mktemp("shop")
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory) -> Path:
+    """The folder of a network with one trained specialist, to be copied."""
+    folder = tmp_path_factory.mktemp("trained") / "shop"
     run(folder.parent, "init", str(folder))
     toml = (folder / "coterie.toml").read_text()
     (folder / "coterie.toml").write_text(toml.replace("[network]", "[store]\nkeep_content = true\n\n[network]", 1))
@@ -89,14 +90,29 @@ def house(tmp_path_factory) -> Iterator[House]:
     data.write_text(rows())
     run(folder, "add", "intents", "--data", str(data), "--description", "What customers ask the shop.")
     run(folder, "train")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "coterie", "-C", str(folder), "serve", "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as served:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory, shop) -> Iterator[House]:
+    """A shop with one trained specialist, served on a free port of 127.0.0.1 without keys."""
+    folder = tmp_path_factory.mktemp("house") / "shop"
+    shutil.copytree(shop, folder)
+    with served(folder) as address:
+        yield House(folder, address)
+
+
+@contextmanager
+def served(folder: Path, *options: str, port: int = 0, **environment: str) -> Iterator[str]:
+    """The address of a served network."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, "-m", "coterie", "-C", str(folder), "serve", "--port", str(port), "--json", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
         try:
-            yield House(folder, json.loads(served.stdout.readline())["address"])
+            yield json.loads(process.stdout.readline())["address"]
         finally:
-            served.terminate()
-            served.wait(60)
+            process.terminate()
+            process.wait(60)
 
 
 def run(folder: Path, *arguments: str) -> None:
@@ -124,12 +140,12 @@ def visit(chromium, house) -> Iterator[Callable]:
     house.wrong.clear()
     contexts = []
 
-    def open_page(**settings):
+    def open_page(beside=(), **settings):
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
-        watch(page, house)
+        watch(page, house, (house.address, *beside))
         return page
 
     yield open_page
@@ -138,11 +154,11 @@ def visit(chromium, house) -> Iterator[Callable]:
     assert house.wrong == []
 
 
-def watch(page, house: House) -> None:
-    """Note requests to other machines, errors of scripts, and violations of the policy, which the console tells."""
+def watch(page, house: House, known) -> None:
+    """Note requests to other addresses, errors of scripts, and violations of the policy, which the console tells."""
 
     def asked(request):
-        if not request.url.startswith((house.address, "data:", "blob:")):
+        if not request.url.startswith((*known, "data:", "blob:")):
             house.wrong.append(f"foreign request {request.url}")
 
     def told(message):

@@ -183,6 +183,7 @@ def test_a_key_is_a_label(visit, house, asked):
     page.keyboard.press("u")
     page.wait_for_selector(f"[data-item]:not([hidden]) .review-text:has-text({shown[2]!r})")
     page.reload()
+    page.wait_for_selector(".terms")
     assert re.search(r"labelled\s+2", page.inner_text(".terms"))
 
 
@@ -207,7 +208,7 @@ def test_from_a_file_to_a_promoted_version(visit, house):
     page.fill("input[name=name]", "helpdesk")
     page.fill("input[name=description]", "What people ask at the desk.")
     page.click("button:has-text('Make it a specialist')")
-    page.wait_for_selector("h2:has-text('Version')", timeout=120_000)
+    page.wait_for_selector("h2:has-text('Version')", timeout=600_000)
     assert page.inner_text(".pill.champion") == "serves now"
     page.click("a:has-text('Ask it')")
     page.fill("textarea[name=text]", "My invoice has the wrong name on it")
@@ -222,7 +223,7 @@ def test_from_a_file_to_a_promoted_version(visit, house):
     page.goto(f"{house.address}/specialists/helpdesk")
     first = page.inner_text("tbody th.mono").strip()
     page.click("button:has-text('Train')")
-    page.wait_for_selector("h2:has-text('Version')", timeout=120_000)
+    page.wait_for_selector("h2:has-text('Version')", timeout=600_000)
     page.click("a:has-text('Its report')")
     page.goto(f"{house.address}/specialists/helpdesk/{first}")
     page.fill("form[action$=promote] input[name=reason]", "the first one was good enough")
@@ -241,7 +242,7 @@ def test_right_sizing_says_what_is_enough(visit, house):
         "input[type=file]", {"name": "messages.csv", "mimeType": "text/csv", "buffer": rows().encode()}
     )
     page.click("button:has-text('Measure every rung')")
-    page.wait_for_selector("h2:has-text('Verdict')", timeout=180_000)
+    page.wait_for_selector("h2:has-text('Verdict')", timeout=600_000)
     assert page.locator("table[class], table").count() >= 1
     assert "embedding" in page.inner_text("main")
 

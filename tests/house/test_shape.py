@@ -51,7 +51,7 @@ BUDGETS = {
     "assembly": 620,  # adapters loaded ahead; MCP servers; a flywheel where a section asks for one
     "cli": 7530,  # plans; encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1590,  # capture and flywheel; servers of MCP
-    "console": 3350,  # nine screens in front of the gateway
+    "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 930,
     "decisions": 940,  # typed questions: a new concept; deployments for questions; a second encoder
     "engines": 5500,  # vLLM; known vectors; encoders by name; relay; the transport as a seam; the reading model
@@ -60,14 +60,14 @@ BUDGETS = {
     "flywheel": 4600,  # jobs in calls, evidence, alarms; capture, review, runs; accept thresholds, JSON objects
     "gateway": 6950,  # Messages of a deployment; jobs, deployments and review over HTTP; rerank and score
     "generalist": 1590,  # whole answers asked for whole; functions
-    "governance": 3140,  # write-ahead entries of the audit log; values that are cut over several texts; tools of MCP
+    "governance": 3330,  # pages and write-ahead entries of the audit log; values cut over texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
     "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1170,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1360,  # encoders' weights, small models
     "network": 2300,  # the relay, routes by schema; labels of feedback; functions; deployments; the second specialist
-    "observe": 640,  # the sums of several workers
+    "observe": 670,  # the sums of several workers
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
     "protocols": 670,  # a store that writes the audit entry too; functions; the flywheel and its store

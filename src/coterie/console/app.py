@@ -27,9 +27,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coterie.console import flywheel, governance, network, playground, review, rightsizing, spend, traffic, tryit
+from coterie.console import sign_in as signing
 from coterie.console.place import Place
 from coterie.console.rendering import STATIC, THEMES, render, static
-from coterie.console.sessions import COOKIE, LONGEST
+from coterie.console.sessions import COOKIE
 from coterie.console.visits import THEME, Visit, read_form
 from coterie.errors import CoterieError
 from coterie.gateway.access import enter, refuse_foreign
@@ -53,8 +54,8 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-_OPEN = frozenset({"/sign-in", "/theme"})
-"""What needs no key."""
+_OPEN = ("/sign-in", "/theme", "/static/", "/auth/oidc/")
+"""Beginnings of addresses that need no key."""
 _YEAR = 365 * 86_400
 
 Serve = Callable[[Visit], Awaitable[Response]]
@@ -131,12 +132,21 @@ class Console:
         self.place = Place(app.state.gateway, folder, open_network)
         self._behind = app
         self._pages = Starlette(
-            routes=[Route(path, handler, methods=list(methods)) for path, methods, handler in self._handlers()],
+            routes=[
+                *(Route(path, handler, methods=list(methods)) for path, methods, handler in self._handlers()),
+                *signing.provider_routes(self.place),
+            ],
             middleware=[Middleware(Door, place=self.place)],
         )
         self._pages.router.redirect_slashes = False
         self._pages.state.gateway = self.place.gateway
-        self._first = {screen.path.split("/")[1] for screen in SCREENS} | {"static", "sign-in", "sign-out", "theme"}
+        self._first = {screen.path.split("/")[1] for screen in SCREENS} | {
+            "static",
+            "sign-in",
+            "sign-out",
+            "theme",
+            "auth",
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a page, or pass on what is not the console's."""
@@ -146,9 +156,9 @@ class Console:
     def _handlers(self) -> list[tuple[str, tuple[str, ...], Callable[[HTTPRequest], Awaitable[Response]]]]:
         return [
             *((each.path, (each.method,), self._handler(each)) for each in SCREENS),
-            ("/sign-in", ("GET",), self._handler(Screen("GET", "/sign-in", show_sign_in))),
-            ("/sign-in", ("POST",), self._handler(Screen("POST", "/sign-in", sign_in))),
-            ("/sign-out", ("POST",), self._handler(Screen("POST", "/sign-out", sign_out))),
+            ("/sign-in", ("GET",), self._handler(Screen("GET", "/sign-in", signing.show_sign_in))),
+            ("/sign-in", ("POST",), self._handler(Screen("POST", "/sign-in", signing.sign_in))),
+            ("/sign-out", ("POST",), self._handler(Screen("POST", "/sign-out", signing.sign_out))),
             ("/theme", ("POST",), self._handler(Screen("POST", "/theme", set_theme))),
             ("/static/{name}", ("GET",), serve_static),
         ]
@@ -200,7 +210,8 @@ class Door:
                 headers.update(_HEADERS)
                 headers.setdefault("cache-control", "no-store")
                 if renewed:
-                    headers.append("set-cookie", cookie_of(renewed, Headers(scope=scope)))
+                    secure = signing.over_tls(Headers(scope=scope))
+                    headers.append("set-cookie", signing.cookie_of(renewed, secure=secure))
             await send(message)
 
         try:
@@ -219,13 +230,13 @@ class Door:
         http, ring = HTTPRequest(scope), self._place.gateway.ring
         if http.method not in {"GET", "HEAD"}:
             refuse_cross_site(http.headers)
-        if ring is None or ring.is_empty():
+        if ring is None or (ring.is_empty() and self._place.oidc is None):
             refuse_foreign(http.headers)
             enter(scope, None)
             return None
         found = self._place.sessions.read(http.cookies.get(COOKIE, ""), ring)
         if found is None:
-            if scope["path"] not in _OPEN and not scope["path"].startswith("/static/"):
+            if not scope["path"].startswith(_OPEN):
                 raise WireError("key_missing", "Sign in with a key.")
             enter(scope, None)
             scope["coterie.stranger"] = True
@@ -246,7 +257,9 @@ class Door:
             gone = RedirectResponse(to, status_code=303)
             gone.delete_cookie(COOKIE, httponly=True, samesite="strict")  # a void one is not shown again and again
             return gone
-        about = {"code": shaped.error["code"], "message": shaped.error["message"], "hint": ""}
+        hint = getattr(error, "hint", "")
+        message = error.message if isinstance(error, CoterieError) else shaped.error["message"]
+        about = {"code": shaped.error["code"], "message": message, "hint": hint}
         text = render("bare.html.j2", title="Not let in", base=base, theme="auto", failure=about, network="Coterie")
         return HTMLResponse(text, status_code=shaped.status_code)
 
@@ -262,58 +275,13 @@ def refuse_cross_site(headers: Headers) -> None:
     raise WireError("forbidden_origin", "Refused: this form was not sent from a page of the console.")
 
 
-def cookie_of(value: str, headers: Headers) -> str:
-    """A session's cookie; sent over TLS only, where the page came so."""
-    secure = "; Secure" if headers.get("origin", headers.get("referer", "")).startswith("https:") else ""
-    return f"{COOKIE}={value}; Path=/; Max-Age={LONGEST:.0f}; HttpOnly; SameSite=Strict{secure}"
-
-
 # --- What needs no permission.
-
-
-async def show_sign_in(visit: Visit) -> Response:
-    """The form for the key."""
-    return await visit.page("sign_in.html.j2", title="Sign in", next=_local(visit.query("next")), refused=False)
-
-
-async def sign_in(visit: Visit) -> Response:
-    """Look the key up and begin a session."""
-    ring = visit.gateway.ring
-    key = None if ring is None else ring.find(visit.value("key"))
-    goal = _local(visit.value("next"))
-    if key is None:
-        await visit.log("sign_in_refused")
-        return await visit.page("sign_in.html.j2", status=401, title="Sign in", next=goal, refused=True)
-    cookie = await visit.aside(visit.console.sessions.begin, key)
-    network = visit.gateway.network
-    if network.audit is not None:
-        enter(visit.http.scope, key)
-        visit.__dict__.pop("caller", None)  # who comes is known now
-        await visit.log("sign_in", tenant=key.tenant, name=key.name)
-    response = RedirectResponse(goal or ".", status_code=303)
-    response.headers.append("set-cookie", cookie_of(cookie, visit.http.headers))
-    return response
-
-
-def _local(goal: str) -> str:
-    """A goal within the console; empty for one that leads elsewhere."""
-    parts = urlsplit(goal)
-    elsewhere = parts.scheme or parts.netloc or goal.startswith("/") or "\\" in goal or ".." in goal
-    return "" if elsewhere or not goal.isprintable() else goal
-
-
-async def sign_out(visit: Visit) -> Response:
-    """End the session."""
-    await visit.log("sign_out", tenant=visit.caller.tenant)
-    response = RedirectResponse("sign-in", status_code=303)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
-    return response
 
 
 async def set_theme(visit: Visit) -> Response:
     """Remember light, dark, or what the system says."""
     theme = visit.value("theme")
-    response = RedirectResponse(_local(visit.value("back")) or ".", status_code=303)
+    response = RedirectResponse(signing.local_goal(visit.value("back")) or ".", status_code=303)
     response.set_cookie(THEME, theme if theme in THEMES else "auto", max_age=_YEAR, httponly=True, samesite="strict")
     return response
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
 from coterie.reports.charts import Axis, Chart
+from coterie.types import Omission
 
 
 class Band(NamedTuple):
@@ -90,6 +91,45 @@ def curve(points: Sequence[tuple[float, float]], *, x: str, y: str, description:
     return chart.render()
 
 
+def growth(points: Sequence[tuple[int, float, float]]) -> Markup:
+    """How the evidence of a gate grew over the rows judged: for, against, and the line at which it decides."""
+    if len(points) < 2:
+        return Markup()
+    width, height, left, bottom = 260.0, 96.0, 4.0, 16.0
+    most = max(1.1, *(max(a, b) for _, a, b in points))
+    last = points[-1][0]
+
+    def at(row: float, value: float) -> str:
+        return f"{left + row / last * (width - 2 * left):.1f},{(height - bottom) * (1 - value / most) + 2:.1f}"
+
+    lines = [
+        Markup('<polyline class="line {}" points="{}"/>').format(
+            class_, " ".join(at(row, pair[which]) for row, *pair in points)
+        )
+        for which, class_ in ((1, "c1"), (0, "c0"))
+    ]
+    a, b = at(0, 1).split(","), at(last, 1).split(",")
+    return Markup(
+        '<svg class="chart growth" viewBox="0 0 {:g} {:g}" role="img"><title>Evidence by rows judged: not worse '
+        '{:.0%}, worse {:.0%} of what decides</title><line class="level" x1="{}" y1="{}" x2="{}" y2="{}"/>{}'
+        '<text class="tick" x="{:.1f}" y="{:.1f}">0</text>'
+        '<text class="tick end" x="{:.1f}" y="{:.1f}">{:,} rows</text></svg>'
+    ).format(
+        width,
+        height,
+        points[-1][1],
+        points[-1][2],
+        *a,
+        *b,
+        Markup().join(lines),
+        left,
+        height - 2,
+        width - left,
+        height - 2,
+        last,
+    )
+
+
 def interval(value: float | None, low: float | None, high: float | None) -> Markup:
     """A figure between 0 and 1 with its interval, as a bar of one line."""
     if value is None:
@@ -113,7 +153,7 @@ class Bar(NamedTuple):
 
 def timeline(bars: Sequence[Bar], whole: float) -> Markup:
     """Stages one below the other, each where and as long as it was."""
-    left, width, row = 118.0, 720.0, 24.0
+    left, width, row = 150.0, 760.0, 24.0
     scale = (width - left - 70) / max(whole, 0.001)
     parts = [Markup("<title>Stages on a time line of {:.1f} milliseconds</title>").format(whole)]
     for at, bar in enumerate(bars):
@@ -126,13 +166,17 @@ def timeline(bars: Sequence[Bar], whole: float) -> Markup:
                 'y1="{:.1f}" y2="{:.1f}"/><rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="12" rx="3">'
                 '<title>{}</title></rect><text class="tick" x="{:.1f}" y="{:.1f}">{} ms</text>'
             ).format(
-                left - 12, y + 16, bar.name, left, width - 4, y + 23.5, y + 23.5, x, y + 6, long, bar.note or bar.name,
-                min(x + long + 6, width - 62), y + 16, said,
+                left - 12, y + 16, _cut(f"{bar.name} {bar.note}".strip()), left, width - 4, y + 23.5, y + 23.5, x,
+                y + 6, long, bar.note or bar.name, min(x + long + 6, width - 62), y + 16, said,
             )
         )  # fmt: skip
     return Markup('<svg class="chart timeline" viewBox="0 0 {:g} {:g}" role="img">{}</svg>').format(
         width, max(len(bars), 1) * row, Markup().join(parts)
     )
+
+
+def _cut(text: str, most: int = 22) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def marked(text: str, spans: Sequence[tuple[int, int]], *, around: int = 600) -> Markup:
@@ -156,6 +200,14 @@ def marked(text: str, spans: Sequence[tuple[int, int]], *, around: int = 600) ->
         at = end
     rest = text[at : at + around // 2]
     return Markup().join(found) + escape(rest) + (Markup(" …") if at + len(rest) < len(text) else Markup())
+
+
+def withheld(omitted: Iterable[Omission]) -> list[tuple[str, list[str]]]:
+    """What a specialist was not shown, by the reason."""
+    found: dict[str, list[str]] = {}
+    for each in omitted:
+        found.setdefault(str(each.reason), []).append(each.what)
+    return list(found.items())
 
 
 def top(values: Mapping[str, float], count: int = 12) -> list[tuple[str, float]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from coterie.config.flywheel import FlywheelSection
+from coterie.console.place import Counted
 from coterie.console.visits import Visit, chosen
 from coterie.errors import InputError, SetupError
 from coterie.flywheel.deployments import Deployments
@@ -13,6 +15,8 @@ from coterie.types import FlywheelChanged
 
 LANES = ("candidate", "shadow", "canary", "champion")
 _EXAMPLES = 5
+_SECONDS = 60.0
+"""How old what is counted may be."""
 
 
 def books_of(visit: Visit) -> Deployments:
@@ -27,7 +31,8 @@ def books_of(visit: Visit) -> Deployments:
 async def show_flywheel(visit: Visit) -> Response:
     """Jobs, lanes and alarms."""
     books, section = books_of(visit), visit.config.flywheel
-    deployments = await deployment_views(books, section)
+    counted = await _counted(visit, books, section)
+    deployments = counted.deployments
     alarms = await books.alarms(open_only=True)
     shown = {each for alarm in alarms for each in alarm.examples[:_EXAMPLES]}
     rows = await books.store.examples_of(sorted(shown)) if shown and visit.may("manage") else {}
@@ -36,7 +41,9 @@ async def show_flywheel(visit: Visit) -> Response:
     return await visit.page(
         "flywheel.html.j2",
         title="Flywheel",
-        jobs=await job_views(books, section),
+        jobs=counted.jobs,
+        counted=counted.time,
+        names={job.id: job.name for job in await books.jobs()},
         lanes=[(lane, [each for each in deployments if each.state == lane]) for lane in LANES],
         retired=[each for each in deployments if each.state == "retired"],
         alarms=[(alarm, [seen[each] for each in alarm.examples if each in seen]) for alarm in alarms],
@@ -45,6 +52,23 @@ async def show_flywheel(visit: Visit) -> Response:
         section_of=section,
         now=visit.gateway.network.clock(),
     )
+
+
+async def _counted(visit: Visit, books: Deployments, section: FlywheelSection) -> Counted:
+    """Jobs and deployments; states are those of now, and what is counted is at most a minute old, as the page says.
+
+    Of hundreds of thousands of calls counting takes longer than a page may.
+    """
+    revision, now = await books.store.revision(), visit.gateway.network.clock()
+    held = visit.console.counted
+    if held is None or held.revision != revision or not 0 <= now - held.time < _SECONDS:
+        held = visit.console.counted = Counted(
+            revision=revision,
+            time=now,
+            jobs=await job_views(books, section),
+            deployments=await deployment_views(books, section),
+        )
+    return held
 
 
 async def act(visit: Visit) -> Response:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -14,7 +14,8 @@ from coterie.config.file import Config, RemoteModel
 from coterie.console.visits import LABELS, Visit, chosen
 from coterie.errors import InputError
 from coterie.governance.audit import attests
-from coterie.governance.audit_events import EGRESS, read_entry
+from coterie.governance.audit_events import EGRESS
+from coterie.governance.audit_pages import AuditPage, read_page
 from coterie.governance.audit_verification import verify_audit
 from coterie.governance.erasure import erase as erase_scope
 from coterie.governance.erasure import find_mentions
@@ -23,9 +24,6 @@ from coterie.store.erasure import ErasureScope, Mention
 from coterie.types import Label
 
 _SHOWN, _DAY = 100, 86_400.0
-_BLOCK = 1 << 16
-_MOST_READ = 64 << 20
-"""Bytes of the audit log that a page looks through, from its end."""
 
 
 async def show_governance(visit: Visit) -> Response:
@@ -52,73 +50,58 @@ def logs_of(config: Config, folder: Path) -> Sequence[Path]:
     return [each for each in (path, *beside) if each.is_file()]
 
 
-def newest_entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Entries of a log from its end backwards; a line that is none ends it."""
-    with path.open("rb") as file:
-        at = file.seek(0, os.SEEK_END)
-        least, rest = max(0, at - _MOST_READ), b""
-        while at > least:
-            size = min(_BLOCK, at - least)
-            at = file.seek(at - size)
-            lines = (file.read(size) + rest).split(b"\n")
-            rest = lines[0]
-            for line in reversed(lines[1:]):
-                if line:
-                    try:
-                        yield read_entry(line)
-                    except ValueError:
-                        continue  # half a line of a writer at work
-        if rest and at == 0:
-            yield read_entry(rest)
+def _log_of(visit: Visit) -> tuple[Path | None, Sequence[str]]:
+    """The log that the address names, the first one without a name, and the names of all. Raises `InputError`."""
+    logs = {path.name: path for path in logs_of(visit.config, visit.folder)}
+    name = visit.query("log")
+    if not name or not logs:
+        return next(iter(logs.values()), None), tuple(logs)
+    return logs[chosen(name, logs, "The log")], tuple(logs)
 
 
-def _entries(visit: Visit, *, kind: str = "", before: float | None = None, since: float = 0.0) -> list[dict[str, Any]]:
-    """The newest entries of all logs that the caller may read; of other tenants only for whoever runs the network."""
-    whole = visit.caller.tenant == OWN_TENANT
-    found: list[dict[str, Any]] = []
-    for path in logs_of(visit.config, visit.folder):
-        taken = 0
-        for entry in newest_entries(path):
-            if entry["time"] < since or taken == _SHOWN + 1:
-                break
-            wanted = kind in {"", entry["kind"]} and (before is None or entry["time"] < before)
-            if wanted and (whole or entry.get("tenant") == visit.caller.tenant):
-                found.append({**entry, "log": path.name})
-                taken += 1
-    return sorted(found, key=lambda entry: -entry["time"])
+_NOTHING = AuditPage(entries=(), before=None, complete=True, reached=None, outcomes={})
+
+
+async def _page_of(visit: Visit, *, kind: str, since: float = 0.0) -> dict[str, Any]:
+    """One page of a log, of other tenants only for whoever runs the network. Raises `InputError`, `SetupError`."""
+    before = visit.query("before")
+    if before and not before.isdecimal():
+        raise InputError(f"There is no page before {before[:40]!r}.", hint="Begin anew.")
+    path, names = await visit.aside(_log_of, visit)
+    page = _NOTHING
+    if path is not None:
+        page = await visit.aside(
+            read_page,
+            path,
+            before=int(before) if before else None,
+            kind=kind,
+            tenant=None if visit.caller.tenant == OWN_TENANT else visit.caller.tenant,
+            since=since,
+            limit=_SHOWN,
+        )
+    shown = path.name if path is not None and len(names) > 1 else ""
+    more = {"before": page.before, **({"kind": kind} if kind else {}), **({"log": shown} if shown else {})}
+    return {
+        "page": page,
+        "logs": names if len(names) > 1 else (),
+        "log": shown,
+        "more": "?" + urlencode(more) if page.before is not None else "",
+        "kind": kind,
+        "now": visit.gateway.network.clock(),
+    }
 
 
 async def show_audit(visit: Visit) -> Response:
     """The newest entries, page by page."""
-    try:
-        before = float(visit.query("before")) if visit.query("before") else None
-    except ValueError:
-        raise InputError(f"There is no page before {visit.query('before')[:40]!r}.", hint="Begin anew.") from None
-    entries = await visit.aside(_entries, visit, kind=visit.query("kind"), before=before)
-    return await visit.page(
-        "audit.html.j2",
-        title="Audit log",
-        entries=entries[:_SHOWN],
-        older=entries[_SHOWN - 1]["time"] if len(entries) > _SHOWN else None,
-        kind=visit.query("kind"),
-        checks=None,
-        now=visit.gateway.network.clock(),
-    )
+    found = await _page_of(visit, kind=visit.query("kind"))
+    return await visit.page("audit.html.j2", title="Audit log", checks=None, **found)
 
 
 async def verify(visit: Visit) -> Response:
     """Check every line of every log."""
     checks = await visit.aside(_check, visit)
-    entries = await visit.aside(_entries, visit)
-    return await visit.page(
-        "audit.html.j2",
-        title="Audit log",
-        entries=entries[:_SHOWN],
-        older=None,
-        kind="",
-        checks=checks,
-        now=visit.gateway.network.clock(),
-    )
+    found = await _page_of(visit, kind="")
+    return await visit.page("audit.html.j2", title="Audit log", checks=checks, **found)
 
 
 def _check(visit: Visit) -> list[tuple[str, Any]]:
@@ -133,16 +116,19 @@ def _check(visit: Visit) -> list[tuple[str, Any]]:
 
 
 async def show_egress(visit: Visit) -> Response:
-    """What left this machine today, or was about to, by model."""
-    now = visit.gateway.network.clock()
-    entries = await visit.aside(_entries, visit, kind=EGRESS, since=now - _DAY)
-    outcomes = {
-        key: outcome
-        for entry in await visit.aside(_entries, visit, kind="request", since=now - _DAY)
-        for key, outcome in (entry["about"].get("egress") or {}).items()
-    }
+    """What left this machine today, or was about to: by model, and prompt by prompt."""
+    since = visit.gateway.network.clock() - _DAY
+    found = await _page_of(visit, kind=EGRESS, since=since)
+    whole = visit.caller.tenant == OWN_TENANT and visit.may("metrics")
+    totals = await visit.reads.totals(since=since, tenant=None if whole else visit.caller.tenant, hours=True)
+    remote = {key for key, model in visit.config.models.items() if isinstance(model, RemoteModel)}
     return await visit.page(
-        "egress.html.j2", title="What left this machine", entries=entries, outcomes=outcomes, shown=_SHOWN, now=now
+        "egress.html.j2",
+        title="What left this machine",
+        rows=[row for row in totals.models if row.key in remote],
+        config=visit.config,
+        whole=whole,
+        **found,
     )
 
 

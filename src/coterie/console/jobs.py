@@ -1,7 +1,7 @@
 """Long work that a page starts: the command line's own commands, as processes beside the gateway.
 
-A training computes for minutes, so it runs in a process of its own at low priority: requests do not wait for it. What
-it prints is kept in a folder of the network, one a job, so that a job is there after a restart.
+A training computes for minutes, so it runs in a process of its own at low priority: requests do not wait for it, and
+it goes on where a worker is replaced or the gateway ends. What it prints is kept in a folder of the network, one a job.
 """
 
 from __future__ import annotations
@@ -17,18 +17,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from coterie.errors import CoterieError, InputError, Overloaded
 from coterie.runtime.codec import parse_json
-from coterie.runtime.files import write_bytes
+from coterie.runtime.files import hold, write_bytes
 
 _FOLDER = Path("state", "console", "jobs")
 _ID = re.compile(r"[0-9]{10}-[0-9a-f]{6}")
-_MOST_RUNNING, _MOST_SHOWN, _LONGEST_LOG = 1, 50, 200_000
-_PATIENCE = 5.0
+_MOST_SHOWN, _LONGEST_LOG = 50, 200_000
+_LOCK, _MARK = "running", 64
+"""Who holds this file's lock runs a job, which so many bytes in it name."""
+_TRIES = 10
+PATIENCE = 5
 """Seconds that a job gets to end by itself."""
-_BAR_MISSED = 3
+BAR_MISSED = 3
 """Exit code of a command whose result misses its bar: it is a result."""
 
 
@@ -50,30 +54,22 @@ class StartedJob:
 
     @property
     def state(self) -> str:
-        """`waiting`, `running`, `done` or `failed`; `lost` where the gateway ended before it did."""
+        """`running`, `done`, `failed`, or `lost` where its process was killed."""
         if self.code is None:
             return "running"
-        return "done" if self.code in {0, _BAR_MISSED} else "lost" if self.code == -1 else "failed"
-
-
-@dataclass
-class _Running:
-    """A job at work."""
-
-    process: asyncio.subprocess.Process | None = None
-    task: asyncio.Task[None] | None = None
+        return "done" if self.code in {0, BAR_MISSED} else "lost" if self.code == -1 else "failed"
 
 
 @dataclass
 class Jobs:
-    """Starts jobs, one at a time, and remembers them."""
+    """Starts jobs, one at a time, and remembers them; of several workers each knows of all."""
 
     network: Path
     """Its folder."""
     reopen: Callable[[], Awaitable[None]]
     """Serves the champions of the registry; called after a training."""
     clock: Callable[[], float]
-    _running: dict[str, _Running] = field(default_factory=dict)
+    _watching: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def folder(self) -> Path:
@@ -95,74 +91,93 @@ class Jobs:
         Raises:
             Overloaded: another job runs.
         """
-        if len(self._running) >= _MOST_RUNNING:
-            raise Overloaded("Another job is running: they would take the machine from the requests.", retry_after=30)
         now = self.clock()
         job = f"{int(now):010}-{secrets.token_hex(3)}"
         view = {"kind": kind, "name": name, "command": list(commands[-1]), "started": now, "key": key}
-        running = self._running[job] = _Running()
-        await asyncio.to_thread(self._begin, job, view)
-        running.task = asyncio.create_task(self._run(job, commands, view, reopens=reopens))
+        lock = await asyncio.to_thread(self._begin, job, {**view, "commands": list(map(list, commands))})
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "coterie.console.runner", str(self.network), str(self.folder / job)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(lock,),  # held as long as the runner is there, whatever becomes of this worker
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        finally:
+            os.close(lock)
+        watching = asyncio.create_task(self._watch(process, job, reopens=reopens))
+        self._watching.add(watching)
+        watching.add_done_callback(self._watching.discard)
         return job
 
-    def _begin(self, job: str, view: dict[str, Any]) -> None:
+    def _begin(self, job: str, view: dict[str, Any]) -> int:
+        """Take the one place for a job at work, and note this one there; the descriptor that holds it."""
         (self.folder / job).mkdir(parents=True, mode=0o700)
-        self._note(job, view)
+        lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        for tries in range(_TRIES):
+            try:
+                hold(lock, wait=False)
+                break
+            except OSError:  # a job runs, or somebody looks whether one does
+                if tries == _TRIES - 1:
+                    os.close(lock)
+                    (self.folder / job).rmdir()
+                    raise Overloaded(
+                        "Another job is running: they would take the machine from the requests.", retry_after=30
+                    ) from None
+                sleep(0.01)
+        announce(self.folder / job, 0)
+        write_view(self.folder / job, view)
+        return lock
 
-    async def _run(self, job: str, commands: Sequence[Sequence[str]], view: dict[str, Any], *, reopens: bool) -> None:
-        place, code, error = self.folder / job, 1, ""
-        try:
-            for command in commands:
-                with (place / "log").open("ab") as log, (place / "result.json").open("wb") as result:
-                    process = await asyncio.create_subprocess_exec(
-                        *(sys.executable, "-m", "coterie", "-C", str(self.network), *command),
-                        stdin=asyncio.subprocess.DEVNULL,
-                        stdout=result,
-                        stderr=log,
-                        start_new_session=True,
-                        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                        preexec_fn=_politely if hasattr(os, "nice") else None,
-                    )
-                    self._running[job].process = process
-                    code = await process.wait()
-                if code not in {0, _BAR_MISSED}:
-                    break
-            if reopens and code in {0, _BAR_MISSED}:
+    async def _watch(self, process: asyncio.subprocess.Process, job: str, *, reopens: bool) -> None:
+        """Serve what a job has trained once it is done; other workers are replaced by their supervisor."""
+        await process.wait()
+        view = await asyncio.to_thread(read_view, self.folder / job)
+        if reopens and view.get("code") in {0, BAR_MISSED}:
+            try:
                 await self.reopen()
-        except CoterieError as failure:  # the versions are stored; what serves is as before
-            error = failure.message
-        except asyncio.CancelledError:
-            code = -signal.SIGTERM
-            raise
+            except CoterieError as failure:  # the versions are stored; what serves is as before
+                await asyncio.to_thread(write_view, self.folder / job, {**view, "error": failure.message})
+
+    def _at_work(self) -> tuple[str, int]:
+        """The job at work and the process that runs it; empty and 0 where none is."""
+        try:
+            lock = os.open(self.folder / _LOCK, os.O_RDWR)
+        except FileNotFoundError:
+            return "", 0
+        try:
+            hold(lock, wait=False)
+        except OSError:
+            job, _, process = os.pread(lock, _MARK, 0).decode().partition(" ")
+            return job, int(process)
         finally:
-            self._running.pop(job, None)
-            self._note(job, {**view, "ended": self.clock(), "code": code, "error": error})
+            os.close(lock)
+        return "", 0
 
     async def stop(self, job: str) -> None:
         """End a job; what it has stored stays."""
-        running = self._running.get(job)
-        if running is None or running.process is None or running.task is None:
-            return
-        with suppress(ProcessLookupError):
-            running.process.send_signal(signal.SIGINT)
-        await asyncio.wait([running.task], timeout=_PATIENCE)
-        with suppress(ProcessLookupError):
-            running.process.kill()
-
-    async def close(self) -> None:
-        """End those that run, with the gateway."""
-        for job in list(self._running):
-            await self.stop(job)
+        for _ in range(PATIENCE * 20):
+            running, process = await asyncio.to_thread(self._at_work)
+            if running != job:
+                return
+            if process:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGINT)
+            await asyncio.sleep(0.1)
 
     def show(self, job: str) -> StartedJob:
         """A job with what it has printed. Raises `InputError` where there is none such."""
         if not _ID.fullmatch(job) or not (self.folder / job).is_dir():
             raise InputError(f"There is no job {job[:40]!r}.", hint="The list of jobs is on the page of right-sizing.")
-        view = parse_json((self.folder / job / "job.json").read_bytes())
+        view = read_view(self.folder / job)
         log = self.folder / job / "log"
         lines = log.read_bytes()[-_LONGEST_LOG:].decode("utf-8", "replace").splitlines() if log.exists() else []
-        if view.get("code") is None and job not in self._running:
-            view |= {"code": -1, "ended": view["started"]}
+        if view.get("code") is None and self._at_work()[0] != job:
+            view = {"code": -1, "ended": view["started"], **read_view(self.folder / job)}  # it may have ended meanwhile
+        view.pop("commands", None)
         return StartedJob(id=job, **{**view, "command": tuple(view["command"])}, log=tuple(_readable(lines)))
 
     def result(self, job: str) -> Any:  # noqa: ANN401 - what the command printed
@@ -178,12 +193,23 @@ class Jobs:
         found = [self.show(name) for name in names if _ID.fullmatch(name)]
         return [each for each in found if kind in {"", each.kind}]
 
-    def _note(self, job: str, view: dict[str, Any]) -> None:
-        write_bytes(self.folder / job / "job.json", json.dumps(view).encode())
+
+def announce(place: Path, process: int) -> None:
+    """Say which job is at work, and which process may be told to stop: 0 for none yet."""
+    lock = os.open(place.parent / _LOCK, os.O_RDWR)
+    os.pwrite(lock, f"{place.name} {process}".encode().ljust(_MARK), 0)
+    os.close(lock)
 
 
-def _politely() -> None:
-    os.nice(10)
+def read_view(place: Path) -> dict[str, Any]:
+    """What is noted of a job."""
+    found: dict[str, Any] = parse_json((place / "job.json").read_bytes())
+    return found
+
+
+def write_view(place: Path, view: dict[str, Any]) -> None:
+    """Note something of a job."""
+    write_bytes(place / "job.json", json.dumps(view).encode())
 
 
 def _readable(lines: Sequence[str]) -> Sequence[str]:

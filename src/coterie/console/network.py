@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from coterie.config.specialists import SpecialistSection
 from coterie.console.corrections import correctable, learn_corrections, waiting_corrections
 from coterie.console.visits import Visit
 from coterie.errors import CoterieError, InputError, UnknownSpecialist
-from coterie.learning.dataset import Dataset
+from coterie.learning.dataset import Dataset, Row
 from coterie.policy.acceptance import CalibrationOutcomes
-from coterie.registry.promotion import compare, figure, interval_of, measures, promote_version
+from coterie.registry.promotion import compare, figure, interval_of, mapping, measures, promote_version, rung_row
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry
 from coterie.registry.version import Version
 from coterie.tasks.registry import task_of
-from coterie.types import LedgerRow
+from coterie.types import LedgerRow, Totals
 
 _DAY, _WEEK = 86_400.0, 7 * 86_400.0
 _BINS, _MOST_EXAMPLES, _MOST_LABELS = 10, 3, 200
@@ -43,6 +43,11 @@ class PictureNode:
     note: str
     link: str = ""
     figure: str = ""
+    """What went through it in the last day."""
+    health: str = ""
+    """`good`, `warn` where most was not answered, or `bad` where it serves nothing; empty where nothing is known."""
+    share: float = 0.0
+    """Of the last day's requests."""
     x: float = 0.0
     y: float = 0.0
 
@@ -63,7 +68,9 @@ class Picture:
         return next(each for each in self.nodes if each.id == node)
 
 
-NODE_WIDTH, NODE_HEIGHT, _GAP_X, _GAP_Y = 190.0, 54.0, 78.0, 18.0
+NODE_WIDTH, NODE_HEIGHT, _GAP_X, _GAP_Y = 200.0, 66.0, 70.0, 16.0
+_MOST_ABSTAINED = 0.5
+"""Share of unanswered requests from which a specialist is not well."""
 
 
 def draw(nodes: Sequence[PictureNode], edges: Sequence[tuple[str, str]]) -> Picture:
@@ -95,7 +102,7 @@ async def show_network(visit: Visit) -> Response:
     by_name = {row.key: row for row in totals.specialists}
     cards = [s.card for name, s in sorted(network.specialists.items()) if visit.caller.sees(name)]
     waiting = [name for name in config.specialists if name not in network.specialists and visit.caller.sees(name)]
-    picture = draw(*_picture(visit, config, by_name, waiting))
+    picture = draw(*_picture(visit, config, totals, waiting))
     template = "part_network.html.j2" if visit.query("part") == "figures" else "network.html.j2"
     return await visit.page(
         template,
@@ -111,7 +118,7 @@ async def show_network(visit: Visit) -> Response:
         generalist=config.generalist.model if config.generalist else "",
         size=(NODE_WIDTH, NODE_HEIGHT),
         now=now,
-        live=visit.console.live.now(),
+        live=await visit.console.live.now(),
     )
 
 
@@ -122,32 +129,30 @@ def _indexes(visit: Visit, config: Config) -> Mapping[str, Any]:
 
 
 def _picture(
-    visit: Visit, config: Config, rows: Mapping[str, LedgerRow], waiting: Sequence[str]
+    visit: Visit, config: Config, totals: Totals, waiting: Sequence[str]
 ) -> tuple[list[PictureNode], list[tuple[str, str]]]:
+    asked = totals.total.requests
     nodes = [
         PictureNode(id="caller", kind="caller", name="Callers", note="HTTP, OpenAI, MCP", link="connect"),
-        PictureNode(id="router", kind="router", name="Router", note=config.router.kind),
+        PictureNode(id="router", kind="router", name="Router", note=config.router.kind, figure=_today(asked)),
     ]
     edges = [("caller", "router")]
     indexes = _indexes(visit, config)
+    rows = {row.key: row for row in totals.specialists}
     for name, specialist in sorted(visit.gateway.network.specialists.items()):
         if not visit.caller.sees(name):
             continue
-        card, row = specialist.card, rows.get(name)
-        said = f"{row.requests:,} today" if row else ""
-        note = f"{card.task}, {card.rung}"
-        nodes.append(
-            PictureNode(
-                id=f"s:{name}", kind="specialist", name=name, note=note, link=f"specialists/{name}", figure=said
-            )
-        )
+        card = specialist.card
+        nodes.append(_specialist_node(name, f"{card.task}, {card.rung}", rows.get(name), asked))
         edges.append(("router", f"s:{name}"))
         edges += [(f"s:{name}", f"k:{index}") for index in card.knowledge if index in indexes]
         asks = config.specialists[name].model if name in config.specialists else None
         if asks in config.models:
             edges.append((f"s:{name}", f"m:{asks}"))
     nodes += [
-        PictureNode(id=f"s:{name}", kind="specialist", name=name, note="not trained", link=f"specialists/{name}")
+        PictureNode(
+            id=f"s:{name}", kind="specialist", name=name, note="not trained", link=f"specialists/{name}", health="bad"
+        )
         for name in waiting
     ]
     nodes += [
@@ -156,13 +161,34 @@ def _picture(
         )
         for name, each in indexes.items()
     ]
+    calls = {row.key: row.requests for row in totals.models}
     for name, model in config.models.items():
         sees = f"sees {model.clearance}" if isinstance(model, RemoteModel) else ""
         kind, note = ("remote", sees) if sees else ("model", "in this process")
-        nodes.append(PictureNode(id=f"m:{name}", kind=kind, name=name, note=note))
+        count = calls.get(name, 0)
+        share = min(count / asked, 1.0) if asked else 0.0
+        nodes.append(PictureNode(id=f"m:{name}", kind=kind, name=name, note=note, figure=_today(count), share=share))
     if config.generalist is not None and config.generalist.model in config.models:
         edges.append(("router", f"m:{config.generalist.model}"))
     return nodes, edges
+
+
+def _today(count: int) -> str:
+    return f"{count:,} in 24 h" if count else ""
+
+
+def _specialist_node(name: str, note: str, row: LedgerRow | None, asked: int) -> PictureNode:
+    """A specialist that serves, with its volume and how much of that it answered."""
+    node = PictureNode(id=f"s:{name}", kind="specialist", name=name, note=note, link=f"specialists/{name}")
+    if row is None or not row.requests:
+        return node
+    answered = row.accepted / row.requests
+    return replace(
+        node,
+        figure=f"{_today(row.requests)}, {answered:.0%} answered",
+        health="good" if answered > 1 - _MOST_ABSTAINED else "warn",
+        share=min(row.requests / asked, 1.0) if asked else 0.0,
+    )
 
 
 # --- A specialist.
@@ -236,6 +262,7 @@ def _about(visit: Visit, name: str, version: str) -> dict[str, Any]:
     may_see = visit.clearance is None or visit.clearance >= (
         visit.config.specialists[name].data_label or visit.config.network.default_label
     )
+    rows = _measured_rows(visit, name, report) if may_see and report else ()
     return {
         "version": version,
         "champion": champion,
@@ -247,7 +274,10 @@ def _about(visit: Visit, name: str, version: str) -> dict[str, Any]:
         "rungs": [rung for rung in report.get("rungs") or () if "held_out" in rung],
         "comparison": other,
         "calibration": _calibration(loaded),
-        "wrong": _wrong_rows(visit, name, report) if may_see and report else {},
+        "wrong": _wrong_rows(rows, report),
+        "confused": _confused(rows, report),
+        "fairness": mapping(rung_row(report, report.get("rung")).get("fairness")),
+        "proxies": mapping(rung_row(report, report.get("rung")).get("proxies")),
         "card": _card(loaded.files["card.md"].decode()) if loaded else "",
         "history": registry.history(name)[::-1][:50] if versions else (),
         "size": sum(map(len, loaded.files.values())) if loaded else 0,
@@ -322,31 +352,56 @@ def _calibration(version: Version | None) -> dict[str, Any] | None:
     }
 
 
-def _wrong_rows(visit: Visit, name: str, report: Mapping[str, Any]) -> dict[str, list[str]]:
-    """By label, texts of held-out rows that were answered wrongly, as far as the file is still what was measured."""
+def _measured_rows(visit: Visit, name: str, report: Mapping[str, Any]) -> Sequence[Row]:
+    """The held-out rows that a version was measured on, as far as the file is still what was measured; else none."""
     section = visit.config.specialists[name]
-    slices = report.get("slices") or {}
     about = (report.get("data") or {}).get("held_out") or {}
-    if not slices or section.data is None or len(slices) > _MOST_LABELS:
-        return {}
+    if section.data is None:
+        return ()
     try:
         file = visit.folder / (section.test or section.data)
         key = (str(file), file.stat().st_mtime_ns, section.model_dump_json())
         held_out = _held_out(_Source(key=key, section=section, folder=visit.folder, rows=about.get("rows")))
     except (CoterieError, OSError):
-        return {}
-    if len(held_out) != about.get("rows"):
-        return {}
+        return ()
+    return held_out.rows if len(held_out) == about.get("rows") else ()
+
+
+def _wrong_rows(rows: Sequence[Row], report: Mapping[str, Any]) -> dict[str, list[str]]:
+    """By label, texts of rows that were answered wrongly."""
+    slices = report.get("slices") or {}
     found: dict[str, list[str]] = {}
-    for label, each in slices.items():
+    by_label: dict[str, list[Row]] = {}
+    for row in rows:
+        for label in row.labels:
+            by_label.setdefault(label, []).append(row)
+    for label, each in slices.items() if len(slices) <= _MOST_LABELS else ():
         if "right" not in each:
             continue
-        rows = [row for row in held_out.rows if label in _labels(row)]
+        of_label = by_label.get(label, [])
         bits = np.unpackbits(np.frombuffer(bytes.fromhex(each["right"]), dtype=np.uint8))[: each["n"]]
-        if len(rows) == each["n"]:
-            texts = [str(getattr(row, "text", "")) for row, right in zip(rows, bits, strict=True) if not right]
-            found[label] = [text[:240] for text in texts[:_MOST_EXAMPLES]]
+        if len(of_label) == each["n"]:
+            texts = [_text(row) for row, right in zip(of_label, bits, strict=True) if not right]
+            found[label] = texts[:_MOST_EXAMPLES]
     return {label: texts for label, texts in found.items() if texts}
+
+
+def _confused(rows: Sequence[Row], report: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], list[str]]]:
+    """Labels that were taken for one another, with texts of which that is so."""
+    pairs: Sequence[Mapping[str, Any]] = (report.get("metrics") or {}).get("confusions") or ()
+    return [
+        (
+            pair,
+            [_text(rows[n]) for n in pair.get("rows") or () if n < len(rows) and pair["label"] in rows[n].labels],
+        )
+        for pair in pairs
+    ]
+
+
+def _text(row: Row) -> str:
+    """What a row says: its text, else its columns."""
+    text = row.text or ", ".join(f"{name} {value}" for name, value in row.columns.items())
+    return text[:240]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,9 +424,8 @@ def _held_out(source: _Source) -> Dataset:
     return data if len(data) == source.rows else task.divide(section, data)[1]
 
 
-def _labels(row: object) -> Sequence[str]:
-    label = getattr(row, "labels", None) or getattr(row, "label", None)
-    return (label,) if isinstance(label, str) else tuple(label or ())
+def _labels(row: Row) -> Sequence[str]:
+    return row.labels
 
 
 # --- What is done with it.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,21 @@ from coterie.console.ticker import Ticker
 from coterie.gateway.work import Gateway
 
 if TYPE_CHECKING:
+    from coterie.flywheel.overview import DeploymentView, JobView
     from coterie.network.network import Network
 
 _SECRET = "state/console.key"  # noqa: S105 - where it is
-_REMEMBERED = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """Jobs and deployments with what is counted about them, at some time."""
+
+    revision: int
+    """Of the flywheel's records: another one, and it is counted anew."""
+    time: float
+    jobs: Sequence[JobView]
+    deployments: Sequence[DeploymentView]
 
 
 class Place:
@@ -27,18 +39,14 @@ class Place:
         """Take a gateway, its network's folder, and what opens the network anew after a promotion."""
         self.gateway, self.folder, self._open_network = gateway, folder, open_network
         clock = gateway.network.clock
-        self.currency = load_config(folder).accounting.currency
+        config = load_config(folder)
+        self.currency, self.oidc = config.accounting.currency, config.oidc
         self.jobs = Jobs(folder, self.reopen, clock=clock)
         self.live = Ticker(gateway)
         self.sessions = Sessions(folder / _SECRET, clock)
+        self.counted: Counted | None = None
+        """What the page of the flywheel has counted last."""
         self._reopening = asyncio.Lock()
-        self._looked_at: dict[tuple[str, str], list[str]] = {}
-
-    def skipped(self, key: str, queue: str) -> list[str]:
-        """What somebody has looked at in a queue since the gateway began, the last one last."""
-        found = self._looked_at.setdefault((key, queue), [])
-        del found[:-_REMEMBERED]
-        return found
 
     async def reopen(self) -> None:
         """Serve the champions that the registry has now. Raises `SetupError`; what served before goes on then."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,6 +24,7 @@ from coterie.gateway.openai.direct import chat_directly
 from coterie.gateway.openai.relay import may_relay, relaying
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.work import Gateway, Work
+from coterie.store.content import is_dropped
 
 _CHAT = relaying("/chat/completions", complete_chat, chat_directly)
 _STREAM = "x-console-stream"
@@ -169,13 +171,18 @@ class _Passed(Response):
 async def show_comparison(visit: Visit) -> Response:
     """The form, and two traces side by side."""
     ids = [visit.query(name) for name in ("a", "b")]
-    traces = [await about_trace(visit, await shown_trace(visit, each)) for each in ids if each]
+    sides = [await about_trace(visit, await shown_trace(visit, each)) for each in ids if each]
+    choices = _choices(visit)
+    if sides and not choices["given"]["text"]:
+        parts = sides[0]["trace"].route.parts
+        choices["given"]["text"] = " ".join(part.text for part in parts if not is_dropped(part.text))
     return await visit.page(
         "compare.html.j2",
         title="Compare",
-        sides=traces,
+        sides=sides,
+        asked=[visit.query(name) for name in ("asked_a", "asked_b")],
         versions=await visit.aside(_versions, visit),
-        **_choices(visit),
+        **choices,
     )
 
 
@@ -189,8 +196,9 @@ def _versions(visit: Visit) -> Sequence[str]:
 
 async def compare(visit: Visit) -> Response:
     """Ask two, one after the other, and show both."""
-    found = [await _ask_side(visit, visit.value(side)) for side in ("a", "b")]
-    return visit.go(f"compare?a={found[0]}&b={found[1]}")
+    asked = [visit.value(side) for side in ("a", "b")]
+    found = [await _ask_side(visit, each) for each in asked]
+    return visit.go(f"compare?{urlencode({'a': found[0], 'b': found[1], 'asked_a': asked[0], 'asked_b': asked[1]})}")
 
 
 async def _ask_side(visit: Visit, target: str) -> str:

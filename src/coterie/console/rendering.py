@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -56,10 +57,12 @@ def _environment() -> Environment:
         "milliseconds": milliseconds,
         "money": money,
         "percent": lambda value: UNKNOWN if value is None else f"{value:.0%}" if value in {0, 1} else f"{value:.1%}",
+        "plain": plain,
         "short": lambda value: value[:8],
         "figure": lambda value, places=3: UNKNOWN if value is None else f"{value:.{places}f}",
         "time": lambda value: _time(value, "%Y-%m-%d %H:%M:%S"),
         "bytes": size,
+        "amount": lambda value: f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:,.4g}",
     }
     made.globals |= {"charts": charts, "static": version_of, "max": max, "min": min, "len": len, "zip": zip}
     return made
@@ -67,6 +70,24 @@ def _environment() -> Environment:
 
 def _time(value: float | None, form: str) -> str:
     return UNKNOWN if value is None else datetime.fromtimestamp(value, UTC).strftime(form)
+
+
+_NUMBER = re.compile(r"-?\d+\.\d{4,}(?:[Ee]-?\d+)?")
+_DIGEST = re.compile(r"[0-9a-f]{32,64}")
+
+
+def plain(value: object, most: int = 80) -> str:
+    """A value of an entry: names with their values, lists, and of a digest its beginning."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{plain(key)}: {plain(each)}" if each else plain(key) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    text = str(value)
+    if _NUMBER.fullmatch(text):
+        return f"{float(text):.3g}"
+    if _DIGEST.fullmatch(text):
+        return f"{text[:10]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def ago(value: float | None, now: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote
 
 from starlette.responses import Response
 
@@ -31,7 +32,9 @@ KEYS = "1234567890qwertyiopasdfghjklzxcvbm"
 _PAIRS = "asdfghjklqwertyiopzxcvbm"
 """Where there are more labels than keys, each has two, one after the other."""
 _AHEAD, _PAGES = 4, 2
-_SPOT, _JOB = "spot:", "job:"
+_LOOKED_AT, _REMEMBERED = "coterie_looked_at", 60
+"""A cookie with the spot checks that somebody has looked at, the last one last: so every worker knows of them."""
+_SPOT, _JOB, _DAY = "spot:", "job:", 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +70,20 @@ class Queue:
 async def show_review(visit: Visit) -> Response:
     """The queues, and the next items of one."""
     queues = await _queues(visit)
-    wanted = visit.query("queue") or (queues[0].id if queues else "")
-    return await _desk(visit, wanted, queues)
+    wanted, first = visit.query("queue") or (queues[0].id if queues else ""), None
+    if visit.query("first") and any(each.id == wanted for each in queues) and wanted.startswith(_SPOT):
+        first = await _spot_of(visit, visit.query("first"), wanted)
+    return await _desk(visit, wanted, queues, first=first)
 
 
 async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: Item | None = None) -> Response:
     """The next items of a queue; after `undo` the one that was taken back comes first."""
     queue = next((each for each in queues if each.id == wanted), None)
+    job = wanted.removeprefix(_JOB) if queue is not None and queue.id.startswith(_JOB) else ""
+    part = visit.query("part")
+    progress = await _progress(visit, job) if job and part in {"progress", "whole"} else None
+    if part == "progress" and progress:
+        return await visit.page("part_progress.html.j2", progress=progress)
     items = [] if queue is None else await _upcoming(visit, queue)
     if first is not None:
         items = [first, *(each for each in items if each.id != first.id)][:_AHEAD]
@@ -83,7 +93,8 @@ async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: It
         queues=queues,
         queue=queue,
         items=items,
-        progress=None if queue is None else await _progress(visit, queue),
+        progress=progress,
+        counts=bool(job),
         content=visit.config.store.keep_content,
     )
 
@@ -92,16 +103,32 @@ async def answer(visit: Visit) -> Response:
     """Take a label, a skip or an undo, and show what comes next."""
     queues, wanted = await _queues(visit), visit.value("queue")
     item, act = visit.value("item"), visit.value("act")
+    looked = _looked_at(visit, wanted)
     first = None
     if act == "undo":
-        first = await _undo(visit, wanted)
+        first = await _undo(visit, wanted, looked)
     elif act == "skip":
-        await _skip(visit, wanted, item)
+        if wanted.startswith(_JOB):
+            await _book(visit).skip(item, reviewer=_by(visit))
+        looked.append(item)
     elif item:
         await _label(visit, wanted, item, None if act == "none" else visit.value("value"))
-    if not visit.wants_part:
-        return visit.go(f"review?queue={wanted}")
-    return await _desk(visit, wanted, queues, first=first)
+        looked.append(item)
+    visit.http.cookies[_LOOKED_AT] = f"{wanted} {' '.join(looked[-_REMEMBERED:])}"
+    if visit.wants_part:
+        response = await _desk(visit, wanted, queues, first=first)
+    else:
+        response = visit.go(f"review?queue={quote(wanted)}{f'&first={quote(first.id)}' if first else ''}")
+    if wanted.startswith(_SPOT):
+        value = quote(visit.http.cookies[_LOOKED_AT])
+        response.set_cookie(_LOOKED_AT, value, max_age=_DAY, httponly=True, samesite="strict")
+    return response
+
+
+def _looked_at(visit: Visit, queue: str) -> list[str]:
+    """The spot checks of a queue that the person has looked at, the last one last."""
+    name, *looked = unquote(visit.http.cookies.get(_LOOKED_AT, "")).split(" ")
+    return [each for each in looked if each] if name == queue else []
 
 
 # --- Queues.
@@ -152,11 +179,9 @@ async def _readable(visit: Visit, book: ReviewQueue, items: Sequence[ReviewItem]
     ]
 
 
-async def _progress(visit: Visit, queue: Queue) -> dict[str, str] | None:
+async def _progress(visit: Visit, job: str) -> dict[str, str]:
     """How far people are with a job, and how far they agree."""
-    if not queue.id.startswith(_JOB):
-        return None
-    found = await _book(visit).progress(queue.id.removeprefix(_JOB))
+    found = await _book(visit).progress(job)
     teacher = found.teacher
     return {
         "labelled": f"{found.labelled:,}, this week {found.week:,} of {found.budget:,}",
@@ -172,13 +197,6 @@ async def _progress(visit: Visit, queue: Queue) -> dict[str, str] | None:
     }
 
 
-async def _skip(visit: Visit, wanted: str, item: str) -> None:
-    if wanted.startswith(_JOB):
-        await _book(visit).skip(item, reviewer=_by(visit))
-    else:
-        visit.console.skipped(visit.caller.key_id, wanted).append(item)
-
-
 async def _label(visit: Visit, wanted: str, item: str, value: str | None) -> None:
     """Say what is right; None for none of the labels."""
     if wanted.startswith(_JOB):
@@ -188,21 +206,23 @@ async def _label(visit: Visit, wanted: str, item: str, value: str | None) -> Non
     said = {"trace_id": item, "specialist": ""}
     said |= {"thumb": "down", "comment": "none of the labels"} if value is None else {"value": value}
     await run_app(take_feedback(visit.gateway, visit.caller, encode(said)), visit)
-    visit.console.skipped(visit.caller.key_id, wanted).append(item)
 
 
-async def _undo(visit: Visit, wanted: str) -> Item | None:
+async def _undo(visit: Visit, wanted: str, looked: list[str]) -> Item | None:
     """The item that was looked at last, to be said anew."""
     if wanted.startswith(_JOB):
         book = _book(visit)
         item = await book.undo(reviewer=_by(visit))
         return next(iter(await _readable(visit, book, [] if item is None else [item])), None)
-    done = visit.console.skipped(visit.caller.key_id, wanted)
-    if not done:
+    if not looked:
         return None
-    trace_id = done.pop()
+    return await _spot_of(visit, looked.pop(), wanted)
+
+
+async def _spot_of(visit: Visit, trace_id: str, queue: str) -> Item | None:
+    """The item of a request that the caller may see."""
     with suppress(CoterieError, WireError):
-        return _spot(visit, await find_trace(visit.gateway, visit.caller, trace_id), wanted.removeprefix(_SPOT))
+        return _spot(visit, await find_trace(visit.gateway, visit.caller, trace_id), queue.removeprefix(_SPOT))
     return None
 
 
@@ -211,7 +231,7 @@ async def _undo(visit: Visit, wanted: str) -> Item | None:
 
 async def _spots(visit: Visit, name: str) -> list[Item]:
     """The newest requests of a specialist of which nobody said anything; the chosen ones first."""
-    done = set(visit.console.skipped(visit.caller.key_id, f"{_SPOT}{name}"))
+    done = set(_looked_at(visit, f"{_SPOT}{name}"))
     share = visit.config.policy.spot_checks
     wanted = RequestFilter(tenant=visit.caller.tenant, specialist=name)
     found: list[tuple[bool, Item]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ _UPLOADS = Path("state", "console", "uploads")
 _SUFFIXES = (".csv", ".jsonl", ".json")
 _FILE = re.compile(r"[0-9a-f]{8}-[^/\\\x00]{1,120}")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_COLUMNS = ("text_column", "label_column", "target_column")
 _TASKS = ("classify", "pairs", "score", "extract")
 
 
@@ -54,13 +56,20 @@ async def start(visit: Visit) -> Response:
 def _options(visit: Visit, task: str) -> list[str]:
     """Options of the form: columns under other names, and the bar."""
     found = []
-    for name in ("text_column", "label_column", "target_column"):
+    for name in _COLUMNS:
         if visit.value(name):
             found += [f"--{name.replace('_', '-')}", visit.value(name)]
     if visit.value("bar"):
         measure = {"score": "auc"}.get(task, "accuracy")
         found += ["--bar", f"{measure}={_share(visit.value('bar'))}"]
     return found
+
+
+def _given(command: Sequence[str]) -> dict[str, str]:
+    """What `_options` made options of, as fields of a form."""
+    pairs = dict(pairwise(command))
+    found = {name: pairs[f"--{name.replace('_', '-')}"] for name in _COLUMNS if f"--{name.replace('_', '-')}" in pairs}
+    return found | ({"bar": pairs["--bar"].partition("=")[2]} if "--bar" in pairs else {})
 
 
 def _share(text: str) -> float:
@@ -139,7 +148,7 @@ async def show_job(visit: Visit) -> Response:
     job = await visit.aside(jobs.show, visit.http.path_params["id"])
     result = await visit.aside(jobs.result, job.id) if job.state == "done" else None
     template = "part_job.html.j2" if visit.wants_part else "job.html.j2"
-    shown: dict[str, Any] = {"verdict": None, "trained": None}
+    shown: dict[str, Any] = {"verdict": None, "trained": None, "given": _given(job.command)}
     if isinstance(result, dict) and job.kind == "rightsize":
         shown["verdict"] = result
         shown["graph"] = await visit.aside(_graph, result)

@@ -1,13 +1,14 @@
 """What happens now: one stream of events for each open page, fed by one clock for all of them.
 
-An event says how many requests were answered since the gateway began and how many are at work. A page that is hidden
-closes its stream, and nothing is asked of the store for it.
+An event says how many requests were answered since the gateway began and how many are at work, by all of its workers.
+A page that is hidden closes its stream, and nothing is asked of the store for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -25,11 +26,16 @@ class Ticker:
 
     gateway: Gateway
     _streams: int = field(default=0)
+    _read: float = field(default=0.0)
+    _last: dict[str, int] | None = field(default=None)
 
-    def now(self) -> dict[str, int]:
-        """What an event says."""
-        slots = self.gateway.admission
-        return {"answered": self.gateway.metrics.answered, "working": slots.working, "waiting": slots.waiting}
+    async def now(self) -> dict[str, int]:
+        """What an event says: read once for all pages."""
+        now = time.monotonic()
+        if self._last is None or now - self._read >= _SECONDS / 2:
+            self._read = now
+            self._last = await asyncio.to_thread(self.gateway.metrics.live)
+        return self._last
 
     async def events(self) -> AsyncIterator[bytes]:
         """Events of one page, until it leaves or the gateway shuts down."""
@@ -37,7 +43,7 @@ class Ticker:
         try:
             before: dict[str, int] | None = None
             while not self.gateway.draining:
-                found = self.now()
+                found = await self.now()
                 yield b"data: " + json.dumps(found).encode() + b"\n\n" if found != before else b": still here\n\n"
                 before = found
                 await asyncio.sleep(_SECONDS)

@@ -22,7 +22,7 @@ from coterie.knowledge.documents import DocumentIndex
 from coterie.observe.plain import without_egress_text
 from coterie.routing.contract import ExplainsRoutes
 from coterie.store.content import is_dropped, without_content
-from coterie.types import Citation, Context, Label, Request, RequestFilter, RequestLine, Trace
+from coterie.types import Citation, Context, Finding, Label, Request, RequestFilter, RequestLine, Trace
 
 STATUSES = ("accepted", "abstained", "escalated")
 _LONGEST_DOCUMENT = 4_000_000
@@ -103,6 +103,7 @@ async def about_trace(visit: Visit, trace: Trace) -> dict[str, Any]:
     ends = [stage.after + stage.milliseconds for stage in trace.stages]
     return {
         "trace": shown,
+        "answers": _answers(shown),
         "above": above,
         "documents": documents,
         "explained": explained,
@@ -118,6 +119,13 @@ async def about_trace(visit: Visit, trace: Trace) -> dict[str, Any]:
         "options": {name: s.card.labels for name, s in visit.gateway.network.specialists.items()},
         "now": visit.gateway.network.clock(),
     }
+
+
+def _answers(trace: Trace) -> list[Finding]:
+    """Findings that the caller was given: accepted ones of the last that were asked, not those handed on to them."""
+    last = {name for part in trace.route.parts for name in (part.stages[-1] if part.stages else ())}
+    handed_on = {name for part in trace.route.parts for name in part.specialists} - last
+    return [each for each in trace.findings if each.accepted and each.text and each.specialist not in handed_on]
 
 
 async def _explained(visit: Visit, trace: Trace) -> Any:  # noqa: ANN401 - the router's

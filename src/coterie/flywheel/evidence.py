@@ -127,8 +127,8 @@ def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> t
     return ("better", better) if better <= worse else ("worse", worse)
 
 
-def peaks(rows: np.ndarray, *, margin: float) -> tuple[float, float]:
-    """Return how high the evidence that a candidate is not worse ever was, and that it is: logarithms, at least 0.
+def paths(rows: np.ndarray, *, margin: float) -> tuple[np.ndarray, np.ndarray]:  # (N,) -> (N,), (N,)
+    """Return how high the evidence that a candidate is not worse was by each row, and that it is: logarithms, >= 0.
 
     By Ville's inequality what was reached once stays valid, whatever comes later.
 
@@ -137,10 +137,17 @@ def peaks(rows: np.ndarray, *, margin: float) -> tuple[float, float]:
         margin: How much worse the candidate may be.
     """
 
-    def peak(signed: np.ndarray, mean: float) -> float:
+    def path(signed: np.ndarray, mean: float) -> np.ndarray:
         logs = _gains(signed, mean).cumsum(axis=1)  # (B, N)
         top = logs.max(axis=0)
-        return float(np.max(top + np.log(np.exp(logs - top).mean(axis=0)), initial=0.0))
+        reached: np.ndarray = np.maximum.accumulate(np.maximum(top + np.log(np.exp(logs - top).mean(axis=0)), 0.0))
+        return reached
 
     rows = np.asarray(rows, dtype=float)
-    return (peak(rows, -margin), peak(-rows, margin)) if len(rows) else (0.0, 0.0)
+    return (path(rows, -margin), path(-rows, margin)) if len(rows) else (np.zeros(0), np.zeros(0))
+
+
+def peaks(rows: np.ndarray, *, margin: float) -> tuple[float, float]:
+    """Return how high both kinds of evidence ever were; see `paths`."""
+    better, worse = paths(rows, margin=margin)
+    return (float(better[-1]), float(worse[-1])) if len(better) else (0.0, 0.0)

@@ -22,10 +22,12 @@ import numpy as np
 
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate, estimate, exact
-from coterie.flywheel.evidence import StreamDecision, peaks
+from coterie.flywheel.evidence import StreamDecision, paths
 from coterie.learning.metrics import paired_drop, worse
 from coterie.types import CapturedExample, ComparedAnswer, GivenLabel
 
+_PLACES = 40
+"""Of the way that evidence grew."""
 Truths = Mapping[str, str | None]
 """By example: what people say is right, folded; None where nothing that is possible is."""
 
@@ -74,6 +76,8 @@ class StreamEvidence:
     """Evidence that it is not worse by the margin, as a share of what is needed: 1 passes."""
     is_worse: float
     """Evidence that it is worse by the margin; 1 refuses."""
+    growth: tuple[tuple[int, float, float], ...] = ()
+    """How both grew: rows judged, then both kinds of evidence, at some places in order."""
 
     @property
     def coverage(self) -> float:
@@ -127,7 +131,9 @@ def judge_stream(
         if not pending:
             rows.append(row)
     judged = np.asarray(rows, dtype=int)
-    better, is_worse = (peak / -math.log(alpha) for peak in peaks(judged, margin=margin))
+    grown = [path / -math.log(alpha) for path in paths(judged, margin=margin)]
+    better, is_worse = (float(path[-1]) if len(path) else 0.0 for path in grown)
+    places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _PLACES)).astype(int))
     accepted = [each for each in compared if each.accepted and not each.failed]
     return StreamEvidence(
         compared=len(compared),
@@ -141,6 +147,7 @@ def judge_stream(
         decision="worse" if is_worse >= 1 else "better" if better >= 1 else "open",
         not_worse=better,
         is_worse=is_worse,
+        growth=tuple((int(at) + 1, round(float(grown[0][at]), 4), round(float(grown[1][at]), 4)) for at in places),
     )
 
 

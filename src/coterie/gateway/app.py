@@ -109,6 +109,7 @@ class AccessMiddleware:
             await self.app(scope, receive, send)
             return
         gateway, sending, start = Gateway.of(scope), _Sending(send), time.perf_counter()
+        gateway.metrics.note_start()
         try:
             admit(scope, gateway.ring, open_to_all=scope["path"] in self.open_paths)
             await self.app(scope, receive, sending)

@@ -1,6 +1,6 @@
 """The routes of signing in at a provider: `/auth/oidc/start` sends people there, `/auth/oidc/callback` takes them back.
 
-What a signed-in person gets, such as a cookie of the console, is the caller's: it is given their key.
+What a signed-in person gets, such as a page with a cookie of the console, is the caller's: it is given their key.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from coterie.governance.keys import Key, KeyRing
 from coterie.governance.oidc import CALLBACK, COOKIE, MINUTES, OidcSignIn, Person
 
 START = "/auth/oidc/start"
-Welcome = Callable[[Key, Person, Response], Awaitable[None]]
-"""Gives the response what says from now on who it is."""
+Welcome = Callable[[Request, Key, Person, str], Awaitable[Response]]
+"""Answers who signed in: with what says from now on who it is, and the way to the path that they wanted."""
 
 
 def oidc_routes(sign_in: OidcSignIn, ring: KeyRing, welcome: Welcome) -> list[Route]:
@@ -35,9 +35,8 @@ def oidc_routes(sign_in: OidcSignIn, ring: KeyRing, welcome: Welcome) -> list[Ro
     async def callback(request: Request) -> Response:
         person, back = await sign_in.finish(dict(request.query_params), request.cookies.get(COOKIE, ""))
         key = await asyncio.to_thread(sign_in.key_of, person, ring)
-        response = RedirectResponse(back, status_code=303, headers={"cache-control": "no-store"})
+        response = await welcome(request, key, person, back)
         response.delete_cookie(COOKIE, path="/auth/oidc")
-        await welcome(key, person, response)
         return response
 
     return [Route(START, start, methods=["GET"]), Route(CALLBACK, callback, methods=["GET"])]

@@ -18,6 +18,8 @@ class Confusion:
     predicted: str | None
     """None when no value was given."""
     count: int
+    rows: tuple[int, ...] = field(default=(), compare=False)
+    """Numbers of the first of these rows, from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)

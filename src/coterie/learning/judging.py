@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from types import MappingProxyType
@@ -28,7 +27,7 @@ from coterie.learning.metrics import (
 )
 from coterie.types import Finding
 
-_CONFUSIONS = 20
+_CONFUSIONS, _CONFUSED_ROWS = 20, 3
 DRAWS = 400
 """Bootstrap draws of a figure that is no mean."""
 
@@ -96,7 +95,7 @@ def judge_labels(
     }
     return replace(
         evaluation_of(figures, n=len(rows), labelled=len(cases)),
-        confusions=_confusions(cases),
+        confusions=_confusions(cases, [at for at, row in enumerate(rows) if row.labels]),
         right=tuple(case.correct for case in cases),
         slices=_slices(cases) if by_label else {},
         truncated=sum(finding.truncated for finding in findings),
@@ -240,10 +239,14 @@ def area_under(scores: Floats, positive: Bools, seed: int) -> Measured:  # (N,),
     return Measured(auroc(scores, positive), auc_interval(scores, positive, seed=seed, n=DRAWS))
 
 
-def _confusions(cases: Sequence[Case]) -> tuple[Confusion, ...]:
+def _confusions(cases: Sequence[Case], numbers: Sequence[int]) -> tuple[Confusion, ...]:
     """Which label is taken for which, most frequent first; sets of labels are not paired up."""
-    wrong = Counter(
-        (case.row.labels[0], case.value) for case in cases if not case.correct and not isinstance(case.value, tuple)
+    wrong: dict[tuple[str, str | None], list[int]] = {}
+    for case, number in zip(cases, numbers, strict=True):
+        if not case.correct and not isinstance(case.value, tuple):
+            wrong.setdefault((case.row.labels[0], case.value), []).append(number)
+    ranked = sorted(wrong.items(), key=lambda item: (-len(item[1]), item[0][0], str(item[0][1])))[:_CONFUSIONS]
+    return tuple(
+        Confusion(label=label, predicted=value, count=len(found), rows=tuple(found[:_CONFUSED_ROWS]))
+        for (label, value), found in ranked
     )
-    ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0][0], str(item[0][1])))[:_CONFUSIONS]
-    return tuple(Confusion(label=label, predicted=value, count=count) for (label, value), count in ranked)

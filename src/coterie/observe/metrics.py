@@ -5,6 +5,7 @@ Labels are drawn from closed sets (endpoints, statuses, specialists), never from
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 
@@ -31,6 +32,7 @@ class Metrics:
         self.answered = 0
         """Answers so far, for pages that show what happens now."""
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
+        self._due: asyncio.TimerHandle | None = None
         self._responses = Counter(
             "coterie_requests", "HTTP requests by endpoint and status.", ("endpoint", "status"), registry=registry
         )
@@ -97,6 +99,28 @@ class Metrics:
         self.refresh()
         if not self._shared:
             ProcessCollector(registry=registry)
+
+    def note_start(self) -> None:
+        """An HTTP request began: within a second the other workers are told how it stands here. Call it in a loop."""
+        if self._shared and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(1.0, self._tell)
+
+    def _tell(self) -> None:
+        self._due = None
+        self.refresh()
+
+    def live(self) -> dict[str, int]:
+        """Answers so far, requests at work and waiting: of all workers, within a second; of several it reads files."""
+        if not self._shared:
+            working, waiting, *_ = (int(read()) for _, read in self._gauges)
+            return {"answered": self.answered, "working": working, "waiting": waiting}
+        self.refresh()
+        sums = {"coterie_answers_total": 0.0, "coterie_working": 0.0, "coterie_waiting": 0.0}
+        for family in MultiProcessCollector(CollectorRegistry()).collect():  # type: ignore[no-untyped-call]
+            for sample in family.samples:
+                if sample.name in sums:
+                    sums[sample.name] += sample.value
+        return dict(zip(("answered", "working", "waiting"), map(int, sums.values()), strict=True))
 
     def refresh(self) -> None:
         """Tell the other workers how it stands here: of what is counted among several, each says its own part."""

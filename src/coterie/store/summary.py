@@ -415,6 +415,10 @@ def _key(time: float, tenant: str, by: Grouping) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:00" if by == "hour" else "%Y-%m-%d")
 
 
+_MOST_TIMES = 400
+"""Hours or days that a small line of what happened lately has at most."""
+
+
 def select_totals(
     connection: DatabaseConnection, *, since: float, until: float, tenant: str | None, hours: bool, parts: bool
 ) -> Totals:
@@ -448,7 +452,9 @@ def select_totals(
                 sums[row.name].add_rollup(row)
         for name, start, n in count_requests(connection, "specialist", stretch, tenant=tenant) if parts else ():
             recent[name][start] = int(n)
-    starts = sorted({start for each in recent.values() for start in each})
+    step = 3600 if hours else int(DAY)
+    newest = max((start for each in recent.values() for start in each), default=0)
+    starts = range(max(int(since // step), newest // step - _MOST_TIMES) * step, newest + 1, step)
     return Totals(
         total=total.row("total"),
         times=_rows(times),

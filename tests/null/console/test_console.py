@@ -6,7 +6,7 @@ import hashlib
 import runpy
 from importlib import resources
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import httpx
 import pytest
@@ -15,7 +15,6 @@ from coterie.config.file import AuditSection, GatewaySection
 from coterie.console import charts
 from coterie.console.app import SCREENS, Console, refuse_cross_site
 from coterie.console.corrections import _append, _rows_of
-from coterie.console.governance import newest_entries
 from coterie.console.rendering import STATIC
 from coterie.console.review import Item
 from coterie.console.sessions import COOKIE, IDLE, LONGEST, Sessions
@@ -24,12 +23,12 @@ from coterie.errors import InputError
 from coterie.gateway.app import create_app
 from coterie.gateway.errors import WireError
 from coterie.governance.audit import open_audit
-from coterie.governance.audit_events import START, write_line
 from coterie.governance.keys import KeyRing
 from coterie.store.sqlite import SQLiteStore
 
 _fakes = runpy.run_path(str(Path(__file__).parents[1] / "gateway" / "conftest.py"))
 network = _fakes["network"]
+_oidc = runpy.run_path(str(Path(__file__).parents[1] / "governance" / "test_oidc.py"))
 SAME = {"sec-fetch-site": "same-origin"}
 VENDORED = {
     "htmx.min.js": "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130",
@@ -168,6 +167,50 @@ async def test_signing_in_leads_nowhere_else(console, ring, goal):
     token = ring.create("ann").token
     reply = await console.post("/sign-in", data={"key": token, "next": goal}, headers=SAME)
     assert reply.headers["location"] == "."
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    """An OpenID Connect provider, asked instead of one over HTTP."""
+    monkeypatch.setenv("OIDC_SECRET", "s3cret")
+    made = _oidc["Provider"]()
+    monkeypatch.setattr("coterie.engines.fetch.fetch_json", made.fetch)
+    return made
+
+
+OIDC = """
+[oidc]
+issuer = "https://id.example"
+client_id = "coterie"
+client_secret = "env:OIDC_SECRET"
+address = "https://coterie.example"
+roles = { staff = "auditor" }
+"""
+
+
+async def test_signing_in_at_the_provider(network, tmp_path, ring, provider):
+    """Without a key nobody comes in; who comes back from the provider has a session, and is in the audit log."""
+    (tmp_path / "coterie.toml").write_text('[network]\nname = "test"\n' + OIDC)
+    network.audit = open_audit(AuditSection(), tmp_path)
+    network.store = await SQLiteStore.open(tmp_path / "db", session_days=30.0, keep_content=True)
+    console = Console(create_app(network, GatewaySection(), ring), tmp_path, None)
+    transport = httpx.ASGITransport(app=console, client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="https://coterie.example") as http:
+        away = await http.get("/spend?span=7d")
+        assert unquote(away.headers["location"]) == "sign-in?next=spend?span=7d"
+        form = (await http.get(away.headers["location"])).text
+        assert 'href="auth/oidc/start?next=/spend%3Fspan%3D7d">Sign in at id.example' in form
+        sent = await http.get("/auth/oidc/start?next=/spend%3Fspan%3D7d")
+        asked = dict(parse_qsl(urlsplit(sent.headers["location"]).query))
+        provider.vouch(asked["nonce"], exp=int(network.clock()) + 300, iat=int(network.clock()))
+        refused = await http.get("/auth/oidc/callback?state=another&code=c")
+        assert (refused.status_code, "another sign-in" in refused.text) == (400, True)
+        back = await http.get(f"/auth/oidc/callback?state={asked['state']}&code=c")
+        assert 'content="0; url=../../spend?span=7d"' in back.text
+        assert any("; HttpOnly; SameSite=Strict; Secure" in each for each in back.headers.get_list("set-cookie"))
+        assert "auditor" in (await http.get("/spend?span=7d")).text
+    await network.store.close()
+    assert '"with":"oidc"' in (tmp_path / AuditSection().path).read_text()
 
 
 async def test_over_tls_the_cookie_stays_there(console, ring):
@@ -310,18 +353,6 @@ def test_each_label_has_keys_of_its_own(labels):
     assert len(set(keys)) == labels
     assert not set(keys) & {"n", "u", "space"}
     assert not any(a != b and b.startswith(a) for a in keys for b in keys)
-
-
-def test_the_newest_entries_come_first(tmp_path):
-    """From the end of a long log, whatever block a line lies across; half a line is left out."""
-    place, lines = START, []
-    for number in range(3000):
-        line, place = write_line(place, float(number), "request", "t", {"text": "x" * (number % 97)})
-        lines.append(line)
-    path = tmp_path / "log"
-    path.write_bytes(b"\n".join(lines) + b'\n{"half')
-    found = list(newest_entries(path))
-    assert [entry["n"] for entry in found] == list(range(3000, 0, -1))
 
 
 def test_a_correction_becomes_a_row(tmp_path):

@@ -7,6 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
 from starlette.testclient import TestClient
 
 from coterie.config.sign_in import OidcSection
@@ -171,8 +172,8 @@ def test_routes(sign_in, provider, tmp_path):
     """A browser is sent to the provider with a cookie, and comes back as the holder of a key."""
     ring = KeyRing(tmp_path / "keys.json", clock=lambda: NOW)
 
-    async def welcome(key, person, response):
-        response.headers["x-key"] = key.id
+    async def welcome(_request, key, _person, goal):
+        return RedirectResponse(goal, status_code=303, headers={"x-key": key.id})
 
     app = Starlette(routes=oidc_routes(sign_in, ring, welcome))
     with TestClient(app, base_url="https://coterie.example", follow_redirects=False) as browser:

@@ -100,6 +100,15 @@
     }
   }
 
+  // --- What went through the parts of the picture, when figures are fetched anew.
+  document.addEventListener("htmx:after:swap", () => {
+    for (const each of all("[data-of]")) {
+      const node = $(`.node[data-id="${CSS.escape(each.dataset.of)}"]`), text = node && $("[data-figure]", node), dot = node && $("circle", node);
+      if (text) text.textContent = each.textContent;
+      if (dot) dot.setAttribute("class", each.dataset.health);
+    }
+  });
+
   // --- Small things.
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
@@ -116,7 +125,7 @@
   // --- Review: a key is a label; the next item is here already.
   const desk = $("[data-review]");
   if (desk) {
-    let chain = Promise.resolve(), prefix = "";
+    let chain = Promise.resolve(), prefix = "", counted = Date.now();
     const done = new Set(), current = () => $("[data-item]:not([hidden])", desk);
     async function post(form, name, value) {
       const body = new URLSearchParams(new FormData(form));
@@ -124,6 +133,8 @@
       const reply = await fetch(form.action, { method: "POST", body, headers: { "hx-request": "true" } });
       const page = document.createElement("template");
       page.innerHTML = await reply.text();
+      const progress = $("[data-progress]");
+      if (progress && Date.now() - counted > 5000) { counted = Date.now(); progress.dispatchEvent(new Event("labelled")); }
       if (!reply.ok || value === "undo") { done.clear(); desk.replaceChildren(page.content); return; }
       for (const old of [...desk.children]) if (old !== current()) old.remove();
       const here = current() && current().dataset.item;

@@ -1,0 +1,125 @@
+"""Signing in: with a key, or at the provider that `[oidc]` names; either begins a session of a key.
+
+The provider sends people back from its own site, and a browser keeps a `SameSite=Strict` cookie from a navigation that
+began elsewhere. So who comes back is answered by a page of ours, which leads on: that navigation is of this origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from coterie.console.place import Place
+from coterie.console.rendering import render
+from coterie.console.sessions import COOKIE, LONGEST
+from coterie.console.visits import Visit
+from coterie.errors import SetupError
+from coterie.gateway.access import enter
+from coterie.governance.keys import Key
+
+if TYPE_CHECKING:
+    from coterie.governance.oidc import Person
+
+
+def cookie_of(value: str, *, secure: bool) -> str:
+    """A session's cookie; with `secure` it is sent over TLS only."""
+    return f"{COOKIE}={value}; Path=/; Max-Age={LONGEST:.0f}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}"
+
+
+def over_tls(headers: Headers) -> bool:
+    """Whether a form came over TLS, as far as the browser says so: a proxy may have taken it off."""
+    return headers.get("origin", headers.get("referer", "")).startswith("https:")
+
+
+def local_goal(goal: str) -> str:
+    """A goal within the console; empty for one that leads elsewhere."""
+    parts = urlsplit(goal)
+    elsewhere = parts.scheme or parts.netloc or goal.startswith("/") or "\\" in goal or ".." in goal
+    return "" if elsewhere or not goal.isprintable() else goal
+
+
+async def show_sign_in(visit: Visit) -> Response:
+    """The form for the key, and the way to the provider."""
+    return await _form(visit, local_goal(visit.query("next")))
+
+
+async def _form(visit: Visit, goal: str, *, refused: bool = False) -> Response:
+    provider = visit.console.oidc
+    return await visit.page(
+        "sign_in.html.j2",
+        status=401 if refused else 200,
+        title="Sign in",
+        next=goal,
+        refused=refused,
+        provider=urlsplit(provider.issuer).hostname if provider else "",
+    )
+
+
+async def sign_in(visit: Visit) -> Response:
+    """Look the key up and begin a session."""
+    ring = visit.gateway.ring
+    key = None if ring is None else ring.find(visit.value("key"))
+    goal = local_goal(visit.value("next"))
+    if key is None:
+        await visit.log("sign_in_refused")
+        return await _form(visit, goal, refused=True)
+    response = RedirectResponse(goal or ".", status_code=303)
+    await _begin(visit, key, response, secure=over_tls(visit.http.headers))
+    return response
+
+
+async def _begin(visit: Visit, key: Key, response: Response, *, secure: bool, by: str = "key") -> None:
+    """Give the response the cookie of a session, and write down who signed in."""
+    cookie = await visit.aside(visit.console.sessions.begin, key)
+    enter(visit.http.scope, key)
+    visit.__dict__.pop("caller", None)  # who comes is known now
+    await visit.log("sign_in", tenant=key.tenant, name=key.name, **{"with": by})
+    response.headers.append("set-cookie", cookie_of(cookie, secure=secure))
+
+
+async def sign_out(visit: Visit) -> Response:
+    """End the session."""
+    await visit.log("sign_out", tenant=visit.caller.tenant)
+    response = RedirectResponse("sign-in", status_code=303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+def provider_routes(place: Place) -> Sequence[Route]:
+    """The two addresses of signing in at the provider; none where there is no `[oidc]`. Raises `SetupError`."""
+    section, ring = place.oidc, place.gateway.ring
+    if section is None or ring is None:
+        return ()
+    try:
+        from coterie.gateway.oidc import oidc_routes  # noqa: PLC0415 - joserfc is an extra
+        from coterie.governance.oidc import OidcSignIn  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            "[oidc] stands in coterie.toml, and joserfc is not installed.", hint="Run pip install 'coterie[oidc]'."
+        ) from error
+    from coterie.engines.fetch import fetch_json  # noqa: PLC0415
+
+    async def welcome(http: HTTPRequest, key: Key, person: Person, back: str) -> Response:
+        visit = Visit(http, place)
+        goal = visit.base + (local_goal(back.lstrip("/")) or "./")
+        text = await visit.aside(
+            render,
+            "welcome.html.j2",
+            title="Signed in",
+            base=visit.base,
+            theme="auto",
+            network=place.gateway.network.name,
+            person=person,
+            goal=goal,
+        )
+        response = HTMLResponse(text)
+        await _begin(visit, key, response, secure=section.address.startswith("https:"), by="oidc")
+        return response
+
+    return oidc_routes(OidcSignIn(section, fetch_json, clock=place.gateway.network.clock), ring, welcome)

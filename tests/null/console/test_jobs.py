@@ -1,0 +1,78 @@
+"""Jobs of the console: one at a time, known to every worker, and going on without the one that started them."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from coterie.console.jobs import Jobs
+from coterie.errors import InputError, Overloaded
+
+
+@pytest.fixture
+async def jobs_of():
+    """Makes those of one worker; at the end all of their processes have ended."""
+    made = []
+
+    def make(folder, opened=None):
+        async def reopen():
+            if opened is not None:
+                opened.append(True)
+
+        made.append(Jobs(folder, reopen, clock=lambda: 1_790_000_000.0))
+        return made[-1]
+
+    yield make
+    await asyncio.gather(*(task for jobs in made for task in jobs._watching))
+
+
+async def ended(jobs, job):
+    """The job, once it has ended."""
+    while (found := await asyncio.to_thread(jobs.show, job)).state == "running":
+        await asyncio.to_thread(time.sleep, 0.02)
+    return found
+
+
+async def test_a_job_and_what_came_of_it(tmp_path, jobs_of):
+    """What it prints is kept, its result is read, and the network is opened anew; another worker sees the same."""
+    opened = []
+    one, other = jobs_of(tmp_path, opened), jobs_of(tmp_path)
+    job = await one.start("train", "x", [["--version"]], key="k", reopens=True)
+    with pytest.raises(Overloaded):
+        await other.start("train", "y", [["--version"]], key="k")
+    found = await ended(other, job)
+    assert (found.state, found.code, found.name) == ("done", 0, "x")
+    await asyncio.gather(*one._watching)
+    assert opened == [True]
+    assert [each.id for each in other.list()] == [job]
+
+
+async def test_of_several_commands_the_first_that_fails_ends_it(tmp_path, jobs_of):
+    """And what it said stands in the log."""
+    jobs = jobs_of(tmp_path, opened := [])
+    found = await ended(jobs, await jobs.start("train", "x", [["train"], ["--version"]], key="k", reopens=True))
+    assert (found.state, opened) == ("failed", [])
+    assert "coterie.toml" in "\n".join(found.log)
+
+
+async def test_another_worker_stops_it(tmp_path, jobs_of):
+    """The command is told, and the job has ended as failed."""
+    (tmp_path / "coterie.toml").write_text('[network]\nname = "n"\n')
+    one, other = jobs_of(tmp_path), jobs_of(tmp_path)
+    job = await one.start("train", "x", [["serve", "--port", "0"]], key="k")
+    await other.stop(job)
+    assert (await ended(other, job)).state == "failed"
+    await other.stop(job)  # it is gone: nothing to do
+
+
+def test_a_job_whose_process_was_killed_is_lost(tmp_path, jobs_of):
+    """Nobody holds its lock, and no end is noted."""
+    jobs = jobs_of(tmp_path)
+    place = jobs.folder / "1790000000-abcdef"
+    place.mkdir(parents=True)
+    view = {"kind": "train", "name": "x", "command": ["train"], "started": 5.0, "key": "", "commands": [["train"]]}
+    (place / "job.json").write_text(json.dumps(view))
+    assert jobs.show(place.name).state == "lost"
+    with pytest.raises(InputError):
+        jobs.show("1790000000-ffffff")
