@@ -123,8 +123,9 @@ async def _runner(folder: Path, config: Config, books: Deployments) -> FlywheelR
     from coterie.engines.encoders import open_encoder
     from coterie.flywheel.runs import FlywheelRunner
 
-    load = deployment_loader(config, folder, open_encoder(config.network.encoder, folder, threads=1))
-    return FlywheelRunner(books=books, config=config, folder=folder, load=load)
+    encoder = open_encoder(config.network.encoder, folder, threads=1)
+    load = deployment_loader(config, folder, encoder)
+    return FlywheelRunner(books=books, config=config, folder=folder, load=load, encoder=encoder)
 
 
 def _run(folder: Path, *, dry_run: bool = False, only: str | None = None, retrain: bool = False) -> FlywheelReport:
