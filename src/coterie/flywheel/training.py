@@ -134,7 +134,10 @@ def section_of_job(job: KnownJob, name: str = "") -> SpecialistSection:
     data = (ROWS_FOLDER / f"{name or job.name}.jsonl").as_posix()
     first = next((template.piece for template in job.templates if template.piece), job.name)
     described = " ".join(first.split())[:200]
-    section = TASKS.check({"task": "classify", "description": described, "data": data, "cross_validate": True})
+    # What decides is how much it answers. Of few rows the cheaper rung may seem as good, and saves next to nothing
+    # beside a call to a large model.
+    form = {"rungs": ["embedding"], "cross_validate": True}
+    section = TASKS.check({"task": "classify", "description": described, "data": data, **form})
     if not isinstance(section, SpecialistSection):
         raise TypeError(type(section).__name__)
     return section
