@@ -2,13 +2,13 @@
 
     COTERIE_DATA=... python benchmarks/flywheel/bootstrapped.py
 
-Fifteen of the 77 intents are drawn, with twenty examples: one or two each. The teacher is GPT-5.2 as it was recorded
-(`reading/llm_answers`, prompt optimised by its authors) on rows of the training split: it labels those of the fifteen
-intents through the product's `bootstrap`. It was asked for one of 77 labels: an answer beyond the fifteen is dropped as
-`no_label`, and it has less to go by than a teacher that is asked for one of fifteen. Both specialists are measured on
-other rows of the training split; the test split is not read. Texts that a teacher writes are not measured: nobody
-recorded any. `embedding` names the rung that a job of the flywheel is trained on; without a name training may take the
-lexical rung of few rows.
+One of the 77 intents is drawn, with the nine whose names are most like its own, and two examples of each: intents that
+are hard to tell apart. The teacher is GPT-5.2 as it was recorded (`reading/llm_answers`, prompt optimised by its
+authors) on rows of the training split: it labels those of the ten intents through the product's `bootstrap`. It was
+asked for one of 77 labels: an answer beyond the ten is dropped as `no_label`, and it has less to go by than a teacher
+that is asked for one of ten. Both specialists are measured on other rows of the training split; the test split is not
+read. Texts that a teacher writes are not measured: nobody recorded any. `embedding` names the rung that a job of the
+flywheel is trained on; without a name training may take the lexical rung of few rows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from coterie.learning.asked import AskedModel
 from coterie.types import Label, Output, Prompt, Usage
 
 CLAIM = "Twenty examples and a teacher's labels are five points better than the twenty examples alone."
-LABELS, EXAMPLES = 15, 20
+LABELS, EACH = 10, 2
 MEASURED = 600
 RECORDING = "Miprov2_Optimize_-_GPT-5.2.csv.gz"
 Rows = list[tuple[str, str]]
@@ -91,6 +91,13 @@ def accuracy(rows: Rows, held: Rows, encoder: RememberingEncoder, rungs: Sequenc
     return float(np.mean([each.value == label for each, (_, label) in zip(found, held, strict=True)]))
 
 
+def alike(names: list[str], draw: random.Random, encoder: RememberingEncoder) -> set[str]:
+    """A drawn label and those whose names are most like its own."""
+    vectors = encoder.encode([name.replace("_", " ") for name in names])
+    nearest = np.argsort(-vectors @ vectors[draw.randrange(len(names))])
+    return {names[place] for place in nearest[:LABELS]}
+
+
 def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__ or "", __file__)
@@ -110,12 +117,11 @@ def main() -> None:
     draws = []
     for seed in range(given.draws):
         draw = random.Random(seed)  # noqa: S311 - draws no secret
-        names = set(draw.sample(sorted({label for _, label in rows}), LABELS))
+        names = alike(sorted({label for _, label in rows}), draw, encoder)
         mine = [row for row in rows if row[1] in names]
         draw.shuffle(mine)
         others = [row for row in mine if row[0] not in said]
-        by_label = [[row for row in others if row[1] == name] for name in sorted(names)]
-        examples = [some[place] for place in range(2) for some in by_label][:EXAMPLES]
+        examples = [row for name in sorted(names) for row in [each for each in others if each[1] == name][:EACH]]
         held = [row for row in others if row not in examples][:MEASURED]
         texts = [text for text, _ in mine if text in said]
         made = teach(said, examples, texts)

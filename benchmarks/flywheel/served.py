@@ -38,10 +38,57 @@ CLAIM = (
     "A running server follows a deployment within two seconds, no request fails, and kill -9 leaves nothing half done."
 )
 WORDS = {
-    "lost": ["my card is gone", "somebody took my purse", "I cannot find the card", "the card was stolen on the bus"],
-    "fee": ["why this charge", "what does a transfer cost", "a fee that I do not know", "you took two euro of me"],
+    "lost": [
+        "card",
+        "gone",
+        "stolen",
+        "purse",
+        "wallet",
+        "missing",
+        "vanished",
+        "thief",
+        "pocket",
+        "taxi",
+        "bus",
+        "train",
+        "dropped",
+        "misplaced",
+        "robbed",
+    ],
+    "fee": [
+        "charge",
+        "price",
+        "cost",
+        "euro",
+        "tariff",
+        "commission",
+        "monthly",
+        "interest",
+        "billed",
+        "deducted",
+        "expensive",
+        "rate",
+        "percent",
+        "paid",
+    ],
 }
-OTHER = ["sunny in Rome today", "boil the pasta for nine minutes", "the goalkeeper saved it", "a poem about the sea"]
+OTHER = [
+    "sunny",
+    "rain",
+    "goalkeeper",
+    "pasta",
+    "poem",
+    "ocean",
+    "guitar",
+    "mountain",
+    "recipe",
+    "novel",
+    "referee",
+    "violin",
+    "harvest",
+    "comet",
+    "theatre",
+]
 CALLERS, PATIENCE = 4, 400
 
 
@@ -53,8 +100,8 @@ class Model(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer a chat completion."""
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        text = asked["messages"][-1]["content"]
-        label = next((label for label, some in WORDS.items() if any(each in text for each in some)), "lost")
+        words = set(asked["messages"][-1]["content"].split())
+        label = max(WORDS, key=lambda label: len(words & set(WORDS[label])))
         message = {"role": "assistant", "content": label}
         body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
         self.send_response(200)
@@ -110,7 +157,7 @@ canary = [0.5]
         self.server: subprocess.Popen[bytes] | None = None
         self.said: list[tuple[float, str]] = []
         """When each answer came, and whose it is: `local`, `model` or `failed`."""
-        self.texts: Sequence[str] = [each for some in WORDS.values() for each in some]
+        self.topics: Sequence[Sequence[str]] = list(WORDS.values())
         self.asking = False
 
     @property
@@ -147,7 +194,7 @@ canary = [0.5]
 
     async def ask(self, http: httpx.AsyncClient, number: int) -> str:
         """One call; who answered it."""
-        text = f"{self.draw.choice(self.texts)} {number % 97}"
+        text = " ".join(self.draw.sample(self.draw.choice(self.topics), 5))
         body = {
             "model": "large",
             "user": f"u{number % 40}",
@@ -246,7 +293,7 @@ async def follow(bench: Bench, name: str) -> dict[str, float]:
         found["promoted, seconds after the command"] = await bench.until("local", time.monotonic())
         await asyncio.sleep(5.0)
         begun = len(bench.said)
-        bench.texts = OTHER
+        bench.topics = [OTHER]
         since = time.monotonic()
         while time.monotonic() < since + 180:
             alarms = (await asyncio.to_thread(bench.coterie, "flywheel", "status"))["alarms"]
@@ -274,7 +321,7 @@ def measure(folder: Path, model_port: int, given: Any) -> dict[str, Any]:  # noq
     try:
         asyncio.run(bench.some(320))
         steps = bench.coterie("flywheel", "run")["steps"]
-        print([(each["kind"], each["done"]) for each in steps], flush=True)
+        print([(each["kind"], each["done"], each["why"]) for each in steps], flush=True)
         name, state = bench.state()
         killed = kills(bench, name, given.kills)
         while bench.state()[1] != "champion":

@@ -165,7 +165,7 @@ def doubtful(confidence: np.ndarray, right: np.ndarray, labels: Sequence[str]) -
     overall = float(confidence[right].mean()) if right.any() else 1.0
     least = np.asarray([usual.get(name, overall) for name in names])
     odd = np.flatnonzero(~right & (confidence >= least))
-    return odd[np.argsort(-confidence[odd], kind="stable")].tolist()
+    return [int(row) for row in odd[np.argsort(-confidence[odd], kind="stable")]]
 
 
 def row_weights(examples: Sequence[CapturedExample], accepted: Mapping[str, bool]) -> np.ndarray:  # (N,)
