@@ -49,9 +49,10 @@ chart: $(DEV) ## lint the Helm chart and hold its manifests against Kubernetes' 
 	$(BIN)/python -m pip install --quiet --editable '.[chart]'
 	$(BIN)/python -m pytest -q tests/null/deploy
 
-ray: $(DEV) ## a network behind Ray Serve and behind one worker: NETWORK=folder
+ray: $(DEV) ## the test on a real local Ray; with NETWORK=folder also the two compared
 	$(BIN)/python -m pip install --quiet --editable '.[ray]'
-	$(BIN)/python benchmarks/ray/run.py $(NETWORK)
+	$(BIN)/python -m pytest -q tests/e2e/test_ray.py
+	test -z "$(NETWORK)" || $(BIN)/python benchmarks/ray/run.py $(NETWORK)
 
 lock: $(DEV) ## resolve the dependencies of this system and Python anew, for both processors, with hashes
 	$(BIN)/python scripts/lock_build.py --machine x86_64

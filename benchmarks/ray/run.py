@@ -22,6 +22,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks._record import machine
 
+SETTINGS = {
+    "RAY_worker_niceness": "0",  # 15 by default: then the worker beside it has the cores
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # 5 by default: a busy machine takes longer, and the proxy is killed
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+"""Of Ray, for both sides alike."""
+
 
 def post(address: str, text: str) -> tuple[dict, float]:
     """An answer, and its milliseconds."""
@@ -52,6 +60,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=60)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     import ray  # noqa: PLC0415 - an extra
     from coterie.scale.ray import RayArguments, app  # noqa: PLC0415 - as above
     from ray import serve  # noqa: PLC0415 - as above
