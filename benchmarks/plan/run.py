@@ -71,27 +71,38 @@ async def measured(folder: Path, seconds: float, rounds: int) -> tuple[Curve, di
         for knees in PLANNED:
             count = replicas_for(curve, knees * knee)
             steps = [await check.load(knees * knee / each) for each in (count, count - 1)]
-            shares.append({"rate, in knees": knees, "replicas": count, "kept up": [kept_up(step) for step in steps]})
+            shares.append(
+                {"rate, in knees": knees, "replicas": count, "kept up": [kept_up(step, work.alone) for step in steps]}
+            )
     return curve, fresh, shares
+
+
+def make(folder: Path) -> None:
+    """Train a network of one classifier."""
+    folder.mkdir(exist_ok=True)
+    lines = (LENDER / DATA).read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "triage.csv").write_text("".join(lines[: ROWS + 1]), encoding="utf-8")
+    (folder / "coterie.toml").write_text(NETWORK, encoding="utf-8")
+    train(folder, progress=Silent())
+    shutil.rmtree(folder / "state", ignore_errors=True)
 
 
 def main() -> None:
     """Run it."""
     parser = arguments(__doc__, __file__)
-    parser.add_argument("--network", type=Path, help="a trained network; by default one is made")
+    parser.add_argument("--network", type=Path, help="folder of a trained network, made if it is not there")
+    parser.add_argument("--make", action="store_true", help="make the network and stop")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[0, 1])
     with tempfile.TemporaryDirectory() as name:
         folder = given.network or Path(name)
-        if given.network is None:
-            lines = (LENDER / DATA).read_text(encoding="utf-8").splitlines(keepends=True)
-            (folder / "triage.csv").write_text("".join(lines[: ROWS + 1]), encoding="utf-8")
-            (folder / "coterie.toml").write_text(NETWORK, encoding="utf-8")
-            record.data = {DATA: sha256(LENDER / DATA)}
-            train(folder, progress=Silent())
-            shutil.rmtree(folder / "state", ignore_errors=True)
+        if not (folder / "coterie.toml").exists():
+            make(folder)
+        if given.make:
+            return
+        record.data = {DATA: sha256(LENDER / DATA)}
         curve, fresh, shares = asyncio.run(measured(folder, given.seconds, given.rounds))
     predicted = {}
     for share, steps in fresh.items():

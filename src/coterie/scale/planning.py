@@ -40,6 +40,8 @@ _BISECTIONS = 3
 _FEWEST = 60
 """Requests of a step: a 95th percentile of fewer says nothing."""
 _MOST_TEXTS = 2000
+_WORST = 5.0
+"""Times the latency of a request alone from which on requests are said to queue up."""
 _STARTED = 120
 """Seconds that a gateway may take to answer."""
 
@@ -248,6 +250,8 @@ class Measurement:
         self._replica, self._texts, self._seconds, self._rounds = replica, texts, seconds, rounds
         self._headers, self._repeated, self._say = headers, repeated, say
         self._number, self._asked = 0, 0
+        self.alone = math.inf
+        """Median latency of a request alone, in milliseconds; known once the knee is looked for."""
         self._usage: list[Mapping[str, object]] = []
 
     async def run(
@@ -288,17 +292,18 @@ class Measurement:
                 f"The gateway answered {len(first.latencies)} of {first.planned} requests (statuses {first.statuses}).",
                 hint="Ask it once by hand: coterie ask, or curl; with keys, name one: --key env:NAME",
             )
-        rate = 250.0 / max(quantile(first.latencies, 0.5), 0.1)
+        self.alone = max(quantile(first.latencies, 0.5), 0.1)
+        rate = 250.0 / self.alone
         good, bad = 0.0, math.inf
         for _ in range(_TRIES):
             step = await self.load(rate)
-            good, bad = (rate, bad) if kept_up(step) else (good, rate)
+            good, bad = (rate, bad) if self._bears(step) else (good, rate)
             if bad < math.inf and good:
                 break
             rate = rate * _STEP if bad == math.inf else rate / _STEP
         for _ in range(_BISECTIONS):
             rate = math.sqrt(good * bad) if bad < math.inf else good
-            good, bad = (rate, bad) if kept_up(await self.load(rate)) else (good, rate)
+            good, bad = (rate, bad) if self._bears(await self.load(rate)) else (good, rate)
         if not good:
             raise InputError("The gateway keeps up with no rate.", hint="Measure when the machine has less to do.")
         return good
@@ -320,15 +325,17 @@ class Measurement:
         )
         self._usage += step.usage
         p50, p95 = quantile(step.latencies, 0.5), quantile(step.latencies, 0.95)
-        self._say(f"{rate:8.1f}/s  p50 {p50:7.1f} ms  p95 {p95:7.1f} ms  {'' if kept_up(step) else 'queues up'}")
+        self._say(f"{rate:8.1f}/s  p50 {p50:7.1f} ms  p95 {p95:7.1f} ms  {'' if self._bears(step) else 'queues up'}")
         return step
 
-    @staticmethod
-    def _kept(steps: Mapping[float, list[LoadStep]]) -> dict[float, list[LoadStep]]:
+    def _bears(self, step: LoadStep) -> bool:
+        return kept_up(step, self.alone)
+
+    def _kept(self, steps: Mapping[float, list[LoadStep]]) -> dict[float, list[LoadStep]]:
         """The rates up to the first that most rounds did not keep up: there the knee is."""
         kept: dict[float, list[LoadStep]] = {}
         for share, found in steps.items():
-            if kept and sum(map(kept_up, found)) * 2 < len(found):
+            if kept and sum(map(self._bears, found)) * 2 < len(found):
                 break
             kept[share] = found
         return kept
@@ -344,10 +351,15 @@ class Measurement:
         )
 
 
-def kept_up(step: LoadStep) -> bool:
-    """Whether a replica bears a rate: all are answered, and later requests do not wait much longer than earlier."""
-    backlog = step.growth > 2.0 and quantile(step.latencies, 0.95) > 100.0
-    return step.answered >= 0.99 and not backlog and quantile(step.latencies, 0.5) < 250.0
+def kept_up(step: LoadStep, alone: float) -> bool:
+    """Whether a replica bears a rate without a queue.
+
+    Args:
+        step: All of its requests are answered, and later ones do not wait much longer than earlier ones.
+        alone: Median latency of a request alone, in milliseconds; that of the step is at most five times as long.
+    """
+    grows = step.growth > 2.0 and quantile(step.latencies, 0.95) > _WORST * alone
+    return step.answered >= 0.99 and not grows and quantile(step.latencies, 0.5) <= _WORST * alone
 
 
 def _point(rate: float, steps: Sequence[LoadStep]) -> CurvePoint:
