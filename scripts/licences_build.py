@@ -2,7 +2,7 @@
 
     python scripts/licences_build.py
 
-Needs an environment with the extras docs, llama, otel, postgres, sign and train installed. A licence is the SPDX
+Needs an environment with these extras installed. A licence is the SPDX
 expression of the metadata where there is one, else the licence field, else the classifier; where none is stated it says
 so.
 """
@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "licences.md"
-EXTRAS = ("docs", "llama", "otel", "postgres", "sign", "train")
+EXTRAS = ("docs", "llama", "mcp", "oidc", "otel", "postgres", "sign", "train")
 _LONGEST = 60
 """Characters of a licence field beyond which it holds the whole text, not a name."""
 

@@ -2,12 +2,14 @@
 
     python scripts/lock_build.py            # resolve anew and write the file of this platform
     python scripts/lock_build.py --machine aarch64    # and for another processor, with this system and Python
+    python scripts/lock_build.py --python 3.12        # and for another Python
     python scripts/lock_build.py --check    # every dependency of pyproject.toml is in it, within its range, with a hash
 
 pip itself resolves (`pip install --dry-run --report`), so the user's index, proxy, certificates and constraints hold. A
-file holds for one platform and Python, since wheels differ. For another processor pip takes that one's wheels, but
-answers what depends on the processor as for this one: where a dependency does, nothing is written. The extra `train`
-is not in it: torch comes in builds for each accelerator, from indexes of their own, and is a range on purpose.
+file holds for one platform and Python, since wheels differ. For another processor or Python pip takes that one's
+wheels, but answers what depends on them as for this one: where that one needs a package more, nothing is written. The
+extra `train` is not in it: torch comes in builds for each accelerator, from indexes of their own, and is a range on
+purpose.
 
     pip install --require-hashes --no-deps -r requirements/linux-x86_64-cp311.txt && pip install --no-deps coterie
 """
@@ -30,7 +32,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
-LOCKED = ("docs", "llama", "otel", "postgres", "sign")
+LOCKED = ("docs", "llama", "mcp", "oidc", "otel", "postgres", "sign")
 """Extras that are locked beside the core."""
 _LINE = re.compile(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}")
 
@@ -39,10 +41,13 @@ _MANYLINUX = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2
 """Wheels that a Linux of 2018 and later takes, the newest first."""
 
 
-def lock_file(machine: str = platform.machine()) -> Path:
-    """The file of this system and Python on a processor."""
-    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    return FOLDER / f"{sys.platform}-{machine}-{python}.txt"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The version of this Python."""
+
+
+def lock_file(machine: str = platform.machine(), python: str = PYTHON) -> Path:
+    """The file of this system on a processor, for a Python."""
+    return FOLDER / f"{sys.platform}-{machine}-cp{python.replace('.', '')}.txt"
 
 
 def wanted() -> list[Requirement]:
@@ -52,28 +57,32 @@ def wanted() -> list[Requirement]:
     return [Requirement(each) for each in (*project["dependencies"], *extras)]
 
 
-def resolve(machine: str) -> list[Mapping[str, Any]]:
+def resolve(machine: str, python: str = PYTHON) -> list[Mapping[str, Any]]:
     """The report of pip on what it would install into an empty environment."""
-    foreign = [f"--platform={each}_{machine}" for each in _MANYLINUX] if machine != platform.machine() else []
+    elsewhere = machine != platform.machine() or python != PYTHON
+    foreign = [f"--platform={each}_{machine}" for each in _MANYLINUX] if elsewhere else []
+    foreign += [f"--python-version={python}"] if python != PYTHON else []
     words = ["--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:", "--report", "-", *foreign]
     command = [sys.executable, "-m", "pip", "install", *words, *map(str, wanted())]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - pip, with our words
     report: Mapping[str, Any] = json.loads(done.stdout)
     installed = list[Mapping[str, Any]](report["install"])
-    if uncertain := sorted(depending(installed, machine)):
-        raise SystemExit(f"Not the same on {machine} as here: {', '.join(uncertain)}. Run this on such a machine.")
+    if uncertain := sorted(depending(installed, machine, python)):
+        raise SystemExit(f"Not the same on {machine}, {python} as here: {', '.join(uncertain)}. Run this there.")
     return installed
 
 
-def depending(installed: Sequence[Mapping[str, Any]], machine: str) -> set[str]:
-    """What packages need on one of two processors only: this one, as pip resolved it, and another."""
-    found = set()
+def depending(installed: Sequence[Mapping[str, Any]], machine: str, python: str = PYTHON) -> set[str]:
+    """What packages need here alone, or on another processor or Python alone and pip did not take."""
+    found, taken = set(), {canonicalize_name(each["metadata"]["name"]) for each in installed}
+    there = {"platform_machine": machine, "python_version": python, "python_full_version": f"{python}.0"}
     for each in installed:
         for line in each["metadata"].get("requires_dist", []):
-            marker = Requirement(line).marker
-            extras = ("", *each.get("requested_extras", ()))
+            needed, extras = Requirement(line), ("", *each.get("requested_extras", ()))
+            marker, present = needed.marker, canonicalize_name(needed.name) in taken
             if marker is not None and any(
-                marker.evaluate({"extra": extra}) != marker.evaluate({"extra": extra, "platform_machine": machine})
+                marker.evaluate({"extra": extra, **there}) != marker.evaluate({"extra": extra})
+                and not (present and marker.evaluate({"extra": extra, **there}))
                 for extra in extras
             ):
                 found.add(f"{each['metadata']['name']} needs {line}")
@@ -88,12 +97,13 @@ def lines(installed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{name}=={version} --hash=sha256:{digest}"
 
 
-def write(machine: str) -> None:
+def write(machine: str, python: str = PYTHON) -> None:
     """Resolve and write."""
     FOLDER.mkdir(exist_ok=True)
     head = "# Made by scripts/lock_build.py: the core and the extras " + ", ".join(LOCKED) + ". Install with --no-deps."
-    lock_file(machine).write_text("\n".join([head, *lines(resolve(machine))]) + "\n", encoding="utf-8")
-    print(f"Written: {lock_file(machine).relative_to(ROOT)}")
+    path = lock_file(machine, python)
+    path.write_text("\n".join([head, *lines(resolve(machine, python))]) + "\n", encoding="utf-8")
+    print(f"Written: {path.relative_to(ROOT)}")
 
 
 def locked(path: Path) -> dict[str, str]:
@@ -132,9 +142,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="look at the files that are there, resolve nothing")
     parser.add_argument("--machine", default=platform.machine(), help="the processor, such as aarch64")
+    parser.add_argument("--python", default=PYTHON, help="the version of Python, such as 3.12")
     given = parser.parse_args()
     if not given.check:
-        write(given.machine)
+        write(given.machine, given.python)
     found = [f"{path.name}: {each}" for path in sorted(FOLDER.glob("*.txt")) for each in problems(path)]
     print("\n".join(found))
     return bool(found)
