@@ -90,6 +90,7 @@ def open_gateway(network: Network, section: GatewaySection, ring: KeyRing | None
         working=lambda: admission.working,
         waiting=lambda: admission.waiting,
         remote=lambda: admission.remote.total,
+        workers=section.workers,
     )
     return Gateway(
         network=network,

@@ -18,12 +18,20 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """What a gateway counts. `working`, `waiting` and `remote` are read whenever the metrics are."""
+    """What a gateway counts. `working`, `waiting` and `remote` are read whenever the metrics are.
+
+    `workers` is how many processes there are to be.
+    """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(
-        self, *, working: Callable[[], float], waiting: Callable[[], float], remote: Callable[[], float]
+        self,
+        *,
+        working: Callable[[], float],
+        waiting: Callable[[], float],
+        remote: Callable[[], float],
+        workers: int = 1,
     ) -> None:
         registry = CollectorRegistry()
         self._registry = registry
@@ -86,13 +94,14 @@ class Metrics:
             "coterie_feedback", "Feedback on answers by thumb; none says something else.", ("thumb",), registry=registry
         )
         self._rejected = Counter("coterie_rejected", "Requests turned away with 429.", registry=registry)
-        for name, about, read in (
-            ("coterie_working", "Requests being worked on.", working),
-            ("coterie_waiting", "Requests waiting for a worker slot.", waiting),
-            ("coterie_remote", "Requests waiting for a remote model.", remote),
-            ("coterie_workers", "Processes that answer.", lambda: 1.0),
+        for name, about, among, read in (
+            ("coterie_working", "Requests being worked on.", "livesum", working),
+            ("coterie_waiting", "Requests waiting for a worker slot.", "livesum", waiting),
+            ("coterie_remote", "Requests waiting for a remote model.", "livesum", remote),
+            ("coterie_workers", "Processes there are to be.", "livemax", lambda: float(workers)),
+            ("coterie_workers_up", "Processes that answer.", "livesum", lambda: 1.0),
         ):
-            gauge = Gauge(name, about, registry=registry, multiprocess_mode="livesum")
+            gauge = Gauge(name, about, registry=registry, multiprocess_mode=among)
             self._gauges.append((gauge, read))
             if not self._shared:
                 gauge.set_function(read)

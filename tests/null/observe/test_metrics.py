@@ -59,6 +59,13 @@ def test_gauges_are_read_when_asked():
     assert samples["process_resident_memory_bytes",] > 0
 
 
+def test_the_number_of_workers_is_known_from_the_start():
+    """How many there are to be, and how many answer, are two figures."""
+    samples = _read(Metrics(working=lambda: 0, waiting=lambda: 0, remote=lambda: 0, workers=3))
+    assert samples["coterie_workers",] == 3
+    assert samples["coterie_workers_up",] == 1
+
+
 def test_the_content_type_is_the_texts():
     """Prometheus reads it as what it is."""
     assert Metrics.content_type.startswith("text/plain; version=0.0.4")
