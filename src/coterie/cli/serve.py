@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -68,7 +69,14 @@ def serve(
 
 
 def _opener(folder: Path, encoder: OnnxEncoder | None = None) -> Callable[[], Awaitable[Network]]:
-    return lambda: opened(folder, warm=True, encoder=encoder)
+    from coterie.runtime.memory import give_back
+
+    async def open_warm() -> Network:
+        network = await opened(folder, warm=True, encoder=encoder)
+        await asyncio.to_thread(give_back)  # files and arrays that models were read from
+        return network
+
+    return open_warm
 
 
 def _fronted(folder: Path, open_warm: Callable[[], Awaitable[Network]]) -> Callable[[Starlette], ASGIApp]:
@@ -99,10 +107,12 @@ def _supervise(
     from coterie.gateway.serve import serve as serve_gateway
     from coterie.gateway.workers import Supervisor, WorkerPlace, files_of
     from coterie.governance.key_storage import open_keys
+    from coterie.runtime.memory import give_back
     from coterie.text.language import detect
 
     encoder = open_encoder(config.network.encoder, folder, states=True)
     detect("A table that is loaded once.")
+    give_back()
 
     def work(place: WorkerPlace) -> None:
         now = load_config(folder)
