@@ -94,6 +94,15 @@ class Metrics:
             "coterie_feedback", "Feedback on answers by thumb; none says something else.", ("thumb",), registry=registry
         )
         self._rejected = Counter("coterie_rejected", "Requests turned away with 429.", registry=registry)
+        self._add_gauges(working, waiting, remote, workers)
+        self.refresh()
+        if not self._shared:
+            ProcessCollector(registry=registry)
+
+    def _add_gauges(
+        self, working: Callable[[], float], waiting: Callable[[], float], remote: Callable[[], float], workers: int
+    ) -> None:
+        """What is read whenever the metrics are."""
         for name, about, among, read in (
             ("coterie_working", "Requests being worked on.", "livesum", working),
             ("coterie_waiting", "Requests waiting for a worker slot.", "livesum", waiting),
@@ -101,13 +110,10 @@ class Metrics:
             ("coterie_workers", "Processes there are to be.", "livemax", lambda: float(workers)),
             ("coterie_workers_up", "Processes that answer.", "livesum", lambda: 1.0),
         ):
-            gauge = Gauge(name, about, registry=registry, multiprocess_mode=among)
+            gauge = Gauge(name, about, registry=self._registry, multiprocess_mode=among)
             self._gauges.append((gauge, read))
             if not self._shared:
                 gauge.set_function(read)
-        self.refresh()
-        if not self._shared:
-            ProcessCollector(registry=registry)
 
     def note_start(self) -> None:
         """An HTTP request began: within a second the other workers are told how it stands here. Call it in a loop."""
