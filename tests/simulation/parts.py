@@ -196,6 +196,12 @@ class InTurn:
         async with self._turn:
             await self._loop.outside(self._store.settle(settlement))
 
+    async def record(self, settlement, entry, append):
+        """The same, with the entry of the audit log."""
+        await asyncio.sleep(self._draw.choice([0.0, 0.001, 0.05]))
+        async with self._turn:
+            await self._loop.outside(self._store.record(settlement, entry, append))
+
     async def erase(self, session, tenant):
         """The same; it waits for readers."""
         async with self._turn:
