@@ -202,18 +202,31 @@ class FlywheelRunner:
         ]
         found = await asyncio.to_thread(partial(discover, logged, support=section.support, callers=section.callers))
         known = {job.id: job for job in await self.books.jobs()}
-        for each in found.jobs:
-            await self._keep_job(each, found, calls, known)
+        taken: dict[str, FoundJob] = {}
+        for each in found.jobs:  # the largest first; none takes the place of another one
+            await self._keep_job(each, found, calls, known, taken)
+        await self._part_wordings(known, taken)
 
     async def _keep_job(
-        self, found: FoundJob, discovery: Discovery, calls: Sequence[CapturedExample], known: dict[str, KnownJob]
+        self,
+        found: FoundJob,
+        discovery: Discovery,
+        calls: Sequence[CapturedExample],
+        known: dict[str, KnownJob],
+        taken: dict[str, FoundJob],
     ) -> None:
-        """Write a found job, or what is new about one that is known, and give it its calls."""
+        """Write a found job, or what is new about one that is known, and give it its calls.
+
+        Jobs that share a system prompt look like one while there are few calls: the largest keeps the place, the others
+        get their own, and with it their wordings.
+        """
         homes = Counter(calls[i].job for i in found.calls if calls[i].job in known)
         deployed = {each.job for each in await self.books.deployments() if each.state != "retired"}
-        homes = Counter({key: n for key, n in homes.items() if not known[key].ignored})
+        homes = Counter({key: n for key, n in homes.items() if not known[key].ignored and key not in taken})
         first = max(homes, key=lambda key: (key in deployed, homes[key]), default="")
         new_job = _new_job(found, calls, taken={each.name for each in known.values()}, now=self.books.clock())
+        if new_job.id in taken:
+            new_job = replace(new_job, id=f"{new_job.id}-{len(taken)}")
         old = known.get(first or new_job.id)  # one that is found again, after its examples expired
         if old is None:
             job = new_job
@@ -223,6 +236,7 @@ class FlywheelRunner:
             if first not in deployed and old.shape != found.answers.shape:  # few calls do not show a closed set
                 labels = _spelled(found, calls)
                 job = replace(job, shape=found.answers.shape, task=found.task, labels=labels)
+        taken[job.id] = found
         for key in homes:  # wordings that were taken for jobs of their own while there were few calls
             whole = sum(each.job == key for each in calls)
             if key != first and key not in deployed and homes[key] > whole / 2:
@@ -246,6 +260,16 @@ class FlywheelRunner:
                 if calls[i].job != job.id
             ]
         )
+
+    async def _part_wordings(self, known: Mapping[str, KnownJob], taken: Mapping[str, FoundJob]) -> None:
+        """Leave each wording to the job that it was found in now, but for jobs that a deployment works on."""
+        deployed = {each.job for each in await self.books.deployments() if each.state != "retired"}
+        for key in taken:
+            others = {template.piece for other, each in taken.items() if other != key for template in each.wordings}
+            own = {template.piece for template in taken[key].wordings}
+            kept = tuple(each for each in known[key].templates if each.piece not in others - own)
+            if key not in deployed and len(kept) < len(known[key].templates):
+                await self.books.put_job(replace(known[key], templates=kept))
 
     async def _find_sites(self, *, dry_run: bool) -> None:
         """Typed questions are jobs already: write down those that are new."""
