@@ -56,11 +56,12 @@ def main() -> None:
     """Measure, and write the result beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--network", type=Path, help="its folder, made before or made there now")
     parser.add_argument("--labels", type=int, default=60)
     parser.add_argument("--pause", type=int, default=700, help="milliseconds between a label and the next")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     given = parser.parse_args()
-    folder = folder_with(given.store.absolute(), "[flywheel]\nlabels = 100000\n")
+    folder = folder_with(given.store.absolute(), "[flywheel]\nlabels = 100000\n", at=given.network)
     command = [sys.executable, "-m", "coterie", "-C", str(folder), "serve", "--port", "0", "--json"]
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:  # noqa: S603 - ours

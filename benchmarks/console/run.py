@@ -55,9 +55,12 @@ BARS = {"spend": 100.0}
 """Milliseconds at the 95th percentile; 50 for other pages."""
 
 
-def folder_with(store: Path, more: str = "") -> Path:
+def folder_with(store: Path, more: str = "", at: Path | None = None) -> Path:
     """A network with one trained specialist, on that store; `more` stands in its file, too."""
-    folder = Path(tempfile.mkdtemp(prefix="console-"))
+    folder = at or Path(tempfile.mkdtemp(prefix="console-"))
+    if (folder / "coterie.toml").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
     rows = [
         f"where is parcel number {n},delivery\nsend back item {n},returns\nbill {n} is wrong,billing" for n in range(12)
     ]
@@ -100,8 +103,9 @@ def pages_of(traces: list[str], session: str, deep: str) -> dict[str, str]:
     }
 
 
-async def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of each page: the median and the 95th percentile of so many rounds, in turn."""
+async def measure(folder: Path, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Milliseconds of each page: the median and the 95th percentile of so many rounds, in turn, or of such a time."""
+    until = time.perf_counter() + seconds
     async with served(folder) as (http, network):
         reply = await ask(http)
         page = await network.store.request_page(RequestFilter(tenant="default", session="", limit=1))  # type: ignore[attr-defined]
@@ -112,21 +116,31 @@ async def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
         deep = f"{old.lines[0].time!r}:{old.lines[0].id}"
         pages = pages_of([reply, page.lines[0].id], sessions.sessions[-1].id, deep)
         taken: dict[str, list[float]] = {name: [] for name in pages}
+        cpu: dict[str, list[float]] = {name: [] for name in pages}
         for number in range(rounds + 1):
+            if number > 1 and time.perf_counter() > until:
+                break
             for name, path in pages.items():
-                start = time.perf_counter()
+                start, used = time.perf_counter(), time.process_time()
                 found = await http.get(path)
                 if number:  # the first round fills caches
                     taken[name].append((time.perf_counter() - start) * 1000)
+                    cpu[name].append((time.process_time() - used) * 1000)
                 if found.status_code != 200:
                     raise RuntimeError(f"{name}: {found.status_code} {found.text[:300]}")
-        return {name: percentiles(each) for name, each in taken.items()}
+        return {
+            name: percentiles(each) | {"cpu_p95_ms": percentiles(cpu[name])["p95_ms"]} for name, each in taken.items()
+        }
 
 
 def percentiles(taken: list[float]) -> dict[str, float]:
     """The median and the 95th percentile."""
     ordered = sorted(taken)
-    return {"p50_ms": round(statistics.median(ordered), 2), "p95_ms": round(ordered[int(0.95 * len(ordered))], 2)}
+    return {
+        "p50_ms": round(statistics.median(ordered), 2),
+        "p95_ms": round(ordered[int(0.95 * len(ordered))], 2),
+        "n": len(ordered),
+    }
 
 
 class served:  # noqa: N801 - read like a function
@@ -156,7 +170,7 @@ async def ask(http: httpx.AsyncClient) -> str:
 
 
 async def with_consoles(folder: Path, consoles: int, rounds: int) -> dict[str, float]:
-    """The median latency of a served gateway with open consoles against none, in stretches of ten seconds in turn.
+    """The median latency of a served gateway with open consoles against none, in stretches of seconds in turn.
 
     A console does what a page does: it listens to what happens, and fetches its figures at most every ten seconds.
     """
@@ -196,16 +210,19 @@ async def with_consoles(folder: Path, consoles: int, rounds: int) -> dict[str, f
     }
 
 
-_STRETCH = 10.0
+_STRETCH = 6.0
+"""Seconds with consoles, and without."""
+_REFRESH = 10.0
+"""Seconds between two times that a page fetches its figures, at least."""
 
 
 async def _console(http: httpx.AsyncClient, counts: list[int], at: int) -> None:
     """An open page of the network, which came some time after the others."""
-    await asyncio.sleep(at * _STRETCH / len(counts))
-    read = -_STRETCH
+    await asyncio.sleep(at * _STRETCH / (2 * len(counts)))
+    read = -_REFRESH
     async with http.stream("GET", "/live") as live:
         async for line in live.aiter_lines():
-            if line.startswith("data: ") and time.monotonic() - read >= _STRETCH:
+            if line.startswith("data: ") and time.monotonic() - read >= _REFRESH:
                 read = time.monotonic()
                 (await http.get("/?part=figures")).raise_for_status()
                 counts[at] += 1
@@ -217,7 +234,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--store", type=Path)
     parser.add_argument("--keep", type=Path, help="folder to make the store in, and to leave it in")
+    parser.add_argument("--network", type=Path, help="its folder, made before or made there now")
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=600.0, help="longest time for the rounds")
     parser.add_argument("--consoles", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -230,12 +249,12 @@ def main() -> None:
         fill(store, given.requests, now=now, seed=given.seed)
         fill_audit(store.with_name("audit.jsonl"), given.requests, now=now, seed=given.seed)
         asyncio.run(fill_flywheel(store, given.requests // 10, now=now, seed=given.seed))
-    folder = folder_with(store.absolute())
+    folder = folder_with(store.absolute(), at=given.network)
     work: Callable[[], Awaitable[object]]
     if given.consoles:
         name, work = "consoles", lambda: with_consoles(folder, given.consoles, given.rounds)
     else:
-        name, work = "pages", lambda: measure(folder, given.rounds)
+        name, work = "pages", lambda: measure(folder, given.rounds, given.seconds)
     found = asyncio.run(work())  # type: ignore[arg-type] # a coroutine
     result = {
         "command": f"python benchmarks/console/run.py --requests {given.requests} --rounds {given.rounds}",

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from coterie.types import (
+    AnsweredCall,
     AuditEvent,
     CallContext,
     CapturedExample,
@@ -541,6 +542,10 @@ class FlywheelStore(Protocol):
         """Return the next comparisons of a deployment behind a place, oldest first."""
         ...
 
+    async def answered(self, job: str, *, limit: int) -> Sequence[AnsweredCall]:
+        """Return the newest calls of a job, oldest first, as far as a sample is drawn by them."""
+        ...
+
     async def differences(self, deployment: str, *, limit: int = 500) -> Sequence[ComparedAnswer]:
         """Return accepted answers of a deployment that differ and that no person labelled, oldest first."""
         ...
@@ -561,8 +566,10 @@ class FlywheelStore(Protocol):
         """Take a label back; False if it is not there."""
         ...
 
-    async def labels(self, *, job: str | None = None, since: float = 0.0) -> Sequence[GivenLabel]:
-        """Return what people, and the feedback of callers, say of examples; each oldest first."""
+    async def labels(
+        self, *, job: str | None = None, since: float = 0.0, feedback: bool = True
+    ) -> Sequence[GivenLabel]:
+        """Return what people, and the feedback of callers if it is wanted, say of examples; each oldest first."""
         ...
 
     async def complaints(self, *, since: float = 0.0) -> Mapping[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 
 import httpx
@@ -185,6 +186,85 @@ def test_a_key_is_a_label(visit, house, asked):
     page.reload()
     page.wait_for_selector(".terms")
     assert re.search(r"labelled\s+2", page.inner_text(".terms"))
+
+
+@pytest.mark.slow
+def test_every_chart_has_a_table(visit, house, asked):
+    """What a chart draws stands in a table of the same page, which says so."""
+    page = visit()
+    charts = 0
+    for name in PAGES:
+        page.goto(f"{house.address}/{path_of(name, asked)}")
+        drawn = page.locator("svg.chart").count()
+        charts += drawn
+        if drawn:
+            assert page.locator(
+                "summary:has-text('as a table') + div table, details:has-text('as a table') table"
+            ).count()
+    assert charts >= 8
+
+
+@pytest.mark.slow
+def test_with_the_keyboard_alone(visit, house, asked):
+    """From the first page to an answer and its judgement without a pointer."""
+    page = visit()
+    page.goto(house.address)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.goto(house.address)
+    to = "document.activeElement.textContent.trim()"
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate(to) == "Playground":
+            break
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("textarea[name=text]")
+    page.keyboard.type("Where is my parcel?")  # the focus is there already
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#trace .finding")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(to) == "Was it right?":
+            break
+    page.keyboard.press("Enter")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate(to) == "Right":
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#trace .pill:has-text('right')")
+
+
+@pytest.mark.slow
+def test_a_hidden_page_asks_nothing(visit, house):
+    """Its stream is closed while nobody sees it, and opened again."""
+    page = visit()
+    page.goto(house.address)
+    page.wait_for_selector(".live.on")
+    seen = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }); "
+    seen += "document.dispatchEvent(new Event('visibilitychange')); }"
+    page.evaluate(seen, True)
+    assert page.locator(".live.on").count() == 0
+    page.evaluate(seen, False)
+    page.wait_for_selector(".live.on")
+
+
+@pytest.mark.slow
+def test_labelling_and_asking_at_once(house, asked):
+    """Reviewers and callers do not lock one another out."""
+
+    def review(_):
+        form = {"queue": "job:j1", "act": "skip", "item": "e0200"}
+        headers = {"sec-fetch-site": "same-origin"}
+        return httpx.post(f"{house.address}/review", data=form, headers=headers, timeout=120).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        asking = threads.map(lambda n: len(ask(house, f"Where is parcel number {n}?")), range(12))
+        assert set(threads.map(review, range(12))) == {303}
+        assert all(asking)
 
 
 @pytest.mark.slow

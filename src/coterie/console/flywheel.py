@@ -59,11 +59,12 @@ async def _counted(visit: Visit, books: Deployments, section: FlywheelSection) -
 
     Of hundreds of thousands of calls counting takes longer than a page may.
     """
-    revision, now = await books.store.revision(), visit.gateway.network.clock()
+    known = [*await books.deployments(), *await books.jobs(), *await books.alarms(open_only=True)]
+    state, now = {each.id: each.revision for each in known}, visit.gateway.network.clock()
     held = visit.console.counted
-    if held is None or held.revision != revision or not 0 <= now - held.time < _SECONDS:
+    if held is None or held.state != state or not 0 <= now - held.time < _SECONDS:
         held = visit.console.counted = Counted(
-            revision=revision,
+            state=state,
             time=now,
             jobs=await job_views(books, section),
             deployments=await deployment_views(books, section),

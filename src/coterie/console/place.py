@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +25,8 @@ _SECRET = "state/console.key"  # noqa: S105 - where it is
 class Counted:
     """Jobs and deployments with what is counted about them, at some time."""
 
-    revision: int
-    """Of the flywheel's records: another one, and it is counted anew."""
+    state: Mapping[str, int]
+    """Revisions of jobs, deployments and alarms: with another one it is counted anew."""
     time: float
     jobs: Sequence[JobView]
     deployments: Sequence[DeploymentView]

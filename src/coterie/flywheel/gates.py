@@ -24,7 +24,7 @@ from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate, estimate, exact
 from coterie.flywheel.evidence import StreamDecision, paths
 from coterie.learning.metrics import paired_drop, worse
-from coterie.types import CapturedExample, ComparedAnswer, GivenLabel
+from coterie.types import AnsweredCall, CapturedExample, ComparedAnswer, GivenLabel
 
 _PLACES = 40
 """Of the way that evidence grew."""
@@ -200,7 +200,7 @@ def judge_frozen(truths: Truths, given: Mapping[str, str], found: Mapping[str, s
     )
 
 
-def audit_sample(examples: Iterable[CapturedExample], size: int, *, share: float) -> list[str]:
+def audit_sample(examples: Iterable[CapturedExample | AnsweredCall], size: int, *, share: float) -> list[str]:
     """Return the examples whose labels estimate what answers today: a random sample, each answer in proportion.
 
     Of each answer those come first whose hash is lowest, whatever else they were labelled for, and calls that arrive
@@ -229,7 +229,10 @@ def _rank(example: str) -> bytes:
 
 
 def teacher_accuracy(
-    truths: Truths, examples: Iterable[CapturedExample], compared: Iterable[ComparedAnswer], sample: Sequence[str]
+    truths: Truths,
+    examples: Iterable[CapturedExample | AnsweredCall],
+    compared: Iterable[ComparedAnswer],
+    sample: Sequence[str],
 ) -> Estimate:
     """Return the accuracy of what answers today, from the labels of a random sample and a specialist's confidence.
 

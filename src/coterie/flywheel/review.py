@@ -29,7 +29,15 @@ from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate
 from coterie.flywheel.gates import audit_sample, drawn, teacher_accuracy, truths_of
 from coterie.flywheel.training import TRAINABLE
-from coterie.types import CapturedExample, ComparedAnswer, FlywheelChanged, FlywheelRecord, GivenLabel, ReviewPurpose
+from coterie.types import (
+    AnsweredCall,
+    CapturedExample,
+    ComparedAnswer,
+    FlywheelChanged,
+    FlywheelRecord,
+    GivenLabel,
+    ReviewPurpose,
+)
 
 _WEEK = 7 * 86_400.0
 _CLAIM = "claim"
@@ -92,7 +100,7 @@ class _Desk:
     """What is known of a job at one moment."""
 
     job: KnownJob
-    answered: dict[str, CapturedExample]
+    answered: list[AnsweredCall]
     """The newest calls, without their texts."""
     live: list[Deployment]
     differing: list[ComparedAnswer]
@@ -171,7 +179,7 @@ class ReviewQueue:
 
     async def undo(self, *, reviewer: str) -> ReviewItem | None:
         """Take back the reviewer's last label of the week and return its item; None if there is none."""
-        given = await self.books.store.labels(since=self.books.clock() - _WEEK)
+        given = await self.books.store.labels(since=self.books.clock() - _WEEK, feedback=False)
         last = next((each for each in reversed(given) if each.origin == "person" and each.by == reviewer), None)
         if last is None or not await self.books.store.drop_label(last):
             return None
@@ -201,7 +209,7 @@ class ReviewQueue:
             reviewers=dict(Counter(each.by for each in people)),
             agreement=agreement,
             twice=twice,
-            teacher=teacher_accuracy(truths, desk.answered.values(), compared, sample),
+            teacher=teacher_accuracy(truths, desk.answered, compared, sample),
         )
 
     # --- what is asked next ----------------------------------------------------------------------
@@ -230,7 +238,7 @@ class ReviewQueue:
         """Examples of the audit slice that are to have a label: of closed answers, once a specialist is worth it."""
         if desk.job.shape not in TRAINABLE or not (desk.live or len(desk.answered) >= self.section.calls):
             return []
-        return audit_sample(desk.answered.values(), self.section.audits, share=self.section.audit_share)
+        return audit_sample(desk.answered, self.section.audits, share=self.section.audit_share)
 
     # --- what is known ---------------------------------------------------------------------------
 
@@ -244,12 +252,12 @@ class ReviewQueue:
         unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
         return _Desk(
             job=job,
-            answered={each.id: each for each in await store.newest(job=job.id, limit=_READ, texts=False)},
+            answered=list(await store.answered(job.id, limit=_READ)),
             live=live,
             differing=sorted(differing[False], key=lambda row: (row.time, row.example)),
             late=sorted(differing[True], key=lambda row: (row.time, row.example)),
             unsure=sorted(unsure, key=lambda row: row.confidence),
-            labels=list(await store.labels(job=job.id)),
+            labels=list(await store.labels(job=job.id, feedback=False)),
         )
 
     @staticmethod
@@ -270,7 +278,7 @@ class ReviewQueue:
         )
 
     async def _given_since(self, since: float) -> int:
-        return sum(each.origin == "person" for each in await self.books.store.labels(since=since))
+        return sum(each.origin == "person" for each in await self.books.store.labels(since=since, feedback=False))
 
     async def _taken(self, reviewer: str, now: float) -> set[str]:
         """Items that are somebody else's for the moment, and those that this reviewer skipped."""

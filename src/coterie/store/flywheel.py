@@ -14,7 +14,16 @@ from typing import Any, TypeVar, cast
 
 from coterie.errors import StoreError
 from coterie.runtime.codec import parse_json
-from coterie.types import CapturedExample, ComparedAnswer, FlywheelChanged, FlywheelRecord, GivenLabel, JobVolume, Label
+from coterie.types import (
+    AnsweredCall,
+    CapturedExample,
+    ComparedAnswer,
+    FlywheelChanged,
+    FlywheelRecord,
+    GivenLabel,
+    JobVolume,
+    Label,
+)
 
 T = TypeVar("T")
 
@@ -234,6 +243,19 @@ class FlywheelTables:
         values = (deployment, after[0], after[0], after[1], limit)
         return await self._read(lambda c: [_comparison(row) for row in c.execute(statement, values).fetchall()])
 
+    async def answered(self, job: str, *, limit: int) -> list[AnsweredCall]:
+        """Return the newest calls of a job, oldest first, as far as a sample is drawn by them."""
+        statement = "SELECT id, answer, failed, policy FROM examples WHERE job = ? ORDER BY time DESC, id DESC LIMIT ?"
+
+        def query(connection: Connection) -> list[AnsweredCall]:
+            rows = connection.execute(statement, (job, limit)).fetchall()
+            return [
+                AnsweredCall(example, answer, bool(failed), bool(policy) and not policy.startswith("model:"))
+                for example, answer, failed, policy in reversed(rows)
+            ]
+
+        return await self._read(query)
+
     async def differences(self, deployment: str, *, limit: int = 500) -> list[ComparedAnswer]:
         """Return accepted answers of a deployment that differ and that no person labelled, oldest first."""
         return await self._accepted(deployment, same=0, order="c.time, c.example", limit=limit)
@@ -286,8 +308,8 @@ class FlywheelTables:
         values = (label.example, label.origin, label.by)
         return await self._written(lambda c: c.execute(statement, values).rowcount > 0)
 
-    async def labels(self, *, job: str | None = None, since: float = 0.0) -> list[GivenLabel]:
-        """Return what people and feedback say of examples, oldest first."""
+    async def labels(self, *, job: str | None = None, since: float = 0.0, feedback: bool = True) -> list[GivenLabel]:
+        """Return what people, and feedback if it is wanted, say of examples, oldest first."""
         named = "" if job is None else "e.job = ? AND "
         statement = (
             "SELECT l.example, l.origin, l.given_by, l.value, l.time, l.purpose FROM labels l "  # noqa: S608 - our names
@@ -302,7 +324,7 @@ class FlywheelTables:
 
         def query(connection: Connection) -> list[GivenLabel]:
             found = [_label(row) for row in connection.execute(statement, values).fetchall()]
-            spoken = [_label(row) for row in connection.execute(said, values).fetchall()]
+            spoken = [_label(row) for row in connection.execute(said, values).fetchall()] if feedback else []
             return [*found, *(replace(each, value=_plain(each.value)) for each in spoken)]
 
         return await self._read(query)

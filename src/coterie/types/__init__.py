@@ -54,6 +54,7 @@ from coterie.types.egress import NOT_SENT, Egress, note_egress, noted_egress
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.flywheel import (
+    AnsweredCall,
     CapturedExample,
     ComparedAnswer,
     DeploymentState,
@@ -87,6 +88,7 @@ __all__ = [
     "Amount",
     "Answer",
     "AnswerForm",
+    "AnsweredCall",
     "AuditEvent",
     "Bill",
     "CallContext",

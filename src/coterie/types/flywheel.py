@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from coterie.types.label import Label
 
@@ -92,6 +92,15 @@ class ComparedAnswer:
     """It is what was answered."""
     milliseconds: float = 0.0
     failed: bool = False
+
+
+class AnsweredCall(NamedTuple):
+    """A captured call, as far as a sample of calls is drawn by it."""
+
+    id: str
+    answer: str
+    failed: bool
+    by_specialist: bool
 
 
 @dataclass(frozen=True, kw_only=True)
