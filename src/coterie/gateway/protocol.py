@@ -109,6 +109,10 @@ class GatewayProtocol(HttpToolsProtocol):
         self._coming = "head"
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; white space around a value is no part of it (RFC 9110, 5.5), which the parser leaves there."""
+        super().on_header(name, value.strip(b" \t"))
+
     def on_headers_complete(self) -> None:
         """A head is complete."""
         self._coming = "body"

@@ -186,3 +186,11 @@ async def test_where_no_descriptor_is_left_silent_connections_are_closed(network
             asyncio.get_running_loop().call_exception_handler(context)
         assert await end_of(reader) == b""
     assert "ulimit" in caplog.text
+
+
+async def test_white_space_around_a_value(network):
+    """It is no part of a header's value: the name of a host with some is the name."""
+    async with served(network) as server:
+        sent = b"GET /v1/models HTTP/1.1\r\nhost: \t 127.0.0.1 \t \r\nconnection: close \r\n\r\n"
+        reader, _ = await server.connect(sent)
+        assert (await end_of(reader)).startswith(b"HTTP/1.1 200")
