@@ -298,7 +298,7 @@ def test_from_a_file_to_a_promoted_version(visit, house):
     page.select_option("#trace select[name=value]", "billing")
     page.fill("#trace textarea[name=text]", "My invoice has the wrong name on it")
     page.click("#trace button:has-text('Keep the value')")
-    page.wait_for_selector("#trace :text('would have been')")
+    page.wait_for_selector("[id^=said-]:has-text('would have been')")
     assert "My invoice has the wrong name on it,billing" in (house.folder / "data/helpdesk.csv").read_text()
     page.goto(f"{house.address}/specialists/helpdesk")
     first = page.inner_text("tbody th.mono").strip()

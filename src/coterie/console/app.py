@@ -260,7 +260,8 @@ class Door:
         hint = getattr(error, "hint", "")
         message = error.message if isinstance(error, CoterieError) else shaped.error["message"]
         about = {"code": shaped.error["code"], "message": message, "hint": hint}
-        text = render("bare.html.j2", title="Not let in", base=base, theme="auto", failure=about, network="Coterie")
+        title = "It did not work" if shaped.status_code >= 500 else "Not let in"
+        text = render("bare.html.j2", title=title, base=base, theme="auto", failure=about, network="Coterie")
         return HTMLResponse(text, status_code=shaped.status_code)
 
 

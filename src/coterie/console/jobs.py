@@ -30,6 +30,8 @@ _MOST_SHOWN, _LONGEST_LOG = 50, 200_000
 _LOCK, _MARK = "running", 64
 """Who holds this file's lock runs a job, which so many bytes in it name."""
 _TRIES = 10
+_OPENING = 60.0
+"""Seconds that a network may take to open anew after a training, for a page that waits for it."""
 PATIENCE = 5
 """Seconds that a job gets to end by itself."""
 BAR_MISSED = 3
@@ -94,7 +96,9 @@ class Jobs:
         now = self.clock()
         job = f"{int(now):010}-{secrets.token_hex(3)}"
         view = {"kind": kind, "name": name, "command": list(commands[-1]), "started": now, "key": key}
-        lock = await asyncio.to_thread(self._begin, job, {**view, "commands": list(map(list, commands))})
+        lock = await asyncio.to_thread(
+            self._begin, job, {**view, "reopens": reopens, "commands": list(map(list, commands))}
+        )
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "coterie.console.runner", str(self.network), str(self.folder / job)),
@@ -137,10 +141,12 @@ class Jobs:
         await process.wait()
         view = await asyncio.to_thread(read_view, self.folder / job)
         if reopens and view.get("code") in {0, BAR_MISSED}:
+            error = ""
             try:
                 await self.reopen()
             except CoterieError as failure:  # the versions are stored; what serves is as before
-                await asyncio.to_thread(write_view, self.folder / job, {**view, "error": failure.message})
+                error = failure.message
+            await asyncio.to_thread(write_view, self.folder / job, {**view, "error": error, "served": True})
 
     def _at_work(self) -> tuple[str, int]:
         """The job at work and the process that runs it; empty and 0 where none is."""
@@ -177,7 +183,11 @@ class Jobs:
         lines = log.read_bytes()[-_LONGEST_LOG:].decode("utf-8", "replace").splitlines() if log.exists() else []
         if view.get("code") is None and self._at_work()[0] != job:
             view = {"code": -1, "ended": view["started"], **read_view(self.folder / job)}  # it may have ended meanwhile
-        view.pop("commands", None)
+        waits = view.pop("reopens", False) and not view.pop("served", False) and view.get("code") in {0, BAR_MISSED}
+        if waits and self.clock() - view["ended"] < _OPENING:  # its version serves as soon as the network is open anew
+            view["code"] = None
+        for name in ("commands", "served"):
+            view.pop(name, None)
         return StartedJob(id=job, **{**view, "command": tuple(view["command"])}, log=tuple(_readable(lines)))
 
     def result(self, job: str) -> Any:  # noqa: ANN401 - what the command printed
