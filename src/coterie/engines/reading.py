@@ -169,14 +169,14 @@ class ReadingModel:
             if sentences in self._known:
                 self._known.move_to_end(sentences)
                 return [_as(part, np.float32) for part in self._known[sentences]]
-        found = list(self._new_parts(sentences))
+        found = [_as(part, np.float16) for part in self._new_parts(sentences)]  # what is read first is as what is kept
         with self._lock:
             if sentences not in self._known:
-                self._known[sentences] = [_as(part, np.float16) for part in found]
+                self._known[sentences] = found
                 self._size += _bytes(self._known[sentences])
             while self._size > _KEPT:
                 self._size -= _bytes(self._known.popitem(last=False)[1])
-        return found
+        return [_as(part, np.float32) for part in found]
 
     def _new_parts(self, sentences: Sequence[str]) -> Iterator[_Part]:
         first = 0

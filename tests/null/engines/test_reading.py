@@ -152,8 +152,8 @@ def test_what_is_read_again_gives_the_same():
     first = model.read("When is the office closed?", sentences)
     second = model.read("When is the office closed?", sentences)
 
-    assert first.sentences == pytest.approx(second.sentences, abs=2e-2)
-    assert first.answers == pytest.approx(second.answers, abs=2e-2)
+    assert first.sentences == pytest.approx(second.sentences, abs=1e-4)
+    assert first.answers == pytest.approx(second.answers, abs=1e-4)
     assert model.read("When is the office closed?", []).answers == -12.0
     assert model.support("The office is closed in August.", []) == -12.0
 

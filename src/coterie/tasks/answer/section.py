@@ -19,6 +19,8 @@ class AnswerSection(SpecialistSection):
 
     task: Literal["answer"]
     """`answer`."""
+    target_risk: float = Field(default=0.1, gt=0, lt=1)
+    """Share of wrong ones among accepted answers."""
     instruction: str = ""
     """Rungs `slm` and `llm`: what the model is told to do with the passages."""
     max_tokens: int = Field(default=160, ge=1, le=8192)
