@@ -81,6 +81,12 @@ SOURCES = {
     "reading/compound/mixsnips_clean": Source(
         "https://github.com/yizhen20133868/GL-GIN (data/MixSNIPS_clean, as JSON lines)", "MIT", ("mixsnips.jsonl.gz",)
     ),
+    "reading/intents/xsid": Source(
+        "https://github.com/mainlp/xsid (data/xSID-0.7, as JSON lines)", "CC BY-SA 4.0", ("xsid.jsonl.gz",)
+    ),
+    "reading/chat/cast_2021_2022": Source(
+        "https://github.com/daltonj/treccastweb (topics of 2021 and 2022, as JSON lines)", "MIT", ("cast.jsonl.gz",)
+    ),
     "routellm": Source(
         "https://github.com/lm-sys/RouteLLM (routellm/evals: mmlu/responses/*.csv, gsm8k/gsm8k_responses.csv)",
         "Apache-2.0",

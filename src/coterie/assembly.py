@@ -68,6 +68,7 @@ from coterie.store.opening import database_of, open_store
 from coterie.tasks.loading import card_of, load_specialist
 from coterie.tasks.registry import task_of
 from coterie.text.language import detect
+from coterie.turns.reader import TurnReader
 from coterie.types import Request
 
 
@@ -127,6 +128,7 @@ async def open_network(folder: Path | str, *, warm: bool = False, encoder: OnnxE
         store=store,
         meter=meter,
         encoder=encoder,
+        turns=TurnReader.of(encoder.about),
         policy=policy,
         detector=detector,
         knowledge=_indexes(config, folder, specialists, encoder),
@@ -255,6 +257,7 @@ async def open_preview(folder: Path | str) -> Preview:
         store=await open_store(config, folder, reading=True),
         meter=CostMeter(config.accounting, config.models, None),
         encoder=encoder,
+        turns=TurnReader.of(encoder.about),
         untrained=_untrained(config, versions),
         default_label=config.network.default_label,
         language=config.network.language,

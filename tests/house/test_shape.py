@@ -20,7 +20,7 @@ LAYERS = [
     ["types", "errors", "runtime"],
     ["protocols", "text", "reports"],
     ["config"],
-    ["accounting", "store", "models", "engines", "context"],
+    ["accounting", "store", "models", "engines", "turns", "context"],
     ["tuning"],
     ["learning"],
     ["registry", "privacy", "logs"],
@@ -52,7 +52,7 @@ BUDGETS = {
     "cli": 7530,  # plans; encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1590,  # capture and flywheel; servers of MCP
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
-    "context": 930,
+    "context": 580,
     "decisions": 940,  # typed questions: a new concept; deployments for questions; a second encoder
     "engines": 5500,  # vLLM; known vectors; encoders by name; relay; the transport as a seam; the reading model
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
@@ -66,7 +66,7 @@ BUDGETS = {
     "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1170,  # logs of model calls as training rows: a dozen formats and their containers
     "models": 1360,  # encoders' weights, small models
-    "network": 2300,  # the relay, routes by schema; labels of feedback; functions; deployments; the second specialist
+    "network": 2340,  # relay, routes by schema, labels of feedback, functions, deployments, the second, follow-ups
     "observe": 670,  # the sums of several workers
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
@@ -85,6 +85,7 @@ BUDGETS = {
     "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 525,  # candidates that serve nobody
     "tuning": 2240,  # encoders built, vocabularies cut
+    "turns": 250,  # heads on the encoder in place of word lists
     "types": 2600,  # contradictions; pages; keys of before that still load; the flywheel; functions
 }
 

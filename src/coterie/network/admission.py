@@ -19,11 +19,12 @@ from coterie.limits.allowance import request_allowance
 from coterie.network.gathering import fetch, hidden
 from coterie.network.outcomes import LONGEST_DOCUMENT, check_document, label_of
 from coterie.privacy.detection import Detector
-from coterie.protocols import AcceptancePolicy, Audit, PseudonymSessions, Retriever, Specialist, Store
+from coterie.protocols import AcceptancePolicy, Audit, Engine, PseudonymSessions, Retriever, Specialist, Store
 from coterie.routing.plan import check_columns, split_columns
 from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.runtime.values import replace
-from coterie.text.language import LONGEST, is_english, language_of
+from coterie.text.language import LONGEST, language_of
+from coterie.turns.contract import TurnModel
 from coterie.types import (
     CallContext,
     Context,
@@ -31,12 +32,16 @@ from coterie.types import (
     Entry,
     Label,
     Message,
+    Output,
     Principal,
+    Prompt,
     Reason,
     Release,
     Request,
+    Step,
     Verdict,
     label_without_pii,
+    total_usage,
 )
 
 RAISED, RELEASED = "label.raised", "label.released"
@@ -75,6 +80,9 @@ class Admission:
     detector: Detector
     pseudonyms: PseudonymSessions
     policy: AcceptancePolicy
+    encoder: Engine
+    turns: TurnModel | None = None
+    """Tells follow-ups from questions that stand alone; without it every question stands alone."""
     audit: Audit | None = None
 
     async def admit(self, request: Request, *, now: float) -> Admitted:
@@ -126,24 +134,38 @@ class Admission:
         context = context.append(*_history(request, context, now))
         return Admitted(request=request, context=context, verdicts=verdicts, call=call)
 
+    async def rewrite(
+        self, request: Request, context: Context, *, call: CallContext
+    ) -> tuple[Request, str, tuple[Step, ...]]:
+        """Make a follow-up question self-contained, as sensitive as what it was given back; and say how it was one.
+
+        Structured input never depends on earlier turns; the name of a document to look in is none. Follow-ups in
+        languages that the models of `coterie.turns` do not know are left as they are.
+        """
+        structured = bool((request.columns or {}).keys() - {"document"})
+        language = (request.language or "en").partition("-")[0]
+        steps: list[Step] = []
+        if structured or self.turns is None or language not in self.turns.languages:
+            return request, "", ()
+
+        async def encode(texts: Sequence[str]) -> Sequence[Output]:
+            prompts = [Prompt(text=text, label=label_of(request), states=True) for text in texts]
+            outputs = await self.encoder.run(prompts, call=call)
+            usage = total_usage(output.usage for output in outputs)
+            steps.append(Step(producer="rewrite", engine=self.encoder.name, usage=usage))
+            return outputs
+
+        rewritten = await rewrite_query(request.text, context, turns=self.turns, encode=encode)
+        if rewritten is None:
+            return request, "", tuple(steps)
+        label = max(label_of(request), rewritten.label)
+        bare = max(label_without_pii(request), rewritten.label_without_pii)
+        question = replace(request, text=rewritten.text, label=label, label_without_pii=bare)
+        return question, rewritten.reason, tuple(steps)
+
     async def _language_of(self, text: str) -> str:
         """The language of a text. That of a short one is told at once: a thread would take longer than telling it."""
         return await aside(_DETECTING * len(text[:LONGEST]), partial(language_of, text, self.language))
-
-
-def rewrite(request: Request, context: Context) -> tuple[Request, str]:
-    """Make a follow-up question self-contained, as sensitive as what it was given back; and say how it was one.
-
-    Structured input never depends on earlier turns; the name of a document to look in is none. English only:
-    follow-ups in other languages are left as they are.
-    """
-    structured = bool((request.columns or {}).keys() - {"document"})
-    apart = structured or not is_english(request.language or "en")
-    rewritten = None if apart else rewrite_query(request.text, context)
-    if rewritten is None:
-        return request, ""
-    label, bare = max(label_of(request), rewritten.label), max(label_without_pii(request), rewritten.label_without_pii)
-    return replace(request, text=rewritten.text, label=label, label_without_pii=bare), rewritten.reason
 
 
 def _call_for(request: Request, clearance: Label) -> CallContext:

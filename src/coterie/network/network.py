@@ -16,7 +16,7 @@ from coterie.decisions.zero_shot import ZeroShot
 from coterie.generalist.collaboration import DocumentReading
 from coterie.generalist.reading import default_reader
 from coterie.governance.pseudonyms import PseudonymBook
-from coterie.network.admission import Admission, rewrite
+from coterie.network.admission import Admission
 from coterie.network.gathering import SecretFinder
 from coterie.network.pipeline import Pipeline
 from coterie.network.relaying import RelayAnswer, Relayed, RelayModel, relay
@@ -24,6 +24,7 @@ from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Engine, Flywheel, Limits, Overhead, Retriever, Specialist
+from coterie.turns.contract import TurnModel
 from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, RelayHead, Request
 
 
@@ -68,6 +69,8 @@ class Network(Pipeline):
     """Options of typed questions that were fitted to texts, by site."""
     deciding_encoder: Engine | None = None
     """The second encoder of typed questions without training."""
+    turns: TurnModel | None = None
+    """Tells follow-ups from questions that stand alone, for the encoder; None where the package has none for it."""
     policy: CostQualityPolicy = field(default_factory=CostQualityPolicy)
     flywheel: Flywheel | None = None
     """Captures calls, and answers for deployments; closed with the network. None does neither."""
@@ -88,7 +91,8 @@ class Network(Pipeline):
         Nothing is asked and nothing is written down. Raises `InputError` where the request cannot be served.
         """
         admitted = await self.admission.prepare(request, now=self.clock())
-        return rewrite(admitted.request, admitted.context)[0], admitted.context
+        question, _, _ = await self.admission.rewrite(admitted.request, admitted.context, call=admitted.call)
+        return question, admitted.context
 
     async def embed(self, texts: Sequence[str], *, states: bool = False, call: CallContext) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share; its tokens' `states` on request."""
@@ -128,6 +132,8 @@ class Network(Pipeline):
             detector=self.detector,
             pseudonyms=self.pseudonyms,
             policy=self.policy,
+            encoder=self.encoder,
+            turns=self.turns,
             audit=self.audit,
         )
 

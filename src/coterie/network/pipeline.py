@@ -27,7 +27,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
-from coterie.network.admission import Admission, Admitted, rewrite
+from coterie.network.admission import Admission, Admitted
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
 from coterie.network.escalation import decide, escalated, filled, handed_up, without_call
@@ -215,7 +215,9 @@ class Pipeline(ABC):
         with state.stage("admit"):
             state.enter(await self._admit(state))
         with state.stage("rewrite") as note:
-            state.question, reason = rewrite(state.request, state.context)
+            found = await self.admission.rewrite(state.request, state.context, call=state.call)
+            state.question, reason, steps = found
+            state.steps += map(self.meter.price, steps)
             note(reason)
         with state.stage("route"):
             state.route = await self._route(state)

@@ -354,7 +354,7 @@ class Bank:
         self.cold = np.array([profile.cold for profile in profiles], dtype=bool)  # (S,)
         self._counts = counts
         self._centers = np.zeros((len(profiles), block.shape[1]), dtype=np.float32)  # (S, D) of the cold ones
-        for position in np.flatnonzero(self.cold & (counts > 0)):
+        for position in np.flatnonzero(self.cold & (counts > 0)).tolist():
             self._centers[position] = profiles[position].center
         self._starts = ends - counts
         self._block = block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -219,6 +220,26 @@ class Prices:
         return Decimal(len(request.text) + len(answered)) / 100
 
 
+class ByPronoun:
+    """Says that what has an "it" leans on the question before, and lacks its long words."""
+
+    languages = frozenset({"en"})
+    least_leaning = 0.5
+
+    def leans(self, now, last) -> float:
+        """Sure, or sure not."""
+        return 0.9 if "it" in now.text.split() else 0.1
+
+    def talk(self, vectors):
+        """Nothing is."""
+        return [False] * len(vectors)
+
+    def missing(self, question, output, now, text):
+        """Words of four letters and more."""
+        words = re.findall(r"\w+", question.lower())
+        return words, [1.0 if len(word) > 3 else -1.0 for word in words]
+
+
 @dataclass
 class Bench:
     """What the tests make networks with and look at afterwards."""
@@ -237,6 +258,7 @@ class Bench:
             "store": self.store,
             "meter": Prices(),
             "encoder": EchoEngine("onnx"),
+            "turns": ByPronoun(),
             "clock": self.clock,
             "new_id": lambda: f"id{len(self.store.settled)}",
             **parts,

@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from coterie.context.followups import rewrite_query
+from coterie.context.followups import turns_of
 from coterie.engines.features import word_ngrams
 from coterie.errors import InputError
 from coterie.governance.disguise import Undisguisable, disguise
@@ -56,9 +56,9 @@ def _clearest(text):
 
 
 def _leant_on(text):
-    """As the turn before a question that depends on it."""
+    """As the turns that are looked back to."""
     asked = [Entry(content=Message(role="user", text=text), producer="user", label=Label.PUBLIC, time=0.0)] * 9
-    return rewrite_query("and what about that?", Context(entries=tuple(asked)))
+    return turns_of(Context(entries=tuple(asked)))
 
 
 WORK = {

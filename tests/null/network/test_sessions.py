@@ -204,7 +204,7 @@ async def test_a_follow_up_stands_alone_before_it_is_routed(bench):
     asked = bench.store.settled[1].entries[0].content
     assert asked.text == "how long does it take? triage"
     stage = next(stage for stage in answer.trace.stages if stage.name == "rewrite")
-    assert stage.note == "'it' stands for something that it does not name"
+    assert stage.note == "it leans on an earlier question (0.90)"
 
 
 async def test_a_follow_up_to_turns_that_were_sent_along(bench):

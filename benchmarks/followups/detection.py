@@ -1,0 +1,90 @@
+"""Turns of conversational search that lean on earlier ones, told by the turn models.
+
+    COTERIE_DATA=FOLDER python benchmarks/followups/detection.py
+
+TREC CAsT 2021 and 2022: a turn leans if its manual rewrite says more than it. Most turns but the first lean, so beside
+them stand questions that begin another topic: first turns of other conversations after turns of this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _data import find
+from _record import Bar, Record, arguments, sha256
+from coterie.engines.onnx import OnnxEncoder
+from coterie.turns.reader import TurnReader
+from coterie.types import Output, Prompt
+
+CLAIM = "Turns that lean on earlier ones are told from those that stand alone."
+
+
+def pairs(path: Path) -> list[tuple[str, str, str]]:
+    """(question before, turn, what it is)."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        topics = [[turn for turn in json.loads(line)["turns"] if turn.get("rewrite")] for line in lines]
+    found: dict[tuple[str, str], str] = {}
+    for at, turns in enumerate(topics):
+        for before, turn in pairwise(turns):
+            leans = _bare(turn["q"]) != _bare(turn["rewrite"])
+            found[before["q"], turn["q"]] = "leans" if leans else "stands alone"
+        other = topics[(at + 7) % len(topics)]
+        if turns and other and other[0]["q"] != turns[0]["q"]:
+            found[turns[-1]["q"], other[0]["q"]] = "another topic"
+    return [(before, turn, kind) for (before, turn), kind in found.items()]
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"\W+", " ", text.lower()).strip()
+
+
+async def read(encoder: OnnxEncoder, texts: list[str]) -> list[Output]:
+    """Vectors and states of texts."""
+    found: list[Output] = []
+    for start in range(0, len(texts), 64):
+        found += await encoder.run([Prompt(text=text, states=True) for text in texts[start : start + 64]])
+    return found
+
+
+def main() -> None:
+    """Measure and write the result file."""
+    parser = arguments(__doc__, __file__)
+    parser.set_defaults(out=Path(__file__).with_name("detection.json"))
+    given = parser.parse_args()
+    path = find("reading/chat/cast_2021_2022")[0]
+    record = Record(claim=CLAIM, data={path.name: sha256(path)})
+    encoder = OnnxEncoder.bundled()
+    reader = TurnReader.of(encoder.about)
+    if reader is None:
+        sys.exit("The package has no turn models for the bundled encoder.")
+    rows = pairs(path)
+    outputs = asyncio.run(read(encoder, [text for before, turn, _ in rows for text in (before, turn)]))
+    said = np.array(
+        [reader.leans(now, last) > reader.least_leaning for last, now in zip(outputs[::2], outputs[1::2], strict=True)]
+    )
+    kinds = np.array([kind for *_, kind in rows])
+    leans = kinds == "leans"
+    f1 = float(2 * (said & leans).sum() / (said.sum() + leans.sum()))
+    record.figures = {
+        "turns": {kind: int((kinds == kind).sum()) for kind in sorted(set(kinds))},
+        "said_to_lean": {kind: float(said[kinds == kind].mean()) for kind in sorted(set(kinds))},
+        "f1": f1,
+        "f1_if_all_were_said_to_lean": float(2 * leans.sum() / (len(leans) + leans.sum())),
+    }
+    print(json.dumps(record.figures))
+    record.bars = [Bar(what="F1 of turns that lean", measured=f1, limit=0.85)]
+    record.write(given.out)
+
+
+if __name__ == "__main__":
+    main()

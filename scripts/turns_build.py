@@ -1,0 +1,225 @@
+"""Train the turn models of the package (`src/coterie/turns/weights`) on public sets.
+
+    COTERIE_DATA=FOLDER python scripts/turns_build.py [--encoder multilingual-e5-small] [--cache FOLDER]
+
+Small heads on a frozen encoder: whether a text is small talk, whether a turn leans on what was asked before, and which
+words of an earlier question it lacks. It takes some minutes of one core, most
+of them for the encoder; `--cache` keeps what it read. Figures on held-out rows go to `provenance.json` beside the
+weights, with the data's checksums. Needs torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+sys.path.insert(0, str(Path(__file__).parent / "turns"))
+
+from corpus import LANGUAGES, SETS, Turn, talk, turns
+from features import cached, read_states
+from train import train_head
+
+from coterie.engines.encoders import open_encoder
+from coterie.engines.onnx import OnnxEncoder
+from coterie.turns.heads import FOLDER, PROVENANCE, Perceptron
+from coterie.turns.leaning import leaning_features, missing_features, words_of
+from coterie.types import Output
+
+SEED = 7
+HELD_OUT = 10
+"""Every tenth row."""
+MOST_TALK = 0.003
+"""The same of requests that are taken for small talk."""
+LEAST_LEANING = 0.4
+"""Probability from which a turn leans, chosen on the half `dev` of `benchmarks/followups`."""
+Arrays = dict[str, np.ndarray]
+
+
+def head_of(arrays: Arrays) -> Perceptron:
+    """A head as the package runs it."""
+    return Perceptron.of({f"head.{name}": each for name, each in arrays.items()}, "head")
+
+
+def odds(head: Perceptron, features: np.ndarray) -> np.ndarray:  # (N, F) -> (N,)
+    """The second class against the first."""
+    logits = head.logits(features.astype(np.float32))
+    return np.asarray(logits[:, 1] - logits[:, 0])
+
+
+def train_talk(encoder: OnnxEncoder, folder: Path, languages: Sequence[str], cache: Path | None) -> tuple[Arrays, Any]:
+    """Whether a text is small talk."""
+    rows = talk(folder, languages, SEED)
+    texts = [text for text, _, _ in rows]
+    arrays = cached(cache, "talk", [encoder.sha256, *texts], lambda: {"v": encoder.encode(texts).astype(np.float16)})
+    features, small = arrays["v"].astype(np.float32) * 4, np.array([small for _, small, _ in rows])
+    held = np.random.default_rng(SEED).random(len(rows)) < 1 / HELD_OUT
+    trained = train_head(
+        features[~held], small[~held], np.ones((~held).sum()), classes=2, hidden=32, epochs=6, seed=SEED, batch=256,
+        decay=0.01,
+    )  # fmt: skip
+    scores = odds(head_of(trained), features[held])
+    least = max(0.0, float(np.quantile(scores[~small[held]], 1 - MOST_TALK)))
+    sources = np.array([source for _, _, source in rows])[held]
+    report = {
+        "texts": int(held.sum()),
+        "requests_taken_for_talk": float((scores[~small[held]] > least).mean()),
+        "talk_found": float((scores[small[held]] > least).mean()),
+        "found_by_source": {
+            name: float((scores[small[held] & (sources == name)] > least).mean())
+            for name in sorted(set(sources[small[held]]))
+        },
+    }
+    return trained, (least, report)
+
+
+def train_leans(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) -> tuple[Arrays, Any]:
+    """Whether a turn leans on the question before it."""
+    last = encoder_vectors(encoder, [row.before[-1] for row in rows], cache, "last")
+
+    def make() -> Arrays:
+        def read(at: int, output: Output) -> np.ndarray:
+            return leaning_features(np.asarray(output.vector), states_of(output), last[at].astype(np.float32))
+
+        return {"f": np.stack(read_states(encoder, [row.text for row in rows], read)).astype(np.float16)}
+
+    key = [encoder.sha256, *(row.text for row in rows), *(row.before[-1] for row in rows)]
+    features = cached(cache, "leans", key, make)["f"]
+    leans, sources = np.array([row.leans for row in rows]), np.array([row.source for row in rows])
+    weights = np.array([1 / np.sqrt((sources == source).sum()) for source in sources])
+    held = np.random.default_rng(SEED).random(len(rows)) < 1 / HELD_OUT
+    trained = train_head(
+        features[~held], leans[~held], weights[~held] / weights.mean(), classes=2, hidden=48, epochs=6, seed=SEED,
+        batch=256, decay=0.01,
+    )  # fmt: skip
+    scores, own = odds(head_of(trained), features[held]), leans[held]
+    least = float(np.log(LEAST_LEANING / (1 - LEAST_LEANING)))
+    report = {
+        "turns": int(held.sum()),
+        "leaning_found": float((scores[own] > least).mean()),
+        "standing_alone_rewritten": float((scores[~own] > least).mean()),
+        "by_source": {
+            name: float((scores[sources[held] == name] > least).mean()) for name in sorted(set(sources[held]))
+        },
+    }
+    return trained, (LEAST_LEANING, report)
+
+
+def train_missing(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) -> tuple[Arrays, Any]:
+    """Which words of an earlier question a turn lacks."""
+    pairs: list[tuple[str, str, set[str]]] = []
+    for row in rows:
+        said = {word.text for word in words_of(row.text)}
+        added = {word.text for word in words_of(row.rewrite)} - said
+        best = max(row.before[-4:][::-1], key=lambda text: len({word.text for word in words_of(text)} & added))
+        if row.leans and added & {word.text for word in words_of(best)}:
+            pairs.append((best, row.text, added))
+    now = encoder_vectors(encoder, [text for _, text, _ in pairs], cache, "now").astype(np.float32)
+
+    def make() -> Arrays:
+        def read(at: int, output: Output) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            question, text, added = pairs[at]
+            words = words_of(question)
+            said = frozenset(word.text for word in words_of(text))
+            features = missing_features(words, states_of(output), offsets_of(output), now[at], said)
+            lacks = np.array([word.text in added for word in words])
+            return features.astype(np.float16), lacks, np.full(len(words), at)
+
+        found = read_states(encoder, [question for question, _, _ in pairs], read)
+        return {name: np.concatenate([row[at] for row in found]) for at, name in enumerate(("f", "y", "i"))}
+
+    key = [encoder.sha256, *(f"{question}\t{text}" for question, text, _ in pairs)]
+    arrays = cached(cache, "missing", key, make)
+    held = arrays["i"] % HELD_OUT == 0
+    trained = train_head(
+        arrays["f"][~held], arrays["y"][~held], np.ones((~held).sum()), classes=2, hidden=32, epochs=5, seed=SEED,
+        batch=512, decay=0.01,
+    )  # fmt: skip
+    chosen, own = odds(head_of(trained), arrays["f"][held]) > 0, arrays["y"][held]
+    report = {
+        "words": int(held.sum()),
+        "precision": float(own[chosen].mean()),
+        "recall": float(chosen[own].mean()),
+        "f1_of_all_words": float(2 * own.sum() / (own.sum() + len(own))),
+        "f1": float(2 * (chosen & own).sum() / (chosen.sum() + own.sum())),
+    }
+    return trained, (0.0, report)
+
+
+def encoder_vectors(encoder: OnnxEncoder, texts: Sequence[str], cache: Path | None, name: str) -> np.ndarray:
+    """(N, D) vectors, kept between runs; a text that comes twice is read once."""
+    unique = list(dict.fromkeys(texts))
+    arrays = cached(cache, name, [encoder.sha256, *unique], lambda: {"v": encoder.encode(unique).astype(np.float16)})
+    places = {text: at for at, text in enumerate(unique)}
+    return np.asarray(arrays["v"][[places[text] for text in texts]])
+
+
+def states_of(output: Output) -> np.ndarray:
+    """(T, D) of an output that has them."""
+    return np.asarray(output.states)
+
+
+def offsets_of(output: Output) -> np.ndarray:
+    """(T, 2) of an output that has them."""
+    return np.asarray(output.offsets)
+
+
+def write(
+    encoder: OnnxEncoder, languages: Sequence[str], found: Mapping[str, tuple[Arrays, Any]], data: Mapping[str, str]
+) -> None:
+    """The weights of all heads, and where they come from."""
+    name = encoder.about["name"]
+    FOLDER.mkdir(exist_ok=True)
+    arrays = {f"{head}.{key}": each for head, (trained, _) in found.items() for key, each in trained.items()}
+    content = save({key: np.ascontiguousarray(each) for key, each in sorted(arrays.items())})
+    file = f"{name.lower()}.turns.safetensors"
+    (FOLDER / file).write_bytes(content)
+    known = json.loads(PROVENANCE.read_text(encoding="utf-8")) if PROVENANCE.exists() else {"encoders": {}}
+    known["script"], known["seed"], known["data"] = "scripts/turns_build.py", SEED, data
+    known["encoders"][name] = {
+        "files": {file: hashlib.sha256(content).hexdigest()},
+        "encoder_sha256": encoder.sha256,
+        "languages": list(languages),
+        "thresholds": {
+            "talk": round(found["talk"][1][0], 3),
+            "leans": round(found["leans"][1][0], 4),
+        },
+        "minutes": round(time.process_time() / 60, 1),
+        "held_out": {head: report for head, (_, (_, report)) in found.items()},
+    }
+    PROVENANCE.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Train all heads for one encoder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="minilm", help="name, hub id or folder, as in [network] encoder")
+    parser.add_argument("--cache", type=Path, help="folder that keeps what the encoder read")
+    given = parser.parse_args()
+    folder = Path(os.environ["COTERIE_DATA"])
+    encoder = open_encoder(given.encoder, Path())
+    languages = [language for language in LANGUAGES if language in encoder.languages] or ["en"]
+    rows = turns(folder, languages, SEED)
+    found = {}
+    for name, make in {
+        "talk": lambda: train_talk(encoder, folder, languages, given.cache),
+        "leans": lambda: train_leans(encoder, rows, given.cache),
+        "missing": lambda: train_missing(encoder, rows, given.cache),
+    }.items():
+        found[name] = make()
+        print(name, json.dumps(found[name][1]), round(time.process_time()), "s", flush=True)
+    data = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in SETS}
+    write(encoder, languages, found, data)
+
+
+if __name__ == "__main__":
+    main()

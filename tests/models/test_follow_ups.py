@@ -1,0 +1,68 @@
+"""Follow-ups by the bundled encoder and the heads on it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from coterie.context.followups import rewrite_query
+from coterie.engines.onnx import OnnxEncoder
+from coterie.turns.reader import TurnReader
+from coterie.types import Context, Entry, Label, Message, Prompt
+
+
+@pytest.fixture(scope="module")
+def rewritten():
+    """Rewrites a turn after earlier questions; None where it stands alone."""
+    encoder = OnnxEncoder.bundled()
+    turns = TurnReader.of(encoder.about)
+
+    async def encode(texts):
+        return await encoder.run([Prompt(text=text, states=True) for text in texts])
+
+    async def rewrite(text, *earlier):
+        entries = tuple(
+            Entry(content=Message(role="user", text=each), producer="user", label=Label.INTERNAL, time=0.0)
+            for each in earlier
+        )
+        found = await rewrite_query(text, Context(entries=entries), turns=turns, encode=encode)
+        return None if found is None else found.text
+
+    yield rewrite
+    asyncio.run(encoder.close())
+
+
+@pytest.mark.parametrize(
+    ("earlier", "text", "words"),
+    [
+        ("What is Swyer syndrome?", "is it inherited?", {"swyer", "syndrome"}),
+        ("When does the pool open on Sunday?", "and on Monday?", {"pool", "open"}),
+        ("book me a table for two at Luigi's", "at eight instead", {"table", "luigi's"}),
+    ],
+)
+async def test_what_a_turn_lacks_is_put_behind_it(rewritten, earlier, text, words):
+    """It leans on the question before, and gets the words of it that say what is meant."""
+    found = await rewritten(text, earlier)
+
+    assert found.startswith(f"{text} (")
+    assert words <= set(found.removeprefix(text).strip(" ()").split())
+
+
+@pytest.mark.parametrize(
+    ("earlier", "text"),
+    [
+        ("How do I top up by card?", "What is the exchange rate for euros?"),
+        ("What is Swyer syndrome?", "What are the symptoms of Marfan syndrome?"),
+        ("I lost my card", "thanks!"),
+        ("where is my parcel", "great, that's all for now"),
+    ],
+)
+async def test_what_stands_alone_stays(rewritten, earlier, text):
+    """Another subject, and small talk."""
+    assert await rewritten(text, earlier) is None
+
+
+async def test_small_talk_between_is_passed_over(rewritten):
+    """What a turn is about was asked before it."""
+    assert "swyer" in await rewritten("is it inherited?", "What is Swyer syndrome?", "thanks a lot")

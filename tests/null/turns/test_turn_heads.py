@@ -1,0 +1,94 @@
+"""The heads that come with the package: whose they are, and what they read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from coterie.errors import ArtefactRefused
+from coterie.turns import heads as heads_of_turns
+from coterie.turns.heads import FOLDER, bundled_heads
+from coterie.turns.leaning import leaning_features, missing_features, words_of
+from coterie.turns.reader import TurnReader
+from coterie.types import Output
+
+NAME = "all-MiniLM-L6-v2"
+WIDTH = 384
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """The weights in a folder of their own."""
+    folder = tmp_path / "weights"
+    shutil.copytree(FOLDER, folder)
+    monkeypatch.setattr(heads_of_turns, "FOLDER", folder)
+    monkeypatch.setattr(heads_of_turns, "PROVENANCE", folder / "provenance.json")
+    bundled_heads.cache_clear()
+    yield folder
+    bundled_heads.cache_clear()
+
+
+def test_they_are_for_one_encoder():
+    """Another one has none, and its network rewrites nothing."""
+    assert bundled_heads(NAME).languages == {"en"}
+    assert bundled_heads("another") is None
+    assert TurnReader.of({"name": "another"}) is None
+    assert TurnReader.of({}) is None
+
+
+def test_a_changed_file_is_refused(copied):
+    """By its checksum."""
+    (file,) = copied.glob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+
+    with pytest.raises(ArtefactRefused, match=file.name):
+        bundled_heads(NAME)
+
+
+def test_a_file_that_is_none_is_refused(copied):
+    """Though its checksum is the one that is stated."""
+    import hashlib
+
+    (file,) = copied.glob("*.safetensors")
+    file.write_bytes(b"nothing")
+    about = json.loads((copied / "provenance.json").read_text())
+    about["encoders"][NAME]["files"] = {file.name: hashlib.sha256(b"nothing").hexdigest()}
+    (copied / "provenance.json").write_text(json.dumps(about))
+
+    with pytest.raises(ArtefactRefused, match="cannot be read"):
+        bundled_heads(NAME)
+
+
+def test_features_fit_the_heads():
+    """What is read of a turn and of a word is as wide as the heads that were trained on it."""
+    draw = np.random.default_rng(0)
+    states, offsets = draw.normal(size=(5, WIDTH)), np.array([[0, 2], [3, 5], [6, 8], [9, 11], [12, 14]])
+    vector = draw.normal(size=WIDTH)
+    heads = bundled_heads(NAME).heads
+    words = words_of("ab cd ef gh ij")
+    missing = missing_features(words, states, offsets, vector, frozenset({"cd"}))
+
+    assert leaning_features(vector, states, vector).shape == heads["leans"].first.shape[:1]
+    assert missing.shape == (5, heads["missing"].first.shape[0])
+    assert missing[1, -1] > 0
+    assert not missing[[0, 2, 3, 4], -1].any()
+
+
+def test_an_output_without_states_leans_on_nothing():
+    """An encoder that gives no states cannot be asked."""
+    reader = TurnReader.of({"name": NAME})
+    bare = Output(vector=np.ones(WIDTH, dtype=np.float32))
+
+    assert reader.leans(bare, bare) == 0.0
+    assert reader.missing("where is my card", bare, bare, "and now?") == ([], [])
+
+
+@pytest.mark.parametrize("text", ["", "?!", "\u200b", "a" * 3000, "Where's the caf\u00e9's door?"])
+def test_any_text_has_words(text):
+    """In small letters, each where it stands."""
+    assert all(text[word.start : word.start + len(word.text)].lower() == word.text for word in words_of(text))
