@@ -59,8 +59,10 @@ async def _counted(visit: Visit, books: Deployments, section: FlywheelSection) -
 
     Of hundreds of thousands of calls counting takes longer than a page may.
     """
-    known = [*await books.deployments(), *await books.jobs(), *await books.alarms(open_only=True)]
-    state, now = {each.id: each.revision for each in known}, visit.gateway.network.clock()
+    now = visit.gateway.network.clock()
+    state = {each.id: each.revision for each in await books.deployments()}
+    state |= {each.id: each.revision for each in await books.jobs()}
+    state |= {each.id: each.revision for each in await books.alarms(open_only=True)}
     held = visit.console.counted
     if held is None or held.state != state or not 0 <= now - held.time < _SECONDS:
         held = visit.console.counted = Counted(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -103,13 +104,14 @@ class Metrics:
         self, working: Callable[[], float], waiting: Callable[[], float], remote: Callable[[], float], workers: int
     ) -> None:
         """What is read whenever the metrics are."""
-        for name, about, among, read in (
+        gauges: tuple[tuple[str, str, Literal["livesum", "livemax"], Callable[[], float]], ...] = (
             ("coterie_working", "Requests being worked on.", "livesum", working),
             ("coterie_waiting", "Requests waiting for a worker slot.", "livesum", waiting),
             ("coterie_remote", "Requests waiting for a remote model.", "livesum", remote),
             ("coterie_workers", "Processes there are to be.", "livemax", lambda: float(workers)),
             ("coterie_workers_up", "Processes that answer.", "livesum", lambda: 1.0),
-        ):
+        )
+        for name, about, among, read in gauges:
             gauge = Gauge(name, about, registry=self._registry, multiprocess_mode=among)
             self._gauges.append((gauge, read))
             if not self._shared:

@@ -153,9 +153,9 @@ async def test_a_follow_up(bench):
     network = bench.network(triage)
     await network.ask(Request(text=f"triage: my card is lost, {EMAIL}", session="s", clearance=Label.CONFIDENTIAL))
     answer = await network.ask(
-        Request(text="and what does triage cost for that?", session="s", clearance=Label.CONFIDENTIAL)
+        Request(text="and what does it cost at triage for that?", session="s", clearance=Label.CONFIDENTIAL)
     )
-    assert "(card)" in answer.trace.rewritten
+    assert "card lost" in answer.trace.rewritten
     assert (answer.trace.label, triage.tasks[-1].label_without_pii) == (Label.CONFIDENTIAL, Label.INTERNAL)
 
 

@@ -473,8 +473,8 @@ async def test_follow_ups_are_restated_in_english_only(bench):
     history = (Message(role="user", text="triage where is my card"),)
     network = bench.network(bench.Says("triage"))
 
-    english = await network.ask(Request(text="and on Monday triage?", history=history, language="en"))
-    german = await network.ask(Request(text="and on Monday triage?", history=history, language="de"))
+    english = await network.ask(Request(text="and does it on Monday, triage?", history=history, language="en"))
+    german = await network.ask(Request(text="and does it on Monday, triage?", history=history, language="de"))
 
     assert english.trace.rewritten
     assert not german.trace.rewritten
