@@ -16,7 +16,14 @@ def test_a_trace_is_readable(trace):
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["label"] == "internal"
     assert told["route"]["parts"] == [
-        {"text": "I lost my card", "stages": [["triage"], ["reply"]], "score": 0.9, "truncated": False, "after": []}
+        {
+            "text": "I lost my card",
+            "stages": [["triage"], ["reply"]],
+            "score": 0.9,
+            "truncated": False,
+            "after": [],
+            "otherwise": [],
+        }
     ]
     assert told["findings"][0]["value"] == ["card_lost", "refund"]
     assert told["usage"]["cost"] == 0.00012
