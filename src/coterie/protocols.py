@@ -396,7 +396,7 @@ class Store(Protocol):
         ...
 
     async def record_training(self, training: Training) -> None:
-        """FlywheelRecord the time, energy and cost of a training."""
+        """Record the time, energy and cost of a training."""
         ...
 
     async def close(self) -> None:

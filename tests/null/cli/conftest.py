@@ -21,7 +21,7 @@ from coterie.network.network import Network
 from coterie.protocols import Specialist
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import EchoEngine
-from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, TaskKind, Usage, worded
+from coterie.types import Delta, Finding, Output, Part, Route, SpecialistCard, Step, TaskKind, Usage, worded
 
 CONFIG = """\
 [network]
@@ -168,6 +168,7 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
                 store=store,
                 meter=FlatMeter(),
                 encoder=EchoEngine("encoder"),
+                turns=Leaning(),
                 reader=reader,
                 audit=open_audit(load_config(folder).audit, folder),
                 limits=open_limits(load_config(folder).budgets, folder),
@@ -178,6 +179,25 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
         return closed
 
     return install
+
+
+class Leaning:
+    """Says that every question after the first leans on the one before."""
+
+    languages = frozenset({"en"})
+    least_leaning = 0.5
+
+    def leans(self, now: Output, last: Output) -> float:
+        """Sure."""
+        return 0.9
+
+    def talk(self, vectors: Any) -> Any:
+        """Nothing is."""
+        return [False] * len(vectors)
+
+    def missing(self, question: str, output: Output, now: Output, text: str) -> tuple[list[str], list[float]]:
+        """Nothing."""
+        return [], []
 
 
 class _Closing(Network):

@@ -229,10 +229,10 @@ def test_an_answer_that_cannot_be_settled(run, folder, network, monkeypatch):
     """If the ledger cannot be written the command fails, with the store's code."""
     network()
 
-    async def fail(self, settlement):
+    async def fail(self, settlement, entry, append):
         raise StoreError("disk full", hint="make room")
 
-    monkeypatch.setattr("coterie.store.sqlite.SQLiteStore.settle", fail)
+    monkeypatch.setattr("coterie.store.sqlite.SQLiteStore.record", fail)
     result = run("-C", folder, "ask", "x", "--json")
 
     assert result.code == 1
