@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -69,6 +68,8 @@ def serve(
 
 
 def _opener(folder: Path, encoder: OnnxEncoder | None = None) -> Callable[[], Awaitable[Network]]:
+    import asyncio
+
     from coterie.runtime.memory import give_back
 
     async def open_warm() -> Network:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import inspect
 import re
 import types
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from dataclasses import field as made
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -60,6 +62,8 @@ class Setting:
     field: FieldInfo
     tasks: tuple[str, ...]
     """Those whose section has the field; empty where all have it."""
+    apart: Mapping[str, object] = made(default_factory=dict)
+    """The default of each task whose section has another one than `field`."""
 
     @property
     def option(self) -> str:
@@ -116,7 +120,9 @@ class Setting:
         chosen = f"Any of {', '.join(self._choices())}." if self._choices() else ""
         default = self.field.default
         usual = (
-            f"Default: `{default}`." if isinstance(default, str | int | float) and default not in {"", False} else ""
+            f"Default: `{default}`{''.join(f', {task}: `{each}`' for task, each in self.apart.items())}."
+            if isinstance(default, str | int | float) and default not in {"", False}
+            else ""
         )
         return " ".join(filter(None, [tasks + sentence, chosen, f"It is {bounds}." if bounds else "", usual]))
 
@@ -200,7 +206,11 @@ def settings(classes: Mapping[str, type[BaseModel]]) -> Mapping[str, Setting]:
     for name in names:
         having = [task for task, each in classes.items() if name in each.model_fields]
         tasks = tuple(having) if len(having) < len(classes) else ()
-        found[name] = Setting(name=name, field=classes[having[0]].model_fields[name], tasks=tasks)
+        fields = {task: classes[task].model_fields[name] for task in having}
+        usual = Counter(repr(each.default) for each in fields.values()).most_common(1)[0][0]
+        taken = next(each for each in fields.values() if repr(each.default) == usual)
+        apart = {task: each.default for task, each in fields.items() if repr(each.default) != usual}
+        found[name] = Setting(name=name, field=taken, tasks=tasks, apart=apart)
     return found
 
 
