@@ -73,6 +73,11 @@ ORDER = (
     "tools",
     "relay",
     "mcp",
+    "reading",
+    "faithfulness",
+    "scale_gateway",
+    "plan",
+    "web_page",
     "flywheel",
 )
 NONE = "-"
