@@ -69,7 +69,7 @@ async def rewrite_query(text: str, context: Context, *, turns: TurnModel, encode
     chance = turns.leans(now, last)
     if chance <= turns.least_leaning or _is_talk(now, turns):
         return None
-    topic, output = await _topic(earlier, turns, encode)
+    topic, output = await _topic(earlier, last, turns, encode)
     about = _about(topic, output, now, text, turns)
     return RewrittenQuery(
         text=f"{text.strip()} ({about})",
@@ -79,12 +79,13 @@ async def rewrite_query(text: str, context: Context, *, turns: TurnModel, encode
     )
 
 
-async def _topic(earlier: Sequence[Turn], turns: TurnModel, encode: Encode) -> tuple[Turn, Output]:
+async def _topic(earlier: Sequence[Turn], last: Output, turns: TurnModel, encode: Encode) -> tuple[Turn, Output]:
     """The newest question that says what is talked about, with its tokens' states.
 
     That is one that was classified, or that is no small talk and leans on none before it.
     """
-    outputs = await encode([turn.question for turn in earlier])
+    before = [turn.question for turn in earlier[:-1]]
+    outputs = [*(await encode(before) if before else ()), last]
     for at in range(len(earlier) - 1, 0, -1):
         leans = turns.leans(outputs[at], outputs[at - 1]) > turns.least_leaning
         if earlier[at].found or not (leans or _is_talk(outputs[at], turns)):

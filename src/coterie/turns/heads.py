@@ -1,7 +1,7 @@
 """Small networks on the encoder's vectors and tokens, as the package carries them for the encoders that it knows.
 
 They are made by `scripts/turns_build.py` from public sets; `MODEL_CARD.md` has data, figures and languages. An encoder
-that none were made for has none: then a request is not cut, nothing is small talk, and no turn leans on another.
+that none were made for has none: then no turn leans on another.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-_SCALE = 4.0
+SCALE = 4.0
+"""What unit vectors are multiplied by before a head reads them."""
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
@@ -25,7 +26,7 @@ def words_of(text: str) -> list[Word]:
 
 def unit_states(states: np.ndarray) -> np.ndarray:  # (T, D) -> (T, D)
     """The tokens' states, each of one length."""
-    return np.asarray(states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-9) * _SCALE)
+    return np.asarray(states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-9) * SCALE)
 
 
 def leaning_features(vector: np.ndarray, states: np.ndarray, last: np.ndarray) -> np.ndarray:  # (F,)
@@ -37,8 +38,8 @@ def leaning_features(vector: np.ndarray, states: np.ndarray, last: np.ndarray) -
         last: (D,) the vector of the question before it.
     """
     unit = unit_states(states)
-    parts = [vector * _SCALE, unit.max(axis=0), unit.min(axis=0), unit[0], unit[-1]]
-    return np.concatenate([*parts, [np.log1p(len(states)), vector @ last * _SCALE]]).astype(np.float32)
+    parts = [vector * SCALE, unit.max(axis=0), unit.min(axis=0), unit[0], unit[-1]]
+    return np.concatenate([*parts, [np.log1p(len(states)), vector @ last * SCALE]]).astype(np.float32)
 
 
 def missing_features(
@@ -56,5 +57,5 @@ def missing_features(
     unit = unit_states(states)
     at = np.searchsorted(offsets[:, 0], [word.start for word in words]).clip(0, len(unit) - 1)
     same = np.array([[float(word.text in said)] for word in words], dtype=np.float32)
-    turn = np.repeat(now[None] * _SCALE, len(words), axis=0)
-    return np.hstack([unit[at], turn, unit[at] * now, same * _SCALE]).astype(np.float32)
+    turn = np.repeat(now[None] * SCALE, len(words), axis=0)
+    return np.hstack([unit[at], turn, unit[at] * now, same * SCALE]).astype(np.float32)

@@ -7,11 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from coterie.turns.heads import TurnHeads, bundled_heads
-from coterie.turns.leaning import leaning_features, missing_features, words_of
+from coterie.turns.leaning import SCALE, leaning_features, missing_features, words_of
 from coterie.types import Output
-
-_SCALE = 4.0
-"""What unit vectors are multiplied by before a head reads them."""
 
 
 class TurnReader:
@@ -33,7 +30,7 @@ class TurnReader:
 
     def talk(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,) bool
         """Which texts are greetings, thanks or chat, by their vectors."""
-        logits = self._heads.heads["talk"].logits(vectors * _SCALE)
+        logits = self._heads.heads["talk"].logits(vectors * SCALE)
         return np.asarray(logits[:, 1] - logits[:, 0] > self._heads.thresholds["talk"])
 
     @property
