@@ -13,6 +13,30 @@ from _record import ROOT
 
 VARIABLE = "COTERIE_DATA"
 LENDER = ROOT / "examples" / "lender"
+TRIAGE = """
+[specialists.triage]
+task = "classify"
+data = "triage.csv"
+description = "What customers ask a bank."
+rungs = ["embedding"]
+licence = "CC-BY-4.0"
+"""
+"""The section of `coterie.toml` for a specialist of the lender's intents alone, in `triage.csv`."""
+LARGE = """
+[models.large]
+engine = "openai"
+base_url = "{url}"
+name = "large"
+price_in = "10.00"
+price_out = "30.00"
+clearance = "internal"
+[generalist]
+model = "large"
+escalate_out_of_scope = true
+[budgets.everybody]
+tokens = 1_000_000_000
+"""
+"""A large model at `{url}` that is asked what is out of scope, within a budget that nobody uses up."""
 
 
 class Source(NamedTuple):

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "latency"))
 from load import chat_body, run_load
 from server import memory_of, serve
 
-from _data import LENDER
+from _data import LARGE, LENDER, TRIAGE
 from _record import Bar, Record, arguments, sha256
 from coterie.learning.progress import Silent
 from coterie.testing import FakeOpenAIServer
@@ -50,26 +50,6 @@ TEXT = "Write a haiku about the sea in winter, please, and nothing else."
 """For no specialist: so it is routed, looked through by the gate, and answered by the large model."""
 RATES = (20.0, 50.0)  # planned requests a second
 ONE, MANY = 1, 16  # callers of closed loops
-NETWORK = """
-[specialists.triage]
-task = "classify"
-data = "triage.csv"
-description = "What customers ask a bank."
-rungs = ["embedding"]
-licence = "CC-BY-4.0"
-[models.large]
-engine = "openai"
-base_url = "{url}"
-name = "large"
-price_in = "10.00"
-price_out = "30.00"
-clearance = "internal"
-[generalist]
-model = "large"
-escalate_out_of_scope = true
-[budgets.everybody]
-tokens = 1_000_000_000
-"""
 PEER_ENVIRONMENT = {
     **os.environ,
     "LITELLM_MODE": "PRODUCTION",
@@ -115,7 +95,7 @@ def make_network(folder: Path, url: str) -> None:
         writer = csv.DictWriter(file, ["text", "label"])
         writer.writeheader()
         writer.writerows({key: row[key] for key in ("text", "label")} for row in rows if row["label"] in chosen)
-    (folder / "coterie.toml").write_text(NETWORK.format(url=url), encoding="utf-8")
+    (folder / "coterie.toml").write_text(TRIAGE + LARGE.format(url=url), encoding="utf-8")
     train(folder, progress=Silent())
 
 

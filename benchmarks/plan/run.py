@@ -19,7 +19,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _data import LENDER
+from _data import LENDER, TRIAGE
 from _record import Bar, Record, arguments, load_average, sha256
 from coterie.config.file import load_config
 from coterie.learning.progress import Silent
@@ -30,16 +30,7 @@ from coterie.training.train import train
 
 CLAIM = "Latency read from measured open loops is that of fresh ones, and as many gateways are planned as are needed."
 DATA = "data/triage.train.csv"
-NETWORK = """
-[network]
-name = "bank"
-[specialists.triage]
-task = "classify"
-data = "triage.csv"
-description = "What customers ask a bank."
-rungs = ["embedding"]
-licence = "CC-BY-4.0"
-"""
+NETWORK = '[network]\nname = "bank"' + TRIAGE
 ROWS = 1500
 BARS, BETWEEN = (0.3, 0.6, 0.8), (0.37, 0.65, 0.75)
 PLANNED = (1.5, 2.5, 3.5)

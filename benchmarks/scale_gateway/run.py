@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from generator import Load, requests_of, run_load
 
-from _data import LENDER
+from _data import LARGE, LENDER, TRIAGE
 from _record import Bar, Record, arguments, sha256
 from coterie.learning.progress import Silent
 from coterie.training.train import train
@@ -42,28 +42,6 @@ RATES = (100, 150, 200, 260)  # requests a second
 OK, KNOWN = 200, 50
 """A status, and how many texts the load has that is known already."""
 SHORT = 90  # characters
-SPECIALIST = """
-[specialists.triage]
-task = "classify"
-data = "triage.csv"
-description = "What customers ask a bank."
-rungs = ["embedding"]
-licence = "CC-BY-4.0"
-"""
-LARGE = """
-[models.large]
-engine = "openai"
-base_url = "{url}"
-name = "large"
-price_in = "10.00"
-price_out = "30.00"
-clearance = "internal"
-[generalist]
-model = "large"
-escalate_out_of_scope = true
-[budgets.everybody]
-tokens = 1_000_000_000
-"""
 MOST = {"new": 1500, "known": 6000, "large": 2000}
 """Requests a second that a closed loop may reach."""
 HAIKU = "Write a haiku about {} and {} in winter, please, and nothing else."
@@ -226,7 +204,7 @@ def make_network(folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(LENDER / DATA, folder / "triage.csv")
-    (folder / "coterie.toml").write_text(SPECIALIST, encoding="utf-8")
+    (folder / "coterie.toml").write_text(TRIAGE, encoding="utf-8")
     train(folder, progress=Silent())
 
 
