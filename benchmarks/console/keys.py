@@ -65,12 +65,14 @@ def main() -> None:
     command = [sys.executable, "-m", "coterie", "-C", str(folder), "serve", "--port", "0", "--json"]
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:  # noqa: S603 - ours
-        address = json.loads(cast("TextIO", served.stdout).readline())["address"]
-        with sync_playwright() as playwright:
-            page = playwright.chromium.launch(executable_path=chromium, args=FLAGS).new_page()
-            page.goto(f"{address}/review?queue=job:job-2")
-            taken = press(page, given.labels, given.pause)
-        served.terminate()
+        try:
+            address = json.loads(cast("TextIO", served.stdout).readline())["address"]
+            with sync_playwright() as playwright:
+                page = playwright.chromium.launch(executable_path=chromium, args=FLAGS).new_page()
+                page.goto(f"{address}/review?queue=job:job-2")
+                taken = press(page, given.labels, given.pause)
+        finally:
+            served.terminate()
     found = {
         "p50_ms": round(statistics.median(taken), 1),
         "p95_ms": round(taken[int(0.95 * len(taken))], 1),

@@ -72,13 +72,16 @@ from coterie.turns.reader import TurnReader
 from coterie.types import Request
 
 
-async def open_network(folder: Path | str, *, warm: bool = False, encoder: OnnxEncoder | None = None) -> Network:
+async def open_network(
+    folder: Path | str, *, warm: bool = False, empty: bool = False, encoder: OnnxEncoder | None = None
+) -> Network:
     """Open a trained network: read its configuration, load its champions, open its store.
 
     Args:
         folder: The network's folder.
         warm: Let generative specialists read the constant part of their prompts, so that the first request does not
             wait for it. Takes seconds: for a server, not for one question.
+        empty: Open it also while no specialist has a version: for a server, whose console trains the first one.
         encoder: The network's, where it is loaded already: workers share its memory.
 
     Raises:
@@ -90,7 +93,7 @@ async def open_network(folder: Path | str, *, warm: bool = False, encoder: OnnxE
     folder = Path(folder)
     config = load_config(folder)
     memory = config.network.budget(len(config.specialists))
-    versions = champions(config, folder, outlines=memory is not None)
+    versions = champions(config, folder, outlines=memory is not None, empty=empty)
     audit = open_audit(config.audit, folder)
     if encoder is None:
         loaded: OnnxEncoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder, states=True)
@@ -283,19 +286,20 @@ def _observed(config: Config, store: Store) -> Store:
     return observed(store, endpoint=endpoint, network=name, models=config.models, currency=currency)
 
 
-def champions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Version]:
+def champions(config: Config, folder: Path, *, outlines: bool, empty: bool = False) -> dict[str, Version]:
     """Return the champion of each specialist that has one.
 
     Args:
         config: The network's.
         folder: The network's.
         outlines: Read each file of a version when it is needed, not now.
+        empty: None needs to have a champion.
 
     Raises:
         NotTrained: there is no specialist, or none has a champion.
         ArtefactRefused: a champion is damaged.
     """
-    if not config.specialists and config.models and config.capture.enabled:
+    if not config.specialists and (empty or (config.models and config.capture.enabled)):
         return {}  # it relays, and what it captures makes the first specialist
     if not config.specialists:
         raise NotTrained(
@@ -311,7 +315,7 @@ def champions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Vers
             found[name] = find(name)
         except NotTrained as error:
             missing = missing or error
-    if missing is not None and not found:
+    if missing is not None and not found and not empty:
         raise missing
     return found
 

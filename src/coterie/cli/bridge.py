@@ -63,11 +63,13 @@ def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:
     return run(_use(opened(folder), use))
 
 
-async def opened(folder: Path, *, warm: bool = False, encoder: OnnxEncoder | None = None) -> Network:
+async def opened(
+    folder: Path, *, warm: bool = False, empty: bool = False, encoder: OnnxEncoder | None = None
+) -> Network:
     """The folder's network; who of it cannot answer yet is said beside the result."""
     from coterie.assembly import open_network
 
-    network = await open_network(folder, warm=warm, encoder=encoder)
+    network = await open_network(folder, warm=warm, empty=empty, encoder=encoder)
     say_untrained(network.untrained, folder)
     return network
 

@@ -61,7 +61,7 @@ def serve(
     ring = open_keys(config, folder)
 
     def announce(address: str) -> None:
-        _announce(address, config.network.name, as_json=as_json)
+        _announce(address, config, as_json=as_json)
         _warn(ring)
 
     run(serve_gateway(_opener(folder), section, ring=ring, on_ready=announce, front=_fronted(folder, _opener(folder))))
@@ -73,7 +73,7 @@ def _opener(folder: Path, encoder: OnnxEncoder | None = None) -> Callable[[], Aw
     from coterie.runtime.memory import give_back
 
     async def open_warm() -> Network:
-        network = await opened(folder, warm=True, encoder=encoder)
+        network = await opened(folder, warm=True, empty=True, encoder=encoder)
         await asyncio.to_thread(give_back)  # files and arrays that models were read from
         return network
 
@@ -145,7 +145,7 @@ def _supervise(
                 workers=section.workers,
                 drain=section.drain,
                 watched=lambda: files_of(folder),
-                on_ready=lambda: _announce(address_of(listener), config.network.name, as_json=as_json),
+                on_ready=lambda: _announce(address_of(listener), config, as_json=as_json),
                 on_end=lambda pid: mark_process_dead(pid, counted),  # type: ignore[no-untyped-call]
                 say=remark,
             )
@@ -155,11 +155,12 @@ def _supervise(
             shutil.rmtree(counted, ignore_errors=True)
 
 
-def _announce(address: str, name: str, *, as_json: bool) -> None:
-    welcome = f'{name} answers at {address}/v1 (base_url of any OpenAI client; model "coterie").'
+def _announce(address: str, config: Config, *, as_json: bool) -> None:
+    welcome = f'{config.network.name} answers at {address}/v1 (base_url of any OpenAI client; model "coterie").'
     say(json.dumps({"address": address}) if as_json else f"{welcome} Ctrl-C stops it.")
     if not as_json:
-        say(f"The console is at {address}/ in a browser.")
+        first = "" if config.specialists else ": it has no specialist yet, and the first one is made there from a file"
+        say(f"The console is at {address}/ in a browser{first}.")
 
 
 def _warn(ring: KeyRing) -> None:

@@ -109,6 +109,7 @@ async def show_network(visit: Visit) -> Response:
         title="Network",
         cards=cards,
         waiting=waiting,
+        empty=is_empty(visit),
         rows=by_name,
         totals=totals,
         picture=picture,
@@ -120,6 +121,12 @@ async def show_network(visit: Visit) -> Response:
         now=now,
         live=await visit.console.live.now(),
     )
+
+
+def is_empty(visit: Visit) -> bool:
+    """Whether there is nobody yet who could answer: no specialist is trained, and no model is there."""
+    network = visit.gateway.network
+    return not network.specialists and not network.models and network.generalist is None
 
 
 def _indexes(visit: Visit, config: Config) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.assembly import load_beside
 from coterie.config.file import RemoteModel
+from coterie.console.network import is_empty
 from coterie.console.traffic import about_trace, run_app, shown_trace
 from coterie.console.visits import LABELS, Visit, chosen
 from coterie.errors import InputError
@@ -36,7 +37,8 @@ async def show_playground(visit: Visit) -> Response:
     found: dict[str, Any] = {"trace": None}
     if visit.query("trace"):
         found = await about_trace(visit, await shown_trace(visit, visit.query("trace")))
-    return await visit.page("playground.html.j2", title="Playground", **{**_choices(visit), **found})
+    about = {"empty": is_empty(visit), "untrained": visit.gateway.network.untrained}
+    return await visit.page("playground.html.j2", title="Playground", **{**_choices(visit), **about, **found})
 
 
 def _choices(visit: Visit) -> dict[str, Any]:

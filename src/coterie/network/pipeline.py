@@ -27,6 +27,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
+from coterie.errors import NotTrained
 from coterie.network.admission import Admission, Admitted
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
@@ -131,6 +132,7 @@ class Pipeline(ABC):
 
         Raises:
             InputError: the request cannot be served (empty, unknown specialist).
+            NotTrained: no specialist is trained yet, or the one that the request names.
             BudgetExceeded: a budget of the principal has no request left.
             Overloaded: the queue of an engine is full.
             StoreError, AuditError: the answer could not be stored or logged, so it is not returned.
@@ -214,6 +216,7 @@ class Pipeline(ABC):
         """Run the stages in order."""
         with state.stage("admit"):
             state.enter(await self._admit(state))
+            self._check_somebody(state)
         with state.stage("rewrite") as note:
             found = await self.admission.rewrite(state.request, state.context, call=state.call)
             state.question, reason, steps = found
@@ -244,6 +247,15 @@ class Pipeline(ABC):
         if self.limits is not None:
             state.reserved = await self.limits.admit(admitted.call.principal)
         return admitted
+
+    def _check_somebody(self, state: RequestState) -> None:
+        """Raises `NotTrained` where there is nobody whom a request could be given to."""
+        if not self.specialists and state.large is None and state.request.document is None:
+            raise NotTrained(
+                f"The network {self.name!r} answers nothing yet: it has no trained specialist.",
+                hint="Train the first one: in the console, at the root of this address, or by `coterie add NAME "
+                "--data FILE` and `coterie train`.",
+            )
 
     async def _route(self, state: RequestState) -> Route:
         """Name the specialists for each part of the request."""
