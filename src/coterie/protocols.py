@@ -17,6 +17,8 @@ from coterie.types import (
     CallContext,
     CapturedExample,
     ComparedAnswer,
+    ComparedConfidence,
+    ComparedStream,
     Context,
     ContextView,
     Deciding,
@@ -528,8 +530,8 @@ class FlywheelStore(Protocol):
         """Say of examples, by id, which job they belong to, by which wording, and what their input is."""
         ...
 
-    async def volumes(self, *, since: float = 0.0) -> Sequence[JobVolume]:
-        """Return how much was asked of each job from a time on, the largest first; "" is what belongs to none."""
+    async def volumes(self) -> Sequence[JobVolume]:
+        """Return how much was asked of each job, the largest first; "" is what belongs to none, by a row a caller."""
         ...
 
     async def drop_examples(self, *, before: float) -> int:
@@ -540,6 +542,14 @@ class FlywheelStore(Protocol):
         self, deployment: str, *, after: tuple[float, str] = (-1.0, ""), limit: int = 100_000
     ) -> Sequence[ComparedAnswer]:
         """Return the next comparisons of a deployment behind a place, oldest first."""
+        ...
+
+    async def stream(self, deployment: str) -> ComparedStream:
+        """Return what a gate reads of a deployment's comparisons: counts, and where the answers differ."""
+        ...
+
+    async def confidences(self, deployment: str, *, since: float) -> Sequence[ComparedConfidence]:
+        """Return how sure a deployment was of its answers to the calls from a time on, but for those that failed."""
         ...
 
     async def answered(self, job: str, *, limit: int) -> Sequence[AnsweredCall]:
@@ -572,6 +582,10 @@ class FlywheelStore(Protocol):
         """Return what people, and the feedback of callers if it is wanted, say of examples; each oldest first."""
         ...
 
+    async def given(self, *, since: float) -> int:
+        """Return how many labels people gave from a time on."""
+        ...
+
     async def complaints(self, *, since: float = 0.0) -> Mapping[str, int]:
         """Return how many answers of each policy were called wrong by whoever asked."""
         ...
@@ -587,8 +601,10 @@ class FlywheelStore(Protocol):
         """
         ...
 
-    async def records(self, kind: str, *, job: str | None = None) -> Sequence[FlywheelRecord]:
-        """Return the records of a kind, oldest first."""
+    async def records(
+        self, kind: str, *, job: str | None = None, since: float | None = None
+    ) -> Sequence[FlywheelRecord]:
+        """Return the records of a kind, oldest first; of one job, or from a time on."""
         ...
 
     async def record(self, kind: str, key: str) -> FlywheelRecord | None:

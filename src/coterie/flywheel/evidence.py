@@ -147,7 +147,29 @@ def paths(rows: np.ndarray, *, margin: float) -> tuple[np.ndarray, np.ndarray]: 
     return (path(rows, -margin), path(-rows, margin)) if len(rows) else (np.zeros(0), np.zeros(0))
 
 
-def peaks(rows: np.ndarray, *, margin: float) -> tuple[float, float]:
-    """Return how high both kinds of evidence ever were; see `paths`."""
-    better, worse = paths(rows, margin=margin)
-    return (float(better[-1]), float(worse[-1])) if len(better) else (0.0, 0.0)
+def paths_at(
+    places: np.ndarray, at: np.ndarray, signs: np.ndarray, *, margin: float
+) -> tuple[np.ndarray, np.ndarray]:  # (P,), (M,), (M,) -> (P,), (P,)
+    """Return what `paths` has at some places of a long stream, from its rows that are not 0 alone.
+
+    Between two such rows the logarithm of the mixture's wealth is convex in the number of rows, so it is highest at an
+    end: the evidence is computed there and at the places, and nowhere else.
+
+    Args:
+        places: Rows to return the evidence at, from 0, in order.
+        at: Rows that are not 0, in order, none behind the last place.
+        signs: What they are, -1 or 1.
+        margin: How much worse the candidate may be.
+    """
+    ends = np.unique(np.concatenate([places, at, np.maximum(at - 1, 0)])).astype(int)
+    won = np.searchsorted(at[signs > 0], ends, side="right")
+    lost = np.searchsorted(at[signs < 0], ends, side="right")
+
+    def path(better: np.ndarray, worse: np.ndarray, mean: float) -> np.ndarray:
+        up, down, none = _gains(np.asarray([1.0, -1.0, 0.0]), mean).T[:, :, None]  # (B, 1) each
+        logs = up * better + down * worse + none * (ends + 1 - better - worse)  # (B, E)
+        top = logs.max(axis=0)
+        reached = np.maximum.accumulate(np.maximum(top + np.log(np.exp(logs - top).mean(axis=0)), 0.0))
+        return np.asarray(reached[np.searchsorted(ends, places)])
+
+    return path(won, lost, -margin), path(lost, won, margin)

@@ -16,15 +16,24 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
 
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate, estimate, exact
-from coterie.flywheel.evidence import StreamDecision, paths
+from coterie.flywheel.evidence import StreamDecision, paths_at
 from coterie.learning.metrics import paired_drop, worse
-from coterie.types import AnsweredCall, CapturedExample, ComparedAnswer, GivenLabel
+from coterie.types import (
+    AnsweredCall,
+    CapturedExample,
+    ComparedAnswer,
+    ComparedConfidence,
+    ComparedStream,
+    DifferingAnswer,
+    GivenLabel,
+)
 
 _PLACES = 40
 """Of the way that evidence grew."""
@@ -38,6 +47,7 @@ def drawn(key: str, share: float, *, salt: str) -> bool:
     return int.from_bytes(digest, "big") < share * 2**64
 
 
+@lru_cache(maxsize=1 << 15)  # the same calls are asked about for each page of a review
 def is_audit(example: str, share: float) -> bool:
     """Return whether an example is in the slice that is never trained on."""
     return drawn(example, share, salt="audit")
@@ -117,37 +127,58 @@ def judge_stream(
         margin: How much worse the deployment may be, as a share of calls.
         alpha: Bound on the probability of each wrong decision.
     """
-    rows: list[int] = []
-    pending: list[str] = []
-    for each in compared:
-        if each.failed or not each.accepted or each.same:
-            row = 0
-        elif each.example in truths:
-            truth = truths[each.example]
-            row = int(fold(each.answer) == truth) - int(fold(answers.get(each.example, "")) == truth)
-        else:
-            pending.append(each.example)
-            continue
-        if not pending:
-            rows.append(row)
-    judged = np.asarray(rows, dtype=int)
-    grown = [path / -math.log(alpha) for path in paths(judged, margin=margin)]
-    better, is_worse = (float(path[-1]) if len(path) else 0.0 for path in grown)
-    places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _PLACES)).astype(int))
     accepted = [each for each in compared if each.accepted and not each.failed]
-    return StreamEvidence(
+    stream = ComparedStream(
         compared=len(compared),
         accepted=len(accepted),
         same=sum(each.same for each in accepted),
         failed=sum(each.failed for each in compared),
-        judged=len(rows),
-        wins=int((judged == 1).sum()),
-        losses=int((judged == -1).sum()),
+        differing=tuple(
+            DifferingAnswer(place, each.example, each.answer, answers.get(each.example, ""))
+            for place, each in enumerate(compared)
+            if each.accepted and not each.failed and not each.same
+        ),
+    )
+    return judge_differences(stream, truths, margin=margin, alpha=alpha)
+
+
+def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, alpha: float) -> StreamEvidence:
+    """Return the evidence of a stream, of which only the rows that differ are looked at; see `judge_stream`."""
+    judged: list[tuple[int, int]] = []
+    pending: list[str] = []
+    erased, end = 0, stream.compared
+    for each in stream.differing:
+        if each.given is None:  # an erased call is no row
+            erased += 1
+        elif each.example not in truths:
+            if not pending:
+                end = each.place - erased
+            pending.append(each.example)
+        elif not pending:
+            truth = truths[each.example]
+            row = int(fold(each.answer) == truth) - int(fold(each.given) == truth)
+            judged.append((each.place - erased, row))
+    rows = end if pending else stream.compared - erased
+    places = np.unique(np.linspace(0, rows - 1, min(rows, _PLACES)).astype(int)) if rows else np.zeros(0, int)
+    at = np.asarray([place for place, row in judged if row], dtype=int)
+    signs = np.asarray([row for _, row in judged if row], dtype=int)
+    grown = [path / -math.log(alpha) for path in paths_at(places, at, signs, margin=margin)]
+    better, is_worse = (float(path[-1]) if len(path) else 0.0 for path in grown)
+    return StreamEvidence(
+        compared=stream.compared - erased,
+        accepted=stream.accepted - erased,
+        same=stream.same,
+        failed=stream.failed,
+        judged=rows,
+        wins=int((signs == 1).sum()),
+        losses=int((signs == -1).sum()),
         pending=tuple(pending),
         decision="worse" if is_worse >= 1 else "better" if better >= 1 else "open",
         not_worse=better,
         is_worse=is_worse,
-        growth=tuple((int(at) + 1, round(float(grown[0][at]), 4), round(float(grown[1][at]), 4)) for at in places),
+        growth=tuple(
+            (int(place) + 1, round(float(a), 4), round(float(b), 4)) for place, a, b in zip(places, *grown, strict=True)
+        ),
     )
 
 
@@ -207,11 +238,14 @@ def audit_sample(examples: Iterable[CapturedExample | AnsweredCall], size: int, 
     later take their turn: so the sample stays one of all calls.
     """
     strata: dict[str, list[str]] = defaultdict(list)
+    folded: dict[str, str] = {}  # many calls have few answers
     total = 0
     for each in examples:
         if not each.failed and not each.by_specialist:
             total += 1
-            strata[fold(each.answer)].append(each.id)
+            if each.answer not in folded:
+                folded[each.answer] = fold(each.answer)
+            strata[folded[each.answer]].append(each.id)
     wanted = {name: len(ids) / total * size for name, ids in strata.items()}
     counts = {name: int(each) for name, each in wanted.items()}
     rest = sorted(wanted, key=lambda name: (counts[name] - wanted[name], name))
@@ -231,7 +265,7 @@ def _rank(example: str) -> bytes:
 def teacher_accuracy(
     truths: Truths,
     examples: Iterable[CapturedExample | AnsweredCall],
-    compared: Iterable[ComparedAnswer],
+    compared: Iterable[ComparedAnswer | ComparedConfidence],
     sample: Sequence[str],
 ) -> Estimate:
     """Return the accuracy of what answers today, from the labels of a random sample and a specialist's confidence.
@@ -247,7 +281,9 @@ def teacher_accuracy(
     """
     by_model = {each.id: each for each in examples if not each.failed and not each.by_specialist}
     likely = {
-        each.example: each.confidence if each.same else 1 - each.confidence for each in compared if not each.failed
+        each.example: each.confidence if each.same else 1 - each.confidence
+        for each in compared
+        if isinstance(each, ComparedConfidence) or not each.failed
     }
     known = [each for each in sample if each in truths and each in by_model]
     right = np.asarray([fold(by_model[each].answer) == truths[each] for each in known], dtype=float)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob, next_step
-from coterie.flywheel.gates import StreamEvidence, judge_stream, truths_of
+from coterie.flywheel.gates import StreamEvidence, judge_differences, truths_of
 from coterie.types import DeploymentState, JobVolume
 
 _MONTH = 30 * 86_400.0
@@ -153,16 +153,9 @@ def _job_view(
 
 async def evidence_of(books: Deployments, section: FlywheelSection, deployment: Deployment) -> StreamEvidence:
     """Return what the compared answers of a deployment say so far."""
-    compared = list(await books.store.comparisons(deployment.id))
-    differing = [each.example for each in compared if each.accepted and not each.same]
-    examples = await books.store.examples_of(differing)
-    return judge_stream(
-        [each for each in compared if each.same or not each.accepted or each.example in examples],  # erased: no row
-        {key: each.answer for key, each in examples.items()},
-        truths_of(await books.store.labels(job=deployment.job)),
-        margin=section.margin,
-        alpha=section.alpha,
-    )
+    stream = await books.store.stream(deployment.id)
+    truths = truths_of(await books.store.labels(job=deployment.job, feedback=False))
+    return judge_differences(stream, truths, margin=section.margin, alpha=section.alpha)
 
 
 async def deployment_views(

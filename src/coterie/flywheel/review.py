@@ -17,6 +17,7 @@ those.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ from coterie.types import (
     ReviewPurpose,
 )
 
-_WEEK = 7 * 86_400.0
+_DAY, _WEEK = 86_400.0, 7 * 86_400.0
 _CLAIM = "claim"
 _CLAIMED = 300.0
 """Seconds that an item is one person's."""
@@ -129,17 +130,19 @@ class ReviewQueue:
     async def upcoming(self, job: str, count: int, *, reviewer: str, now: float | None = None) -> list[ReviewItem]:
         """Return so many items, in their order, for a desk that shows the next one at once; see `next`."""
         now = self.books.clock() if now is None else now
-        desk = await self._desk(job)
-        left = self.section.labels - await self._given_since(now - _WEEK)
+        left = self.section.labels - await self.books.store.given(since=now - _WEEK)
         if left <= 0:
             return []
+        desk = await self._desk(job)
         found: list[tuple[str, ReviewPurpose]] = []
-        taken = await self._taken(reviewer, now)
+        claims = {each.id: each for each in await self.books.store.records(_CLAIM, since=now - _DAY)}
         mine = {each.example for each in desk.labels if each.by == reviewer and each.origin == "person"}
-        for example, purpose in self._order(desk):
-            if example in mine or example in taken:
+        for example, purpose in await asyncio.to_thread(self._order, desk):
+            if example in mine or _is_taken(claims.get(example), reviewer, now):
                 continue
-            if await self._claim(example, reviewer, now, purpose=purpose):
+            if _is_held(claims.get(example), reviewer, now, purpose) or await self._claim(
+                example, reviewer, now, purpose=purpose
+            ):
                 found.append((example, purpose))
             if len(found) >= min(count, left):
                 break
@@ -195,21 +198,23 @@ class ReviewQueue:
         people = [each for each in desk.labels if each.origin == "person"]
         truths = truths_of(people)
         waiting = {each.example for each in [*desk.differing, *desk.late] if each.example not in truths}
-        compared = [row for each in desk.live for row in await self.books.store.comparisons(each.id)]
-        sample = self._sample(desk)
-        agreement, twice = _agreement(people)
+        first = await self.books.store.examples_of([each.id for each in desk.answered[:1]])
+        since = min((each.time for each in first.values()), default=0.0)
+        compared = [row for each in desk.live for row in await self.books.store.confidences(each.id, since=since)]
+        sample = await asyncio.to_thread(self._sample, desk)
+        agreement, twice = agreement_of([(each.example, each.value) for each in people])
         return ReviewProgress(
             job=desk.job.id,
             labelled=len(truths),
             by_purpose=dict(Counter(each.purpose for each in people)),
             pending=len(waiting),
             audits_missing=sum(each not in truths for each in sample),
-            week=await self._given_since(self.books.clock() - _WEEK),
+            week=await self.books.store.given(since=self.books.clock() - _WEEK),
             budget=self.section.labels,
             reviewers=dict(Counter(each.by for each in people)),
             agreement=agreement,
             twice=twice,
-            teacher=teacher_accuracy(truths, desk.answered, compared, sample),
+            teacher=await asyncio.to_thread(teacher_accuracy, truths, desk.answered, compared, sample),
         )
 
     # --- what is asked next ----------------------------------------------------------------------
@@ -277,19 +282,6 @@ class ReviewQueue:
             labels=tuple(desk.job.labels.values()) if desk.job.shape == "labels" else (),
         )
 
-    async def _given_since(self, since: float) -> int:
-        return sum(each.origin == "person" for each in await self.books.store.labels(since=since, feedback=False))
-
-    async def _taken(self, reviewer: str, now: float) -> set[str]:
-        """Items that are somebody else's for the moment, and those that this reviewer skipped."""
-        claims = await self.books.store.records(_CLAIM)
-        return {
-            each.id
-            for each in claims
-            if (each.body["by"] != reviewer and now < each.time + _CLAIMED)
-            or (reviewer in each.body["skipped"] and now < each.time + 86_400)
-        }
-
     async def _claim(
         self, example: str, reviewer: str, now: float, *, skipped: bool = False, purpose: ReviewPurpose | None = None
     ) -> bool:
@@ -316,11 +308,30 @@ def _gone(example: str) -> InputError:
     )
 
 
-def _agreement(labels: Sequence[GivenLabel]) -> tuple[float | None, int]:
-    """Cohen's kappa of the first two people's labels of the same examples, and how many there are."""
+def _is_taken(claim: FlywheelRecord | None, reviewer: str, now: float) -> bool:
+    """Whether an item is somebody else's for the moment, or one that this reviewer skipped within a day."""
+    if claim is None:
+        return False
+    others = claim.body["by"] != reviewer and now < claim.time + _CLAIMED
+    return others or (reviewer in claim.body["skipped"] and now < claim.time + _DAY)
+
+
+def _is_held(claim: FlywheelRecord | None, reviewer: str, now: float, purpose: ReviewPurpose) -> bool:
+    """Whether an item is this reviewer's for some time yet, for the same purpose: it need not be claimed again."""
+    if claim is None or claim.body["by"] != reviewer or claim.body.get("purpose") != purpose:
+        return False
+    return now < claim.time + _CLAIMED / 2
+
+
+def agreement_of(labels: Sequence[tuple[str, str | None]]) -> tuple[float | None, int]:
+    """Return Cohen's kappa of the first two people's labels of the same things, and on how many it is computed.
+
+    Args:
+        labels: What is spoken of, and what somebody says of it, in order of time.
+    """
     by_example: dict[str, list[str]] = defaultdict(list)
-    for each in labels:
-        by_example[each.example].append("" if each.value is None else fold(each.value))
+    for example, value in labels:
+        by_example[example].append("" if value is None else fold(value))
     pairs = [next(pairwise(values)) for values in by_example.values() if len(values) > 1]
     if not pairs:
         return None, 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from coterie.errors import StoreError
-from coterie.store.flywheel import TABLES
+from coterie.store.flywheel import COUNTED, TABLES
 from coterie.store.rollups import create_tables
 from coterie.store.statements import DatabaseConnection
 
@@ -369,6 +369,13 @@ def m009_flywheel(connection: DatabaseConnection) -> None:
         connection.execute(statement)
 
 
+def m010_counted(connection: DatabaseConnection) -> None:
+    """Calls by job and caller, added up as they are written, and the indexes that pages of review are read by."""
+    for statement in COUNTED:
+        connection.execute(statement)
+    connection.execute("CREATE INDEX feedback_by_time ON feedback (time)")
+
+
 MIGRATIONS: tuple[Callable[[DatabaseConnection], None], ...] = (
     m001_ledger,
     m002_sessions,
@@ -379,6 +386,7 @@ MIGRATIONS: tuple[Callable[[DatabaseConnection], None], ...] = (
     m007_decisions,
     m008_read_models,
     m009_flywheel,
+    m010_counted,
 )
 """Every step, in order."""
 

@@ -18,6 +18,9 @@ from coterie.types import (
     AnsweredCall,
     CapturedExample,
     ComparedAnswer,
+    ComparedConfidence,
+    ComparedStream,
+    DifferingAnswer,
     FlywheelChanged,
     FlywheelRecord,
     GivenLabel,
@@ -109,7 +112,38 @@ TABLES = (
     "CREATE TABLE flywheel_revision (one INTEGER PRIMARY KEY, revision INTEGER NOT NULL)",
     "INSERT INTO flywheel_revision VALUES (1, 0)",
 )
-"""Every table and index, in order."""
+"""Every table and index, in order, as they began."""
+
+COUNTED = (
+    """
+    CREATE TABLE job_callers (
+        job TEXT NOT NULL,
+        caller TEXT NOT NULL,
+        calls INTEGER NOT NULL,
+        local INTEGER NOT NULL,
+        cost DOUBLE PRECISION NOT NULL,
+        unpriced INTEGER NOT NULL,
+        PRIMARY KEY (job, caller)
+    )
+    """,
+    (
+        "INSERT INTO job_callers SELECT job, caller, count(*), sum(CASE WHEN policy LIKE 'model:%' THEN 0 ELSE 1 END), "
+        "sum(coalesce(cost, 0)), sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) FROM examples GROUP BY job, caller"
+    ),
+    "DROP INDEX comparisons_in_order",
+    "CREATE INDEX comparisons_in_order ON comparisons (deployment, time, example, accepted, failed, same)",
+    (
+        "CREATE INDEX comparisons_that_differ ON comparisons (deployment, time, example) "
+        "WHERE accepted = 1 AND failed = 0 AND same = 0"
+    ),
+    (
+        "CREATE INDEX comparisons_by_confidence ON comparisons (deployment, confidence, example) "
+        "WHERE accepted = 1 AND failed = 0 AND same = 1"
+    ),
+    "CREATE INDEX labels_by_time ON labels (time)",
+    "CREATE INDEX records_by_time ON flywheel_records (kind, time)",
+)
+"""What pages would otherwise count anew: calls by job and caller, and the indexes that review reads by."""
 
 _EXAMPLE = tuple(each.name for each in fields(CapturedExample))
 _COMPARISON = tuple(each.name for each in fields(ComparedAnswer))
@@ -156,8 +190,11 @@ class FlywheelTables:
         """Add them, and what was compared about them; one that is there already stays as it is."""
 
         def work(connection: Connection) -> None:
+            volumes = _Volumes()
             for each in examples:
-                _insert(connection, "examples", _EXAMPLE, _example_row(each))
+                if _insert(connection, "examples", _EXAMPLE, _example_row(each)):
+                    volumes.add(each.job, each.caller, local=not each.policy.startswith("model:"), cost=each.cost)
+            volumes.write(connection)
             _insert_comparisons(connection, comparisons)
 
         await self._written(work)
@@ -196,25 +233,32 @@ class FlywheelTables:
         """Say of examples, by id, which job they belong to, by which wording, and what their input is."""
 
         def work(connection: Connection) -> None:
+            volumes = _Volumes()
             for example, job, template, text in homes:
+                found = connection.execute("SELECT job, caller, policy, cost FROM examples WHERE id = ?", (example,))
+                for before, caller, policy, cost in found.fetchall():
+                    local = not policy.startswith("model:")
+                    volumes.add(before, caller, local=local, cost=cost, calls=-1)
+                    volumes.add(job, caller, local=local, cost=cost)
                 connection.execute(
                     "UPDATE examples SET job = ?, template = ?, input = ? WHERE id = ?", (job, template, text, example)
                 )
+            volumes.write(connection)
 
         await self._written(work)
 
-    async def volumes(self, *, since: float = 0.0) -> list[JobVolume]:
-        """Return how much was asked of each job from a time on; the job "" is what belongs to none."""
+    async def volumes(self) -> list[JobVolume]:
+        """Return how much was asked of each job, the largest first; the job "" is what belongs to none."""
+        end = "(SELECT time FROM examples e WHERE e.job = v.job ORDER BY time {0}, id {0} LIMIT 1)"
         statement = (
-            "SELECT job, count(*), sum(CASE WHEN policy LIKE 'model:%' THEN 0 ELSE 1 END), sum(coalesce(cost, 0)), "
-            "sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END), count(DISTINCT caller), min(time), max(time) "
-            "FROM examples WHERE time >= ? GROUP BY job ORDER BY count(*) DESC"
+            "SELECT v.job, sum(v.calls) AS asked, sum(v.local), sum(v.cost), sum(v.unpriced), count(*), "  # noqa: S608
+            f"{end.format('')}, {end.format('DESC')} FROM job_callers v GROUP BY v.job ORDER BY asked DESC, v.job"
         )
         return await self._read(
             lambda c: [
                 JobVolume(
                     job=row[0],
-                    calls=row[1],
+                    calls=int(row[1]),
                     local=int(row[2]),
                     cost=float(row[3]),
                     unpriced=int(row[4]),
@@ -222,7 +266,7 @@ class FlywheelTables:
                     first=row[6],
                     last=row[7],
                 )
-                for row in c.execute(statement, (since,)).fetchall()
+                for row in c.execute(statement).fetchall()
             ]
         )
 
@@ -243,18 +287,47 @@ class FlywheelTables:
         values = (deployment, after[0], after[0], after[1], limit)
         return await self._read(lambda c: [_comparison(row) for row in c.execute(statement, values).fetchall()])
 
-    async def answered(self, job: str, *, limit: int) -> list[AnsweredCall]:
-        """Return the newest calls of a job, oldest first, as far as a sample is drawn by them."""
-        statement = "SELECT id, answer, failed, policy FROM examples WHERE job = ? ORDER BY time DESC, id DESC LIMIT ?"
+    async def stream(self, deployment: str) -> ComparedStream:
+        """Return what a gate reads of a deployment's comparisons: counts, and where the answers differ."""
+        kinds = "SELECT accepted + 2 * same + 4 * failed FROM comparisons WHERE deployment = ? ORDER BY time, example"
+        differing = (
+            "SELECT c.example, c.answer, e.answer FROM comparisons c LEFT JOIN examples e ON e.id = c.example "
+            "WHERE c.deployment = ? AND c.accepted = 1 AND c.failed = 0 AND c.same = 0 ORDER BY c.time, c.example"
+        )
 
-        def query(connection: Connection) -> list[AnsweredCall]:
-            rows = connection.execute(statement, (job, limit)).fetchall()
-            return [
-                AnsweredCall(example, answer, bool(failed), bool(policy) and not policy.startswith("model:"))
-                for example, answer, failed, policy in reversed(rows)
-            ]
+        def query(connection: Connection) -> ComparedStream:
+            kind_of = bytes(kind for (kind,) in connection.execute(kinds, (deployment,)).fetchall())
+            places = (place for place, kind in enumerate(kind_of) if kind == 1)
+            rows = connection.execute(differing, (deployment,)).fetchall()
+            return ComparedStream(
+                compared=len(kind_of),
+                accepted=kind_of.count(1) + kind_of.count(3),
+                same=kind_of.count(3),
+                failed=sum(kind_of.count(kind) for kind in range(4, 8)),
+                differing=tuple(DifferingAnswer(place, *row) for place, row in zip(places, rows, strict=True)),
+            )
 
         return await self._read(query)
+
+    async def confidences(self, deployment: str, *, since: float) -> list[ComparedConfidence]:
+        """Return how sure a deployment was of its answers to the calls from a time on, but for those that failed."""
+        statement = (
+            "SELECT example, confidence, same FROM comparisons WHERE deployment = ? AND time >= ? AND failed = 0 "
+            "ORDER BY time, example"
+        )
+        return await self._read(
+            lambda c: [ComparedConfidence(*row) for row in c.execute(statement, (deployment, since)).fetchall()]
+        )
+
+    async def answered(self, job: str, *, limit: int) -> list[AnsweredCall]:
+        """Return the newest calls of a job, oldest first, as far as a sample is drawn by them."""
+        statement = (
+            "SELECT id, answer, failed, CASE WHEN policy = '' OR policy LIKE 'model:%' THEN 0 ELSE 1 END "
+            "FROM examples WHERE job = ? ORDER BY time DESC, id DESC LIMIT ?"
+        )
+        return await self._read(
+            lambda c: list(map(AnsweredCall._make, reversed(c.execute(statement, (job, limit)).fetchall())))
+        )
 
     async def differences(self, deployment: str, *, limit: int = 500) -> list[ComparedAnswer]:
         """Return accepted answers of a deployment that differ and that no person labelled, oldest first."""
@@ -268,11 +341,11 @@ class FlywheelTables:
         columns = ", ".join(f"c.{name}" for name in _COMPARISON)
         statement = (
             f"SELECT {columns} FROM comparisons c WHERE c.deployment = ? AND c.accepted = 1 AND c.failed = 0 "  # noqa: S608 - our names
-            "AND c.same = ? AND NOT EXISTS "
+            f"AND c.same = {same} AND NOT EXISTS "  # its value stands in an index
             "(SELECT 1 FROM labels l WHERE l.example = c.example AND l.origin = 'person') "
             f"ORDER BY {order} LIMIT ?"
         )
-        values = (deployment, same, limit)
+        values = (deployment, limit)
         return await self._read(lambda c: [_comparison(row) for row in c.execute(statement, values).fetchall()])
 
     async def coverage(self, deployment: str) -> tuple[int, int]:
@@ -329,6 +402,11 @@ class FlywheelTables:
 
         return await self._read(query)
 
+    async def given(self, *, since: float) -> int:
+        """Return how many labels people gave from a time on."""
+        statement = "SELECT count(*) FROM labels WHERE origin = 'person' AND time >= ?"
+        return await self._read(lambda c: int(c.execute(statement, (since,)).fetchone()[0]))
+
     async def complaints(self, *, since: float = 0.0) -> dict[str, int]:
         """Return how many answers of each policy were called wrong by whoever asked."""
         statement = (
@@ -360,13 +438,14 @@ class FlywheelTables:
 
         await self._written(work)
 
-    async def records(self, kind: str, *, job: str | None = None) -> list[FlywheelRecord]:
-        """Return the records of a kind, oldest first."""
-        named = "" if job is None else " AND job = ?"
+    async def records(self, kind: str, *, job: str | None = None, since: float | None = None) -> list[FlywheelRecord]:
+        """Return the records of a kind, oldest first, from a time on."""
+        given = {" AND job = ?": job, " AND time >= ?": since}
+        where = "".join(each for each, value in given.items() if value is not None)
         statement = (
-            f"SELECT kind, id, job, time, body, revision FROM flywheel_records WHERE kind = ?{named} ORDER BY time, id"  # noqa: S608
+            f"SELECT kind, id, job, time, body, revision FROM flywheel_records WHERE kind = ?{where} ORDER BY time, id"  # noqa: S608
         )
-        values = (kind,) if job is None else (kind, job)
+        values = (kind, *(value for value in given.values() if value is not None))
         return await self._read(lambda c: [_record(row) for row in c.execute(statement, values).fetchall()])
 
     async def record(self, kind: str, key: str) -> FlywheelRecord | None:
@@ -387,10 +466,41 @@ class FlywheelTables:
 # --- Rows.
 
 
-def _insert(connection: Connection, table: str, columns: Sequence[str], values: Sequence[Any]) -> None:
+class _Volumes:
+    """What some examples add to the calls of their jobs and callers, or take from them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], list[float]] = {}
+
+    def add(self, job: str, caller: str, *, local: bool, cost: float | None, calls: int = 1) -> None:
+        """Add one call; -1 takes it back."""
+        self.add_row(job, caller, (calls, calls * local, calls * (cost or 0.0), calls * (cost is None)))
+
+    def add_row(self, job: str, caller: str, figures: Sequence[float]) -> None:
+        """Add calls, those of deployments, their cost, and those without one."""
+        row = self._rows.setdefault((job, caller), [0, 0, 0.0, 0])
+        row[:] = [a + b for a, b in zip(row, figures, strict=True)]
+
+    def write(self, connection: Connection) -> None:
+        """Add all of it to the table."""
+        for key, row in sorted(self._rows.items()):  # in one order, so that writers wait in no circle
+            if any(row):
+                connection.execute(
+                    "INSERT INTO job_callers (job, caller, calls, local, cost, unpriced) VALUES (?, ?, ?, ?, ?, ?) "
+                    "ON CONFLICT (job, caller) DO UPDATE SET calls = job_callers.calls + excluded.calls, "
+                    "local = job_callers.local + excluded.local, cost = job_callers.cost + excluded.cost, "
+                    "unpriced = job_callers.unpriced + excluded.unpriced",
+                    (*key, int(row[0]), int(row[1]), row[2], int(row[3])),
+                )
+            if row[0] < 0:
+                connection.execute("DELETE FROM job_callers WHERE job = ? AND caller = ? AND calls <= 0", key)
+
+
+def _insert(connection: Connection, table: str, columns: Sequence[str], values: Sequence[Any]) -> bool:
+    """Insert a row; False if it is there already."""
     marks = ", ".join("?" * len(columns))
     statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
-    connection.execute(statement, values)
+    return bool(connection.execute(statement, values).rowcount == 1)
 
 
 def _insert_comparisons(connection: Connection, comparisons: Iterable[ComparedAnswer]) -> None:
@@ -426,6 +536,16 @@ def _each(connection: Connection, statement: str, values: Sequence[str]) -> Iter
 
 def drop_examples(connection: Connection, where: str, values: Sequence[Any]) -> int:
     """Delete examples that a condition of ours names, with all that is about them; return how many."""
+    volumes = _Volumes()
+    gone = connection.execute(
+        "SELECT job, caller, -count(*), -sum(CASE WHEN policy LIKE 'model:%' THEN 0 ELSE 1 END), "  # noqa: S608 - ours
+        "-sum(coalesce(cost, 0)), -sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) "
+        f"FROM examples WHERE {where} GROUP BY job, caller",
+        values,
+    )
+    for job, caller, *figures in gone.fetchall():
+        volumes.add_row(job, caller, [float(each) for each in figures])
+    volumes.write(connection)
     for table in _ABOUT_EXAMPLES:
         statement = f"DELETE FROM {table} WHERE example IN (SELECT id FROM examples WHERE {where})"  # noqa: S608
         connection.execute(statement, values)

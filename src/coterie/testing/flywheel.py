@@ -48,6 +48,8 @@ async def check_flywheel_store(store: FlywheelStore, other: FlywheelStore) -> No
         "older examples are dropped", dropped == 3 and set(await store.examples_of(["e0002", "e0003"])) == {"e0003"}
     )
     require("and what was about them", [each.example for each in await other.comparisons("d1")] == ["e0003"])
+    left = {each.job: (each.calls, each.callers, each.first) for each in await other.volumes()}
+    require("and they are counted no more", left == {"j1": (1, 1, _TIME + 3), "": (3, 3, _TIME + 4)})
 
 
 async def _check_examples(store: FlywheelStore, other: FlywheelStore) -> None:
@@ -66,6 +68,7 @@ async def _check_examples(store: FlywheelStore, other: FlywheelStore) -> None:
     (largest, rest) = await store.volumes()
     require("volumes count calls and callers", (largest.job, largest.calls, largest.callers) == ("j1", 4, 3))
     require("unknown costs are counted apart", (rest.unpriced, round(rest.cost, 6)) == (1, 0.004))
+    require("volumes know first and last", (largest.first, largest.last) == (_TIME, _TIME + 3))
     require("what was not found is left out", set(await store.examples_of(["e0001", "x"])) == {"e0001"})
 
 
@@ -81,6 +84,11 @@ async def _check_opinions(store: FlywheelStore, other: FlywheelStore) -> None:
     require("differences are accepted", [each.example for each in await store.differences("d1")] == ["e0002"])
     require("as is what is unsure", [each.example for each in await store.unsure("d1")] == ["e0003"])
     require("coverage is counted", tuple(await store.coverage("d1")) == (4, 2))
+    stream = await other.stream("d1")
+    require("a stream is counted", (stream.compared, stream.accepted, stream.same, stream.failed) == (4, 2, 1, 0))
+    require("and says where answers differ", stream.differing == ((2, "e0002", "lost", "card_lost"),))
+    sure = await store.confidences("d1", since=_TIME + 2)
+    require("confidences are those of a time", [tuple(each) for each in sure] == [("e0002", 0.0, 0), ("e0003", 0.0, 1)])
     (light,) = await store.newest(job="j1", limit=1, texts=False)
     require("texts are left out", (light.prompt, light.input, light.id) == ((), "", "e0003"))
     seen = GivenLabel(example="e0002", origin="person", by="ann", value="lost", time=_TIME)
@@ -92,6 +100,8 @@ async def _check_opinions(store: FlywheelStore, other: FlywheelStore) -> None:
     require("its second replaces it", await store.put_label(replace(ann, value=None, time=_TIME + 10)))
     require("a label of nothing is refused", not await store.put_label(replace(ann, example="gone")))
     found = list(await other.labels(job="j1"))
+    require("labels of people are counted", await store.given(since=_TIME + 10) == 1)
+    require("from a time on", await store.given(since=_TIME + 11) == 0)
     require("labels are those of the job", found == [replace(ann, value=None, time=_TIME + 10)])
     require("a label is taken back once", await store.drop_label(ann) and not await store.drop_label(ann))
     await store.note_training("triage", "0" * 16, ["e0001", "e0002"])
@@ -108,6 +118,8 @@ async def _check_records(store: FlywheelStore, other: FlywheelStore) -> None:
     require("writing shows", await other.revision() > before)
     stored = await other.record("deployment", "d1")
     require("a record comes back with its first revision", stored == replace(first, revision=1))
+    require("records are those of a time", list(await other.records("deployment", since=_TIME)) == [stored])
+    require("and no earlier ones", not await other.records("deployment", since=_TIME + 1))
     require("records are by kind and job", not await store.records("deployment", job="j2"))
     if stored is None:
         raise AssertionError("it was there")

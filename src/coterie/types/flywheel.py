@@ -94,13 +94,46 @@ class ComparedAnswer:
     failed: bool = False
 
 
+class DifferingAnswer(NamedTuple):
+    """An accepted answer of a deployment that is not what was answered."""
+
+    place: int
+    """Among all that were compared, in order of time, from 0."""
+    example: str
+    answer: str
+    given: str | None
+    """What was answered; None where the call was erased."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedStream:
+    """The comparisons of a deployment as a gate reads them."""
+
+    compared: int
+    accepted: int
+    """Of those, answered by the deployment, but for those that failed."""
+    same: int
+    """Of the accepted ones, with the answer that was given."""
+    failed: int
+    differing: tuple[DifferingAnswer, ...] = ()
+    """The accepted ones with another answer, in order."""
+
+
+class ComparedConfidence(NamedTuple):
+    """How sure a deployment was of an answer, and whether it is what was answered."""
+
+    example: str
+    confidence: float
+    same: int
+
+
 class AnsweredCall(NamedTuple):
     """A captured call, as far as a sample of calls is drawn by it."""
 
     id: str
     answer: str
-    failed: bool
-    by_specialist: bool
+    failed: int
+    by_specialist: int
 
 
 @dataclass(frozen=True, kw_only=True)

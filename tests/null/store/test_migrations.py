@@ -35,6 +35,7 @@ SCHEMA = {
     "propensity confidence in_scope caller",
     "comparisons": "deployment example time answer confidence accepted in_scope same milliseconds failed",
     "labels": "example origin given_by value time purpose",
+    "job_callers": "job caller calls local cost unpriced",
     "trained_on": "example specialist version",
     "flywheel_records": "kind id job time body revision",
     "flywheel_revision": "one revision",
@@ -45,7 +46,12 @@ INDEXES = {
     "examples_by_request",
     "examples_by_time",
     "comparisons_in_order",
+    "comparisons_by_confidence",
     "comparisons_by_example",
+    "comparisons_that_differ",
+    "feedback_by_time",
+    "labels_by_time",
+    "records_by_time",
     "entries_by_session",
     "requests_by_session",
     "requests_by_status",
@@ -103,6 +109,40 @@ def test_rows_survive_a_migration(path):
         )
         migrate(connection)
         assert connection.execute("SELECT id FROM requests").fetchall() == [("a",)]
+
+
+async def test_calls_of_an_earlier_schema_are_counted(open_store, path):
+    """What was captured before calls were added up by caller is in the volumes, and goes from them when it is old."""
+    at_version(path, 9)
+    with closing(connect(path, 1.0)) as connection:
+        for n in range(5):
+            values = (
+                f"e{n}",
+                "r",
+                float(n),
+                "t",
+                "public",
+                "",
+                "j",
+                -1,
+                "[]",
+                "x",
+                "a",
+                None if n == 4 else 0.5,
+                1.0,
+                0,
+            )
+            policy = "model:large" if n else "d1"
+            connection.execute(
+                f"INSERT INTO examples VALUES ({', '.join('?' * 19)})", (*values, policy, 1.0, None, None, f"c{n % 2}")
+            )
+
+    store = await open_store()
+    (volume,) = await store.flywheel.volumes()
+    assert (volume.calls, volume.local, volume.cost, volume.unpriced, volume.callers) == (5, 1, 2.0, 1, 2)
+    assert await store.flywheel.drop_examples(before=3.0) == 3
+    (volume,) = await store.flywheel.volumes()
+    assert (volume.calls, volume.local, volume.cost, volume.unpriced, volume.first) == (2, 0, 0.5, 1, 3.0)
 
 
 def test_failed_step_leaves_the_schema_it_began_with(path, monkeypatch):
