@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from functools import partial
 
 import pytest
 
@@ -245,6 +246,18 @@ def test_nobody_trained(half):
 
     with pytest.raises(NotTrained, match="'shop'"):
         opened(half, ask(CARD))
+
+
+def test_nobody_trained_and_served(half):
+    """A server opens it all the same, and requests are told that nobody is trained."""
+    shutil.rmtree(half / REGISTRY_FOLDER / "shop")
+
+    async def use(network):
+        with pytest.raises(NotTrained, match="no trained specialist"):
+            await network.ask(Request(text=CARD))
+        return network.untrained
+
+    assert opened(half, use, partial(open_network, empty=True)) == ("shop", "money")
 
 
 @pytest.mark.parametrize("command", ["ask", "route"])
