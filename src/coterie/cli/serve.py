@@ -46,8 +46,9 @@ def serve(
     It stays up until Ctrl-C or SIGTERM, then lets running requests finish. Host, port and workers come from [gateway]
     in coterie.toml unless they are given here. The address is printed as soon as requests are answered; with --json
     as one line, {"address": "http://..."}. A network without a specialist is served, too: requests get the error
-    `not_trained` until the first one is trained, which the console does from a file. With several workers one that dies is started again, and all are replaced
-    one by one at SIGHUP and after a promotion or a change of coterie.toml, without a request being refused.
+    `not_trained` until the first one is trained, which the console does from a file. With several workers one that dies
+    is started again, and all are replaced one by one at SIGHUP and after a promotion or a change of coterie.toml,
+    without a request being refused.
     """
     folder: Path = context.obj
     config = configured(folder)
