@@ -70,7 +70,7 @@ BUDGETS = {
     "observe": 670,  # the sums of several workers
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
-    "protocols": 680,  # a store that writes the audit entry too; functions; the flywheel and its store, its calls
+    "protocols": 700,  # what gates read; a store that writes the audit entry too; functions; the flywheel and its store
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
@@ -78,15 +78,15 @@ BUDGETS = {
     "runtime": 1450,  # threads of its own for long work; connections to PostgreSQL; quick copies of values
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
-    "store": 4180,  # many rows a statement, one thread for ledger and audit log; read models; flywheel; PostgreSQL
+    "store": 4310,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
     "tasks": 17840,  # cells of tables looked up, contradictions; functions of generate; the task tools; a second look
-    "testing": 1920,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
+    "testing": 1940,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
     "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
     "training": 525,  # candidates that serve nobody
     "tuning": 2240,  # encoders built, vocabularies cut
     "turns": 250,  # heads on the encoder in place of word lists
-    "types": 2600,  # contradictions; pages; keys of before that still load; the flywheel; functions
+    "types": 2640,  # what gates read; contradictions; pages; keys of before that still load; the flywheel; functions
 }
 
 

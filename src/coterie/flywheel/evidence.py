@@ -127,33 +127,13 @@ def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> t
     return ("better", better) if better <= worse else ("worse", worse)
 
 
-def paths(rows: np.ndarray, *, margin: float) -> tuple[np.ndarray, np.ndarray]:  # (N,) -> (N,), (N,)
-    """Return how high the evidence that a candidate is not worse was by each row, and that it is: logarithms, >= 0.
-
-    By Ville's inequality what was reached once stays valid, whatever comes later.
-
-    Args:
-        rows: -1, 0 or 1, in order. Shape (N,).
-        margin: How much worse the candidate may be.
-    """
-
-    def path(signed: np.ndarray, mean: float) -> np.ndarray:
-        logs = _gains(signed, mean).cumsum(axis=1)  # (B, N)
-        top = logs.max(axis=0)
-        reached: np.ndarray = np.maximum.accumulate(np.maximum(top + np.log(np.exp(logs - top).mean(axis=0)), 0.0))
-        return reached
-
-    rows = np.asarray(rows, dtype=float)
-    return (path(rows, -margin), path(-rows, margin)) if len(rows) else (np.zeros(0), np.zeros(0))
-
-
 def paths_at(
     places: np.ndarray, at: np.ndarray, signs: np.ndarray, *, margin: float
 ) -> tuple[np.ndarray, np.ndarray]:  # (P,), (M,), (M,) -> (P,), (P,)
-    """Return what `paths` has at some places of a long stream, from its rows that are not 0 alone.
+    """Return how high the evidence that a candidate is not worse was by some rows, and that it is: logarithms, >= 0.
 
-    Between two such rows the logarithm of the mixture's wealth is convex in the number of rows, so it is highest at an
-    end: the evidence is computed there and at the places, and nowhere else.
+    By Ville's inequality what was reached once stays valid, whatever comes later. Rows that are 0 are not looked at:
+    between two others the log of the mixture's wealth is convex in the number of rows, so it is highest at an end.
 
     Args:
         places: Rows to return the evidence at, from 0, in order.
