@@ -95,9 +95,7 @@ async def open_network(
     memory = config.network.budget(len(config.specialists))
     versions = champions(config, folder, outlines=memory is not None, empty=empty)
     audit = open_audit(config.audit, folder)
-    if encoder is None:
-        loaded: OnnxEncoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder, states=True)
-        encoder = loaded
+    encoder = encoder or await asyncio.to_thread(open_encoder, config.network.encoder, folder, states=True)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
