@@ -79,8 +79,7 @@ async def open_network(
 
     Args:
         folder: The network's folder.
-        warm: Let generative specialists read the constant part of their prompts, so that the first request does not
-            wait for it. Takes seconds: for a server, not for one question.
+        warm: Let generative specialists read the constant part of their prompts: seconds, so for a server.
         empty: Open it also while no specialist has a version: for a server, whose console trains the first one.
         encoder: The network's, where it is loaded already: workers share its memory.
 
@@ -95,7 +94,8 @@ async def open_network(
     memory = config.network.budget(len(config.specialists))
     versions = champions(config, folder, outlines=memory is not None, empty=empty)
     audit = open_audit(config.audit, folder)
-    encoder = encoder or await asyncio.to_thread(open_encoder, config.network.encoder, folder, states=True)
+    if encoder is None:
+        encoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder, states=True)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
