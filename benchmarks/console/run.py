@@ -17,7 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -170,9 +171,10 @@ async def ask(http: httpx.AsyncClient) -> str:
 
 
 async def with_consoles(folder: Path, consoles: int, rounds: int) -> dict[str, float]:
-    """The median latency of a served gateway with open consoles against none, in stretches of seconds in turn.
+    """The median latency and the CPU time of a served gateway with open consoles against none, in stretches in turn.
 
-    A console does what a page does: it listens to what happens, and fetches its figures at most every ten seconds.
+    A console does what a page does: it was loaded, it listens to what happens, and fetches its figures at most every
+    ten seconds. In the last two stretches nothing is asked: what an open page costs where nothing happens.
     """
     command = [sys.executable, "-m", "coterie", "-C", str(folder), "serve", "--port", "0", "--json"]
     served = await asyncio.create_subprocess_exec(
@@ -184,19 +186,20 @@ async def with_consoles(folder: Path, consoles: int, rounds: int) -> dict[str, f
             for _ in range(100):
                 await ask(http)
             taken: tuple[list[float], list[float]] = [], []
+            busy: tuple[list[float], list[float]] = [], []
             for number in range(rounds):
-                counts = [0] * consoles
-                pages = [asyncio.create_task(_console(http, counts, at)) for at in range(consoles if number % 2 else 0)]
-                end = time.perf_counter() + _STRETCH
-                while (start := time.perf_counter()) < end:
-                    await ask(http)
-                    taken[number % 2].append((time.perf_counter() - start) * 1000)
-                    await asyncio.sleep(0.01)
-                for each in pages:
-                    each.cancel()
-                await asyncio.gather(*pages, return_exceptions=True)
-                if pages and not all(counts):
+                async with _open(http, consoles if number % 2 else 0) as counts:
+                    before, asked = _cpu(served.pid), len(taken[number % 2])
+                    await _asking(http, taken[number % 2])
+                    busy[number % 2].append((_cpu(served.pid) - before) / (len(taken[number % 2]) - asked))
+                if number % 2 and not all(counts):
                     raise RuntimeError(f"a console fetched nothing: {counts}")
+            idle = []
+            for number in range(2):
+                async with _open(http, consoles * number):
+                    before = _cpu(served.pid)
+                    await asyncio.sleep(_STRETCH)
+                    idle.append((_cpu(served.pid) - before) * 60 / _STRETCH)
     finally:
         served.terminate()
         await served.wait()
@@ -205,27 +208,64 @@ async def with_consoles(folder: Path, consoles: int, rounds: int) -> dict[str, f
         "alone_p50_ms": round(a, 2),
         "with_consoles_p50_ms": round(b, 2),
         "ratio": round(b / a, 3),
+        "alone_cpu_ms_a_request": round(1000 * statistics.mean(busy[0]), 3),
+        "with_consoles_cpu_ms_a_request": round(1000 * statistics.mean(busy[1]), 3),
+        "alone_idle_cpu_s_a_minute": round(idle[0], 3),
+        "with_consoles_idle_cpu_s_a_minute": round(idle[1], 3),
         "requests": len(taken[0]) + len(taken[1]),
         "consoles": consoles,
     }
 
 
-_STRETCH = 6.0
+_STRETCH = 24.0
 """Seconds with consoles, and without."""
 _REFRESH = 10.0
 """Seconds between two times that a page fetches its figures, at least."""
 
 
+async def _asking(http: httpx.AsyncClient, taken: list[float]) -> None:
+    """One caller after another, for a stretch; milliseconds of each."""
+    end = time.perf_counter() + _STRETCH
+    while (start := time.perf_counter()) < end:
+        await ask(http)
+        taken.append((time.perf_counter() - start) * 1000)
+        await asyncio.sleep(0.01)
+
+
+def _cpu(process: int) -> float:
+    """CPU seconds that a process has taken."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def _open(http: httpx.AsyncClient, consoles: int) -> AsyncIterator[list[int]]:
+    """So many open pages; how often each has fetched its figures."""
+    counts = [0] * consoles
+    pages = [asyncio.create_task(_console(http, counts, at)) for at in range(consoles)]
+    try:
+        yield counts
+    finally:
+        for each in pages:
+            each.cancel()
+        await asyncio.gather(*pages, return_exceptions=True)
+
+
 async def _console(http: httpx.AsyncClient, counts: list[int], at: int) -> None:
-    """An open page of the network, which came some time after the others."""
-    await asyncio.sleep(at * _STRETCH / (2 * len(counts)))
-    read = -_REFRESH
+    """An open page of the network, which was loaded some time after the others."""
+    await asyncio.sleep(at * _REFRESH / len(counts))
+    (await http.get("/")).raise_for_status()
+    read = time.monotonic()
     async with http.stream("GET", "/live") as live:
+        before = None
         async for line in live.aiter_lines():
-            if line.startswith("data: ") and time.monotonic() - read >= _REFRESH:
-                read = time.monotonic()
-                (await http.get("/?part=figures")).raise_for_status()
-                counts[at] += 1
+            if line.startswith("data: "):
+                answered = json.loads(line[6:])["answered"]
+                if before is not None and answered > before and time.monotonic() - read >= _REFRESH:
+                    read = time.monotonic()
+                    (await http.get("/?part=figures")).raise_for_status()
+                    counts[at] += 1
+                before = answered
 
 
 def main() -> None:
@@ -257,7 +297,8 @@ def main() -> None:
         name, work = "pages", lambda: measure(folder, given.rounds, given.seconds)
     found = asyncio.run(work())  # type: ignore[arg-type] # a coroutine
     result = {
-        "command": f"python benchmarks/console/run.py --requests {given.requests} --rounds {given.rounds}",
+        "command": f"python benchmarks/console/run.py --requests {given.requests} --rounds {given.rounds}"
+        + (f" --consoles {given.consoles}" if given.consoles else ""),
         "seed": given.seed,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",

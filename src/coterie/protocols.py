@@ -6,7 +6,7 @@ Methods that do work take `call`, a `CallContext` that says on whose behalf. Pas
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -55,6 +55,7 @@ from coterie.types import (
     Step,
     Task,
     Totals,
+    TotalsPart,
     Trace,
     Training,
     Usage,
@@ -415,9 +416,16 @@ class ReadModels(Protocol):
     """
 
     async def totals(
-        self, *, since: float, until: float = ..., tenant: str | None = None, hours: bool = False, parts: bool = True
+        self,
+        *,
+        since: float,
+        until: float = ...,
+        tenant: str | None = None,
+        hours: bool = False,
+        parts: Collection[TotalsPart] = ...,
+        name: str | None = None,
     ) -> Totals:
-        """Return totals of whole hours or days, of a tenant or of all; with `parts` by specialist and model too."""
+        """Return totals of whole hours or days, of a tenant or of all, with some parts; those of one name alone."""
         ...
 
     async def request_page(self, wanted: RequestFilter) -> RequestPage:

@@ -120,7 +120,8 @@ async def show_egress(visit: Visit) -> Response:
     since = visit.gateway.network.clock() - _DAY
     found = await _page_of(visit, kind=EGRESS, since=since)
     whole = visit.caller.tenant == OWN_TENANT and visit.may("metrics")
-    totals = await visit.reads.totals(since=since, tenant=None if whole else visit.caller.tenant, hours=True)
+    whose = None if whole else visit.caller.tenant
+    totals = await visit.reads.totals(since=since, tenant=whose, hours=True, parts=["models"])
     remote = {key for key, model in visit.config.models.items() if isinstance(model, RemoteModel)}
     return await visit.page(
         "egress.html.j2",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from markdown_it import MarkdownIt
 from markupsafe import Markup
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from coterie.config.file import Config, RemoteModel
 from coterie.config.specialists import SpecialistSection
@@ -25,7 +25,7 @@ from coterie.registry.promotion import compare, figure, interval_of, mapping, me
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry
 from coterie.registry.version import Version
 from coterie.tasks.registry import task_of
-from coterie.types import LedgerRow, Totals
+from coterie.types import LedgerRow, Totals, TotalsPart
 
 _DAY, _WEEK = 86_400.0, 7 * 86_400.0
 _BINS, _MOST_EXAMPLES, _MOST_LABELS = 10, 3, 200
@@ -93,34 +93,53 @@ def draw(nodes: Sequence[PictureNode], edges: Sequence[tuple[str, str]]) -> Pict
     return Picture(nodes=tuple(placed), edges=tuple(edges), width=width, height=height, border=border)
 
 
+_PARTS: Sequence[TotalsPart] = ("specialists", "models", "latencies")
+_REFRESH, _AGAIN = 10.0, 1.0
+"""Seconds for which figures that a page fetches by itself, and totals of a page that is loaded, are those of before."""
+
+
 async def show_network(visit: Visit) -> Response:
-    """The picture, with the volume and the health of the last day, and a table of the same."""
+    """The picture, with the volume and the health of the last day, and a table of the same.
+
+    Its figures are fetched anew by open pages: all of them get what was made for one of them within ten seconds.
+    """
+    if visit.query("part") != "figures":
+        return await visit.page("network.html.j2", title="Network", **await _shown(visit))
+    caller = visit.caller
+    key = ("figures", visit.base, caller.tenant, caller.specialists, caller.role)
+
+    async def figures() -> bytes:
+        return bytes((await visit.page("part_network.html.j2", title="Network", **await _shown(visit))).body)
+
+    return HTMLResponse(await visit.console.shared.get(key, figures, seconds=_REFRESH))
+
+
+async def _shown(visit: Visit) -> dict[str, Any]:
+    """What the page of the network shows."""
     network, config = visit.gateway.network, await visit.aside(lambda: visit.config)
     now = network.clock()
     whose = None if visit.may("metrics") else visit.caller.tenant
-    totals = await visit.reads.totals(since=now - _DAY, tenant=whose, hours=True)
-    by_name = {row.key: row for row in totals.specialists}
-    cards = [s.card for name, s in sorted(network.specialists.items()) if visit.caller.sees(name)]
+
+    async def totals_of() -> Totals:
+        return await visit.reads.totals(since=now - _DAY, tenant=whose, hours=True, parts=_PARTS)
+
+    totals = await visit.console.shared.get(("network", whose), totals_of, seconds=_AGAIN)
     waiting = [name for name in config.specialists if name not in network.specialists and visit.caller.sees(name)]
-    picture = draw(*_picture(visit, config, totals, waiting))
-    template = "part_network.html.j2" if visit.query("part") == "figures" else "network.html.j2"
-    return await visit.page(
-        template,
-        title="Network",
-        cards=cards,
-        waiting=waiting,
-        empty=is_empty(visit),
-        rows=by_name,
-        totals=totals,
-        picture=picture,
-        indexes=_indexes(visit, config),
-        models=config.models,
-        remote={key for key, model in config.models.items() if isinstance(model, RemoteModel)},
-        generalist=config.generalist.model if config.generalist else "",
-        size=(NODE_WIDTH, NODE_HEIGHT),
-        now=now,
-        live=await visit.console.live.now(),
-    )
+    return {
+        "cards": [s.card for name, s in sorted(network.specialists.items()) if visit.caller.sees(name)],
+        "waiting": waiting,
+        "empty": is_empty(visit),
+        "rows": {row.key: row for row in totals.specialists},
+        "totals": totals,
+        "picture": draw(*_picture(visit, config, totals, waiting)),
+        "indexes": _indexes(visit, config),
+        "models": config.models,
+        "remote": {key for key, model in config.models.items() if isinstance(model, RemoteModel)},
+        "generalist": config.generalist.model if config.generalist else "",
+        "size": (NODE_WIDTH, NODE_HEIGHT),
+        "now": now,
+        "live": await visit.console.live.now(),
+    }
 
 
 def is_empty(visit: Visit) -> bool:
@@ -231,7 +250,7 @@ def _standing(registry: Registry, name: str) -> str:
 async def _show(visit: Visit, name: str, version: str) -> Response:
     now = visit.gateway.network.clock()
     whose = None if visit.may("metrics") else visit.caller.tenant
-    totals = await visit.reads.totals(since=now - _WEEK, tenant=whose)
+    totals = await visit.reads.totals(since=now - _WEEK, tenant=whose, parts=["specialists"], name=name)
     about = await visit.aside(_about, visit, name, version)
     return await visit.page(
         "specialist.html.j2",

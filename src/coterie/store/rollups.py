@@ -376,14 +376,15 @@ def sum_rollups(
     *,
     by: Literal["start", "tenant", "name"],
     tenant: str | None,
+    name: str | None = None,
 ) -> Iterator[Rollup]:
     """The rows of a kind in a stretch of time, added up by the database; amounts stand side by side in each."""
-    where, values = _within(stretch, tenant)
+    where, values = _within(stretch, tenant, name)
     key = ", ".join(each if each == by else f"min({each})" for each in _KEY[2:])
     joined = "group_concat" if isinstance(connection, sqlite3.Connection) else "string_agg"
-    amounts = ", ".join(f"{joined}({name}, ' ')" for name in _MONEY)
+    amounts = ", ".join(f"{joined}({each}, ' ')" for each in _MONEY)
     rows = connection.execute(
-        f"SELECT {key}, {', '.join(f'sum({name})' for name in SUMMED)}, {amounts} FROM rollups "  # noqa: S608 - our names
+        f"SELECT {key}, {', '.join(f'sum({each})' for each in SUMMED)}, {amounts} FROM rollups "  # noqa: S608 - our names
         f"WHERE kind = ? AND {where} GROUP BY {by}",
         (kind, *values),
     )
@@ -396,10 +397,10 @@ def added_up(amounts: str) -> Decimal:
 
 
 def count_requests(
-    connection: DatabaseConnection, kind: Kind, stretch: Stretch, *, tenant: str | None
+    connection: DatabaseConnection, kind: Kind, stretch: Stretch, *, tenant: str | None, name: str | None = None
 ) -> Iterator[tuple[str, int, int]]:
     """Name, start and requests of the rows of a kind in a stretch of time."""
-    where, values = _within(stretch, tenant)
+    where, values = _within(stretch, tenant, name)
     return iter(
         connection.execute(
             f"SELECT name, start, sum(requests) FROM rollups WHERE kind = ? AND {where} GROUP BY name, start",  # noqa: S608 - our names
@@ -409,19 +410,24 @@ def count_requests(
 
 
 def sum_latencies(
-    connection: DatabaseConnection, stretch: Stretch, *, tenant: str | None
+    connection: DatabaseConnection, stretch: Stretch, *, tenant: str | None, times: bool = True
 ) -> Iterator[tuple[int, int, int]]:
-    """Start, bucket and number of the latencies in a stretch of time, of all its tenants together."""
+    """Start, bucket and number of the latencies in a stretch of time, of all its tenants; else of all its times too."""
     where, values = _within(stretch, tenant)
-    query = f"SELECT start, bucket, sum(n) FROM latencies WHERE {where} GROUP BY start, bucket"  # noqa: S608 - our names
+    start, by = ("start", "start, bucket") if times else ("min(start)", "bucket")
+    query = f"SELECT {start}, bucket, sum(n) FROM latencies WHERE {where} GROUP BY {by}"  # noqa: S608 - our names
     return iter(connection.execute(query, values))
 
 
-def _within(stretch: Stretch, tenant: str | None) -> tuple[str, tuple[object, ...]]:
+def _within(stretch: Stretch, tenant: str | None, name: str | None = None) -> tuple[str, tuple[object, ...]]:
     """A condition on rows, and its values."""
+    given = {"tenant": tenant, "name": name}
+    further = "".join(f" AND {key} = ?" for key, value in given.items() if value is not None)
     values: tuple[object, ...] = (stretch.span, stretch.first, min(stretch.until, 2.0**62))
-    whose = "" if tenant is None else " AND tenant = ?"
-    return f"span = ? AND start >= ? AND start < ?{whose}", values if tenant is None else (*values, tenant)
+    return f"span = ? AND start >= ? AND start < ?{further}", (
+        *values,
+        *(value for value in given.values() if value is not None),
+    )
 
 
 def select_latencies(

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ from coterie.store.statements import DatabaseConnection
 from coterie.store.summary import insert_training, select_ledger, select_summary, select_totals
 from coterie.store.threads import ReadThread, WriteThread
 from coterie.types import (
+    TOTALS_PARTS,
     AuditEvent,
     Context,
     Feedback,
@@ -70,6 +71,7 @@ from coterie.types import (
     Settlement,
     SiteSummary,
     Totals,
+    TotalsPart,
     Trace,
     Training,
 )
@@ -281,10 +283,11 @@ class SQLiteStore:
         until: float = math.inf,
         tenant: str | None = None,
         hours: bool = False,
-        parts: bool = True,
+        parts: Collection[TotalsPart] = TOTALS_PARTS,
+        name: str | None = None,
     ) -> Totals:
-        """Totals of whole hours or days between two times, of a tenant or of all tenants."""
-        work = partial(select_totals, since=since, until=until, tenant=tenant, hours=hours, parts=parts)
+        """Totals of whole hours and days, of a tenant or of all tenants; parts are those of one name alone."""
+        work = partial(select_totals, since=since, until=until, tenant=tenant, hours=hours, parts=parts, name=name)
         return await self._lookups.run(work)
 
     async def request_page(self, wanted: RequestFilter) -> RequestPage:

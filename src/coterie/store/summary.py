@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from coterie.store.rollups import (
     DAY,
     Kind,
     Rollup,
+    Stretch,
     added_up,
     backfill_left,
     bucket_of,
@@ -26,7 +27,16 @@ from coterie.store.rollups import (
 )
 from coterie.store.rows import dicts
 from coterie.store.statements import DatabaseConnection
-from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Totals, Training
+from coterie.types import (
+    TOTALS_PARTS,
+    Grouping,
+    Ledger,
+    LedgerRow,
+    LedgerSummary,
+    Totals,
+    TotalsPart,
+    Training,
+)
 
 EXACT = 10_000
 """Requests up to which a ledger is added up row by row. Above, the rows of its hours and days are, and percentiles are
@@ -420,7 +430,14 @@ _MOST_TIMES = 400
 
 
 def select_totals(
-    connection: DatabaseConnection, *, since: float, until: float, tenant: str | None, hours: bool, parts: bool
+    connection: DatabaseConnection,
+    *,
+    since: float,
+    until: float,
+    tenant: str | None,
+    hours: bool,
+    parts: Collection[TotalsPart] = TOTALS_PARTS,
+    name: str | None = None,
 ) -> Totals:
     """Totals of whole hours and days, from their rows alone: what a page shows.
 
@@ -430,40 +447,71 @@ def select_totals(
         until: The end.
         tenant: Whose requests; None for all tenants'.
         hours: The times are hours, not days.
-        parts: Also by specialist and by model.
+        parts: What is read beside the total.
+        name: Of which specialist and model; None for all.
     """
-    total, times, tenants = _Sum(), defaultdict[str, _Sum](_Sum), defaultdict[str, _Sum](_Sum)
-    kinds: dict[Kind, defaultdict[str, _Sum]] = {"specialist": defaultdict(_Sum), "model": defaultdict(_Sum)}
-    recent: dict[str, dict[int, int]] = defaultdict(dict)
-    by: Grouping = "hour" if hours else "day"
+    sums = _TotalSums()
     for stretch in stretches(since, until, hours=hours):
-        days = list(sum_rollups(connection, "request", stretch, by="start", tenant=tenant))
-        for row in days:
-            total.add_rollup(row)
-            times[_key(row.start, "", by)].add_rollup(row)
-        for row in sum_rollups(connection, "request", stretch, by="tenant", tenant=tenant):
-            tenants[row.tenant].add_rollup(row)
-        names = {row.start: _key(row.start, "", by) for row in days}
-        for start, bucket, n in sum_latencies(connection, stretch, tenant=tenant):
-            total.buckets[bucket] += int(n)
-            times[names[start]].buckets[bucket] += int(n)
-        for kind, sums in kinds.items() if parts else ():
-            for row in sum_rollups(connection, kind, stretch, by="name", tenant=tenant):
-                sums[row.name].add_rollup(row)
-        for name, start, n in count_requests(connection, "specialist", stretch, tenant=tenant) if parts else ():
-            recent[name][start] = int(n)
-    step = 3600 if hours else int(DAY)
-    newest = max((start for each in recent.values() for start in each), default=0)
-    starts = range(max(int(since // step), newest // step - _MOST_TIMES) * step, newest + 1, step)
+        sums.add_requests(connection, stretch, tenant, parts, by="hour" if hours else "day")
+        for kind, rows in sums.kinds.items():
+            if f"{kind}s" in parts:
+                for row in sum_rollups(connection, kind, stretch, by="name", tenant=tenant, name=name):
+                    rows[row.name].add_rollup(row)
+        if "specialists" in parts:
+            for who, start, n in count_requests(connection, "specialist", stretch, tenant=tenant, name=name):
+                sums.recent[who][start] = int(n)
     return Totals(
-        total=total.row("total"),
-        times=_rows(times),
-        tenants=_rows(tenants),
-        specialists=_rows(kinds["specialist"]),
-        models=_rows(kinds["model"]),
-        recent={name: tuple(each.get(start, 0) for start in starts) for name, each in recent.items()},
+        total=sums.total.row("total"),
+        times=_rows(sums.times),
+        tenants=_rows(sums.tenants),
+        specialists=_rows(sums.kinds["specialist"]),
+        models=_rows(sums.kinds["model"]),
+        recent=_recent(sums.recent, since, 3600 if hours else int(DAY)),
         summed=backfill_left(connection) is None,
     )
+
+
+class _TotalSums:
+    """What `select_totals` adds up."""
+
+    def __init__(self) -> None:
+        self.total = _Sum()
+        self.times: defaultdict[str, _Sum] = defaultdict(_Sum)
+        self.tenants: defaultdict[str, _Sum] = defaultdict(_Sum)
+        self.kinds: dict[Kind, defaultdict[str, _Sum]] = {"specialist": defaultdict(_Sum), "model": defaultdict(_Sum)}
+        self.recent: dict[str, dict[int, int]] = defaultdict(dict)
+
+    def add_requests(
+        self,
+        connection: DatabaseConnection,
+        stretch: Stretch,
+        tenant: str | None,
+        parts: Collection[TotalsPart],
+        *,
+        by: Grouping,
+    ) -> None:
+        """Add requests and latencies: in all, by time, by tenant."""
+        days = list(sum_rollups(connection, "request", stretch, by="start", tenant=tenant))
+        names = {row.start: _key(row.start, "", by) for row in days} if "times" in parts else {}
+        for row in days:
+            self.total.add_rollup(row)
+            if names:
+                self.times[names[row.start]].add_rollup(row)
+        if "tenants" in parts:
+            for row in sum_rollups(connection, "request", stretch, by="tenant", tenant=tenant):
+                self.tenants[row.tenant].add_rollup(row)
+        if "latencies" in parts:
+            for start, bucket, n in sum_latencies(connection, stretch, tenant=tenant, times=bool(names)):
+                self.total.buckets[bucket] += int(n)
+                if names:
+                    self.times[names[start]].buckets[bucket] += int(n)
+
+
+def _recent(found: Mapping[str, Mapping[int, int]], since: float, step: int) -> dict[str, tuple[int, ...]]:
+    """Requests of each hour or day, also of those without one."""
+    newest = max((start for each in found.values() for start in each), default=0)
+    starts = range(max(int(since // step), newest // step - _MOST_TIMES) * step, newest + 1, step)
+    return {name: tuple(each.get(start, 0) for start in starts) for name, each in found.items()}
 
 
 def _rows(sums: Mapping[str, _Sum]) -> tuple[LedgerRow, ...]:

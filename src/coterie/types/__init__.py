@@ -70,7 +70,15 @@ from coterie.types.flywheel import (
 )
 from coterie.types.label import Label, Labelled, Release, label_without_pii
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
-from coterie.types.reading import RequestFilter, RequestLine, RequestPage, SessionPage, Totals
+from coterie.types.reading import (
+    TOTALS_PARTS,
+    RequestFilter,
+    RequestLine,
+    RequestPage,
+    SessionPage,
+    Totals,
+    TotalsPart,
+)
 from coterie.types.reason import Reason, all_of, worded
 from coterie.types.request import AcceptanceOverride, Columns, Document, ReleaseSlot, Request, Rung, Sampling, Task
 from coterie.types.route import Part, Route, SpecialistCard
@@ -85,6 +93,7 @@ __all__ = [
     "NO",
     "NOT_SENT",
     "SYSTEM",
+    "TOTALS_PARTS",
     "YES",
     "AcceptanceOverride",
     "Allowance",
@@ -177,6 +186,7 @@ __all__ = [
     "TaskKind",
     "Tools",
     "Totals",
+    "TotalsPart",
     "Trace",
     "Training",
     "Usage",

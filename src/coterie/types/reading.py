@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Literal
 
 from coterie.types.ledger import LedgerRow
 from coterie.types.settlement import SessionSummary
@@ -65,6 +66,11 @@ class SessionPage:
 
     sessions: tuple[SessionSummary, ...]
     after: tuple[float, str] | None = None
+
+
+TotalsPart = Literal["times", "tenants", "specialists", "models", "latencies"]
+"""A part of `Totals` that is read only where a page shows it."""
+TOTALS_PARTS: tuple[TotalsPart, ...] = ("times", "tenants", "specialists", "models", "latencies")
 
 
 @dataclass(frozen=True, kw_only=True)

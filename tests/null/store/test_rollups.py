@@ -146,9 +146,13 @@ async def test_totals(open_store, path):
     assert [row.key for row in mine.tenants] == ["acme"]
     whose = next(row for row in everything.tenants if row.key == "acme")
     assert replace(mine.total, p50_ms=None, p95_ms=None) == replace(whose, key="total")
-    hours = await store.totals(since=NOW + DAY, until=NOW + 2 * DAY, hours=True, parts=False)
+    hours = await store.totals(since=NOW + DAY, until=NOW + 2 * DAY, hours=True, parts=("times",))
     assert 0 < len(hours.times) <= 24
-    assert hours.specialists == ()
+    assert (hours.specialists, hours.total.p50_ms) == ((), None)
+    one = await store.totals(since=0, parts=("specialists", "latencies"), name="triage")
+    assert one.specialists == tuple(row for row in everything.specialists if row.key == "triage")
+    assert one.recent == {"triage": everything.recent["triage"]}
+    assert (one.total, one.times, one.models) == (everything.total, (), ())
 
 
 async def pages(store, wanted):

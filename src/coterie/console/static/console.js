@@ -21,7 +21,7 @@
     };
   }
   function mute() { if (source) { source.close(); source = null; live.classList.remove("on"); } }
-  let refreshing = 0;
+  let refreshing = Date.now();  // what was loaded is as new as what others are shown within the next ten seconds
   function news(count) {
     if (live.dataset.refresh) {  // figures are fetched anew at most every ten seconds
       const wait = Math.max(0, refreshing + 10000 - Date.now());
