@@ -60,7 +60,7 @@ BUDGETS = {
     "flywheel": 4600,  # jobs in calls, evidence, alarms; capture, review, runs; accept thresholds, JSON objects
     "gateway": 6950,  # Messages of a deployment; jobs, deployments and review over HTTP; rerank and score
     "generalist": 1590,  # whole answers asked for whole; functions
-    "governance": 3330,  # pages and write-ahead entries of the audit log; values cut over texts; tools of MCP
+    "governance": 3350,  # pages and write-ahead entries of the audit log; values cut over texts; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
     "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
@@ -78,7 +78,7 @@ BUDGETS = {
     "runtime": 1450,  # threads of its own for long work; connections to PostgreSQL; quick copies of values
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
-    "store": 4310,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
+    "store": 4380,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
     "tasks": 17840,  # cells of tables looked up, contradictions; functions of generate; the task tools; a second look
     "testing": 1940,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
@@ -86,7 +86,7 @@ BUDGETS = {
     "training": 525,  # candidates that serve nobody
     "tuning": 2240,  # encoders built, vocabularies cut
     "turns": 250,  # heads on the encoder in place of word lists
-    "types": 2640,  # what gates read; contradictions; pages; keys of before that still load; the flywheel; functions
+    "types": 2660,  # what gates read; contradictions; pages; keys of before that still load; the flywheel; functions
 }
 
 

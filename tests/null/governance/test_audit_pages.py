@@ -59,6 +59,20 @@ def test_of_one_kind_and_tenant(log):
     assert numbers(page)[0] == 1 + max(n for n in range(2000) if n % 14 == 0)
 
 
+@pytest.mark.parametrize("tenant", [None, "a", "Größe & Söhne"])
+@pytest.mark.parametrize("kind", ["", "promote", "nothing"])
+def test_what_is_passed_over_unread_is_not_meant(tmp_path, kind, tenant):
+    """Only lines that may be meant are read, and none of those is missed: long ones, other scripts, words in a text."""
+    kinds, tenants = ("promote", "request", "egress"), ("a", "Größe & Söhne", "東京")
+    entries = [
+        (kinds[n % 3], tenants[n % 7 % 3], float(n), {"text": ("x" * (n % 50) ** 3, '"kind":"promote"')[n % 5 == 0]})
+        for n in range(300)
+    ]
+    log = write(tmp_path / "log", entries)
+    wanted = [n + 1 for n, each in enumerate(entries) if kind in {"", each[0]} and tenant in {None, each[1]}]
+    assert numbers(read_page(log, kind=kind, tenant=tenant, limit=1000, most=1 << 40)) == wanted[::-1]
+
+
 def test_it_looks_through_so_much_and_says_so(log):
     """What is not found in a part of the log may be further back: the next page goes on from there."""
     page = read_page(log, kind="sign_in", most=1 << 20)
