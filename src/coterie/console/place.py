@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from coterie.config.file import load_config
 from coterie.console.jobs import Jobs
 from coterie.console.sessions import Sessions
-from coterie.console.ticker import Shared, Ticker
+from coterie.console.ticker import SharedViews, Ticker
 from coterie.gateway.work import Gateway
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Place:
         self.currency, self.oidc = config.accounting.currency, config.oidc
         self.jobs = Jobs(folder, self.reopen, clock=clock)
         self.live = Ticker(gateway)
-        self.shared = Shared()
+        self.shared = SharedViews()
         self.sessions = Sessions(folder / _SECRET, clock)
         self.counted: Counted | None = None
         """What the page of the flywheel has counted last."""

@@ -88,7 +88,7 @@ def _event(found: dict[str, int]) -> bytes:
 
 
 @dataclass
-class Shared:
+class SharedViews:
     """What several viewers look at, made once for all of them."""
 
     clock: Callable[[], float] = time.monotonic

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from coterie.console.ticker import Shared, Ticker
+from coterie.console.ticker import SharedViews, Ticker
 
 
 class Counters:
@@ -63,7 +63,7 @@ async def test_a_silent_stream_says_that_it_is_there(counters, monkeypatch):
 async def test_viewers_share_what_was_made_for_one():
     """Who comes while it is made, or soon after, gets the same; later, and under another key, it is made anew."""
     clock = SimpleNamespace(now=0.0)
-    shared, made, go = Shared(clock=lambda: clock.now), [], asyncio.Event()
+    shared, made, go = SharedViews(clock=lambda: clock.now), [], asyncio.Event()
 
     async def make():
         made.append(clock.now)
@@ -83,7 +83,7 @@ async def test_viewers_share_what_was_made_for_one():
 
 async def test_a_failure_is_not_kept():
     """The next viewer tries again."""
-    shared = Shared(clock=lambda: 0.0)
+    shared = SharedViews(clock=lambda: 0.0)
 
     async def fail():
         raise ValueError("not now")
