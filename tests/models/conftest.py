@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import csv
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,3 +23,20 @@ def messages() -> Callable[[Collection[str]], list[dict[str, str]]]:
             return [row for row in csv.DictReader(lines) if row["label"] in intents]
 
     return of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bases_are_read_once() -> Iterator[None]:
+    """Trainings get copies of a base's network: reading one from its file takes longer than to tune it here.
+
+    `test_lora` reads it from the file, through the function itself.
+    """
+    if find_spec("peft") is None:
+        yield
+        return
+    from coterie.learning import adapters
+
+    read = lru_cache(maxsize=1)(adapters.load_causal)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapters, "load_causal", lambda base: copy.deepcopy(read(base)))
+        yield
