@@ -46,7 +46,6 @@ ORDER = (
     "routers",
     "routing_scale",
     "latency",
-    "gateway",
     "scifact",
     "index",
     "postgres",

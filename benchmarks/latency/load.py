@@ -1,4 +1,4 @@
-"""A small load generator for HTTP servers: raw asyncio streams and kept connections, so that it measures the server.
+"""A small load generator for HTTP servers: kept connections on raw streams, so that it measures the server.
 
     python benchmarks/latency/load.py http://127.0.0.1:8321/v1/chat/completions --text "I lost my card" --concurrency 16
 
@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from urllib.parse import urlsplit
+
+from coterie.scale.load import Connection, quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,64 +53,6 @@ class _Tally:
             self.first_bytes.append(first_byte - start)
 
 
-class _Connection:
-    """One kept connection; it opens itself again when the server closes it."""
-
-    def __init__(self, url: str, body: bytes, headers: Sequence[str] = ()) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        lines = [
-            f"POST {parts.path or '/'} HTTP/1.1",
-            f"Host: {parts.netloc}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            *headers,
-        ]
-        self._request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def ask(self) -> tuple[int, float]:
-        """The status, and when the body's first byte came. 0 for a connection that broke."""
-        try:
-            if self._streams is None:
-                self._streams = await asyncio.open_connection(self._host, self._port)
-            reader, writer = self._streams
-            writer.write(self._request)
-            return await self._read(reader)
-        except (OSError, asyncio.IncompleteReadError):
-            await self.close()
-            return 0, time.perf_counter()
-
-    async def _read(self, reader: asyncio.StreamReader) -> tuple[int, float]:
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        status = int(head.split(b" ", 2)[1])
-        if b"\r\ntransfer-encoding: chunked" in head:
-            first_byte = await self._read_chunks(reader)
-        else:
-            length = int(head.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
-            await reader.readexactly(length)
-            first_byte = time.perf_counter()
-        if b"\r\nconnection: close" in head:
-            await self.close()
-        return status, first_byte
-
-    async def _read_chunks(self, reader: asyncio.StreamReader) -> float:
-        first_byte = 0.0
-        while size := int(await reader.readline(), 16):
-            first_byte = first_byte or time.perf_counter()
-            await reader.readexactly(size + 2)
-        await reader.readline()
-        return first_byte
-
-    async def close(self) -> None:
-        """Close it; the next `ask` opens another."""
-        if self._streams is not None:
-            writer = self._streams[1]
-            self._streams = None
-            writer.close()
-            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-
-
 async def run_load(
     url: str,
     body: bytes,
@@ -122,12 +64,12 @@ async def run_load(
 ) -> LoadReport:
     """POST `body` so often and measure; with a `rate`, `concurrency` only bounds how many are out at once."""
     tally = _Tally()
-    connections = [_Connection(url, body, headers) for _ in range(concurrency)]
+    connections = [Connection(url, headers) for _ in range(concurrency)]
     start = time.perf_counter()
     if rate is None:
-        await _closed_loop(connections, requests, tally)
+        await _closed_loop(connections, body, requests, tally)
     else:
-        await _open_loop(connections, requests, rate, tally)
+        await _open_loop(connections, body, requests, rate, tally)
     seconds = time.perf_counter() - start
     await asyncio.gather(*(connection.close() for connection in connections))
     return LoadReport(
@@ -144,26 +86,26 @@ async def run_load(
     )
 
 
-async def _closed_loop(connections: Sequence[_Connection], requests: int, tally: _Tally) -> None:
+async def _closed_loop(connections: Sequence[Connection], body: bytes, requests: int, tally: _Tally) -> None:
     left = iter(range(requests))
 
-    async def ask_on(connection: _Connection) -> None:
+    async def ask_on(connection: Connection) -> None:
         for _ in left:
             start = time.perf_counter()
-            status, first_byte = await connection.ask()
+            status, _, first_byte = await connection.ask(body)
             tally.add(start, first_byte, status)
 
     await asyncio.gather(*(ask_on(connection) for connection in connections))
 
 
-async def _open_loop(connections: Sequence[_Connection], requests: int, rate: float, tally: _Tally) -> None:
-    free: asyncio.Queue[_Connection] = asyncio.Queue()
+async def _open_loop(connections: Sequence[Connection], body: bytes, requests: int, rate: float, tally: _Tally) -> None:
+    free: asyncio.Queue[Connection] = asyncio.Queue()
     for connection in connections:
         free.put_nowait(connection)
 
     async def ask_once(planned: float) -> None:
         connection = await free.get()
-        status, first_byte = await connection.ask()
+        status, _, first_byte = await connection.ask(body)
         tally.add(planned, first_byte, status)
         free.put_nowait(connection)
 
@@ -179,7 +121,7 @@ def _percentile(seconds: Sequence[float], share: float) -> float | None:
     """The nearest-rank percentile in milliseconds."""
     if not seconds:
         return None
-    return round(sorted(seconds)[math.ceil(share * len(seconds)) - 1] * 1000, 3)
+    return round(quantile(sorted(seconds), share) * 1000, 3)
 
 
 def chat_body(text: str, *, model: str = "coterie", stream: bool = False) -> bytes:

@@ -80,12 +80,12 @@ class Connection(asyncio.Protocol):
             self._waiter.set_exception(exc or ConnectionError("The server closed the connection."))
 
 
-def requests_of(url: str, texts: Iterable[str], *, model: str, key: str = "") -> list[bytes]:
-    """A whole HTTP request for each text."""
+def requests_of(url: str, texts: Iterable[str], *, model: str, key: str = "", **more: object) -> list[bytes]:
+    """A whole HTTP request for each text; `more` goes into each body."""
     parts = urlsplit(url)
     made = []
     for text in texts:
-        body = json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}).encode()
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": text}], **more}).encode()
         head = (
             f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
             + (f"Authorization: Bearer {key}\r\n" if key else "")

@@ -1,6 +1,6 @@
 """What one worker of the gateway bears, beside a lean probe with the same encoder and beside LiteLLM's proxy.
 
-    python benchmarks/scale_gateway/run.py --network DIR [--litellm PROGRAM] [--only local,large,workers]
+    python benchmarks/scale_gateway/run.py --network DIR [--litellm PROGRAM] [--only local,large,workers,beside]
 
 `DIR` keeps the trained network between runs; it is made where it is not there. Every figure is a median over rounds, in
 each of which all that is compared is asked in turn.
@@ -19,8 +19,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -29,6 +29,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from generator import Load, requests_of, run_load
+from peer import MODEL, litellm_proxy, version_of
 
 from _data import LARGE, LENDER, TRIAGE
 from _record import Bar, Record, arguments, sha256
@@ -46,6 +47,20 @@ MOST = {"new": 1500, "known": 6000, "large": 2000}
 """Requests a second that a closed loop may reach."""
 HAIKU = "Write a haiku about {} and {} in winter, please, and nothing else."
 """For no specialist: so it is routed, looked through by the gate, and answered by the large model."""
+STORY = "Tell a story about a lighthouse."
+OPEN_LARGE = 50  # requests a second before the large model
+SLOW, SLOW_SECONDS = 80, 4.0
+"""Requests that wait for the large model at any time, and how long each of its answers takes."""
+WRITING = 8
+"""Requests that a small model in the gateway's process writes at any time."""
+SMALL = """
+[models.small]
+engine = "llama"
+name = "smollm2"
+parallel = 8
+"""
+_BEGIN = 1.5
+"""Seconds after which what is beside a load is under way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +153,21 @@ class Bench:
             flush=True,
         )
 
+    @asynccontextmanager
+    async def beside(self, door: Door) -> AsyncIterator[list[Load]]:
+        """Slow remote answers and local generations while the context lasts; what they met, once it has ended."""
+        met: list[Load] = []
+        seconds = _BEGIN + self.given.seconds
+        written = requests_of(door.url, [STORY] * (WRITING * 100), model="small", max_tokens=64)
+        remote = requests_of(door.url, self.texts.haikus(SLOW * 10), model=door.model, coterie={"label": "public"})
+        work = [
+            asyncio.create_task(run_load(door.url, sent, callers=callers, seconds=seconds))
+            for sent, callers in ((remote, SLOW), (written, WRITING))
+        ]
+        await asyncio.sleep(_BEGIN)
+        yield met
+        met += await asyncio.gather(*work)
+
     async def warm(self, door: Door, kind: str) -> None:
         """Ask until nothing is new."""
         make = self.texts.haikus if kind == "large" else self.texts.messages
@@ -177,6 +207,8 @@ async def ask_large(bench: Bench, doors: Sequence[Door]) -> None:
     for door in doors:
         await bench.warm(door, "large")
     for _ in range(bench.given.rounds):
+        for door in doors:
+            await bench.ask(door, f"large, {OPEN_LARGE}/s", kind="large", rate=OPEN_LARGE)
         for callers in (1, 16, 48):
             for door in doors:
                 load = f"large, {callers} caller{'s' if callers > 1 else ''}"
@@ -193,6 +225,22 @@ async def ask_workers(bench: Bench, one: Door, two: Door) -> dict[str, float]:
             for door in (one, two):
                 await bench.ask(door, f"{kind}, 32 callers", kind=kind, callers=32)
     return {"one_pss_mb": pss_of(one.pid), "two_pss_mb": pss_of(two.pid)}
+
+
+async def ask_beside(bench: Bench, door: Door) -> None:
+    """One caller of a specialist, alone, and beside slow remote answers and local generations.
+
+    The large model is cleared for less than what the caller sends, so none of that waits for it.
+    """
+    await bench.warm(door, "new")
+    for _ in range(bench.given.rounds):
+        await bench.ask(door, "new, alone", kind="new")
+        async with bench.beside(door) as met:
+            await bench.ask(door, "new, beside others", kind="new")
+        for load, what in zip(met, ("remote", "written"), strict=True):
+            if set(load.statuses) != {OK}:
+                sys.exit(f"Of what was beside ({what}) some was answered with {load.statuses}.")
+            print(f"beside, {what}: {load.requests} answers, p50 {load.p50:.0f} ms", flush=True)
 
 
 # --- Servers.
@@ -291,6 +339,7 @@ def bars_of(bench: Bench, memory: dict[str, float]) -> list[Bar]:
     ours_16, ours_48 = our + new.format(16), our + new.format(48)
     large_16, large_48 = our + large.format(16), our + large.format(48)
     peer_16, peer_48 = their + large.format(16), their + large.format(48)
+    large_open, peer_open = (f"{whose}large, {OPEN_LARGE}/s" for whose in (our, their))
     added = memory["two_pss_mb"] - memory["one_pss_mb"] if memory else None
     open_loop = share(f"{our}new, 200/s", f"{our}new, 1 caller", "p95", "p50")
     found = [
@@ -302,6 +351,14 @@ def bars_of(bench: Bench, memory: dict[str, float]) -> list[Bar]:
         ("large, 16 callers: p50 of LiteLLM's", share(large_16, peer_16, "p50"), 0.6, True),
         ("large, 16 callers: p99 of LiteLLM's", share(large_16, peer_16, "p99"), 0.7, True),
         ("large, 48 callers: rate of LiteLLM's", share(large_48, peer_48), 3.0, False),
+        (f"large, {OPEN_LARGE}/s: p50 of LiteLLM's", share(large_open, peer_open, "p50"), 1.0, True),
+        (f"large, {OPEN_LARGE}/s: p99 of LiteLLM's", share(large_open, peer_open, "p99"), 1.0, True),
+        (
+            f"classify p95 beside {SLOW} slow remote answers and {WRITING} local generations, of that alone",
+            share(our + "new, beside others", our + "new, alone", "p95"),
+            2.0,
+            True,
+        ),
         ("two workers, of the rate of one", share("two: new, 32 callers", "one: new, 32 callers"), 1.5, False),
         ("memory of the second worker, PSS in MB", added, 100.0, True),
     ]
@@ -326,8 +383,16 @@ async def measure(given: argparse.Namespace, folder: Path) -> tuple[Bench, dict[
             home = copy_of(given.network, folder / "large", LARGE.format(url=upstream))
             doors = [stack.enter_context(running(coterie(home), "coterie", key=key_of(home)))]
             if given.litellm:
-                doors.append(stack.enter_context(litellm(given.litellm, folder, upstream)))
+                peer = stack.enter_context(litellm_proxy(given.litellm, folder, upstream))
+                doors.append(Door(name="litellm", url=peer.url, pid=peer.pid, model=MODEL, key=peer.key))
             await ask_large(bench, doors)
+    if "beside" in only:
+        with running(probe("upstream.py", "--delay", str(SLOW_SECONDS)), "upstream") as upstream:
+            home = copy_of(
+                given.network, folder / "beside", LARGE.format(url=upstream.url).replace("internal", "public") + SMALL
+            )
+            with running(coterie(home), "coterie") as ours:
+                await ask_beside(bench, ours)
     if "workers" in only:
         with (
             running(coterie(copy_of(given.network, folder / "one"), "--workers", "1"), "one") as one,
@@ -338,28 +403,12 @@ async def measure(given: argparse.Namespace, folder: Path) -> tuple[Bench, dict[
     return bench, memory
 
 
-@contextmanager
-def litellm(program: Path, folder: Path, upstream: str) -> Iterator[Door]:
-    """LiteLLM's proxy as `benchmarks/gateway` starts it."""
-    import importlib.util  # noqa: PLC0415 - both scripts are called run.py
-
-    spec = importlib.util.spec_from_file_location("gateway_run", HERE.parent / "gateway" / "run.py")
-    if spec is None or spec.loader is None:
-        raise AssertionError
-    beside = importlib.util.module_from_spec(spec)
-    sys.modules["gateway_run"] = beside
-    spec.loader.exec_module(beside)
-    with beside.litellm_door(program, folder, upstream) as door:
-        key = door.headers[0].split()[-1]
-        yield Door(name="litellm", url=door.url, pid=door.pid, model=door.model, key=key)
-
-
 def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--network", type=Path, required=True, help="folder of the trained network, made if missing")
     parser.add_argument("--litellm", type=Path, help="the program `litellm` in an environment of its own")
-    parser.add_argument("--only", default="local,large", help="parts, with commas: local, large, workers")
+    parser.add_argument("--only", default="local,large", help="parts, with commas: local, large, workers, beside")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.5, help="of each load")
     parser.add_argument("--settle", type=float, default=4.0, help="seconds until both workers are up")
@@ -369,6 +418,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         bench, memory = asyncio.run(measure(given, Path(name)))
     record.figures = {name: met.to_json() for name, met in bench.met.items()} | memory
+    if given.litellm:
+        record.figures["litellm"] = version_of(given.litellm)
     record.bars = bars_of(bench, memory)
     record.note_load()
     record.write(given.out)

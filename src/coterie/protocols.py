@@ -359,6 +359,14 @@ class Store(Protocol):
         """Write a settlement in one transaction. After the return, a killed process loses none of it."""
         ...
 
+    async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
+        """Write a settlement as `settle` does, and its entry in the audit log. Called by the network for each request.
+
+        If one of them cannot be written, the other one still is, and the error is raised.
+        A store that writes in a thread may write both there, by `Audit.append_soon`, for one wait in place of two.
+        """
+        ...
+
     async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
         """Return the context of a session; empty if it is unknown, expired or another tenant's.
 
@@ -625,23 +633,6 @@ class FlywheelStore(Protocol):
 
 
 @runtime_checkable
-class RecordingStore(Protocol):
-    """A store that writes the audit log's entry with the settlement: one thread, one wait for both."""
-
-    async def record(
-        self, settlement: Settlement, entry: AuditEvent, append: Callable[[Sequence[AuditEvent]], None]
-    ) -> None:
-        """Write a settlement as `Store.settle` does, then its entry, also where the settlement could not be written.
-
-        Args:
-            settlement: What is written.
-            entry: Its entry in the audit log.
-            append: Called in the store's thread with the entries of all settlements of a commit.
-        """
-        ...
-
-
-@runtime_checkable
 class Audit(Protocol):
     """The audit log. Called by the network for each request, and by commands that change the network."""
 
@@ -652,25 +643,20 @@ class Audit(Protocol):
         """
         ...
 
+    def append_soon(self, events: Sequence[AuditEvent]) -> None:
+        """Write entries, blocking, as `append` does. Called in the thread of a store. Raises `AuditError`."""
+        ...
+
+    def sync_soon(self) -> None:
+        """Bring what was written so to the disk in time. Called in the event loop, after the entries are written."""
+        ...
+
     def digest(self, text: str) -> str:
         """Return a keyed hash of a content: equal for equal content, and of no use for guessing it."""
         ...
 
     async def close(self) -> None:
         """Finish queued writes. A second call does nothing."""
-        ...
-
-
-@runtime_checkable
-class ThreadedAudit(Protocol):
-    """An audit log whose entries another thread may write. Used by the network with a `RecordingStore`."""
-
-    def append_soon(self, events: Sequence[AuditEvent]) -> None:
-        """Write entries, blocking, as `Audit.append` does. Called in the thread of a store. Raises `AuditError`."""
-        ...
-
-    def sync_soon(self) -> None:
-        """Bring what was written so to the disk in time. Called in the event loop, after the entries are written."""
         ...
 
 

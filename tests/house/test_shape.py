@@ -54,13 +54,13 @@ BUDGETS = {
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
     "decisions": 940,  # typed questions: a new concept; deployments for questions; a second encoder
-    "engines": 5500,  # vLLM; known vectors; encoders by name; relay; the transport as a seam; the reading model
+    "engines": 5420,  # vLLM; encoders by name; relay; the transport as a seam; the reading model
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 4600,  # jobs in calls, evidence, alarms; capture, review, runs; accept thresholds, JSON objects
-    "gateway": 6950,  # Messages of a deployment; jobs, deployments and review over HTTP; rerank and score
+    "gateway": 7020,  # Messages of a deployment; jobs, deployments and review over HTTP; a head sent with its body
     "generalist": 1590,  # whole answers asked for whole; functions
-    "governance": 3350,  # pages and write-ahead entries of the audit log; values cut over texts; tools of MCP
+    "governance": 3370,  # pages and write-ahead entries of the audit log, a thread that writes them; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5650,  # a prior on confidence, patterns; languages of texts, the floor
     "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
@@ -70,19 +70,19 @@ BUDGETS = {
     "observe": 670,  # the sums of several workers
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
-    "protocols": 700,  # what gates read; a store that writes the audit entry too; functions; the flywheel and its store
+    "protocols": 700,  # what gates read; functions; the flywheel and its store, its calls
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
     "routing": 2680,  # the second specialist, descriptions as a whole
-    "runtime": 1450,  # threads of its own for long work; connections to PostgreSQL; quick copies of values
+    "runtime": 1460,  # what is known of texts; threads for long work; connections to PostgreSQL; quick copies
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4380,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
     "tasks": 17840,  # cells of tables looked up, contradictions; functions of generate; the task tools; a second look
-    "testing": 1940,  # a scripted transport in place of an HTTP library; the contract of the flywheel's store
-    "text": 2560,  # one normaliser with the way back to the text, for detectors, pseudonyms and erasure
+    "testing": 1970,  # an audit log for the contract of stores; a scripted transport; the contract of the flywheel
+    "text": 2620,  # an automaton for n-grams; one normaliser with the way back to the text
     "training": 525,  # candidates that serve nobody
     "tuning": 2240,  # encoders built, vocabularies cut
     "turns": 250,  # heads on the encoder in place of word lists

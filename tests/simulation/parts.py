@@ -196,11 +196,11 @@ class InTurn:
         async with self._turn:
             await self._loop.outside(self._store.settle(settlement))
 
-    async def record(self, settlement, entry, append):
+    async def record(self, settlement, entry, audit):
         """The same, with the entry of the audit log."""
         await asyncio.sleep(self._draw.choice([0.0, 0.001, 0.05]))
         async with self._turn:
-            await self._loop.outside(self._store.record(settlement, entry, append))
+            await self._loop.outside(self._store.record(settlement, entry, audit))
 
     async def erase(self, session, tenant):
         """The same; it waits for readers."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
@@ -23,10 +24,10 @@ import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 from coterie.engines.batching import Batcher
-from coterie.engines.known import MOST_KNOWN, KnownTexts, KnownVector
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
 from coterie.runtime.cpu import CpuSpan
+from coterie.runtime.known import KnownTexts
 from coterie.text.unicode import valid_text
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
 
@@ -84,8 +85,19 @@ _MOST_CHARACTERS = 65_536
 """Characters that are tokenised at most. Where so many do not fill the window, they are hardly a text."""
 _SHORT = 400
 """Characters that are tokenised within some tenth of a millisecond."""
+MOST_KNOWN = 16_384
+"""Vectors of all tenants together that are remembered: 25 MB of 384 numbers each."""
 _PREFIX_SLACK = 128
 """Tokens more than the window that a prefix must give: the word it cuts through lies beyond the window then."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVector:
+    """What an encoder said of a text."""
+
+    vector: np.ndarray  # (D,)
+    tokens: int
+    truncated: bool
 
 
 class OnnxEncoder:

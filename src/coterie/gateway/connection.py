@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 from coterie.gateway.errors import WireError
 
@@ -95,7 +96,12 @@ class Bodies:
         )
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+ON_LOST = "coterie.on_lost"
+"""In a scope whose server says when a connection is lost: takes what it then calls, and gives what takes that back."""
+Listen = Callable[[Callable[[], None]], Callable[[], None]]
+
+
+async def while_connected(scope: Scope, receive: Receive, work: Coroutine[Any, Any, None]) -> None:
     """Do the work, and cancel it if its caller leaves meanwhile. The request's body must have been read.
 
     Raises:
@@ -105,15 +111,13 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> 
     if task is None:
         raise AssertionError("a coroutine runs in a task")
 
-    def left(leaving: asyncio.Task[None]) -> None:
+    def left() -> None:
         nonlocal gone
-        if not leaving.cancelled():
-            leaving.exception()  # looked at, or asyncio would report it as forgotten
-            gone = True
-            task.cancel()
+        gone = True
+        task.cancel()
 
-    leaving = asyncio.create_task(_leaving(receive))
-    leaving.add_done_callback(left)
+    listen: Listen = scope.get(ON_LOST) or partial(_listen, receive)
+    forget = listen(left)
     try:
         await work
     except asyncio.CancelledError:
@@ -121,13 +125,28 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> 
             raise ClientGone from None
         raise
     finally:
-        leaving.remove_done_callback(left)
-        leaving.cancel()
+        forget()
 
 
-async def _leaving(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _listen(receive: Receive, left: Callable[[], None]) -> Callable[[], None]:
+    """The same of any ASGI server, which costs a task."""
+
+    async def wait() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    def ended(waiting: asyncio.Task[None]) -> None:
+        if not waiting.cancelled():
+            waiting.exception()  # looked at, or asyncio would report it as forgotten
+            left()
+
+    def forget() -> None:
+        waiting.remove_done_callback(ended)
+        waiting.cancel()
+
+    waiting = asyncio.create_task(wait())
+    waiting.add_done_callback(ended)
+    return forget
 
 
 async def send_event(send: Send, event: bytes, *, seconds: float = STALLED_SECONDS) -> None:

@@ -7,11 +7,13 @@ is, for the rest of a body that nobody reads any more, and for a caller who read
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from coterie.gateway.access import network_of
+from coterie.gateway.connection import ON_LOST
 from coterie.gateway.slots import Shared
 
 _REST_SECONDS = 2.0
@@ -62,6 +64,37 @@ class OpenConnections:
             max(waiting, key=lambda each: self.open.of(each.peer)).drop()
 
 
+class HeadWithBody:
+    """A transport for one response: one call of the system sends its head and what is written right behind it."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self.is_closing = transport.is_closing
+        self._head: bytes | None = None
+        self._sending: asyncio.Handle | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send some bytes: the first of them with the next, or when the event loop comes round."""
+        if self._head is None:
+            self._head, self._sending = data, self._loop.call_soon(self._send)
+        elif self._sending is not None:
+            self._send(data)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what is still here, and close."""
+        self._send()
+        self._transport.close()
+
+    def _send(self, more: bytes = b"") -> None:
+        """Send the head, if it is still here."""
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+            self._transport.write((self._head or b"") + more)
+
+
 class GatewayProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -76,6 +109,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._coming: Literal["", "head", "body"] = ""
         """The part of a request that has begun and is not complete."""
         self._head_bytes = 0
+        self._listeners: dict[Callable[[], None], None] | None = {}
+        """Called when the connection is lost; None once it is."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count it, and wait for the first head."""
@@ -91,7 +126,18 @@ class GatewayProtocol(HttpToolsProtocol):
         """Count it no more."""
         self._turn("over")
         self._uncount()
+        listeners, self._listeners = self._listeners, None
         super().connection_lost(exc)
+        for each in listeners or ():
+            each()
+
+    def on_lost(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Call something when the connection is lost, soon if it is; what is given takes that back."""
+        if self._listeners is None:
+            return self.loop.call_soon(call).cancel
+        listeners = self._listeners
+        listeners[call] = None
+        return lambda: listeners.pop(call, None)
 
     def data_received(self, data: bytes) -> None:
         """Take some bytes."""
@@ -108,6 +154,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """A head begins."""
         self._coming = "head"
         super().on_message_begin()
+        self.scope[ON_LOST] = self.on_lost  # type: ignore[typeddict-unknown-key]  # a key of our own
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; white space around a value is no part of it (RFC 9110, 5.5), which the parser leaves there."""
@@ -117,8 +164,10 @@ class GatewayProtocol(HttpToolsProtocol):
         """A head is complete."""
         self._coming = "body"
         super().on_headers_complete()
-        if self._all.leaving and self.cycle is not None:
-            self.cycle.keep_alive = False
+        if self.cycle is not None:
+            self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport, self.loop))
+            if self._all.leaving:
+                self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """A body is complete, be it none."""

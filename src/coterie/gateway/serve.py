@@ -41,6 +41,9 @@ _FILES = 64
 _LEAVE_SECONDS = 2.0
 """How long a worker that is replaced answers on its open connections before it closes those that are silent."""
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_YOUNG = 10_000
+"""Objects that are made until the collector looks through the latest ones: a request makes some thousand, and nearly
+all of them go without it. Python's own 700 has it look several times a request."""
 SWITCH_SECONDS = 0.001
 """How long a thread that works on a long text may go on when the event loop wants to. Python's own is five times that,
 and the loop waits for it each time that it wakes up."""
@@ -72,7 +75,7 @@ async def serve(
         SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
     """
     refuse_public(section.host, ring)
-    interval = sys.getswitchinterval()
+    interval, before = sys.getswitchinterval(), gc.get_threshold()
     with bind(section) if place is None else place.listener as listener:
         network, gateway = await open_network(), None
         try:
@@ -80,6 +83,7 @@ async def serve(
             # second whenever a request made many things.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(_YOUNG, *before[1:])
             sys.setswitchinterval(min(interval, SWITCH_SECONDS))
             app = create_app(network, section, ring)
             gateway = cast("Gateway", app.state.gateway)
@@ -87,6 +91,7 @@ async def serve(
             await _Server(served, gateway, section, on_ready=on_ready, place=place).run_to_end(listener)
         finally:
             sys.setswitchinterval(interval)
+            gc.set_threshold(*before)
             gc.unfreeze()
             await (network if gateway is None else gateway.network).close()
 

@@ -133,4 +133,4 @@ class Work:
                 async with slot:
                     await answer(scope, receive, send)
 
-            await while_connected(receive, work())
+            await while_connected(scope, receive, work())

@@ -18,6 +18,7 @@ import asyncio
 import hmac
 import json
 import os
+import queue
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,8 +50,19 @@ _TAIL = 1 << 20
 """Bytes at the end of the file in which its last line is looked for first."""
 _MOST_AT_ONCE = 512
 """Entries of one write."""
+_IDLE = 5.0
+"""Seconds without an entry after which the thread that writes ends."""
 _SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
+
+
+class _Job(NamedTuple):
+    """An entry that waits to be written, and who waits for it."""
+
+    event: AuditEvent
+    sync: bool
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
 
 
 class Attester(Protocol):
@@ -93,8 +105,10 @@ class AuditLog:
         """
         self._path, self._signer, self._every, self._patience = path, signer, checkpoint_every, sync_seconds
         self._most_waiting, self._clock, self._write, self._sync = most_waiting, clock, write, sync
-        self._waiting: list[tuple[AuditEvent, asyncio.Future[None], bool]] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._entrance = threading.Lock()  # guards how many wait, and whether there is a thread
+        self._waiting = 0
+        self._thread: threading.Thread | None = None
         self._syncing: asyncio.Task[None] | None = None  # waits until it is time
         self._vouching: asyncio.Task[None] | None = None  # is at it
         self._end = -1  # bytes of the file when this process wrote it last
@@ -111,13 +125,16 @@ class AuditLog:
             AuditError: it cannot be written; the log is as it was.
             Overloaded: too many entries wait.
         """
-        if len(self._waiting) >= self._most_waiting:
-            raise Overloaded(f"Exceeded the audit log's limit of {self._most_waiting} waiting entries.")
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, done, sync))
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
-        await asyncio.shield(done)
+        loop = asyncio.get_running_loop()
+        job = _Job(event, sync, loop, loop.create_future())
+        self._enqueue(job)
+        try:
+            await job.done  # who no longer waits does not take the entry back
+        finally:
+            with self._entrance:
+                self._waiting -= 1
+        if not sync:
+            self.sync_soon()
 
     def append_all(self, events: Sequence[AuditEvent], *, sync: bool = True) -> None:
         """The same for several at once, blocking: for commands. Raises `AuditError`.
@@ -151,8 +168,9 @@ class AuditLog:
 
     async def close(self) -> None:
         """Finish what waits, and bring it to the disk. A second call does nothing."""
-        while self._flushing is not None:
-            await asyncio.shield(self._flushing)
+        if (thread := self._thread) is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(thread.join)
         if self._syncing is not None:
             await cancel([self._syncing])
             self._syncing = None
@@ -193,31 +211,48 @@ class AuditLog:
             finally:
                 os.close(own)
 
-    async def _flush(self) -> None:
-        """Write what waits until nothing does; what arrives meanwhile shares the next write."""
-        later = False  # some of it is still to be brought to the disk
+    def _enqueue(self, job: _Job) -> None:
+        """Hand a job to the thread that writes, which is there while there is something to write."""
+        with self._entrance:
+            if self._waiting >= self._most_waiting:
+                raise Overloaded(f"Exceeded the audit log's limit of {self._most_waiting} waiting entries.")
+            self._waiting += 1
+            self._jobs.put(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="coterie-audit", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        """Write what waits, until told to end, or after an idle while; what arrives meanwhile shares the next write."""
+        while True:
+            batch = self._next_batch()
+            jobs = [job for job in batch if job is not None]
+            if jobs:
+                self._write_jobs(jobs)
+            with self._entrance:
+                if self._jobs.empty() and (None in batch or not batch):
+                    self._thread = None
+                    return
+
+    def _next_batch(self) -> list[_Job | None]:
+        """Everything that waits; None is the word to end, and nothing comes after an idle while."""
+        batch: list[_Job | None] = []
+        with suppress(queue.Empty):
+            batch.append(self._jobs.get(timeout=_IDLE))
+            while len(batch) < _MOST_AT_ONCE:
+                batch.append(self._jobs.get_nowait())
+        return batch
+
+    def _write_jobs(self, jobs: Sequence[_Job]) -> None:
+        failed: Exception | None = None
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
-                failed: BaseException | None = None
-                try:
-                    events, sync = [event for event, _, _ in batch], not self._patience or any(now for *_, now in batch)
-                    await asyncio.to_thread(self.append_all, events, sync=sync)
-                    later = not sync  # a sync is of all that stands before it
-                except Exception as error:  # noqa: BLE001 - handed to those who wait
-                    failed = error
-                for _, done, _ in batch:
-                    if done.done():
-                        continue
-                    if failed is None:
-                        done.set_result(None)
-                    else:
-                        done.set_exception(failed)
-                        done.exception()  # who no longer waits does not hear of it
-        finally:
-            self._flushing = None
-        if later:
-            self.sync_soon()
+            sync = not self._patience or any(job.sync for job in jobs)
+            self.append_all([job.event for job in jobs], sync=sync)
+        except Exception as error:  # noqa: BLE001 - handed to those who wait
+            failed = error
+        for loop in {job.loop for job in jobs}:
+            with suppress(RuntimeError):  # that loop is closed: nobody waits there any more
+                loop.call_soon_threadsafe(_resolve, [job.done for job in jobs if job.loop is loop], failed)
 
     @contextmanager
     def _audit_errors(self) -> Iterator[None]:
@@ -326,6 +361,16 @@ class AuditHead(NamedTuple):
     place: LogPosition
     signed: Mapping[str, str]
     """`key` and `signature`, where it is signed."""
+
+
+def _resolve(waiting: Sequence[asyncio.Future[None]], failed: Exception | None) -> None:
+    for done in waiting:
+        if done.done():
+            continue
+        if failed is None:
+            done.set_result(None)
+        else:
+            done.set_exception(failed)
 
 
 def head_of(path: Path) -> Path:

@@ -25,7 +25,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
 
 from coterie.errors import NotTrained
 from coterie.network.admission import Admission, Admitted
@@ -47,12 +46,10 @@ from coterie.protocols import (
     Meter,
     Overhead,
     QuestionAnswerer,
-    RecordingStore,
     Retriever,
     Router,
     Specialist,
     Store,
-    ThreadedAudit,
 )
 from coterie.runtime.concurrency import cancel, side_by_side, to_the_end
 from coterie.runtime.values import replace
@@ -466,13 +463,5 @@ class Pipeline(ABC):
             await self.store.settle(settlement)
             return Answer(text=text, trace=trace)
         entry = audit_entry(state, trace, text, specialists=self.specialists, digest=self.audit.digest)
-        if hasattr(self.store, "record") and hasattr(self.audit, "append_soon"):  # as in `consult`
-            audit = cast("ThreadedAudit", self.audit)
-            await cast("RecordingStore", self.store).record(settlement, entry, audit.append_soon)
-            audit.sync_soon()
-            return Answer(text=text, trace=trace)
-        written = (self.store.settle(settlement), self.audit.append(entry))
-        for error in await asyncio.gather(*written, return_exceptions=True):  # if one fails, the other still ends
-            if isinstance(error, BaseException):
-                raise error
+        await self.store.record(settlement, entry, self.audit)
         return Answer(text=text, trace=trace)

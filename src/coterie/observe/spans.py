@@ -26,10 +26,10 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from coterie.accounting.energy import OVERHEAD
 from coterie.config.file import Model, OpenAIModel, RemoteModel
-from coterie.types import Settlement, Step, Trace, Usage, total_usage
+from coterie.types import AuditEvent, Settlement, Step, Trace, Usage, total_usage
 
 if TYPE_CHECKING:
-    from coterie.protocols import Store
+    from coterie.protocols import Audit, Store
 
 Attribute = str | int | float | bool | Sequence[str]
 _ENCODERS = frozenset({"onnx"})
@@ -174,7 +174,15 @@ class ObservedStore:
     async def settle(self, settlement: Settlement) -> None:
         """Write it down, then queue its spans."""
         await self._store.settle(settlement)
-        for span in self._maker.spans(settlement.trace):
+        self._export(settlement.trace)
+
+    async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
+        """Write it down with its entry in the audit log, then queue its spans."""
+        await self._store.record(settlement, entry, audit)
+        self._export(settlement.trace)
+
+    def _export(self, trace: Trace) -> None:
+        for span in self._maker.spans(trace):
             self._processor.on_end(span)
 
     async def close(self) -> None:

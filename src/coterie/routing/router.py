@@ -19,7 +19,6 @@ from functools import partial
 import numpy as np
 
 from coterie.context.standing import known_facts
-from coterie.engines.known import KnownTexts
 from coterie.protocols import Engine
 from coterie.routing.matching import (
     WEIGHT,
@@ -47,6 +46,7 @@ from coterie.routing.splitting import (
     word_starts,
 )
 from coterie.runtime.concurrency import aside
+from coterie.runtime.known import KnownTexts
 from coterie.runtime.values import replace
 from coterie.text.language import is_english, language_of
 from coterie.types import (

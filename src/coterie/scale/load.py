@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -48,6 +48,16 @@ class LoadStep:
         return len(self.latencies) / self.planned if self.planned else 0.0
 
 
+class Received(NamedTuple):
+    """A response."""
+
+    status: int
+    """0 for a connection that broke."""
+    body: bytes
+    first_byte: float
+    """`time.perf_counter()` when the first piece of the body was there."""
+
+
 class Connection:
     """One kept connection for POST requests; it opens itself again when the server closes it."""
 
@@ -60,8 +70,8 @@ class Connection:
         self._head = "\r\n".join([*lines, *headers]).encode()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, body: bytes) -> tuple[int, bytes]:
-        """The status and the body; 0 for a connection that broke."""
+    async def ask(self, body: bytes) -> Received:
+        """The response to a body; opens the connection where it is not open."""
         try:
             if self._streams is None:
                 secure = ssl.create_default_context() if self._secure else None
@@ -71,21 +81,23 @@ class Connection:
             return await self._read(reader)
         except (OSError, ValueError, IndexError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             await self.close()
-            return 0, b""
+            return Received(0, b"", time.perf_counter())
 
-    async def _read(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    async def _read(self, reader: asyncio.StreamReader) -> Received:
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         status = int(head.split(b" ", 2)[1])
         if b"\r\ntransfer-encoding: chunked" in head:
-            body = b""
+            body, first_byte = b"", 0.0
             while size := int(await reader.readline(), 16):
+                first_byte = first_byte or time.perf_counter()
                 body += (await reader.readexactly(size + 2))[:-2]
             await reader.readline()
         else:
             body = await reader.readexactly(int(head.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0]))
+            first_byte = time.perf_counter()
         if b"\r\nconnection: close" in head:
             await self.close()
-        return status, body
+        return Received(status, body, first_byte)
 
     async def close(self) -> None:
         """Close it; the next `ask` opens another."""
@@ -137,7 +149,7 @@ async def run_open_loop(
 
     async def ask(number: int, due: float) -> None:
         connection = await free.get()
-        status, body = await connection.ask(chat_body(texts[number % len(texts)]))
+        status, body, _ = await connection.ask(chat_body(texts[number % len(texts)]))
         tally.statuses[str(status)] += 1
         if status == 200:
             tally.latencies.append((number, 1000 * (time.perf_counter() - due)))

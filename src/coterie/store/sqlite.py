@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from coterie.errors import InputError, StoreError
+from coterie.protocols import Audit
 from coterie.store.connection import (
     Connect,
     check_current,
@@ -155,15 +156,15 @@ class SQLiteStore:
         """Write all of it in one transaction; on return it is safe from a killed process."""
         await self._writer.run(self._settling(settlement))
 
-    async def record(self, settlement: Settlement, entry: AuditEvent, append: Callable[[Sequence[Any]], None]) -> None:
-        """Write a settlement and, in the same thread and with the same wait, an entry of the audit log.
+    async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
+        """Write a settlement and, in the same thread and with the same wait, its entry in the audit log.
 
-        Args:
-            settlement: As `settle` takes it.
-            entry: What the audit log says of it; written also where the settlement is not.
-            append: Writes the entries of all settlements of a commit, while the thread waits.
+        The entries of all settlements of a commit are written in one piece after it, also where it failed.
         """
-        await self._writer.run(self._settling(settlement), beside=append, entry=entry)
+        try:
+            await self._writer.run(self._settling(settlement), beside=audit.append_soon, entry=entry)
+        finally:
+            audit.sync_soon()
 
     def _settling(self, settlement: Settlement) -> SettlementWork:
         return SettlementWork(settlement=settlement, keep_content=self._keep_content, expired=self._sweep.expired())

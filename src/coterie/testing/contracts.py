@@ -30,6 +30,7 @@ from coterie.protocols import (
 )
 from coterie.types import (
     SYSTEM,
+    AuditEvent,
     Content,
     Context,
     ContextView,
@@ -469,7 +470,10 @@ async def _check_feedback(store: Store) -> None:
 
 
 async def _check_summary(store: Store) -> None:
-    await store.settle(Settlement(trace=_trace("t3", time=_TIME + 100, status="escalated", cost=None)))
+    settlement, log = Settlement(trace=_trace("t3", time=_TIME + 100, status="escalated", cost=None)), _Log()
+    entry = AuditEvent(kind="request", time=_TIME + 100, tenant="acme", about={"trace": "t3"})
+    await store.record(settlement, entry, log)
+    require("what is settled with an entry of the audit log is written in both", log.entries == [entry])
     summary = await store.summary()
     counts = (summary.requests, summary.accepted, summary.abstained, summary.escalated)
     require(f"a summary counts requests by how they ended: {counts}", counts == (4, 2, 1, 1))
@@ -489,6 +493,28 @@ async def _check_survival(store: Store) -> None:
     require("what was settled is there after the store was closed", (await store.summary()).requests == 4)
     require("so is a session", len((await store.context("s1", "acme")).entries) == 2)
     require("so is a trace", await store.trace("t3", "acme") is not None)
+
+
+class _Log:
+    """An audit log in memory. Implements `protocols.Audit`."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEvent] = []
+
+    async def append(self, event: AuditEvent, *, sync: bool = False) -> None:  # noqa: ARG002 - the protocol's argument
+        self.entries.append(event)
+
+    def append_soon(self, events: Sequence[AuditEvent]) -> None:
+        self.entries.extend(events)
+
+    def sync_soon(self) -> None:
+        pass
+
+    def digest(self, text: str) -> str:
+        return f"<{len(text)}>"
+
+    async def close(self) -> None:
+        pass
 
 
 def _entry(content: Content, producer: str) -> Entry:

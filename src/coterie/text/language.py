@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import islice
 from types import MappingProxyType
 
 import numpy as np
@@ -58,24 +60,77 @@ _FEWEST = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class NgramAutomaton:
+    """Finds the longest n-gram that ends at each byte, in one pass (Aho and Corasick 1975).
+
+    A state is a beginning of an n-gram, the longest one that the text has just had; 0 is none.
+    """
+
+    moves: dict[int, int]
+    """By state and byte (`state << 8 | byte`) the state that is one byte longer."""
+    shorter: array[int]
+    """Of each state the longest state that is its end."""
+    rows: array[int]
+    """Of each state the row of the longest n-gram that is its end; -1 for none."""
+
+    def read(self, encoded: bytes) -> Counter[int]:
+        """How often each n-gram is the longest one that ends at a byte, by its row."""
+        move, shorter, rows, state, found = self.moves.get, self.shorter, self.rows, 0, list[int]()
+        for byte in encoded:
+            while (after := move(state << 8 | byte)) is None and state:
+                state = shorter[state]
+            state = after or 0
+            found.append(rows[state])
+        counts = Counter(found)
+        del counts[-1]
+        return counts
+
+    @classmethod
+    def of(cls, grams: np.ndarray, lengths: np.ndarray) -> NgramAutomaton:
+        """That of some n-grams: their bytes one after the other, and how many each has, 7 at most."""
+        ends = np.cumsum(lengths)
+        keys = np.zeros(len(lengths), dtype=np.int64)  # the bytes as one number
+        for place in range(int(lengths.max())):
+            keys = np.where(
+                place < lengths, keys << 8 | grams[np.minimum(ends - lengths + place, len(grams) - 1)], keys
+            )
+        # States by length, each length in order; number 0 is the empty one.
+        levels = [np.zeros(1, dtype=np.int64)]
+        for length in range(1, int(lengths.max()) + 1):
+            longer = lengths >= length
+            levels.append(np.unique(keys[longer] >> 8 * (lengths[longer] - length)))
+        firsts = np.cumsum([0, *map(len, levels)])
+        shorter, rows = (np.full(firsts[-1], fill, dtype=np.int64) for fill in (0, -1))
+        moves: dict[int, int] = {}
+        for length in range(1, len(levels)):
+            states, own = levels[length], np.arange(firsts[length], firsts[length + 1])
+            before = firsts[length - 1] + np.searchsorted(levels[length - 1], states >> 8)
+            moves.update(zip((before << 8 | states & 255).tolist(), own.tolist(), strict=True))
+            for size in range(1, length):  # the longest that there is stays
+                tails = states & ((1 << 8 * size) - 1)
+                places = np.searchsorted(levels[size], tails)
+                there = levels[size][np.minimum(places, len(levels[size]) - 1)] == tails
+                shorter[own[there]] = firsts[size] + places[there]
+            rows[own] = rows[shorter[own]]
+            grown = np.flatnonzero(lengths == length)
+            rows[firsts[length] + np.searchsorted(states, keys[grown])] = grown
+        return cls(moves=moves, shorter=array("i", shorter.tolist()), rows=array("i", rows.tolist()))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Model:
     languages: tuple[str, ...]  # L
-    rows: dict[bytes, int]
+    automaton: NgramAutomaton
     weights: np.ndarray  # (F, L)
-    longest: int
 
 
 @cache
 def _model() -> _Model:
     with (files("coterie.text") / "language.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        data, lengths = stored["grams"].tobytes(), stored["lengths"].astype(int)
-        ends = np.cumsum(lengths)
-        grams = [data[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
         return _Model(
             languages=tuple(stored["languages"].tolist()),
-            rows={gram: row for row, gram in enumerate(grams)},
+            automaton=NgramAutomaton.of(stored["grams"].astype(np.int64), stored["lengths"].astype(np.int64)),
             weights=stored["weights"].astype(np.float32) * stored["scale"],
-            longest=int(lengths.max()),
         )
 
 
@@ -134,6 +189,9 @@ _POSSIBLE = 0.1
 def _ranked(text: str) -> tuple[tuple[str, float], ...]:
     """Languages with their probabilities, best first; nothing for a text without words."""
     text = _NOISE.sub(" ", text)
+    if text.isascii():
+        enough = sum(1 for _ in islice(_LETTER.finditer(text), _FEWEST)) == _FEWEST
+        return _scored(text) if enough else ()
     letters = len(_LETTER.findall(text))
     if letters < _FEWEST and not any(pattern.search(text) for _, pattern in _PATTERNS):
         return ()
@@ -154,14 +212,7 @@ def _scored(text: str) -> tuple[tuple[str, float], ...]:
 
 def _weighed(encoded: bytes) -> tuple[tuple[str, float], ...]:
     model = _model()
-    counts: Counter[int] = Counter()
-    rows = model.rows
-    for end in range(2, len(encoded) + 1):
-        for size in range(min(model.longest, end), 1, -1):
-            row = rows.get(encoded[end - size : end])
-            if row is not None:
-                counts[row] += 1
-                break
+    counts = model.automaton.read(encoded)
     if not counts:
         return ()
     weighed = np.log1p(np.fromiter(counts.values(), np.float32, len(counts)))

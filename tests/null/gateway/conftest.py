@@ -15,6 +15,7 @@ import pytest
 from coterie.config.file import GatewaySection
 from coterie.gateway.app import create_app
 from coterie.network.network import Network
+from coterie.protocols import Audit
 from coterie.types import (
     AuditEvent,
     Context,
@@ -167,6 +168,13 @@ class _Memory:
         if trace.session is not None:
             known = self.contexts.get((trace.tenant, trace.session), Context())
             self.contexts[trace.tenant, trace.session] = known.append(*settlement.entries)
+
+    async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
+        """Both, also where one of them fails."""
+        try:
+            await self.settle(settlement)
+        finally:
+            await audit.append(entry)
 
     async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
         return self.contexts.get((tenant, session), Context())

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from coterie.config.file import GatewaySection
+from coterie.gateway.protocol import HeadWithBody
 from coterie.gateway.serve import serve
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
@@ -89,6 +90,63 @@ async def test_more_of_a_head_buys_no_time(network):
         trickling = asyncio.create_task(trickle())
         assert (await end_of(reader)).startswith((b"HTTP/1.1 408", b""))
         trickling.cancel()
+
+
+async def test_who_leaves_is_worked_for_no_longer(network, chat_body):
+    """The server tells of the lost connection: the work is cancelled, and the place is free."""
+    entered, cut = asyncio.Event(), asyncio.Event()
+
+    async def wait():
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cut.set()
+
+    network.specialists["triage"].trouble = lambda task: wait()
+    body = json.dumps(chat_body("Hi")).encode()
+    async with served(network, concurrency=1, queue=0) as server:
+        _, writer = await server.connect(POST + b"content-length: %d\r\n\r\n" % len(body) + body)
+        await asyncio.wait_for(entered.wait(), LONG)
+        writer.close()
+        await asyncio.wait_for(cut.wait(), LONG)
+        network.specialists["triage"].trouble = lambda task: None
+        assert await server.is_healthy()
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ([b"head ", b"body"], [b"head body"]),
+        ([b"head ", b"first ", b"second"], [b"head first ", b"second"]),
+        ([b"head "], [b"head "]),
+        ([b"head ", b""], [b"head "]),
+    ],
+)
+async def test_a_head_is_sent_with_what_follows_it(written, sent):
+    """One call of the system in place of two; a head that nothing follows is sent all the same, and before the end."""
+
+    class Transport:
+        def __init__(self):
+            self.sent = []
+
+        def is_closing(self):
+            return False
+
+        def write(self, data):
+            self.sent.append(data)
+
+        def close(self):
+            self.sent.append("closed")
+
+    transport = Transport()
+    joined = HeadWithBody(transport, asyncio.get_running_loop())
+    for piece in written:
+        joined.write(piece)
+    await asyncio.sleep(0)
+    assert transport.sent == sent
+    joined.close()
+    assert transport.sent == [*sent, "closed"]
 
 
 async def test_a_head_has_a_limit(network):

@@ -177,6 +177,13 @@ class Remembers:
             raise self.error
         self.settled.append(settlement)
 
+    async def record(self, settlement, entry, audit):
+        """Both, also where one of them fails."""
+        try:
+            await self.settle(settlement)
+        finally:
+            await audit.append(entry)
+
     async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
         """What was settled in the tenant's session."""
         mine = [s for s in self.settled if (s.trace.session, s.trace.tenant) == (session, tenant)]

@@ -88,6 +88,12 @@ async def test_one_request(bench, triage, tmp_path):
             await asyncio.sleep(0)
             events.append(event)
 
+        def append_soon(self, more):
+            events.extend(more)
+
+        def sync_soon(self):
+            pass
+
         def digest(self, text):
             return f"<{len(text)}>"
 

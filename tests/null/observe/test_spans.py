@@ -125,10 +125,14 @@ class Keeps:
     """A store that keeps settlements."""
 
     def __init__(self) -> None:
-        self.settled, self.closed = [], False
+        self.settled, self.entries, self.closed = [], [], False
 
     async def settle(self, settlement):
         self.settled.append(settlement)
+
+    async def record(self, settlement, entry, audit):
+        self.settled.append(settlement)
+        self.entries.append(entry)
 
     async def trace(self, trace_id, tenant):
         return self.settled[0].trace
@@ -179,6 +183,17 @@ async def test_what_a_collector_gets():
     assert milliseconds == [(0, 80), (1, 4), (4, 9), (10, 80), (10, 30), (30, 60)]
     assert (failed.status.code, answered.status.code) == (2, 0)
     assert (attributes(failed)["error.type"], attributes(answered).get("error.type")) == ("_OTHER", None)
+
+
+async def test_settled_with_an_entry_of_the_audit_log():
+    """A request of a network that keeps an audit log has its spans too."""
+    kept = Keeps()
+    with collecting() as collector:
+        store = observed(kept, endpoint=collector.endpoint, network="lender", models=MODELS, currency="EUR")
+        await store.record(Settlement(trace=TRACE), "entry", None)
+        await store.close()
+    assert kept.entries == ["entry"]
+    assert {span.trace_id.hex() for span in collector.spans} == {TRACE.id}
 
 
 async def test_names_of_the_conventions():

@@ -384,10 +384,19 @@ def held(path):
 
 async def test_the_audit_entry_is_written_with_the_settlement(open_store):
     """Both are there on return, those that wait together in one piece; without a disk for the log, who waits hears."""
+
+    class Log:
+        def __init__(self, append_soon):
+            self.append_soon, self.synced = append_soon, 0
+
+        def sync_soon(self):
+            self.synced += 1
+
     store, written = await open_store(), []
+    log = Log(written.append)
     try:
         made = [settlement(f"r{number}") for number in range(40)]
-        await asyncio.gather(*(store.record(each, each.trace.id, written.append) for each in made))
+        await asyncio.gather(*(store.record(each, each.trace.id, log) for each in made))
         assert sorted(entry for entries in written for entry in entries) == sorted(each.trace.id for each in made)
         assert len(written) < len(made)
         assert all([await store.trace(each.trace.id, "default") is not None for each in made])
@@ -396,10 +405,11 @@ async def test_the_audit_entry_is_written_with_the_settlement(open_store):
             raise AuditError("The disk is full.")
 
         with pytest.raises(AuditError):
-            await store.record(settlement("r40"), "r40", full)
+            await store.record(settlement("r40"), "r40", Log(full))
         assert await store.trace("r40", "default") is not None
         with pytest.raises(StoreError):  # the same request again
-            await store.record(made[0], "again", written.append)
+            await store.record(made[0], "again", log)
         assert written[-1] == ["again"]
+        assert log.synced == len(made) + 1
     finally:
         await store.close()

@@ -389,6 +389,13 @@ class Memory:
         """Keep it."""
         self.kept.append(settlement)
 
+    async def record(self, settlement, entry, audit):
+        """Both, also where one of them fails."""
+        try:
+            await self.settle(settlement)
+        finally:
+            await audit.append(entry)
+
     async def context(self, session, tenant, *, whole=False):
         """Entries of the session."""
         mine = [s for s in self.kept if (s.trace.session, s.trace.tenant) == (session, tenant)]

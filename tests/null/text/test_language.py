@@ -1,8 +1,12 @@
 """The language of short and long texts, and tables of words by language."""
 
+import random
+from collections import Counter
+
+import numpy as np
 import pytest
 
-from coterie.text.language import LONGEST, base, detect, is_english, language_of
+from coterie.text.language import LONGEST, NgramAutomaton, base, detect, is_english, language_of
 from coterie.text.negation import count_negations, knows_negation
 from coterie.text.words import terms
 
@@ -46,6 +50,19 @@ def test_a_region_is_kept_for_its_language():
     """A network in `en-GB` reads English as the British write it, and German as German."""
     assert language_of(SENTENCES["en"], "en-GB") == "en-GB"
     assert language_of(SENTENCES["de"], "en-GB") == "de"
+
+
+def test_n_grams_are_counted_in_one_pass():
+    """Of the n-grams that end at a byte the longest counts, as if each were looked up."""
+    draw = random.Random(0)
+    grams = sorted({bytes(draw.choices(b"abc", k=draw.randint(2, 5))) for _ in range(150)})
+    lengths = np.array([len(gram) for gram in grams])
+    automaton = NgramAutomaton.of(np.frombuffer(b"".join(grams), dtype=np.uint8).astype(np.int64), lengths)
+    for _ in range(200):
+        text = bytes(draw.choices(b"abcd", k=draw.randint(0, 60)))
+        ends = (text[:end] for end in range(1, len(text) + 1))
+        longest = (max((gram for gram in grams if read.endswith(gram)), key=len, default=None) for read in ends)
+        assert automaton.read(text) == Counter(grams.index(gram) for gram in longest if gram is not None)
 
 
 def test_long_texts_cost_no_more():

@@ -18,9 +18,9 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import stored_array
-from coterie.engines.known import KnownTexts
 from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.codec import to_json
+from coterie.runtime.known import KnownTexts
 from coterie.runtime.values import replace
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
 from coterie.text.records import render_record

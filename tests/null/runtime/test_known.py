@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from coterie.engines.known import KnownTexts, KnownVector
-from coterie.engines.onnx import OnnxEncoder
+from coterie.engines.onnx import KnownVector, OnnxEncoder
+from coterie.runtime.known import KnownTexts
 from coterie.types import CallContext, Principal, Prompt
 
 ONE = KnownVector(np.ones(2), 3, truncated=False)
@@ -17,7 +17,7 @@ def call_of(tenant):
 
 def test_each_tenant_has_its_own():
     """What one tenant asked is not known to another: time would tell."""
-    known = KnownTexts()
+    known = KnownTexts(8)
     known.put("a", "my parcel", ONE)
     assert known.get("a", "my parcel") is ONE
     assert known.get("a", "My parcel") is None
@@ -26,7 +26,7 @@ def test_each_tenant_has_its_own():
 
 def test_no_text_is_kept():
     """Only a keyed hash, another one in each process."""
-    first, second = KnownTexts(), KnownTexts()
+    first, second = KnownTexts(8), KnownTexts(8)
     for known in (first, second):
         known.put("a", "a secret parcel", ONE)
     assert "parcel" not in repr(vars(first))

@@ -5,25 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
-import numpy as np
-
 T = TypeVar("T")
-
-MOST_KNOWN = 16_384
-"""Vectors of all tenants together: 25 MB of 384 numbers each."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownVector:
-    """What an encoder said of a text."""
-
-    vector: np.ndarray  # (D,)
-    tokens: int
-    truncated: bool
 
 
 class KnownTexts(Generic[T]):
@@ -34,7 +19,7 @@ class KnownTexts(Generic[T]):
     has most gives up what it used longest ago.
     """
 
-    def __init__(self, most: int = MOST_KNOWN) -> None:
+    def __init__(self, most: int) -> None:
         """Take how many results are kept; 0 keeps none."""
         self._most, self._count = most, 0
         self._tenants: dict[str, OrderedDict[bytes, T]] = {}
