@@ -185,10 +185,10 @@ class Reader(nn.Module):
                 line.rounding = four_bits(line.weight) - line.weight.detach() if on else None
 
 
-def reader_of(folder: Path) -> Reader:
+def reader_of(folder: Path, kind: type[Reader] = Reader) -> Reader:
     """The network with the weights of the base; the lower layers will not be trained."""
     state = np.load(folder / "state.npz")
-    model = Reader(json.loads((folder / "config.json").read_text())["vocab_size"])
+    model = kind(json.loads((folder / "config.json").read_text())["vocab_size"])
 
     def t(name: str) -> torch.Tensor:
         return torch.from_numpy(state[name].copy())

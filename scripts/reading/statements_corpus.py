@@ -1,0 +1,321 @@
+"""The rows that the statement model is trained on: a source, a statement, and whether the one supports the other.
+
+From public sets that may be redistributed, and from the texts of the question sets in thirteen languages: sentences with
+two names exchanged, a number changed, a denial taken away, a clause moved or dropped; questions with their own and with
+another question's answer. Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which of the two).
+Kept out are the test parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
+
+    COTERIE_DATA=... python scripts/reading/statements_corpus.py BASE OUT.jsonl.gz
+"""
+
+from __future__ import annotations
+
+import collections
+import gzip
+import hashlib
+import json
+import random
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import corpus
+from corpus import FOLDER, load, paragraphs_of
+from tokenizers import Tokenizer
+
+from coterie.text.negation import negation_pattern
+
+SEED = 218
+RANDOM = random.Random(SEED)  # noqa: S311 - a sample, no secret
+TAKEN = {
+    "conjnli": 11000, "cad_snli": 8000, "breaking_nli": 2500, "neg_nli": 4500, "infotabs": 1200, "fever": 5000,
+    "fever_made": 2000, "fm2": 1800, "fm2_made": 600, "hans_like": 2500, "help_conj": 800, "begin": 1500, "wice": 300,
+    "farstail": 3000,
+}  # fmt: skip
+UNTOLD = ("hans_like", "begin", "wice", "help_conj")
+"""Sets whose `unknown` may be a contradiction as well."""
+TEXTS = {
+    ("squad2_dev", "en"): 900, ("squad_train_slice", "en"): 900, ("tydiqa_goldp", "en"): 900, ("tydiqa_goldp", "ko"): 500,
+    ("tydiqa_goldp", "sw"): 120, ("squad_it_test", "it"): 600, ("squad_es_v2_dev", "es"): 600, ("piaf_fr", "fr"): 600,
+    ("jaquad_slice", "ja"): 600, ("cmrc2018", "zh"): 500, ("faquad_pt", "pt"): 250, ("arcd_ar", "ar"): 250,
+    ("norquad", "no"): 200, ("mlqa_dev", "de"): 500, ("mlqa_dev", "vi"): 300, ("mlqa_dev", "hi"): 350,
+}  # fmt: skip
+"""Of each set and language so many paragraphs."""
+DENYING = {"no": r"\bikke\b", "vi": r"\bkhông\b", "hi": r"\bनहीं\b", "ar": r"\b(?:لم|لن|ليس|ليست)\b", "zh": r"没有|並沒有|不会|不能"}
+"""How languages deny that the product has no table of."""
+SPAN = r"(?:[^\W\d_a-zà-ÿ][\w-]+(?:\s[^\W\d_a-zà-ÿ][\w-]+)*|\d[\d.,]*\d|\d)"
+"""A name or a number, where there are capitals."""
+RUN = r"[\u30a1-\u30ff]{3,}|[\u4e00-\u9fff]{2,4}(?=[はがをにのと、])|\d[\d.,]*"
+"""What is like it in Japanese."""
+WORD = r"(?<!\w)\w{4,}(?!\w)"
+UNSPACED = ("ja", "zh")
+SYMMETRIC = ("pawsx",)
+MOST = 210
+"""Tokens of a source and its statement together."""
+
+
+def aside(document: str) -> bool:
+    """Whether a document is kept from training."""
+    return hashlib.sha256(document.encode()).digest()[0] % 16 == 0
+
+
+def row(name: str, lang: str, key: str, pair: tuple[str, str], y: str) -> dict:
+    """One row."""
+    return {"set": name, "lang": lang, "held": aside(key), "p": pair[0], "c": pair[1], "y": y}
+
+
+def paraphrases() -> Iterator[dict]:
+    """PAWS-X: a pair is kept aside in all its languages or in none; some across two languages."""
+    by = collections.defaultdict(dict)
+    for r in load.read("nli/pawsx/pawsx.jsonl.gz"):
+        if r["split"] == "dev":
+            by[r["i"]][r["lang"]] = r
+    for i, of in sorted(by.items(), key=lambda each: str(each[0])):
+        label = {0: "not", 1: "supported"}
+        for lang, r in of.items():
+            yield row("pawsx", lang, f"pawsx{i}", (r["s1"], r["s2"]), label[int(r["label"])])
+        one, two = RANDOM.sample(sorted(of), 2) if len(of) > 1 else sorted(of) * 2
+        if one != two and of[one]["label"] == of[two]["label"]:
+            pair = (of[one]["s1"], of[two]["s2"])
+            yield row("pawsx_across", f"{one}>{two}", f"pawsx{i}", pair, label[int(of[one]["label"])])
+
+
+def judged() -> Iterator[dict]:
+    """Sets with verdicts of people."""
+    by = collections.defaultdict(list)
+    for r in load.faith():
+        if r["set"] in TAKEN and not (r["set"] == "begin" and r["split"] == "test"):
+            y = "not" if r["set"] in UNTOLD and r["y"] == "unknown" else r["y"]
+            by[r["set"]].append(row(r["set"], r["lang"], r["set"] + r["premise"][:200], (r["premise"], r["claim"]), y))
+    for name, rows in sorted(by.items()):
+        RANDOM.shuffle(rows)
+        yield from rows[: TAKEN[name]]
+    for r in RANDOM.sample(load.read("qa/boolq_dev/boolq_dev.jsonl.gz"), 900):
+        if len(r["passage"]) < 600:
+            yes = RANDOM.random() < 0.5
+            y = "supported" if yes == (r["answer"] == "True") else "refuted"
+            claim = f"{r['q']}? {'Yes' if yes else 'No'}."
+            yield row("boolq", "en", "boolq" + r["title"], (r["passage"], claim), y)
+    for r in load.read("qa/condaqa/condaqa.jsonl.gz"):
+        if r["label"] in ("YES", "NO") and len(r["passage"]) < 600:
+            yes = RANDOM.random() < 0.5
+            y = "supported" if yes == (r["label"] == "YES") else "refuted"
+            key = f"condaqa{r['passage_id']}"
+            yield row("condaqa", "en", key, (r["passage"], f"{r['q']} {'Yes' if yes else 'No'}."), y)
+
+
+def spots(text: str, lang: str, answers: Sequence[str]) -> list[tuple[int, int]]:
+    """Places of names and numbers in a sentence, or of words where nothing marks a name; none overlaps another."""
+    kinds = [SPAN] if lang not in ("ja", "zh", "ko", "hi", "ar") else [RUN if lang == "ja" else r"\d[\d.,]*"]
+    if lang not in UNSPACED and (len(kinds) == 1 and lang in ("ko", "hi", "ar") or RANDOM.random() < 0.35):
+        kinds = [WORD if lang != "ko" else r"(?<!\w)\w{2,}(?!\w)"]
+    kinds += [re.escape(a) for a in answers if 1 < len(a) < 30]
+    found = sorted(
+        {m.span() for kind in kinds for m in re.finditer(kind, text)}, key=lambda at: (at[0] - at[1], at[0])
+    )
+    free: list[tuple[int, int]] = []
+    for a, b in found:
+        if a > 0 and all(b <= c or a >= d for c, d in free):
+            free.append((a, b))
+    return sorted(free)
+
+
+def exchanged(text: str, lang: str, answers: Sequence[str]) -> str | None:
+    """Two names, numbers or words of a sentence in each other's place; not neighbours of a list."""
+    free = spots(text, lang, answers)
+    pairs = [
+        (one, two)
+        for i, one in enumerate(free)
+        for two in free[i + 1 :]
+        if text[slice(*one)].casefold() != text[slice(*two)].casefold()
+        and len(re.sub(r"\W", "", text[one[1] : two[0]])) > (3 if lang not in UNSPACED else 1)
+    ]
+    if not pairs:
+        return None
+    (a, b), (c, d) = RANDOM.choice(pairs)
+    return text[:a] + text[c:d] + text[b:c] + text[a:b] + text[d:]
+
+
+def changed_number(text: str) -> str | None:
+    """A number of a sentence made another of the same length."""
+    found = list(re.finditer(r"\d+", text))
+    if not found:
+        return None
+    m = RANDOM.choice(found)
+    at = RANDOM.randrange(len(m.group()))
+    digit = RANDOM.choice([d for d in "123456789" if d != m.group()[at]])
+    return text[: m.start() + at] + digit + text[m.start() + at + 1 :]
+
+
+def allowed(text: str, lang: str) -> str | None:
+    """A sentence without its only denial."""
+    if lang in DENYING:
+        found = list(re.finditer(DENYING[lang], text))
+    elif lang in ("en", "de", "fr", "es", "pt", "it"):
+        found = list(negation_pattern(lang).finditer(text))
+    else:
+        return None
+    if len(found) != 1:
+        return None
+    m = found[0]
+    word = m.group().casefold()
+    if lang == "fr":
+        if word != "pas":
+            return None
+        without = re.sub(r"\bn(?:e\s|['\u2019])", "", text[: m.start()]) + text[m.end() :]
+    elif lang == "de" and word.startswith("kein"):
+        without = text[: m.start()] + m.group()[1:] + text[m.end() :]
+    elif word in ("no", "none", "nobody", "nothing", "neither", "nor", "without", "unable", "niemand", "weder", "ohne",
+                  "nadie", "nada", "ni", "sin", "tampoco", "ninguém", "nem", "sem", "nulla", "senza") and not (
+        lang == "es" and word == "no"
+    ):  # fmt: skip
+        return None
+    elif word == "cannot":
+        without = text[: m.start()] + "can" + text[m.end() :]
+    elif m.group().endswith("t") and m.group().startswith("n") and word != "not" and lang == "en":
+        without = text[: m.start()] + text[m.end() :]
+    else:
+        without = text[: m.start()] + text[m.end() :]
+    without = re.sub(r"\s+", " ", without).strip()
+    return without[:1].upper() + without[1:] if without and text[:1].isupper() else without
+
+
+def moved(text: str, lang: str) -> str:
+    """The same said in another order, or less of it: the first clause at the end, the last at the beginning, without one."""
+    comma, end = ("、" if lang == "ja" else "，" if lang == "zh" else ", "), text[-1:] if not text[-1:].isalnum() else ""
+    parts = text[: len(text) - len(end)].split(comma)
+    if not 2 <= len(parts) <= 4 or any(len(p) < 4 for p in parts):
+        return text
+    kind = RANDOM.random()
+    if kind < 0.4 and len(parts[0]) < 0.45 * len(text):
+        parts = [*parts[1:], parts[0]]
+    elif kind < 0.6 and len(parts[-1]) < 0.45 * len(text):
+        parts = [parts[-1], *parts[:-1]]
+    elif len(parts) == 2 and len(parts[1]) < 0.5 * len(text) and lang not in UNSPACED and lang != "ko":
+        parts = parts[:1]
+    else:
+        return text
+    joined = comma.join(parts)
+    return joined[:1].upper() + joined[1:] + end
+
+
+def divided() -> Iterator[dict]:
+    """WikiSplit: a long sentence and its two short ones, where one says no word that the other has not; some changed."""
+    rows = load.read("compound/wikisplit/wikisplit.jsonl.gz")
+    pool = [r["text"] for r in rows[:3000]]
+    for r in rows:
+        both, one = " ".join(r["parts"]), RANDOM.choice(r["parts"])
+        source, claim = RANDOM.choice([(r["text"], one), (r["text"], both), (both, r["text"])])
+        said, given = (set(re.findall(r"\w{4,}|\d+", text.casefold())) for text in (claim, source))
+        if len(said) < 4 or len(said - given) > len(said) / 10 or claim in source:
+            continue
+        kind, y = RANDOM.random(), "supported"
+        if kind < 0.55:
+            wrong = exchanged(claim, "en", ()) if kind < 0.45 else corpus.near_miss(claim, pool)
+            if wrong is None:
+                continue
+            claim, y = wrong, "not"
+        yield row("wikisplit", "en", "wikisplit" + r["text"], (source, claim), y)
+
+
+def made() -> Iterator[dict]:
+    """Statements made of texts and of questions with answers."""
+    over = set(json.loads((FOLDER / "qa/xquad_overlap_ids.json").read_text())["ids"])
+    asked = {q["id"] for p in load.read("qa/squad2_dev/squad2_dev.jsonl.gz") if p["split"] == "test" for q in p["qas"]}
+    for (name, lang), most in TEXTS.items():
+        rows = paragraphs_of(name, lang, over | asked)
+        RANDOM.shuffle(rows)
+        pool = [p["context"] for p in rows[:300]]
+        for p in rows[:most]:
+            key = "made" + (p.get("title") or p["context"][:60])
+            cut = [s for _, s in load.sentences(p["context"])]
+            low, high = (14, 90) if lang in (*UNSPACED, "ko") else (35, 220)
+            good = [i for i, s in enumerate(cut) if low <= len(s) <= high and "\n" not in s]
+            answers = [q["a"][0][0] for q in p["qas"] if q["a"] and not q.get("impossible")]
+            for i in RANDOM.sample(good, min(2, len(good))):
+                yield from of_sentence(cut, i, lang, answers, pool, key)
+            denied = [i for i in good if allowed(cut[i], lang) is not None]
+            for i in denied[:2]:
+                plain = allowed(cut[i], lang)
+                pair = (cut[i], plain) if RANDOM.random() < 0.5 else (plain, cut[i])
+                yield row("denied", lang, key, pair, "refuted")
+                base = RANDOM.choice([cut[i], plain])
+                yield row("denied", lang, key, (base, moved(base, lang)), "supported")
+            yield from of_questions(p, lang, key)
+
+
+def of_sentence(
+    cut: list[str], i: int, lang: str, answers: Sequence[str], pool: Sequence[str], key: str
+) -> Iterator[dict]:
+    """A sentence as it is or in another order, and with an exchange or another number; beside its neighbours or not."""
+    source = cut[i]
+    if RANDOM.random() < 0.4:
+        source = " ".join(cut[max(0, i - RANDOM.randrange(2)) : i + 1 + RANDOM.randrange(2)])
+    kind = RANDOM.random()
+    if kind < 0.62:
+        wrong = exchanged(cut[i], lang, answers)
+    elif kind < 0.8:
+        wrong = corpus.near_miss(cut[i], list(pool))
+    else:
+        wrong = changed_number(cut[i])
+    if wrong and wrong != cut[i]:
+        yield row("made", lang, key, (source, moved(wrong, lang) if RANDOM.random() < 0.5 else wrong), "not")
+        same = moved(cut[i], lang)
+        if RANDOM.random() < (0.95 if same != source else 0.5):
+            yield row("made", lang, key, (source, same), "supported")
+    elif len(cut) > 2 and RANDOM.random() < 0.5:
+        other = RANDOM.choice([s for k, s in enumerate(cut) if abs(k - i) > 1] or [""])
+        if len(other) > 14:
+            yield row("made", lang, key, (source, other), "unknown")
+
+
+def of_questions(p: dict, lang: str, key: str) -> Iterator[dict]:
+    """A question with its answer, and with another's of the paragraph."""
+    cut = load.sentences(p["context"])
+    asked = [q for q in p["qas"] if q["a"] and not q.get("impossible")]
+    for q in RANDOM.sample(asked, min(1, len(asked))):
+        answer, start = q["a"][0]
+        k = max((i for i, (at, _) in enumerate(cut) if at <= start), default=0)
+        source = " ".join(s for _, s in cut[max(0, k - RANDOM.randrange(2)) : k + 1 + RANDOM.randrange(2)])
+        if len(answer) > 80 or answer not in source:
+            continue
+        others = [
+            o["a"][0][0]
+            for o in p["qas"]
+            if o["a"] and o["a"][0][0] not in answer and answer not in o["a"][0][0] and len(o["a"][0][0]) < 60
+        ]
+        near = [o for o in others if o in source] or others
+        if not near and RANDOM.random() < 0.5:
+            continue
+        if near and RANDOM.random() < 0.75:
+            yield row("answered", lang, key, (source, f"{q['text']} {RANDOM.choice(near)}"), "not")
+        else:
+            yield row("answered", lang, key, (source, f"{q['text']} {answer}"), "supported")
+
+
+def main() -> None:
+    """Write the rows that are short enough, shuffled, and say how many of what."""
+    tokenizer = Tokenizer.from_file(str(Path(sys.argv[1]) / "tokenizer.json"))
+    rows = [*paraphrases(), *judged(), *divided(), *made()]
+    rows = [r for r in rows if r["p"].strip() and r["c"].strip()]
+    sizes = [len(e.ids) for e in tokenizer.encode_batch([r["p"] + " " + r["c"] for r in rows])]
+    tokens: collections.Counter[str] = collections.Counter()
+    kept = []
+    for r, size in zip(rows, sizes, strict=True):
+        if size <= MOST:
+            tokens[r["set"]] += size + 5
+            kept.append(r)
+    RANDOM.shuffle(kept)
+    with gzip.open(sys.argv[2], "wt", encoding="utf-8") as out:
+        for r in kept:
+            out.write(json.dumps(r, ensure_ascii=False) + "\n")
+    count = collections.Counter((r["set"], r["y"]) for r in kept)
+    for name, total in sorted(tokens.items()):
+        print(name, total, {y: n for (s, y), n in sorted(count.items()) if s == name})
+    print("rows", len(kept), "tokens", sum(tokens.values()), "held", sum(r["held"] for r in kept))
+    print(collections.Counter(r["lang"] for r in kept if r["set"] in ("made", "denied", "answered")))
+
+
+if __name__ == "__main__":
+    main()

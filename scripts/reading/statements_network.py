@@ -1,0 +1,113 @@
+"""The statement model in torch: the reading model's lower layers as they are, upper layers of its own for pairs of texts.
+
+Each token of a source and of a statement is told which token of the other text it matches: whether it is the same, how
+near it is, what the two states differ in, whether the neighbours' matches are neighbours too, and how far it has moved.
+So order is not to be found by the layers above: it is given to them.
+"""
+
+from __future__ import annotations
+
+import torch
+from network import APART, HIDDEN, LEADS, STEEP, USUAL, Reader, four_bits, mask_of, matchable
+from torch import nn
+from torch.nn import functional
+
+JUMPS, FAR = 7, 3
+"""Largest jump between the matches of two neighbours that is told apart; steps of how far a token has moved."""
+NO_JUMP = 2 * JUMPS + 1
+NEIGHBOURS = 0.3
+"""How much a match counts for the one beside it."""
+SAME = 0.1
+"""How much nearer the same piece is than its state says."""
+
+
+class Matches:
+    """Of each token of a text the token of another that it matches."""
+
+    def __init__(self, ids: torch.Tensor, other_ids: torch.Tensor, alike: torch.Tensor, lead: tuple[int, int]) -> None:
+        """`alike` [B, N, M] are cosines; ids are 0 for what matches nothing."""
+        none = (other_ids == 0)[:, None, :] | (ids == 0)[:, :, None]
+        same = (ids[:, :, None] == other_ids[:, None, :]) & ~none
+        near = (alike + SAME * same).masked_fill(none, 0.0)
+        beside = torch.zeros_like(near)
+        beside[:, 1:, 1:] += near[:, :-1, :-1]
+        beside[:, :-1, :-1] += near[:, 1:, 1:]
+        best = (near + NEIGHBOURS * beside).masked_fill(none, -9.0)
+        self.at, self.back = best.argmax(2), best.argmax(1)  # [B, N], [B, M]
+        self.real = ids > 0
+        self.same = same.gather(2, self.at[..., None])[..., 0].float()
+        self.anywhere = same.any(2).float()
+        self.near = alike.gather(2, self.at[..., None])[..., 0]
+        n = ids.shape[1]
+        places = torch.arange(n)[None]
+        self.mutual = (self.back.gather(1, self.at) == places).float()
+        step = self.at[:, 1:] - self.at[:, :-1]
+        both = self.real[:, 1:] & self.real[:, :-1]
+        jump = torch.where(both, step.clamp(-JUMPS, JUMPS) + JUMPS, torch.full_like(step, NO_JUMP))
+        edge = torch.full((len(ids), 1), NO_JUMP)
+        self.before, self.after = torch.cat([edge, jump], 1), torch.cat([jump, edge], 1)
+        moved = (self.at - lead[1]) - (places - lead[0])
+        size = (moved.abs() + 1).float().log2().round().clamp(max=FAR).long()
+        self.moved = FAR + size * moved.sign()
+
+    def marks(self) -> torch.Tensor:
+        """What is told in numbers [B, N, 5]."""
+        real = self.real.float()
+        mean = (self.near * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp_min(1.0)
+        found = [self.same, self.anywhere, self.mutual, (self.near - USUAL) * STEEP, (self.near - mean) * STEEP]
+        return torch.stack(found, -1) * real[..., None]
+
+
+class Checker(Reader):
+    """The network: what `Reader` has below, and layers and heads for statements alone."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__(pieces)
+        del self.sides, self.match, self.span, self.sentence, self.answer, self.support, self.joined
+        self.side = nn.Parameter(torch.zeros(2, HIDDEN))
+        self.marks = nn.Linear(5, HIDDEN, bias=False)
+        self.before, self.after = nn.Embedding(NO_JUMP + 1, HIDDEN), nn.Embedding(NO_JUMP + 1, HIDDEN)
+        self.moved = nn.Embedding(2 * FAR + 1, HIDDEN)
+        self.other = nn.Linear(2 * HIDDEN, HIDDEN, bias=False)
+        for part in (self.marks, self.before, self.after, self.moved):
+            nn.init.normal_(part.weight, std=0.05)
+        nn.init.normal_(self.other.weight, std=0.01)
+        self.verdict = nn.Sequential(nn.Linear(6 * HIDDEN, 192), nn.GELU(), nn.Linear(192, 3))
+
+    def told(self, own: torch.Tensor, other: torch.Tensor, found: Matches) -> torch.Tensor:
+        """What is added to the states of a text."""
+        matched = other.gather(1, found.at[..., None].expand(-1, -1, HIDDEN))
+        apart = self.other(torch.cat([own - matched, own * matched], -1))
+        order = self.before(found.before) + self.after(found.after) + self.moved(found.moved)
+        return (apart + order) * found.real[..., None] + self.marks(found.marks())
+
+    def verdicts(self, c_ids: torch.Tensor, c: torch.Tensor, p_ids: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+        """Scores of supported, refuted, unknown [B, 3] of statements and sources; ids are 1 where there is no token."""
+        c_real, p_real = c_ids != 1, p_ids != 1
+        said, given = matchable(c_ids, LEADS[0]), matchable(p_ids, LEADS[1])
+        c, p = c.float(), p.float()
+        alike = torch.matmul(functional.normalize(c, dim=-1), functional.normalize(p, dim=-1).mT)
+        of_c = Matches(said, given, alike, LEADS)
+        of_p = Matches(given, said, alike.mT, LEADS[::-1])
+        x = torch.cat([c + self.side[0] + self.told(c, p, of_c), p + self.side[1] + self.told(p, c, of_p)], 1)
+        mask = mask_of(torch.cat([c_real, p_real], 1))
+        for layer in self.layers[APART:]:
+            x = layer(x, mask)
+        c, p = x[:, : c.shape[1]].float(), x[:, c.shape[1] :].float()
+        matched = p.gather(1, of_c.at[..., None].expand(-1, -1, HIDDEN))
+        real = of_c.real.float()[..., None]
+        gap = ((c - matched).abs() * real).sum(1) / real.sum(1).clamp_min(1.0)
+        mean = (c * c_real[..., None]).sum(1) / c_real.sum(1, keepdim=True)
+        whole = [c[:, 0], p[:, 0], mean, highest(c, c_real), highest(p, p_real), gap]
+        return self.verdict(torch.cat(whole, -1))
+
+    def round(self, *, on: bool) -> None:
+        """From now on, use the trained matrices as they will be stored (or no longer)."""
+        for layer in self.layers[APART:]:
+            for line in (layer.qkv, layer.out, layer.up, layer.down):
+                line.rounding = four_bits(line.weight) - line.weight.detach() if on else None
+
+
+def highest(x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """The largest of each value over the tokens there are."""
+    return (x + (real.float()[..., None] - 1.0) * 1e4).amax(1)
