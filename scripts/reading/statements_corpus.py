@@ -1,8 +1,8 @@
-"""The rows that the statement model is trained on: a source, a statement, and whether the one supports the other.
+"""The rows that the statement model is trained on: a source, a statement, whether the one supports the other.
 
-From public sets that may be redistributed, and from the texts of the question sets in thirteen languages: sentences with
-two names exchanged, a number changed, a denial taken away, a clause moved or dropped; questions with their own and with
-another question's answer. Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which of the two).
+From public sets that may be redistributed, and from the texts of the question sets in fourteen languages: sentences
+with two names exchanged, a number changed, a denial taken away, a clause moved or dropped; questions with their own and
+with another question's answer. Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which of the two).
 Kept out are the test parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
 
     COTERIE_DATA=... python scripts/reading/statements_corpus.py BASE OUT.jsonl.gz
@@ -19,6 +19,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import corpus
 from corpus import FOLDER, load, paragraphs_of
@@ -36,13 +37,19 @@ TAKEN = {
 UNTOLD = ("hans_like", "begin", "wice", "help_conj")
 """Sets whose `unknown` may be a contradiction as well."""
 TEXTS = {
-    ("squad2_dev", "en"): 900, ("squad_train_slice", "en"): 900, ("tydiqa_goldp", "en"): 900, ("tydiqa_goldp", "ko"): 500,
-    ("tydiqa_goldp", "sw"): 120, ("squad_it_test", "it"): 600, ("squad_es_v2_dev", "es"): 600, ("piaf_fr", "fr"): 600,
+    ("squad2_dev", "en"): 900, ("squad_train_slice", "en"): 900, ("tydiqa_goldp", "en"): 900,
+    ("tydiqa_goldp", "ko"): 500, ("tydiqa_goldp", "sw"): 120, ("squad_it_test", "it"): 600, ("squad_es_v2_dev", "es"): 600, ("piaf_fr", "fr"): 600,
     ("jaquad_slice", "ja"): 600, ("cmrc2018", "zh"): 500, ("faquad_pt", "pt"): 250, ("arcd_ar", "ar"): 250,
     ("norquad", "no"): 200, ("mlqa_dev", "de"): 500, ("mlqa_dev", "vi"): 300, ("mlqa_dev", "hi"): 350,
 }  # fmt: skip
 """Of each set and language so many paragraphs."""
-DENYING = {"no": r"\bikke\b", "vi": r"\bkhông\b", "hi": r"\bनहीं\b", "ar": r"\b(?:لم|لن|ليس|ليست)\b", "zh": r"没有|並沒有|不会|不能"}
+DENYING = {
+    "no": r"\bikke\b",
+    "vi": r"\bkhông\b",
+    "hi": r"\bनहीं\b",
+    "ar": r"\b(?:لم|لن|ليس|ليست)\b",
+    "zh": r"没有|並沒有|不会|不能",
+}
 """How languages deny that the product has no table of."""
 SPAN = r"(?:[^\W\d_a-zà-ÿ][\w-]+(?:\s[^\W\d_a-zà-ÿ][\w-]+)*|\d[\d.,]*\d|\d)"
 """A name or a number, where there are capitals."""
@@ -108,12 +115,10 @@ def judged() -> Iterator[dict]:
 def spots(text: str, lang: str, answers: Sequence[str]) -> list[tuple[int, int]]:
     """Places of names and numbers in a sentence, or of words where nothing marks a name; none overlaps another."""
     kinds = [SPAN] if lang not in ("ja", "zh", "ko", "hi", "ar") else [RUN if lang == "ja" else r"\d[\d.,]*"]
-    if lang not in UNSPACED and (len(kinds) == 1 and lang in ("ko", "hi", "ar") or RANDOM.random() < 0.35):
+    if lang not in UNSPACED and ((len(kinds) == 1 and lang in ("ko", "hi", "ar")) or RANDOM.random() < 0.35):
         kinds = [WORD if lang != "ko" else r"(?<!\w)\w{2,}(?!\w)"]
     kinds += [re.escape(a) for a in answers if 1 < len(a) < 30]
-    found = sorted(
-        {m.span() for kind in kinds for m in re.finditer(kind, text)}, key=lambda at: (at[0] - at[1], at[0])
-    )
+    found = sorted({m.span() for kind in kinds for m in re.finditer(kind, text)}, key=lambda at: (at[0] - at[1], at[0]))
     free: list[tuple[int, int]] = []
     for a, b in found:
         if a > 0 and all(b <= c or a >= d for c, d in free):
@@ -182,8 +187,11 @@ def allowed(text: str, lang: str) -> str | None:
 
 
 def moved(text: str, lang: str) -> str:
-    """The same said in another order, or less of it: the first clause at the end, the last at the beginning, without one."""
-    comma, end = ("、" if lang == "ja" else "，" if lang == "zh" else ", "), text[-1:] if not text[-1:].isalnum() else ""
+    """The same in another order, or less of it: the first clause at the end, the last in front, without the last."""
+    comma, end = (
+        ("、" if lang == "ja" else "\uff0c" if lang == "zh" else ", "),
+        text[-1:] if not text[-1:].isalnum() else "",
+    )
     parts = text[: len(text) - len(end)].split(comma)
     if not 2 <= len(parts) <= 4 or any(len(p) < 4 for p in parts):
         return text
@@ -201,7 +209,7 @@ def moved(text: str, lang: str) -> str:
 
 
 def divided() -> Iterator[dict]:
-    """WikiSplit: a long sentence and its two short ones, where one says no word that the other has not; some changed."""
+    """WikiSplit: a long sentence and its two short ones, where one has the words of the other; some changed."""
     rows = load.read("compound/wikisplit/wikisplit.jsonl.gz")
     pool = [r["text"] for r in rows[:3000]]
     for r in rows:
@@ -234,7 +242,7 @@ def made() -> Iterator[dict]:
             good = [i for i, s in enumerate(cut) if low <= len(s) <= high and "\n" not in s]
             answers = [q["a"][0][0] for q in p["qas"] if q["a"] and not q.get("impossible")]
             for i in RANDOM.sample(good, min(2, len(good))):
-                yield from of_sentence(cut, i, lang, answers, pool, key)
+                yield from of_sentence(Page(cut, lang, answers, key), i, pool)
             denied = [i for i in good if allowed(cut[i], lang) is not None]
             for i in denied[:2]:
                 plain = allowed(cut[i], lang)
@@ -245,10 +253,19 @@ def made() -> Iterator[dict]:
             yield from of_questions(p, lang, key)
 
 
-def of_sentence(
-    cut: list[str], i: int, lang: str, answers: Sequence[str], pool: Sequence[str], key: str
-) -> Iterator[dict]:
+class Page(NamedTuple):
+    """A paragraph in sentences."""
+
+    cut: list[str]
+    lang: str
+    answers: list[str]
+    """To the questions about it."""
+    key: str
+
+
+def of_sentence(page: Page, i: int, pool: Sequence[str]) -> Iterator[dict]:
     """A sentence as it is or in another order, and with an exchange or another number; beside its neighbours or not."""
+    cut, lang, answers, key = page
     source = cut[i]
     if RANDOM.random() < 0.4:
         source = " ".join(cut[max(0, i - RANDOM.randrange(2)) : i + 1 + RANDOM.randrange(2)])

@@ -1,4 +1,4 @@
-"""The statement model in torch: the reading model's lower layers as they are, upper layers of its own for pairs of texts.
+"""The statement model in torch: the reading model's lower layers as they are, upper layers of its own for pairs.
 
 Each token of a source and of a statement is told which token of the other text it matches: whether it is the same, how
 near it is, what the two states differ in, whether the neighbours' matches are neighbours too, and how far it has moved.
@@ -8,7 +8,7 @@ So order is not to be found by the layers above: it is given to them.
 from __future__ import annotations
 
 import torch
-from network import APART, HIDDEN, LEADS, STEEP, USUAL, Reader, four_bits, mask_of, matchable
+from network import APART, HIDDEN, LEADS, STEEP, USUAL, Reader, mask_of, matchable
 from torch import nn
 from torch.nn import functional
 
@@ -100,12 +100,6 @@ class Checker(Reader):
         mean = (c * c_real[..., None]).sum(1) / c_real.sum(1, keepdim=True)
         whole = [c[:, 0], p[:, 0], mean, highest(c, c_real), highest(p, p_real), gap]
         return self.verdict(torch.cat(whole, -1))
-
-    def round(self, *, on: bool) -> None:
-        """From now on, use the trained matrices as they will be stored (or no longer)."""
-        for layer in self.layers[APART:]:
-            for line in (layer.qkv, layer.out, layer.up, layer.down):
-                line.rounding = four_bits(line.weight) - line.weight.detach() if on else None
 
 
 def highest(x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

@@ -32,8 +32,8 @@ POOL = 1600
 MOST = (80, 230)
 """Tokens of a statement and of a source."""
 OFTEN = {
-    "pawsx": 1.5, "pawsx_across": 0.6, "conjnli": 0.4, "cad_snli": 0.7, "breaking_nli": 0.5, "fever": 0.5, "fever_made": 0.35,
-    "farstail": 0.5, "fm2": 0.6, "fm2_made": 0.5, "infotabs": 0.6, "made": 0.55, "answered": 0.4, "wikisplit": 0.6,
+    "pawsx": 1.5, "pawsx_across": 0.6, "conjnli": 0.4, "cad_snli": 0.7, "breaking_nli": 0.5, "fever": 0.5,
+    "fever_made": 0.35, "farstail": 0.5, "fm2": 0.6, "fm2_made": 0.5, "infotabs": 0.6, "made": 0.55, "answered": 0.4, "wikisplit": 0.6,
 }  # fmt: skip
 """How often a row of a set is read while those of the others are read once."""
 SYMMETRIC = ("pawsx", "pawsx_across")
@@ -155,29 +155,38 @@ def measure(model: Checker, rows: list[dict], tokenizer: Tokenizer) -> dict[str,
     return out
 
 
-def optimiser_of(model: Reader, rate: float, new: float) -> torch.optim.Optimizer:
+class Pace(NamedTuple):
+    """How fast it learns."""
+
+    rate: float
+    """Of the highest layer, at most."""
+    new: float
+    """Of what the base has not."""
+    warm: int
+    """Steps until both are at their highest."""
+
+
+def optimiser_of(model: Reader, pace: Pace) -> torch.optim.Optimizer:
     """Lower layers more slowly, what is new faster; each group knows its highest rate."""
     groups = []
     own: set[int] = set()
     for at, layer in enumerate(model.layers):
         if at >= APART:
-            first = rate * 0.95 ** (LAYERS - 1 - at)
+            first = pace.rate * 0.95 ** (LAYERS - 1 - at)
             groups.append({"params": list(layer.parameters()), "lr": first, "first": first, "weight_decay": 0.01})
             own |= {id(p) for p in layer.parameters()}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
-    groups.append({"params": rest, "lr": new, "first": new, "weight_decay": 0.01})
+    groups.append({"params": rest, "lr": pace.new, "first": pace.new, "weight_decay": 0.01})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 
 
-def train(
-    model: Checker, stream: Iterator[list[Pair]], clock: Clock, rates: tuple[float, float], out: Path, warm: int = WARM
-) -> None:
+def train(model: Checker, stream: Iterator[list[Pair]], clock: Clock, pace: Pace, out: Path) -> None:
     """Until the time is over."""
     log = (out / "log.txt").open("a", encoding="utf-8")
     for layer in model.layers[:APART]:
         for line in (layer.qkv, layer.out, layer.up, layer.down):
             line.bfloat16()
-    adam = optimiser_of(model, *rates)
+    adam = optimiser_of(model, pace)
     trained = [p for p in model.parameters() if p.requires_grad]
     step, written, tokens, losses = 0, 0, 0, []
     while (spent := clock.spent()) < 1:
@@ -190,13 +199,14 @@ def train(
         tokens += sum(p.size for p in pairs)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         for group in adam.param_groups:
-            group["lr"] = group["first"] * min(1.0, (step + 1) / warm) * max(0.01, 1 - spent)
+            group["lr"] = group["first"] * min(1.0, (step + 1) / pace.warm) * max(0.01, 1 - spent)
         adam.step()
         adam.zero_grad(set_to_none=True)
         step += 1
         if step % 50 == 0:
             mean = float(np.mean(losses[-200:]))
-            log.write(f"{time.strftime('%H:%M:%S')} step {step}, {100 * spent:.1f}%, {tokens} tokens, loss {mean:.3f}\n")
+            at = time.strftime("%H:%M:%S")
+            log.write(f"{at} step {step}, {100 * spent:.1f}%, {tokens} tokens, loss {mean:.3f}\n")
             log.flush()
         if spent * clock.minutes > EVERY * (written + 1):
             written += 1
@@ -234,7 +244,7 @@ def main() -> None:
     if not args.measure:
         clock = Clock(args.minutes, args.clock or 10 * args.minutes)
         stream = batches([r for r in rows if not r["held"]], tokenizer, rng)
-        train(model, stream, clock, (args.rate, args.new), args.out, args.warm)
+        train(model, stream, clock, Pace(args.rate, args.new, args.warm), args.out)
     if args.measure or args.after:
         by = defaultdict(list)
         for r in rows:

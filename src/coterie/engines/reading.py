@@ -35,7 +35,7 @@ _MOST_QUESTION, _MOST_PASSAGE = 60, 300
 """Tokens of a question and of a part of a passage."""
 _SHIFT = 64
 """Places of a passage's tokens begin here, those of a question at 0: together they are as one text's."""
-_USUAL, _STEEP = 0.5, 2.5
+USUAL, STEEP = 0.5, 2.5
 """The usual cosine of a token and the nearest one of another text, below; by how much it is stretched."""
 _SPECIAL = 4
 """Token ids below it are marks."""
@@ -62,7 +62,7 @@ class PassageRead(NamedTuple):
     """Log-odds that the passage does."""
 
 
-class _Text(NamedTuple):
+class ReadText(NamedTuple):
     """A text by itself."""
 
     ids: Floats  # (N,) int: 0 for what matches nothing
@@ -72,10 +72,49 @@ class _Text(NamedTuple):
 class _Part(NamedTuple):
     """A run of sentences that is read at once."""
 
-    text: _Text
+    text: ReadText
     owners: Floats  # (N,) int: the number of each token's sentence, -1 for none
     first: int
     """The number of its first sentence in the passage."""
+
+
+class LowerLayers:
+    """The layers that read each text by itself, and how texts are put to them.
+
+    Args:
+        model: Tokenizer and graph.
+    """
+
+    def __init__(self, model: OnnxModel) -> None:
+        self.model, self.sha256 = model, model.sha256
+
+    def length(self, text: str) -> int:
+        """Tokens of a text and one for what parts it from the next."""
+        return len(self.model.tokenise(text)) - 1
+
+    def question(self, text: str, most: int = _MOST_QUESTION) -> ReadText:
+        """A question or a statement, cut where it has more tokens."""
+        ids = self.model.cut(_QUESTION + text).ids
+        return self._below(ids if len(ids) <= most else [*ids[: most - 1], ids[-1]], 0, _LEADS[0])
+
+    def passage(self, sentences: Sequence[str]) -> tuple[ReadText, Floats]:  # the text, (N,) int
+        """A passage of these sentences, cut where it is too long; of each token the number of its sentence, or -1."""
+        piece = self.model.cut(_PASSAGE + "\n".join(each.strip() for each in sentences))
+        ids, offsets = piece.ids, np.array(piece.offsets)
+        if len(ids) > _MOST_PASSAGE:
+            ids = [*ids[: _MOST_PASSAGE - 1], ids[-1]]
+            offsets = np.concatenate([offsets[: _MOST_PASSAGE - 1], offsets[-1:]])
+        starts = np.cumsum([0, *(len(each.strip()) + 1 for each in sentences[:-1])])
+        owners = np.searchsorted(starts + len(_PASSAGE), offsets[:, 0], side="right") - 1
+        owners[(offsets[:, 1] <= offsets[:, 0]) | (offsets[:, 0] < len(_PASSAGE))] = -1
+        return self._below(ids, _SHIFT, _LEADS[1]), owners
+
+    def _below(self, ids: Sequence[int], shift: int, lead: int) -> ReadText:
+        places = np.arange(shift, shift + len(ids), dtype=np.int64)[None]
+        matched = np.array(ids)
+        matched[:lead] = 0
+        matched[matched < _SPECIAL] = 0
+        return ReadText(matched, self.model.call([ids], "states", {"places": places})[0])
 
 
 class ReadingModel:
@@ -91,8 +130,8 @@ class ReadingModel:
     """
 
     def __init__(self, files: Mapping[str, bytes], *, place: str = "these files", folder: Path | None = None) -> None:
-        self._lower = OnnxModel(files, place, None if folder is None else folder / ENCODER_FILES[0])
-        checksums = [self._lower.sha256]
+        self.lower = LowerLayers(OnnxModel(files, place, None if folder is None else folder / ENCODER_FILES[0]))
+        checksums = [self.lower.sha256]
         for name in (UPPER_FILE, HEADS_FILE):
             checksums.append(hashlib.sha256(files.get(name, b"")).hexdigest())
             try:
@@ -125,12 +164,12 @@ class ReadingModel:
     @property
     def about(self) -> Mapping[str, str]:
         """What a report says of it: `name`, `source`, `sha256`, `licence`."""
-        return {**self._lower.origin, "sha256": self.sha256}
+        return {**self.lower.model.origin, "sha256": self.sha256}
 
     def read(self, question: str, sentences: Sequence[str]) -> PassageRead:
         """What the sentences of a passage, in their order, say to a question; a long passage is read in parts."""
         scores, answers = np.full(len(sentences), _NEVER), [_NEVER]
-        asked = self._asked(question)
+        asked = self.lower.question(question)
         for part in self._parts(tuple(sentences)):
             found = self._heads.read(*self._joint(_READ, asked, part.text), part.owners)
             scores[part.first : part.first + len(found.sentences)] = found.sentences
@@ -139,25 +178,12 @@ class ReadingModel:
 
     def support(self, statement: str, sentences: Sequence[str]) -> float:
         """Log-odds that a passage of these sentences supports a statement: those of the part that does most."""
-        asked = self._asked(statement)
+        asked = self.lower.question(statement)
         parts = self._parts(tuple(sentences))
         found = [self._heads.support(*self._joint(_CHECK, asked, part.text)) for part in parts]
         return max((_odds(each, _SUPPORTED) for each in found), default=_NEVER)
 
-    def _asked(self, text: str) -> _Text:
-        ids = self._lower.cut(_QUESTION + text).ids
-        ids = ids if len(ids) <= _MOST_QUESTION else [*ids[: _MOST_QUESTION - 1], ids[-1]]
-        return self._below(ids, 0, _LEADS[0])
-
-    def _below(self, ids: Sequence[int], shift: int, lead: int) -> _Text:
-        """What the lower layers make of a text by itself."""
-        places = np.arange(shift, shift + len(ids), dtype=np.int64)[None]
-        matched = np.array(ids)
-        matched[:lead] = 0
-        matched[matched < _SPECIAL] = 0
-        return _Text(matched, self._lower.call([ids], "states", {"places": places})[0])
-
-    def _joint(self, task: int, asked: _Text, passage: _Text) -> tuple[Floats, Floats]:  # (Q, D), (N, D)
+    def _joint(self, task: int, asked: ReadText, passage: ReadText) -> tuple[Floats, Floats]:  # (Q, D), (N, D)
         """States of both after the upper layers."""
         joined = self._heads.join(task, asked, passage)[None].astype(np.float32)
         states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
@@ -183,20 +209,11 @@ class ReadingModel:
         while first < len(sentences):
             last, length = first, 0
             while last < len(sentences):
-                length += len(self._lower.tokenise(sentences[last])) - 1
+                length += self.lower.length(sentences[last])
                 if length > _MOST_PASSAGE and last > first:
                     break
                 last += 1
-            text = _PASSAGE + "\n".join(each.strip() for each in sentences[first:last])
-            piece = self._lower.cut(text)
-            ids, offsets = piece.ids, np.array(piece.offsets)
-            if len(ids) > _MOST_PASSAGE:
-                ids = [*ids[: _MOST_PASSAGE - 1], ids[-1]]
-                offsets = np.concatenate([offsets[: _MOST_PASSAGE - 1], offsets[-1:]])
-            starts = np.cumsum([0, *(len(each.strip()) + 1 for each in sentences[first : last - 1])])
-            owners = np.searchsorted(starts + len(_PASSAGE), offsets[:, 0], side="right") - 1
-            owners[(offsets[:, 1] <= offsets[:, 0]) | (offsets[:, 0] < len(_PASSAGE))] = -1
-            yield _Part(self._below(ids, _SHIFT, _LEADS[1]), owners, first)
+            yield _Part(*self.lower.passage(sentences[first:last]), first)
             first = last
 
 
@@ -242,9 +259,9 @@ class ReadingHeads:
             for name in ("sentence", "answer", "support")
         }
 
-    def join(self, task: int, asked: _Text, passage: _Text) -> Floats:  # (Q + N, D)
+    def join(self, task: int, asked: ReadText, passage: ReadText) -> Floats:  # (Q + N, D)
         """Both texts, one behind the other, with what tells them apart and which tokens each finds in the other."""
-        alike = _unit(asked.states) @ _unit(passage.states).T
+        alike = unit(asked.states) @ unit(passage.states).T
         same = (asked.ids[:, None] == passage.ids[None]) & (asked.ids[:, None] > 0)
         found = []
         for own, other, near, exact, side in (
@@ -254,7 +271,7 @@ class ReadingHeads:
             real = (own.ids > 0).astype(np.float32)
             best = np.where(other.ids > 0, near, -1.0).max(axis=1)
             mean = (best * real).sum() / max(real.sum(), 1.0)
-            seen = [exact.any(axis=1), (best - _USUAL) * _STEEP * real, (best - mean) * _STEEP * real]
+            seen = [exact.any(axis=1), (best - USUAL) * STEEP * real, (best - mean) * STEEP * real]
             found.append(own.states + self._sides[task, side] + np.stack(seen, axis=-1) @ self._match.T)
         return np.concatenate(found)
 
@@ -277,14 +294,15 @@ class ReadingHeads:
 
     def _say(self, name: str, x: Floats) -> Floats:
         (inner, bias), (outer, last) = self._of[name]
-        return np.asarray(_gelu(x @ inner.T + bias) @ outer.T + last, dtype=np.float64)
+        return np.asarray(gelu(x @ inner.T + bias) @ outer.T + last, dtype=np.float64)
 
 
 def _whole(question: Floats, passage: Floats) -> Floats:  # (1, 3 D)
     return np.concatenate([question[0], question.mean(axis=0), passage.max(axis=0)])[None]
 
 
-def _unit(x: Floats) -> Floats:
+def unit(x: Floats) -> Floats:
+    """Vectors of length 1."""
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
 
 
@@ -294,7 +312,7 @@ def _odds(scores: Floats, of: int) -> float:
     return float(scores[of] - np.logaddexp.reduce(rest))
 
 
-def _gelu(x: Floats) -> Floats:
+def gelu(x: Floats) -> Floats:
     """Return x times the normal distribution's share below x, by Abramowitz and Stegun 7.1.26 (to 1.5e-7)."""
     size = np.abs(x) * np.float32(0.7071067811865476)
     t = 1.0 / (1.0 + np.float32(0.3275911) * size)

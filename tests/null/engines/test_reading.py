@@ -12,7 +12,7 @@ from coterie.engines.reading import (
     READER_FILES,
     ReadingHeads,
     ReadingModel,
-    _Text,
+    ReadText,
     bundled_reader,
     has_reader,
 )
@@ -72,7 +72,7 @@ def test_what_stands_in_both_texts_is_marked():
     asked, said = states(3, 4)
     heads = ReadingHeads(weights)
 
-    joined = heads.join(0, _Text(np.array([0, 7, 8]), asked), _Text(np.array([0, 9, 8, 8]), said))
+    joined = heads.join(0, ReadText(np.array([0, 7, 8]), asked), ReadText(np.array([0, 9, 8, 8]), said))
 
     added = joined - np.concatenate([asked, said])
     assert added[:, 0].round(5).tolist() == [0, 0, 1, 0, 0, 1, 1]

@@ -1,0 +1,246 @@
+"""The statement model: does a source say a statement, deny it, or leave it open? It knows some twenty languages.
+
+The lower layers are those of the reading model; the upper ones were trained on pairs of texts alone. Each token of a
+statement is told which token of the source it matches, and whether its neighbours' matches are neighbours there too:
+the same words in another order say something else. The files lie in `checker/`, with their checksums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors.numpy import load as load_arrays
+
+from coterie.engines.onnx import PROVENANCE_FILE, open_graph
+from coterie.engines.reading import (
+    HEADS_FILE,
+    STEEP,
+    UPPER_FILE,
+    USUAL,
+    Floats,
+    LowerLayers,
+    ReadText,
+    bundled_reader,
+    gelu,
+    has_reader,
+    unit,
+)
+from coterie.errors import ArtefactRefused
+from coterie.runtime.codec import parse_json
+
+BUNDLED_CHECKER = Path(__file__).parent / "checker"
+CHECKER_FILES = (UPPER_FILE, HEADS_FILE, PROVENANCE_FILE)
+"""What a statement model is made of, beside the reading model's lower layers."""
+_MOST_STATEMENT, _SHOWN, _MOST_SENTENCES = 80, 150, 4
+"""Tokens of a statement; tokens and sentences of a source that are read with it: those that have most of it."""
+_LEAST_GAIN = 0.25
+"""By how much a further sentence must be nearer to the statement's tokens, summed over them."""
+_JUMPS, _FAR = 7, 3
+"""Largest jump between the matches of two neighbours that is told apart; steps of how far a token has moved."""
+_NO_JUMP = 2 * _JUMPS + 1
+_NEIGHBOURS, _SAME = 0.3, 0.1
+"""How much a match counts for the one beside it; how much nearer the same piece is than its state says."""
+
+
+class StatementVerdict(NamedTuple):
+    """Probabilities of what a source says of a statement."""
+
+    supported: float
+    refuted: float
+    unknown: float
+
+    @property
+    def odds(self) -> float:
+        """Log-odds that it is supported."""
+        return float(np.log(max(self.supported, 1e-6)) - np.log(max(self.refuted + self.unknown, 1e-6)))
+
+
+class StatementModel:
+    """Upper layers and head, loaded and checked. Blocking; safe to call from several threads.
+
+    Args:
+        files: Content of `CHECKER_FILES` by name.
+        lower: The layers below, of the reading model that the provenance names.
+        place: Where the files come from, for errors.
+
+    Raises:
+        ArtefactRefused: a file is missing, not what the provenance says, or made for other lower layers.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, place: str = "these files") -> None:
+        try:
+            about = parse_json(files[PROVENANCE_FILE])
+            named, below = about["sha256"], about["lower_sha256"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _refused(place, PROVENANCE_FILE, f"it cannot be read ({error})") from error
+        sums = {name: hashlib.sha256(files.get(name, b"")).hexdigest() for name in (UPPER_FILE, HEADS_FILE)}
+        for name, checksum in sums.items():
+            if named.get(name) != checksum:
+                raise _refused(place, name, f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}")
+        if below != lower.sha256:
+            raise _refused(place, PROVENANCE_FILE, f"it is for lower layers {below}, these are {lower.sha256}")
+        try:
+            arrays = {name: each.astype(np.float32) for name, each in load_arrays(files[HEADS_FILE]).items()}
+            self._head = StatementHead(arrays)
+            self._upper = open_graph(files[UPPER_FILE])
+        except Exception as error:
+            raise _refused(place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+        self._lower = lower
+        self.sha256 = hashlib.sha256("".join([lower.sha256, *sums.values()]).encode()).hexdigest()
+
+    @classmethod
+    def load(cls, folder: Path, lower: LowerLayers) -> StatementModel:
+        """The model of a folder. Raises `ArtefactRefused`."""
+        files = {}
+        for name in CHECKER_FILES:
+            try:
+                files[name] = (folder / name).read_bytes()
+            except OSError as error:
+                raise _refused(str(folder), name, str(error)) from error
+        return cls(files, lower, place=str(folder))
+
+    def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
+        """What a source of these sentences, in their order, says of a statement. Without a sentence it says nothing."""
+        told = self._lower.question(statement, _MOST_STATEMENT)
+        near = self._nearest(told, [each for each in sentences if each.strip()])
+        if not near or not (told.ids > 0).any():
+            return StatementVerdict(0.0, 0.0, 1.0)
+        source, _ = self._lower.passage(near)
+        of_statement, of_source = matches(told, source), matches(source, told)
+        joined = self._head.join(told, source, of_statement, of_source)[None].astype(np.float32)
+        states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
+        said = self._head.scores(states[: len(told.ids)], states[len(told.ids) :], of_statement)
+        odds = np.exp(said - said.max())
+        return StatementVerdict(*(odds / odds.sum()).tolist())
+
+    def _nearest(self, told: ReadText, sentences: Sequence[str]) -> list[str]:
+        """The sentences that have most of a statement, in their order."""
+        lengths = [self._lower.length(each) for each in sentences]
+        if sum(lengths) <= _SHOWN and len(sentences) <= _MOST_SENTENCES:
+            return list(sentences)
+        own = unit(told.states[told.ids > 0])
+        near = np.zeros((len(sentences), len(own)))  # (S, Q)
+        for row, each in enumerate(sentences):
+            text, _ = self._lower.passage([each])
+            if (text.ids > 0).any():
+                near[row] = (own @ unit(text.states[text.ids > 0]).T).max(axis=1)
+        chosen: list[int] = []
+        best = np.zeros(len(own))
+        while len(chosen) < _MOST_SENTENCES:
+            gains = np.maximum(near - best, 0.0).sum(axis=1)
+            gains[chosen] = 0.0
+            row = int(gains.argmax())
+            room = _SHOWN - sum(lengths[each] for each in chosen)
+            if chosen and (gains[row] < _LEAST_GAIN or lengths[row] > room):
+                break
+            chosen.append(row)
+            best = np.maximum(best, near[row])
+        return [sentences[row] for row in sorted(chosen)]
+
+
+def has_checker() -> bool:
+    """Whether this installation has the statement model's files: a checkout without large files has not."""
+    return has_reader() and all((BUNDLED_CHECKER / name).is_file() for name in CHECKER_FILES)
+
+
+@cache
+def bundled_checker() -> StatementModel:
+    """The statement model that ships with the package, loaded once. Raises `ArtefactRefused`."""
+    return StatementModel.load(BUNDLED_CHECKER, bundled_reader().lower)
+
+
+class Matches(NamedTuple):
+    """Of each token of a text the token of another that it matches, and what is known of the two."""
+
+    at: Floats  # (N,) int
+    real: Floats  # (N,): 0 for what matches nothing
+    marks: Floats  # (N, 5): same piece there, same piece anywhere, mutual, how near, how near compared with the others
+    before: Floats  # (N,) int: from the match of the token before to this one's
+    after: Floats  # (N,) int: from this one's to that of the token behind
+    moved: Floats  # (N,) int: how far from its place
+
+
+def matches(own: ReadText, other: ReadText) -> Matches:
+    """The matches of a text's tokens in another."""
+    alike = unit(own.states) @ unit(other.states).T  # (N, M)
+    real = own.ids > 0
+    usable = real[:, None] & (other.ids > 0)[None]
+    same = (own.ids[:, None] == other.ids[None]) & usable
+    near = np.where(usable, alike + _SAME * same, 0.0)
+    beside = np.zeros_like(near)
+    beside[1:, 1:] += near[:-1, :-1]
+    beside[:-1, :-1] += near[1:, 1:]
+    best = np.where(usable, near + _NEIGHBOURS * beside, -9.0)
+    at, back = best.argmax(axis=1), best.argmax(axis=0)
+    rows = np.arange(len(at))
+    nearness = alike[rows, at]
+    mean = (nearness * real).sum() / max(real.sum(), 1)
+    marks = np.stack(
+        [
+            same[rows, at], same.any(axis=1), back[at] == rows,
+            (nearness - USUAL) * STEEP, (nearness - mean) * STEEP,
+        ],
+        axis=-1,
+    )  # fmt: skip
+    jump = np.where(real[1:] & real[:-1], np.clip(np.diff(at), -_JUMPS, _JUMPS) + _JUMPS, _NO_JUMP)
+    leads = [int(np.argmax(text.ids > 0)) for text in (own, other)]
+    moved = (at - leads[1]) - (rows - leads[0])
+    steps = np.minimum(np.rint(np.log2(np.abs(moved) + 1.0)), _FAR) * np.sign(moved)
+    before, after = np.concatenate([[_NO_JUMP], jump]), np.concatenate([jump, [_NO_JUMP]])
+    return Matches(at, real, marks * real[:, None], before, after, _FAR + steps.astype(int))
+
+
+class StatementHead:
+    """What is told to the upper layers, and what is read off their states.
+
+    Args:
+        arrays: Weights by the names of `scripts/reading/statements_network.py`.
+
+    Raises:
+        KeyError: one is missing.
+        ValueError: one is not finite.
+    """
+
+    def __init__(self, arrays: Mapping[str, Floats]) -> None:
+        broken = [name for name, each in arrays.items() if not np.isfinite(each).all()]
+        if broken:
+            raise ValueError(f"{broken[0]!r} is not finite")
+        self._side = arrays["side"]
+        self._marks, self._other = arrays["marks.weight"], arrays["other.weight"]
+        self._order = [arrays[f"{name}.weight"] for name in ("before", "after", "moved")]
+        self._verdict = [(arrays[f"verdict.{at}.weight"], arrays[f"verdict.{at}.bias"]) for at in (0, 2)]
+
+    def join(self, told: ReadText, source: ReadText, of_statement: Matches, of_source: Matches) -> Floats:
+        """Both texts, one behind the other, each token with what it matches (Q + N, D)."""
+        return np.concatenate(
+            [
+                told.states + self._side[0] + self._told(told, source, of_statement),
+                source.states + self._side[1] + self._told(source, told, of_source),
+            ]
+        )
+
+    def scores(self, statement: Floats, source: Floats, found: Matches) -> Floats:  # (Q, D), (N, D) -> (3,)
+        """Scores of supported, refuted and unknown."""
+        gap = np.abs(statement - source[found.at])[found.real].mean(axis=0)
+        whole = [statement[0], source[0], statement.mean(axis=0), statement.max(axis=0), source.max(axis=0), gap]
+        (inner, bias), (outer, last) = self._verdict
+        return np.asarray(gelu(np.concatenate(whole) @ inner.T + bias) @ outer.T + last, dtype=np.float64)
+
+    def _told(self, own: ReadText, other: ReadText, found: Matches) -> Floats:
+        matched = other.states[found.at]
+        apart = np.concatenate([own.states - matched, own.states * matched], axis=-1) @ self._other.T
+        before, after, moved = self._order
+        order = before[found.before] + after[found.after] + moved[found.moved]
+        return np.asarray((apart + order) * found.real[:, None] + found.marks @ self._marks.T)
+
+
+def _refused(place: str, name: str, found: str) -> ArtefactRefused:
+    return ArtefactRefused(
+        f"Statement model file {name!r} of {place!r} is not usable: {found}.",
+        hint="Reinstall the package: pip install --force-reinstall coterie",
+    )
