@@ -2,8 +2,7 @@
 
 From public sets that may be redistributed, and from the texts of the question sets in fourteen languages: sentences
 with two names exchanged, a number changed, a denial taken away, a clause moved or dropped; questions with their own and
-with another question's answer. Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which of the two).
-Kept out are the test parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
+with another question's answer. Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which). Kept out are the test parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
 
     COTERIE_DATA=... python scripts/reading/statements_corpus.py BASE OUT.jsonl.gz
 """
@@ -38,7 +37,8 @@ UNTOLD = ("hans_like", "begin", "wice", "help_conj")
 """Sets whose `unknown` may be a contradiction as well."""
 TEXTS = {
     ("squad2_dev", "en"): 900, ("squad_train_slice", "en"): 900, ("tydiqa_goldp", "en"): 900,
-    ("tydiqa_goldp", "ko"): 500, ("tydiqa_goldp", "sw"): 120, ("squad_it_test", "it"): 600, ("squad_es_v2_dev", "es"): 600, ("piaf_fr", "fr"): 600,
+    ("tydiqa_goldp", "ko"): 500, ("tydiqa_goldp", "sw"): 120,
+    ("squad_it_test", "it"): 600, ("squad_es_v2_dev", "es"): 600, ("piaf_fr", "fr"): 600,
     ("jaquad_slice", "ja"): 600, ("cmrc2018", "zh"): 500, ("faquad_pt", "pt"): 250, ("arcd_ar", "ar"): 250,
     ("norquad", "no"): 200, ("mlqa_dev", "de"): 500, ("mlqa_dev", "vi"): 300, ("mlqa_dev", "hi"): 350,
 }  # fmt: skip

@@ -17,6 +17,8 @@ JUMPS, FAR = 7, 3
 NO_JUMP = 2 * JUMPS + 1
 NEIGHBOURS = 0.3
 """How much a match counts for the one beside it."""
+MARKS, SMALL, WIDE = 5, 48, 128
+"""Numbers that are told of a token; of its state, and of what the comparing network makes of it."""
 SAME = 0.1
 """How much nearer the same piece is than its state says."""
 
@@ -58,6 +60,51 @@ class Matches:
         return torch.stack(found, -1) * real[..., None]
 
 
+class Comparer(nn.Module):
+    """A small network over the tokens of both texts: each with its match, its neighbours, and theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.after = nn.Embedding(NO_JUMP + 1, 16), nn.Embedding(NO_JUMP + 1, 16)
+        self.moved, self.side = nn.Embedding(2 * FAR + 1, 8), nn.Embedding(2, 8)
+        self.small = nn.Linear(HIDDEN, SMALL, bias=False)
+        self.first = nn.Linear(MARKS + 16 + 16 + 8 + 8 + 4 * SMALL, WIDE)
+        self.beside = nn.ModuleList(nn.Linear(3 * WIDE, WIDE) for _ in range(2))
+        self.across = nn.ModuleList(nn.Linear(2 * WIDE, WIDE) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(WIDE) for _ in range(5))
+
+    def seen(self, side: int, own: torch.Tensor, other: torch.Tensor, found: Matches) -> torch.Tensor:
+        """Each token with its match [B, N, WIDE]."""
+        mine = self.small(own)
+        theirs = self.small(other).gather(1, found.at[..., None].expand(-1, -1, SMALL))
+        sides = self.side.weight[side].expand(*found.at.shape, -1)
+        order = [self.before(found.before), self.after(found.after), self.moved(found.moved), sides]
+        x = torch.cat([found.marks(), *order, mine, theirs, (mine - theirs).abs(), mine * theirs], -1)
+        return self.norms[0](functional.gelu(self.first(x))) * found.real[..., None]
+
+    def forward(
+        self, own: torch.Tensor, other: torch.Tensor, of_own: Matches, of_other: Matches
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of a statement's and its source's tokens what comparing finds [B, N, WIDE], 0 where nothing is."""
+        x, y = self.seen(0, own, other, of_own), self.seen(1, other, own, of_other)
+        for at in range(2):
+            x, y = self.neighbours(at, x, of_own), self.neighbours(at, y, of_other)
+            x, y = self.exchanged(at, x, y, of_own), self.exchanged(at, y, x, of_other)
+        return x, y
+
+    def neighbours(self, at: int, x: torch.Tensor, found: Matches) -> torch.Tensor:
+        """With the tokens before and behind."""
+        none = torch.zeros_like(x[:, :1])
+        three = torch.cat([torch.cat([none, x[:, :-1]], 1), x, torch.cat([x[:, 1:], none], 1)], -1)
+        return self.norms[1 + 2 * at](x + functional.gelu(self.beside[at](three))) * found.real[..., None]
+
+    def exchanged(self, at: int, x: torch.Tensor, y: torch.Tensor, found: Matches) -> torch.Tensor:
+        """With the match."""
+        theirs = y.gather(1, found.at[..., None].expand(-1, -1, WIDE))
+        added = functional.gelu(self.across[at](torch.cat([x, theirs], -1)))
+        return self.norms[2 + 2 * at](x + added) * found.real[..., None]
+
+
 class Checker(Reader):
     """The network: what `Reader` has below, and layers and heads for statements alone."""
 
@@ -65,31 +112,29 @@ class Checker(Reader):
         super().__init__(pieces)
         del self.sides, self.match, self.span, self.sentence, self.answer, self.support, self.joined
         self.side = nn.Parameter(torch.zeros(2, HIDDEN))
-        self.marks = nn.Linear(5, HIDDEN, bias=False)
-        self.before, self.after = nn.Embedding(NO_JUMP + 1, HIDDEN), nn.Embedding(NO_JUMP + 1, HIDDEN)
-        self.moved = nn.Embedding(2 * FAR + 1, HIDDEN)
-        self.other = nn.Linear(2 * HIDDEN, HIDDEN, bias=False)
-        for part in (self.marks, self.before, self.after, self.moved):
-            nn.init.normal_(part.weight, std=0.05)
-        nn.init.normal_(self.other.weight, std=0.01)
-        self.verdict = nn.Sequential(nn.Linear(6 * HIDDEN, 192), nn.GELU(), nn.Linear(192, 3))
+        self.compare = Comparer()
+        self.told = nn.Linear(WIDE, HIDDEN, bias=False)
+        nn.init.normal_(self.told.weight, std=0.02)
+        self.early = nn.Sequential(nn.Linear(4 * WIDE, 96), nn.GELU(), nn.Linear(96, 3))
+        """Only while training: what comparing alone says."""
+        self.verdict = nn.Sequential(nn.Linear(6 * HIDDEN + 4 * WIDE, 192), nn.GELU(), nn.Linear(192, 3))
 
-    def told(self, own: torch.Tensor, other: torch.Tensor, found: Matches) -> torch.Tensor:
-        """What is added to the states of a text."""
-        matched = other.gather(1, found.at[..., None].expand(-1, -1, HIDDEN))
-        apart = self.other(torch.cat([own - matched, own * matched], -1))
-        order = self.before(found.before) + self.after(found.after) + self.moved(found.moved)
-        return (apart + order) * found.real[..., None] + self.marks(found.marks())
+    def verdicts(
+        self, c_ids: torch.Tensor, c: torch.Tensor, p_ids: torch.Tensor, p: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores of supported, refuted, unknown [B, 3] of statements and sources, and what comparing alone says.
 
-    def verdicts(self, c_ids: torch.Tensor, c: torch.Tensor, p_ids: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
-        """Scores of supported, refuted, unknown [B, 3] of statements and sources; ids are 1 where there is no token."""
+        Ids are 1 where there is no token.
+        """
         c_real, p_real = c_ids != 1, p_ids != 1
         said, given = matchable(c_ids, LEADS[0]), matchable(p_ids, LEADS[1])
         c, p = c.float(), p.float()
-        alike = torch.matmul(functional.normalize(c, dim=-1), functional.normalize(p, dim=-1).mT)
-        of_c = Matches(said, given, alike, LEADS)
-        of_p = Matches(given, said, alike.mT, LEADS[::-1])
-        x = torch.cat([c + self.side[0] + self.told(c, p, of_c), p + self.side[1] + self.told(p, c, of_p)], 1)
+        with torch.autocast("cpu", enabled=False):
+            alike = torch.matmul(functional.normalize(c, dim=-1), functional.normalize(p, dim=-1).mT)
+            of_c, of_p = Matches(said, given, alike, LEADS), Matches(given, said, alike.mT, LEADS[::-1])
+            compared_c, compared_p = self.compare(c, p, of_c, of_p)
+            short = torch.cat([pooled(compared_c, of_c.real), pooled(compared_p, of_p.real)], -1)
+        x = torch.cat([c + self.side[0] + self.told(compared_c), p + self.side[1] + self.told(compared_p)], 1)
         mask = mask_of(torch.cat([c_real, p_real], 1))
         for layer in self.layers[APART:]:
             x = layer(x, mask)
@@ -98,8 +143,14 @@ class Checker(Reader):
         real = of_c.real.float()[..., None]
         gap = ((c - matched).abs() * real).sum(1) / real.sum(1).clamp_min(1.0)
         mean = (c * c_real[..., None]).sum(1) / c_real.sum(1, keepdim=True)
-        whole = [c[:, 0], p[:, 0], mean, highest(c, c_real), highest(p, p_real), gap]
-        return self.verdict(torch.cat(whole, -1))
+        whole = [c[:, 0], p[:, 0], mean, highest(c, c_real), highest(p, p_real), gap, short]
+        return self.verdict(torch.cat(whole, -1)), self.early(short)
+
+
+def pooled(x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Mean and highest over the tokens that may match [B, 2 WIDE]."""
+    count = real.float().sum(1, keepdim=True).clamp_min(1.0)
+    return torch.cat([x.sum(1) / count, highest(x, real)], -1)
 
 
 def highest(x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

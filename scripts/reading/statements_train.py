@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from network import APART, LAYERS, SHIFT, SUPPORTED, Reader, reader_of
+from network import APART, LAYERS, SHIFT, SUPPORTED, reader_of
 from statements_network import Checker
 from tokenizers import Tokenizer
 from train import EVERY, PASSAGE, QUESTION, VERDICTS, Clock, auroc, packed, save
@@ -33,13 +33,18 @@ MOST = (80, 230)
 """Tokens of a statement and of a source."""
 OFTEN = {
     "pawsx": 1.5, "pawsx_across": 0.6, "conjnli": 0.4, "cad_snli": 0.7, "breaking_nli": 0.5, "fever": 0.5,
-    "fever_made": 0.35, "farstail": 0.5, "fm2": 0.6, "fm2_made": 0.5, "infotabs": 0.6, "made": 0.55, "answered": 0.4, "wikisplit": 0.6,
+    "fever_made": 0.35, "farstail": 0.5, "fm2": 0.6, "fm2_made": 0.5, "infotabs": 0.6, "made": 0.55,
+    "answered": 0.4, "wikisplit": 0.6,
 }  # fmt: skip
 """How often a row of a set is read while those of the others are read once."""
 SYMMETRIC = ("pawsx", "pawsx_across")
 ROUNDED_FROM, ROUND_EVERY = 0.6, 6
 """Share of the time after which the matrices are used as they will be stored, and after how many steps anew."""
 WARM = 120
+SMALL_RATE = 1e-3
+"""Rate of the comparing network."""
+EARLY = 0.5
+"""How much the loss of comparing alone counts."""
 
 
 class Pair(NamedTuple):
@@ -106,14 +111,15 @@ def batches(rows: list[dict], tokenizer: Tokenizer, rng: random.Random) -> Itera
         yield from groups
 
 
-def scores(model: Checker, pairs: list[Pair], *, trained: bool = True) -> torch.Tensor:
-    """What the network says of some pairs [B, 3]."""
+def scores(model: Checker, pairs: list[Pair], *, trained: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the network says of some pairs [B, 3], and what comparing alone does."""
     c, p = packed([x.claim for x in pairs], 1), packed([x.source for x in pairs], 1)
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
             below, said = model.apart(p, p != 1, SHIFT), model.apart(c, c != 1)
         with torch.set_grad_enabled(trained):
-            return model.verdicts(c, said, p, below).float()
+            whole, early = model.verdicts(c, said, p, below)
+    return whole.float(), early.float()
 
 
 def loss_of(found: torch.Tensor, verdicts: list[int]) -> torch.Tensor:
@@ -130,7 +136,7 @@ def margins(model: Checker, pairs: list[Pair]) -> np.ndarray:
     order = sorted(range(len(pairs)), key=lambda i: pairs[i].size)
     for start in range(0, len(order), 24):
         rows = order[start : start + 24]
-        found = scores(model, [pairs[i] for i in rows], trained=False)
+        found, _ = scores(model, [pairs[i] for i in rows], trained=False)
         out[rows] = (found[:, SUPPORTED] - torch.logsumexp(found[:, 1:], 1)).numpy()
     return out
 
@@ -166,7 +172,7 @@ class Pace(NamedTuple):
     """Steps until both are at their highest."""
 
 
-def optimiser_of(model: Reader, pace: Pace) -> torch.optim.Optimizer:
+def optimiser_of(model: Checker, pace: Pace) -> torch.optim.Optimizer:
     """Lower layers more slowly, what is new faster; each group knows its highest rate."""
     groups = []
     own: set[int] = set()
@@ -175,6 +181,9 @@ def optimiser_of(model: Reader, pace: Pace) -> torch.optim.Optimizer:
             first = pace.rate * 0.95 ** (LAYERS - 1 - at)
             groups.append({"params": list(layer.parameters()), "lr": first, "first": first, "weight_decay": 0.01})
             own |= {id(p) for p in layer.parameters()}
+    small = [*model.compare.parameters(), *model.early.parameters()]
+    groups.append({"params": small, "lr": SMALL_RATE, "first": SMALL_RATE, "weight_decay": 0.01})
+    own |= {id(p) for p in small}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
     groups.append({"params": rest, "lr": pace.new, "first": pace.new, "weight_decay": 0.01})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
@@ -193,9 +202,11 @@ def train(model: Checker, stream: Iterator[list[Pair]], clock: Clock, pace: Pace
         if spent >= ROUNDED_FROM and step % ROUND_EVERY == 0:
             model.round(on=True)
         pairs = next(stream)
-        loss = loss_of(scores(model, pairs), [p.verdict for p in pairs])
-        loss.backward()
-        losses.append(float(loss.detach()))
+        found, early = scores(model, pairs)
+        verdicts = [p.verdict for p in pairs]
+        loss, of_early = loss_of(found, verdicts), loss_of(early, verdicts)
+        (loss + EARLY * of_early).backward()
+        losses.append((float(loss.detach()), float(of_early.detach())))
         tokens += sum(p.size for p in pairs)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         for group in adam.param_groups:
@@ -204,9 +215,9 @@ def train(model: Checker, stream: Iterator[list[Pair]], clock: Clock, pace: Pace
         adam.zero_grad(set_to_none=True)
         step += 1
         if step % 50 == 0:
-            mean = float(np.mean(losses[-200:]))
+            mean, mean_early = np.mean(losses[-200:], axis=0)
             at = time.strftime("%H:%M:%S")
-            log.write(f"{at} step {step}, {100 * spent:.1f}%, {tokens} tokens, loss {mean:.3f}\n")
+            log.write(f"{at} step {step}, {100 * spent:.1f}%, {tokens} tokens, loss {mean:.3f}, {mean_early:.3f}\n")
             log.flush()
         if spent * clock.minutes > EVERY * (written + 1):
             written += 1

@@ -2,7 +2,8 @@
 
 The lower layers are those of the reading model; the upper ones were trained on pairs of texts alone. Each token of a
 statement is told which token of the source it matches, and whether its neighbours' matches are neighbours there too:
-the same words in another order say something else. The files lie in `checker/`, with their checksums.
+the same words in another order say something else. A small network compares them; the layers above hear what it found.
+The files lie in `checker/`, with their checksums.
 """
 
 from __future__ import annotations
@@ -111,10 +112,13 @@ class StatementModel:
         if not near or not (told.ids > 0).any():
             return StatementVerdict(0.0, 0.0, 1.0)
         source, _ = self._lower.passage(near)
-        of_statement, of_source = matches(told, source), matches(source, told)
-        joined = self._head.join(told, source, of_statement, of_source)[None].astype(np.float32)
+        pair = matches(told, source), matches(source, told)
+        if not pair[1].real.any():
+            return StatementVerdict(0.0, 0.0, 1.0)
+        compared = self._head.compare(told, source, pair)
+        joined = self._head.join(told, source, compared)[None].astype(np.float32)
         states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
-        said = self._head.scores(states[: len(told.ids)], states[len(told.ids) :], of_statement)
+        said = self._head.scores(states[: len(told.ids)], states[len(told.ids) :], pair, compared)
         odds = np.exp(said - said.max())
         return StatementVerdict(*(odds / odds.sum()).tolist())
 
@@ -196,7 +200,7 @@ def matches(own: ReadText, other: ReadText) -> Matches:
 
 
 class StatementHead:
-    """What is told to the upper layers, and what is read off their states.
+    """What is told to the upper layers, and what is read off their states and off what comparing found.
 
     Args:
         arrays: Weights by the names of `scripts/reading/statements_network.py`.
@@ -210,33 +214,74 @@ class StatementHead:
         broken = [name for name, each in arrays.items() if not np.isfinite(each).all()]
         if broken:
             raise ValueError(f"{broken[0]!r} is not finite")
-        self._side = arrays["side"]
-        self._marks, self._other = arrays["marks.weight"], arrays["other.weight"]
-        self._order = [arrays[f"{name}.weight"] for name in ("before", "after", "moved")]
-        self._verdict = [(arrays[f"verdict.{at}.weight"], arrays[f"verdict.{at}.bias"]) for at in (0, 2)]
+        self._side, self._told = arrays["side"], arrays["told.weight"]
+        self._small = arrays["compare.small.weight"]
+        self._order = [arrays[f"compare.{name}.weight"] for name in ("before", "after", "moved", "side")]
+        self._first = _line(arrays, "compare.first")
+        self._rounds = [(_line(arrays, f"compare.beside.{at}"), _line(arrays, f"compare.across.{at}")) for at in (0, 1)]
+        self._norms = [_line(arrays, f"compare.norms.{at}") for at in range(5)]
+        self._verdict = [_line(arrays, f"verdict.{at}") for at in (0, 2)]
 
-    def join(self, told: ReadText, source: ReadText, of_statement: Matches, of_source: Matches) -> Floats:
-        """Both texts, one behind the other, each token with what it matches (Q + N, D)."""
+    def compare(self, told: ReadText, source: ReadText, pair: tuple[Matches, Matches]) -> tuple[Floats, Floats]:
+        """What is found out of each token by its match, its neighbours and theirs (Q, W), (N, W); 0 for marks."""
+        x, y = self._seen(0, told, source, pair[0]), self._seen(1, source, told, pair[1])
+        for at, (beside, across) in enumerate(self._rounds):
+            one, two = self._norms[1 + 2 * at], self._norms[2 + 2 * at]
+            x, y = (
+                _normed(z + gelu(_of(_three(z), beside)), one) * m.real[:, None]
+                for z, m in zip((x, y), pair, strict=True)
+            )
+            x, y = (
+                _normed(z + gelu(_of(np.concatenate([z, other[m.at]], axis=-1), across)), two) * m.real[:, None]
+                for z, other, m in ((x, y, pair[0]), (y, x, pair[1]))
+            )
+        return x, y
+
+    def join(self, told: ReadText, source: ReadText, compared: tuple[Floats, Floats]) -> Floats:  # (Q + N, D)
+        """Both texts, one behind the other, each token with what comparing found."""
         return np.concatenate(
-            [
-                told.states + self._side[0] + self._told(told, source, of_statement),
-                source.states + self._side[1] + self._told(source, told, of_source),
-            ]
+            [text.states + self._side[side] + compared[side] @ self._told.T for side, text in enumerate((told, source))]
         )
 
-    def scores(self, statement: Floats, source: Floats, found: Matches) -> Floats:  # (Q, D), (N, D) -> (3,)
+    def scores(
+        self, statement: Floats, source: Floats, pair: tuple[Matches, Matches], compared: tuple[Floats, Floats]
+    ) -> Floats:  # (Q, D), (N, D) -> (3,)
         """Scores of supported, refuted and unknown."""
-        gap = np.abs(statement - source[found.at])[found.real].mean(axis=0)
+        real = pair[0].real
+        gap = np.abs(statement - source[pair[0].at])[real].mean(axis=0)
         whole = [statement[0], source[0], statement.mean(axis=0), statement.max(axis=0), source.max(axis=0), gap]
-        (inner, bias), (outer, last) = self._verdict
-        return np.asarray(gelu(np.concatenate(whole) @ inner.T + bias) @ outer.T + last, dtype=np.float64)
+        for own, found in zip(compared, pair, strict=True):
+            whole += [own[found.real].mean(axis=0), own[found.real].max(axis=0)]
+        inner, outer = self._verdict
+        return np.asarray(_of(gelu(_of(np.concatenate(whole), inner)), outer), dtype=np.float64)
 
-    def _told(self, own: ReadText, other: ReadText, found: Matches) -> Floats:
-        matched = other.states[found.at]
-        apart = np.concatenate([own.states - matched, own.states * matched], axis=-1) @ self._other.T
-        before, after, moved = self._order
-        order = before[found.before] + after[found.after] + moved[found.moved]
-        return np.asarray((apart + order) * found.real[:, None] + found.marks @ self._marks.T)
+    def _seen(self, side: int, own: ReadText, other: ReadText, found: Matches) -> Floats:  # (N, W)
+        """Each token with its match."""
+        mine, theirs = own.states @ self._small.T, (other.states @ self._small.T)[found.at]
+        before, after, moved, sides = self._order
+        order = [before[found.before], after[found.after], moved[found.moved], np.tile(sides[side], (len(mine), 1))]
+        x = np.concatenate([found.marks, *order, mine, theirs, np.abs(mine - theirs), mine * theirs], axis=-1)
+        return _normed(gelu(_of(x, self._first)), self._norms[0]) * found.real[:, None]
+
+
+def _line(arrays: Mapping[str, Floats], name: str) -> tuple[Floats, Floats]:
+    return arrays[f"{name}.weight"], arrays[f"{name}.bias"]
+
+
+def _of(x: Floats, line: tuple[Floats, Floats]) -> Floats:
+    return np.asarray(x @ line[0].T + line[1])
+
+
+def _normed(x: Floats, line: tuple[Floats, Floats]) -> Floats:
+    """Layer normalisation."""
+    apart = x - x.mean(axis=-1, keepdims=True)
+    return np.asarray(apart / np.sqrt((apart**2).mean(axis=-1, keepdims=True) + 1e-5) * line[0] + line[1])
+
+
+def _three(x: Floats) -> Floats:  # (N, W) -> (N, 3 W)
+    """Each token with the one before it and the one behind."""
+    none = np.zeros_like(x[:1])
+    return np.concatenate([np.concatenate([none, x[:-1]]), x, np.concatenate([x[1:], none])], axis=-1)
 
 
 def _refused(place: str, name: str, found: str) -> ArtefactRefused:
