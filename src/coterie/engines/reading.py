@@ -1,9 +1,9 @@
-"""The reading model: which sentences of a passage answer a question, and whether a source supports a statement.
+"""The reading model: which sentences of a passage answer a question, and whether any does.
 
 It knows some twenty languages.
 
 A multilingual encoder whose lower layers read each text by itself, so that what they make of a passage is kept, and
-whose upper layers read a question or a statement together with a passage. The files lie in `reader/` and are checked
+whose upper layers read a question together with a passage. The files lie in `reader/` and are checked
 against `provenance.json` when they are loaded.
 """
 
@@ -43,10 +43,8 @@ _LEADS = (4, 3)
 """Tokens at the beginning of a question and of a passage that say what it is, and match nothing."""
 _KEPT = 48 * 2**20
 """Bytes of states that are kept: some 400 passages."""
-_READ, _CHECK = 0, 1
-"""The tasks, in the order of the trained sides."""
-_SUPPORTED = 0
-"""Of supported, refuted, unknown."""
+_READ = 0
+"""The task, of the trained sides."""
 _NEVER = -12.0
 """Log-odds of a sentence that has no token."""
 
@@ -176,13 +174,6 @@ class ReadingModel:
             answers.append(found.answers)
         return PassageRead(scores, max(answers))
 
-    def support(self, statement: str, sentences: Sequence[str]) -> float:
-        """Log-odds that a passage of these sentences supports a statement: those of the part that does most."""
-        asked = self.lower.question(statement)
-        parts = self._parts(tuple(sentences))
-        found = [self._heads.support(*self._joint(_CHECK, asked, part.text)) for part in parts]
-        return max((_odds(each, _SUPPORTED) for each in found), default=_NEVER)
-
     def _joint(self, task: int, asked: ReadText, passage: ReadText) -> tuple[Floats, Floats]:  # (Q, D), (N, D)
         """States of both after the upper layers."""
         joined = self._heads.join(task, asked, passage)[None].astype(np.float32)
@@ -256,7 +247,7 @@ class ReadingHeads:
         self._joined = float(arrays["joined"].item())
         self._of = {
             name: [(arrays[f"{name}.{at}.weight"], arrays[f"{name}.{at}.bias"]) for at in (0, 2)]
-            for name in ("sentence", "answer", "support")
+            for name in ("sentence", "answer")
         }
 
     def join(self, task: int, asked: ReadText, passage: ReadText) -> Floats:  # (Q + N, D)
@@ -288,10 +279,6 @@ class ReadingHeads:
         whole = float(self._say("answer", _whole(question, passage))[0, 0])
         return PassageRead(scores, whole + self._joined * float(scores.max(initial=_NEVER)))
 
-    def support(self, statement: Floats, passage: Floats) -> Floats:  # (Q, D), (N, D) -> (3,)
-        """Scores of supported, refuted and unknown."""
-        return np.asarray(self._say("support", _whole(statement, passage))[0])
-
     def _say(self, name: str, x: Floats) -> Floats:
         (inner, bias), (outer, last) = self._of[name]
         return np.asarray(gelu(x @ inner.T + bias) @ outer.T + last, dtype=np.float64)
@@ -304,12 +291,6 @@ def _whole(question: Floats, passage: Floats) -> Floats:  # (1, 3 D)
 def unit(x: Floats) -> Floats:
     """Vectors of length 1."""
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
-
-
-def _odds(scores: Floats, of: int) -> float:
-    """Log-odds of one class."""
-    rest = np.delete(scores, of)
-    return float(scores[of] - np.logaddexp.reduce(rest))
 
 
 def gelu(x: Floats) -> Floats:

@@ -39,8 +39,8 @@ CHECKER_FILES = (UPPER_FILE, HEADS_FILE, PROVENANCE_FILE)
 """What a statement model is made of, beside the reading model's lower layers."""
 _MOST_STATEMENT, _SHOWN, _MOST_SENTENCES = 80, 150, 4
 """Tokens of a statement; tokens and sentences of a source that are read with it: those that have most of it."""
-_LEAST_GAIN = 0.25
-"""By how much a further sentence must be nearer to the statement's tokens, summed over them."""
+_LEAST_GAIN, _CITED_GAIN = 0.25, 1.0
+"""By how much a further sentence must be nearer to the statement's tokens, in sum, to be read and to be cited."""
 _JUMPS, _FAR = 7, 3
 """Largest jump between the matches of two neighbours that is told apart; steps of how far a token has moved."""
 _NO_JUMP = 2 * _JUMPS + 1
@@ -54,6 +54,10 @@ class StatementVerdict(NamedTuple):
     supported: float
     refuted: float
     unknown: float
+    read: tuple[int, ...] = ()
+    """Numbers of the sentences that were read."""
+    sources: tuple[int, ...] = ()
+    """Numbers of the sentences that have most of it, the nearest first."""
 
     @property
     def odds(self) -> float:
@@ -92,7 +96,7 @@ class StatementModel:
         except Exception as error:
             raise _refused(place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
         self._lower = lower
-        self.sha256 = hashlib.sha256("".join([lower.sha256, *sums.values()]).encode()).hexdigest()
+        self.sha256 = hashlib.sha256(files[PROVENANCE_FILE]).hexdigest()
 
     @classmethod
     def load(cls, folder: Path, lower: LowerLayers) -> StatementModel:
@@ -108,48 +112,52 @@ class StatementModel:
     def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
         """What a source of these sentences, in their order, says of a statement. Without a sentence it says nothing."""
         told = self._lower.question(statement, _MOST_STATEMENT)
-        near = self._nearest(told, [each for each in sentences if each.strip()])
-        if not near or not (told.ids > 0).any():
+        if not (told.ids > 0).any() or not sentences:
             return StatementVerdict(0.0, 0.0, 1.0)
-        source, _ = self._lower.passage(near)
+        shown, nearest = self._nearest(told, sentences)
+        source, _ = self._lower.passage([sentences[row] for row in shown])
         pair = matches(told, source), matches(source, told)
-        if not pair[1].real.any():
+        if not pair[1].real.any():  # no sentence, or none with a word
             return StatementVerdict(0.0, 0.0, 1.0)
         compared = self._head.compare(told, source, pair)
         joined = self._head.join(told, source, compared)[None].astype(np.float32)
         states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
         said = self._head.scores(states[: len(told.ids)], states[len(told.ids) :], pair, compared)
         odds = np.exp(said - said.max())
-        return StatementVerdict(*(odds / odds.sum()).tolist())
+        return StatementVerdict(*(odds / odds.sum()).tolist(), tuple(shown), nearest)
 
-    def _nearest(self, told: ReadText, sentences: Sequence[str]) -> list[str]:
-        """The sentences that have most of a statement, in their order."""
-        lengths = [self._lower.length(each) for each in sentences]
-        if sum(lengths) <= _SHOWN and len(sentences) <= _MOST_SENTENCES:
-            return list(sentences)
+    def _nearest(self, told: ReadText, sentences: Sequence[str]) -> tuple[list[int], tuple[int, ...]]:
+        """The sentences that are read with a statement, in their order; those that have most of it, nearest first."""
         own = unit(told.states[told.ids > 0])
-        near = np.zeros((len(sentences), len(own)))  # (S, Q)
+        near, lengths = np.zeros((len(sentences), len(own))), []  # (S, Q)
         for row, each in enumerate(sentences):
             text, _ = self._lower.passage([each])
+            lengths.append(len(text.ids))
             if (text.ids > 0).any():
                 near[row] = (own @ unit(text.states[text.ids > 0]).T).max(axis=1)
         chosen: list[int] = []
+        told_by = 0
         best = np.zeros(len(own))
-        while len(chosen) < _MOST_SENTENCES:
+        while len(chosen) < min(_MOST_SENTENCES, len(sentences)):
             gains = np.maximum(near - best, 0.0).sum(axis=1)
-            gains[chosen] = 0.0
+            gains[chosen] = -1.0
             row = int(gains.argmax())
-            room = _SHOWN - sum(lengths[each] for each in chosen)
-            if chosen and (gains[row] < _LEAST_GAIN or lengths[row] > room):
+            if chosen and (gains[row] < _LEAST_GAIN or sum(lengths[each] for each in [*chosen, row]) > _SHOWN):
                 break
+            told_by += not chosen or gains[row] >= _CITED_GAIN
             chosen.append(row)
             best = np.maximum(best, near[row])
-        return [sentences[row] for row in sorted(chosen)]
+        return sorted(chosen), tuple(chosen[:told_by])
 
 
 def has_checker() -> bool:
     """Whether this installation has the statement model's files: a checkout without large files has not."""
     return has_reader() and all((BUNDLED_CHECKER / name).is_file() for name in CHECKER_FILES)
+
+
+def checker_sha256() -> str:
+    """The checksum of what ships with the package, by the file that names those of all others; empty without it."""
+    return hashlib.sha256((BUNDLED_CHECKER / PROVENANCE_FILE).read_bytes()).hexdigest() if has_checker() else ""
 
 
 @cache

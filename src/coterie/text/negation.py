@@ -1,6 +1,6 @@
 """Words that turn a meaning round, by language: `not`, `nicht`, `ne … pas`, `ない`.
 
-A language without a table has no words here, so a rule that rests on them must not run for it (`knows_negation`).
+A language without a table has no words here.
 """
 
 from __future__ import annotations
@@ -37,11 +37,6 @@ _GLUED: Mapping[str, str] = {
 """Parts of words that deny."""
 
 
-def knows_negation(language: str | None) -> bool:
-    """Whether the words that deny are known in a language."""
-    return base(language) in _NEGATIONS or base(language) in _GLUED
-
-
 @cache
 def negations(language: str) -> frozenset[str]:
     """The words of a language that deny, in small letters; none if it has no table."""
@@ -66,20 +61,3 @@ def negation_pattern(language: str) -> re.Pattern[str]:
 def count_negations(text: str, language: str) -> int:
     """How often a text denies."""
     return len(negation_pattern(language).findall(text))
-
-
-_NARROWING: Mapping[str, str] = {
-    "en": "only solely exclusively except unless twice",
-    "de": "nur ausschließlich lediglich außer ausgenommen",
-    "fr": "seulement uniquement exclusivement sauf excepté",
-    "es": "solo sólo solamente únicamente exclusivamente salvo excepto",
-    "pt": "só somente apenas exclusivamente salvo exceto",
-    "it": "solo soltanto solamente esclusivamente salvo tranne eccetto",
-    "nl": "alleen slechts uitsluitend behalve tenzij",
-}
-
-
-@cache
-def narrowing(language: str) -> frozenset[str]:
-    """The words of a language that say of whom or how often alone something holds: `only`, `nur`."""
-    return frozenset(_NARROWING.get(base(language), "").split())

@@ -27,7 +27,7 @@ def arrays(*, seed: int = 0) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
     found = {"sides": np.zeros((2, 2, STATES), np.float32), "joined": np.array(0.5, np.float32)}
     found["match.weight"] = random.normal(size=(STATES, 3)).astype(np.float32)
-    for name, outputs in (("sentence", 1), ("answer", 1), ("support", 3)):
+    for name, outputs in (("sentence", 1), ("answer", 1)):
         for at, shape in ((0, (INNER, 3 * STATES)), (2, (outputs, INNER))):
             found[f"{name}.{at}.weight"] = random.normal(size=shape, scale=0.3).astype(np.float32)
             found[f"{name}.{at}.bias"] = random.normal(size=shape[0], scale=0.3).astype(np.float32)
@@ -155,7 +155,6 @@ def test_what_is_read_again_gives_the_same():
     assert first.sentences == pytest.approx(second.sentences, abs=1e-4)
     assert first.answers == pytest.approx(second.answers, abs=1e-4)
     assert model.read("When is the office closed?", []).answers == -12.0
-    assert model.support("The office is closed in August.", []) == -12.0
 
 
 @here
@@ -166,14 +165,3 @@ def test_a_long_passage_is_read_in_parts():
 
     assert len(found) == 40
     assert (found > -12.0).all()
-
-
-@here
-def test_what_stands_in_the_source_is_supported_rather_than_its_denial():
-    """The same words with a "not"."""
-    source = ["Dogs are allowed in the garden.", "Cats stay at home."]
-    model = bundled_reader()
-
-    assert model.support("Dogs are allowed in the garden.", source) > model.support(
-        "Dogs are not allowed in the garden.", source
-    )

@@ -2,8 +2,9 @@
 
 import pytest
 
+from coterie.engines.statements import StatementVerdict
 from coterie.tasks.answer.default import load_defaults
-from coterie.tasks.answer.support import SupportVerdict, value_astray
+from coterie.tasks.answer.support import StatementLine, Support, SupportVerdict, value_astray
 
 SOURCES = [
     "If an instalment has not been paid 7 days after it was due, we charge a late fee of 12 pounds.",
@@ -156,6 +157,52 @@ def test_a_value_alone_is_of_what_was_asked(value, astray):
     assert value_astray(asked, value, [ELSEWHERE[2]]) is astray
 
 
+class Says:
+    """A statement model that says one thing and has read all."""
+
+    def __init__(self, *, supported: float) -> None:
+        self.supported = supported
+
+    def judge(self, statement, sentences):
+        """Always the same."""
+        rows = tuple(range(len(sentences)))
+        return StatementVerdict(self.supported, 1 - self.supported, 0.0, rows, rows[:1])
+
+
+GERMAN = ["Der Garten ist bis 22 Uhr offen.", "Eine Kopie kostet 0,10 Euro."]
+
+
+def told_by(model: Says | None) -> Support:
+    """The check with such a model."""
+    read = None if model is None else StatementLine(weight=1.0, bias=0.0, load=lambda: model)
+    return Support(line=load_defaults().support.line, read=read)
+
+
+def test_in_other_languages_the_statement_model_decides():
+    """Its odds, calibrated, and the sentences that it names."""
+    said = "Bis 22 Uhr ist der Garten offen."
+    for supported in (0.1, 0.9):
+        found = told_by(Says(supported=supported)).judge(said, GERMAN, "de")
+        assert found == SupportVerdict(support=pytest.approx(supported, abs=1e-6), sources=(0,))
+
+
+def test_a_number_must_stand_in_what_was_read():
+    """However sure the model is; 1.000 is 1,000."""
+    check = told_by(Says(supported=0.99))
+
+    assert check.judge("Der Garten ist bis 23 Uhr offen.", GERMAN, "de").support <= 0.5
+    assert check.judge("Bis 22 Uhr ist offen.", GERMAN, "de").support > 0.9
+    assert check.judge("Es sind 1,000 Plätze.", ["Es gibt 1.000 Plätze."], "de").support > 0.9
+
+
+def test_without_the_model_other_languages_are_supported_word_for_word_alone():
+    """Whatever else it says is not known."""
+    check = told_by(None)
+
+    assert check.judge("der Garten ist bis 22 Uhr offen", GERMAN, "de").support == 1.0
+    assert check.judge("Bis 22 Uhr ist der Garten offen.", GERMAN, "de").support == 0.0
+
+
 @pytest.mark.parametrize(
     ("language", "source", "wrong"),
     [
@@ -170,7 +217,7 @@ def test_a_value_alone_is_of_what_was_asked(value, astray):
     ],
 )
 def test_a_lost_not_is_seen_in_every_language(language, source, wrong):
-    """By its own words; where those are not known, only what stands there word for word is supported."""
+    """By the statement model; where it is not installed, only what stands there word for word is supported."""
     check = load_defaults()
 
     assert check.support.judge(source, [source], language).support == 1.0

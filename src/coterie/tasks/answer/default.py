@@ -13,10 +13,11 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from coterie.engines.reading import has_reader
+from coterie.engines.statements import bundled_checker, checker_sha256
 from coterie.tasks.answer.reader import AnswerReader
 from coterie.tasks.answer.rereading import Rereading
 from coterie.tasks.answer.scoring import AnswerScorer, LinearScore
-from coterie.tasks.answer.support import SUPPORT, Support
+from coterie.tasks.answer.support import SUPPORT, StatementLine, Support
 
 DEFAULT_FILE = "default.json"
 
@@ -52,6 +53,13 @@ def proven_at(steps: Sequence[Proven], risk: float) -> Proven:
     return next((each for each in reversed(steps) if each.risk <= risk + 1e-9), steps[0])
 
 
+def _statements(stored: Mapping[str, Any] | None) -> StatementLine | None:
+    """What weighs the statement model's say, where it is here and is the one that this was fitted with."""
+    if stored is None or checker_sha256() != stored["model"]:
+        return None
+    return StatementLine(weight=stored["weight"], bias=stored["bias"], load=bundled_checker)
+
+
 @cache
 def load_defaults() -> Defaults:
     """The calibration that comes with the package."""
@@ -69,7 +77,9 @@ def load_defaults() -> Defaults:
         }
         if read
         else {},
-        support=Support(line=LinearScore.restore(stored["support"], SUPPORT)),
+        support=Support(
+            line=LinearScore.restore(stored["support"], SUPPORT), read=_statements(stored.get("statements"))
+        ),
         supported=stored["supported"],
         provenance=stored["provenance"],
     )

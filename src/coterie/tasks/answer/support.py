@@ -1,26 +1,28 @@
-"""Do the passages bear out a sentence that a model wrote? A calibrated score from words, with no model.
+"""Do the passages bear out a sentence that a model wrote? A calibrated score: of words in English, else of a model.
 
-What counts: whether the sentence's words are those of one or two sentences of the passages, whether it has a number
+In English: whether the sentence's words are those of one or two sentences of the passages, whether it has a number
 that they have not or that they say of something else, and whether one of the two denies or narrows what the other
 says. It is a probability, unlike the strict word check of `generate`: an answer is put in other words than its source.
-What a number
-is said of, opposites and leave are known in English only; negations, "only" and small words by language. In a language
-whose negations are not known, only a sentence that a source has word for word is supported.
+In other languages the statement model reads
+the sentence with the nearest sources, and every number of it must stand there. Without that model only a sentence that
+a source has word for word is supported.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
+from typing import Protocol
 
 import numpy as np
 
+from coterie.engines.statements import StatementVerdict
 from coterie.tasks.answer.scoring import LinearScore, probability
 from coterie.text.language import is_english
-from coterie.text.negation import count_negations, knows_negation, narrowing, negation_pattern
+from coterie.text.negation import count_negations, negation_pattern
 from coterie.text.numerals import cardinals, english_ordinals
 from coterie.text.words import terms
 
@@ -230,6 +232,8 @@ _LEAVE = frozenset({"may", "can", "allowed", "permitted", "free"})
 """With one of these, what a sentence ends with is its condition: "drinks are allowed in bottles that close"."""
 _DOES = re.compile(r"\b(we|you)\s+(?:will\s+|must\s+|\w+ly\s+)?(\w+)")
 _OF_YOU = {"we": "you", "you": "we"}
+_NARROWING = frozenset(("only", "solely", "exclusively", "except", "unless", "twice"))
+"""They say of whom or how often alone something holds."""
 _CLAIM = 2
 """Content words of the shortest sentence that says something: "I am a cat" has the words of any source with a cat."""
 _OPPOSITES = (
@@ -250,14 +254,47 @@ class SupportVerdict:
     """Numbers of the sentences that bear it out, from 0, the nearest first."""
 
 
+class StatementJudge(Protocol):
+    """A model that reads a statement with a source."""
+
+    def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
+        """What a source of these sentences says of a statement. Blocks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatementLine:
+    """The statement model's say as a calibrated probability."""
+
+    weight: float
+    bias: float
+    load: Callable[[], StatementJudge]
+    """The model, which is not loaded before it is asked."""
+
+    def judge(self, sentence: str, sources: Sequence[str]) -> SupportVerdict:
+        """How well sources bear a sentence out; a number that does not stand in what was read is doubtful."""
+        said = self.load().judge(sentence, sources)
+        support = probability(self.weight * said.odds + self.bias)
+        if not _figures([sentence]) <= _figures(sources[row] for row in said.read):
+            support = min(support, _DOUBTFUL)
+        return SupportVerdict(support=support, sources=said.sources)
+
+
+def _figures(texts: Iterable[str]) -> set[str]:
+    """The numbers in digits, by their digits alone: "1.000" is "1,000"."""
+    return {re.sub(r"\D", "", found) for text in texts for found in _NUMBER.findall(text)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Support:
     """The check, as it was calibrated."""
 
     line: LinearScore
+    """Of words, in English."""
+    read: StatementLine | None = None
+    """Of the statement model, in other languages; None without its files."""
 
     def judge(self, sentence: str, sources: Sequence[str], language: str = "en") -> SupportVerdict:
-        """How well sources bear a sentence out. One of them, word for word, is what they say.
+        """How well sources bear a sentence out. One of them, word for word, is what they say. Blocks.
 
         `language` is that of the sentence and its sources.
         """
@@ -265,20 +302,21 @@ class Support:
         same = tuple(row for row, source in enumerate(sources) if said and _plain(source) == said)
         if same:
             return SupportVerdict(support=1.0, sources=same[:1])
-        features, nearest = support_features(sentence, sources, language)
+        if not is_english(language):
+            return SupportVerdict(support=0.0, sources=()) if self.read is None else self.read.judge(sentence, sources)
+        features, nearest = support_features(sentence, sources)
         support = probability(float(self.line.of(features)))
         seen = dict(zip(SUPPORT, features.tolist(), strict=True))
-        doubtful = seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence, language))) < _CLAIM
-        if doubtful or not knows_negation(language):
+        if seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence))) < _CLAIM:
             support = min(support, _DOUBTFUL)  # however alike the words are
         return SupportVerdict(support=support, sources=nearest)
 
 
-def support_features(sentence: str, sources: Sequence[str], language: str = "en") -> tuple[np.ndarray, tuple[int, ...]]:
-    """What is seen (len(SUPPORT),), and the numbers of the one or two nearest sources."""
-    own = terms(sentence, language)
+def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """What is seen (len(SUPPORT),), and the numbers of the one or two nearest sources. English."""
+    own = terms(sentence)
     words, couples = set(own), set(pairwise(own))
-    seen = [set(terms(source, language)) for source in sources]
+    seen = [set(terms(source)) for source in sources]
     if not words or not seen:
         return np.array([0.0, 0.0, 0.0, log(2), 0.0, 0.0, 0.0, 0.0]), ()
     told = {word for word in words if not word[0].isdigit()} - units(sentence)  # numbers are many sentences' own
@@ -287,27 +325,19 @@ def support_features(sentence: str, sources: Sequence[str], language: str = "en"
     second = max(range(len(seen)), key=lambda row: (len(left & seen[row]), -len(seen[row])))
     nearest = (first, second) if len(left & seen[second]) >= _BROUGHT else (first,)
     together = set().union(*(seen[row] for row in nearest))
-    pairs = set().union(*(pairwise(terms(sources[row], language)) for row in nearest))
-    clause = _about(words, sources[first], language)
+    pairs = set().union(*(pairwise(terms(sources[row])) for row in nearest))
+    clause = _about(words, sources[first])
     found = (
         len(words & seen[first]) / len(words),
         len(words & together) / len(words),
         len(couples & pairs) / max(len(couples), 1),
         log(1 + len(words - together)),
         log(1 + len(astray(sentence, [sources[row] for row in nearest]))),
-        _denies(sentence, sources[first], clause, language),
-        _turned(sentence, sources[first], clause, language),
+        _denies(sentence, sources[first], clause),
+        _opposes(sentence, sources[first]) or _narrowed(sentence, clause) or _mixed(words, sources[first]),
         log(1 + len(words)),
     )
     return np.array(found, dtype=float), nearest
-
-
-def _turned(sentence: str, source: str, clause: str, language: str) -> bool:
-    """Whether a sentence says less, more or the opposite of its source, or of something else."""
-    if not is_english(language):
-        own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, clause))
-        return narrowing(language).isdisjoint(own) is not narrowing(language).isdisjoint(theirs)
-    return _opposes(sentence, source) or _narrowed(sentence, clause) or _mixed(set(terms(sentence)), source)
 
 
 def _plain(text: str) -> str:
@@ -315,27 +345,27 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).strip(" .!;:*_-\u2022\"'\u201c\u201d").casefold()
 
 
-def _about(words: set[str], source: str, language: str) -> str:
+def _about(words: set[str], source: str) -> str:
     """The clauses of a source that a sentence with these words is about: what others say is theirs."""
     clauses = _CLAUSE.split(source)
-    own = [set(terms(clause, language)) for clause in clauses]
+    own = [set(terms(clause)) for clause in clauses]
     most = max(len(words & each) for each in own)
     told = [len(words & each) == most or 2 * len(words & each) >= len(each) > 0 for each in own]
     return " ".join(clause for clause, about in zip(clauses, told, strict=True) if about)
 
 
-def _denies(sentence: str, source: str, clause: str, language: str) -> bool:
+def _denies(sentence: str, source: str, clause: str) -> bool:
     """Whether one of the two says "not" once more, or the sentence says what the source says not to be."""
-    if (count_negations(sentence, language) - count_negations(clause, language)) % 2:
+    if (count_negations(sentence, "en") - count_negations(clause, "en")) % 2:
         return True
-    (said, unsaid), (theirs, not_theirs) = _sides(sentence, language), _sides(source, language)
+    (said, unsaid), (theirs, not_theirs) = _sides(sentence), _sides(source)
     return bool(said & (not_theirs - theirs)) or bool(unsaid & (theirs - not_theirs) and not unsaid & not_theirs)
 
 
-def _sides(text: str, language: str) -> tuple[set[str], set[str]]:
+def _sides(text: str) -> tuple[set[str], set[str]]:
     """The words of the clauses without a "not", and those that only clauses with one have."""
-    denies = negation_pattern(language)
-    clauses = [(set(terms(each, language)), bool(denies.search(each))) for each in _CLAUSE.split(text)]
+    denies = negation_pattern("en")
+    clauses = [(set(terms(each)), bool(denies.search(each))) for each in _CLAUSE.split(text)]
     said = {word for words, negated in clauses if not negated for word in words}
     return said, {word for words, negated in clauses if negated for word in words} - said
 
@@ -343,9 +373,7 @@ def _sides(text: str, language: str) -> tuple[set[str], set[str]]:
 def _narrowed(sentence: str, clause: str) -> bool:
     """Whether only one of the two says "only", or of whom it holds ("under 4"), or where or how something may be."""
     own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, clause))
-    if narrowing("en").isdisjoint(own) is not narrowing("en").isdisjoint(theirs) or not limits(clause) <= numbers(
-        sentence
-    ):
+    if _NARROWING.isdisjoint(own) is not _NARROWING.isdisjoint(theirs) or not limits(clause) <= numbers(sentence):
         return True
     said, order = set(terms(sentence)), terms(clause)
     return not _LEAVE.isdisjoint(own) and bool(order) and order[-1] not in said

@@ -7,6 +7,7 @@ answer: the confidence is theirs.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -180,13 +181,10 @@ class AnswerWriter:
         texts = [borne_by(each) for each in sources]
         language = language_of(" ".join(texts), task.language or "en")
         told = list(_sentences(output.text, language, cut=output.finish != "stop"))
-        judged = [self._judge(task.text, sentence, texts, language) for sentence in told]
-        settled = self._settled(task.text, told[0], texts) if told and is_english(language) else None
-        if settled is not None:
-            judged[0] = settled
+        judged, settled = await asyncio.to_thread(self._judged, task.text, told, texts, language)
         used = [sources[number] for number in dict.fromkeys(number for each in judged for number in each.sources)]
         found = any(each in reading.cited for each in used)
-        if objection := self._objection(task.text, told, judged, language, found=found, settled=settled is not None):
+        if objection := self._objection(task.text, told, judged, language, found=found, settled=settled):
             return Written(reason=objection, steps=steps, verdicts=verdicts)
         citations = cite(used)
         marks = [_marks(citations, [sources[number] for number in each.sources]) for each in judged]
@@ -200,10 +198,18 @@ class AnswerWriter:
             verdicts=verdicts,
         )
 
+    def _judged(
+        self, question: str, told: Sequence[str], sources: Sequence[str], language: str
+    ) -> tuple[list[SupportVerdict], bool]:
+        """What bears out each sentence; whether the first one begins with a "Yes" or "No" that may be said."""
+        judged = [self._judge(question, sentence, sources, language) for sentence in told]
+        settled = self._settled(question, told[0], sources) if told and is_english(language) else None
+        return ([settled, *judged[1:]], True) if settled is not None else (judged, False)
+
     def _judge(self, question: str, sentence: str, sources: Sequence[str], language: str) -> SupportVerdict:
         """What bears out a sentence; a value alone is one of what was asked."""
         verdict = self.support.judge(sentence, sources, language)
-        if value_astray(question, sentence, [sources[number] for number in verdict.sources]):
+        if is_english(language) and value_astray(question, sentence, [sources[number] for number in verdict.sources]):
             return replace(verdict, support=0.0)
         return verdict
 
