@@ -54,7 +54,7 @@ BUDGETS = {
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
     "decisions": 940,  # typed questions: a new concept; deployments for questions; a second encoder
-    "engines": 5420,  # vLLM; encoders by name; relay; the transport as a seam; the reading model
+    "engines": 5740,  # vLLM; encoders by name; relay; the transport as a seam; the models that read and that check
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 4600,  # jobs in calls, evidence, alarms; capture, review, runs; accept thresholds, JSON objects
@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4380,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
-    "tasks": 17840,  # cells of tables looked up, contradictions; functions of generate; the task tools; a second look
+    "tasks": 17900,  # cells of tables, contradictions; functions; the task tools; a second look; a model that checks
     "testing": 1970,  # an audit log for the contract of stores; a scripted transport; the contract of the flywheel
     "text": 2620,  # an automaton for n-grams; one normaliser with the way back to the text
     "training": 525,  # candidates that serve nobody

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +41,8 @@ _MOST_STATEMENT, _SHOWN, _MOST_SENTENCES = 80, 150, 4
 """Tokens of a statement; tokens and sentences of a source that are read with it: those that have most of it."""
 _LEAST_GAIN, _CITED_GAIN = 0.25, 1.0
 """By how much a further sentence must be nearer to the statement's tokens, in sum, to be read and to be cited."""
+_KEPT = 512
+"""Sentences of sources whose states are kept: some 15 MB."""
 _JUMPS, _FAR = 7, 3
 """Largest jump between the matches of two neighbours that is told apart; steps of how far a token has moved."""
 _NO_JUMP = 2 * _JUMPS + 1
@@ -96,6 +98,7 @@ class StatementModel:
         except Exception as error:
             raise _refused(place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
         self._lower = lower
+        self._sentence = lru_cache(_KEPT)(lambda text: lower.passage([text])[0])
         self.sha256 = hashlib.sha256(files[PROVENANCE_FILE]).hexdigest()
 
     @classmethod
@@ -131,7 +134,7 @@ class StatementModel:
         own = unit(told.states[told.ids > 0])
         near, lengths = np.zeros((len(sentences), len(own))), []  # (S, Q)
         for row, each in enumerate(sentences):
-            text, _ = self._lower.passage([each])
+            text = self._sentence(each)
             lengths.append(len(text.ids))
             if (text.ids > 0).any():
                 near[row] = (own @ unit(text.states[text.ids > 0]).T).max(axis=1)
