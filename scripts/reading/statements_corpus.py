@@ -2,7 +2,8 @@
 
 From public sets that may be redistributed, and from the texts of the question sets in fourteen languages: sentences
 with two names exchanged, a number changed, a denial taken away, a clause moved or dropped; questions with their own and
-with another question's answer. Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which). Kept out are the test parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
+with another question's answer. Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which of the
+two). Kept out are the test parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
 
     COTERIE_DATA=... python scripts/reading/statements_corpus.py BASE OUT.jsonl.gz
 """

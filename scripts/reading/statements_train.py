@@ -22,6 +22,7 @@ import torch
 from network import APART, LAYERS, SHIFT, SUPPORTED, reader_of
 from statements_network import Checker
 from tokenizers import Tokenizer
+from torch.nn import functional
 from train import EVERY, PASSAGE, QUESTION, VERDICTS, Clock, auroc, packed, save
 
 SEED = 218
@@ -41,6 +42,8 @@ SYMMETRIC = ("pawsx", "pawsx_across")
 ROUNDED_FROM, ROUND_EVERY = 0.6, 6
 """Share of the time after which the matrices are used as they will be stored, and after how many steps anew."""
 WARM = 120
+PASSES = 0.862432
+"""Support from which the product takes a sentence to be supported."""
 SMALL_RATE = 1e-3
 """Rate of the comparing network."""
 EARLY = 0.5
@@ -161,6 +164,38 @@ def measure(model: Checker, rows: list[dict], tokenizer: Tokenizer) -> dict[str,
     return out
 
 
+def line_of(model: Checker, rows: list[dict], tokenizer: Tokenizer) -> dict[str, object]:
+    """What makes a probability of log-odds: fitted on held rows, each set and class alike.
+
+    With it the shares of supported and of other ones that pass `PASSES`, by set.
+    """
+    model.eval()
+    odds = torch.tensor(margins(model, pairs_of(rows, tokenizer)))
+    y = torch.tensor([float(r["y"] == "supported") for r in rows])
+    kinds = [(r["set"], r["y"] == "supported") for r in rows]
+    weights = torch.tensor([1.0 / kinds.count(kind) for kind in kinds], dtype=torch.float64)
+    line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    fit = torch.optim.LBFGS([line], max_iter=100)
+
+    def loss() -> torch.Tensor:
+        fit.zero_grad()
+        each = functional.binary_cross_entropy_with_logits(odds * line[0] + line[1], y.double(), reduction="none")
+        found = (each * weights).sum()
+        found.backward()
+        return found
+
+    fit.step(loss)
+    passes = torch.sigmoid(odds * line[0] + line[1]).detach().numpy() >= PASSES
+    shares = {
+        name: [
+            round(float(np.mean([passes[i] for i, k in enumerate(kinds) if k == (name, own)])), 3)
+            for own in (True, False)
+        ]
+        for name in sorted({r["set"] for r in rows})
+    }
+    return {"weight": round(float(line[0]), 5), "bias": round(float(line[1]), 5), "pass": shares}
+
+
 class Pace(NamedTuple):
     """How fast it learns."""
 
@@ -239,6 +274,9 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=WARM, help="steps until the rate is at its highest")
     parser.add_argument("--begin", type=Path, help="weights to begin with")
     parser.add_argument("--measure", type=Path, help="only measure these weights, on what was held")
+    parser.add_argument(
+        "--line", action="store_true", help="with --measure: also the line of other languages than English"
+    )
     parser.add_argument("--each", type=int, default=300, help="rows of each set that are measured")
     parser.add_argument("--after", action="store_true", help="measure when trained")
     args = parser.parse_args()
@@ -264,6 +302,8 @@ def main() -> None:
         some = [r for _, own in sorted(by.items()) for r in own[: args.each if own[0]["set"] != "pawsx" else 9999]]
         model.round(on=bool(args.measure))
         print(json.dumps(measure(model, some, tokenizer)))
+        if args.line:
+            print(json.dumps(line_of(model, [r for r in some if r["lang"] != "en"], tokenizer)))
 
 
 if __name__ == "__main__":
