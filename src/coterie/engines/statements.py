@@ -127,7 +127,8 @@ class StatementModel:
         states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
         said = self._head.scores(states[: len(told.ids)], states[len(told.ids) :], pair, compared)
         odds = np.exp(said - said.max())
-        return StatementVerdict(*(odds / odds.sum()).tolist(), tuple(shown), nearest)
+        supported, refuted, unknown = (odds / odds.sum()).tolist()
+        return StatementVerdict(supported, refuted, unknown, tuple(shown), nearest)
 
     def _nearest(self, told: ReadText, sentences: Sequence[str]) -> tuple[list[int], tuple[int, ...]]:
         """The sentences that are read with a statement, in their order; those that have most of it, nearest first."""
@@ -272,7 +273,7 @@ class StatementHead:
         before, after, moved, sides = self._order
         order = [before[found.before], after[found.after], moved[found.moved], np.tile(sides[side], (len(mine), 1))]
         x = np.concatenate([found.marks, *order, mine, theirs, np.abs(mine - theirs), mine * theirs], axis=-1)
-        return _normed(gelu(_of(x, self._first)), self._norms[0]) * found.real[:, None]
+        return np.asarray(_normed(gelu(_of(x, self._first)), self._norms[0]) * found.real[:, None])
 
 
 def _line(arrays: Mapping[str, Floats], name: str) -> tuple[Floats, Floats]:
