@@ -38,6 +38,7 @@ from coterie.types import (
     Label,
     Ledger,
     LedgerSummary,
+    Opinion,
     Output,
     Passage,
     Principal,
@@ -448,6 +449,10 @@ class ReadModels(Protocol):
 
     async def said(self, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
         """Return the feedback on an answer, oldest first; none if the trace is another tenant's."""
+        ...
+
+    async def opinions(self, specialist: str, tenant: str, *, since: float) -> Sequence[Opinion]:
+        """Return who said from a time on whether an answer of a specialist was right, oldest first."""
         ...
 
     async def corrections(self, specialist: str, tenant: str) -> list[tuple[Trace, Feedback]]:

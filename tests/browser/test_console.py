@@ -397,6 +397,26 @@ def test_roles_open_what_they_may(visit, house, keys):
 
 
 @pytest.mark.slow
+def test_spot_checks_show_progress_and_agreement(visit, house, keys, asked):
+    """What people said of answers is counted by person, with how often they were right and how far two agree."""
+    for name, labels in {"boss": ("returns", "billing"), "low": ("returns", "delivery")}.items():
+        for trace, value in zip(asked[:2], labels, strict=True):
+            httpx.post(
+                f"{house.address}/api/feedback",
+                json={"trace_id": trace, "value": value},
+                headers={"authorization": f"Bearer {keys[name]}"},
+                timeout=60,
+            ).raise_for_status()
+    page = visit()
+    sign_in(page, house, keys["boss"], "review?queue=spot:intents")
+    page.wait_for_selector(".terms")
+    terms = dict(zip(page.locator(".terms dt").all_inner_texts(), page.locator(".terms dd").all_inner_texts()))
+    assert {"boss 2", "low 2"} <= set(terms["people"].split(", "))
+    assert terms["agreement of two"] == "kappa 0.33 on 2"
+    assert "%" in terms["answers judged right"]
+
+
+@pytest.mark.slow
 def test_above_the_clearance_are_figures_only(visit, house, keys, asked):
     """A key that may see what is public reads no text of an internal request, and its energy and time."""
     page = visit()

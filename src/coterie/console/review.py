@@ -6,7 +6,8 @@ spot_checks` first, and jobs of the flywheel. What is said of a spot check is fe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
@@ -17,7 +18,9 @@ from coterie.console.flywheel import books_of
 from coterie.console.traffic import run_app
 from coterie.console.visits import Visit
 from coterie.errors import CoterieError, SetupError
-from coterie.flywheel.review import ReviewItem, ReviewQueue
+from coterie.flywheel.estimates import Estimate, exact
+from coterie.flywheel.gates import drawn
+from coterie.flywheel.review import TWICE, ReviewItem, ReviewQueue, agreement_of
 from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.traces import find_trace
 from coterie.gateway.connection import encode
@@ -25,7 +28,7 @@ from coterie.gateway.errors import WireError
 from coterie.governance.keys import OWN_TENANT
 from coterie.policy.spot_checks import is_chosen
 from coterie.store.content import is_dropped
-from coterie.types import Finding, Label, RequestFilter, Trace
+from coterie.types import Finding, Label, RequestFilter, RequestLine, Trace
 
 KEYS = "1234567890qwertyiopasdfghjklzxcvbm"
 """Of labels, in their order; `n` is none of these, `u` undoes, space skips."""
@@ -79,14 +82,15 @@ async def show_review(visit: Visit) -> Response:
 async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: Item | None = None) -> Response:
     """The next items of a queue; after `undo` the one that was taken back comes first."""
     queue = next((each for each in queues if each.id == wanted), None)
-    job = wanted.removeprefix(_JOB) if queue is not None and queue.id.startswith(_JOB) else ""
-    part = visit.query("part")
-    progress = await _progress(visit, job) if job and part in {"progress", "whole"} else None
+    part, progress = visit.query("part"), None
+    if queue is not None and part in {"progress", "whole"}:
+        progress = await _progress(visit, queue)
     if part == "progress" and progress:
         return await visit.page("part_progress.html.j2", progress=progress)
     items = [] if queue is None else await _upcoming(visit, queue)
     if first is not None:
         items = [first, *(each for each in items if each.id != first.id)][:_AHEAD]
+    full = not items and queue is not None and queue.id.startswith(_JOB) and await _book(visit).left() <= 0
     return await visit.page(
         "part_review.html.j2" if visit.wants_part else "review.html.j2",
         title="Review",
@@ -94,7 +98,7 @@ async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: It
         queue=queue,
         items=items,
         progress=progress,
-        counts=bool(job),
+        budget=visit.config.flywheel.labels if full else None,
         content=visit.config.store.keep_content,
     )
 
@@ -179,21 +183,55 @@ async def _readable(visit: Visit, book: ReviewQueue, items: Sequence[ReviewItem]
     ]
 
 
-async def _progress(visit: Visit, job: str) -> dict[str, str]:
-    """How far people are with a job, and how far they agree."""
-    found = await _book(visit).progress(job)
-    teacher = found.teacher
+async def _progress(visit: Visit, queue: Queue) -> dict[str, str]:
+    """How far people are with a queue, and how far they agree."""
+    if queue.id.startswith(_SPOT):
+        return await _spot_progress(visit, queue.name)
+    found = await _book(visit).progress(queue.id.removeprefix(_JOB))
     return {
         "labelled": f"{found.labelled:,}, this week {found.week:,} of {found.budget:,}",
         "differences that wait": f"{found.pending:,}",
         "audit slice": f"{found.audits_missing:,} labels are missing",
-        "reviewers": ", ".join(f"{name} {count}" for name, count in found.reviewers.items()) or "nobody yet",
-        "agreement of two": "nothing labelled twice yet"
-        if found.agreement is None
-        else f"kappa {found.agreement:.2f} on {found.twice}",
-        "the model of today is right": f"{teacher.share:.1%} ({teacher.low:.1%} to {teacher.high:.1%})"
-        if found.labelled
-        else "not known yet",
+        "reviewers": _counted(found.reviewers),
+        "agreement of two": _agreed(found.agreement, found.twice),
+        "the model of today is right": _share_of(found.teacher) if found.labelled else "not known yet",
+    }
+
+
+def _counted(reviewers: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in reviewers.items()) or "nobody yet"
+
+
+def _agreed(kappa: float | None, twice: int) -> str:
+    return "nothing labelled twice yet" if kappa is None else f"kappa {kappa:.2f} on {twice:,}"
+
+
+def _share_of(found: Estimate) -> str:
+    return f"{found.share:.1%} ({found.low:.1%} to {found.high:.1%})"
+
+
+async def _spot_progress(visit: Visit, name: str) -> dict[str, str]:
+    """What people said of a specialist's answers in the last week; of each answer the last word of each person."""
+    since = visit.gateway.network.clock() - 7 * _DAY
+    tenant = visit.caller.tenant
+    said = await visit.reads.opinions(name, tenant, since=since)
+    totals = await visit.reads.totals(since=since, tenant=tenant, parts=["specialists"], name=name)
+    asked = sum(row.requests for row in totals.specialists)
+    share = visit.config.policy.spot_checks
+    judged = {each.request: each.correct for each in said}
+    right = await visit.aside(exact, sum(judged.values()), len(judged))
+    last = {(each.request, each.key): each for each in said if each.value is not None or not each.correct}
+    ring = visit.gateway.ring
+    names = {} if ring is None else {each.id: each.name for each in await visit.aside(ring.keys)}
+    kappa, twice = agreement_of([(each.request, each.value) for each in last.values()])
+    return {
+        "judged, 7 days": f"{len(judged):,} of {asked:,} requests",
+        "chosen for a look": f"{share:.1%}, some {share * asked:,.0f} of these"
+        if share
+        else "none: the newest come first",
+        "answers judged right": _share_of(right) if judged else "not known yet",
+        "people": _counted(Counter(names.get(each.key, each.key) or "this machine" for each in said)),
+        "agreement of two": _agreed(kappa, twice),
     }
 
 
@@ -230,7 +268,7 @@ async def _spot_of(visit: Visit, trace_id: str, queue: str) -> Item | None:
 
 
 async def _spots(visit: Visit, name: str) -> list[Item]:
-    """The newest requests of a specialist of which nobody said anything; the chosen ones first."""
+    """The newest requests of a specialist that nobody judged, or one other of two; the chosen ones first."""
     done = set(_looked_at(visit, f"{_SPOT}{name}"))
     share = visit.config.policy.spot_checks
     wanted = RequestFilter(tenant=visit.caller.tenant, specialist=name)
@@ -238,7 +276,7 @@ async def _spots(visit: Visit, name: str) -> list[Item]:
     for _ in range(_PAGES):
         page = await visit.reads.request_page(wanted)
         for line in page.lines:
-            if line.correct is None and line.id not in done and len(found) < 4 * _AHEAD:
+            if line.id not in done and len(found) < 4 * _AHEAD and await _is_open(visit, line):
                 with suppress(CoterieError, WireError):
                     trace = await find_trace(visit.gateway, visit.caller, line.id)
                     item = _spot(visit, trace, name)
@@ -248,6 +286,16 @@ async def _spots(visit: Visit, name: str) -> list[Item]:
             break
         wanted = replace(wanted, after=page.after)
     return [item for _, item in sorted(found, key=lambda each: each[0])][:_AHEAD]
+
+
+async def _is_open(visit: Visit, line: RequestLine) -> bool:
+    """Whether somebody is to be asked: nobody said anything yet, or one other person of an answer that two judge."""
+    if line.correct is None:
+        return True
+    if visit.caller.key is None or not drawn(line.id, TWICE, salt="twice"):
+        return False
+    people = {each.key for each in await visit.reads.said(line.id, visit.caller.tenant)}
+    return len(people) == 1 and visit.caller.key_id not in people
 
 
 def _spot(visit: Visit, trace: Trace, name: str) -> Item | None:

@@ -44,7 +44,7 @@ _DAY, _WEEK = 86_400.0, 7 * 86_400.0
 _CLAIM = "claim"
 _CLAIMED = 300.0
 """Seconds that an item is one person's."""
-_TWICE = 0.1
+TWICE = 0.1
 """Share of items that two people are asked."""
 _ONE_IN = 3
 """Of so many items one is of the audit slice, while that has too few labels and differences wait."""
@@ -130,7 +130,7 @@ class ReviewQueue:
     async def upcoming(self, job: str, count: int, *, reviewer: str, now: float | None = None) -> list[ReviewItem]:
         """Return so many items, in their order, for a desk that shows the next one at once; see `next`."""
         now = self.books.clock() if now is None else now
-        left = self.section.labels - await self.books.store.given(since=now - _WEEK)
+        left = await self.left(now=now)
         if left <= 0:
             return []
         desk = await self._desk(job)
@@ -148,6 +148,11 @@ class ReviewQueue:
                 break
         examples = await self.books.store.examples_of([example for example, _ in found])
         return [self._item(desk, examples[example], purpose) for example, purpose in found if example in examples]
+
+    async def left(self, *, now: float | None = None) -> int:
+        """Return how many labels people may still be asked for this week."""
+        now = self.books.clock() if now is None else now
+        return self.section.labels - await self.books.store.given(since=now - _WEEK)
 
     async def answer(self, example: str, value: str | None, *, reviewer: str) -> GivenLabel:
         """Keep a label; None says that none of the labels is right, or that it cannot be told.
@@ -223,7 +228,7 @@ class ReviewQueue:
         """Examples to ask about, the most valuable first."""
         people = [each for each in desk.labels if each.origin == "person"]
         said = Counter(each.example for each in people)
-        done = {example for example, n in said.items() if n > drawn(example, _TWICE, salt="twice")}
+        done = {example for example, n in said.items() if n > drawn(example, TWICE, salt="twice")}
         again = [each.example for each in people if each.purpose == "disagreement" and each.example not in done]
         differing = deque(dict.fromkeys([*again, *(each.example for each in desk.differing)]))
         audits = deque(each for each in self._sample(desk) if each not in done)

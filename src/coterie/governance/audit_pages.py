@@ -72,8 +72,8 @@ def read_page(
     with path.open("rb") as file:
         end = _place_of(file, before)
         if kind == EGRESS:
-            for line in _marked(_lines_ahead(file, end, _SETTLED), (_CAME_OUT,)):
-                _note_outcomes(line[1], outcomes)
+            for _, settled in _marked(_lines_ahead(file, end, _SETTLED), (_CAME_OUT,)):
+                _note_outcomes(settled, outcomes)
         last: bytes | None = None
         for at, line in _lines_back(file, end, (*wanted, *((_CAME_OUT,) if kind == EGRESS else ()))):
             if len(entries) == limit or end - at > most:

@@ -14,7 +14,17 @@ from typing import Any
 
 from coterie.store.rows import RANK, TURNS, read_trace, said_of
 from coterie.store.statements import DatabaseConnection
-from coterie.types import Feedback, Label, RequestFilter, RequestLine, RequestPage, SessionPage, SessionSummary, Trace
+from coterie.types import (
+    Feedback,
+    Label,
+    Opinion,
+    RequestFilter,
+    RequestLine,
+    RequestPage,
+    SessionPage,
+    SessionSummary,
+    Trace,
+)
 
 LOOKED_THROUGH = 1000
 """Requests that one page looks through at most: some 10 ms."""
@@ -109,6 +119,20 @@ def select_said(connection: DatabaseConnection, *, trace_id: str, tenant: str) -
     """What was said of an answer; nothing of another tenant's."""
     mine = connection.execute("SELECT 1 FROM requests WHERE id = ? AND tenant = ?", (trace_id, tenant)).fetchone()
     return () if mine is None else tuple(said_of(connection, trace_id, tenant))
+
+
+_MOST_OPINIONS = 5000
+
+
+def select_opinions(connection: DatabaseConnection, *, specialist: str, tenant: str, since: float) -> list[Opinion]:
+    """The newest words from a time on about answers of a specialist, oldest first."""
+    rows = connection.execute(
+        "SELECT f.request, f.key, f.value, f.correct FROM feedback f JOIN requests r ON r.id = f.request "
+        "WHERE f.time >= ? AND f.correct IS NOT NULL AND f.specialist IN ('', ?) AND r.tenant = ? AND EXISTS "
+        "(SELECT 1 FROM findings g WHERE g.request = f.request AND g.specialist = ?) ORDER BY f.time DESC LIMIT ?",
+        (since, specialist, tenant, specialist, _MOST_OPINIONS),
+    ).fetchall()
+    return list(map(Opinion._make, reversed(rows)))
 
 
 _MOST_CORRECTIONS = 5000

@@ -36,7 +36,13 @@ from coterie.store.connection import (
 )
 from coterie.store.erasure import ErasureScope, Holdings, delete_old, erase_holdings, select_export, select_holdings
 from coterie.store.flywheel import FlywheelTables
-from coterie.store.reads import select_corrections, select_request_page, select_said, select_session_page
+from coterie.store.reads import (
+    select_corrections,
+    select_opinions,
+    select_request_page,
+    select_said,
+    select_session_page,
+)
 from coterie.store.rollups import add_functions, backfill
 from coterie.store.rows import (
     Complaints,
@@ -65,6 +71,7 @@ from coterie.types import (
     Grouping,
     Ledger,
     LedgerSummary,
+    Opinion,
     RequestFilter,
     RequestPage,
     SessionPage,
@@ -308,6 +315,11 @@ class SQLiteStore:
     async def said(self, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
         """What was said of an answer, the oldest first; nothing of another tenant's."""
         return await self._lookups.run(partial(select_said, trace_id=trace_id, tenant=tenant))
+
+    async def opinions(self, specialist: str, tenant: str, *, since: float) -> list[Opinion]:
+        """Who said from a time on whether an answer of a specialist was right, oldest first."""
+        work = partial(select_opinions, specialist=specialist, tenant=tenant, since=since)
+        return await self._lookups.run(work)
 
     async def corrections(self, specialist: str, tenant: str) -> list[tuple[Trace, Feedback]]:
         """What somebody said would have been right of a specialist's findings, oldest first, with the traces."""

@@ -72,6 +72,7 @@ from coterie.types.label import Label, Labelled, Release, label_without_pii
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
 from coterie.types.reading import (
     TOTALS_PARTS,
+    Opinion,
     RequestFilter,
     RequestLine,
     RequestPage,
@@ -149,6 +150,7 @@ __all__ = [
     "LedgerSummary",
     "Message",
     "Omission",
+    "Opinion",
     "Option",
     "Output",
     "Part",

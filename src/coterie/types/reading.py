@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from coterie.types.ledger import LedgerRow
 from coterie.types.settlement import SessionSummary
@@ -66,6 +66,17 @@ class SessionPage:
 
     sessions: tuple[SessionSummary, ...]
     after: tuple[float, str] | None = None
+
+
+class Opinion(NamedTuple):
+    """What somebody said of an answer, as far as people's agreement is computed on it."""
+
+    request: str
+    key: str
+    """Id of their key; empty without one."""
+    value: str | None
+    """What would have been right, as JSON; None where they did not say."""
+    correct: int
 
 
 TotalsPart = Literal["times", "tenants", "specialists", "models", "latencies"]

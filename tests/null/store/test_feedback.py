@@ -87,6 +87,29 @@ async def test_about_nobody(open_store, path):
     assert rows(path) == []
 
 
+async def test_opinions_of_a_time(open_store):
+    """Who said what is right of a specialist's answers, oldest first: none of another tenant's, of before, or unsaid."""
+    store = await open_store()
+    for trace, tenant in (("t1", "default"), ("t2", "default"), ("t3", "acme")):
+        await store.settle(settlement(trace, tenant=tenant))
+    for said in (
+        replace(SAID, key="k2", time=NOW + 9),
+        replace(SAID, key="k1", time=NOW + 5, thumb=None, value="card_stolen"),
+        replace(SAID, key="k1", time=NOW + 7, specialist="triage", thumb="down"),
+        replace(SAID, key="k1", time=NOW + 8, specialist="reply"),
+        replace(SAID, trace_id="t2", time=NOW + 6, thumb=None, comment="hm"),
+        replace(SAID, trace_id="t2", key="k3", time=NOW - 1),
+        replace(SAID, trace_id="t3", tenant="acme", time=NOW + 6),
+    ):
+        assert await store.feedback(said)
+    found = await store.opinions("triage", "default", since=NOW)
+    assert [tuple(each) for each in found] == [
+        ("t1", "k1", '"card_stolen"', 0),
+        ("t1", "k1", None, 0),
+        ("t1", "k2", None, 1),
+    ]
+
+
 async def test_erased_with_the_session(open_store, path):
     """Erasing a session takes what was said of its answers, and nothing of others."""
     store = await open_store()
