@@ -410,7 +410,8 @@ def test_spot_checks_show_progress_and_agreement(visit, house, keys, asked):
     page = visit()
     sign_in(page, house, keys["boss"], "review?queue=spot:intents")
     page.wait_for_selector(".terms")
-    terms = dict(zip(page.locator(".terms dt").all_inner_texts(), page.locator(".terms dd").all_inner_texts()))
+    names, values = (page.locator(f".terms {each}").all_inner_texts() for each in ("dt", "dd"))
+    terms = dict(zip(names, values, strict=True))
     assert {"boss 2", "low 2"} <= set(terms["people"].split(", "))
     assert terms["agreement of two"] == "kappa 0.33 on 2"
     assert "%" in terms["answers judged right"]
