@@ -88,7 +88,7 @@ async def test_about_nobody(open_store, path):
 
 
 async def test_opinions_of_a_time(open_store):
-    """Who said what is right of a specialist's answers, oldest first: not of others, of before, or where it is unsaid."""
+    """Who said what is right of a specialist's answers, oldest first: not of others, nor of before."""
     store = await open_store()
     for trace, tenant in (("t1", "default"), ("t2", "default"), ("t3", "acme")):
         await store.settle(settlement(trace, tenant=tenant))
