@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--pause", type=int, default=700, help="milliseconds between a label and the next")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     given = parser.parse_args()
-    folder = folder_with(given.store.absolute(), "[flywheel]\nlabels = 100000\n", at=given.network)
+    folder = folder_with(given.store.absolute(), at=given.network)
     command = [sys.executable, "-m", "coterie", "-C", str(folder), "serve", "--port", "0", "--json"]
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:  # noqa: S603 - ours

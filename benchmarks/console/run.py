@@ -56,8 +56,8 @@ BARS = {"spend": 100.0}
 """Milliseconds at the 95th percentile; 50 for other pages."""
 
 
-def folder_with(store: Path, more: str = "", at: Path | None = None) -> Path:
-    """A network with one trained specialist, on that store; `more` stands in its file, too."""
+def folder_with(store: Path, at: Path | None = None) -> Path:
+    """A network with one trained specialist, on that store."""
     folder = at or Path(tempfile.mkdtemp(prefix="console-"))
     if (folder / "coterie.toml").exists():
         return folder
@@ -66,7 +66,7 @@ def folder_with(store: Path, more: str = "", at: Path | None = None) -> Path:
         f"where is parcel number {n},delivery\nsend back item {n},returns\nbill {n} is wrong,billing" for n in range(12)
     ]
     (folder / "intents.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    (folder / "coterie.toml").write_text(TOML.format(store=store, audit=store.with_name("audit.jsonl")) + more)
+    (folder / "coterie.toml").write_text(TOML.format(store=store, audit=store.with_name("audit.jsonl")))
     train(folder)
     return folder
 

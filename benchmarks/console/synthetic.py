@@ -24,6 +24,8 @@ TENANTS = ("default", "acme", "north-wind", "Größe & Söhne", "東京支店")
 SPECIALISTS = tuple(f"specialist-{n:02}" for n in range(10))
 MODELS = ("linear", "onnx", "smollm2", "large")
 DAYS, PIECE = 30, 20_000
+_NEW = 10
+"""Labels of each job that are of this week: people are asked for 150 of all jobs."""
 
 
 def fill(path: Path, requests: int, *, now: float, seed: int) -> None:
@@ -155,7 +157,7 @@ async def fill_flywheel(path: Path, captured: int, *, now: float, seed: int) -> 
                     origin="person",
                     by=person,
                     value=rng.choice(names),
-                    time=now,
+                    time=now if n < _NEW else now - 8 * 86_400,
                     purpose="audit",
                 )
                 await store.flywheel.put_label(label)

@@ -1,8 +1,11 @@
-"""From `make run` to a trained specialist of a file of one's own, in a browser alone: every step is done and checked.
+"""From nothing to a trained specialist of a file of one's own, in a browser alone: every step is done and checked.
+
+It begins with the example that `make run` serves, or with an empty network.
 
 make run &                                                     # in another terminal; wait until it says the address
 python benchmarks/console/walk.py --address http://127.0.0.1:8321
 python benchmarks/console/walk.py --address http://127.0.0.1:8321 --shots docs/images     # and a picture of each step
+python benchmarks/console/walk.py --empty            # begins with a folder that `coterie init` made, and serves it
 
 It needs Chromium and playwright (the extra `dev`). Nothing but the browser touches the network.
 """
@@ -15,13 +18,16 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import TextIO, cast
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -56,14 +62,15 @@ class Walk:
             self.page.wait_for_timeout(200)
             keep(self.page.screenshot(), self.shots / f"walk-{picture}.png")
 
-    def run(self) -> None:
+    def run(self, *, empty: bool) -> None:
         """All of them."""
         page = self.page
-        self.step("the network of the example", self.open_network, "1-network")
-        self.step(
-            "a form for a file of one's own",
-            lambda: self.press("text=Add a specialist from a file", "h1:has-text('Right-sizing')"),
-        )
+        if empty:
+            self.step("an empty network says what to do", self.open_empty, "0-empty")
+        else:
+            self.step("the network of the example", self.open_network, "1-network")
+        button = "text=Choose a file" if empty else "text=Add a specialist from a file"
+        self.step("a form for a file of one's own", lambda: self.press(button, "h1:has-text('Right-sizing')"))
         self.step("choose the file, name its columns", self.choose, "2-file")
         self.step(
             "every rung is measured, with a verdict",
@@ -91,6 +98,16 @@ class Walk:
         """The first page."""
         self.page.goto(f"{self.address}/")
         self.page.wait_for_selector(".node")
+
+    def open_empty(self) -> None:
+        """The first page of a network without a specialist, and that of its playground; a program is told the same."""
+        for name in ("playground", ""):
+            self.page.goto(f"{self.address}/{name}")
+            self.page.wait_for_selector("h2:has-text('This network answers nothing yet')")
+        body = {"model": "coterie", "messages": [{"role": "user", "content": TEXT}]}
+        reply = self.page.request.post(f"{self.address}/v1/chat/completions", data=body)
+        if (reply.status, reply.json()["error"]["code"]) != (503, "not_trained"):
+            raise AssertionError(reply.text())
 
     def choose(self) -> None:
         """A file whose columns have names of their own."""
@@ -164,33 +181,52 @@ def keep(shot: bytes, path: Path) -> None:
     path.write_bytes(shot)
 
 
+@contextmanager
+def empty_network() -> Iterator[str]:
+    """The address of a network that `coterie init` made, served on a free port."""
+    with tempfile.TemporaryDirectory(prefix="walk-") as place:
+        folder = Path(place) / "my-network"
+        coterie = [sys.executable, "-m", "coterie", "-C"]
+        subprocess.run([*coterie, place, "init", str(folder)], check=True, capture_output=True)  # noqa: S603 - ours
+        serve = [*coterie, str(folder), "serve", "--port", "0", "--json"]
+        with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:  # noqa: S603
+            try:
+                yield json.loads(cast("TextIO", served.stdout).readline())["address"]
+            finally:
+                served.terminate()
+
+
 def main() -> int:
     """Walk, and write the result beside this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--address", default="http://127.0.0.1:8321")
+    parser.add_argument("--empty", action="store_true")
     parser.add_argument("--shots", type=Path)
     given = parser.parse_args()
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         print("There is no Chromium: apt-get install chromium.", file=sys.stderr)
         return 1
-    with sync_playwright() as playwright:
+    served = empty_network() if given.empty else nullcontext(given.address.rstrip("/"))
+    with served as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
         page.set_default_timeout(PATIENCE)
-        walk = Walk(page, given.address.rstrip("/"), given.shots)
-        walk.run()
+        walk = Walk(page, address, given.shots)
+        walk.run(empty=given.empty)
         browser.close()
+    command = "python benchmarks/console/walk.py"
     result = {
-        "command": "make run; python benchmarks/console/walk.py --address http://127.0.0.1:8321",
+        "command": f"{command} --empty" if given.empty else f"make run; {command} --address http://127.0.0.1:8321",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "data": {"file": FILE.name, "sha256": sha256(FILE.read_bytes()).hexdigest()},
         "errors of the browser": 0,
         "steps": walk.done,
     }
+    name = "walk_empty.json" if given.empty else "walk.json"
     (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "walk.json").write_text(json.dumps(result, indent=1) + "\n")
+    (HERE / "results" / name).write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 

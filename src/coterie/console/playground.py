@@ -26,6 +26,7 @@ from coterie.gateway.openai.relay import may_relay, relaying
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.work import Gateway, Work
 from coterie.store.content import is_dropped
+from coterie.types import Trace
 
 _CHAT = relaying("/chat/completions", complete_chat, chat_directly)
 _STREAM = "x-console-stream"
@@ -37,8 +38,16 @@ async def show_playground(visit: Visit) -> Response:
     found: dict[str, Any] = {"trace": None}
     if visit.query("trace"):
         found = await about_trace(visit, await shown_trace(visit, visit.query("trace")))
+    choices = _choices(visit)
+    if found["trace"] is not None and not choices["given"]["text"]:
+        choices["given"]["text"] = _text_of(found["trace"])
     about = {"empty": is_empty(visit), "untrained": visit.gateway.network.untrained}
-    return await visit.page("playground.html.j2", title="Playground", **{**_choices(visit), **about, **found})
+    return await visit.page("playground.html.j2", title="Playground", **{**choices, **about, **found})
+
+
+def _text_of(trace: Trace) -> str:
+    """What was asked, so that it can be asked again; empty where texts are not kept."""
+    return " ".join(part.text for part in trace.route.parts if not is_dropped(part.text))
 
 
 def _choices(visit: Visit) -> dict[str, Any]:
@@ -176,8 +185,7 @@ async def show_comparison(visit: Visit) -> Response:
     sides = [await about_trace(visit, await shown_trace(visit, each)) for each in ids if each]
     choices = _choices(visit)
     if sides and not choices["given"]["text"]:
-        parts = sides[0]["trace"].route.parts
-        choices["given"]["text"] = " ".join(part.text for part in parts if not is_dropped(part.text))
+        choices["given"]["text"] = _text_of(sides[0]["trace"])
     return await visit.page(
         "compare.html.j2",
         title="Compare",
