@@ -186,6 +186,7 @@ def test_a_key_is_a_label(visit, house, asked):
     page.reload()
     page.wait_for_selector(".terms")
     assert re.search(r"labelled\s+2", page.inner_text(".terms"))
+    assert "nan" not in page.inner_text(".terms")
 
 
 @pytest.mark.slow

@@ -37,6 +37,8 @@ _PAIRS = "asdfghjklqwertyiopzxcvbm"
 _AHEAD, _PAGES = 4, 2
 _LOOKED_AT, _REMEMBERED = "coterie_looked_at", 60
 """A cookie with the spot checks that somebody has looked at, the last one last: so every worker knows of them."""
+_COUNTED = 500
+"""Differences of a deployment that are read; there may be more."""
 _SPOT, _JOB, _DAY = "spot:", "job:", 86_400
 
 
@@ -190,11 +192,11 @@ async def _progress(visit: Visit, queue: Queue) -> dict[str, str]:
     found = await _book(visit).progress(queue.id.removeprefix(_JOB))
     return {
         "labelled": f"{found.labelled:,}, this week {found.week:,} of {found.budget:,}",
-        "differences that wait": f"{found.pending:,}",
+        "differences that wait": f"{found.pending:,}" + (" or more" if found.pending >= _COUNTED else ""),
         "audit slice": f"{found.audits_missing:,} labels are missing",
         "reviewers": _counted(found.reviewers),
         "agreement of two": _agreed(found.agreement, found.twice),
-        "the model of today is right": _share_of(found.teacher) if found.labelled else "not known yet",
+        "the model of today is right": _share_of(found.teacher) if found.teacher.worth else "not known yet",
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import runpy
+import threading
 from importlib import resources
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -265,6 +267,20 @@ async def test_an_admin_of_another_tenant_changes_nothing(console, ring):
     await sign_in(console, ring.create("boss", role="admin", tenant="acme").token)
     for path in ("/governance/keys", "/governance/erasure", "/rightsizing"):
         assert (await console.get(path)).status_code == 403
+
+
+async def test_one_long_query_blocks_nobody(console, ring, network):
+    """While somebody's query takes long, lists, figures and the network are shown to others."""
+    await sign_in(console, ring.create("boss", role="admin").token)
+    gate = threading.Event()
+    long = asyncio.create_task(network.store.flywheel.read(lambda _: gate.wait(120)))
+    try:
+        for path in ("/traffic", "/sessions", "/spend", "/"):
+            assert (await console.get(path)).status_code == 200
+        assert not long.done()
+    finally:
+        gate.set()
+        await long
 
 
 async def test_what_is_shown_is_escaped(console):
