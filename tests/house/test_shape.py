@@ -70,7 +70,7 @@ BUDGETS = {
     "observe": 670,  # the sums of several workers
     "policy": 750,
     "privacy": 3450,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
-    "protocols": 700,  # what gates read; functions; the flywheel and its store, its calls
+    "protocols": 710,  # what gates read; functions; the flywheel and its store, its calls
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
@@ -78,7 +78,7 @@ BUDGETS = {
     "runtime": 1460,  # what is known of texts; threads for long work; connections to PostgreSQL; quick copies
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
-    "store": 4380,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
+    "store": 4400,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
     "tasks": 17900,  # cells of tables, contradictions; functions; the task tools; a second look; a model that checks
     "testing": 1970,  # an audit log for the contract of stores; a scripted transport; the contract of the flywheel
@@ -86,7 +86,7 @@ BUDGETS = {
     "training": 525,  # candidates that serve nobody
     "tuning": 2240,  # encoders built, vocabularies cut
     "turns": 250,  # heads on the encoder in place of word lists
-    "types": 2660,  # what gates read; contradictions; pages; keys of before that still load; the flywheel; functions
+    "types": 2680,  # what gates read; contradictions; pages; keys of before that still load; the flywheel; functions
 }
 
 
