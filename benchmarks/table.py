@@ -67,6 +67,7 @@ ORDER = (
     "injection",
     "overhead",
     "few_rows",
+    "rung_choice",
     "decisions",
     "structured",
     "tools",

@@ -281,6 +281,8 @@ TEMPLATES: Mapping[str, str] = {
     "rung.no_questions": "no questions to train on: calibrated on public ones",
     "rung.none_meets_bar": "no rung reaches {bar} with 95% confidence out of fold; this is the best ({reached})",
     "rung.floor": "the lexical floor (out-of-fold {measure} {value:.3f}): {worse} is measurably worse ({at:.3f})",
+    "rung.richer": "of {rows} out-of-fold rows it names {value:.1%} right and {cheaper!r} {at:.1%}; with what is usual "
+    "between the two it is expected to name {gain:.1%} more right",
     "rung.only": "the only rung (out-of-fold {measure} {value:.3f})",
     # --- from which confidence answers are accepted
     "threshold.everything_with_prior": f"confidence from {{value:.3f}} (everything) is accepted: {_WRONG}; with how "

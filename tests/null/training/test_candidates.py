@@ -1,8 +1,11 @@
 """Which rung is taken."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from coterie.learning.candidates import Candidate, Figure, choose, floor_of, why_floor
+from coterie.learning.candidates import Candidate, Figure, choose, expected_gain, floor_of, why_floor
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.metrics import Interval
 from coterie.types import Reason
@@ -60,6 +63,44 @@ def test_luck_on_few_rows_is_not_paid_for():
 
     assert choose([cheap, candidate("llm", 0.965, half=0.03)], {}).candidate is cheap
     assert choose([cheap, candidate("llm", 0.985, half=0.03)], {}).candidate.rung == "llm"
+
+
+def named(rung: str, right: np.ndarray, *, half: float) -> Candidate:
+    """A rung with its out-of-fold rows."""
+    return replace(candidate(rung, float(right.mean()), half=half), right=right)
+
+
+def test_few_rows_do_not_hide_what_the_richer_rung_gains():
+    """Of 60 rows it is right on 6 more, which its interval alone does not show; equal ones take it too, many do not."""
+    rows = np.arange(60)
+    lexical, embedding = named("lexical", rows < 36, half=0.13), named("embedding", rows < 42, half=0.12)
+    choice = choose([lexical, embedding], {})
+    assert (choice.candidate, choice.reason.code) == (embedding, "rung.richer")
+    assert choice.reason.values["gain"] == expected_gain(embedding, lexical)
+    assert choose([replace(lexical, right=None), embedding], {}).candidate.rung == "lexical"
+
+    equal = [named(rung, rows < 36, half=0.13) for rung in ("lexical", "embedding")]
+    assert choose(equal, {}).candidate.rung == "embedding"
+    many = np.arange(3000)
+    assert choose([named(rung, many < 2700, half=0.011) for rung in ("lexical", "embedding")], {}).reason.code in {
+        "rung.best",
+        "rung.cheapest",
+    }
+
+
+def test_luck_of_the_cheaper_rung_on_few_rows():
+    """One row more that it names right is what few rows show by chance; many more are believed."""
+    rows = np.arange(40)
+    embedding = named("embedding", rows < 30, half=0.14)
+    assert choose([named("lexical", rows < 31, half=0.13), embedding], {}).candidate is embedding
+    assert choose([named("lexical", rows < 36, half=0.1), embedding], {}).candidate.rung == "lexical"
+
+
+def test_a_bar_is_met_by_the_cheapest_rung_that_meets_it():
+    """Whatever a richer one may gain above it."""
+    rows = np.arange(60)
+    lexical, embedding = named("lexical", rows < 50, half=0.05), named("embedding", rows < 55, half=0.05)
+    assert choose([lexical, embedding], {"accuracy": 0.7}).candidate is lexical
 
 
 def test_every_measure_of_the_bar_counts():

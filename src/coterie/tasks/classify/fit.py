@@ -123,6 +123,7 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
         seconds=fit.seconds,
         measured=measured if job.cross_validated else None,
         answered=Answered(round(threshold.coverage * threshold.n), threshold.n, shown.risk),
+        right=_in_order(right, fit.rows, len(job.train)),
         notes={
             **({"measured": f"{len(np.unique(examples.folds))}-fold cross-validation"} if job.cross_validated else {}),
             "temperature": temperature,
@@ -139,6 +140,11 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
         rows=fit.rows, confidence=confidence, right=right, in_scope=in_scope, predicted=predicted, targets=targets
     )
     return Made(candidate, specialist, files, calibrated, findings, vectors, unread)
+
+
+def _in_order(right: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray | None:  # (R,), (R,) -> (count,)
+    """Which of all rows are named right, in their order; None where some were not asked about."""
+    return right[np.argsort(rows)] if len(rows) == count else None
 
 
 def _copies_warning(with_copies: np.ndarray, without: np.ndarray) -> str:
