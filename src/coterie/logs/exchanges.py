@@ -46,7 +46,10 @@ _EXPECTED = ("expectedOutput", "expected_output", "preferred_output")
 _PERSON = {"user", "human"}
 _MODEL = {"assistant", "model", "gpt", "bot"}
 _GUIDE = {"system", "developer"}
-_CALLERS = ("end_user", "user", "userId", "user_id", "enduser.id", "sessionId", "session_id", "api_key", "project")
+_CALLERS = (
+    *("end_user", "user", "userId", "user_id", "enduser.id", "safety_identifier", "sessionId", "session_id"),
+    *("api_key", "project"),
+)
 _COSTS = ("cost", "response_cost", "spend", "total_cost", "totalCost", "calculatedTotalCost", "gen_ai.usage.cost")
 _INDEXED = re.compile(r"^(gen_ai\.prompt|gen_ai\.completion|llm\.input_messages|llm\.output_messages)\.(\d+)\.(.+)$")
 _CALLS = {"chat", "text_completion", "completion", "generate_content", "responses", ""}
@@ -109,7 +112,7 @@ class CallReader:
                     format=name,
                     system=system,
                     about=_provenance(about, response),
-                    caller=str(next((about[key] for key in _CALLERS if about.get(key)), "")),
+                    caller=_caller(about, request),
                     cost=next((float(about[key]) for key in _COSTS if _is_cost(about.get(key))), None),
                 )
             except _Passed as reason:
@@ -144,6 +147,15 @@ class CallReader:
             yield _pair(record)
         except _Passed as reason:
             self.skipped[str(reason)] += 1
+
+
+def _caller(about: Json, request: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Who asked: as the record says, else the request's own body."""
+    body = _parsed(request)
+    own = body if isinstance(body, dict) else {}
+    within = own.get("metadata")
+    places = [about, own, within if isinstance(within, dict) else {}]
+    return str(next((place[key] for place in places for key in _CALLERS if place.get(key)), ""))
 
 
 # --- Which format, and where request and response are in it ---------------------------------------

@@ -352,3 +352,19 @@ def test_where_it_is_from():
     (found,) = CallReader().read({"id": "r", "request": REQUEST, "response": {**RESPONSE, "created": 17}})
 
     assert found.about == {"id": "r", "model": "gpt-5", "time": "17"}
+
+
+@pytest.mark.parametrize(
+    ("record", "caller"),
+    [
+        ({"request": {**REQUEST, "user": "ann"}, "response": RESPONSE}, "ann"),
+        ({"request": json.dumps({**REQUEST, "safety_identifier": "ann"}), "response": RESPONSE}, "ann"),
+        ({"request": {**REQUEST, "metadata": {"user_id": "ann"}}, "response": RESPONSE}, "ann"),
+        ({"request": {**REQUEST, "user": "ann"}, "response": RESPONSE, "end_user": "bob"}, "bob"),
+        ({"request": REQUEST, "response": RESPONSE}, ""),
+    ],
+)
+def test_who_asked(record, caller):
+    """The record says it, else the request's own body."""
+    (call,) = CallReader().read(record)
+    assert call.caller == caller
