@@ -8,6 +8,10 @@ systematically wrong (a third of its labels are always another one), with 3% mal
 `LiveFlywheel` as a request does, with a clock of the simulation; each evening a reviewer (gold, 3% slips) answers what
 the queue asks, one item of each job in turn, and `FlywheelRunner` runs once. Nothing is scripted beyond that. The
 vectors of texts are kept, so that each is encoded once; no time is measured but the CPU time of the runs.
+
+Beside the share that is saved stand two that look at the truth: what the same specialists could answer of the last
+days' calls without loss, from the best threshold of each (`threshold`) and through a gate that knows each single answer
+(`each answer`). `not_local_last_day` says why calls went to the model.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -36,23 +42,25 @@ from run import SHARED, read_jobs, wordings
 from _record import Bar, Record, arguments
 from coterie.assembly import deployment_loader
 from coterie.config.file import parse_config
-from coterie.flywheel.deployments import Deployments
+from coterie.flywheel.deployments import LIVE, Deployments
 from coterie.flywheel.discovery import fold
-from coterie.flywheel.live import LiveFlywheel
+from coterie.flywheel.live import EnteredCall, LiveFlywheel
 from coterie.flywheel.overview import deployment_views, job_views
 from coterie.flywheel.review import ReviewQueue
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.privacy.patterns import PatternDetector
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import FakeClock
-from coterie.types import SYSTEM, Label, Principal
+from coterie.types import SYSTEM, ContextView, Label, Principal, Task
 
 CLAIM = "Specialists take over captured calls within a month, few labels and minutes of CPU, and cost no accuracy."
 DAY = 86_400.0
 AT_A_TIME = 5
 """Items of a job that the reviewer takes before those of the next."""
 SHOWN = ("rows", "accepts", "rung", "coverage", "disagreement", "judged", "wins", "losses", "not_worse", "frozen_rows")
-_KEPT = ("gold", "days", "promoted", "labels", "steps", "cpu", "draw")
+_KEPT = ("gold", "days", "promoted", "labels", "steps", "cpu", "draw", "recent")
+LAST = 3
+"""Days whose calls the ceilings are of."""
 Call = tuple[str, str, str, list[dict[str, str]]]
 SIZES = {"triage": 8, "clauses": 4, "headlines": 6, "travel": 4, "chat": 2}
 TEACHERS = {"triage": "gold", "clauses": "gold", "headlines": "random", "travel": "systematic", "chat": "gold"}
@@ -145,6 +153,8 @@ class Replay:
         self.labels: Counter[str] = Counter()
         self.steps: list[dict[str, Any]] = []
         self.cpu = 0.0
+        self.recent: list[tuple[str, str, str, str, str]] = []
+        """Of the last days: true job, gold, the model's answer, the job it was counted to, and its input."""
 
     def keep(self, path: Path) -> None:
         """Write down how far it is."""
@@ -179,12 +189,62 @@ class Replay:
             cost = 0.0 if found is not None else 0.001
             self.live.leave(entered, said, model="" if found is not None else "large", cost=cost)
         if job != "chat":
+            self.recent.append((job, gold, answer, *self._counted(entered)))
+            day[f"why {self._why(entered)}"] += found is None
             day["coverable"] += 1
             day["local"] += found is not None
             day["right"] += fold(said) == fold(gold)
             day["teacher_right"] += fold(answer) == fold(gold)
             day[f"local {job}"] += found is not None
             day[f"calls {job}"] += 1
+
+    @staticmethod
+    def _counted(entered: EnteredCall | None) -> tuple[str, str]:
+        return ("", "") if entered is None else (entered.example.job, entered.raw_input)
+
+    def _why(self, entered: EnteredCall | None) -> str:
+        """Why a call was not answered locally, if it was not."""
+        if entered is None or not entered.example.job:
+            return "no job recognised"
+        if entered.arm is None:
+            return "control or canary" if any(each.deployment.serves for each in entered.others) else "nobody serves"
+        return "failed" if entered.found is None else entered.found.reason.code
+
+    async def ceilings(self) -> dict[str, Any]:
+        """What the specialists that serve, or else the newest, could answer of the last days' calls without loss."""
+        ours: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
+        names: dict[str, str] = {}
+        for job in await self.books.jobs():
+            lanes = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
+            lane = max(lanes, key=lambda each: (each.serves, each.state == "champion", each.created), default=None)
+            if lane is None:
+                continue
+            names[job.id] = lane.id
+            specialist = await self.runner.load(job, lane)
+            for true, gold, said, counted, text in self.recent:
+                if counted == job.id:
+                    task = Task(text=text, acceptance_override=lane.acceptance)
+                    finding = await specialist.consult(task, ContextView(), call=SYSTEM)
+                    value = finding.value if isinstance(finding.value, str) else finding.text
+                    right = int(fold(value) == fold(gold)), int(fold(said) == fold(gold))
+                    ours[true].append((finding.confidence, *right))
+        calls = Counter(each[0] for each in self.recent)
+        found: dict[str, Any] = {"calls": len(self.recent)}
+        for job, rows in ours.items():
+            table = np.array(sorted(rows, reverse=True))  # (N, 3): the surest first
+            lost = np.cumsum(table[:, 2] - table[:, 1])
+            free = np.flatnonzero(lost <= 0)
+            found[job] = {
+                "threshold": float((free[-1] + 1 if len(free) else 0) / calls[job]),
+                "each answer": float((table[:, 1] >= table[:, 2]).sum() / calls[job]),
+                "recognised": len(rows) / calls[job],
+                "specialist right": float(table[:, 1].mean()),
+                "model right": float(table[:, 2].mean()),
+            }
+        for kind in ("threshold", "each answer"):
+            whole = sum(each[kind] * calls[job] for job, each in found.items() if job in calls)
+            found[kind] = whole / max(1, len(self.recent))
+        return found
 
     async def review(self) -> None:
         """Answer what is asked, some items of each job in turn, until only unsure ones are left."""
@@ -227,6 +287,8 @@ class Replay:
             if time.monotonic() > until:
                 return False
             counts: Counter[str] = Counter()
+            if day <= days - LAST:
+                self.recent.clear()
             for place in range(each):
                 number = day * each + place
                 self.clock.advance(DAY / each)
@@ -267,6 +329,7 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
         lanes = await deployment_views(month.books, month.config.flywheel)
         states = {each.name: each.state for each in views}
         alarms = Counter(each.kind for each in await month.books.alarms())
+        ceilings = await month.ceilings() if ended else {}
     finally:
         await month.live.close()
         await store.close()
@@ -287,6 +350,10 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
         "labels": dict(month.labels),
         "cpu_minutes_of_runs": month.cpu / 60,
         "saved_last_day": last.get("local", 0) / last["coverable"],
+        "ceilings_last_days": ceilings,
+        "not_local_last_day": {
+            key.removeprefix("why "): n / last["coverable"] for key, n in last.items() if key.startswith("why ") and n
+        },
         "saved_whole": whole["local"] / whole["coverable"],
         "accuracy": whole["right"] / whole["coverable"],
         "accuracy_of_the_model": whole["teacher_right"] / whole["coverable"],

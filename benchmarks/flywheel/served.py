@@ -4,10 +4,12 @@
 
 `coterie serve` in a process of its own, before a model's server in this one. Calls of two labels are captured, trained
 on by `coterie flywheel run`, and the specialist is promoted by hand, step by step, while four callers ask without a
-pause. Each step: the server and the command that takes it are killed with SIGKILL at a moment drawn by chance, the
-server is started again, and the state must be that of before the step or of after it. Then champion and rollback are
-timed, from the command's end and from its beginning to the first answer of the other side. At last the callers ask of
-something else; the alarm must take the job back, without a failed request.
+pause. Runs and steps are killed with SIGKILL in the middle of their write (`_killed.py`): before each of its statements
+in turn, and at moments drawn by chance within the COMMIT. One time in four the server is killed too, while callers ask.
+After each kill the last transition that is written must be the one into the state that is found, each transition must
+follow from the one before, the audit log must verify, and the server must answer. Then champion and rollback are timed,
+from the command's end to the first answer of the other side. At last the callers ask of something else; the alarm must
+take the job back, without a failed request.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ import httpx
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
+from coterie.flywheel.deployments import Deployments
+from coterie.store.sqlite import SQLiteStore
 
 CLAIM = (
     "A running server follows a deployment within two seconds, no request fails, and kill -9 leaves nothing half done."
@@ -236,41 +240,92 @@ canary = [0.5]
             await asyncio.sleep(0.01)
         return float("inf")
 
-    def state(self) -> tuple[str, str]:
-        """Id and state of the deployment."""
-        found = self.coterie("flywheel", "status")["deployments"]
-        return str(found[0]["id"]), str(found[0]["state"])
+    def name(self) -> str:
+        """Id of the deployment that is furthest."""
+        return str(self.coterie("flywheel", "status")["deployments"][0]["id"])
 
-    def killed_step(self, name: str) -> tuple[str, str, bool]:
-        """Take a step and kill it and the server at some moment; the state before and after, and whether it serves."""
-        before = self.state()[1]
-        step = subprocess.Popen(  # noqa: S603 - our own
-            self._command("flywheel", "promote", name, "--reason", "bench", "--force"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(self.draw.uniform(0.2, 3.0))
-        step.send_signal(signal.SIGKILL)
+    def state(self, name: str) -> str:
+        """State of a deployment."""
+        found = self.coterie("flywheel", "status")["deployments"]
+        return next(str(each["state"]) for each in found if each["id"] == name)
+
+    async def killed_while_asked(self) -> None:
+        """Kill the server while callers ask, and start it again; what they get meanwhile is no matter."""
+        self.asking, kept = True, self.said
+        self.said = []
+        asking = [asyncio.create_task(self.ask_on(first)) for first in range(CALLERS)]
+        await asyncio.sleep(self.draw.uniform(0.2, 1.0))
         self.kill()
-        step.wait()
-        self.start()
+        self.asking = False
+        await asyncio.gather(*asking)
+        self.said = kept
+        await asyncio.to_thread(self.start)
+
+    def killed(self, point: str, *words: str) -> bool:
+        """Run a command that ends itself in the middle of its write; whether it did."""
+        script = Path(__file__).with_name("_killed.py")
+        command = [sys.executable, str(script), point, "-C", str(self.folder), *words]
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own
+        return done.returncode == -signal.SIGKILL
+
+    def wrong(self) -> list[str]:
+        """What does not fit together in the store, the audit log or the server."""
+        found = asyncio.run(_broken(self.folder / "state" / "coterie.db"))
+        audit = self.coterie("audit", "verify")
+        if "error" in audit:
+            found.append(f"audit: {audit['error']}")
         asyncio.run(self.some(5))
-        return before, self.state()[1], all(whose != "failed" for _, whose in self.said[-5:])
+        return found + [f"request {n}" for n, (_, whose) in enumerate(self.said[-5:]) if whose == "failed"]
+
+
+async def _broken(database: Path) -> list[str]:
+    """Deployments whose transitions do not lead, one after the other, into the state that they are in."""
+    store = await SQLiteStore.open(database, session_days=30.0, keep_content=False)
+    try:
+        books = Deployments(store=store.flywheel)
+        found = []
+        for each in await books.deployments():
+            steps = await books.transitions(each.id)
+            states = ["", *(step.after for step in steps)]
+            if states[:-1] != [step.before for step in steps] or states[-1] != each.state:
+                found.append(f"{each.id} is {each.state}, and its steps are {states}")
+            if len(steps) != each.revision:
+                found.append(f"{each.id} was written {each.revision} times in {len(steps)} steps")
+        return found
+    finally:
+        await store.close()
 
 
 ORDER = ("candidate", "shadow", "canary", "champion")
+POINTS = ("1", "2", "3", "commit", "commit", "commit")
+"""A step writes a deployment, its transition and the revision."""
 
 
-def kills(bench: Bench, name: str, rounds: int) -> list[dict[str, Any]]:
-    """Steps that are killed, until the deployment is champion or there were enough."""
+def killed_runs(bench: Bench, rounds: int) -> list[dict[str, Any]]:
+    """Runs of the flywheel that are killed at one write after the other; the last one is left in peace."""
     found = []
-    for _ in range(rounds):
-        before, after, serves = bench.killed_step(name)
-        whole = after in {before, ORDER[min(ORDER.index(before) + 1, 3)]}
-        found.append({"before": before, "after": after, "whole": whole, "serves": serves})
+    for number in range(rounds):
+        killed = bench.killed(str(number + 1) if number % 2 else "commit", "flywheel", "run", "--json")
+        found.append({"what": "run", "killed": killed, "wrong": bench.wrong()})
         print(found[-1], flush=True)
-        if after == before and after != "champion":  # taken in peace, so that each state has its turn
-            bench.coterie("flywheel", "promote", name, "--reason", "bench", "--force")
+    return found
+
+
+def killed_steps(bench: Bench, name: str, rounds: int) -> list[dict[str, Any]]:
+    """Steps that are killed, once around all states in as many rounds as there are points, and so on."""
+    found = []
+    for number in range(rounds):
+        before = bench.state(name)
+        words = ("promote", name, "--force") if before != "champion" else ("rollback", name)
+        server = number % 4 == 3
+        killed = bench.killed(POINTS[number % len(POINTS)], "flywheel", *words, "--reason", "bench")
+        if server:
+            asyncio.run(bench.killed_while_asked())
+        after = bench.state(name)
+        found.append({"before": before, "after": after, "killed": killed, "server": server, "wrong": bench.wrong()})
+        print(found[-1], flush=True)
+        if after == before and number % 3 == 2:  # taken in peace, so that each state has its turn
+            bench.coterie("flywheel", *words, "--reason", "bench")
     return found
 
 
@@ -320,22 +375,25 @@ def measure(folder: Path, model_port: int, given: Any) -> dict[str, Any]:  # noq
     bench.start()
     try:
         asyncio.run(bench.some(320))
+        killed = killed_runs(bench, given.runs)
         steps = bench.coterie("flywheel", "run")["steps"]
         print([(each["kind"], each["done"], each["why"]) for each in steps], flush=True)
-        name, state = bench.state()
-        killed = kills(bench, name, given.kills)
-        while bench.state()[1] != "champion":
+        name = bench.name()
+        states = [each["state"] for each in bench.coterie("flywheel", "status")["deployments"]]
+        killed += killed_steps(bench, name, given.kills)
+        while bench.state(name) != "champion":
             bench.coterie("flywheel", "promote", name, "--reason", "bench", "--force")
         followed = asyncio.run(follow(bench, name))
     finally:
         bench.kill()
-    return {"first_state": state, "kills": killed, **followed}
+    return {"states_after_killed_runs": states, "kills": killed, **followed}
 
 
 def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__ or "", __file__)
-    parser.add_argument("--kills", type=int, default=6)
+    parser.add_argument("--kills", type=int, default=36)
+    parser.add_argument("--runs", type=int, default=10, help="runs of the flywheel that are killed")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
@@ -344,9 +402,11 @@ def main() -> None:
     print(json.dumps(found, indent=1), flush=True)
     record.figures = found
     killed = found["kills"]
-    half = float(sum(not (each["whole"] and each["serves"]) for each in killed))
+    half = float(sum(bool(each["wrong"]) for each in killed))
+    within = sum(each["killed"] for each in killed)
+    found["kills_within_a_write"] = within
     bars = [
-        ("kills after which a state was half taken, or a request failed", half, 0.0),
+        ("kills after which something did not fit, or a request failed", half, 0.0),
         ("seconds to the model after rollback", found["rolled back, seconds after the command"], 2.0),
         ("seconds to the specialist after promotion", found["promoted, seconds after the command"], 2.0),
         ("failed requests while it was moved and taken back", found["failed"], 0.0),

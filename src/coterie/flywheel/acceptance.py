@@ -8,8 +8,14 @@ differences that breaks even is
 
 with `slips` the share of answers of the model that are none of the job's, `wins` the share of calls on which people
 found the specialist right and the model's well-formed answer wrong, and every other difference counted as a loss.
-Training rows, each answered by a model that did not see it, say which confidence that is. It is an estimate: the gates
-judge every deployment on rows that come later.
+Training rows, each answered by a model that did not see it, say which confidence that is of texts that are new. A text
+that was asked before is answered from memory: with an answer that the model itself gave to it at another time nothing
+is lost, since one of its answers is worth what another is. Such calls count with their share of the traffic, by what
+the version says of them. All that is an estimate: the gates judge every deployment on rows that come later.
+
+A deployment that is no better and no worse than the model needs thousands of calls to show it. One that answers less,
+and more surely, is through its gate sooner: the threshold is the one at which most calls of the next month are
+answered, those left out that the gate takes. A later version with more rows goes further.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coterie.flywheel.discovery import fold
+from coterie.flywheel.evidence import BETS
 from coterie.types import CapturedExample, ComparedAnswer
 
 ALLOWED = 0.25
@@ -32,6 +39,8 @@ _LEAST_SHARE = 0.1
 """Share of calls below which the version's own threshold is left in place."""
 _UNFORESEEN, _RECALL = 8, 0.05
 """Rows of an answer from which it counts as one that nothing foretells, if no more than this share is foreseen."""
+_MIXED = 1.5
+"""Evidence that a mixture of bets has less than its best one, about."""
 _HEAVIEST = 10.0
 """Weight of a row, at most."""
 
@@ -61,6 +70,41 @@ class BreakEven:
     """Share of those on which the model says something else, expected."""
     allowed: float
     """Share that breaks even."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """Calls whose text was asked before, as a version answers them that was trained on it."""
+
+    confidence: np.ndarray  # (R,)
+    differs: np.ndarray  # (R,) bool
+    """From every answer that the model gave to the same text in another call."""
+    share: float
+    """Of all calls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """Calls to come, in which a deployment has to pass its gate before it answers any."""
+
+    calls: float
+    alpha: float
+    """Of the gate."""
+
+
+def asked_before(texts: Sequence[str]) -> np.ndarray:  # (N,) bool
+    """Return whether each text, in order of time, was among those before it, but for case and white space."""
+    known: set[str] = set()
+    found = []
+    for each in map(plain, texts):
+        found.append(each in known)
+        known.add(each)
+    return np.asarray(found, dtype=bool)
+
+
+def plain(text: str) -> str:
+    """Return a text as repeats are compared."""
+    return " ".join(text.casefold().split())
 
 
 def model_slips(
@@ -94,9 +138,16 @@ def model_slips(
 
 
 def break_even(
-    confidence: np.ndarray, differs: np.ndarray, weights: np.ndarray, model: ModelSlips, *, margin: float
+    confidence: np.ndarray,
+    differs: np.ndarray,
+    weights: np.ndarray,
+    model: ModelSlips,
+    *,
+    margin: float,
+    repeats: Repeats | None = None,
+    within: Within | None = None,
 ) -> BreakEven:  # (N,) each
-    """Return the lowest confidence from which answers cost no more than they gain.
+    """Return the lowest confidence from which answers cost no more than they gain, and the gate can see it.
 
     Args:
         confidence: Of rows that the weights were not fitted on. Shape (N,).
@@ -104,7 +155,15 @@ def break_even(
         weights: How many calls each row stands for. Shape (N,).
         model: What is known of the model.
         margin: How much worse a deployment may be, as a share of calls.
+        repeats: What is said of texts that were asked before; without them each call is of a new text.
+        within: Calls to come. With them the confidence is returned at which most of them are answered, those left out
+            that the stream gate is expected to take; where it takes all of them, the one that breaks even.
     """
+    if repeats is not None and len(repeats.confidence) and len(confidence):
+        again = repeats.share * weights.sum() / len(repeats.confidence)
+        weights = np.concatenate([(1 - repeats.share) * weights, np.full(len(repeats.confidence), again)])
+        confidence = np.concatenate([confidence, repeats.confidence])
+        differs = np.concatenate([differs, repeats.differs])
     order = np.argsort(-confidence, kind="stable")
     known = (
         np.concatenate([confidence[order][1:] < confidence[order][:-1], [True]]) if len(order) else np.zeros(0, bool)
@@ -114,6 +173,11 @@ def break_even(
     allowed = model.slips + 2 * model.wins
     even = (lost + 1 <= allowed * taken + ALLOWED * margin * total) & known & (np.arange(len(order)) >= _FEWEST - 1)
     places = np.flatnonzero(even)
+    if len(places) and within is not None:
+        accepted = taken[places] / total
+        left = within.calls - _needed(accepted, lost[places] / total, model, margin, within)
+        served = accepted * np.maximum(left, 0.0)
+        places = places[: int(served.argmax()) + 1] if served.any() else places
     if not len(places) or taken[places[-1]] < _LEAST_SHARE * total:
         return BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=allowed)
     last = int(places[-1])
@@ -123,6 +187,18 @@ def break_even(
         differing=float(lost[last] / taken[last]),
         allowed=allowed,
     )
+
+
+def _needed(
+    accepted: np.ndarray, differing: np.ndarray, model: ModelSlips, margin: float, within: Within
+) -> np.ndarray:  # (N,) shares of all calls -> (N,)
+    """Return how many calls the stream gate is expected to take, by the growth of its best bet."""
+    won = (model.slips + model.wins) * accepted
+    lost = np.maximum(differing - model.wins * accepted, 0.0)
+    bets = np.asarray(BETS)[:, None]
+    growth = won * np.log1p(bets * (1 + margin)) + lost * np.log1p(bets * (margin - 1))
+    growth = growth + np.maximum(1 - won - lost, 0.0) * np.log1p(bets * margin)  # (B, N)
+    return np.asarray((math.log(1 / within.alpha) + _MIXED) / np.maximum(growth.max(axis=0), 1e-9))
 
 
 def row_differences(right: Sequence[bool], labels: Sequence[str], answers: Sequence[str]) -> np.ndarray:  # (N,) bool

@@ -29,6 +29,7 @@ from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate
 from coterie.flywheel.gates import audit_sample, drawn, teacher_accuracy, truths_of
+from coterie.flywheel.overview import evidence_of
 from coterie.flywheel.training import TRAINABLE
 from coterie.types import (
     AnsweredCall,
@@ -50,6 +51,8 @@ _ONE_IN = 3
 """Of so many items one is of the audit slice, while that has too few labels and differences wait."""
 _SHOWN = 100
 """Items of lowest confidence that one is chosen from."""
+_DECIDES = 8
+"""Judged differences below which no gate is decided by them."""
 _READ = 5_000
 """Answers of a job that the audit slice is drawn from, the newest."""
 
@@ -256,9 +259,11 @@ class ReviewQueue:
         job = await self.books.job(key)
         store = self.books.store
         live = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
+        labels = list(await store.labels(job=job.id, feedback=False))
         differing: dict[bool, list[ComparedAnswer]] = {False: [], True: []}
-        for each in live:  # what serves has passed its gate
-            differing[each.serves] += await store.differences(each.id)
+        for each in live:
+            waiting = await store.differences(each.id)
+            differing[bool(waiting) and await self._is_decided(each, labels)] += waiting
         unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
         return _Desk(
             job=job,
@@ -267,8 +272,15 @@ class ReviewQueue:
             differing=sorted(differing[False], key=lambda row: (row.time, row.example)),
             late=sorted(differing[True], key=lambda row: (row.time, row.example)),
             unsure=sorted(unsure, key=lambda row: row.confidence),
-            labels=list(await store.labels(job=job.id, feedback=False)),
+            labels=labels,
         )
+
+    async def _is_decided(self, deployment: Deployment, labels: Sequence[GivenLabel]) -> bool:
+        """Whether the gate of a deployment needs no more labels: it was passed, or those that are there decide it."""
+        if deployment.serves:
+            return True
+        judged = sum(each.purpose == "disagreement" for each in labels)
+        return judged >= _DECIDES and (await evidence_of(self.books, self.section, deployment)).decision != "open"
 
     @staticmethod
     def _item(desk: _Desk, example: CapturedExample, purpose: ReviewPurpose) -> ReviewItem:

@@ -20,13 +20,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coterie.config.file import Config
 from coterie.errors import CoterieError, DataError, InputError
 from coterie.flywheel.acceptance import (
     BreakEven,
+    Repeats,
+    Within,
+    asked_before,
     break_even,
     doubtful,
     model_slips,
+    plain,
     row_differences,
     row_weights,
     unforeseen,
@@ -38,6 +44,7 @@ from coterie.flywheel.overview import evidence_of, waits_for
 from coterie.flywheel.templates import Template
 from coterie.flywheel.training import TRAINABLE, JobRows, outcomes_of, parts_of, rows_of, train_job
 from coterie.learning.job import TextEncoder
+from coterie.limits.storage import process_is_alive
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.protocols import Specialist
 from coterie.types import (
@@ -50,10 +57,10 @@ from coterie.types import (
     Task,
 )
 
-_WEEK = 7 * 86_400.0
-_LEASE, _SPENT = "lease", "spent"
+_WEEK, _MONTH = 7 * 86_400.0, 30 * 86_400.0
+_LEASE, _SPENT, _LOOK = "lease", "spent", "look"
 _LEASED = 3_600.0
-"""Seconds after which a run that did not end is taken for dead."""
+"""Seconds after which a run of another machine that did not end is taken for dead."""
 _LOOKED_AT = 50_000
 """Newest calls that jobs are found in."""
 _ROWS = 20_000
@@ -68,6 +75,12 @@ _RECOGNISED = 0.8
 """Share of a wording's calls above which it is known."""
 _SAME_THRESHOLD = 0.02
 _OWN_THRESHOLD = BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=0.0)
+_LEAST_MONTH = 4.0
+"""Times `calls` that a month has at least."""
+_COVERED_LESS, _COVERED_BY = 0.02, 50
+"""Share of calls that a version may answer less than the champion, of so many calls at least."""
+_REPEATS = 400
+"""Calls of texts that were asked before, at most, by which a version's answers from memory are judged; the newest."""
 _DOUBTFUL = 200
 """Rows whose label is likely noise that are kept to be asked about."""
 _NAME_WORDS = 4
@@ -156,7 +169,7 @@ class FlywheelRunner:
         """Become the one run; who is, otherwise."""
         now = self.books.clock()
         old = await self.books.store.record(_LEASE, "run")
-        if old is not None and old.body["owner"] and old.body["until"] > now:
+        if old is not None and old.body["owner"] and old.body["until"] > now and not _has_ended(old.body["owner"]):
             return str(old.body["owner"])
         body = {"owner": self.owner, "until": now + _LEASED}
         revision = 0 if old is None else old.revision
@@ -187,16 +200,24 @@ class FlywheelRunner:
             self._note("expire", f"{gone} examples are older than {self.config.capture.days:g} days", done=True)
 
     async def _discover(self, *, dry_run: bool) -> None:
-        """Find jobs in calls that belong to none, together with those that do: a new wording joins its job."""
+        """Find jobs in calls that belong to none, together with those that do: a new wording joins its job.
+
+        Few calls of two wordings do not show that they ask for one thing: jobs are looked for again when calls have
+        grown as far as another version would be trained with.
+        """
         await self._find_sites(dry_run=dry_run)
-        loose = await self.books.store.newest(job="", limit=_LOOKED_AT)
-        calls = [each for each in await self.books.store.newest(limit=_LOOKED_AT) if each.api != "decisions"]
-        section = self.config.flywheel
-        if len(loose) < section.support:
+        store, section = self.books.store, self.config.flywheel
+        volumes = [each for each in await store.volumes() if not each.job.startswith("site-")]
+        loose, total = sum(each.calls for each in volumes if not each.job), sum(each.calls for each in volumes)
+        old = await store.record(_LOOK, "discover")
+        grown = len(volumes) > 1 and total >= section.growth * (old.body["calls"] if old else 0)
+        if loose < section.support and not grown:
             return
         if dry_run:
-            self._note("discover", f"{len(loose)} calls belong to no job yet")
+            why = f"{loose} calls belong to no job yet" if loose >= section.support else "there are more calls by now"
+            self._note("discover", why)
             return
+        calls = [each for each in await store.newest(limit=_LOOKED_AT) if each.api != "decisions"]
         logged = [
             RecordedCall(prompt=each.prompt, answer=each.answer, caller=each.caller, cost=each.cost) for each in calls
         ]
@@ -206,6 +227,8 @@ class FlywheelRunner:
         for each in found.jobs:  # the largest first; none takes the place of another one
             await self._keep_job(each, found, calls, known, taken)
         await self._part_wordings(known, taken)
+        now, revision = self.books.clock(), old.revision if old else 0
+        await store.put(FlywheelRecord(kind=_LOOK, id="discover", time=now, body={"calls": total}, revision=revision))
 
     async def _keep_job(
         self,
@@ -307,11 +330,16 @@ class FlywheelRunner:
             except FlywheelChanged:
                 self._note("wait", "somebody moved it at the same moment", job=job.name, deployment=each.id)
                 under_way.append(each)
-        if retrain or len(under_way) < _SIDE_BY_SIDE:
-            await self._train(job, dry_run=dry_run, retrain=retrain, alone=not under_way)
+        waiting = [each for each in under_way if each.state == "shadow"]
+        full = len(under_way) >= _SIDE_BY_SIDE
+        if retrain or not full or waiting:
+            oldest = waiting[0] if full and waiting and not retrain else None
+            await self._train(job, dry_run=dry_run, retrain=retrain, alone=not under_way, instead_of=oldest)
 
-    async def _train(self, job: KnownJob, *, dry_run: bool, retrain: bool, alone: bool) -> None:
-        """Train a version if it is due, and let it shadow."""
+    async def _train(
+        self, job: KnownJob, *, dry_run: bool, retrain: bool, alone: bool, instead_of: Deployment | None = None
+    ) -> None:
+        """Train a version if it is due, and let it shadow, in the place of one whose gate could not be passed yet."""
         section = self.config.flywheel
         examples = await self.books.store.newest(job=job.id, limit=_ROWS)
         callers = len({each.caller for each in examples})
@@ -338,7 +366,9 @@ class FlywheelRunner:
         if dry_run:
             self._note("train", f"{len(rows.rows)} rows", job=job.name, figures=dict(rows.origins))
             return
-        await self._trained(job, rows, examples, alarms)
+        made = await self._trained(job, rows, examples, alarms)
+        if instead_of is not None and made is not None and (await self.books.deployment(made.id)).state == "shadow":
+            await self._move(job, instead_of, "retired", f"{made.id}, which has more rows, takes its place", {})
 
     def _due(
         self,
@@ -366,7 +396,8 @@ class FlywheelRunner:
 
     async def _trained(
         self, job: KnownJob, rows: JobRows, examples: Sequence[CapturedExample], alarms: Sequence[JobAlarm]
-    ) -> None:
+    ) -> Deployment | None:
+        """Train and make a deployment; None if there is none to make."""
         start = clocks.process_time()
         try:
             made = await asyncio.to_thread(
@@ -374,7 +405,7 @@ class FlywheelRunner:
             )
         except (DataError, InputError) as error:
             self._note("wait", f"cannot be trained: {error.message}", job=job.name)
-            return
+            return None
         took = clocks.process_time() - start
         now = self.books.clock()
         await self.books.store.put(
@@ -401,7 +432,7 @@ class FlywheelRunner:
         if any(_nearly(each.accepts_from, even.confidence) for each in known):
             self._note("wait", f"the rows give version {made.version}, which is known", job=job.name)
             await self.books.put_job(changed)
-            return
+            return None
         for name, version in parts_of(job, made.version, fields).items():
             await self.books.store.note_training(name, version, rows.examples)
         metrics = made.report.get("metrics")
@@ -444,6 +475,7 @@ class FlywheelRunner:
         for each in alarms:
             await self.books.resolve(each)
         await self._to_shadow(job, begun, dry_run=False)
+        return begun
 
     async def _break_even(
         self,
@@ -473,7 +505,44 @@ class FlywheelRunner:
         kept = [by_id[each] for each in rows.examples]
         differs = row_differences(right, labels, [fold(each.answer) for each in kept])
         weights = row_weights(kept, served) * [label not in slips for label in labels]
-        return break_even(outcomes.confidence, differs, weights, model, margin=self.config.flywheel.margin)
+        section = self.config.flywheel
+        again = await self._repeats(job, tried, rows, weights)
+        within = Within(calls=max(self._a_month_of(examples), _LEAST_MONTH * section.calls), alpha=section.alpha)
+        return break_even(
+            outcomes.confidence, differs, weights, model, margin=section.margin, repeats=again, within=within
+        )
+
+    def _a_month_of(self, examples: Sequence[CapturedExample]) -> float:
+        """Calls of a month, at the pace of the last week."""
+        now = self.books.clock()
+        late = [each.time for each in examples if each.time >= now - _WEEK]
+        return len(late) * _MONTH / max(now - late[0], 86_400.0) if late else 0.0
+
+    async def _repeats(
+        self, job: KnownJob, tried: Deployment, rows: JobRows, weights: np.ndarray
+    ) -> Repeats | None:  # (N,)
+        """What a version says of texts that it was trained on and that were asked again; their share is of late."""
+        again = asked_before([text for text, _ in rows.rows])
+        late = np.arange(len(again)) >= len(again) // 2
+        share = float(weights[again & late].sum() / max(weights[late].sum(), 1e-9))
+        answers: dict[str, list[str]] = {}
+        for text, label in rows.rows:
+            answers.setdefault(plain(text), []).append(fold(label))
+        places = np.flatnonzero(again & (weights > 0))[-_REPEATS:].tolist()
+        if not places:
+            return None
+        specialist = await self.load(job, tried)
+        sure, differs = [], []
+        for place in places:
+            text, label = rows.rows[place]
+            task = Task(text=text, acceptance_override=tried.acceptance)
+            finding = await specialist.consult(task, ContextView(), call=SYSTEM)
+            said = fold(finding.value if isinstance(finding.value, str) else finding.text)
+            others = list(answers[plain(text)])
+            others.remove(fold(label))
+            sure.append(finding.confidence)
+            differs.append(said not in others)
+        return Repeats(confidence=np.asarray(sure), differs=np.asarray(differs, dtype=bool), share=share)
 
     async def _compared(self, deployment: Deployment) -> Sequence[ComparedAnswer]:
         return await self.books.store.comparisons(deployment.id)
@@ -563,14 +632,32 @@ class FlywheelRunner:
             examples = await self.books.store.newest(job=job.id, limit=_ROWS)
             truths = truths_of(await self.books.store.labels(job=job.id))
             sample = audit_sample(examples, section.audits, share=section.audit_share)
-            missing = sum(each not in truths for each in sample)
-            return f"{missing} examples of the audit slice wait for a person" if missing else ""
+            if missing := sum(each not in truths for each in sample):
+                return f"{missing} examples of the audit slice wait for a person"
+            champion = next((each for each in others if each.state == "champion"), None)
+            return "" if champion is None else await self._covers_less(deployment, champion, examples)
         rows = await self.books.store.examples(job=job.id, after=(deployment.since, ""), limit=_ROWS)
         served = sum(each.policy == deployment.id for each in rows)
         hours = (self.books.clock() - deployment.since) / 3600
         if served >= section.canary_calls or hours >= section.canary_hours:
             return ""
         return f"{served} of {section.canary_calls} calls, {hours:.1f} of {section.canary_hours:g} hours in this stage"
+
+    async def _covers_less(
+        self, deployment: Deployment, champion: Deployment, examples: Sequence[CapturedExample]
+    ) -> str:
+        """That a shadow would answer fewer of the same calls than the champion does; empty if it would not."""
+        mine = {each.example: each.accepted for each in await self._compared(deployment)}
+        theirs = {each.example: each.accepted for each in await self._compared(champion)}
+        both = [
+            (mine[each.id], each.policy == champion.id or theirs.get(each.id, False))
+            for each in examples
+            if each.id in mine and each.time >= champion.since
+        ]
+        if len(both) < _COVERED_BY:
+            return ""
+        ours, now = (float(np.mean(column)) for column in zip(*both, strict=True))
+        return f"it would answer {ours:.0%} of calls, the champion {now:.0%}" if ours < now - _COVERED_LESS else ""
 
     async def _check_serving(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> bool:
         """Hold what a deployment answers against what the model does: complaints and abstentions; whether it went back.
@@ -666,6 +753,12 @@ class FlywheelRunner:
         kind = "retire" if state == "retired" else state
         about = {**figures, **({"share": share} if share else {})}
         self._note(kind, reason, job=job.name, deployment=deployment.id, figures=about, done=not dry_run)
+
+
+def _has_ended(owner: str) -> bool:
+    """Whether a run was of a process of this machine that is gone, such as one that was killed."""
+    node, _, process = owner.rpartition(":")
+    return node == platform.node() and process.isdigit() and not process_is_alive(int(process))
 
 
 # --- Found jobs as known ones.

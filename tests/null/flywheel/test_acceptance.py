@@ -7,6 +7,9 @@ import pytest
 
 from coterie.flywheel.acceptance import (
     ModelSlips,
+    Repeats,
+    Within,
+    asked_before,
     break_even,
     doubtful,
     model_slips,
@@ -14,6 +17,7 @@ from coterie.flywheel.acceptance import (
     row_weights,
     unforeseen,
 )
+from coterie.flywheel.evidence import first_decision
 
 from .conftest import LABELS, compared, examples
 
@@ -46,6 +50,58 @@ def test_nothing_worth_a_threshold_leaves_the_versions_own():
     even = break_even(np.linspace(0, 1, 100), np.ones(100, bool), np.ones(100), NO_SLIPS, margin=0.02)
     assert (even.confidence, even.accepted) == (None, 0.0)
     assert break_even(np.zeros(0), np.zeros(0, bool), np.zeros(0), NO_SLIPS, margin=0.02).confidence is None
+
+
+def test_a_text_that_was_asked_before():
+    """But for case and white space, and in order of time."""
+    assert asked_before(["A  card", "a fee", "a Card", "A card", "new"]).tolist() == [False, False, True, True, False]
+
+
+def test_calls_that_are_answered_from_memory_leave_room_for_others():
+    """Half of the calls are repeats, answered as the model did: more new texts are answered; none if they differ."""
+    confidence = np.linspace(1, 0, 1000)
+    differs = (confidence < 0.9) & (np.arange(1000) % 10 == 0)
+
+    def even(repeats):
+        slipping = replace(NO_SLIPS, slips=0.04)
+        return break_even(confidence, differs, np.ones(1000), slipping, margin=0.02, repeats=repeats)
+
+    same = Repeats(confidence=np.full(50, 0.99), differs=np.zeros(50, bool), share=0.5)
+    alone, helped = even(None), even(same)
+    assert helped.confidence < alone.confidence
+    assert helped.accepted > alone.accepted
+    assert even(replace(same, differs=np.ones(50, bool))).confidence is None
+    assert even(replace(same, share=0.0)).confidence == pytest.approx(alone.confidence, abs=0.01)
+
+
+def month_of(calls):
+    """The threshold for a month of so many calls, where the model is wrong in 6% of what the specialist has right."""
+    confidence = np.linspace(1, 0, 4000)
+    differs = np.random.default_rng(1).random(4000) < 0.25 * (1 - confidence)
+    within = None if calls is None else Within(calls=calls, alpha=0.05)
+    slipping = replace(NO_SLIPS, wins=0.06)
+    return break_even(confidence, differs, np.ones(4000), slipping, margin=0.02, within=within)
+
+
+def test_the_fewer_calls_the_sooner_the_gate_is_to_be_passed():
+    """At no gain and many differences it takes thousands of calls: with fewer to come, a higher confidence is taken."""
+    few, more, all_ = month_of(500), month_of(5_000), month_of(None)
+    assert few.accepted < more.accepted < all_.accepted
+    assert month_of(1e9).confidence == pytest.approx(all_.confidence, abs=0.01)
+    assert month_of(10).confidence == all_.confidence  # nothing is shown so soon
+
+
+def test_the_gate_is_passed_in_about_the_calls_that_are_left_for_it():
+    """Streams of the rates that the threshold expects: most pass within half of the month that it was drawn for."""
+    found = month_of(2_000)
+    won = 0.06 * found.accepted
+    lost = found.differing * found.accepted - won
+    draw = np.random.default_rng(2)
+    passed = [
+        first_decision(draw.choice([1, -1, 0], 1_000, p=[won, lost, 1 - won - lost]), margin=0.02)[0] == "better"
+        for _ in range(200)
+    ]
+    assert np.mean(passed) > 0.6
 
 
 def test_a_persons_label_turns_what_differs():

@@ -7,7 +7,7 @@ import pytest
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.gates import drawn, is_audit
-from coterie.flywheel.overview import promote
+from coterie.flywheel.overview import evidence_of, promote
 from coterie.flywheel.review import ReviewQueue
 from coterie.store.erasure import ErasureScope
 
@@ -47,6 +47,17 @@ async def test_differences_come_first_in_order_and_every_third_is_an_audit(queue
     audits = [item for item in items if item.purpose == "audit"]
     assert all(is_audit(item.example, 0.2) and item.answers == () for item in audits)
     assert len(audits) <= 6
+
+
+async def test_what_decides_the_gate_ends_its_questions(queue, books, section):
+    """A shadow that loses every difference is decided after some: those that are left come after everything else."""
+    items = await ask(queue, 40, value="lost")
+    asked = [item.purpose for item in items]
+    late = len(asked) - asked[::-1].index("margin")
+    (made,) = await books.deployments()
+    assert (await evidence_of(books, section, made)).decision == "worse"
+    assert "disagreement" not in asked[asked.index("margin") : late]
+    assert asked.count("disagreement") < 20
 
 
 async def test_who_answered_what_is_not_told(queue, books, store):

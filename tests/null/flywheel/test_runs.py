@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import os
+import platform
 import random
+import sys
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,7 +13,8 @@ import pytest
 
 from coterie.config.file import parse_config
 from coterie.errors import ArtefactRefused
-from coterie.flywheel.deployments import Deployments
+from coterie.flywheel.deployments import Deployments, KnownJob
+from coterie.flywheel.discovery import RecordedCall, discover
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.flywheel.training import rows_of
 from coterie.testing import FakeClock
@@ -19,6 +23,7 @@ from coterie.types import CapturedExample, ComparedAnswer, Finding, FlywheelReco
 
 from .conftest import NOW, Log, compared, examples
 
+ASKED = "You route the messages of bank customers. Answer with one word only. Message:"
 WORDS = {"lost": ["card", "gone", "stolen", "purse"], "fee": ["charge", "price", "cost", "euro"]}
 
 
@@ -29,7 +34,7 @@ def calls(count, seed=1, start=0):
     for i in range(start, start + count):
         answer = draw.choice(list(WORDS))
         text = f"{draw.choice(WORDS[answer])} {draw.choice(WORDS[answer])} number {i}"
-        prompt = f"You route the messages of bank customers. Answer with one word only. Message: {text}"
+        prompt = f"{ASKED} {text}"
         found.append(
             CapturedExample(
                 id=f"c{i:05d}",
@@ -134,6 +139,48 @@ async def test_calls_become_a_job_and_a_shadow_in_one_run(bench):
     assert (rows.left_out > 30, len(rows.rows) + rows.left_out) == (True, 300)
     assert (await bench.books.deployments())[0].state == "shadow"
     assert await bench.run() == [("wait", False)]
+
+
+async def test_wordings_that_few_calls_kept_apart_are_joined_when_there_are_more(bench):
+    """Every call has a job; jobs are looked for again when calls grew as for a further version."""
+    await bench.books.store.add_examples(calls(100))
+    await bench.run()
+    (first,) = await bench.books.jobs()
+    other = [
+        replace(
+            each, prompt=(("user", each.prompt[0][1].replace(ASKED, "Ticket of the bank, give its category now:")),)
+        )
+        for each in calls(250, 3, 1000)
+    ]
+    found = discover([RecordedCall(prompt=each.prompt, answer=each.answer) for each in other])
+    apart = KnownJob(id="job-b", name="b", labels=first.labels, templates=found.jobs[0].wordings, found=NOW)
+    await bench.books.put_job(apart)
+    ours = [replace(each, job="job-b", template=0, input=found.input_of(i)) for i, each in enumerate(other)]
+    await bench.books.store.add_examples(ours[:20])
+    assert ("discover", False) not in await bench.run(dry_run=True)
+    await bench.books.store.add_examples(ours[20:])
+    assert ("discover", False) in await bench.run(dry_run=True)
+    assert ("discover", True) in await bench.run()
+    jobs = {each.id: each for each in await bench.books.jobs()}
+    assert (jobs[first.id].merged_into, len(jobs["job-b"].templates)) == ("job-b", 2)
+    assert {each.job for each in await bench.books.store.newest()} == {"job-b"}
+
+
+@pytest.mark.parametrize(("every", "waits"), [(2, True), (1, False)])
+async def test_a_version_that_answers_less_does_not_take_the_champions_place(bench, every, waits):
+    """It passes its gate, and would answer half of the calls that the champion answers: it waits."""
+    champion = await shadow(bench)
+    for state in ("canary", "champion"):
+        champion = await bench.books.move(champion, state, by="ann", reason="r", share=0.98)
+    (job,) = await bench.books.jobs()
+    made = await bench.books.begin(job, "f" * 16, by="ann", reason="r", figures={}, changed=job)
+    made = await bench.books.move(made, "shadow", by="ann", reason="r")
+    more = [replace(each, job=job.id, input=each.prompt[0][1], policy=champion.id) for each in calls(400, 5, 20_000)]
+    rows = compared(made.id, more, accepted=lambda i: i % every == 0)
+    await bench.books.store.add_examples(more, rows)
+    await label_all(bench)
+    steps = [(each.kind, each.why) for each in (await bench.runner.run()).steps if each.deployment == made.id]
+    assert (steps[0][0], "champion" in steps[0][1]) == (("wait", True) if waits else ("canary", False)), steps
 
 
 async def test_a_dry_run_changes_nothing(bench):
@@ -308,6 +355,25 @@ async def test_two_schedulers(bench, tmp_path):
     assert (await bench.runner.run()).busy == "dead"
     bench.books.clock.advance(3601)
     assert (await bench.runner.run()).busy == ""
+
+
+async def test_the_lease_of_a_killed_run_ends_with_its_process(bench):
+    """A run of this machine whose process is gone holds nothing up; one that lives does, and so does another machine's.
+
+    The number of the process that is gone is one that this test waited for.
+    """
+    gone = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await gone.wait()
+    for owner, busy in [
+        (f"{platform.node()}:{os.getpid()}", True),
+        (f"{platform.node()}:{gone.pid}", False),
+        (f"elsewhere:{gone.pid}", True),
+    ]:
+        old = await bench.books.store.record("lease", "run")
+        body = {"owner": owner, "until": bench.books.clock() + 3600}
+        lease = FlywheelRecord(kind="lease", id="run", time=NOW, body=body, revision=old.revision if old else 0)
+        await bench.books.store.put(lease)
+        assert bool((await bench.runner.run()).busy) == busy
 
 
 async def test_a_run_that_was_killed_is_gone_on_with(bench, monkeypatch):
