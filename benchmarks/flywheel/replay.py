@@ -280,15 +280,14 @@ class Replay:
             print(f"  {step.kind} {step.job} {step.deployment} {step.why} {json.dumps(step.figures)}", flush=True)
         await self.live.follow()
 
-    async def month(self, calls: list[Call], days: int, *, until: float, kept: Path) -> bool:
-        """Spread the calls over the days; False if there was no time for all of them."""
+    async def month(self, calls: list[Call], days: int, *, until: float, kept: Path, last_day: int) -> bool:
+        """Spread the calls over the days, up to the last one; False if there was no time for all of them."""
         each = len(calls) // days
-        for day in range(len(self.days), days):
+        for day in range(len(self.days), last_day):
             if time.monotonic() > until:
                 return False
             counts: Counter[str] = Counter()
-            if day <= days - LAST:
-                self.recent.clear()
+            self.recent = self.recent[-(LAST - 1) * each :]
             for place in range(each):
                 number = day * each + place
                 self.clock.advance(DAY / each)
@@ -323,7 +322,8 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
     await month.live.open()
     try:
         calls = spread(rows, given.calls, given.seed)
-        ended = await month.month(calls, given.days, until=until, kept=kept)
+        last_day = given.stop_after or given.days
+        ended = await month.month(calls, given.days, until=until, kept=kept, last_day=last_day)
         await month.live.settle()
         views = await job_views(month.books, month.config.flywheel)
         lanes = await deployment_views(month.books, month.config.flywheel)
@@ -349,7 +349,10 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
         "first_promotion": month.promoted,
         "labels": dict(month.labels),
         "cpu_minutes_of_runs": month.cpu / 60,
+        "days_run": len(month.days),
         "saved_last_day": last.get("local", 0) / last["coverable"],
+        "saved_last_week": sum(day.get("local", 0) for day in month.days[-7:])
+        / sum(day["coverable"] for day in month.days[-7:]),
         "ceilings_last_days": ceilings,
         "not_local_last_day": {
             key.removeprefix("why "): n / last["coverable"] for key, n in last.items() if key.startswith("why ") and n
@@ -394,6 +397,7 @@ def main() -> None:
         "--teacher", nargs="+", default=[], metavar="KIND|JOB=KIND", help=f"of all jobs, or of one: {', '.join(KINDS)}"
     )
     parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--stop-after", type=int, metavar="DAY", help="write down what was reached by this day")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])

@@ -37,6 +37,9 @@ _FEWEST = 20
 """Answers from which a confidence is taken."""
 _LEAST_SHARE = 0.1
 """Share of calls below which the version's own threshold is left in place."""
+_KNOWN, _TRIED = 20, 0.3
+"""Judged differences below which it is not known how often the model is wrong, and the share of calls, the surest, that
+a version is tried on in shadow where it does not seem to break even on any."""
 _UNFORESEEN, _RECALL = 8, 0.05
 """Rows of an answer from which it counts as one that nothing foretells, if no more than this share is foreseen."""
 _MIXED = 1.5
@@ -157,7 +160,9 @@ def break_even(
         margin: How much worse a deployment may be, as a share of calls.
         repeats: What is said of texts that were asked before; without them each call is of a new text.
         within: Calls to come. With them the confidence is returned at which most of them are answered, those left out
-            that the stream gate is expected to take; where it takes all of them, the one that breaks even.
+            that the stream gate is expected to take; where it takes all of them, the one that breaks even. While it is
+            not known how often the model is wrong, a version is tried on its surest answers: in shadow that costs
+            labels, and shows it.
     """
     if repeats is not None and len(repeats.confidence) and len(confidence):
         again = repeats.share * weights.sum() / len(repeats.confidence)
@@ -179,7 +184,9 @@ def break_even(
         served = accepted * np.maximum(left, 0.0)
         places = places[: int(served.argmax()) + 1] if served.any() else places
     if not len(places) or taken[places[-1]] < _LEAST_SHARE * total:
-        return BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=allowed)
+        if within is None or model.judged >= _KNOWN or not known.any() or taken[-1] <= 0:
+            return BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=allowed)
+        places = np.flatnonzero(known & (taken >= min(_TRIED * total, taken[known][-1])))[:1]
     last = int(places[-1])
     return BreakEven(
         confidence=float(confidence[order[last]]),

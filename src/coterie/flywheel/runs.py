@@ -47,6 +47,7 @@ from coterie.learning.job import TextEncoder
 from coterie.limits.storage import process_is_alive
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.protocols import Specialist
+from coterie.training.train import TrainedSpecialist
 from coterie.types import (
     SYSTEM,
     CapturedExample,
@@ -75,8 +76,12 @@ _RECOGNISED = 0.8
 """Share of a wording's calls above which it is known."""
 _SAME_THRESHOLD = 0.02
 _OWN_THRESHOLD = BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=0.0)
+_LEFT_OVER = 1.2
+"""Times the calls that were left over, beside a template's worth, with which jobs are looked for again."""
 _LEAST_MONTH = 4.0
 """Times `calls` that a month has at least."""
+_WORTH_IT = 0.05
+"""Share of calls that a deployment answers at least, to go on."""
 _COVERED_LESS, _COVERED_BY = 0.02, 50
 """Share of calls that a version may answer less than the champion, of so many calls at least."""
 _REPEATS = 400
@@ -211,10 +216,11 @@ class FlywheelRunner:
         loose, total = sum(each.calls for each in volumes if not each.job), sum(each.calls for each in volumes)
         old = await store.record(_LOOK, "discover")
         grown = len(volumes) > 1 and total >= section.growth * (old.body["calls"] if old else 0)
-        if loose < section.support and not grown:
+        more = loose >= section.support + _LEFT_OVER * (old.body["loose"] if old else 0)
+        if not more and not grown:
             return
         if dry_run:
-            why = f"{loose} calls belong to no job yet" if loose >= section.support else "there are more calls by now"
+            why = f"{loose} calls belong to no job yet" if more else "there are more calls by now"
             self._note("discover", why)
             return
         calls = [each for each in await store.newest(limit=_LOOKED_AT) if each.api != "decisions"]
@@ -227,8 +233,15 @@ class FlywheelRunner:
         for each in found.jobs:  # the largest first; none takes the place of another one
             await self._keep_job(each, found, calls, known, taken)
         await self._part_wordings(known, taken)
-        now, revision = self.books.clock(), old.revision if old else 0
-        await store.put(FlywheelRecord(kind=_LOOK, id="discover", time=now, body={"calls": total}, revision=revision))
+        left = sum(each.calls for each in await store.volumes() if not each.job)
+        looked = FlywheelRecord(
+            kind=_LOOK,
+            id="discover",
+            time=self.books.clock(),
+            body={"calls": total, "loose": left},
+            revision=old.revision if old else 0,
+        )
+        await store.put(looked)
 
     async def _keep_job(
         self,
@@ -435,29 +448,10 @@ class FlywheelRunner:
             return None
         for name, version in parts_of(job, made.version, fields).items():
             await self.books.store.note_training(name, version, rows.examples)
-        metrics = made.report.get("metrics")
-        figures = {
-            "rows": len(rows.rows),
-            "origins": dict(rows.origins),
-            "left_out": rows.left_out,
-            "cpu_seconds": round(took, 2),
-            "rung": made.report.get("rung"),
-            "accuracy": metrics.get("accuracy") if isinstance(metrics, Mapping) else None,
-            "doubtful": len(odd),
-        }
-        if even.confidence is not None:
-            figures["accepts"] = {
-                "from": round(even.confidence, 4),
-                "expected": round(even.accepted, 3),
-                "differing": round(even.differing, 4),
-                "allowed": round(even.allowed, 4),
-            }
-        teacher = teacher_accuracy(
-            truths,
-            examples,
-            (),
-            audit_sample(examples, self.config.flywheel.audits, share=self.config.flywheel.audit_share),
-        )
+        figures = self._training_figures(made, rows, even, took=took, doubtful_rows=len(odd))
+        section = self.config.flywheel
+        sample = audit_sample(examples, section.audits, share=section.audit_share)
+        teacher = teacher_accuracy(truths, examples, (), sample)
         if teacher.worth:
             figures["teacher"] = {"accuracy": round(teacher.share, 3), "low": teacher.low, "high": teacher.high}
         reason = f"trained on {len(rows.rows)} rows"
@@ -476,6 +470,30 @@ class FlywheelRunner:
             await self.books.resolve(each)
         await self._to_shadow(job, begun, dry_run=False)
         return begun
+
+    @staticmethod
+    def _training_figures(
+        made: TrainedSpecialist, rows: JobRows, even: BreakEven, *, took: float, doubtful_rows: int
+    ) -> dict[str, Any]:
+        """What is written down of a training."""
+        metrics = made.report.get("metrics")
+        figures: dict[str, Any] = {
+            "rows": len(rows.rows),
+            "origins": dict(rows.origins),
+            "left_out": rows.left_out,
+            "cpu_seconds": round(took, 2),
+            "rung": made.report.get("rung"),
+            "accuracy": metrics.get("accuracy") if isinstance(metrics, Mapping) else None,
+            "doubtful": doubtful_rows,
+        }
+        if even.confidence is not None:
+            figures["accepts"] = {
+                "from": round(even.confidence, 4),
+                "expected": round(even.accepted, 3),
+                "differing": round(even.differing, 4),
+                "allowed": round(even.allowed, 4),
+            }
+        return figures
 
     async def _break_even(
         self,
@@ -605,6 +623,8 @@ class FlywheelRunner:
             await self._move(job, deployment, "retired", "worse than what answers", figures, dry_run=dry_run)
             return False
         why = waits_for(evidence, deployment) or await self._also_waits_for(job, deployment)
+        if not why and evidence.coverage < _WORTH_IT:
+            why = f"it answers {evidence.coverage:.0%} of calls"
         if not why and not section.promote:
             why = "a person promotes"
         if why:
@@ -630,9 +650,12 @@ class FlywheelRunner:
             if any(each.state == "canary" for each in others):
                 return "another deployment of the job is in canary"
             examples = await self.books.store.newest(job=job.id, limit=_ROWS)
-            truths = truths_of(await self.books.store.labels(job=job.id))
+            labels = await self.books.store.labels(job=job.id)
+            truths = truths_of(labels)
             sample = audit_sample(examples, section.audits, share=section.audit_share)
-            if missing := sum(each not in truths for each in sample):
+            audited = {each.example for each in labels if each.purpose == "audit"}
+            # The sample moves on with each call; what was labelled for it stays.
+            if (missing := len(sample) - len(audited.union(each for each in sample if each in truths))) > 0:
                 return f"{missing} examples of the audit slice wait for a person"
             champion = next((each for each in others if each.state == "champion"), None)
             return "" if champion is None else await self._covers_less(deployment, champion, examples)

@@ -23,6 +23,13 @@ class Log:
         """Keep it."""
         self.events.append(event)
 
+    def append_soon(self, events):
+        """Keep them."""
+        self.events += events
+
+    def sync_soon(self):
+        """Nothing waits."""
+
     def digest(self, text):
         """Its length."""
         return f"#{len(text)}"

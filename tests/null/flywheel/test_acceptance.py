@@ -74,6 +74,17 @@ def test_calls_that_are_answered_from_memory_leave_room_for_others():
     assert even(replace(same, share=0.0)).confidence == pytest.approx(alone.confidence, abs=0.01)
 
 
+def test_a_version_is_tried_where_nobody_judged_yet():
+    """Of rows that all differ the surest three tenths; not any more when enough differences were judged."""
+    confidence, differs = np.linspace(1, 0, 1000), np.ones(1000, bool)
+    month = Within(calls=2000, alpha=0.05)
+    tried = break_even(confidence, differs, np.ones(1000), NO_SLIPS, margin=0.02, within=month)
+    assert tried.accepted == pytest.approx(0.3, abs=0.01)
+    known = replace(NO_SLIPS, judged=20)
+    assert break_even(confidence, differs, np.ones(1000), known, margin=0.02, within=month).confidence is None
+    assert break_even(np.zeros(0), np.zeros(0, bool), np.zeros(0), NO_SLIPS, margin=0.02, within=month).accepted == 0.0
+
+
 def month_of(calls):
     """The threshold for a month of so many calls, where the model is wrong in 6% of what the specialist has right."""
     confidence = np.linspace(1, 0, 4000)
