@@ -217,7 +217,7 @@ async def with_consoles(folder: Path, consoles: int, rounds: int) -> dict[str, f
     }
 
 
-_STRETCH = 24.0
+_STRETCH = 20.0
 """Seconds with consoles, and without."""
 _REFRESH = 10.0
 """Seconds between two times that a page fetches its figures, at least."""

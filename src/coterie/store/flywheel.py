@@ -131,7 +131,7 @@ COUNTED = (
         "sum(coalesce(cost, 0)), sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END) FROM examples GROUP BY job, caller"
     ),
     "DROP INDEX comparisons_in_order",
-    "CREATE INDEX comparisons_in_order ON comparisons (deployment, time, example, accepted, failed, same)",
+    "CREATE INDEX comparisons_in_order ON comparisons (deployment, time, example, accepted, failed, same, confidence)",
     (
         "CREATE INDEX comparisons_that_differ ON comparisons (deployment, time, example) "
         "WHERE accepted = 1 AND failed = 0 AND same = 0"
