@@ -69,7 +69,7 @@ class Walk:
             self.step("an empty network says what to do", self.open_empty, "0-empty")
         else:
             self.step("the network of the example", self.open_network, "1-network")
-        button = "text=Choose a file" if empty else "text=Add a specialist from a file"
+        button = "a:has-text('Choose a file')" if empty else "text=Add a specialist from a file"
         self.step("a form for a file of one's own", lambda: self.press(button, "h1:has-text('Right-sizing')"))
         self.step("choose the file, name its columns", self.choose, "2-file")
         self.step(

@@ -41,8 +41,7 @@ async def show_playground(visit: Visit) -> Response:
     choices = _choices(visit)
     if found["trace"] is not None and not choices["given"]["text"]:
         choices["given"]["text"] = _text_of(found["trace"])
-    about = {"empty": is_empty(visit), "untrained": visit.gateway.network.untrained}
-    return await visit.page("playground.html.j2", title="Playground", **{**choices, **about, **found})
+    return await visit.page("playground.html.j2", title="Playground", **{**choices, **found})
 
 
 def _text_of(trace: Trace) -> str:
@@ -57,6 +56,8 @@ def _choices(visit: Visit) -> dict[str, Any]:
     models = [key for key in network.models if may_relay(visit.gateway, visit.caller, key)]
     remote = [key for key in models if isinstance(visit.config.models.get(key), RemoteModel)]
     return {
+        "empty": is_empty(visit),
+        "untrained": network.untrained,
         "targets": [ROUTED, *(f"{ROUTED}/{name}" for name in names), *models],
         "remote": remote,
         "labels": LABELS,

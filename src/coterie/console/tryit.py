@@ -8,6 +8,7 @@ from shlex import quote
 
 from starlette.responses import Response
 
+from coterie.console.network import is_empty
 from coterie.console.visits import Visit
 from coterie.gateway.openai.translation import ROUTED
 
@@ -24,7 +25,14 @@ async def show_snippets(visit: Visit) -> Response:
     address = f"{scheme}://{host}"
     found = list(_snippets(visit, address, target or (names[0] if names else ""), keyed=visit.caller.key is not None))
     return await visit.page(
-        "connect.html.j2", title="Connect", snippets=found, names=names, target=target, address=address
+        "connect.html.j2",
+        title="Connect",
+        snippets=found,
+        names=names,
+        target=target,
+        address=address,
+        empty=is_empty(visit),
+        untrained=visit.gateway.network.untrained,
     )
 
 

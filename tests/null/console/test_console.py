@@ -269,6 +269,17 @@ async def test_an_admin_of_another_tenant_changes_nothing(console, ring):
         assert (await console.get(path)).status_code == 403
 
 
+@pytest.mark.parametrize(("role", "button"), [("admin", True), ("member", False)])
+async def test_an_empty_network_says_what_to_do(console, ring, network, role, button):
+    """Where one would ask it, a network without a specialist shows the first step to whoever may take it."""
+    await sign_in(console, ring.create("ann", role=role).token)
+    network.specialists.clear()
+    for path in ("/", "/playground", "/compare", "/connect"):
+        page = (await console.get(path)).text
+        assert 'id="h-first"' in page, path
+        assert ('rightsizing">Choose a file' in page) is button
+
+
 async def test_one_long_query_blocks_nobody(console, ring, network):
     """While somebody's query takes long, lists, figures and the network are shown to others."""
     await sign_in(console, ring.create("boss", role="admin").token)

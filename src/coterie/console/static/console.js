@@ -136,13 +136,14 @@
       const progress = $("[data-progress]");
       if (progress && Date.now() - counted > 5000) { counted = Date.now(); progress.dispatchEvent(new Event("labelled")); }
       if (!reply.ok || value === "undo") { done.clear(); desk.replaceChildren(page.content); return; }
-      for (const old of [...desk.children]) if (old !== current()) old.remove();
-      const here = current() && current().dataset.item;
+      const here = current() && current().dataset.item, held = new Map();
+      for (const old of [...desk.children]) if (old !== current()) { if (old.dataset.item) held.set(old.dataset.item, old); old.remove(); }
       for (const item of [...page.content.children]) {
         const id = item.dataset.item;
         if (id ? done.has(id) || id === here : here && item.matches(".sheet") && !item.querySelector("dl")) continue;
-        item.hidden = Boolean(id && current());
-        desk.append(item);
+        const shown = held.get(id) || item;  // what is here already is not laid out anew
+        shown.hidden = Boolean(id && current());
+        desk.append(shown);
       }
     }
     function send(form, name, value) {
