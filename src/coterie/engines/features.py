@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -60,6 +60,8 @@ def stored_strings(description: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return values
 
 
+_MOST_WORDS, _LONGEST_WORD = 8192, 32
+"""Words whose n-grams are remembered, and characters of one."""
 _WORD = re.compile(r"\w+|[$%!?]")  # amounts, questions and exclamations tell classes apart
 
 
@@ -114,13 +116,32 @@ class NgramFeatures:
 
     def encode(self, text: str) -> Sparse:
         """The features of one text; a text without a known n-gram has none."""
-        counts: Counter[int] = Counter(map(self.terms.get, self.grams(text)))  # type: ignore[arg-type]
-        counts.pop(None, None)  # type: ignore[call-overload]  # those that are not known
+        if self.unit == "char":  # whose n-grams are of one word each, and words come again and again
+            counts = Counter(chain.from_iterable(map(self._in_word, text.lower().split())))
+        else:
+            counts = Counter(map(self.terms.get, self.grams(text)))  # type: ignore[arg-type]
+            counts.pop(None, None)  # type: ignore[call-overload]  # those that are not known
         indices = np.fromiter(counts.keys(), dtype=np.int32, count=len(counts))
         frequency = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
         values = (1.0 + np.log(frequency)) * self.idf[indices]
         length = float(np.linalg.norm(values))
         return Sparse(indices, (values / length if length else values).astype(np.float32))
+
+    def _in_word(self, word: str) -> tuple[int, ...]:
+        """The positions of the known n-grams of one word, which are remembered of the latest words."""
+        known = self._words.get(word)
+        if known is None:
+            found = map(self.terms.get, self.grams(word))
+            known = tuple(position for position in found if position is not None)
+            if len(word) <= _LONGEST_WORD:
+                if len(self._words) >= _MOST_WORDS:
+                    self._words.clear()
+                self._words[word] = known
+        return known
+
+    @cached_property
+    def _words(self) -> dict[str, tuple[int, ...]]:
+        return {}
 
     def describe(self) -> dict[str, object]:
         """The JSON side; `idf` is stored with the arrays."""

@@ -154,7 +154,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """A head begins."""
         self._coming = "head"
         super().on_message_begin()
-        self.scope[ON_LOST] = self.on_lost  # type: ignore[typeddict-unknown-key]  # a key of our own
+        cast("dict[str, Any]", self.scope)[ON_LOST] = self.on_lost
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; white space around a value is no part of it (RFC 9110, 5.5), which the parser leaves there."""

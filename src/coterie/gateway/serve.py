@@ -40,6 +40,10 @@ _FILES = 64
 """Descriptors that are left for files and for connections to models."""
 _LEAVE_SECONDS = 2.0
 """How long a worker that is replaced answers on its open connections before it closes those that are silent."""
+_AWAY_SECONDS, _LONGEST_AWAY = 0.0005, 0.004
+"""How long one of several workers takes no further connection after one, for each that it has, and at most."""
+_NO_DESCRIPTOR_SECONDS = 1.0
+"""The same where no descriptor is left."""
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _YOUNG = 10_000
 """Objects that are made until the collector looks through the latest ones: a request makes some thousand, and nearly
@@ -110,9 +114,9 @@ class _Server(uvicorn.Server):
     ) -> None:
         most = min(section.connections, _descriptors(section.connections) - _FILES - _AT_ONCE)
         self._connections = OpenConnections(max(1, most), share=section.share, head_seconds=section.head_seconds)
-        # One of several takes one connection at a time, so that the others have their part.
-        super().__init__(_configure(app, section, self._connections, at_once=_AT_ONCE if place is None else 1))
+        super().__init__(_configure(app, section, self._connections))
         self._place = place
+        self._acceptor: SharedAcceptor | None = None
         self._gateway = gateway
         self._section = section
         self._on_ready = on_ready
@@ -132,13 +136,22 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say where."""
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
-        await super().startup(sockets)
+        await super().startup(sockets if self._place is None else [])
         for each in sockets or ():
             each.listen(_BACKLOG)  # uvicorn's is also how many are taken at once
         if self._place is not None:
             asyncio.get_running_loop().add_reader(self._place.life, self._bereaved)
+            self._acceptor = SharedAcceptor(
+                self._place.listener, self._make_protocol, open_here=lambda: self._connections.open.total
+            )
+            self._acceptor.start()
         if self.started and self._on_ready and sockets:
             self._on_ready(address_of(sockets[0]))
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        """A protocol for one more connection, as uvicorn makes them."""
+        make = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def _bereaved(self) -> None:
         """The supervisor is gone: nobody would restart or stop this worker any more."""
@@ -173,8 +186,8 @@ class _Server(uvicorn.Server):
 
     async def _let_go(self) -> None:
         """Leave the address to other workers, and answer once more on connections that may be bringing a request."""
-        for server in self.servers:
-            server.close()
+        if self._acceptor is not None:
+            self._acceptor.stop()
         self._connections.leaving = True
         loop = asyncio.get_running_loop()
         end = loop.time() + _LEAVE_SECONDS
@@ -192,6 +205,60 @@ class _Server(uvicorn.Server):
         if self.force_exit:
             for task in self.server_state.tasks:
                 task.cancel()
+
+
+class SharedAcceptor:
+    """Takes connections from a socket that several processes share, so that each has its part of them.
+
+    Whoever is quickest gets a connection: of 32 that came at once one worker took all, and the other had nothing to do
+    as long as they stayed. So after each the process looks away for a moment, the longer, the more it has.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make_protocol: Callable[[], asyncio.Protocol],
+        *,
+        open_here: Callable[[], int],
+    ) -> None:
+        """Take the socket, which listens, what makes a protocol, and what says how many connections there are here."""
+        self._listener, self._make, self._open = listener, make_protocol, open_here
+        self._loop = asyncio.get_running_loop()
+        self._again: asyncio.TimerHandle | None = None
+        self._entering: set[asyncio.Task[object]] = set()
+        listener.setblocking(False)
+
+    def start(self) -> None:
+        """Take connections from now on."""
+        self._again = None
+        self._loop.add_reader(self._listener, self._accept)
+
+    def stop(self) -> None:
+        """Take no more."""
+        self._loop.remove_reader(self._listener)
+        if self._again is not None:
+            self._again.cancel()
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # another process was quicker, or the caller has left
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTOR:
+                raise
+            self._loop.call_exception_handler({"message": str(error), "exception": error, "socket": self._listener})
+            self._pause(_NO_DESCRIPTOR_SECONDS)
+            return
+        connection.setblocking(False)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(self._make, connection))
+        self._entering.add(task)
+        task.add_done_callback(self._entering.discard)
+        self._pause(min(_AWAY_SECONDS * self._open(), _LONGEST_AWAY))
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listener)
+        self._again = self._loop.call_later(seconds, self.start)
 
 
 def _descriptors(wanted: int) -> int:
@@ -212,12 +279,12 @@ def _descriptors(wanted: int) -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft - used
 
 
-def _configure(app: ASGIApp, section: GatewaySection, connections: OpenConnections, *, at_once: int) -> uvicorn.Config:
+def _configure(app: ASGIApp, section: GatewaySection, connections: OpenConnections) -> uvicorn.Config:
     """Uvicorn's settings: no log of what is asked, nothing said about ourselves, nothing believed of a proxy."""
     return uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", partial(GatewayProtocol, connections=connections)),
-        backlog=at_once,
+        backlog=_AT_ONCE,
         lifespan="on",
         ws="none",
         log_config=None,

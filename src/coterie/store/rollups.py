@@ -8,6 +8,7 @@ request first; where that stands is in the file, so a process that ends goes on 
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,13 +34,10 @@ _INTO = f"rollups ({', '.join((*_KEY, *COLUMNS))})"
 _ADD = (
     f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET "
     f"{', '.join(f'{name} = rollups.{name} + excluded.{name}' for name in SUMMED)}, "
-    # The function is one of Python's: where nothing is added it is not asked.
-    + ", ".join(
-        f"{name} = CASE WHEN excluded.{name} = '0' THEN rollups.{name} "
-        f"ELSE plus_money(rollups.{name}, excluded.{name}) END"
-        for name in _MONEY
-    )
 )
+_ADD_MONEY = ", ".join(f"{name} = plus_money(rollups.{name}, excluded.{name})" for name in _MONEY)
+"""By a function of PostgreSQL's. One of Python's in SQLite would take the interpreter's lock for each amount."""
+_SET_MONEY = ", ".join(f"{name} = excluded.{name}" for name in _MONEY)
 _COUNT = " ON CONFLICT (span, start, tenant, bucket) DO UPDATE SET n = latencies.n + excluded.n"
 
 
@@ -150,7 +148,10 @@ class Additions:
             (*key, *figures[:_FIRST_MONEY], *map(str, figures[_FIRST_MONEY:]))
             for key, figures in sorted(self._rows.items())  # in one order, so that writers wait in no circle
         ]
-        insert_many(connection, _INTO, rows, _ADD)
+        if isinstance(connection, sqlite3.Connection) and rows:
+            insert_many(connection, _INTO, _with_money(connection, rows), _ADD + _SET_MONEY)
+        else:
+            insert_many(connection, _INTO, rows, _ADD + _ADD_MONEY)
         insert_many(connection, "latencies", [(*key, n) for key, n in sorted(self._latencies.items())], _COUNT)
 
     def _row(self, span: int, kind: str, start: int, tenant: str, name: str) -> list[Any]:
@@ -175,6 +176,30 @@ class Additions:
             figures[_UNPRICED] += 1
         else:
             figures[_COST] += Decimal(used.cost)
+
+
+def _with_money(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows with the money that stands in the table added to theirs: nobody else writes in this transaction.
+
+    All that stands there is read as one row, for one step of a statement.
+    """
+    keys, values = len(_KEY), [value for row in rows for value in row[: len(_KEY)]]
+    places = ", ".join([f"({', '.join('?' * keys)})"] * len(rows))
+    (found,) = connection.execute(
+        f"WITH wanted ({', '.join(_KEY)}) AS (VALUES {places}) "  # noqa: S608 - no value is in it
+        f"SELECT json_group_array(json_array({', '.join((*_KEY, *_MONEY))})) "
+        f"FROM wanted CROSS JOIN rollups USING ({', '.join(_KEY)})",
+        values,
+    ).fetchone()
+    known = {tuple(row[:keys]): row[keys:] for row in json.loads(found)}
+    nothing, first = ("0",) * len(_MONEY), len(rows[0]) - len(_MONEY)
+    return [
+        (
+            *row[:first],
+            *(str(Decimal(a) + Decimal(b)) for a, b in zip(row[first:], known.get(row[:keys], nothing), strict=True)),
+        )
+        for row in rows
+    ]
 
 
 class _Request(NamedTuple):
@@ -223,15 +248,6 @@ _UNPRICED, _COMPARED, _COMPARED_UNPRICED, _COST, _COUNTERFACTUAL, _COMPARED_COST
 _FIRST_MONEY = _COST
 
 
-def add_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection to SQLite the function that adds money; all prepared statements are made anew after it."""
-    connection.create_function("plus_money", 2, _plus_money, deterministic=True)
-
-
-def _plus_money(a: str, b: str) -> str:
-    return str(Decimal(a) + Decimal(b))
-
-
 # --- An earlier ledger.
 
 
@@ -272,8 +288,6 @@ def _add_piece(connection: DatabaseConnection, piece: int) -> bool:
     requests = connection.execute(
         "SELECT * FROM requests WHERE (time, id) > (?, ?) AND time <= ? ORDER BY time, id LIMIT ?", (*left, piece)
     ).fetchall()
-    if isinstance(connection, sqlite3.Connection):
-        add_functions(connection)
     additions = Additions()
     for request in requests:
         parts = (

@@ -43,7 +43,7 @@ from coterie.store.reads import (
     select_said,
     select_session_page,
 )
-from coterie.store.rollups import add_functions, backfill
+from coterie.store.rollups import backfill
 from coterie.store.rows import (
     Complaints,
     SettlementWork,
@@ -432,7 +432,6 @@ def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     migrate(connection)
     check_writable(connection)
-    add_functions(connection)
 
 
 def _connect_to_read(opens: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:

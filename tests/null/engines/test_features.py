@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from coterie.engines import features
 from coterie.engines.features import NgramFeatures, fit_ngrams
 
 TEXTS = [
@@ -62,6 +63,19 @@ def test_restored_features_are_the_same(unit):
     for text in TEXTS:
         for before, after in zip(features.encode(text), restored.encode(text), strict=True):
             np.testing.assert_array_equal(before, after)
+
+
+def test_words_that_are_remembered_change_nothing(monkeypatch):
+    """A text has the same features the second time, after others, and where there is no room for its words."""
+    texts = ["where is my card", "my card, my card!", "w" * 40, "a card is where it is"]
+    made = fit_ngrams(texts, unit="char", shortest=2, longest=4, at_least=1, at_most=500)
+    first = [made.encode(text) for text in texts]
+    monkeypatch.setattr(features, "_MOST_WORDS", 2)
+    for _ in range(2):
+        for text, before in zip(texts, first, strict=True):
+            again = made.encode(text)
+            assert (again.indices == before.indices).all()
+            assert (again.values == before.values).all()
 
 
 def test_keeps_the_most_frequent_terms():

@@ -4,13 +4,14 @@ import asyncio
 import errno
 import json
 import logging
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
 
 from coterie.config.file import GatewaySection
 from coterie.gateway.protocol import HeadWithBody
-from coterie.gateway.serve import serve
+from coterie.gateway.serve import SharedAcceptor, serve
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -147,6 +148,38 @@ async def test_a_head_is_sent_with_what_follows_it(written, sent):
     assert transport.sent == sent
     joined.close()
     assert transport.sent == [*sent, "closed"]
+
+
+async def test_processes_that_share_a_socket_each_have_their_part():
+    """Of connections that came at once none takes all; one that was told to stop takes no more."""
+    taken: dict[str, list] = {"a": [], "b": []}
+    with socket.create_server(("127.0.0.1", 0)) as listener, listener.dup() as same:
+        reading = [
+            SharedAcceptor(each, lambda mine=mine: Taken(mine), open_here=lambda mine=mine: len(mine))
+            for each, mine in zip((listener, same), taken.values(), strict=True)
+        ]
+        callers = [socket.create_connection(listener.getsockname()) for _ in range(8)]
+        for each in reading:
+            each.start()
+        async with asyncio.timeout(LONG):
+            while sum(map(len, taken.values())) < 8:  # noqa: ASYNC110 - the system sets no event here
+                await asyncio.sleep(0.001)
+        for each in reading:
+            each.stop()
+        for each in callers:
+            each.close()
+    assert all(len(mine) >= 2 for mine in taken.values()), taken
+
+
+class Taken(asyncio.Protocol):
+    """A connection that was taken by somebody."""
+
+    def __init__(self, whose):
+        self.whose = whose
+
+    def connection_made(self, transport):
+        """Count it."""
+        self.whose.append(transport)
 
 
 async def test_a_head_has_a_limit(network):
