@@ -12,6 +12,9 @@ from pathlib import Path
 FAULTS = ("none", "statement", "half", "unwritable", "crash", "torn", "torn")
 """What goes wrong with the disk while one process lives."""
 
+_FAILING = 3
+"""Statements in a row that fail: a write is tried again, so that nobody hears of one alone."""
+
 
 class Disk:
     """Counts what is done to the store's file and to the audit log, and strikes at one of these operations."""
@@ -88,10 +91,10 @@ class Disk:
     def _count_one(self) -> bool:
         """Count an operation that is about to be done; whether it is the one where something goes wrong."""
         self._count += 1
-        strikes = self._count == self.at + 1
-        if strikes and self.fault == "crash":
+        late = self._count - self.at
+        if late == 1 and self.fault == "crash":
             self.crash()
-        return strikes
+        return 0 < late <= _FAILING
 
     def crash(self) -> None:
         """Keep what another process would find if this one ended now."""

@@ -61,11 +61,15 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def run_in_executor(self, executor: object, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """Run it here, later; what is given to one pool runs in the order in which it was given."""
         future = self.create_future()
-        when = self.time() + self._draw.choice(_DELAYS)
+        when = self.time() + self.delay()
         if executor is not None:
             when = self._pools[id(executor)] = max(when, self._pools.get(id(executor), 0.0) + 1e-6)
         self.call_at(when, self._run, future, func, *args)
         return future
+
+    def delay(self) -> float:
+        """Seconds that work for a thread waits for it."""
+        return self._draw.choice(_DELAYS)
 
     def _run(self, future: asyncio.Future[Any], func: Callable[..., Any], *args: Any) -> None:
         if future.cancelled() and self._draw.random() < 0.5:

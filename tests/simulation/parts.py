@@ -6,9 +6,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from coterie.context.standing import known_facts
 from coterie.errors import EngineBroken, EngineTimeout, InputError, Overloaded, StoreUnavailable
+from coterie.governance.audit import AuditLog
 from coterie.protocols import Engine
 from coterie.routing.plan import plan_stages
 from coterie.testing import FakeRetriever
@@ -215,3 +218,20 @@ class InTurn:
     def __getattr__(self, name: str) -> object:
         """Whatever only reads."""
         return getattr(self._store, name)
+
+
+class LogInTurn(AuditLog):
+    """An audit log whose writer, a thread of its own, writes one entry at a time while everything else stands."""
+
+    def __init__(self, path: Path, loop: SimulatedLoop, **more: Any) -> None:
+        super().__init__(path, **more)
+        self._loop, self._in_turn = loop, asyncio.Lock()
+
+    async def append(self, event, *, sync=False):
+        """After a while, the way any disk does; who leaves does not take the entry back."""
+        await asyncio.shield(asyncio.ensure_future(self._written(event, sync=sync)))
+
+    async def _written(self, event, *, sync):
+        await asyncio.sleep(self._loop.delay())
+        async with self._in_turn:
+            await self._loop.outside(super().append(event, sync=sync))

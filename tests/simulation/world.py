@@ -18,7 +18,6 @@ from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
 from coterie.errors import CoterieError, StoreError
 from coterie.generalist.generalist import PromptedGeneralist
-from coterie.governance.audit import AuditLog
 from coterie.governance.audit_events import read_entry
 from coterie.governance.audit_verification import verify_audit
 from coterie.governance.egress import ClearancePolicy, Gate
@@ -31,7 +30,7 @@ from coterie.types import Answer, AuditEvent, Label, Request
 
 from .disk import Disk
 from .loop import SimulatedLoop, Stalled, shown
-from .parts import Allowing, ByName, InTurn, Odd, OddIndex, Speaking
+from .parts import Allowing, ByName, InTurn, LogInTurn, Odd, OddIndex, Speaking
 from .people import INDEX, SESSIONS, TENANTS, Tenant
 from .servers import SimulatedServer
 
@@ -62,7 +61,7 @@ class Life:
     policy: Allowing
     network: Network
     store: InTurn
-    audit: AuditLog
+    audit: LogInTurn
     limits: StoredLimits
 
 
@@ -128,7 +127,7 @@ class World:
         disk = Disk(folder, self.drawn())
         limits = StoredLimits(self.limits, folder / "budgets.db", clock=self.clock)
         policy = Allowing(ClearancePolicy())
-        audit = AuditLog(folder / "audit.jsonl", clock=self.clock, write=disk.write, sync=disk.sync)
+        audit = LogInTurn(folder / "audit.jsonl", self.loop, clock=self.clock, write=disk.write, sync=disk.sync)
         gate, engines = Gate(policy, limits, audit=audit, clock=self.clock), {}
         for name, server in self.servers.items():
             section = OpenAIModel(
