@@ -80,6 +80,8 @@ _LEFT_OVER = 1.2
 """Times the calls that were left over, beside a template's worth, with which jobs are looked for again."""
 _LEAST_MONTH = 4.0
 """Times `calls` that a month has at least."""
+_NEARLY = 0.95
+"""Share of a stage's hours after which it is over: a daily run comes a little less than a day after one."""
 _WORTH_IT = 0.05
 """Share of calls that a deployment answers at least, to go on."""
 _COVERED_LESS, _COVERED_BY = 0.02, 50
@@ -216,7 +218,7 @@ class FlywheelRunner:
         loose, total = sum(each.calls for each in volumes if not each.job), sum(each.calls for each in volumes)
         old = await store.record(_LOOK, "discover")
         grown = len(volumes) > 1 and total >= section.growth * (old.body["calls"] if old else 0)
-        more = loose >= section.support + _LEFT_OVER * (old.body["loose"] if old else 0)
+        more = loose >= section.support + _LEFT_OVER * (old.body.get("loose", 0) if old else 0)
         if not more and not grown:
             return
         if dry_run:
@@ -662,7 +664,7 @@ class FlywheelRunner:
         rows = await self.books.store.examples(job=job.id, after=(deployment.since, ""), limit=_ROWS)
         served = sum(each.policy == deployment.id for each in rows)
         hours = (self.books.clock() - deployment.since) / 3600
-        if served >= section.canary_calls or hours >= section.canary_hours:
+        if served >= section.canary_calls or hours >= _NEARLY * section.canary_hours:
             return ""
         return f"{served} of {section.canary_calls} calls, {hours:.1f} of {section.canary_hours:g} hours in this stage"
 

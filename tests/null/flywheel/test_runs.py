@@ -243,13 +243,13 @@ async def test_few_calls_wait_and_few_callers_train_nothing(bench):
 
 
 async def test_from_shadow_to_champion_by_evidence_and_volume(bench):
-    """Evidence, audit slice, then each stage with its calls; the canary's hours end one that has too few."""
+    """Evidence, audit slice, then each stage with its calls; the next daily run ends one that has too few."""
     made = await shadow(bench)
     assert await bench.run() == [("wait", False)]  # the audit slice waits for people
     await label_all(bench)
     assert await bench.run() == [("canary", True)]
     assert await bench.run() == [("wait", False)]
-    bench.books.clock.advance(25 * 3600)
+    bench.books.clock.advance(24 * 3600 - 600)  # the next daily run
     assert await bench.run() == [("canary", True)]
     now = bench.books.clock()
     job = (await bench.books.jobs())[0]
