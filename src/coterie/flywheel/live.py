@@ -17,6 +17,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import Counter
@@ -35,7 +36,7 @@ from coterie.flywheel.gates import drawn
 from coterie.flywheel.templates import Recogniser
 from coterie.flywheel.watch import DeploymentWatch, Drift
 from coterie.logs.exchanges import read_answer, read_question
-from coterie.privacy.detection import Detector, label_of
+from coterie.privacy.detection import Detector, Kind, label_of
 from coterie.protocols import FlywheelStore, Specialist
 from coterie.runtime.concurrency import AT_ONCE
 from coterie.runtime.files import write_new
@@ -503,10 +504,8 @@ class LiveFlywheel:
         kept = [each for each in read if drawn(each[0].example.id, self._capture.sample, salt="sample")]
         examples = await asyncio.to_thread(lambda: [self._scrubbed(*each) for each in kept])
         ids = {each.id for each in examples}
-        numbers = await asyncio.to_thread(
-            lambda: [replace(c, answer=self._scrub([c.answer])[0]) for c in compared if c.example in ids]
-        )
-        await self.store.add_examples(examples, numbers)
+        # What a specialist says is a label that it was trained with, and stands in the store already.
+        await self.store.add_examples(examples, [each for each in compared if each.example in ids])
         self.counts["kept"] += len(examples)
 
     async def _compare(self, entered: EnteredCall, answer: str) -> list[ComparedAnswer]:
@@ -532,19 +531,23 @@ class LiveFlywheel:
     def _scrubbed(self, entered: EnteredCall, answer: str) -> CapturedExample:
         example = entered.example
         texts = [text for _, text in example.prompt]
-        *prompt, left, said = self._scrub([*texts, entered.raw_input, answer])
+        job = self._snapshot.jobs.get(example.job)
+        known = job is not None and fold(answer) in job.labels  # a label of the job, which stands in the store already
+        *prompt, left, said = scrub([*texts, entered.raw_input, "" if known else answer], self._detector)
         roles = [role for role, _ in example.prompt]
-        return replace(example, prompt=tuple(zip(roles, prompt, strict=True)), input=left, answer=said)
-
-    def _scrub(self, texts: Sequence[str]) -> list[str]:
-        return scrub(texts, self._detector)
+        prompts = tuple(zip(roles, prompt, strict=True))
+        return replace(example, prompt=prompts, input=left, answer=answer if known else said)
 
 
 def scrub(texts: Sequence[str], detector: Detector) -> list[str]:
-    """Return texts with a typed placeholder for each personal value and secret, the same for the same value."""
+    """Return texts with a typed placeholder for each personal value and secret, the same for the same value.
+
+    A word by itself, such as the answer "billing", may look like a name. One that stands in a text before, and was read
+    as no name there, among other words, is none: that text keeps it too.
+    """
     numbers: dict[tuple[str, str], int] = {}
     counts: Counter[str] = Counter()
-    done = []
+    done: list[str] = []
     for text in texts:
         pieces, at = [], 0
         for each in detector.find(text) if text else ():
@@ -552,12 +555,20 @@ def scrub(texts: Sequence[str], detector: Detector) -> list[str]:
                 continue  # a town or a date says nothing of anybody who is not named
             key = (each.kind, " ".join(text[each.start : each.end].casefold().split()))
             if key not in numbers:
+                if each.kind == Kind.PERSON and any(_holds(before, key[1]) for before in done):
+                    continue
                 counts[each.kind] += 1
                 numbers[key] = counts[each.kind]
             pieces += [text[at : each.start], f"<{each.kind}_{numbers[key]}>"]
             at = each.end
         done.append("".join([*pieces, text[at:]]))
     return done
+
+
+def _holds(text: str, words: str) -> bool:
+    """Whether words stand in a text, whatever their case and the white space between them."""
+    pattern = r"\s+".join(map(re.escape, words.split()))
+    return re.search(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE) is not None
 
 
 async def _aside(body: bytes | str, work: Callable[[], str | None]) -> str | None:

@@ -18,6 +18,7 @@ from coterie.gateway.app import create_app
 from coterie.logs.exchanges import read_answer
 from coterie.network.network import Network
 from coterie.network.relaying import RelayModel
+from coterie.privacy.detection import Kind, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.testing import EchoEngine, FakeClock
 from coterie.types import Finding, Label, Output, Principal, Question, RelayHead, Request, Route, Step, Usage, worded
@@ -416,6 +417,33 @@ def test_the_same_value_has_the_same_placeholder():
     """Over all texts of a call; a town alone is left."""
     texts = ["mail ann@example.com or bob@example.com", "ann@example.com wrote", ""]
     assert scrub(texts, PatternDetector()) == ["mail <EMAIL_1> or <EMAIL_2>", "<EMAIL_1> wrote", ""]
+
+
+class Single:
+    """Takes a word by itself for a name, as a reader of sentences may, and `Ann` anywhere."""
+
+    def find(self, text):
+        """One name, or none."""
+        at = 0 if " " not in text else text.find("Ann")
+        if at >= 0 and text:
+            yield PersonalData(kind=Kind.PERSON, start=at, end=at + 3 if " " in text else len(text), score=0.9)
+
+
+def test_a_word_that_is_no_name_among_others_is_none_by_itself():
+    """It stands in the prompt in clear; one that does not, or that was read as a name there, is replaced."""
+    prompt = "Answer with billing or return. Note: it rains"
+    assert scrub([prompt, "Billing"], Single()) == [prompt, "Billing"]
+    assert scrub([prompt, "bill"], Single()) == [prompt, "<PERSON_1>"]
+    named = scrub(["Is it for Ann", "Ann"], Single())
+    assert "Ann" not in " ".join(named)
+
+
+async def test_an_answer_that_is_a_label_of_its_job_is_kept_as_it_is(world, monkeypatch):
+    """Whatever the detector takes it for: the label stands in the store already."""
+    monkeypatch.setattr(world.live, "_detector", Single())
+    await world.ask("my card is gone, but where to")
+    (kept,) = await captured(world)
+    assert kept.answer == "lost"
 
 
 async def test_calls_without_a_job_are_kept_too(world):
