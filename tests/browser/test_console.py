@@ -106,6 +106,7 @@ def test_every_screen(visit, house, asked, theme):
         assert serious == [], name
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") == 390, name
+        assert page.evaluate("document.querySelector('main').getBoundingClientRect().top") < 80, name
         page.set_viewport_size({"width": 1280, "height": 900})
 
 
