@@ -12,6 +12,7 @@ from .conftest import House, rows, run, served, watch
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_network_begins_empty(chromium, tmp_path, workers):
     """It serves without a specialist, says so to programs and people, and serves the first one without a restart."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     folder = tmp_path / "net"
     run(tmp_path, "init", str(folder))
     body = {"model": "coterie", "messages": [{"role": "user", "content": "You charged my card twice"}]}
@@ -25,6 +26,8 @@ def test_a_network_begins_empty(chromium, tmp_path, workers):
         for name in ("playground", ""):
             page.goto(f"{address}/{name}")
             assert page.inner_text("#h-first") == "This network answers nothing yet"
+            found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+            assert [each["id"] for each in found if each["impact"] in {"serious", "critical"}] == []
         page.click("a:has-text('Choose a file')")
         page.set_input_files("input[type=file]", {"name": "x.csv", "mimeType": "text/csv", "buffer": rows().encode()})
         page.fill("input[name=name]", "helpdesk")
