@@ -50,7 +50,7 @@ HAIKU = "Write a haiku about {} and {} in winter, please, and nothing else."
 STORY = "Tell a story about a lighthouse."
 OPEN_LARGE = 50  # requests a second before the large model
 SLOW, SLOW_SECONDS = 80, 4.0
-"""Requests that wait for the large model at any time, and how long each of its answers takes."""
+"""Requests that wait for the large model at any time, and how long its answers take, on average."""
 WRITING = 8
 """Requests that a small model in the gateway's process writes at any time."""
 SMALL = """
@@ -59,8 +59,8 @@ engine = "llama"
 name = "smollm2"
 parallel = 8
 """
-_BEGIN = 1.5
-"""Seconds after which what is beside a load is under way."""
+_BEGIN = SLOW_SECONDS * 1.5 + 1.0
+"""Seconds after which what is beside a load is under way, the model loaded and the first remote answers given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 from typing import cast
 
 TEXT = "Hello from the fake server."
@@ -37,6 +38,7 @@ def _events() -> bytes:
 
 
 WHOLE, EVENTS = _whole(), _events()
+CHANCE = random.Random(0)  # noqa: S311 - delays, no secret
 
 
 class Upstream(asyncio.Protocol):
@@ -61,7 +63,8 @@ class Upstream(asyncio.Protocol):
                 return
             body, self._buffer = self._buffer[end + 4 : end + 4 + length], self._buffer[end + 4 + length :]
             streamed = b'"stream":true' in body.replace(b" ", b"")
-            asyncio.get_running_loop().call_later(self._delay, self._answer, EVENTS if streamed else WHOLE)
+            delay = self._delay * CHANCE.uniform(0.5, 1.5)  # or all that wait would be answered at once
+            asyncio.get_running_loop().call_later(delay, self._answer, EVENTS if streamed else WHOLE)
 
     def _answer(self, answer: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -71,7 +74,7 @@ class Upstream(asyncio.Protocol):
 async def main() -> None:
     """Serve until the process is ended."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer, on average")
     given = parser.parse_args()
     server = await asyncio.get_running_loop().create_server(lambda: Upstream(given.delay), "127.0.0.1", 0)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
