@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._needed = -1
+        self._needed, self._chunked = -1, False
         self._waiter: asyncio.Future[int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,9 +65,11 @@ class Connection(asyncio.Protocol):
             if end < 0:
                 return
             head = bytes(self._buffer[:end]).lower()
-            length = int(head.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
+            self._chunked = b"\r\ntransfer-encoding: chunked" in head
+            length = 0 if self._chunked else int(head.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0])
             self._needed = end + 4 + length
-        if len(self._buffer) >= self._needed and self._waiter is not None:
+        whole = self._buffer.endswith(b"\r\n0\r\n\r\n") if self._chunked else len(self._buffer) >= self._needed
+        if whole and self._waiter is not None:
             status, waiter = int(self._buffer[9:12]), self._waiter
             self._buffer.clear()
             self._needed, self._waiter = -1, None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from coterie.context.entries import describe, times
+from coterie.runtime.values import replace
 from coterie.types import Context, Entry, Fact, Label, Omission, Passage, Reason, Retraction
 
 

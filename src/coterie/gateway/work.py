@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from coterie.gateway.slots import WorkerSlots
 from coterie.governance.keys import KeyRing
 from coterie.observe.metrics import Metrics
 from coterie.runtime.concurrency import aside
+from coterie.runtime.values import replace
 
 if TYPE_CHECKING:
     from coterie.network.network import Network

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 from coterie.context.standing import known_facts
 from coterie.context.view import FINDINGS, build_view
+from coterie.runtime.values import replace
 from coterie.types import (
     Context,
     ContextView,

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from coterie.governance.pseudonyms import FEW, LITERAL
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lowered
 from coterie.privacy.forms import find_between
 from coterie.runtime.concurrency import still_wanted
+from coterie.runtime.values import replace
 from coterie.text.folding import fold, shown
 from coterie.types import Label, Message, Prompt, Pseudonyms, PseudonymValue, Question
 

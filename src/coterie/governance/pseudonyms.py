@@ -14,10 +14,10 @@ import time
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 
 from coterie.privacy.detection import Kind, lowered
+from coterie.runtime.values import replace
 from coterie.text.folding import shown
 from coterie.text.unicode import PLAIN_SIGNS
 from coterie.types import Columns, Label, PseudonymValue, Request

@@ -8,7 +8,7 @@ quality. A `budget` limits what may be spent on models that cost money.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
@@ -18,6 +18,7 @@ from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find
 from coterie.policy.mean_test import mean_interval
 from coterie.policy.outcomes import RecordedOutcomes
 from coterie.policy.spot_checks import SpotChecks, find_checked_threshold
+from coterie.runtime.values import replace
 from coterie.types import AcceptanceOverride, Reason, Request, Task
 from coterie.types.usage import check_money
 

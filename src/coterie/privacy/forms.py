@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from coterie.privacy.cut import WHOLE, CutValue, ValuePiece, cut_values, without_found
 from coterie.privacy.detection import Kind, PersonalData, digits_between, label_of, settle
 from coterie.privacy.secrets import has_token_sign
 from coterie.runtime.concurrency import still_wanted
+from coterie.runtime.values import replace
 from coterie.text.folding import Folded, fold, skeleton
 
 Finder = Callable[[str], Iterable[PersonalData]]

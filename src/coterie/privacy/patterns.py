@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from coterie.privacy.contact import find_births, find_emails, find_ips, find_phones, find_urls
 from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, settle
@@ -15,6 +14,7 @@ from coterie.privacy.forms import Finder, find_in_forms
 from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, find_national_ids, find_papers
 from coterie.privacy.secrets import find_long_secrets, find_pins, find_secrets
 from coterie.runtime.concurrency import still_wanted
+from coterie.runtime.values import replace
 
 # --- Names in fields that say so: `"lastName": "Vasquez"`, `<surname>Vasquez</surname>`, `First name: Helena`.
 #

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from coterie.routing.profile import COLD_SIMILARITY, NEAR_COPY, Profile
 from coterie.routing.splitting import SHORTEST_ALONE, Mark, Piece
+from coterie.runtime.values import replace
 from coterie.types import Reason, Route
 
 # --- Scope: a conformal p-value from the specialist's own examples and all others' (Bates et al. 2023).

@@ -6,10 +6,10 @@ import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import NamedTuple
 
 from coterie.errors import InputError
+from coterie.runtime.values import replace
 from coterie.types import Columns, Part, Reason, Request, Route, SpecialistCard
 
 PlannedStages = tuple[tuple[str, ...], ...]

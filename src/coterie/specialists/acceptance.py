@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from coterie.runtime.values import replace
 from coterie.types import AcceptanceOverride, Finding, Reason, Task
 
 _FEWEST_DECIMALS, _MOST_DECIMALS = 2, 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -13,6 +13,7 @@ from coterie.gateway.openai.translation import AskedChat, ChatFormat, read_reque
 from coterie.gateway.wire import ChatRequest, Extension
 from coterie.gateway.work import Gateway
 from coterie.governance.audit_events import audit_refusal
+from coterie.runtime.values import replace
 from coterie.types import Reason, Request
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -35,6 +35,7 @@ from coterie.gateway.wire import (
     SamplingWire,
 )
 from coterie.observe.plain import summarise
+from coterie.runtime.values import replace
 from coterie.structured.functions import function_of, result_turn, stored_calls
 from coterie.structured.schema import Node, SchemaRefused, read_schema
 from coterie.types import (
