@@ -80,6 +80,8 @@ _LEFT_OVER = 1.2
 """Times the calls that were left over, beside a template's worth, with which jobs are looked for again."""
 _LEAST_MONTH = 4.0
 """Times `calls` that a month has at least."""
+_HALF_WAY = 0.5
+"""Evidence, as a share of what is needed, from which a shadow makes room for no other."""
 _NEARLY = 0.95
 """Share of a stage's hours after which it is over: a daily run comes a little less than a day after one."""
 _WORTH_IT = 0.05
@@ -345,11 +347,20 @@ class FlywheelRunner:
             except FlywheelChanged:
                 self._note("wait", "somebody moved it at the same moment", job=job.name, deployment=each.id)
                 under_way.append(each)
-        waiting = [each for each in under_way if each.state == "shadow"]
-        full = len(under_way) >= _SIDE_BY_SIDE
-        if retrain or not full or waiting:
-            oldest = waiting[0] if full and waiting and not retrain else None
+        full = len(under_way) >= _SIDE_BY_SIDE and not retrain
+        oldest = await self._least_shown(under_way) if full else None
+        if not full or oldest is not None:
             await self._train(job, dry_run=dry_run, retrain=retrain, alone=not under_way, instead_of=oldest)
+
+    async def _least_shown(self, under_way: Sequence[Deployment]) -> Deployment | None:
+        """The shadow whose gate is farthest from passed; None where each is half-way, or in canary."""
+        found = []
+        for each in under_way:
+            if each.state == "shadow":
+                evidence = await evidence_of(self.books, self.config.flywheel, each)
+                found.append((evidence.not_worse, each.created, each))
+        least = min(found, key=lambda item: item[:2], default=None)
+        return least[2] if least is not None and least[0] < _HALF_WAY else None
 
     async def _train(
         self, job: KnownJob, *, dry_run: bool, retrain: bool, alone: bool, instead_of: Deployment | None = None

@@ -441,7 +441,7 @@ async def test_rows_are_a_persons_word_before_feedbacks_before_the_teachers(benc
 
 
 async def test_a_second_shadow_beside_the_first_once_there_are_more_rows(bench):
-    """It waits for no evidence of the first; a third takes the place of the oldest.
+    """It waits for no evidence of the first; a third takes the place of the one whose gate is farthest from passed.
 
     The newer one as champion retires the older shadow.
     """
@@ -454,7 +454,7 @@ async def test_a_second_shadow_beside_the_first_once_there_are_more_rows(bench):
     bench.books.clock.advance(3600)
     assert [each for each in await bench.run() if each[1]] == [("train", True), ("shadow", True), ("retire", True)]
     states = {each.version: each.state for each in await bench.books.deployments()}
-    assert list(states.values()) == ["retired", "shadow", "shadow"]
+    assert list(states.values()) == ["shadow", "retired", "shadow"]
     newest = (await bench.books.deployments())[-1]
     newest = await bench.books.move(newest, "canary", by="x", reason="r", share=0.5, stage=2)
     job = await bench.books.job(newest.job)
