@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coterie.config.file import load_config
 from coterie.console.jobs import Jobs
@@ -45,6 +45,8 @@ class Place:
         self.live = Ticker(gateway)
         self.shared = SharedViews()
         self.sessions = Sessions(folder / _SECRET, clock)
+        self.reviewed: dict[tuple[str, ...], tuple[float, Any]] = {}
+        """What pages of review remember for a minute."""
         self.counted: Counted | None = None
         """What the page of the flywheel has counted last."""
         self._reopening = asyncio.Lock()

@@ -163,7 +163,7 @@ def _by(visit: Visit) -> str:
 
 
 def _book(visit: Visit) -> ReviewQueue:
-    return ReviewQueue(books_of(visit), visit.config.flywheel)
+    return ReviewQueue(books_of(visit), visit.config.flywheel, visit.console.reviewed)
 
 
 async def _upcoming(visit: Visit, queue: Queue) -> list[Item]:

@@ -19,17 +19,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
+from typing import Any, TypeVar, cast
 
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate
-from coterie.flywheel.gates import audit_sample, drawn, teacher_accuracy, truths_of
-from coterie.flywheel.overview import evidence_of
+from coterie.flywheel.gates import audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
 from coterie.flywheel.training import TRAINABLE
 from coterie.types import (
     AnsweredCall,
@@ -41,6 +42,7 @@ from coterie.types import (
     ReviewPurpose,
 )
 
+T = TypeVar("T")
 _DAY, _WEEK = 86_400.0, 7 * 86_400.0
 _CLAIM = "claim"
 _CLAIMED = 300.0
@@ -53,6 +55,8 @@ _SHOWN = 100
 """Items of lowest confidence that one is chosen from."""
 _DECIDES = 8
 """Judged differences below which no gate is decided by them."""
+_REMEMBERED = 60.0
+"""Seconds for which pages remember what changes slowly."""
 _READ = 5_000
 """Answers of a job that the audit slice is drawn from, the newest."""
 
@@ -106,6 +110,8 @@ class _Desk:
     job: KnownJob
     answered: list[AnsweredCall]
     """The newest calls, without their texts."""
+    sample: list[str]
+    """Those of the audit slice that are to have a label."""
     live: list[Deployment]
     differing: list[ComparedAnswer]
     """Of deployments whose stream is open, in order of time."""
@@ -122,6 +128,8 @@ class ReviewQueue:
 
     books: Deployments
     section: FlywheelSection
+    memory: dict[tuple[str, ...], tuple[float, Any]] | None = None
+    """What pages remember for a minute: newest calls, the audit slice, whether a gate is decided. None looks anew."""
 
     async def next(self, job: str, *, reviewer: str, now: float | None = None) -> ReviewItem | None:
         """Return the next item for a reviewer; None if nothing is to be asked, or the week's labels are given.
@@ -209,7 +217,7 @@ class ReviewQueue:
         first = await self.books.store.examples_of([each.id for each in desk.answered[:1]])
         since = min((each.time for each in first.values()), default=0.0)
         compared = [row for each in desk.live for row in await self.books.store.confidences(each.id, since=since)]
-        sample = await asyncio.to_thread(self._sample, desk)
+        sample = desk.sample
         agreement, twice = agreement_of([(each.example, each.value) for each in people])
         return ReviewProgress(
             job=desk.job.id,
@@ -234,7 +242,7 @@ class ReviewQueue:
         done = {example for example, n in said.items() if n > drawn(example, TWICE, salt="twice")}
         again = [each.example for each in people if each.purpose == "disagreement" and each.example not in done]
         differing = deque(dict.fromkeys([*again, *(each.example for each in desk.differing)]))
-        audits = deque(each for each in self._sample(desk) if each not in done)
+        audits = deque(each for each in desk.sample if each not in done)
         found: list[tuple[str, ReviewPurpose]] = []
         while differing or audits:
             audit = bool(audits) and (not differing or (len(said) + len(found)) % _ONE_IN == _ONE_IN - 1)
@@ -247,11 +255,11 @@ class ReviewQueue:
         late = dict.fromkeys(each.example for each in desk.late if each.example not in asked)
         return [*found, *noise, *unsure[:_SHOWN], *((each, "disagreement") for each in late)]
 
-    def _sample(self, desk: _Desk) -> list[str]:
+    def _sample(self, job: KnownJob, live: Sequence[Deployment], answered: Sequence[AnsweredCall]) -> list[str]:
         """Examples of the audit slice that are to have a label: of closed answers, once a specialist is worth it."""
-        if desk.job.shape not in TRAINABLE or not (desk.live or len(desk.answered) >= self.section.calls):
+        if job.shape not in TRAINABLE or not (live or len(answered) >= self.section.calls):
             return []
-        return audit_sample(desk.answered, self.section.audits, share=self.section.audit_share)
+        return audit_sample(answered, self.section.audits, share=self.section.audit_share)
 
     # --- what is known ---------------------------------------------------------------------------
 
@@ -265,9 +273,11 @@ class ReviewQueue:
             waiting = await store.differences(each.id)
             differing[bool(waiting) and await self._is_decided(each, labels)] += waiting
         unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
+        answered, sample = await self._lately(("calls", job.id), partial(self._calls, job, live))
         return _Desk(
             job=job,
-            answered=list(await store.answered(job.id, limit=_READ)),
+            answered=answered,
+            sample=sample,
             live=live,
             differing=sorted(differing[False], key=lambda row: (row.time, row.example)),
             late=sorted(differing[True], key=lambda row: (row.time, row.example)),
@@ -279,8 +289,30 @@ class ReviewQueue:
         """Whether the gate of a deployment needs no more labels: it was passed, or those that are there decide it."""
         if deployment.serves:
             return True
-        judged = sum(each.purpose == "disagreement" for each in labels)
-        return judged >= _DECIDES and (await evidence_of(self.books, self.section, deployment)).decision != "open"
+        if sum(each.purpose == "disagreement" for each in labels) < _DECIDES:
+            return False
+
+        async def judged() -> bool:
+            stream, truths = await self.books.store.stream(deployment.id), truths_of(labels)
+            margin, alpha = self.section.margin, self.section.alpha
+            found = await asyncio.to_thread(judge_differences, stream, truths, margin=margin, alpha=alpha)
+            return found.decision != "open"
+
+        return await self._lately(("decided", deployment.id), judged)
+
+    async def _calls(self, job: KnownJob, live: Sequence[Deployment]) -> tuple[list[AnsweredCall], list[str]]:
+        """The newest calls of a job, and those of the audit slice that are to have a label."""
+        answered = list(await self.books.store.answered(job.id, limit=_READ))
+        return answered, await asyncio.to_thread(self._sample, job, live, answered)
+
+    async def _lately(self, key: tuple[str, ...], make: Callable[[], Awaitable[T]]) -> T:
+        """What was made under a key within a minute, where pages remember it; else what is made now."""
+        if self.memory is None:
+            return await make()
+        now, held = self.books.clock(), self.memory.get(key)
+        if held is None or not 0 <= now - held[0] < _REMEMBERED:
+            self.memory[key] = held = now, await make()
+        return cast("T", held[1])
 
     @staticmethod
     def _item(desk: _Desk, example: CapturedExample, purpose: ReviewPurpose) -> ReviewItem:
