@@ -174,7 +174,7 @@ GERMAN = ["Der Garten ist bis 22 Uhr offen.", "Eine Kopie kostet 0,10 Euro."]
 
 def told_by(model: Says | None) -> Support:
     """The check with such a model."""
-    read = None if model is None else StatementLine(weight=1.0, bias=0.0, load=lambda: model)
+    read = None if model is None else StatementLine(weight=1.0, bias=0.0, refuses=-1.0, load=lambda: model)
     return Support(line=load_defaults().support.line, read=read)
 
 
@@ -193,6 +193,15 @@ def test_a_number_must_stand_in_what_was_read():
     assert check.judge("Der Garten ist bis 23 Uhr offen.", GERMAN, "de").support <= 0.5
     assert check.judge("Bis 22 Uhr ist offen.", GERMAN, "de").support > 0.9
     assert check.judge("Es sind 1,000 Plätze.", ["Es gibt 1.000 Plätze."], "de").support > 0.9
+
+
+@pytest.mark.parametrize(("supported", "passes"), [(0.9, True), (0.4, True), (0.1, False)])
+def test_in_english_the_model_may_refuse_what_has_the_words(supported, passes):
+    """It lets nothing pass that the words do not."""
+    check, least = told_by(Says(supported=supported)), load_defaults().supported
+
+    assert (check.judge("We charge a late fee of 12 pounds.", SOURCES).support >= least) is passes
+    assert check.judge("We charge a late fee of 25 pounds.", SOURCES).support < least
 
 
 def test_without_the_model_other_languages_are_supported_word_for_word_alone():

@@ -57,7 +57,7 @@ def _statements(stored: Mapping[str, Any] | None) -> StatementLine | None:
     """What weighs the statement model's say, where it is here and is the one that this was fitted with."""
     if stored is None or checker_sha256() != stored["model"]:
         return None
-    return StatementLine(weight=stored["weight"], bias=stored["bias"], load=bundled_checker)
+    return StatementLine(weight=stored["weight"], bias=stored["bias"], refuses=stored["refuses"], load=bundled_checker)
 
 
 @cache

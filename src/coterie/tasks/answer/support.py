@@ -3,9 +3,8 @@
 In English: whether the sentence's words are those of one or two sentences of the passages, whether it has a number
 that they have not or that they say of something else, and whether one of the two denies or narrows what the other
 says. It is a probability, unlike the strict word check of `generate`: an answer is put in other words than its source.
-In other languages the statement model reads
-the sentence with the nearest sources, and every number of it must stand there. Without that model only a sentence that
-a source has word for word is supported.
+What passes, the statement model may refuse. In other languages it reads the sentence with the nearest sources, and
+every number of it must stand there. Without that model only a sentence that a source has word for word is supported.
 """
 
 from __future__ import annotations
@@ -267,6 +266,8 @@ class StatementLine:
 
     weight: float
     bias: float
+    refuses: float
+    """Log-odds below which it does not let pass what is supported by its words."""
     load: Callable[[], StatementJudge]
     """The model, which is not loaded before it is asked."""
 
@@ -277,6 +278,10 @@ class StatementLine:
         if not _figures([sentence]) <= _figures(sources[row] for row in said.read):
             support = min(support, _DOUBTFUL)
         return SupportVerdict(support=support, sources=said.sources)
+
+    def refuse(self, sentence: str, sources: Sequence[str]) -> bool:
+        """Whether the model finds it unsupported: the same words in another order, or with another one among them."""
+        return self.load().judge(sentence, sources).odds < self.refuses
 
 
 def _figures(texts: Iterable[str]) -> set[str]:
@@ -291,7 +296,7 @@ class Support:
     line: LinearScore
     """Of words, in English."""
     read: StatementLine | None = None
-    """Of the statement model, in other languages; None without its files."""
+    """Of the statement model: decides in other languages, refuses in English; None without its files."""
 
     def judge(self, sentence: str, sources: Sequence[str], language: str = "en") -> SupportVerdict:
         """How well sources bear a sentence out. One of them, word for word, is what they say. Blocks.
@@ -307,8 +312,9 @@ class Support:
         features, nearest = support_features(sentence, sources)
         support = probability(float(self.line.of(features)))
         seen = dict(zip(SUPPORT, features.tolist(), strict=True))
-        if seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence))) < _CLAIM:
-            support = min(support, _DOUBTFUL)  # however alike the words are
+        doubtful = seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence))) < _CLAIM
+        if support > _DOUBTFUL and (doubtful or (self.read is not None and self.read.refuse(sentence, sources))):
+            support = _DOUBTFUL  # however alike the words are
         return SupportVerdict(support=support, sources=nearest)
 
 
