@@ -115,7 +115,7 @@ class StatementModel:
     def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
         """What a source of these sentences, in their order, says of a statement. Without a sentence it says nothing."""
         told = self._lower.question(statement, _MOST_STATEMENT)
-        if not (told.ids > 0).any() or not sentences:
+        if not statement.strip() or not (told.ids > 0).any() or not sentences:
             return StatementVerdict(0.0, 0.0, 1.0)
         shown, nearest = self._nearest(told, sentences)
         source, _ = self._lower.passage([sentences[row] for row in shown])
