@@ -45,7 +45,8 @@ def test_whichever_worker_answers_shows_the_same(chromium, shop, tmp_path):
 
         page.goto(f"{address}/review?queue=spot:intents")
         first = page.inner_text("[data-item]:not([hidden]) .review-text")
-        page.keyboard.press("Space")
+        with page.expect_response("**/review"):  # the next item is shown before the gateway has heard of it
+            page.keyboard.press("Space")
         page.wait_for_selector(f"[data-item]:not([hidden]) .review-text:not(:has-text({first!r}))")
         second = page.inner_text("[data-item]:not([hidden]) .review-text")
         for _ in range(4):

@@ -130,7 +130,7 @@
     async function post(form, name, value) {
       const body = new URLSearchParams(new FormData(form));
       body.set(name, value);
-      const reply = await fetch(form.action, { method: "POST", body, headers: { "hx-request": "true" } });
+      const reply = await fetch(form.action, { method: "POST", body, headers: { "hx-request": "true" }, keepalive: true });  // also if one leaves the page
       const page = document.createElement("template");
       page.innerHTML = await reply.text();
       const progress = $("[data-progress]");
