@@ -14,7 +14,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -60,20 +59,6 @@ def import_with_short_spin(name: str) -> ModuleType:
         return import_module(name)
     finally:
         del os.environ[_SPIN_COUNT]
-
-
-_NICE = 10
-"""Of threads that write: beside one that answers they have a tenth of a core that both want."""
-
-
-def give_way() -> None:
-    """Let this thread, and those that it starts, have what others leave of the processor, where threads have ranks.
-
-    A text that is written takes seconds, and a question that a classifier answers a few milliseconds.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 # --- Slot selection: a request takes the slot that caches most of its prefix.
@@ -437,15 +422,9 @@ class LoadedLlama:
             if self._server is None:
                 header = read_gguf_header(self._spec.path)
                 self._control_tokens, self._end_of_turn = header.control_tokens, header.end_of_turn
-                # In a thread that ends, since not everybody may raise a priority again.
-                with ThreadPoolExecutor(1) as pool:
-                    self._server = pool.submit(self._load, header).result()
+                with self._threads.born():
+                    self._server = load_server(self._spec, header)
             return self._server
-
-    def _load(self, header: GGUFHeader) -> NativeServer:
-        with self._threads.born():
-            give_way()
-            return load_server(self._spec, header)
 
     def unload(self) -> None:
         """Free the native server once nothing uses it. The model cannot be loaded again."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
 
 import pytest
 
@@ -28,25 +26,3 @@ def test_waiting_policy(monkeypatch, preset):
         {preset: "user's"} if preset else {"GOMP_SPINCOUNT": _openmp.SPINS}
     )
     assert dict(os.environ) == before
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priorities of their own")
-def test_threads_that_write_give_way():
-    """A thread that gives way, and what it starts, come behind others; whoever started it does not."""
-    before, found = os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), []
-
-    def note():
-        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    def work():
-        _openmp.give_way()
-        note()
-        inner = threading.Thread(target=note)
-        inner.start()
-        inner.join()
-
-    outer = threading.Thread(target=work)
-    outer.start()
-    outer.join()
-    assert found[0] == found[1] >= 10
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
