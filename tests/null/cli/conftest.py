@@ -157,7 +157,9 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
     ) -> list[bool]:
         specialist = Speaker("triage", answer, error=error, task=task)
 
-        async def open_network(place: Path, *, warm: bool = False, encoder: object = None) -> Network:
+        async def open_network(
+            place: Path, *, warm: bool = False, empty: bool = False, encoder: object = None
+        ) -> Network:
             assert place == folder
             store = await SQLiteStore.open(
                 folder / "state" / "coterie.db", session_days=1, keep_content=True, clock=time.time
