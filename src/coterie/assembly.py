@@ -96,6 +96,8 @@ async def open_network(
     audit = open_audit(config.audit, folder)
     if encoder is None:
         encoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder, states=True)
+    else:
+        encoder = encoder.shared()  # the network closes what it has
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None

@@ -57,6 +57,20 @@ async def test_vectors(encoder):
     assert (encoder.name, encoder.clearance) == ("onnx", Label.RESTRICTED)
 
 
+async def test_what_is_shared_is_closed_by_itself(encoder):
+    """A network that is replaced closes its encoder, and the one that took its place goes on with the same model."""
+    before, after = encoder.shared(), encoder.shared()
+    await before.run(prompts(TEXTS[0]))
+    await before.close()
+
+    with pytest.raises(EngineUnavailable):
+        await before.run(prompts("a text that nobody asked before"))
+    for each in (after, encoder):
+        (output,) = await each.run(prompts(f"another text for {id(each)}"))
+        assert output.vector.shape == (encoder.dimension,)
+    await after.close()
+
+
 async def test_states_where_they_are_asked_for(encoder):
     """A prompt that asks for states gets one a token, with its place; the vector is the same and nearly their mean."""
     text = TEXTS[0]

@@ -7,6 +7,7 @@ loaded (about 30 ms).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import threading
@@ -152,9 +153,17 @@ class OnnxEncoder:
         """Where it was read from, if it was."""
         self._threads = threads
         self._max_batch = max_batch
-        self._batcher: Batcher[_Asked, _Encoded] = Batcher(
-            self._model.encode, engine=self.name, max_batch=max_batch, max_waiting=max_waiting
-        )
+        self._max_waiting = max_waiting
+        self._batcher = self._queue()
+
+    def _queue(self) -> Batcher[_Asked, _Encoded]:
+        return Batcher(self._model.encode, engine=self.name, max_batch=self._max_batch, max_waiting=self._max_waiting)
+
+    def shared(self) -> OnnxEncoder:
+        """The same model and known texts with a queue of its own: closing one leaves the other open."""
+        found = copy.copy(self)
+        found._batcher = self._queue()  # noqa: SLF001 - of this class
+        return found
 
     @classmethod
     def bundled(cls, *, threads: int = 1, max_batch: int = 32) -> OnnxEncoder:
