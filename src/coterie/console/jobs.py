@@ -71,6 +71,8 @@ class Jobs:
     reopen: Callable[[], Awaitable[None]]
     """Serves the champions of the registry; called after a training."""
     clock: Callable[[], float]
+    opened: float = 0.0
+    """When this worker began to serve, in whole seconds: what was trained before, it has."""
     _watching: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -184,7 +186,8 @@ class Jobs:
         if view.get("code") is None and self._at_work()[0] != job:
             view = {"code": -1, "ended": view["started"], **read_view(self.folder / job)}  # it may have ended meanwhile
         waits = view.pop("reopens", False) and not view.pop("served", False) and view.get("code") in {0, BAR_MISSED}
-        if waits and self.clock() - view["ended"] < _OPENING:  # its version serves as soon as the network is open anew
+        # Its version serves as soon as the network is open anew, in this worker or in the one that takes its place.
+        if waits and self.opened + 1 <= view["ended"] and self.clock() - view["ended"] < _OPENING:
             view["code"] = None
         for name in ("commands", "served"):
             view.pop(name, None)

@@ -41,7 +41,7 @@ class Place:
         clock = gateway.network.clock
         config = load_config(folder)
         self.currency, self.oidc = config.accounting.currency, config.oidc
-        self.jobs = Jobs(folder, self.reopen, clock=clock)
+        self.jobs = Jobs(folder, self.reopen, clock=clock, opened=gateway.opened)
         self.live = Ticker(gateway)
         self.shared = SharedViews()
         self.sessions = Sessions(folder / _SECRET, clock)

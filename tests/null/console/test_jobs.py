@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from coterie.console.jobs import Jobs
+from coterie.console.jobs import Jobs, write_view
 from coterie.errors import InputError, Overloaded
 
 
@@ -46,6 +46,27 @@ async def test_a_job_and_what_came_of_it(tmp_path, jobs_of):
     await asyncio.gather(*one._watching)
     assert opened == [True]
     assert [each.id for each in other.list()] == [job]
+
+
+async def test_a_worker_that_was_opened_later_has_what_was_trained(tmp_path):
+    """A training is done where its version serves: not yet in a worker that was there before, and in a new one at once.
+
+    The worker that started it was replaced before it could say that it serves.
+    """
+
+    async def reopen():
+        raise AssertionError("no job was started here")
+
+    job, now = "1790000000-abcdef", 1_790_000_010.5
+    (tmp_path / "state" / "console" / "jobs" / job).mkdir(parents=True)
+    view = {"kind": "train", "name": "x", "command": ["train"], "started": now - 9, "key": "k", "reopens": True}
+    write_view(tmp_path / "state" / "console" / "jobs" / job, {**view, "code": 0, "ended": now})
+    states = [
+        Jobs(tmp_path, reopen, clock=lambda: now + 3, opened=opened).show(job).state
+        for opened in (now - 100, int(now) - 1, int(now), now + 2)
+    ]
+    assert states == ["running", "running", "done", "done"]
+    assert Jobs(tmp_path, reopen, clock=lambda: now + 61, opened=now - 100).show(job).state == "done"
 
 
 async def test_of_several_commands_the_first_that_fails_ends_it(tmp_path, jobs_of):
