@@ -94,10 +94,7 @@ async def open_network(
     memory = config.network.budget(len(config.specialists))
     versions = champions(config, folder, outlines=memory is not None, empty=empty)
     audit = open_audit(config.audit, folder)
-    if encoder is None:
-        encoder = await asyncio.to_thread(open_encoder, config.network.encoder, folder, states=True)
-    else:
-        encoder = encoder.shared()  # the network closes what it has
+    encoder = await asyncio.to_thread(_encoder, config, folder, encoder)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
@@ -268,6 +265,11 @@ async def open_preview(folder: Path | str) -> Preview:
         engines=(encoder,),
     )
     return Preview(network=network, router=router)
+
+
+def _encoder(config: Config, folder: Path, shared: OnnxEncoder | None) -> OnnxEncoder:
+    """The network's own, which it closes; of one that is shared it has its own use alone."""
+    return open_encoder(config.network.encoder, folder, states=True) if shared is None else shared.shared()
 
 
 def _observed(config: Config, store: Store) -> Store:
