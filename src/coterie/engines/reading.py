@@ -48,6 +48,9 @@ _READ = 0
 _NEVER = -12.0
 """Log-odds of a sentence that has no token."""
 
+_WHAT = "Reading model"
+"""In errors."""
+
 Floats = np.ndarray
 
 
@@ -135,15 +138,14 @@ class ReadingModel:
             try:
                 named = parse_json(files[PROVENANCE_FILE])["sha256"][name]
             except (KeyError, TypeError) as error:
-                raise _refused(place, name, f"{PROVENANCE_FILE} does not name it") from error
+                raise refused(_WHAT, place, name, f"{PROVENANCE_FILE} does not name it") from error
             if named != checksums[-1]:
-                raise _refused(place, name, f"its checksum is {checksums[-1]}, {PROVENANCE_FILE} says {named}")
+                raise refused(_WHAT, place, name, f"its checksum is {checksums[-1]}, {PROVENANCE_FILE} says {named}")
         try:
-            arrays = {name: each.astype(np.float32) for name, each in load_arrays(files[HEADS_FILE]).items()}
-            self._heads = ReadingHeads(arrays)
+            self._heads = ReadingHeads(float_arrays(files[HEADS_FILE]))
             self._upper = open_graph(files[UPPER_FILE])
         except Exception as error:
-            raise _refused(place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+            raise refused(_WHAT, place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
         self.sha256 = hashlib.sha256("".join(checksums).encode()).hexdigest()
         self._known: OrderedDict[tuple[str, ...], list[_Part]] = OrderedDict()
         self._size, self._lock = 0, threading.Lock()
@@ -151,13 +153,7 @@ class ReadingModel:
     @classmethod
     def load(cls, folder: Path) -> ReadingModel:
         """The model of a folder. Raises `ArtefactRefused`."""
-        files = {}
-        for name in READER_FILES:
-            try:
-                files[name] = (folder / name).read_bytes()
-            except OSError as error:
-                raise _refused(str(folder), name, str(error)) from error
-        return cls(files, place=str(folder), folder=folder)
+        return cls(read_files(folder, READER_FILES, _WHAT), place=str(folder), folder=folder)
 
     @property
     def about(self) -> Mapping[str, str]:
@@ -240,9 +236,7 @@ class ReadingHeads:
     """
 
     def __init__(self, arrays: Mapping[str, Floats]) -> None:
-        broken = [name for name, each in arrays.items() if not np.isfinite(each).all()]
-        if broken:
-            raise ValueError(f"{broken[0]!r} is not finite")
+        check_finite(arrays)
         self._sides, self._match = arrays["sides"], arrays["match.weight"]
         self._joined = float(arrays["joined"].item())
         self._of = {
@@ -301,8 +295,32 @@ def gelu(x: Floats) -> Floats:
     return np.asarray(x * 0.5 * (1.0 + np.sign(x) * (1.0 - series * np.exp(-size * size))), dtype=x.dtype)
 
 
-def _refused(place: str, name: str, found: str) -> ArtefactRefused:
+def read_files(folder: Path, names: Sequence[str], what: str) -> dict[str, bytes]:
+    """The files of a model by name. Raises `ArtefactRefused`, which says what it is a file of."""
+    files = {}
+    for name in names:
+        try:
+            files[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise refused(what, str(folder), name, str(error)) from error
+    return files
+
+
+def float_arrays(file: bytes) -> dict[str, Floats]:
+    """The weights of a safetensors file by name, whatever size of number they are stored in."""
+    return {name: each.astype(np.float32) for name, each in load_arrays(file).items()}
+
+
+def check_finite(arrays: Mapping[str, Floats]) -> None:
+    """Raise `ValueError` for weights that are no numbers."""
+    for name, each in arrays.items():
+        if not np.isfinite(each).all():
+            raise ValueError(f"{name!r} is not finite")
+
+
+def refused(what: str, place: str, name: str, found: str) -> ArtefactRefused:
+    """The error for a file of a model that ships with the package."""
     return ArtefactRefused(
-        f"Reading model file {name!r} of {place!r} is not usable: {found}.",
+        f"{what} file {name!r} of {place!r} is not usable: {found}.",
         hint="Reinstall the package: pip install --force-reinstall coterie",
     )

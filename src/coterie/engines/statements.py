@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import load as load_arrays
 
 from coterie.engines.onnx import PROVENANCE_FILE, open_graph
 from coterie.engines.reading import (
@@ -27,13 +26,18 @@ from coterie.engines.reading import (
     LowerLayers,
     ReadText,
     bundled_reader,
+    check_finite,
+    float_arrays,
     gelu,
     has_reader,
+    read_files,
+    refused,
     unit,
 )
-from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
 
+_WHAT = "Statement model"
+"""In errors."""
 BUNDLED_CHECKER = Path(__file__).parent / "checker"
 CHECKER_FILES = (UPPER_FILE, HEADS_FILE, PROVENANCE_FILE)
 """What a statement model is made of, beside the reading model's lower layers."""
@@ -84,19 +88,20 @@ class StatementModel:
             about = parse_json(files[PROVENANCE_FILE])
             named, below = about["sha256"], about["lower_sha256"]
         except (KeyError, TypeError, ValueError) as error:
-            raise _refused(place, PROVENANCE_FILE, f"it cannot be read ({error})") from error
+            raise refused(_WHAT, place, PROVENANCE_FILE, f"it cannot be read ({error})") from error
         sums = {name: hashlib.sha256(files.get(name, b"")).hexdigest() for name in (UPPER_FILE, HEADS_FILE)}
         for name, checksum in sums.items():
             if named.get(name) != checksum:
-                raise _refused(place, name, f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}")
+                raise refused(
+                    _WHAT, place, name, f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}"
+                )
         if below != lower.sha256:
-            raise _refused(place, PROVENANCE_FILE, f"it is for lower layers {below}, these are {lower.sha256}")
+            raise refused(_WHAT, place, PROVENANCE_FILE, f"it is for lower layers {below}, these are {lower.sha256}")
         try:
-            arrays = {name: each.astype(np.float32) for name, each in load_arrays(files[HEADS_FILE]).items()}
-            self._head = StatementHead(arrays)
+            self._head = StatementHead(float_arrays(files[HEADS_FILE]))
             self._upper = open_graph(files[UPPER_FILE])
         except Exception as error:
-            raise _refused(place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+            raise refused(_WHAT, place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
         self._lower = lower
         self._sentence = lru_cache(_KEPT)(lambda text: lower.passage([text])[0])
         self.sha256 = hashlib.sha256(files[PROVENANCE_FILE]).hexdigest()
@@ -104,13 +109,7 @@ class StatementModel:
     @classmethod
     def load(cls, folder: Path, lower: LowerLayers) -> StatementModel:
         """The model of a folder. Raises `ArtefactRefused`."""
-        files = {}
-        for name in CHECKER_FILES:
-            try:
-                files[name] = (folder / name).read_bytes()
-            except OSError as error:
-                raise _refused(str(folder), name, str(error)) from error
-        return cls(files, lower, place=str(folder))
+        return cls(read_files(folder, CHECKER_FILES, _WHAT), lower, place=str(folder))
 
     def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
         """What a source of these sentences, in their order, says of a statement. Without a sentence it says nothing."""
@@ -223,9 +222,7 @@ class StatementHead:
     """
 
     def __init__(self, arrays: Mapping[str, Floats]) -> None:
-        broken = [name for name, each in arrays.items() if not np.isfinite(each).all()]
-        if broken:
-            raise ValueError(f"{broken[0]!r} is not finite")
+        check_finite(arrays)
         self._side, self._told = arrays["side"], arrays["told.weight"]
         self._small = arrays["compare.small.weight"]
         self._order = [arrays[f"compare.{name}.weight"] for name in ("before", "after", "moved", "side")]
@@ -294,10 +291,3 @@ def _three(x: Floats) -> Floats:  # (N, W) -> (N, 3 W)
     """Each token with the one before it and the one behind."""
     none = np.zeros_like(x[:1])
     return np.concatenate([np.concatenate([none, x[:-1]]), x, np.concatenate([x[1:], none])], axis=-1)
-
-
-def _refused(place: str, name: str, found: str) -> ArtefactRefused:
-    return ArtefactRefused(
-        f"Statement model file {name!r} of {place!r} is not usable: {found}.",
-        hint="Reinstall the package: pip install --force-reinstall coterie",
-    )
