@@ -29,6 +29,7 @@ import numpy as np
 
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.evidence import BETS
+from coterie.text.words import plain
 from coterie.types import CapturedExample, ComparedAnswer
 
 ALLOWED = 0.25
@@ -103,11 +104,6 @@ def asked_before(texts: Sequence[str]) -> np.ndarray:  # (N,) bool
         found.append(each in known)
         known.add(each)
     return np.asarray(found, dtype=bool)
-
-
-def plain(text: str) -> str:
-    """Return a text as repeats are compared."""
-    return " ".join(text.casefold().split())
 
 
 def model_slips(

@@ -22,6 +22,7 @@ from coterie.errors import DataError, InputError
 from coterie.flywheel.discovery import fold
 from coterie.learning.asked import AskedModel, reporting_kept_answers
 from coterie.runtime.files import write_with
+from coterie.text.words import plain
 from coterie.types import Label, Message, Prompt
 
 MOST_EXAMPLES = 20
@@ -199,12 +200,12 @@ def _take(made: Bootstrapped, said: str, about: Mapping[str, str], labels: Seque
 
 def _add(made: Bootstrapped, text: str, label: str, seed: str) -> None:
     """Add a row unless it is none, or there already: under another label too, since then one of them is wrong."""
-    folded = " ".join(text.casefold().split())
+    folded = plain(text)
     if not folded:
         made.dropped["empty"] += 1
     elif len(text) > _LONGEST:
         made.dropped["too_long"] += 1
-    elif any(folded == " ".join(row.text.casefold().split()) for row in made.rows):
+    elif any(folded == plain(row.text) for row in made.rows):
         made.dropped["repeated"] += 1
     else:
         made.rows.append(BootstrapRow(text=text, label=label, origin="teacher", seed=seed))

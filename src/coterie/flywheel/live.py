@@ -40,6 +40,7 @@ from coterie.privacy.detection import Detector, Kind, label_of
 from coterie.protocols import FlywheelStore, Specialist
 from coterie.runtime.concurrency import AT_ONCE
 from coterie.runtime.files import write_new
+from coterie.text.words import plain
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -553,7 +554,7 @@ def scrub(texts: Sequence[str], detector: Detector) -> list[str]:
         for each in detector.find(text) if text else ():
             if label_of(each.kind) is None:
                 continue  # a town or a date says nothing of anybody who is not named
-            key = (each.kind, " ".join(text[each.start : each.end].casefold().split()))
+            key = (each.kind, plain(text[each.start : each.end]))
             if key not in numbers:
                 if each.kind == Kind.PERSON and any(_holds(before, key[1]) for before in done):
                     continue

@@ -32,7 +32,6 @@ from coterie.flywheel.acceptance import (
     break_even,
     doubtful,
     model_slips,
-    plain,
     row_differences,
     row_weights,
     unforeseen,
@@ -47,6 +46,7 @@ from coterie.learning.job import TextEncoder
 from coterie.limits.storage import process_is_alive
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.protocols import Specialist
+from coterie.text.words import plain
 from coterie.training.train import TrainedSpecialist
 from coterie.types import (
     SYSTEM,

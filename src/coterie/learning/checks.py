@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from coterie.errors import DataError
 from coterie.learning.dataset import Row, normalise
+from coterie.text.words import plain
 
 # --- How data problems are put into words: lines, values and counts.
 
@@ -154,7 +155,7 @@ def spelled_in_several_ways(found: ParsedRows) -> Iterator[Problem]:
 
 def fold_label(label: str) -> str:
     """A label without what people hardly see: case, kinds of spaces, spaces around it."""
-    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+    return plain(unicodedata.normalize("NFKC", label))
 
 
 def free_text_labels(found: ParsedRows) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from coterie.text.dates import find_dates
 from coterie.text.durations import find_durations
 from coterie.text.money import find_money
 from coterie.text.numbers import as_plain, find_numbers
+from coterie.text.words import plain
 from coterie.types import Scalar
 
 TEXT, CHOICE = "text", "choice"
@@ -81,10 +82,10 @@ def normalise_value(kind: str, quote: str, choices: Sequence[str] = (), *, langu
 
 def _choose(quote: str, choices: Sequence[str]) -> str | None:
     """The choice that is named first; of several at one place the longest."""
-    folded = " ".join(quote.casefold().split())
+    folded = plain(quote)
     named = []
     for choice in choices:
-        words = re.escape(" ".join(choice.casefold().split()))
+        words = re.escape(plain(choice))
         if words and (match := re.search(rf"(?<!\w){words}(?!\w)", folded)):
             named.append((match.start(), -len(words), choice))
     return min(named)[2] if named else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+from coterie.text.words import plain
 from coterie.types import Label
 
 
@@ -142,7 +143,7 @@ def redact(text: str, found: Iterable[PersonalData]) -> str:
     counts: dict[str, int] = {}
     pieces, at = [], 0
     for each in found:
-        key = (each.kind, " ".join(text[each.start : each.end].casefold().split()))
+        key = (each.kind, plain(text[each.start : each.end]))
         if key not in numbers:
             counts[each.kind] = numbers[key] = counts.get(each.kind, 0) + 1
         pieces += [text[at : each.start], f"<{each.kind}_{numbers[key]}>"]

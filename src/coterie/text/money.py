@@ -17,6 +17,7 @@ from coterie.text.language import base
 from coterie.text.locales import currency_codes, currency_names, currency_signs, decimal_sign, home_decimal
 from coterie.text.numbers import FIGURES, as_decimal, first_figures, is_ambiguous, last_figures, narrow, read_figures
 from coterie.text.numerals import KANJI_SCALES, find_numerals
+from coterie.text.words import plain
 
 _SIGNS: Mapping[str, str] = {
     "€": "EUR",
@@ -337,10 +338,10 @@ def _currency(groups: Mapping[str, str | None], language: str | None) -> str | N
     if code := groups.get("code"):
         return code.upper()
     if name := groups.get("name"):
-        return currency_names().get(" ".join(name.casefold().split()))
+        return currency_names().get(plain(name))
     if groups.get("yen"):
         return "JPY"
-    sign = " ".join((groups["sign"] or "").casefold().split())
+    sign = plain(groups["sign"] or "")
     return _SIGNS[sign] if sign in _SIGNS else _shared(sign, language)
 
 

@@ -83,6 +83,11 @@ _SHORTEST = 3
 """Letters that a word keeps."""
 
 
+def plain(text: str) -> str:
+    """Return a text in small letters with one space where it has any, as repeats are told."""
+    return " ".join(text.casefold().split())
+
+
 @cache
 def small_words(language: str | None) -> frozenset[str]:
     """Words of a language that say nothing of what a text is about."""

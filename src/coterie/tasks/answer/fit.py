@@ -50,6 +50,7 @@ from coterie.tasks.answer.scoring import SAME, ExpertGate, LinearScore, cited_ro
 from coterie.tasks.answer.section import AnswerSection
 from coterie.tasks.contract import HELD_OUT, Trained, Workplace
 from coterie.tasks.report import write_report
+from coterie.text.words import plain
 from coterie.types import SYSTEM, CallContext, Label, Output, Passage, Prompt, Reason, Rung
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def check_indexed(job: Job[AnswerSection], place: Workplace) -> None:
 
 def divide_questions(data: Dataset, *, seed: int, held_out: float = HELD_OUT) -> tuple[Dataset, Dataset]:
     """Questions to learn from and to measure on; those about one document, or in the same words, stay together."""
-    groups = [row.group or " ".join(row.text.casefold().split()) for row in data.rows]
+    groups = [row.group or plain(row.text) for row in data.rows]
     names = sorted(set(groups))
     order = np.random.default_rng(seed).permutation(len(names))
     held = {names[place] for place in order[: round(held_out * len(names))]}

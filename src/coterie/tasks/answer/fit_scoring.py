@@ -45,6 +45,7 @@ from coterie.tasks.answer.scoring import (
     place_odds,
     place_of,
 )
+from coterie.text.words import plain
 from coterie.types import Label, Task
 
 # --- The questions of an `answer` job with the sentences that were found for them: what its scorers are fitted on.
@@ -100,7 +101,7 @@ class AnswerCorpus:
     @property
     def topics(self) -> list[str]:
         """What each question asks: its topic, where the data say, else its own words."""
-        return [str(each.row.columns.get(TOPIC) or " ".join(each.row.text.casefold().split())) for each in self.asked]
+        return [str(each.row.columns.get(TOPIC) or plain(each.row.text)) for each in self.asked]
 
     def groups(self) -> list[object]:
         """Questions of one group are not independent."""

@@ -26,6 +26,7 @@ from coterie.tasks.extract.tagging import (
     passages,
     rows_to_read,
 )
+from coterie.text.words import plain
 from coterie.types import Scalar
 
 # --- Which of several values in a quote is the field's: `renewed for one (1) year unless ... thirty (30) days` has
@@ -155,7 +156,7 @@ class Signs(NamedTuple):
         text, language = document.text, document.spoken
         quotes = [text[each.start : each.end] for each in candidates]
         values = [field.value(quote, language) if field.typed else None for quote in quotes]
-        words = [" ".join(quote.casefold().split()) for quote in quotes]
+        words = [plain(quote) for quote in quotes]
         says = [word if value is None else value for word, value in zip(words, values, strict=True)]
         return cls(candidates, chances, says, [not field.typed or value is not None for value in values])
 

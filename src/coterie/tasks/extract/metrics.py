@@ -14,6 +14,7 @@ from coterie.learning.dataset import FieldSpan, Row
 from coterie.learning.evaluation import Evaluation, FieldFigures
 from coterie.learning.judging import Case, Measured, evaluation_of, share
 from coterie.learning.metrics import Interval, ece, unseen
+from coterie.text.words import plain
 from coterie.types import Field, Finding, Scalar
 
 _WORD = re.compile(r"\w+")
@@ -127,8 +128,8 @@ def _tally(name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> _Tally
         right = [row.text[span.start : span.end] for span in there.spans] if there else []
         got = quotes.get(number, [])
         found[number] = len(got)
-        stated[number] = 0 if there is None else (len({_flat(text) for text in right}) if there.many else 1)
-        exact[number] = len({_flat(text) for text in got} & {_flat(text) for text in right})
+        stated[number] = 0 if there is None else (len({plain(text) for text in right}) if there.many else 1)
+        exact[number] = len({plain(text) for text in got} & {plain(text) for text in right})
         said[number] = bool(got or right)
         overlap[number] = _word_f1(got, right, many=bool(there and there.many))
     return _Tally(found, stated, np.minimum(exact, np.minimum(found, stated)), said, overlap)
@@ -201,12 +202,8 @@ def _jaccard(a: Counter[str], b: Counter[str]) -> float:
     return (a & b).total() / union if union else 0.0
 
 
-def _flat(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
 def _folded(value: Scalar) -> Scalar:
-    return _flat(value) if isinstance(value, str) else value
+    return plain(value) if isinstance(value, str) else value
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

@@ -38,6 +38,7 @@ from coterie.tasks.generate.metrics import judge
 from coterie.tasks.generate.replies import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
 from coterie.tasks.generate.rows import read_messages
 from coterie.tasks.generate.section import GenerateSection
+from coterie.text.words import plain
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
 from coterie.tuning.lora import lora_recipe_for
 from coterie.types import SYSTEM, Output, Prompt
@@ -185,12 +186,8 @@ def _held_against(rows: Sequence[Row], outputs: Sequence[Output]) -> tuple[np.nd
     """Token F1 (N,) with the nearest reply that should be, and whether it is one word for word."""
     pairs = [(output.text, row.labels) for row, output in zip(rows, outputs, strict=True)]
     f1 = np.array([best_f1(text, replies) for text, replies in pairs])
-    exact = np.array([_plain(text) in map(_plain, replies) for text, replies in pairs], dtype=bool)
+    exact = np.array([plain(text) in map(plain, replies) for text, replies in pairs], dtype=bool)
     return f1, exact
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _specialist(

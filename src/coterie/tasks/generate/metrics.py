@@ -12,6 +12,7 @@ from coterie.learning.evaluation import Evaluation
 from coterie.learning.judging import DRAWS, Measured, evaluation_of, share
 from coterie.learning.metrics import best_f1, bootstrap_interval, ece
 from coterie.tasks.generate.section import ALIKE
+from coterie.text.words import plain
 from coterie.types import Finding
 
 
@@ -19,7 +20,7 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, alike: float = AL
     """How like the replies that should be the written ones are, and whether the confidence that they are is true."""
     replied = [(row.labels, finding) for row, finding in zip(rows, findings, strict=True) if row.labels]
     likeness = np.array([best_f1(finding.text, labels) for labels, finding in replied])
-    same = np.array([_plain(finding.text) in map(_plain, labels) for labels, finding in replied], dtype=bool)
+    same = np.array([plain(finding.text) in map(plain, labels) for labels, finding in replied], dtype=bool)
     right = likeness >= alike
     accepted = np.array([finding.accepted for _, finding in replied], dtype=bool)
     confidence = np.array([finding.confidence for _, finding in replied], dtype=float)
@@ -32,8 +33,3 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, alike: float = AL
         "exact_match": share(same, seed),
     }
     return replace(evaluation_of(figures, n=len(rows), labelled=len(replied)), right=tuple(right.tolist()))
-
-
-def _plain(text: str) -> str:
-    """A text without case and without what spaces it has."""
-    return " ".join(text.casefold().split())

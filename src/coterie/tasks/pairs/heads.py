@@ -20,6 +20,7 @@ from coterie.engines.features import NgramFeatures, Sparse, stored_array, stored
 from coterie.engines.linear import KernelBlock
 from coterie.text.language import language_of
 from coterie.text.negation import exceptions, negations
+from coterie.text.words import plain
 
 NEVER = -1.0
 """Score of a clause for a label that a hypothesis has no evidence of in training."""
@@ -57,7 +58,7 @@ class PairVerdict(NamedTuple):
 
 def normal_form(hypothesis: str) -> str:
     """What two hypotheses must share to be one: everything but case, spaces and the full stop."""
-    return " ".join(hypothesis.casefold().split()).rstrip(" .")
+    return plain(hypothesis).rstrip(" .")
 
 
 def denying_words(texts: Sequence[str]) -> list[frozenset[str]]:

@@ -15,6 +15,7 @@ from coterie.runtime.codec import parse_json
 from coterie.structured.functions import stored_calls
 from coterie.tasks.tools.rows import ARGUMENTS
 from coterie.tasks.tools.section import NO_FUNCTION
+from coterie.text.words import plain
 from coterie.types import Finding
 
 
@@ -56,4 +57,4 @@ def is_exact(row: Row, finding: Finding) -> bool:
 def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
-    return " ".join(value.casefold().split()) if isinstance(value, str) else value
+    return plain(value) if isinstance(value, str) else value
