@@ -24,7 +24,7 @@ from run import make_calls, read_jobs
 
 from _record import Bar, Record, arguments
 from coterie.config.flywheel import CaptureSection, FlywheelSection
-from coterie.config.privacy import PrivacySection
+from coterie.config.operation import PrivacySection
 from coterie.errors import NotTrained
 from coterie.flywheel.deployments import Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import discover

@@ -28,7 +28,7 @@ from _record import Bar, Record, arguments, sha256
 from coterie.accounting.meter import CostMeter
 from coterie.config.accounting import AccountingSection
 from coterie.config.file import OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import GeneralistSection
 from coterie.engines.openai import OpenAIEngine
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog

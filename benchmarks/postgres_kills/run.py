@@ -28,7 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks._record import machine
-from coterie.config.budgets import BudgetSection
+from coterie.config.operation import BudgetSection
 from coterie.errors import BudgetExceeded, CoterieError
 from coterie.limits.limits import StoredLimits
 from coterie.limits.storage import BudgetDatabase

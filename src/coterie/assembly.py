@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from coterie.accounting.energy import PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
 from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, VllmModel, load_config
-from coterie.config.privacy import PrivacySection
+from coterie.config.operation import PrivacySection
 from coterie.config.specialists import SpecialistSection
 from coterie.decisions.adaptation import read_fitted
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity, ZeroShot

@@ -15,8 +15,8 @@ from mcp.server.mcpserver import MCPServer
 
 from coterie.accounting.meter import CostMeter
 from coterie.config.accounting import AccountingSection
-from coterie.config.budgets import BudgetSection
 from coterie.config.mcp import McpSection
+from coterie.config.operation import BudgetSection
 from coterie.errors import AuditError
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.limits.limits import StoredLimits

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from coterie.config.budgets import BudgetSection
+from coterie.config.operation import BudgetSection
 from coterie.errors import BudgetExceeded, StoreError
 from coterie.limits.limits import StoredLimits
 from coterie.types import Principal

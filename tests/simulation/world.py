@@ -13,9 +13,8 @@ from pathlib import Path
 
 from coterie.accounting.meter import CostMeter
 from coterie.config.accounting import AccountingSection
-from coterie.config.budgets import BudgetSection
 from coterie.config.file import OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import BudgetSection, GeneralistSection
 from coterie.errors import CoterieError, StoreError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit_events import read_entry

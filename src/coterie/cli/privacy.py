@@ -15,7 +15,7 @@ from coterie.cli.output import BAR_MISSED, Json, dim, give, number, one_line, re
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
-    from coterie.config.privacy import PrivacySection
+    from coterie.config.operation import PrivacySection
     from coterie.privacy.detection import PersonalData
     from coterie.privacy.training import AnnotatedFile, SpanFigures
 
@@ -70,7 +70,7 @@ def find(
 
 def _section(folder: Path, detector: str | None) -> tuple[PrivacySection, str]:
     """What the option names, else what the network's file does, else the best that comes with Coterie; and why."""
-    from coterie.config.privacy import PrivacySection
+    from coterie.config.operation import PrivacySection
     from coterie.config.section import FILE_NAME
 
     if detector is not None:

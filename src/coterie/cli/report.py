@@ -19,8 +19,8 @@ from coterie.cli.output import Json, give, say, show_table
 from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
-    from coterie.config.budgets import BudgetSection
     from coterie.config.file import Config
+    from coterie.config.operation import BudgetSection
     from coterie.limits.limits import Spending
     from coterie.protocols import Store
     from coterie.types import Ledger, LedgerSummary

@@ -25,15 +25,19 @@ from pydantic import (
 )
 
 from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
-from coterie.config.budgets import BudgetSection
 from coterie.config.choice import Choice, choice
 from coterie.config.decisions import DecisionsSection
 from coterie.config.flywheel import CaptureSection, FlywheelSection
-from coterie.config.generalist import GeneralistSection
 from coterie.config.mcp import McpSection
-from coterie.config.observe import ObserveSection
-from coterie.config.policy import PolicySection
-from coterie.config.privacy import PrivacySection, RetentionSection
+from coterie.config.operation import (
+    BudgetSection,
+    GeneralistSection,
+    ObserveSection,
+    OidcSection,
+    PolicySection,
+    PrivacySection,
+    RetentionSection,
+)
 from coterie.config.renamed import renamed
 from coterie.config.section import (
     FILE_NAME,
@@ -46,7 +50,6 @@ from coterie.config.section import (
     no_credentials,
     span_ends,
 )
-from coterie.config.sign_in import OidcSection
 from coterie.config.specialists import TASKS, Specialist
 from coterie.errors import ConfigError
 from coterie.types import Label

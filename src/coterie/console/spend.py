@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from coterie.config.budgets import BudgetSection
+from coterie.config.operation import BudgetSection
 from coterie.console.charts import Band, columns
 from coterie.console.visits import Visit
 from coterie.limits.limits import Spending, StoredLimits

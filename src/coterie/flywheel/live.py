@@ -36,7 +36,7 @@ from coterie.flywheel.gates import drawn
 from coterie.flywheel.templates import Recogniser
 from coterie.flywheel.watch import DeploymentWatch, Drift
 from coterie.logs.exchanges import read_answer, read_question
-from coterie.privacy.detection import Detector, Kind, label_of
+from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, redact
 from coterie.protocols import FlywheelStore, Specialist
 from coterie.runtime.concurrency import AT_ONCE
 from coterie.runtime.files import write_new
@@ -547,22 +547,18 @@ def scrub(texts: Sequence[str], detector: Detector) -> list[str]:
     as no name there, among other words, is none: that text keeps it too.
     """
     numbers: dict[tuple[str, str], int] = {}
-    counts: Counter[str] = Counter()
     done: list[str] = []
+
+    def is_hidden(text: str, each: PersonalData) -> bool:
+        if label_of(each.kind) is None:
+            return False  # a town or a date says nothing of anybody who is not named
+        words = plain(text[each.start : each.end])
+        named = each.kind == Kind.PERSON and (each.kind, words) not in numbers
+        return not (named and any(_holds(before, words) for before in done))
+
     for text in texts:
-        pieces, at = [], 0
-        for each in detector.find(text) if text else ():
-            if label_of(each.kind) is None:
-                continue  # a town or a date says nothing of anybody who is not named
-            key = (each.kind, plain(text[each.start : each.end]))
-            if key not in numbers:
-                if each.kind == Kind.PERSON and any(_holds(before, key[1]) for before in done):
-                    continue
-                counts[each.kind] += 1
-                numbers[key] = counts[each.kind]
-            pieces += [text[at : each.start], f"<{each.kind}_{numbers[key]}>"]
-            at = each.end
-        done.append("".join([*pieces, text[at:]]))
+        found = detector.find(text) if text else ()
+        done.append(redact(text, (each for each in found if is_hidden(text, each)), numbers))
     return done
 
 

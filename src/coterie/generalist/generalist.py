@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from coterie.config.file import DecisionModel, LlamaModel, ModelEntry, RemoteModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import GeneralistSection
 from coterie.context.view import CONVERSATION
 from coterie.errors import TooLong
 from coterie.generalist.attempts import CandidateModel, ModelReply, Tries

@@ -22,7 +22,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from coterie.config.sign_in import OidcSection
+from coterie.config.operation import OidcSection
 from coterie.errors import InputError, SetupError
 from coterie.governance.keys import Key, KeyRing, Role
 

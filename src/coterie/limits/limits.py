@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from coterie.config.accounting import TokenPrices
-from coterie.config.budgets import BudgetSection
 from coterie.config.file import RemoteModel
 from coterie.config.mcp import McpSection
+from coterie.config.operation import BudgetSection
 from coterie.errors import AuditError, BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.limits import storage as table
 from coterie.limits.allotments import Allotments, Need

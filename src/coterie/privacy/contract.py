@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from coterie.config.privacy import PrivacySection
+from coterie.config.operation import PrivacySection
 from coterie.privacy.detection import Detector
 from coterie.runtime.plugins import PluginGroup
 

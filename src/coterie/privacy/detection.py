@@ -132,20 +132,20 @@ def settle(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
     return tuple(kept)
 
 
-def redact(text: str, found: Iterable[PersonalData]) -> str:
+def redact(text: str, found: Iterable[PersonalData], known: dict[tuple[str, str], int] | None = None) -> str:
     """The text with a typed placeholder for each thing found: `<PERSON_1>`, the same for the same words.
 
     Args:
         text: What was searched.
         found: What a detector found in it, in the text's order, none overlapping another.
+        known: Numbers of placeholders by kind and plain words, the last of a kind by no words; this text's are added.
     """
-    numbers: dict[tuple[str, str], int] = {}
-    counts: dict[str, int] = {}
+    numbers = {} if known is None else known
     pieces, at = [], 0
     for each in found:
         key = (each.kind, plain(text[each.start : each.end]))
         if key not in numbers:
-            counts[each.kind] = numbers[key] = counts.get(each.kind, 0) + 1
+            numbers[key] = numbers[each.kind, ""] = numbers.get((each.kind, ""), 0) + 1
         pieces += [text[at : each.start], f"<{each.kind}_{numbers[key]}>"]
         at = each.end
     return "".join([*pieces, text[at:]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coterie.config.privacy import PrivacySection
+from coterie.config.operation import PrivacySection
 from coterie.privacy.contract import DetectorType
 from coterie.privacy.detection import Detector
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from coterie.config.budgets import BudgetSection
+from coterie.config.operation import BudgetSection
 from coterie.limits.limits import StoredLimits
 from coterie.testing import FakeClock
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from coterie.config.file import OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import GeneralistSection
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.tasks.generate.calling import Calling
 from coterie.testing import ScriptedEngine

@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.config.file import OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import GeneralistSection
 from coterie.errors import StoreError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate

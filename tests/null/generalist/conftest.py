@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from coterie.config.file import OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import GeneralistSection
 from coterie.generalist.attempts import CandidateModel
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.types import Delta, Label, Output, Prompt

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from coterie.config.file import LlamaModel, OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import GeneralistSection
 from coterie.errors import EgressRefused, EngineUnavailable
 from coterie.generalist.generalist import INSTRUCTION, LABEL, PromptedGeneralist
 from coterie.generalist.pack import pack_context

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.testclient import TestClient
 
-from coterie.config.sign_in import OidcSection
+from coterie.config.operation import OidcSection
 from coterie.errors import InputError, SetupError
 from coterie.gateway.oidc import START, oidc_routes
 from coterie.governance.keys import KeyRing

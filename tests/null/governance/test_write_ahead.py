@@ -15,7 +15,7 @@ import pytest
 
 import coterie
 from coterie.config.file import OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import GeneralistSection
 from coterie.errors import AuditError, EngineRejected
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.config.budgets import BudgetSection
+from coterie.config.operation import BudgetSection
 from coterie.limits.limits import StoredLimits
 from coterie.testing import FakeClock
 from coterie.types import Principal, Usage

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.config.budgets import BudgetSection
 from coterie.config.file import OpenAIModel, parse_config
+from coterie.config.operation import BudgetSection
 from coterie.errors import (
     BudgetExceeded,
     ConfigError,
@@ -659,7 +659,7 @@ async def test_killed_with_reservations(budgets, tmp_path, clock):
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from coterie.config.budgets import BudgetSection; from coterie.config.file import OpenAIModel\n"
+        "from coterie.config.operation import BudgetSection; from coterie.config.file import OpenAIModel\n"
         "from coterie.limits.limits import StoredLimits\n"
         "from coterie.types import SYSTEM, Message, Principal, Prompt\n"
         "async def main():\n"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from coterie.config.file import OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import GeneralistSection
 from coterie.errors import AuditError, ReleaseRefused
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate

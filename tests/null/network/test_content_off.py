@@ -15,9 +15,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from coterie.config.budgets import BudgetSection
 from coterie.config.file import OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import BudgetSection, GeneralistSection
 from coterie.errors import CoterieError, EngineBroken, InputError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog

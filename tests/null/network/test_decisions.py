@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.config.budgets import BudgetSection
 from coterie.config.decisions import DecisionsSection
 from coterie.config.file import DecisionModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import BudgetSection, GeneralistSection
 from coterie.decisions.states import request_about
 from coterie.decisions.zero_shot import RemoteAnswerer
 from coterie.errors import AuditError, BudgetExceeded, InputError

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from coterie.config.file import OpenAIModel
-from coterie.config.generalist import GeneralistSection
+from coterie.config.operation import GeneralistSection
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.specialists.acceptance import Acceptance

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from coterie.config.file import parse_config
-from coterie.config.privacy import PrivacySection
+from coterie.config.operation import PrivacySection
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing
 from coterie.privacy.contract import open_detector
 from coterie.privacy.names import bundled_model, store_model

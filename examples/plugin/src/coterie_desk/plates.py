@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from coterie.config.privacy import PrivacySection
+from coterie.config.operation import PrivacySection
 from coterie.privacy.contract import DetectorType
 from coterie.privacy.detection import PersonalData, settle
 from coterie.privacy.patterns import PatternDetector

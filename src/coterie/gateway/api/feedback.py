@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.errors import InputError
 from coterie.gateway.access import Caller
-from coterie.gateway.api.traces import find_trace
+from coterie.gateway.api.operations import find_trace
 from coterie.gateway.connection import JSONBody
 from coterie.gateway.errors import WireError, no_trace
 from coterie.gateway.wire import FeedbackRequest

@@ -6,13 +6,14 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
 from coterie.gateway.access import Caller
-from coterie.gateway.api.traces import find_trace
 from coterie.gateway.connection import JSONBody, encode
+from coterie.gateway.errors import no_trace
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import without_egress_text
 from coterie.runtime.codec import readable
 from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.store.content import without_content
+from coterie.types import Trace
 
 
 async def tell_health(_http: HTTPRequest) -> Response:
@@ -49,3 +50,20 @@ async def show_trace(http: HTTPRequest) -> Response:
         return encode(readable(without_content(trace) if above else trace))
 
     return Response(await aside(AT_ONCE + 1, written), media_type=JSONBody.media_type)
+
+
+async def find_trace(gateway: Gateway, caller: Caller, trace_id: str) -> Trace:
+    """A settled request of the caller's tenant, in which nobody was asked whom the caller may not know of.
+
+    Raises:
+        WireError: there is none such; the same words whatever the reason.
+    """
+    trace = await gateway.network.store.trace(trace_id, caller.tenant)
+    if trace is None or not all(map(caller.sees, _asked(trace))):
+        raise no_trace(trace_id)
+    return trace
+
+
+def _asked(trace: Trace) -> set[str]:
+    """Whoever had a part in it."""
+    return {*trace.route.specialists, *(finding.specialist for finding in trace.findings)}
