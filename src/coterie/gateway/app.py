@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -162,93 +162,89 @@ async def show_api(_http: HTTPRequest) -> Response:
     return JSONBody(describe_api(ENDPOINTS))
 
 
+def _asked(path: str, serve: Callable[..., ASGIApp], summary: str, **wire: Any) -> Endpoint:  # noqa: ANN401 - classes of the wire
+    """What asks the network."""
+    return Endpoint(method="POST", path=path, serve=Work(serve), summary=summary, needs="ask", **wire)
+
+
+def _flywheel(
+    method: str, path: str, serve: Callable[..., Any], summary: str, request: type[BaseModel] | None = None
+) -> Endpoint:
+    """What shows or moves jobs and deployments."""
+    return Endpoint(
+        method=method, path=f"/api/flywheel/{path}", serve=serve, summary=summary, request=request, needs="flywheel"
+    )
+
+
 ENDPOINTS: Sequence[Endpoint] = (
-    Endpoint(
-        method="POST",
-        path="/v1/chat/completions",
-        serve=Work(relaying("/chat/completions", complete_chat, chat_directly)),
-        summary="Ask the network; `stream` gives the answer as it is made.",
+    _asked(
+        "/v1/chat/completions",
+        relaying("/chat/completions", complete_chat, chat_directly),
+        "Ask the network; `stream` gives the answer as it is made.",
         request=ChatRequest,
         response=ChatCompletion,
         streamed=ChatChunk,
-        needs="ask",
     ),
-    Endpoint(
-        method="POST",
-        path="/v1/decisions",
-        serve=Work(decide_openai),
-        summary="Answer typed questions with probabilities: OpenAI's Decisions API.",
+    _asked(
+        "/v1/decisions",
+        decide_openai,
+        "Answer typed questions with probabilities: OpenAI's Decisions API.",
         request=DecisionsRequest,
         response=DecisionsResponse,
-        needs="ask",
     ),
-    Endpoint(
-        method="POST",
-        path="/v1/responses",
-        serve=Work(relaying("/responses", respond)),
-        summary="Ask the network through the Responses API, on the session of an earlier response or by itself.",
+    _asked(
+        "/v1/responses",
+        relaying("/responses", respond),
+        "Ask the network through the Responses API, on the session of an earlier response or by itself.",
         request=ResponsesRequest,
         response=ResponseView,
         streamed=ResponseEvent,
-        needs="ask",
     ),
-    Endpoint(
-        method="POST",
-        path=SYSTEM_ONE,
-        serve=Work(decide_systemone),
-        summary="Answer typed questions with probabilities: TypeSafe's System One.",
+    _asked(
+        SYSTEM_ONE,
+        decide_systemone,
+        "Answer typed questions with probabilities: TypeSafe's System One.",
         request=SystemOneRequest,
         response=SystemOneResponse,
         failed=SystemOneError,
-        needs="ask",
     ),
-    Endpoint(
-        method="POST",
-        path="/v1/messages",
-        serve=Work(relaying("/messages", answer_message)),
-        summary="Ask the network through Anthropic's Messages API.",
+    _asked(
+        "/v1/messages",
+        relaying("/messages", answer_message),
+        "Ask the network through Anthropic's Messages API.",
         request=MessagesRequest,
         response=MessageView,
         streamed=MessageEvent,
         failed=AnthropicError,
-        needs="ask",
     ),
-    Endpoint(
-        method="POST",
-        path="/v1/completions",
-        serve=Work(relaying("/completions", complete_text)),
-        summary="Ask the network with a prompt, for clients that know no chat.",
+    _asked(
+        "/v1/completions",
+        relaying("/completions", complete_text),
+        "Ask the network with a prompt, for clients that know no chat.",
         request=CompletionRequest,
         response=CompletionView,
         streamed=CompletionView,
-        needs="ask",
     ),
-    Endpoint(
-        method="POST",
-        path="/v1/embeddings",
-        serve=Work(relaying("/embeddings", embed)),
-        summary="Vectors of texts, from the encoder that router and specialists share.",
+    _asked(
+        "/v1/embeddings",
+        relaying("/embeddings", embed),
+        "Vectors of texts, from the encoder that router and specialists share.",
         request=EmbeddingsRequest,
         response=Embeddings,
-        needs="ask",
     ),
-    Endpoint(
-        method="POST",
-        path="/v1/rerank",
-        serve=Work(relaying("/rerank", rerank)),
-        summary="Order documents by how well they fit a query.",
+    _asked(
+        "/v1/rerank",
+        relaying("/rerank", rerank),
+        "Order documents by how well they fit a query.",
         request=RerankRequest,
         response=RerankResponse,
-        needs="ask",
     ),
-    Endpoint(
-        method="POST",
-        path="/v1/score",
-        serve=Work(relaying("/score", score)),
-        summary="How well texts fit others, a score a pair.",
+    _asked(
+        "/v1/score",
+        relaying("/score", score),
+        "How well texts fit others, a score a pair.",
         request=ScoreRequest,
         response=ScoreResponse,
-        needs="ask",
     ),
     Endpoint(
         method="GET", path="/v1/models", serve=list_models, summary="The router and each specialist.", response=Models
@@ -256,14 +252,12 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         method="GET", path="/v1/models/{model:path}", serve=show_model, summary="One of them.", response=ModelView
     ),
-    Endpoint(
-        method="POST",
-        path="/mcp",
-        serve=Work(speak_mcp),
-        summary="The Model Context Protocol: specialists as tools, indexes as resources. Needs the extra `mcp`.",
+    _asked(
+        "/mcp",
+        speak_mcp,
+        "The Model Context Protocol: specialists as tools, indexes as resources. Needs the extra `mcp`.",
         request=MCPMessage,
         failed=MCPFailure,
-        needs="ask",
     ),
     Endpoint(
         method="GET",
@@ -272,82 +266,26 @@ ENDPOINTS: Sequence[Endpoint] = (
         summary="One request's whole life.",
         needs="traces",
     ),
-    Endpoint(
-        method="POST",
-        path="/api/feedback",
-        serve=Work(take_feedback),
-        summary="Say whether an answer was right.",
+    _asked(
+        "/api/feedback",
+        take_feedback,
+        "Say whether an answer was right.",
         request=FeedbackRequest,
         response=FeedbackKept,
-        needs="ask",
     ),
-    Endpoint(
-        method="GET",
-        path="/api/flywheel/jobs",
-        serve=list_jobs,
-        summary="Jobs of captured calls, with volume, cost and state.",
-        needs="flywheel",
+    _flywheel("GET", "jobs", list_jobs, "Jobs of captured calls, with volume, cost and state."),
+    _flywheel("GET", "deployments", list_deployments, "Deployments, with the evidence of their gates."),
+    _flywheel(
+        "GET", "deployments/{deployment}", show_deployment, "The steps of a deployment, with reasons and numbers."
     ),
-    Endpoint(
-        method="GET",
-        path="/api/flywheel/deployments",
-        serve=list_deployments,
-        summary="Deployments, with the evidence of their gates.",
-        needs="flywheel",
+    _flywheel(
+        "POST", "deployments/{deployment}", move_deployment, "Promote a deployment, or roll it back.", DeploymentAction
     ),
-    Endpoint(
-        method="GET",
-        path="/api/flywheel/deployments/{deployment}",
-        serve=show_deployment,
-        summary="The steps of a deployment, with reasons and numbers.",
-        needs="flywheel",
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/flywheel/deployments/{deployment}",
-        serve=move_deployment,
-        summary="Promote a deployment, or roll it back.",
-        request=DeploymentAction,
-        needs="flywheel",
-    ),
-    Endpoint(
-        method="GET",
-        path="/api/flywheel/alarms",
-        serve=list_alarms,
-        summary="Alarms, with what, since when and the command.",
-        needs="flywheel",
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/flywheel/alarms/{alarm}",
-        serve=settle_alarm,
-        summary="Say that an alarm is dealt with.",
-        request=AlarmAction,
-        needs="flywheel",
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/flywheel/run",
-        serve=run_flywheel,
-        summary="Do what is due, or say it.",
-        request=RunRequest,
-        needs="flywheel",
-    ),
-    Endpoint(
-        method="GET",
-        path="/api/flywheel/review",
-        serve=next_review,
-        summary="The next example that a person is asked about.",
-        needs="flywheel",
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/flywheel/review",
-        serve=review_example,
-        summary="Keep a label, skip an example, or take a label back.",
-        request=ReviewAction,
-        needs="flywheel",
-    ),
+    _flywheel("GET", "alarms", list_alarms, "Alarms, with what, since when and the command."),
+    _flywheel("POST", "alarms/{alarm}", settle_alarm, "Say that an alarm is dealt with.", AlarmAction),
+    _flywheel("POST", "run", run_flywheel, "Do what is due, or say it.", RunRequest),
+    _flywheel("GET", "review", next_review, "The next example that a person is asked about."),
+    _flywheel("POST", "review", review_example, "Keep a label, skip an example, or take a label back.", ReviewAction),
     Endpoint(
         method="GET",
         path="/healthz",
