@@ -11,7 +11,7 @@ from coterie.api.inputs import Values, check_lengths, read_column, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.predictions import Prediction
 from coterie.api.specialists import FittedSpecialist
-from coterie.api.workspace import DOCUMENTS, Plan
+from coterie.api.workspace import DOCUMENTS
 from coterie.errors import InputError
 from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import open_declared
@@ -33,6 +33,7 @@ class Answerer(FittedSpecialist):
     """
 
     task = "answer"
+    usual_name = "answerer"
 
     @classmethod
     def fit(
@@ -56,7 +57,7 @@ class Answerer(FittedSpecialist):
             InputError: there are no documents that can be read.
             DataError: the questions do not fit.
         """
-        name = options.get("name", "answerer")
+        name = options.get("name", cls.usual_name)
         table: dict[str, Any]
         texts: Mapping[str, str] = {}
         if isinstance(documents, str | Path):
@@ -68,14 +69,9 @@ class Answerer(FittedSpecialist):
             place = DOCUMENTS.format(name=name)
             table = {"paths": [place]}
             texts = {f"{place}/{_safe(file)}": text for file, text in _named(documents).items()}
-        plan = Plan(
-            name=name,
-            settings={"task": "answer", "knowledge": [name]},
-            rows=[] if questions is None else _rows(questions, answers or ()),
-            tables={("knowledge", name): table},
-            documents=texts,
-        )
-        return cls._fit(plan, options)
+        rows = [] if questions is None else _rows(questions, answers or ())
+        tables = {("knowledge", name): table}
+        return cls._fit(options, {"knowledge": [name]}, rows, tables=tables, documents=texts)
 
     def ask(self, question: str, *, document: str | None = None) -> Prediction:
         """Answer a question, from one of the documents if it is named."""

@@ -11,7 +11,6 @@ import numpy as np
 from coterie.api.inputs import Values, check_lengths, check_several_labels, read_column, read_labels, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.specialists import TextSpecialist
-from coterie.api.workspace import Plan
 from coterie.errors import InputError
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
@@ -32,6 +31,7 @@ class Classifier(TextSpecialist):
     """
 
     task = "classify"
+    usual_name = "classifier"
 
     @classmethod
     def fit(
@@ -62,13 +62,12 @@ class Classifier(TextSpecialist):
         held_out = None if test is None else _rows(*test, several=multi_label, optional=True)
         if not multi_label:
             check_several_labels([row["label"] for row in rows])
-        settings: dict[str, Any] = {"task": "classify"} | ({"multi_label": True} if multi_label else {})
+        settings: dict[str, Any] = {"multi_label": True} if multi_label else {}
         if groups is not None:
             settings["group_column"] = "group"
             rows = _grouped(rows, groups)
             held_out = None if held_out is None else [row | {"group": None} for row in held_out]
-        plan = Plan(name=options.get("name", "classifier"), settings=settings, rows=rows, test=held_out)
-        return cls._fit(plan, options)
+        return cls._fit(options, settings, rows, held_out)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
 from coterie.api.inputs import Values, check_lengths, read_stated, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.specialists import TextSpecialist
-from coterie.api.workspace import Plan
 from coterie.learning.evaluation import Evaluation
 
 
@@ -25,6 +24,7 @@ class Extractor(TextSpecialist):
     """
 
     task = "extract"
+    usual_name = "extractor"
 
     @classmethod
     def fit(
@@ -50,14 +50,8 @@ class Extractor(TextSpecialist):
         Raises:
             DataError: the rows do not fit, or a quote is not in its text.
         """
-        settings: dict[str, Any] = {"task": "extract", "fields": dict(fields)}
-        plan = Plan(
-            name=options.get("name", "extractor"),
-            settings=settings,
-            rows=_rows(texts, values),
-            test=None if test is None else _rows(*test),
-        )
-        return cls._fit(plan, options)
+        held_out = None if test is None else _rows(*test)
+        return cls._fit(options, {"fields": dict(fields)}, _rows(texts, values), held_out)
 
     @property
     def fields(self) -> Mapping[str, str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
 from coterie.api.inputs import Values, check_lengths, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.specialists import TextSpecialist
-from coterie.api.workspace import Plan
 from coterie.learning.evaluation import Evaluation
 
 
@@ -20,6 +19,7 @@ class Generator(TextSpecialist):
     """
 
     task = "generate"
+    usual_name = "generator"
 
     @classmethod
     def fit(
@@ -45,15 +45,9 @@ class Generator(TextSpecialist):
             DataError: the rows do not fit.
         """
         key = re.sub(r"[^a-z0-9_-]+", "-", model.lower()).strip("-_0123456789") or "writer"
-        settings: dict[str, Any] = {"task": "generate", "model": key}
-        plan = Plan(
-            name=options.get("name", "generator"),
-            settings=settings,
-            rows=_rows(texts, replies),
-            test=None if test is None else _rows(*test),
-            tables={("models", key): {"engine": "llama", "name": model}},
-        )
-        return cls._fit(plan, options)
+        tables = {("models", key): {"engine": "llama", "name": model}}
+        held_out = None if test is None else _rows(*test)
+        return cls._fit(options, {"model": key}, _rows(texts, replies), held_out, tables=tables)
 
     def evaluate(self, texts: Values, replies: Values) -> Evaluation:
         """Measure it on texts it has not seen: F1 of the words, and how often it is sure."""

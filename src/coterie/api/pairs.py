@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
 from coterie.api.inputs import Values, check_lengths, check_several_labels, read_labels, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.predictions import Prediction
 from coterie.api.specialists import FittedSpecialist
-from coterie.api.workspace import Plan
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
 
@@ -27,7 +26,7 @@ class PairClassifier(FittedSpecialist):
     'entailed'
     """
 
-    task = "pairs"
+    task = usual_name = "pairs"
 
     @classmethod
     def fit(
@@ -53,14 +52,7 @@ class PairClassifier(FittedSpecialist):
         """
         rows = _rows(texts, hypotheses, labels)
         check_several_labels([row["label"] for row in rows])
-        settings: dict[str, Any] = {"task": "pairs", "pair_column": _PAIR}
-        plan = Plan(
-            name=options.get("name", "pairs"),
-            settings=settings,
-            rows=rows,
-            test=None if test is None else _rows(*test),
-        )
-        return cls._fit(plan, options)
+        return cls._fit(options, {"pair_column": _PAIR}, rows, None if test is None else _rows(*test))
 
     def predict(self, texts: Values, hypotheses: Values) -> list[Prediction]:
         """Predict the label of each pair, with the words of the text that decide as `quotes`."""

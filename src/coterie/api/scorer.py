@@ -11,7 +11,6 @@ from coterie.api.inputs import Values, check_lengths, check_several_labels, read
 from coterie.api.options import FitOptions
 from coterie.api.predictions import Prediction
 from coterie.api.specialists import FittedSpecialist
-from coterie.api.workspace import Plan
 from coterie.errors import DataError
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
@@ -28,6 +27,7 @@ class Scorer(FittedSpecialist):
     """
 
     task = "score"
+    usual_name = "scorer"
 
     @classmethod
     def fit(
@@ -55,7 +55,7 @@ class Scorer(FittedSpecialist):
         Raises:
             DataError: the rows do not fit.
         """
-        settings: dict[str, Any] = {"task": "score", "label_column": outcome}
+        settings: dict[str, Any] = {"label_column": outcome}
         if texts is not None:
             settings["text_column"] = "text"
         if exclude:
@@ -64,7 +64,7 @@ class Scorer(FittedSpecialist):
             settings["protected"] = list(protected)
         data = _joined(rows, outcomes, texts, outcome)
         check_several_labels([row[outcome] for row in data], "outcomes")
-        return cls._fit(Plan(name=options.get("name", "scorer"), settings=settings, rows=data), options)
+        return cls._fit(options, settings, data)
 
     @overload
     def predict(self, rows: Mapping[str, object], texts: str | None = None) -> Prediction: ...  # type: ignore[overload-overlap]

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, overload
 
 import numpy as np
@@ -16,8 +17,10 @@ from coterie.api.options import FitOptions
 from coterie.api.predictions import Prediction
 from coterie.api.workspace import (
     Plan,
+    Rows,
     Saved,
     StoredSpecialist,
+    Tables,
     fit_in_workspace,
     open_stored,
     save_stored,
@@ -41,6 +44,8 @@ class FittedSpecialist:
     """A trained specialist in memory. Made by `fit` or `load` of a subclass, never by its constructor."""
 
     task: ClassVar[str]
+    usual_name: ClassVar[str]
+    """Its name where none is given."""
 
     def __init__(self, stored: StoredSpecialist) -> None:
         self._stored = stored
@@ -135,7 +140,19 @@ class FittedSpecialist:
     # --- for the subclasses ----------------------------------------------------------------------
 
     @classmethod
-    def _fit(cls, plan: Plan, options: FitOptions) -> Self:
+    def _fit(
+        cls,
+        options: FitOptions,
+        settings: Mapping[str, Any],
+        rows: Rows,
+        test: Rows | None = None,
+        *,
+        tables: Tables = MappingProxyType({}),
+        documents: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
+        """Fit with these keys of its section, tables of other kinds and texts of documents."""
+        name, keys = options.get("name", cls.usual_name), {"task": cls.task, **settings}
+        plan = Plan(name=name, settings=keys, rows=rows, test=test, tables=tables, documents=documents)
         return cls(fit_in_workspace(plan, options))
 
     @classmethod

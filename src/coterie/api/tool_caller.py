@@ -8,7 +8,6 @@ from typing import Any, Self, Unpack
 from coterie.api.inputs import Values, check_lengths, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.specialists import TextSpecialist
-from coterie.api.workspace import Plan
 from coterie.errors import DataError
 from coterie.learning.evaluation import Evaluation
 
@@ -28,6 +27,7 @@ class ToolCaller(TextSpecialist):
     """
 
     task = "tools"
+    usual_name = "caller"
 
     @classmethod
     def fit(
@@ -54,13 +54,9 @@ class ToolCaller(TextSpecialist):
             DataError: the rows do not fit each other or the functions.
             InputError: a function's parameters are no schema that can be filled in.
         """
-        plan = Plan(
-            name=options.get("name", "caller"),
-            settings={"task": "tools", "functions": [dict(each.get("function", each)) for each in functions]},
-            rows=_rows(texts, calls),
-            test=None if test is None else _rows(*test),
-        )
-        return cls._fit(plan, options)
+        known = [dict(each.get("function", each)) for each in functions]
+        held_out = None if test is None else _rows(*test)
+        return cls._fit(options, {"functions": known}, _rows(texts, calls), held_out)
 
     @property
     def functions(self) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ from coterie.training.train import TrainedSpecialist, store_version, train
 Tables = Mapping[tuple[str, str], Mapping[str, Any]]
 """Tables of `coterie.toml` by kind and name, such as `("knowledge", "documents")`."""
 
+Rows = Sequence[Mapping[str, object]]
+"""Rows as JSON objects."""
 _DATA_FILES = {"data": "data/{name}{suffix}", "test": "data/{name}.test{suffix}"}
 DOCUMENTS = "documents/{name}"
 """Where texts of documents are in the folder of a network."""
@@ -85,8 +87,8 @@ class Plan:
 
     name: str
     settings: Mapping[str, Any]
-    rows: Sequence[Mapping[str, object]] = ()
-    test: Sequence[Mapping[str, object]] | None = None
+    rows: Rows = ()
+    test: Rows | None = None
     tables: Tables = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)
     """Texts of documents by file name."""
@@ -241,7 +243,7 @@ def _index(folder: Path, tables: Tables, progress: Progress) -> None:
             run(index_declared(name, load_config(folder), folder, encoder=shared_encoder(), progress=progress))
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+def write_rows(path: Path, rows: Rows) -> None:
     """Write rows as JSONL."""
     _write(path, "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows))
 

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from coterie.engines.features import Sparse, fit_ngrams
 from coterie.learning.dataset import Dataset, FieldSpan, Row
+from coterie.learning.multinomial import multinomial
 from coterie.learning.sequence import TAGS, ChainFit, fit_chain, numbered
 from coterie.learning.values import CHOICE, MANY, TEXT
 from coterie.tasks.extract.document import TextRange, TokenizedText
@@ -488,7 +489,9 @@ def _fit_extract_weigh(
     outcome = np.array([_outcome(number, each, field, stated, right) for number, each in seen], dtype=np.int64)
     center = evidence.mean(axis=0) if seen else np.zeros(len(EVIDENCE))
     scale = np.maximum(evidence.std(axis=0), 1e-6) if seen else np.ones(len(EVIDENCE))
-    weights, bias = _logistic((evidence - center) / scale, outcome)
+    weights, bias = multinomial(
+        (evidence - center) / scale, outcome, len(OUTCOMES), strength=_C_EXTRACT_WEIGH, absent=_RARE, rounds=1000
+    )
     logits = (evidence - center) / scale @ weights + bias
     chances = np.exp(logits - logits.max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)
@@ -500,21 +503,6 @@ def _outcome(number: int, candidate: CandidateSpan, field: int, stated: np.ndarr
     if not stated[number]:
         return NOT_STATED
     return RIGHT if right(number, field, candidate) else WRONG
-
-
-def _logistic(evidence: Floats, outcome: np.ndarray) -> tuple[Floats, Floats]:
-    """Weights (E, 3) and bias (3,); what never occurs is unlikely, not impossible."""
-    weights, bias = np.zeros((evidence.shape[1], len(OUTCOMES))), np.full(len(OUTCOMES), _RARE)
-    there = np.unique(outcome)
-    if len(there) < 2:
-        bias[there] = 0.0
-        return weights, bias
-    model = LogisticRegression(C=_C_EXTRACT_WEIGH, max_iter=1000).fit(evidence, outcome)
-    if len(there) == 2:  # scikit-learn gives the second class only
-        weights[:, there[1]], bias[there] = model.coef_[0], [0.0, model.intercept_[0]]
-    else:
-        weights[:, there], bias[there] = model.coef_.T, model.intercept_
-    return weights, bias
 
 
 def _best_level(chances: Floats, right: np.ndarray, wanted: int) -> float:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from scipy.special import logsumexp
-from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from coterie.engines.features import NgramFeatures, fit_ngrams
@@ -24,6 +23,7 @@ from coterie.engines.linear import KernelBlock
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import TextExamples, deal_folds
 from coterie.learning.kernel import fit_kernel
+from coterie.learning.multinomial import multinomial
 from coterie.tasks.pairs.heads import COUNT_IN_OPEN, COUNT_IN_SUMMARY, NEVER, normal_form
 from coterie.tasks.pairs.model import split_clauses
 from coterie.text.segmentation import Span
@@ -352,7 +352,7 @@ def fit_decision(
         return DecisionFit(weights=np.zeros((0, width, labels)), bias=np.zeros((0, labels)), held=np.zeros((0, labels)))
     rows = _rows(summaries, COUNT_IN_SUMMARY, hypothesis, hypotheses)
     strength, held = _held_out(rows.design, label, folds, labels)
-    coefficients, intercept = _logistic(rows.design, label, labels, strength)
+    coefficients, intercept = _multinomial(rows.design, label, labels, strength)
     shared, own = coefficients[:width], coefficients[width:].reshape(hypotheses, width + 1, labels)
     weights = (shared + own[:, :width]) / rows.spread[:, None]
     bias = intercept + _OWN_BIAS * own[:, width] - np.einsum("p,hpl->hl", rows.mean, weights)
@@ -372,11 +372,11 @@ def fit_open(features: np.ndarray, label: np.ndarray, folds: np.ndarray, labels:
     kept = np.random.default_rng(seed).permutation(len(features))[:_MOST_OPEN]
     rows = _rows(features, COUNT_IN_OPEN, None, 0)
     design, truth = rows.design, label
-    coefficients, intercept = _logistic(design[kept], truth[kept], labels, _STRENGTHS[-1])
+    coefficients, intercept = _multinomial(design[kept], truth[kept], labels, _STRENGTHS[-1])
     held = np.tile(intercept, (len(label), 1))
     for fold in np.unique(folds) if len(np.unique(folds)) > 1 else ():
         seen, own = kept[folds[kept] != fold], folds == fold
-        fitted, constant = _logistic(design[seen], truth[seen], labels, _STRENGTHS[-1])
+        fitted, constant = _multinomial(design[seen], truth[seen], labels, _STRENGTHS[-1])
         held[own] = design[own] @ fitted + constant
     weights = coefficients / rows.spread[:, None]
     return DecisionFit(weights=weights[None], bias=(intercept - rows.mean @ weights)[None], held=held)
@@ -405,7 +405,7 @@ def _held_out(
         logits = np.zeros((len(label), labels))
         for fold in np.unique(folds):
             own = folds == fold
-            coefficients, intercept = _logistic(design[~own], label[~own], labels, strength)
+            coefficients, intercept = _multinomial(design[~own], label[~own], labels, strength)
             logits[own] = design[own] @ coefficients + intercept
         loss = float(np.mean(logsumexp(logits, axis=1) - logits[np.arange(len(label)), label]))
         tried[strength] = loss, logits
@@ -413,18 +413,7 @@ def _held_out(
     return best, tried[best][1]
 
 
-def _logistic(
+def _multinomial(
     design: csr_matrix, label: np.ndarray, labels: int, strength: float
 ) -> tuple[np.ndarray, np.ndarray]:  # (columns, L), (L,)
-    """A multinomial logistic regression with a column for every label, also those that the rows do not have."""
-    weights, bias = np.zeros((design.shape[1], labels)), np.full(labels, _ABSENT)
-    present = np.unique(label)
-    if len(present) < 2:
-        bias[present] = 0.0
-        return weights, bias
-    model = LogisticRegression(C=strength, max_iter=300).fit(design, label)
-    if len(present) == 2:  # scikit-learn gives the log-odds of the second label
-        weights[:, present[1]], bias[present] = model.coef_[0], [0.0, model.intercept_[0]]
-    else:
-        weights[:, present], bias[present] = model.coef_.T, model.intercept_
-    return weights, bias
+    return multinomial(design, label, labels, strength=strength, absent=_ABSENT, rounds=300)
