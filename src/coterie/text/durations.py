@@ -13,79 +13,12 @@ from functools import cache
 from typing import NamedTuple
 
 from coterie.text.language import base
+from coterie.text.locales import table
 from coterie.text.numbers import FIGURES, first_figures, last_figures, narrow, read_figures
 from coterie.text.numerals import find_numerals
 
-_UNITS: Mapping[str, Mapping[str, str]] = {
-    "en": {
-        "Y": "year years yr yrs",
-        "M": "month months mos",
-        "W": "week weeks wk wks",
-        "D": "day days",
-        "TH": "hour hours hr hrs",
-        "TM": "minute minutes min mins",
-        "TS": "second seconds sec secs",
-    },
-    "de": {
-        "Y": "jahr jahre jahren jahres",
-        "M": "monat monate monaten monats",
-        "W": "woche wochen kalenderwochen",
-        "D": "tag tage tagen tages kalendertage kalendertagen werktage werktagen arbeitstage arbeitstagen",
-        "TH": "stunde stunden std",
-        "TM": "minute minuten min",
-        "TS": "sekunde sekunden sek",
-    },
-    "fr": {
-        "Y": "an ans année années",
-        "M": "mois",
-        "W": "semaine semaines",
-        "D": "jour jours",
-        "TH": "heure heures",
-        "TM": "minute minutes min",
-        "TS": "seconde secondes",
-    },
-    "es": {
-        "Y": "año años",
-        "M": "mes meses",
-        "W": "semana semanas",
-        "D": "día días",
-        "TH": "hora horas",
-        "TM": "minuto minutos min",
-        "TS": "segundo segundos",
-    },
-    "pt": {
-        "Y": "ano anos",
-        "M": "mês meses",
-        "W": "semana semanas",
-        "D": "dia dias",
-        "TH": "hora horas",
-        "TM": "minuto minutos min",
-        "TS": "segundo segundos",
-    },
-    "it": {
-        "Y": "anno anni",
-        "M": "mese mesi",
-        "W": "settimana settimane",
-        "D": "giorno giorni",
-        "TH": "ora ore",
-        "TM": "minuto minuti min",
-        "TS": "secondo secondi",
-    },
-    "nl": {
-        "Y": "jaar jaren",
-        "M": "maand maanden",
-        "W": "week weken",
-        "D": "dag dagen werkdagen kalenderdagen",
-        "TH": "uur uren",
-        "TM": "minuut minuten min",
-        "TS": "seconde seconden",
-    },
-}
-_MODIFIERS: Mapping[str, str] = {
-    "en": "business calendar working consecutive full additional successive",
-    "de": "volle vollen ganze ganzen weitere weiteren aufeinanderfolgende aufeinanderfolgenden",
-    "nl": "volle opeenvolgende",
-}
+_UNITS: Mapping[str, Mapping[str, str]] = table("units_of_time")
+_MODIFIERS: Mapping[str, str] = table("modifiers_of_time")
 _JAPANESE = (
     ("Y", "年間|年(?=以|未満|前|後)"),
     ("M", "(?:か|ヶ|カ|ヵ|け|個|箇)月(?:間)?"),

@@ -1,6 +1,7 @@
-"""What languages and regions do differently when they write numbers, dates and money: tables from the Unicode CLDR.
+"""What languages and regions do differently when they write numbers, dates and money.
 
-`locales.json` is built by `scripts/locales_build.py`. A tag without a table of its own takes that of its language.
+`locales.json` is built from the Unicode CLDR by `scripts/locales_build.py`; a tag without a table of its own takes that
+of its language. `tables.json` is written by hand: words by language that this package looks up.
 """
 
 from __future__ import annotations
@@ -20,8 +21,13 @@ LANGUAGES = ("en", "de", "fr", "es", "pt", "it", "nl", "ja")
 
 
 @cache
-def _tables() -> Mapping[str, Any]:
-    return json.loads((files("coterie.text") / "locales.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+def _tables(file: str = "locales.json") -> Mapping[str, Any]:
+    return json.loads((files("coterie.text") / file).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def table(name: str) -> Any:  # noqa: ANN401 - tables of several kinds
+    """A table of `tables.json`, by language."""
+    return _tables("tables.json")[name]
 
 
 def _of(table: str, language: str | None) -> Any:  # noqa: ANN401 - tables of several kinds

@@ -14,70 +14,12 @@ from functools import cache
 from typing import NamedTuple
 
 from coterie.text.language import base
-from coterie.text.locales import currency_codes, currency_names, currency_signs, decimal_sign, home_decimal
+from coterie.text.locales import currency_codes, currency_names, currency_signs, decimal_sign, home_decimal, table
 from coterie.text.numbers import FIGURES, as_decimal, first_figures, is_ambiguous, last_figures, narrow, read_figures
 from coterie.text.numerals import KANJI_SCALES, find_numerals
 from coterie.text.words import plain
 
-_SIGNS: Mapping[str, str] = {
-    "€": "EUR",
-    "£": "GBP",
-    "£gb": "GBP",
-    "us$": "USD",
-    "u.s.$": "USD",
-    "u.s. $": "USD",
-    "$us": "USD",
-    "$ us": "USD",
-    "$ ca": "CAD",
-    "$ can": "CAD",
-    "$ au": "AUD",
-    "$ nz": "NZD",
-    "$ hk": "HKD",
-    "$ sg": "SGD",
-    "$ mx": "MXN",
-    "usd$": "USD",
-    "c$": "CAD",
-    "ca$": "CAD",
-    "can$": "CAD",
-    "cad$": "CAD",
-    "cdn$": "CAD",
-    "$ca": "CAD",
-    "$can": "CAD",
-    "a$": "AUD",
-    "au$": "AUD",
-    "aud$": "AUD",
-    "$au": "AUD",
-    "nz$": "NZD",
-    "$nz": "NZD",
-    "hk$": "HKD",
-    "$hk": "HKD",
-    "s$": "SGD",
-    "sg$": "SGD",
-    "$sg": "SGD",
-    "nt$": "TWD",
-    "mx$": "MXN",
-    "$mx": "MXN",
-    "r$": "BRL",
-    "\u20b9": "INR",
-    "\u20a9": "KRW",
-    "\u20bd": "RUB",
-    "\u20ba": "TRY",
-    "zł": "PLN",
-    "kč": "CZK",
-    "\u20b4": "UAH",
-    "\u20aa": "ILS",
-    "\u0e3f": "THB",
-    "\u20ab": "VND",
-    "\u20a6": "NGN",
-    "\u20b1": "PHP",
-    "fr.": "CHF",
-    "sfr.": "CHF",
-    "sfr": "CHF",
-    "jp\u00a5": "JPY",
-    "cn\u00a5": "CNY",
-    "rmb": "CNY",
-    "円": "JPY",
-}
+_SIGNS: Mapping[str, str] = {sign: code for code, signs in table("currency_signs").items() for sign in signs}
 """Signs that mean one currency in every language."""
 _SHARED: Mapping[str, str | None] = {
     "$": None,
@@ -100,42 +42,7 @@ _WORDS_TOO = frozenset(
 """Codes that are words in capitals too: they need an amount that looks like one."""
 _SMALL_CODES = frozenset(["usd", "eur", "gbp", "jpy", "chf", "cad", "aud"])
 """Codes that are read in small letters."""
-_SCALES: Mapping[str, Mapping[str, int]] = {
-    "": {"k": 3, "m": 6, "mn": 6, "mln": 6, "million": 6, "mio": 6, "mio.": 6},
-    "en": {
-        "thousand": 3,
-        "millions": 6,
-        "bn": 9,
-        "b": 9,
-        "billion": 9,
-        "billions": 9,
-        "tn": 12,
-        "trillion": 12,
-        "trillions": 12,
-        "lakh": 5,
-        "lakhs": 5,
-        "crore": 7,
-        "crores": 7,
-    },
-    "de": {
-        "tausend": 3,
-        "tsd": 3,
-        "tsd.": 3,
-        "millionen": 6,
-        "milliarde": 9,
-        "milliarden": 9,
-        "mrd": 9,
-        "mrd.": 9,
-        "billion": 12,
-        "billionen": 12,
-    },
-    "fr": {"mille": 3, "millions": 6, "milliard": 9, "milliards": 9, "md": 9, "mds": 9, "billion": 12, "billions": 12},
-    "es": {"mil": 3, "millón": 6, "millones": 6, "mil millones": 9, "billón": 12, "billones": 12},
-    "pt": {"mil": 3, "milhão": 6, "milhões": 6, "mil milhões": 9, "bilhão": 9, "bilhões": 9, "mi": 6, "bi": 9},
-    "it": {"mila": 3, "milione": 6, "milioni": 6, "miliardo": 9, "miliardi": 9, "mrd": 9, "mld": 9},
-    "nl": {"duizend": 3, "miljoen": 6, "mln.": 6, "miljard": 9, "mld": 9, "mld.": 9, "biljoen": 12},
-    "ja": {"万": 4, "億": 8, "兆": 12, "百万": 6, "十億": 9, "千万": 7},
-}
+_SCALES: Mapping[str, Mapping[str, int]] = table("powers_of_ten")
 """Powers of ten by language; under the empty name what all of them read alike."""
 
 

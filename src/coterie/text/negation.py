@@ -10,25 +10,10 @@ from collections.abc import Mapping
 from functools import cache
 
 from coterie.text.language import base
+from coterie.text.locales import table
 
-_NEGATIONS: Mapping[str, str] = {
-    "en": "not no never none nobody nothing neither nor without cannot unable",
-    "de": "nicht nie niemals kein keine keinen keinem keiner keines niemand niemandem nichts weder ohne nirgends",
-    "fr": "ne pas non jamais aucun aucune aucuns aucunes personne rien ni sans nullement",
-    "es": "no nunca jamás ningún ninguno ninguna ningunos ningunas nadie nada ni sin tampoco",
-    "pt": "não nunca jamais nenhum nenhuma nenhuns nenhumas ninguém nada nem sem tampouco",
-    "it": "non no mai nessun nessuno nessuna niente nulla né senza neanche nemmeno",
-    "nl": "niet nooit geen niemand niets noch zonder nergens",
-}
-_EXCEPTIONS: Mapping[str, str] = {
-    "en": "except unless",
-    "de": "außer ausgenommen ausschließlich",
-    "fr": "sauf excepté hormis",
-    "es": "salvo excepto menos",
-    "pt": "salvo exceto excepto",
-    "it": "salvo eccetto tranne",
-    "nl": "behalve uitgezonderd tenzij",
-}
+_NEGATIONS: Mapping[str, str] = table("negations")
+_EXCEPTIONS: Mapping[str, str] = table("exceptions")
 _GLUED: Mapping[str, str] = {
     "en": r"n['\u2019]t\b",
     "fr": r"\bn['\u2019](?=\w)",

@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from coterie.text.language import base
+from coterie.text.locales import table
 
 
 class Numeral(NamedTuple):
@@ -45,63 +46,7 @@ class _Words(NamedTuple):
         return self.ten.split()
 
 
-_EN = _Words(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen",
-    "twenty thirty forty fifty sixty seventy eighty ninety",
-    "hundred",
-    {"thousand": 10**3, "million": 10**6, "billion": 10**9},
-    ("and",),
-)
-_DE = _Words(
-    "null ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn "
-    "achtzehn neunzehn",
-    "zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig",
-    "hundert",
-    {"tausend": 10**3, "millionen": 10**6, "million": 10**6, "milliarden": 10**9, "milliarde": 10**9},
-    ("und",),
-)
-_FR = _Words(
-    "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dixsept dixhuit "
-    "dixneuf",
-    "vingt trente quarante cinquante soixante",
-    "cent",
-    {"mille": 10**3, "millions": 10**6, "million": 10**6, "milliards": 10**9, "milliard": 10**9},
-    ("et",),
-)
-_ES = _Words(
-    "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis diecisiete "
-    "dieciocho diecinueve veinte veintiuno veintidós veintitrés veinticuatro veinticinco veintiséis veintisiete "
-    "veintiocho veintinueve",
-    "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa",
-    "ciento",
-    {"mil": 10**3, "millones": 10**6, "millón": 10**6},
-    ("y",),
-)
-_PT = _Words(
-    "zero um dois três quatro cinco seis sete oito nove dez onze doze treze catorze quinze dezasseis dezassete dezoito "
-    "dezanove",
-    "vinte trinta quarenta cinquenta sessenta setenta oitenta noventa",
-    "cento",
-    {"mil": 10**3, "milhões": 10**6, "milhão": 10**6},
-    ("e",),
-)
-_IT = _Words(
-    "zero uno due tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici "
-    "diciassette diciotto diciannove",
-    "venti trenta quaranta cinquanta sessanta settanta ottanta novanta",
-    "cento",
-    {"mille": 10**3, "mila": 10**3, "milioni": 10**6, "milione": 10**6, "miliardi": 10**9, "miliardo": 10**9},
-    ("e",),
-)
-_NL = _Words(
-    "nul een twee drie vier vijf zes zeven acht negen tien elf twaalf dertien veertien vijftien zestien zeventien "
-    "achttien negentien",
-    "twintig dertig veertig vijftig zestig zeventig tachtig negentig",
-    "honderd",
-    {"duizend": 10**3, "miljoen": 10**6, "miljard": 10**9},
-    ("en",),
-)
+_EN, _DE, _FR, _ES, _PT, _IT, _NL = (_Words(**each) for each in table("number_words").values())
 
 
 # --- The numbers below 1000, each in all its spellings ---------------------------------------------

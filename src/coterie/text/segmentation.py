@@ -15,7 +15,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from coterie.text.language import base
-from coterie.text.locales import months
+from coterie.text.locales import months, table
 from coterie.text.unicode import find_marks
 
 Lines = Literal["paragraphs", "blocks", "all"]
@@ -44,44 +44,9 @@ class Abbreviations(NamedTuple):
     """They may end a sentence too; before a capital they do: `etc.`, `a.m.`"""
 
 
-def _words(inner: str, last: str) -> Abbreviations:
-    return Abbreviations(frozenset(inner.split()), frozenset(last.split()))
-
-
 _ABBREVIATIONS: Mapping[str, Abbreviations] = {
-    "en": _words(
-        "inc corp co ltd llc no nos vs mr mrs ms dr prof st sec art jan feb mar apr jun jul aug sep sept oct nov "
-        "dec tel ext max min ca incl excl fig abs vol ed pp approx e.g i.e u.s",
-        "etc a.m p.m °c °f",
-    ),
-    "de": _words(
-        "dr prof hr fr nr abs art str tel evtl ggf inkl exkl zzgl vgl bd gem bzw ca max min z.b d.h u.a i.d.r "
-        "m.b.h o.ä z.t z.zt mio mrd tsd ziff lit bsp geb z d h u i o v s a jan feb mär apr jun jul aug sep sept "
-        "okt nov dez mo di mi do sa so st",
-        "usw etc",
-    ),
-    "fr": _words(
-        "m mm mme mlle dr pr me art p pp cf av bd env tél vol no n° al janv févr avr juil sept oct nov déc st ste ex",
-        "etc",
-    ),
-    "es": _words(
-        "sr sra srta sres dr dra d dña ud uds art arts núm pág págs p.ej tel teléf aprox avda av nº vol cap ee.uu "
-        "dpto prof ing lic ltda c p",
-        "etc",
-    ),
-    "pt": _words(
-        "sr sra srs dr dra exmo exma art arts n.º nº pág págs tel aprox av vol cap prof eng ltda p.ex",
-        "etc",
-    ),
-    "it": _words(
-        "sig sigg sig.ra dott dott.ssa ing avv prof art artt n pag pagg tel ca s.p.a s.r.l vol cap es p.es d.lgs "
-        "c.d geom",
-        "ecc etc",
-    ),
-    "nl": _words(
-        "dhr mevr mw dr mr ing drs ir prof art nr blz bijv d.w.z o.a ca tel t.a.v m.b.t n.v b.v st incl excl max min",
-        "enz etc",
-    ),
+    tag: Abbreviations(frozenset(each["inner"].split()), frozenset(each["last"].split()))
+    for tag, each in table("abbreviations").items()
 }
 _INITIALS = re.compile(r"[^\W\d_](?:\.[^\W\d_])*")
 """`J`, `z.B`, `U.S`"""
