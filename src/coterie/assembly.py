@@ -27,7 +27,6 @@ from coterie.engines.encoders import open_encoder
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, EngineError, ExtraMissing, NotTrained, SetupError
 from coterie.flywheel.deployments import Deployment, Deployments, KnownJob
-from coterie.flywheel.training import load_version
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import open_audit
 from coterie.governance.egress import ClearancePolicy, Gate, McpServer
@@ -191,6 +190,8 @@ def deployment_loader(
     registry = open_registry(folder, config.registry)
 
     async def load(job: KnownJob, deployment: Deployment) -> Specialist:
+        from coterie.flywheel.training import load_version  # noqa: PLC0415 - it brings all that trains
+
         return await load_version(registry, config, job, deployment, encoder=encoder, encoder_sha256=encoder.sha256)
 
     return load
