@@ -48,7 +48,7 @@ BUDGETS = {
     "__main__": 10,
     "accounting": 1100,
     "api": 1800,  # ToolCaller
-    "assembly": 621,  # adapters loaded ahead; MCP servers; a flywheel where a section asks for one
+    "assembly": 622,  # adapters loaded ahead; MCP servers; a flywheel, and what trains imported, where a section asks
     "cli": 7530,  # plans; encoders, models by name; import and mcp; what feedback may name, how rows were used
     "config": 1540,  # capture and flywheel; servers of MCP
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
