@@ -62,7 +62,7 @@ BUDGETS = {
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3370,  # pages and write-ahead entries of the audit log, a thread that writes them; tools of MCP
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
-    "learning": 5710,  # a prior on confidence, patterns; languages of texts, the floor; one regression for extract and pairs
+    "learning": 5710,  # a prior on confidence, patterns; languages of texts, the floor; the richer rung; one regression
     "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1180,  # logs of model calls as training rows: a dozen formats and their containers; who asked
     "models": 1170,  # encoders' weights, small models
