@@ -78,7 +78,7 @@ BUDGETS = {
     "runtime": 1460,  # what is known of texts; threads for long work; connections to PostgreSQL; quick copies
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
-    "store": 4400,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
+    "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
     "tasks": 17720,  # cells of tables, contradictions; functions; the task tools; a second look; a model that checks
     "testing": 1970,  # an audit log for the contract of stores; a scripted transport; the contract of the flywheel

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from coterie.errors import StoreError
-from coterie.store.flywheel import COUNTED, TABLES
 from coterie.store.rollups import create_tables
 from coterie.store.statements import DatabaseConnection
 
@@ -193,201 +192,28 @@ APPLICATION_ID = 0x436F7465
 """Marks a file as ours: "Cote"."""
 
 
-def m001_ledger(connection: DatabaseConnection) -> None:
-    """One row a settled request, its steps, its trace. Money is a decimal number as text; NULL is unknown."""
-    connection.execute(
-        """
-        CREATE TABLE requests (
-            id TEXT PRIMARY KEY NOT NULL,
-            time REAL NOT NULL,
-            tenant TEXT NOT NULL,
-            session TEXT,
-            label TEXT NOT NULL,
-            status TEXT NOT NULL,
-            tokens_in INTEGER NOT NULL,
-            tokens_out INTEGER NOT NULL,
-            milliseconds REAL NOT NULL,
-            cpu_seconds REAL NOT NULL,
-            joules REAL NOT NULL,
-            joules_kind TEXT NOT NULL,
-            cost TEXT,
-            counterfactual_cost TEXT
-        )
-        """
-    )
-    connection.execute("CREATE INDEX requests_by_time ON requests (time)")
-    connection.execute(
-        """
-        CREATE TABLE steps (
-            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
-            position INTEGER NOT NULL,
-            producer TEXT NOT NULL,
-            engine TEXT NOT NULL,
-            tokens_in INTEGER NOT NULL,
-            tokens_out INTEGER NOT NULL,
-            milliseconds REAL NOT NULL,
-            cpu_seconds REAL NOT NULL,
-            joules REAL NOT NULL,
-            joules_kind TEXT NOT NULL,
-            cost TEXT,
-            PRIMARY KEY (request, position)
-        ) WITHOUT ROWID
-        """
-    )
-    connection.execute(
-        """
-        CREATE TABLE traces (
-            request TEXT PRIMARY KEY NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
-            trace TEXT NOT NULL
-        )
-        """
-    )
-
-
-def m002_sessions(connection: DatabaseConnection) -> None:
-    """Sessions by tenant, with the lines of their context."""
-    connection.execute(
-        """
-        CREATE TABLE sessions (
-            tenant TEXT NOT NULL,
-            id TEXT NOT NULL,
-            used REAL NOT NULL,
-            PRIMARY KEY (tenant, id)
-        ) WITHOUT ROWID
-        """
-    )
-    connection.execute("CREATE INDEX sessions_by_use ON sessions (used)")
-    connection.execute(
-        """
-        CREATE TABLE entries (
-            id INTEGER PRIMARY KEY,
-            tenant TEXT NOT NULL,
-            session TEXT NOT NULL,
-            time REAL NOT NULL,
-            producer TEXT NOT NULL,
-            label TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            content TEXT NOT NULL,
-            FOREIGN KEY (tenant, session) REFERENCES sessions (tenant, id) ON DELETE CASCADE
-        )
-        """
-    )
-    connection.execute("CREATE INDEX entries_by_session ON entries (tenant, session, id)")
-
-
-def m003_requests_of_a_session(connection: DatabaseConnection) -> None:
-    """A session's requests are found by it, so that erasing it need not read the whole ledger."""
-    connection.execute("CREATE INDEX requests_by_session ON requests (tenant, session) WHERE session IS NOT NULL")
-
-
-def m004_ranges_and_findings(connection: DatabaseConnection) -> None:
-    """Remembered tokens and the range of an estimate; who found what, as figures, so that a report reads no trace."""
-    for table in ("requests", "steps"):
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN tokens_cached INTEGER NOT NULL DEFAULT 0")
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN joules_low REAL")
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN joules_high REAL")
-    connection.execute(
-        """
-        CREATE TABLE findings (
-            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
-            position INTEGER NOT NULL,
-            specialist TEXT NOT NULL,
-            accepted INTEGER NOT NULL,
-            confidence REAL NOT NULL,
-            PRIMARY KEY (request, position)
-        ) WITHOUT ROWID
-        """
-    )
-
-
-def m005_feedback(connection: DatabaseConnection) -> None:
-    """Feedback: the newest of each caller about each finding. `correct` is NULL where nobody says."""
-    connection.execute(
-        """
-        CREATE TABLE feedback (
-            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
-            key TEXT NOT NULL,
-            specialist TEXT NOT NULL,
-            time REAL NOT NULL,
-            thumb TEXT,
-            value TEXT,
-            comment TEXT NOT NULL,
-            correct INTEGER,
-            PRIMARY KEY (request, key, specialist)
-        ) WITHOUT ROWID
-        """
-    )
-
-
-def m006_trainings(connection: DatabaseConnection) -> None:
-    """What trainings took: a version's report cannot say it, since the same data give the same version."""
-    connection.execute(
-        """
-        CREATE TABLE trainings (
-            specialist TEXT NOT NULL,
-            version TEXT NOT NULL,
-            time REAL NOT NULL,
-            seconds REAL NOT NULL,
-            cpu_seconds REAL NOT NULL,
-            joules REAL NOT NULL,
-            joules_kind TEXT NOT NULL,
-            cost TEXT
-        )
-        """
-    )
-
-
-def m007_decisions(connection: DatabaseConnection) -> None:
-    """Who answered which typed question. Cost and joules are an equal share of the request's; NULL is unknown."""
-    connection.execute(
-        """
-        CREATE TABLE decisions (
-            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
-            position INTEGER NOT NULL,
-            site TEXT NOT NULL,
-            answered_by TEXT NOT NULL,
-            method TEXT NOT NULL,
-            accepted INTEGER NOT NULL,
-            confidence REAL NOT NULL,
-            joules REAL NOT NULL,
-            cost TEXT,
-            PRIMARY KEY (request, position)
-        ) WITHOUT ROWID
-        """
-    )
-    connection.execute("CREATE INDEX decisions_by_site ON decisions (site)")
-
-
 def m008_read_models(connection: DatabaseConnection) -> None:
     """The ledger by hour and day, and the indexes that pages of requests and sessions are read by."""
     create_tables(connection)
 
 
-def m009_flywheel(connection: DatabaseConnection) -> None:
-    """Captured examples, comparisons of answers, labels, and what is decided about jobs and deployments."""
-    for statement in TABLES:
-        connection.execute(statement)
+def _step(file: Path) -> Callable[[DatabaseConnection], None]:
+    """The statements of a file, in order."""
+    lines = (line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if not line.startswith("--"))
+    statements = [statement for each in "".join(lines).split(";\n") if (statement := each.strip())]
+
+    def take(connection: DatabaseConnection) -> None:
+        for statement in statements:
+            connection.execute(statement)
+
+    return take
 
 
-def m010_counted(connection: DatabaseConnection) -> None:
-    """Calls by job and caller, added up as they are written, and the indexes that pages of review are read by."""
-    for statement in COUNTED:
-        connection.execute(statement)
-    connection.execute("CREATE INDEX feedback_by_time ON feedback (time)")
-
-
-MIGRATIONS: tuple[Callable[[DatabaseConnection], None], ...] = (
-    m001_ledger,
-    m002_sessions,
-    m003_requests_of_a_session,
-    m004_ranges_and_findings,
-    m005_feedback,
-    m006_trainings,
-    m007_decisions,
-    m008_read_models,
-    m009_flywheel,
-    m010_counted,
-)
+STEPS: Mapping[str, Callable[[DatabaseConnection], None]] = {m008_read_models.__name__: m008_read_models} | {
+    f"m{file.stem}": _step(file) for file in Path(__file__).with_name("migrations").glob("*.sql")
+}
+"""By name: the files of `migrations`, and the step that is code."""
+MIGRATIONS: tuple[Callable[[DatabaseConnection], None], ...] = tuple(STEPS[name] for name in sorted(STEPS))
 """Every step, in order."""
 
 

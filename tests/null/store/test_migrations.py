@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coterie.errors import StoreError
-from coterie.store.connection import APPLICATION_ID, MIGRATIONS, connect, explain, migrate
+from coterie.store.connection import APPLICATION_ID, MIGRATIONS, STEPS, connect, explain, migrate
 from coterie.store.sqlite import SQLiteStore
 
 from .conftest import settlement
@@ -85,8 +85,8 @@ def schema(path: Path) -> tuple[dict[str, str], set[str]]:
 
 
 def test_steps_are_numbered():
-    """The name of each step begins with its place in the list."""
-    assert [step.__name__[:5] for step in MIGRATIONS] == [f"m{i + 1:03}_" for i in range(len(MIGRATIONS))]
+    """The name of each step begins with its place in the list, and no number is left out."""
+    assert [name[:5] for name in sorted(STEPS)] == [f"m{i + 1:03}_" for i in range(len(MIGRATIONS))]
 
 
 @pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
