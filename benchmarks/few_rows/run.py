@@ -17,6 +17,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache as cache_once
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,26 +212,43 @@ def interval(values: Sequence[float]) -> list[float]:
     return [float(np.mean(values)), *np.quantile(drawn, (0.025, 0.975)).tolist()]
 
 
-def outcomes_of(
-    name: str, shots: int, splits: int, corpora: dict[str, Corpus], cache: Path
-) -> list[list[dict[str, Any]]]:
-    """Before and after of each split."""
-    home, labels = SETS[name]
-    corpus, encoder, pairs = corpora[home], None, []
-    for seed in range(splits):
-        pair = []
-        for whole in (False, True):
-            kept = cache / f"{name}-{shots}-{seed}-{whole:d}.npz"
-            if not kept.exists():
-                encoder = encoder or Known(corpus)
-                train, test = draw(corpus, labels, shots, seed)
-                with one_thread():
-                    np.savez(kept, **said(corpus, encoder, train, test, whole=whole, seed=seed))
-            with np.load(kept) as arrays:
-                pair.append(dict(arrays))
-        pairs.append(pair)
+Pair = tuple[dict[str, Any] | None, dict[str, Any]]
+"""What the models of one split said before, where that was asked, and after."""
+
+
+Split = tuple[str, int, int]
+"""Set, rows a label, seed."""
+
+
+def outcome_of(
+    split: Split, corpus: Corpus, encoder: Callable[[], Known], cache: Path, *, whole: bool
+) -> dict[str, Any]:
+    """What the models of one split say, from the cache where it is there."""
+    name, shots, seed = split
+    kept = cache / f"{name}-{shots}-{seed}-{whole:d}.npz"
+    if not kept.exists():
+        train, test = draw(corpus, SETS[name][1], shots, seed)
+        with one_thread():
+            found = said(corpus, encoder(), train, test, whole=whole, seed=seed)
+        half = kept.with_suffix(".half.npz")
+        np.savez(half, **found)
+        half.rename(kept)  # whole, or not there
+    with np.load(kept) as arrays:
+        return dict(arrays)
+
+
+def outcomes_of(given: Any, corpora: dict[str, Corpus]) -> dict[tuple[str, int], list[Pair]]:  # noqa: ANN401 - of argparse
+    """Before and after of each split by set and rows a label: one split of all sets after the other."""
+    encoders = {home: cache_once(partial(Known, corpus)) for home, corpus in corpora.items()}
+    pairs: dict[tuple[str, int], list[Pair]] = {(name, shots): [] for name in given.sets for shots in SHOTS}
+    for seed in range(given.splits):
+        for (name, shots), found in pairs.items():
+            home = SETS[name][0]
+            about = ((name, shots, seed), corpora[home], encoders[home], given.cache)
+            before = outcome_of(*about, whole=False) if seed < given.before else None
+            found.append((before, outcome_of(*about, whole=True)))
         if seed % 10 == 9:
-            print(f"{name}, {shots} a label: {seed + 1} of {splits} splits", flush=True)
+            print(f"{seed + 1} of {given.splits} splits", flush=True)
     return pairs
 
 
@@ -238,18 +257,19 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = arguments(__doc__, __file__)
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--before", type=int, default=1_000, help="splits of which the way before is measured, too")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "coterie-few-rows")
     given = parser.parse_args(words)
     given.cache.mkdir(parents=True, exist_ok=True)
     corpora = {name: read_corpus(name, given.cache) for name in CORPORA}
     record = Record(claim=CLAIM, seeds=range(given.splits))
-    pairs = {(n, k): outcomes_of(n, k, given.splits, corpora, given.cache) for n in given.sets for k in SHOTS}
+    pairs = outcomes_of(given, corpora)
     for (name, shots), outcomes in pairs.items():
         home = SETS[name][0]
         others = [pair[1] for (other, _), each in pairs.items() if SETS[other][0] != home for pair in each]
         prior = shape(others) if others else ConfidencePrior()
         ways = {
-            "before": [answered(before, None) for before, _ in outcomes],
+            "before": [answered(before, None) for before, _ in outcomes if before is not None],
             "all rows": [answered(after, None) for _, after in outcomes],
             "all rows and prior": [answered(after, prior) for _, after in outcomes],
             "all rows and the prior that is shipped": [answered(after, ConfidencePrior()) for _, after in outcomes],
@@ -265,8 +285,12 @@ def main(words: Sequence[str] | None = None) -> None:
                 "realised risk": interval([risk for _, risk in values]),
                 "held": [held / len(values), *sure],
             }
-        figures["accuracy"] = [float(np.mean([pair[at]["test_right"].mean() for pair in outcomes])) for at in (0, 1)]
-        gains = [after[0] - before[0] for before, after in zip(ways["before"], ways["all rows and prior"], strict=True)]
+        figures["accuracy"] = [
+            float(np.mean([found["test_right"].mean() for found in each if found is not None]))
+            for each in zip(*outcomes, strict=True)
+        ]
+        both = zip(ways["before"], ways["all rows and prior"], strict=False)  # of the first splits, see `--before`
+        gains = [after[0] - before[0] for before, after in both]
         figures["gain"] = interval(gains)
         record.figures[f"{name}, {shots} a label"] = figures
         print(name, shots, json.dumps(figures, indent=1))

@@ -115,7 +115,7 @@ class AuditLog:
         self._place = START
         self._fresh = True  # nothing was written by this process yet
         self._behind = False  # what stands in the file could not be brought to the disk, or the head not be written
-        self._secret: bytes | None = None
+        self._keyed: hmac.HMAC | None = None  # of the log's key, and of nothing yet
         self._turn = threading.Lock()  # of this process' threads: a lock on the file is of processes and descriptors
 
     async def append(self, event: AuditEvent, *, sync: bool = False) -> None:
@@ -161,10 +161,15 @@ class AuditLog:
 
     def digest(self, text: str) -> str:
         """A hash of some content under this log's key: equal for equal content, no help in guessing it."""
-        if self._secret is None:
+        if self._keyed is None:
             with self._audit_errors():
-                self._secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
-        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+                secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
+            self._keyed = hmac.new(secret, digestmod="sha256")
+        # A copy keeps the interpreter's lock for short texts; `hmac.digest` gives it away each time, and a thread that
+        # takes it meanwhile keeps the event loop waiting.
+        keyed = self._keyed.copy()
+        keyed.update(text.encode("utf-8", "surrogatepass"))
+        return keyed.hexdigest()
 
     async def close(self) -> None:
         """Finish what waits, and bring it to the disk. A second call does nothing."""
@@ -351,8 +356,11 @@ class AuditLog:
         head: dict[str, object] = {"n": place.n, "hash": place.digest}
         if self._signer is not None:
             head |= {"key": self._signer.public, "signature": self._signer.attest("audit", place.statement)}
-        with open(head_of(self._path), "wb", opener=_private, buffering=0) as file:
-            file.write(json.dumps(head).encode().ljust(_SECTOR - 1) + b"\n")
+        file = _private(str(head_of(self._path)), os.O_WRONLY | os.O_CREAT)
+        try:
+            os.write(file, json.dumps(head).encode().ljust(_SECTOR - 1) + b"\n")
+        finally:
+            os.close(file)
 
 
 class AuditHead(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coterie.governance.pseudonyms import FEW, LITERAL
+from coterie.privacy.cut import CutValue
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lowered
 from coterie.privacy.forms import find_between
 from coterie.runtime.concurrency import still_wanted
@@ -49,27 +51,46 @@ class Sighting:
         return in_words(self.counts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a detector found in some texts, looked for once however often it is asked for."""
+
+    texts: Sequence[str]
+    """Each once, none empty, in their order."""
+    found: Sequence[tuple[PersonalData, ...]]
+    """What is in each."""
+    cut: Sequence[CutValue]
+    """Values that are cut over several."""
+
+    @classmethod
+    def at(cls, detector: Detector, texts: Iterable[str]) -> Look:
+        """Look at some texts: each is read by itself, and a value may be cut over several."""
+        read = list(filter(None, dict.fromkeys(texts)))
+        found = [detector.find(text) for text in read]
+        return cls(texts=read, found=found, cut=find_between(read, found))
+
+    def sighting(self, *, ignore: Callable[[str], bool] | None = None) -> Sighting:
+        """What counts of it.
+
+        Args:
+            ignore: Whether a value does not count; None counts all. Secrets always do.
+        """
+        counts: Counter[str] = Counter()
+
+        def is_seen(kind: str, values: Iterable[str]) -> bool:
+            counted = kind == Kind.SECRET or ignore is None or not all(map(ignore, values))
+            return counted and label_of(kind) is not None
+
+        for text, each in ((text, each) for text, own in zip(self.texts, self.found, strict=True) for each in own):
+            counts[str(each.kind)] += is_seen(each.kind, [text[each.start : each.end]])
+        for value in self.cut:
+            counts[str(value.kind)] += is_seen(value.kind, [self.texts[i][a:b] for i, a, b, _ in value.pieces])
+        return Sighting(counts=+counts)
+
+
 def sight(detector: Detector, texts: Iterable[str], *, ignore: Callable[[str], bool] | None = None) -> Sighting:
-    """Look for personal data and secrets.
-
-    Args:
-        detector: Finds them.
-        texts: Where to look, in their order; each is read by itself, and a value may be cut over several.
-        ignore: Whether a value does not count; None counts all. Secrets always do.
-    """
-    counts: Counter[str] = Counter()
-    read = list(filter(None, dict.fromkeys(texts)))
-    found = [detector.find(text) for text in read]
-
-    def is_seen(kind: str, values: Iterable[str]) -> bool:
-        counted = kind == Kind.SECRET or ignore is None or not all(map(ignore, values))
-        return counted and label_of(kind) is not None
-
-    for text, each in ((text, each) for text, own in zip(read, found, strict=True) for each in own):
-        counts[str(each.kind)] += is_seen(each.kind, [text[each.start : each.end]])
-    for value in find_between(read, found):
-        counts[str(value.kind)] += is_seen(value.kind, [read[i][start:end] for i, start, end, _ in value.pieces])
-    return Sighting(counts=+counts)
+    """Look for personal data and secrets in some texts, in their order; `ignore` as for `Look.sighting`."""
+    return Look.at(detector, texts).sighting(ignore=ignore)
 
 
 def worth_a_thread(detector: Detector, texts: Iterable[str]) -> bool:
@@ -309,7 +330,9 @@ class Disguised:
         return f"{total} value{'' if total == 1 else 's'}" + (f" ({in_words(counts)})" if total else "")
 
 
-def disguise(prompt: Prompt, detector: Detector, pseudonyms: Pseudonyms, *, label: Label) -> Disguised:
+def disguise(
+    prompt: Prompt, detector: Detector, pseudonyms: Pseudonyms, *, label: Label, look: Look | None = None
+) -> Disguised:
     """Put pseudonyms into a prompt.
 
     Args:
@@ -317,13 +340,15 @@ def disguise(prompt: Prompt, detector: Detector, pseudonyms: Pseudonyms, *, labe
         detector: Finds what may not.
         pseudonyms: The session's; they grow.
         label: Whoever may see texts of this label may see the values.
+        look: What the detector found in the prompt's texts, where it was asked already.
 
     Raises:
         Undisguisable: something would still show.
         TooManyValues: the session has too many.
     """
+    look = look or Look.at(detector, texts_of_prompt(prompt))
     work = _Work(detector=detector, pseudonyms=pseudonyms, label=label)
-    work.learn(list(dict.fromkeys(texts_of_prompt(prompt))))
+    work.learn(look)
     hidden = changed(prompt, work.hide, vector=None, label=label, label_without_pii=None)
     if work.used and hidden.messages:
         notice = NOTICE.format(kind=next(iter(work.used.values())).kind)
@@ -405,12 +430,15 @@ class _Work:
     _hidden: dict[str, str] = field(default_factory=dict)
     """Each text by what became of it: what is asked often stands in a prompt twice."""
 
-    def learn(self, texts: Sequence[str]) -> None:
+    def learn(self, look: Look) -> None:
         """Give what is found in the texts its pseudonyms, before any is changed: each may stand in others too."""
-        found = [self._find(text) for text in texts]
-        for text, each in ((text, each) for text, own in zip(texts, found, strict=True) for each in own):
-            self._of(each.kind, text[each.start : each.end])
-        for value in find_between(texts, found):
+        texts = look.texts
+        for text, found in zip(texts, look.found, strict=True):
+            self._found[text] = _hideable(found)
+        for text in texts:
+            for each in self._found[text]:
+                self._of(each.kind, text[each.start : each.end])
+        for value in look.cut:
             if value.kind == Kind.SECRET:
                 raise Undisguisable("a secret has no pseudonym")
             written = " ".join(texts[index][start:end] for index, start, end, _ in value.pieces)
@@ -467,10 +495,7 @@ class _Work:
     def _find(self, text: str) -> tuple[PersonalData, ...]:
         if text not in self._found:
             still_wanted()
-            found = (each for each in self.detector.find(text) if label_of(each.kind) is not None)
-            self._found[text] = tuple(found)
-            if any(each.kind == Kind.SECRET for each in self._found[text]):
-                raise Undisguisable("a secret has no pseudonym")
+            self._found[text] = _hideable(self.detector.find(text))
         return self._found[text]
 
     def _spans(self, text: str) -> list[tuple[int, int, PseudonymValue]]:
@@ -508,6 +533,14 @@ class _Work:
             yield text[place:]
 
 
+def _hideable(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
+    """What of it has a label. Raises `Undisguisable` for a secret."""
+    labelled = tuple(each for each in found if label_of(each.kind) is not None)
+    if any(each.kind == Kind.SECRET for each in labelled):
+        raise Undisguisable("a secret has no pseudonym")
+    return labelled
+
+
 def _places(values: Sequence[PseudonymValue], text: str) -> Iterator[tuple[int, int, PseudonymValue]]:
     """Where values stand as words of their own, with any white space in them, in a folded text in lower case.
 
@@ -517,11 +550,12 @@ def _places(values: Sequence[PseudonymValue], text: str) -> Iterator[tuple[int, 
     """
     if not values:
         return
-    flat, places = _flattened(text)
+    whole = _flattened(text)
+    flat = whole.text
     written = [(" ".join(lowered(shown(value.text)).split()), value) for value in values]
     for start, end, value in _each_place(written, flat) if len(values) <= FEW else _all_places(written, flat):
         if not _is_word(flat[start - 1 : start]) and not _is_word(flat[end : end + 1]):
-            yield places[start], places[end - 1] + 1, value
+            yield whole.place(start), whole.place(end - 1) + 1, value
 
 
 _Written = Sequence[tuple[str, PseudonymValue]]
@@ -547,14 +581,30 @@ def _all_places(written: _Written, flat: str) -> Iterator[tuple[int, int, Pseudo
                 yield start, end, found
 
 
-def _flattened(text: str) -> tuple[str, Sequence[int]]:
-    """The text with one blank for each stretch of white space, and where each of its signs stood."""
-    pieces, places, at = list[str](), list[int](), 0
+class _Flat(NamedTuple):
+    """A text with one blank for each stretch of white space."""
+
+    text: str
+    behind: Sequence[int]
+    """Where it goes on behind each blank that stands for a stretch."""
+    dropped: Sequence[int]
+    """Signs that were left out up to there."""
+
+    def place(self, at: int) -> int:
+        """Where the sign at a place stood."""
+        gap = bisect_right(self.behind, at)
+        return at + (self.dropped[gap - 1] if gap else 0)
+
+
+def _flattened(text: str) -> _Flat:
+    pieces, behind, dropped, at = list[str](), list[int](), list[int](), 0
     for gap in _WHITE_SPACE.finditer(text):
         pieces += [text[at : gap.start()], " "]
-        places += range(at, gap.start() + 1)
         at = gap.end()
-    return "".join([*pieces, text[at:]]), [*places, *range(at, len(text))] if pieces else range(len(text))
+        left_out = (dropped[-1] if dropped else 0) + len(gap[0]) - 1
+        behind.append(at - left_out)
+        dropped.append(left_out)
+    return _Flat("".join([*pieces, text[at:]]), behind, dropped)
 
 
 def _is_word(character: str) -> bool:

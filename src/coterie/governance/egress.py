@@ -17,7 +17,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +29,7 @@ from coterie.errors import EgressRefused, InputError
 from coterie.governance.audit_events import audit_egress, audit_outcome
 from coterie.governance.disguise import (
     Disguised,
+    Look,
     Restorer,
     Sighting,
     Undisguisable,
@@ -40,7 +41,7 @@ from coterie.governance.disguise import (
 from coterie.governance.injection import suspect
 from coterie.governance.pseudonyms import SessionPseudonyms, TooManyValues
 from coterie.limits.limits import StoredLimits
-from coterie.privacy.detection import Detector, PersonalData
+from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Policy, StreamingEngine
 from coterie.runtime.concurrency import AT_ONCE, aside, side_by_side, to_the_end
@@ -231,9 +232,8 @@ class _Judge:
             raise
 
     def _judge(self, prompt: Prompt, texts: Sequence[str], call: CallContext) -> _Sent:
-        detector = _Remembering(self.detector)
-        ignore = call.sent.has if call.released and call.sent is not None else None
-        seen = sight(detector, texts, ignore=ignore)
+        look = Look.at(self.detector, texts)
+        seen = look.sighting(ignore=call.sent.has if call.released and call.sent is not None else None)
         label = max(Label(prompt.label), seen.label)
         verdict = self._ask(label)
         if verdict.allowed is True:
@@ -244,7 +244,8 @@ class _Judge:
             raise _refused(_with_cause(verdict, prompt, seen), self.name)
         try:
             # Who may see the text that a value stands in may see the value.
-            hidden = disguise(prompt, detector, call.pseudonyms or SessionPseudonyms(), label=label_without_pii)
+            pseudonyms = call.pseudonyms or SessionPseudonyms()
+            hidden = disguise(prompt, self.detector, pseudonyms, label=label_without_pii, look=look)
         except (Undisguisable, TooManyValues) as trouble:
             reason = _with_cause(verdict, prompt, seen).reason
             reason = reason.noting(Reason("note.no_pseudonyms", why=str(trouble)))
@@ -415,16 +416,6 @@ class _Unslotted:
         async with call.release_slot(), aclosing(pieces) as events:
             async for event in events:
                 yield event
-
-
-class _Remembering:
-    """A detector that looks at each text of one prompt once."""
-
-    def __init__(self, detector: Detector) -> None:
-        self._find = lru_cache(maxsize=None)(detector.find)
-
-    def find(self, text: str) -> tuple[PersonalData, ...]:
-        return self._find(text)
 
 
 def _restorer(hidden: Disguised, call: CallContext, *, as_json: bool) -> Restorer | None:

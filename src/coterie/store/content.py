@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from coterie.runtime.values import replace
 from coterie.text.unicode import find_words
 from coterie.types import (
     Citation,

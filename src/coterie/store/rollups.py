@@ -37,7 +37,9 @@ _ADD = (
 )
 _ADD_MONEY = ", ".join(f"{name} = plus_money(rollups.{name}, excluded.{name})" for name in _MONEY)
 """By a function of PostgreSQL's. One of Python's in SQLite would take the interpreter's lock for each amount."""
-_SET_MONEY = ", ".join(f"{name} = excluded.{name}" for name in _MONEY)
+_SET_MONEY = ", ".join(
+    f"{name} = CASE excluded.{name} WHEN '0' THEN rollups.{name} ELSE excluded.{name} END" for name in _MONEY
+)
 _COUNT = " ON CONFLICT (span, start, tenant, bucket) DO UPDATE SET n = latencies.n + excluded.n"
 
 
@@ -181,10 +183,14 @@ class Additions:
 def _with_money(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows with the money that stands in the table added to theirs: nobody else writes in this transaction.
 
-    All that stands there is read as one row, for one step of a statement.
+    All that stands there is read as one row, for one step of a statement; of a row that adds none it stays as it is.
     """
-    keys, values = len(_KEY), [value for row in rows for value in row[: len(_KEY)]]
-    places = ", ".join([f"({', '.join('?' * keys)})"] * len(rows))
+    nothing, first = ("0",) * len(_MONEY), len(rows[0]) - len(_MONEY)
+    paid = [row for row in rows if row[first:] != nothing]
+    if not paid:
+        return list(rows)
+    keys, values = len(_KEY), [value for row in paid for value in row[: len(_KEY)]]
+    places = ", ".join([f"({', '.join('?' * keys)})"] * len(paid))
     (found,) = connection.execute(
         f"WITH wanted ({', '.join(_KEY)}) AS (VALUES {places}) "  # noqa: S608 - no value is in it
         f"SELECT json_group_array(json_array({', '.join((*_KEY, *_MONEY))})) "
@@ -192,7 +198,6 @@ def _with_money(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]])
         values,
     ).fetchone()
     known = {tuple(row[:keys]): row[keys:] for row in json.loads(found)}
-    nothing, first = ("0",) * len(_MONEY), len(rows[0]) - len(_MONEY)
     return [
         (
             *row[:first],

@@ -365,6 +365,7 @@ class Sweep:
         self._erased = False
         self._deleted = False
         self._unwiped = False
+        self._more = True  # an earlier ledger may be left to add up; only opening the file makes one
 
     @property
     def wiped(self) -> bool:
@@ -385,7 +386,9 @@ class Sweep:
     def __call__(self, connection: DatabaseConnection) -> bool:
         """Do what is due; whether more of an earlier ledger is left to add up."""
         self._sweep(connection)
-        return backfill(connection)
+        if self._more:  # a look would be needless after each commit: it waits for the interpreter's lock
+            self._more = backfill(connection)
+        return self._more
 
     def _is_due(self, now: float) -> bool:
         """Whether to look for what is too old; once an hour."""

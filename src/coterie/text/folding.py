@@ -98,7 +98,7 @@ def fold(text: str, *, again: bool = False) -> Folded | None:
         again: Read it in the second way: controls that are white space join what is beside them, superscript and
             circled digits part it, and escaped white space, quotes and brackets are decoded too.
     """
-    if text.isascii() and text.isprintable() and not _may_be_escaped(text):
+    if text.isascii() and not _may_be_escaped(text) and _in_one_line(text).isprintable():
         return None
     levels, unclear, read = list[_Level](), False, text
     for step, is_needed in ((_unescape, _may_be_escaped), (_reduce, _may_be_reduced)):
@@ -113,6 +113,11 @@ def fold(text: str, *, again: bool = False) -> Folded | None:
     if read == text and not unclear:
         return None
     return Folded(read, tuple(levels), unclear=unclear)
+
+
+def _in_one_line(text: str) -> str:
+    """The text without the controls that are read as they are."""
+    return text.replace("\n", "").replace("\t", "").replace("\r", "")
 
 
 def shown(text: str) -> str:
