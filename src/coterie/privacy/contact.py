@@ -8,16 +8,19 @@ from collections.abc import Iterator
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_possible_number
 
-from coterie.privacy.detection import CASED, ContextWords, Kind, PersonalData, digits_of, last_before
+from coterie.privacy.detection import CASED, UNCUT, ContextWords, Kind, PersonalData, digits_of, last_before
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _LOCAL_SIGNS = frozenset("_.%+'-")
 _IS_CASED = re.compile(f"[{CASED}]").match
-_DOMAIN = re.compile(rf"@(?:{_LABEL}\.){{1,8}}(?:[A-Za-z]{{2,24}}(?![{CASED}@])|[^\W\d_]{{2,24}}(?![\w@]))")
+_IS_UNCUT = re.compile(f"[{UNCUT}]").match
+_DOMAIN = re.compile(
+    rf"@(?:{_LABEL}\.){{1,8}}(?:[A-Za-z]{{2,24}}(?!_{{0,3}}[{UNCUT}@])|[^\W\d_]{{2,24}}(?!_{{0,3}}(?:[^\W_]|@)))"
+)
 """A name in ASCII ends where letters of a script without capitals begin: in Chinese no blank stands between them."""
 _LONGEST_LOCAL = 64
 _URL = re.compile(r"(?<![^\W_])(?:(?:https?|ftps?|wss?)://|www\.)[^\s<>\"\u201c\u201d{}|\\^`]{3,2048}", re.IGNORECASE)
-_IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\w)(?!\.\d)", re.ASCII)
+_IPV4 = re.compile(r"\d(?<![^\W_]\d)(?<!\.\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?![^\W_])(?!\.\d)", re.ASCII)
 _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9a-f]{0,4}:)[0-9a-f:]{3,39}(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", re.I | re.A
 )
@@ -313,11 +316,14 @@ _EXTENSION = (
     r"[ .:=]{0,2}\d{1,6}(?![\w@])"
 )
 _BETWEEN = rf"(?:[ ]?[()][ ]?|\)?[ \u00a0\u202f.{_DASH}]\(?|[ ][{_DASH}][ ]|)"
+_NO_ROW = rf"(?!\d(?:[ \u00a0\u202f.{_DASH}]?\d){{17}})"
+"""Before a digit: more digits than a telephone has do not follow with at most one sign between them. None of them could
+be its last, and to try each takes long."""
 _PHONE = re.compile(
-    rf"(?<![{CASED}@$€£])(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:(?P<abroad>\(?\+\(?)|\()?\d"
+    rf"(?<![{UNCUT}@$€£])(?<![{UNCUT}]_)(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:(?P<abroad>\(?\+\(?)|\()?{_NO_ROW}\d"
     rf"(?:(?:{_BETWEEN}\d){{0,5}}\)?[ ]?/[ ]?\(?\d(?:{_BETWEEN}\d){{2,11}}"
     rf"|(?:{_BETWEEN}\d){{5,16}}(?(abroad)(?:(?<![ ]24)/\d{{1,2}}(?![\w/]))?))"
-    rf"(?:{_EXTENSION}|(?:(?=[A-Z][a-z]{{2}})|(?![{CASED}@]))(?![ \u00a0\u202f.{_DASH}]\d)"
+    rf"(?:{_EXTENSION}|(?:(?=[A-Z][a-z]{{2}})|(?!_{{0,3}}[{UNCUT}@]))(?![ \u00a0\u202f.{_DASH}]\d)"
     rf"(?!/(?:19|20)?\d\d(?![ .{_DASH}]?\d)))"
 )
 """A stroke parts the area from the number, and otherwise one number from the next, or its last digits from others.
@@ -427,7 +433,7 @@ def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
 
 def _may_stand(text: str, start: int, end: int, plain: str, *, said: bool) -> bool:
     """Whether the signs beside and within a number let it be one, of which words may say so."""
-    if not said and (text.count("(", start, end) != text.count(")", start, end) or _IS_CASED(text[end : end + 1])):
+    if not said and (text.count("(", start, end) != text.count(")", start, end) or _IS_UNCUT(text[end : end + 1])):
         return False
     before = text[start - 1 : start]
     if before == "," and text[start - 2 : start - 1].isdigit() and not _is_grouped(plain):

@@ -228,6 +228,9 @@ CASED = (
 """Digits, and letters of scripts with capitals, for a class in a pattern: these make codes (`AB123`), and a number that
 touches one may be part of a longer one. Letters of other scripts touch numbers as words touch words."""
 
+UNCUT = CASED.replace("_", "")
+"""The same without the underscore: beside nothing else it is an emphasis in Markdown (`_anna@example.org_`)."""
+
 _ANY_DIGIT = re.compile(r"\d")
 _ASCII_DIGITS = "0123456789"
 

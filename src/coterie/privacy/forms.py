@@ -120,8 +120,10 @@ _READABLE = 0.7
 """Share of printable characters from which what is decoded is a text; of bytes by chance .4 are printable."""
 _HEX_DIGIT = "[0-9a-fA-F]"
 _OCTET = rf"(?:[2-7]{_HEX_DIGIT}|0[9aAdD]|[c-fC-F]{_HEX_DIGIT}(?:[ :]?[89abAB]{_HEX_DIGIT}){{1,3}})"
-_OCTETS_BEGIN = re.compile(rf"[2-7](?:(?<![0-9A-Za-z].)|(?<=0[xX].)){_HEX_DIGIT}(?:[ :]?{_OCTET}){{7}}")
-_OCTETS = re.compile(rf"{_OCTET}(?:[ :]?{_OCTET}){{7,}}(?![0-9A-Za-z])")
+_OCTET_GAP = r"(?:[ :-]|(?:, ?| )?0[xX]|, ?)?"
+_OCTETS_BEGIN = re.compile(rf"[2-7](?:(?<![0-9A-Za-z].)|(?<=0[xX].)){_HEX_DIGIT}(?:{_OCTET_GAP}{_OCTET}){{7}}")
+_OCTETS = re.compile(rf"{_OCTET}(?:{_OCTET_GAP}{_OCTET}){{7,}}(?![0-9A-Za-z])")
+_NO_OCTET = re.compile(r"0[xX]|[ :,-]")
 """Eight printable characters or more; the library skips to the digits of a text."""
 
 
@@ -193,5 +195,5 @@ def _hexadecimal(text: str) -> Iterator[tuple[int, int, str]]:
         at = begin.end()
         if match := _OCTETS.match(text, begin.start()):
             at = match.end()
-            octets = bytes.fromhex(match[0].replace(":", "").replace(" ", ""))
+            octets = bytes.fromhex(_NO_OCTET.sub("", match[0]))
             yield match.start(), at, octets.decode("utf-8", "replace")

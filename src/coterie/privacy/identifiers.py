@@ -318,8 +318,8 @@ _IBAN = re.compile(
 """Its check digits, behind the country: so the library skips to the digits of a text."""
 _LETTER_VALUES = {ord(letter): str(int(letter, 36)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _GROUP = re.compile(r"[0-9A-Za-z]+")
-_GROUP_GAP = re.compile(r"[ \t.-]{0,4}(?:(?:\r?\n|\\[nr]|<br ?/?>)[ \t>|*#-]{0,12}){0,2}")
-"""Between the groups of an IBAN: blanks, and ends of lines with what may stand at a line's beginning."""
+_GROUP_GAP = re.compile(r"[ \t./\u2010-\u2015-]{0,4}(?:(?:\r?\n|\\[nr]|<br ?/?>)[ \t>|*#-]{0,12}){0,2}")
+"""Between the groups of an IBAN: blanks, dashes, dots, strokes, and ends of lines with what begins a line."""
 _STRUCTURE = re.compile(r"(\d+)!?([nac])")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from coterie.privacy.detection import Kind, PersonalData, lowered
 
 _SHAPES = re.compile(
-    r"(?<![A-Za-z0-9_-])(?:"
+    r"(?<![A-Za-z0-9-])(?<![A-Za-z0-9]_)(?:"
     r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"  # Amazon Web Services
     r"|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"  # GitHub
     r"|gl(?:pat|dt|rt|ptt|cbt)-[A-Za-z0-9_-]{20,64}"  # GitLab
@@ -109,7 +109,7 @@ _BEGINNINGS = {
 
 
 TOKEN_BEGINS = re.compile(
-    r"(?<![A-Za-z0-9_-])(?:A(?:KIA|SIA|BIA|CCA|Iza)|eyJ|ya29\.|SG\.|gl(?:pa|d|r|pt|cb)t-|xox[abeoprs]-|xapp-|GOCSPX-|sk-|pypi-|key-|gh[pousr]_"
+    r"(?<![A-Za-z0-9-])(?<![A-Za-z0-9]_)(?:A(?:KIA|SIA|BIA|CCA|Iza)|eyJ|ya29\.|SG\.|gl(?:pa|d|r|pt|cb)t-|xox[abeoprs]-|xapp-|GOCSPX-|sk-|pypi-|key-|gh[pousr]_"
     r"|github_pat_|[rs]k_(?:live|test)_|whsec_|hf_|npm_|gsk_|dop_v1_|shp(?:at|ca|pa|ss)_|ctr_)[A-Za-z0-9_./+-]{3,511}[A-Za-z0-9_-]"
 )
 """A key with a shape, or its beginning."""

@@ -23,18 +23,22 @@ _PIECE = 32_000
 _PERCENT = r"%(?:25){0,4}"
 _HEX = "[0-9A-Fa-f]"
 _ESCAPE = re.compile(
-    rf"(?P<bytes>{_PERCENT}[c-fC-F]{_HEX}(?:{_PERCENT}[89abAB]{_HEX}){{1,3}}|{_PERCENT}{_HEX}{{2}})"
+    rf"%(?:25){{0,4}}[uU](?P<script>{_HEX}{{4}})|(?P<bytes>{_PERCENT}[c-fC-F]{_HEX}(?:{_PERCENT}[89abAB]{_HEX}){{1,3}}|{_PERCENT}{_HEX}{{2}})"
     rf"|&(?:amp;){{0,4}}(?P<entity>#[0-9]{{1,8}};?|#[xX]{_HEX}{{1,8}};?|[A-Za-z][A-Za-z0-9]{{1,31}};)"
     rf"|\\{{1,8}}(?:u(?P<high>[dD][89abAB]{_HEX}{{2}})\\{{1,8}}u(?P<low>[dD][c-fC-F]{_HEX}{{2}})"
     rf"|(?P<code>u\{{{_HEX}{{1,6}}\}}|u{_HEX}{{4}}|U{_HEX}{{8}}|x{_HEX}{{2}}))"
 )
 """One character of a URL, of HTML or of a string in JSON or a program, escaped once or several times."""
-_ESCAPE_BEGINS = re.compile(r"%(?:25){0,4}(?!25)[0-7c-fC-F]|&|(?<!\\)\\(?!\\*u[dD][c-fC-F])")
+_ESCAPE_BEGINS = re.compile(r"%(?:25){0,4}(?!25)[0-7c-fC-FuU]|&|(?<!\\)\\(?!\\*u[dD][c-fC-F])")
 _LONGEST_ESCAPE = 64
 _PAIR = re.compile(rf"%(?:25){{0,4}}({_HEX}{{2}})")
 _PARTING = frozenset("\"'`<>&;,()[]{}|\\")
 """Signs that, like white space, end a value: an escaped one is part of a value in one reading, its end in the other."""
 _PLAIN = frozenset(map(chr, range(32, 127))) | frozenset("\t\n\r")
+_FRAMED = re.compile(r"(?:.*LATIN CAPITAL|REGIONAL INDICATOR SYMBOL) LETTER ([A-Z])")
+"""Names of letters that Unicode takes for pictures: in a filled square or circle, and those that flags are made of."""
+_HYPHENS = frozenset("\u2010\u2212")
+"""The hyphen, its form where no line breaks, and the minus sign."""
 _CONTROLS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _REMEMBERED = 40_000
 """Characters whose properties are kept: more than any script has."""
@@ -152,6 +156,8 @@ def _unescape(text: str, edited: _Edited, again: bool) -> None:  # noqa: FBT001 
 
 def _decoded(match: re.Match[str]) -> str | None:
     """What an escape stands for; None for half a character and for a name that is none."""
+    if match["script"]:
+        return _character(int(match["script"], 16))
     if match["bytes"]:
         octets = bytes.fromhex("".join(_PAIR.findall(match["bytes"])))
         try:
@@ -164,7 +170,10 @@ def _decoded(match: re.Match[str]) -> str | None:
         return None if shown in {written, "\ufffd"} else shown
     if match["high"]:
         return chr(0x10000 + ((int(match["high"], 16) & 0x3FF) << 10) + (int(match["low"], 16) & 0x3FF))
-    code = int(match["code"].strip("uUx{}"), 16)
+    return _character(int(match["code"].strip("uUx{}"), 16))
+
+
+def _character(code: int) -> str | None:
     return chr(code) if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF else None
 
 
@@ -284,9 +293,10 @@ def _shown(sign: str, kind: str, again: bool) -> str:  # noqa: FBT001 - as above
         return " "
     if (digit := unicodedata.digit(sign, None)) is not None:
         return str(digit)
-    flat = unicodedata.normalize("NFKC", sign)
+    framed = _FRAMED.fullmatch(unicodedata.name(sign, "")) if kind == "So" else None
+    flat = framed[1] if framed else unicodedata.normalize("NFKC", sign)
     if len(flat) == 1:
-        return "-" if flat == "\u2212" else flat
+        return "-" if flat in _HYPHENS else flat
     several = flat.isascii() and (flat.isdigit() if kind == "No" else kind[0] == "L" and flat.isalnum())
     return flat if several else sign
 

@@ -107,6 +107,57 @@ def test_encoded(kind):
         assert redact(text, find(text)) == f"see <{kind}_1> now", written
 
 
+def _spelled(value, base):
+    """Letters in a Unicode block of pictures that begins with A there; the rest as it is."""
+    return "".join(chr(base + ord(sign) - 65) if sign.isascii() and sign.isupper() else sign for sign in value)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("filled squares", lambda value: _spelled(value, 0x1F170)),
+        ("filled circles", lambda value: _spelled(value, 0x1F150)),
+        ("flags", lambda value: _spelled(value, 0x1F1E6)),
+        ("script escapes", lambda value: "".join(f"%u{ord(sign):04x}" for sign in value)),
+        ("bytes of a program", lambda value: ", ".join(f"0x{octet:02X}" for octet in value.encode())),
+        ("bytes with blanks", lambda value: " ".join(f"0x{octet:02x}" for octet in value.encode())),
+        ("bytes with dashes", lambda value: value.encode().hex("-")),
+    ],
+)
+@pytest.mark.parametrize("kind", ["IBAN", "SECRET", "EMAIL"])
+def test_more_ways_to_write_a_character(kind, name, write):
+    """Letters that Unicode takes for pictures, `escape()` of a browser, and octets as programs print them."""
+    text = f"see {write(VALUES[kind])} now"
+    assert redact(text, find(text)).replace("0x<", "<") == f"see <{kind}_1> now", name
+
+
+@pytest.mark.parametrize("sign", ["\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "/", "."])
+def test_any_dash_between_the_groups_of_an_iban(sign):
+    """What a word processor makes of a hyphen, and strokes."""
+    text = f"It is {VALUES['IBAN'].replace(' ', sign)}."
+    assert redact(text, find(text)) == "It is <IBAN_1>."
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("marks", ["_", "__", "***", "`", "~~"])
+def test_emphasised(kind, marks):
+    """A value in italics, bold, code or struck out, as Markdown has it."""
+    text = f"It is {marks}{VALUES[kind]}{marks} now."
+    assert redact(text, find(text)).replace("_<", "<") .replace("__<", "<") in {
+        f"It is {marks}<{kind}_1>{marks} now.", f"It is {marks[1:]}<{kind}_1>{marks} now.", f"It is <{kind}_1>{marks} now.",
+    }  # fmt: skip
+
+
+def test_no_name_of_a_program_is_emphasised():
+    """An underscore within a word makes no value of a part of it."""
+    for text in (
+        "see file_4930901820_x",
+        "anna_ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+        "UUID 6d617269-6f20-4120",
+    ):
+        assert find(text) == ()
+
+
 def test_wrapped_base64():
     """Base64 in lines of 76 signs, as mail has it, in one run."""
     run = (
