@@ -142,10 +142,8 @@ def test_any_dash_between_the_groups_of_an_iban(sign):
 @pytest.mark.parametrize("marks", ["_", "__", "***", "`", "~~"])
 def test_emphasised(kind, marks):
     """A value in italics, bold, code or struck out, as Markdown has it."""
-    text = f"It is {marks}{VALUES[kind]}{marks} now."
-    assert redact(text, find(text)).replace("_<", "<") .replace("__<", "<") in {
-        f"It is {marks}<{kind}_1>{marks} now.", f"It is {marks[1:]}<{kind}_1>{marks} now.", f"It is <{kind}_1>{marks} now.",
-    }  # fmt: skip
+    ((found, words),) = kinds_and_words(f"It is {marks}{VALUES[kind]}{marks} now.")
+    assert (found, words.strip("_")) == (kind, VALUES[kind])
 
 
 def test_no_name_of_a_program_is_emphasised():
