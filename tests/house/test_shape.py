@@ -60,7 +60,7 @@ BUDGETS = {
     "flywheel": 4860,  # jobs, evidence, capture, review, runs; thresholds, JSON objects; repeats, late joins
     "gateway": 7090,  # Messages of a deployment; jobs, deployments and review over HTTP; a head sent with its body
     "generalist": 1590,  # whole answers asked for whole; functions
-    "governance": 3370,  # pages and write-ahead entries of the audit log, a thread that writes them; tools of MCP
+    "governance": 3410,  # write-ahead entries of the audit log, their thread; tools of MCP; one look at a prompt
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5710,  # a prior on confidence, patterns; languages of texts, the floor; the richer rung; one regression
     "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL

@@ -162,6 +162,8 @@ def check_history(home: Path, champion: str | None, trust: Trust) -> HistoryChec
     gap = f"{len(lines) - counted} line(s) stand behind its head" if head is not None and len(lines) > counted else ""
     if champion is not None and champion not in {each.version for each in changes}:
         gap = f"no line says how {champion} became champion"
+    elif changes and changes[-1].version != champion:  # or whoever wrote the line was killed before it took effect
+        gap = f"its last line made {changes[-1].version} champion, and {champion or 'none'} serves"
     signer = "" if head is None or not head.signature else _checked_signer(home, head, trust)
     return HistoryCheck(vouched=counted, unvouched=len(lines) - counted, signer=signer, gap=gap)
 
@@ -374,7 +376,7 @@ class Registry:
             try:
                 champion = self.alias(name)
             except ArtefactRefused:  # which is another check's affair
-                champion = None
+                return replace(check_history(home, None, self._trust), gap="")
             return check_history(home, champion, self._trust)
 
     def alias(self, name: str, alias: str = CHAMPION) -> str | None:

@@ -260,6 +260,28 @@ def test_both_gone(registry, three):
     assert three[2] in registry.check_history("triage").gap
 
 
+@pytest.mark.parametrize("serves", [None, 0, 1])
+def test_a_champion_that_no_line_put_there(registry, three, add, serves):
+    """The alias is deleted, or stands for an earlier champion: the history says otherwise, until the next change."""
+    alias = registry.root / "triage" / "champion"
+    if serves is None:
+        alias.unlink()
+    else:
+        alias.write_text(f"{three[serves]}\n")
+    gap = registry.check_history("triage").gap
+    assert three[2] in gap
+    assert ("none" if serves is None else three[serves]) in gap
+
+    registry.promote("triage", add("fourth"))
+    assert registry.check_history("triage").gap == ""
+
+
+def test_an_alias_that_is_damaged_is_told_once(registry, three):
+    """The alias has a check of its own."""
+    (registry.root / "triage" / "champion").write_text("../../etc\n")
+    assert registry.check_history("triage").gap == ""
+
+
 def test_a_line_behind_the_head(registry, three):
     """A line that nobody's head counts is not vouched for, as a killed process leaves it; the next one counts it."""
     head = head_file(registry).read_bytes()
