@@ -1,10 +1,11 @@
 """What a relayed request takes more than the same request to its server, and whether its bytes arrive.
 
-    python benchmarks/relay/run.py [--rounds 20] [--requests 50]
+    python benchmarks/relay/run.py --network DIR [--rounds 20] [--requests 50]
 
 One caller, one fake server, a real `coterie serve` with a key, budget, gate, ledger and audit log. Each round asks the
 server itself and then the gateway; the overhead is the difference of the medians of a round. Beforehand odd bodies and
-answers, whole and streamed, pass through and are compared byte by byte.
+answers, whole and streamed, pass through and are compared byte by byte. `DIR` keeps the trained network between runs,
+that of `benchmarks/scale_gateway`; it is made where it is not there.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from statistics import median
 import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "gateway"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scale_gateway"))  # its `run` stands before this one
 
-from run import Door, coterie_door, make_network
+from generator import requests_of, run_load
+from run import Door, copy_of, coterie, key_of, make_network, running
 
+from _data import LARGE
 from _record import Bar, Record, arguments
 
 CLAIM = "A relayed request arrives byte by byte, and takes at most 1.5 ms more at the median."
@@ -58,14 +61,13 @@ class Upstream:
     async def _head(reader: asyncio.StreamReader) -> bytes:
         try:
             return await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):  # the last: the run is over
             return b""
 
 
 async def identical(upstream: Upstream, door: Door) -> bool:
     """Whether what goes in comes out, on both ways."""
-    headers = dict(header.split(": ", 1) for header in door.headers)
-    async with httpx.AsyncClient(headers=headers) as http:
+    async with httpx.AsyncClient(headers={"authorization": f"Bearer {door.key}"}) as http:
         for upstream.kind, answer in ANSWERS.items():
             response = await http.post(door.url, content=BODY)
             if upstream.bodies[-1] != BODY or response.content != answer:
@@ -74,9 +76,20 @@ async def identical(upstream: Upstream, door: Door) -> bool:
     return True
 
 
+async def p50(door: Door, requests: int) -> float:
+    """Milliseconds at the median of one caller's requests."""
+    text = "Write a haiku about the sea in winter, please, and nothing else."
+    sent = requests_of(door.url, [text] * requests, model=door.model, key=door.key)
+    met = await run_load(door.url, sent)
+    if set(met.statuses) != {200}:
+        sys.exit(f"{door.name} answered with {met.statuses}.")
+    return met.p50
+
+
 async def main() -> None:
     """Compare, then time."""
     parser = arguments(__doc__ or "", __file__)
+    parser.add_argument("--network", type=Path, required=True, help="folder of the trained network, made if missing")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--requests", type=int, default=50)
     options = parser.parse_args()
@@ -84,26 +97,23 @@ async def main() -> None:
     record.note_load()
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     url = "http://{}:{}/v1".format(*server.sockets[0].getsockname())
+    await asyncio.to_thread(make_network, options.network)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "network"
-        await asyncio.to_thread(make_network, folder, url)
-        with (folder / "coterie.toml").open("a") as file:
-            file.write('[gateway]\nrelay = ["*"]\n')
-        with coterie_door(folder) as ours:
-            relay = Door(name="relay", url=ours.url, model="large", headers=ours.headers, pid=ours.pid)
-            direct = Door(name="direct", url=f"{url}/chat/completions", model="large")
+        more = LARGE.format(url=url) + '[gateway]\nrelay = ["*"]\n'
+        folder = copy_of(options.network, Path(name) / "network", more)
+        with running(coterie(folder), "relay", model="large", key=key_of(folder)) as relay:
+            direct = Door(name="direct", url=f"{url}/chat/completions", pid=relay.pid, model="large")
             same = await identical(upstream, relay)
             rounds = []
             for _ in range(options.rounds + 1):
-                met = [await door.ask(callers=1, requests=options.requests) for door in (direct, relay)]
-                rounds.append(met)
-                print([round(each["p50_ms"], 2) for each in met], flush=True)
+                rounds.append([await p50(door, options.requests) for door in (direct, relay)])
+                print([round(each, 2) for each in rounds[-1]], flush=True)
     rounds = rounds[1:]  # the first warms up
-    overheads = sorted(relayed["p50_ms"] - alone["p50_ms"] for alone, relayed in rounds)
+    overheads = sorted(relayed - alone for alone, relayed in rounds)
     record.figures = {
         "identical": same,
-        "direct_p50_ms": median(alone["p50_ms"] for alone, _ in rounds),
-        "relay_p50_ms": median(relayed["p50_ms"] for _, relayed in rounds),
+        "direct_p50_ms": median(alone for alone, _ in rounds),
+        "relay_p50_ms": median(relayed for _, relayed in rounds),
         "overhead_p50_ms": median(overheads),
         "overhead_least_ms": overheads[0],
     }
@@ -111,6 +121,7 @@ async def main() -> None:
         Bar(what="bytes in and out are the same", measured=float(same), limit=1),
         Bar(what="overhead p50, ms", measured=median(overheads), limit=1.5, at_most=True),
     ]
+    server.close()
     print(record.figures)
     record.write(options.out)
 

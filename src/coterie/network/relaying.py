@@ -337,14 +337,12 @@ async def _settle(network: RelayingNetwork, course: _Course) -> None:
         counterfactual_cost=network.meter.counterfactual(request, answer, steps),
     )
     course.cost = trace.usage.cost
-    written: list[Any] = [network.store.settle(Settlement(trace=trace, texts=(text,)))]
-    if network.audit is not None:
-        written.append(
-            network.audit.append(audit_request(trace, request, answer, cards={}, digest=network.audit.digest))
-        )
-    for error in await asyncio.gather(*written, return_exceptions=True):
-        if isinstance(error, BaseException):
-            raise error
+    settlement = Settlement(trace=trace, texts=(text,))
+    if network.audit is None:
+        await network.store.settle(settlement)
+    else:
+        entry = audit_request(trace, request, answer, cards={}, digest=network.audit.digest)
+        await network.store.record(settlement, entry, network.audit)
 
 
 def _step_of(network: RelayingNetwork, name: str, usage: Usage) -> tuple[Step, ...]:

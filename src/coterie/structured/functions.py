@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coterie.structured.schema import Node, decodable, read_answer, read_schema
+from coterie.structured.schema import Node, SchemaRefused, decodable, read_answer, read_schema
 from coterie.types import Function, FunctionCall, Message, Tools
 
 ROOM = (0, 2, 4)
@@ -36,6 +36,8 @@ class ToolReply:
 
 def function_of(name: str, description: str, parameters: object) -> Function:
     """A function with its parameters checked. Raises `SchemaRefused`, a kind of `InputError`."""
+    if isinstance(parameters, Mapping) and parameters.get("type", "object") != "object":
+        raise SchemaRefused("", f"parameters have the type 'object', found {str(parameters['type'])[:60]!r}")
     given = parameters if parameters else {"type": "object", "properties": {}, "additionalProperties": False}
     schema = read_schema({"type": "object", **given} if isinstance(given, Mapping) else given)
     return Function(name=name, description=description, parameters=given, schema=schema)  # type: ignore[arg-type]

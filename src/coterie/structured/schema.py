@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache, partial, reduce
+from re import _parser as expressions  # type: ignore[attr-defined] # what `re.compile` reads with
 from typing import Any
 
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
@@ -292,6 +294,8 @@ def _met(node: dict[str, Any], place: str) -> Node:
     for least, most in (("minLength", "maxLength"), ("minItems", "maxItems"), ("minProperties", "maxProperties")):
         if node.get(least, 0) > node.get(most, math.inf):
             raise _impossible(place, f"{least} {node[least]} is above {most} {node[most]}")
+    if node["type"] == "string":
+        _check_text(node, place)
     if node["type"] in {"number", "integer"}:
         _check_range(node, place)
     if node["type"] == "object":
@@ -303,6 +307,31 @@ def _met(node: dict[str, Any], place: str) -> Node:
         if node.get("uniqueItems") and node.get("minItems", 0) > _different(node["items"]) + fixed:
             raise _impossible(place, f"there are no {node['minItems']} different items")
     return node
+
+
+def _check_text(node: Node, place: str) -> None:
+    """Refuse a text whose pattern or format is shorter or longer than its length may be."""
+    for key, pattern in (("pattern", node.get("pattern")), ("format", FORMATS.get(node.get("format", "")))):
+        if pattern is None:
+            continue
+        least, most = _lengths(pattern)
+        if least > node.get("maxLength", math.inf):
+            raise _impossible(place, f"its {key} has {least} characters at least and maxLength is {node['maxLength']}")
+        if most < node.get("minLength", 0):
+            raise _impossible(place, f"its {key} has {most} characters at most and minLength is {node['minLength']}")
+
+
+@lru_cache(maxsize=512)
+def _lengths(pattern: str) -> tuple[int, float]:
+    """The fewest and the most characters of a text that matches; 0 and infinite where that cannot be told."""
+    try:
+        read = expressions.parse(pattern)
+        least, most = read.getwidth()
+    except (re.error, RecursionError, OverflowError):  # Rust's syntax, and not Python's
+        return 0, math.inf
+    ends = [str(read[at][1]) for at in (0, -1) if len(read) > 1 and str(read[at][0]) == "AT"]
+    whole = ends in (["AT_BEGINNING", "AT_END"], ["AT_BEGINNING_STRING", "AT_END_STRING"])
+    return least, most if whole and not read.state.flags & re.MULTILINE else math.inf
 
 
 def _check_object(node: dict[str, Any], place: str) -> None:

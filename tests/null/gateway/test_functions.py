@@ -275,6 +275,7 @@ async def test_results_of_a_response_that_is_gone_on_with(client, large):
             "tools[0].function.parameters",
         ),
         ([_tool("f", parameters={"enum": []})], "tools[0].function.parameters"),
+        ([_tool("f", parameters={"type": "string"})], "tools[0].function.parameters"),
         ([{"type": "function", "function": {"description": "no name"}}], "tools[0].function.name"),
     ],
 )

@@ -65,8 +65,9 @@ def chat_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> 
     ignored = without_effect(wire) - _ACTING - (_TOOLS if calling or not wire.tools else set())
     common: dict[str, Any] = {"gateway": gateway, "caller": caller, "model": model, "path": _PATH, "ignored": ignored}
     if schema is None:
-        return Relay(body=encode(kept), **common)
-    return Constrained(body=encode(kept | {"stream": False}), schema=schema, wire=wire, calling=calling, **common)
+        return Relay(body=encode(kept), content=kept, **common)
+    kept["stream"] = False
+    return Constrained(body=encode(kept), content=kept, schema=schema, wire=wire, calling=calling, **common)
 
 
 def _turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,14 +37,14 @@ def relaying(path: str, otherwise: Handler, local: Local | None = None) -> Handl
 
     def handle(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         names = gateway.network.models
-        key = _named(body, {each.name: key for key, each in names.items()} | {key: key for key in names})
+        key, content = _named(body, {each.name: key for key, each in names.items()} | {key: key for key in names})
         if key is None or not may_relay(gateway, caller, key):
             return otherwise(gateway, caller, body)
         if names[key].local and local is None:
             raise WireError("unsupported_parameter", f"The model {key!r} answers chat requests only.", param="model")
         if names[key].local and local is not None:
             return local(gateway, caller, body, key)
-        return Relay(gateway=gateway, caller=caller, model=key, path=path, body=body)
+        return Relay(gateway=gateway, caller=caller, model=key, path=path, body=body, content=content)
 
     return handle
 
@@ -56,17 +57,18 @@ def may_relay(gateway: Gateway, caller: Caller, model: str) -> bool:
     return bool(named & set(gateway.section.relay)) and caller.sees(model)
 
 
-def _named(body: bytes, names: dict[str, str]) -> str | None:
-    """The key of the model that a body names, if it is one of these; an own model's name is never relayed."""
+def _named(body: bytes, names: dict[str, str]) -> tuple[str | None, dict[str, Any]]:
+    """The key of the model that a body names, if it is one of these, and the body; an own model is never relayed."""
     if not any(json.dumps(name).encode() in body for name in names):
-        return None
+        return None, {}
     try:
-        model = read_body(body).get("model")
+        content = read_body(body)
     except (ValueError, RecursionError):
-        return None
+        return None, {}
+    model = content.get("model")
     if not isinstance(model, str) or model.split("/", maxsplit=1)[0] == ROUTED:
-        return None
-    return names.get(model)
+        return None, {}
+    return names.get(model), content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,8 @@ class Relay:
     model: str
     path: str
     body: bytes
+    content: dict[str, Any]
+    """The body, parsed."""
     ignored: frozenset[str] = frozenset()
     """What the body asked for and the model is not asked for."""
 
@@ -94,7 +98,7 @@ class Relay:
             model=self.model,
             path=self.path,
             body=self.body,
-            content=read_body(self.body),
+            content=self.content,
             principal=Principal(tenant=self.caller.tenant, key=self.caller.key_id, clearance=most),
             label=_label(Headers(scope=scope)),
             release_slot=self.caller.release_slot,
@@ -107,8 +111,9 @@ class Relay:
             async for said in events:
                 if isinstance(said, RelayAnswer):
                     headers = {**self.named, EGRESS_HEADER: "none", TRACE_HEADER: trace_id, "cache-control": "no-store"}
-                    content = self.asked(scope).content
-                    await deployed_answer(self.path, content, said, trace_id, headers=headers)(scope, receive, send)
+                    await deployed_answer(self.path, self.content, said, trace_id, headers=headers)(
+                        scope, receive, send
+                    )
                     return
                 if isinstance(said, RelayHead):
                     headers = {**said.headers, **self.named, TRACE_HEADER: trace_id, "cache-control": "no-store"}

@@ -1,0 +1,91 @@
+"""Benchmarks find what they import: a folder that moved does not break the one that reads from it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted(
+    path
+    for name in ("benchmarks", "scripts")
+    for path in (ROOT / name).rglob("*.py")
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+)
+MODULES = {path.stem for name in ("benchmarks", "scripts") for path in (ROOT / name).rglob("*.py")}
+
+
+def _folders(path: Path, tree: ast.Module) -> list[Path]:
+    """Where a script's imports are looked for, the likeliest first: what it adds to `sys.path`, and its own folder."""
+    names = {"Path": Path, "str": str, "__file__": str(path)}
+    added = [path.parent]
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and ast.unparse(node.value).startswith("Path(__file__)")
+        ):
+            names[node.targets[0].id] = _value(node.value, names)
+        if ast.unparse(node).startswith("sys.path.insert(0, ") and "FOLDER" not in ast.unparse(node):  # of the data
+            added.insert(0, Path(_value(node.value.args[1], names)))  # type: ignore[attr-defined]
+    return added
+
+
+def _value(node: ast.expr, names: dict[str, object]) -> object:
+    return eval(compile(ast.Expression(node), "<path>", "eval"), {"__builtins__": {}}, dict(names))
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
+    """Modules that are imported at the top, and which names of them."""
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], set()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0], {alias.name for alias in node.names} if "." not in node.module else set()
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _defined(path: Path) -> set[str]:
+    """The names that a module has at its top."""
+    found: set[str] = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_script_finds_what_it_imports_from_other_scripts(path: Path) -> None:
+    """Every folder that a script adds to the search path exists, and the module found there first has the names."""
+    seen, left, folders = set(), [path], []
+    while left:
+        script = left.pop()
+        seen.add(script)
+        tree = _tree(script)
+        folders = [*_folders(script, tree), *folders]
+        assert all(folder.is_dir() for folder in folders), folders
+        for module, names in _imports(tree):
+            if module in sys.stdlib_module_names or module == "coterie":
+                continue
+            homes = [home for folder in folders if (home := folder / f"{module}.py").exists()]
+            if homes:
+                assert homes[0] != script, f"{module} is {script} itself"
+                assert names <= _defined(homes[0]), (module, names - _defined(homes[0]))
+                left += [homes[0]] if homes[0] not in seen else []
+            elif module != "load":  # of the data; a package need not be installed
+                assert module not in MODULES or find_spec(module), f"{script} does not find {module!r}"
