@@ -307,6 +307,17 @@ async def test_odd_bodies(address, body, headers, status):
     assert (again.status_code, again.headers["allow"]) == (405, "POST")
 
 
+async def test_a_revision_that_is_none(address):
+    """The error names the revision that was asked for and those that are spoken."""
+    ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    sent = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2023-06-01"}
+    async with httpx.AsyncClient() as http:
+        error = (await http.post(f"{address}/mcp", json=ask, headers=sent)).json()["error"]
+    assert error["data"] == {"code": "unsupported_version"}
+    assert "2023-06-01" in error["message"]
+    assert "2025-11-25" in error["message"]
+
+
 async def test_too_many_at_once(network, serving):
     """One more than all admissions is told when to come again, as a JSON-RPC error with status 429."""
     held, working = asyncio.Event(), asyncio.Event()

@@ -79,7 +79,7 @@ BUDGETS = {
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
-    "structured": 1000,  # schemas read, checked, bounded for decoding, filled in by specialists; calls of functions
+    "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
     "tasks": 17720,  # cells of tables, contradictions; functions; the task tools; a second look; a model that checks
     "testing": 1970,  # an audit log for the contract of stores; a scripted transport; the contract of the flywheel
     "text": 2300,  # an automaton for n-grams; one normaliser with the way back to the text; tables are data

@@ -25,6 +25,9 @@ def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         module = sys.modules.get(_SERVER)
         if module is None:
             module = await asyncio.to_thread(load_server)
+        if why := module.refused_revision(Headers(scope=scope), body):
+            await ErrorResponse(400, "unsupported_version", why).for_path(scope["path"])(scope, _replay(b""), send)
+            return
         manager = module.stateless_manager(gateway, caller, Headers(scope=scope))
         async with manager.run():
             await manager.handle_request(scope, _replay(body), _shaped(scope, send))

@@ -16,7 +16,7 @@ from typing import Any
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
-from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -225,6 +225,16 @@ def stateless_manager(gateway: Gateway, caller: Caller, headers: Headers) -> Str
         stateless=True,
         json_response=whole or "text/event-stream" not in headers.get("accept", ""),
         max_request_body_size=gateway.section.max_body,
+    )
+
+
+def refused_revision(headers: Headers, body: bytes) -> str:
+    """Why the revision of a client that says nothing else of itself is none; empty where the SDK is to judge it."""
+    version = headers.get("mcp-protocol-version")
+    if version is None or version in KNOWN_PROTOCOL_VERSIONS or b'"_meta"' in body:
+        return ""
+    return (
+        f"The revision {version[:40]!r} of the protocol is not spoken here; {', '.join(KNOWN_PROTOCOL_VERSIONS)} are."
     )
 
 
