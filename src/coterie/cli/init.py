@@ -15,42 +15,8 @@ from coterie.runtime.files import write_bytes
 FILE_NAME = "coterie.toml"  # as in `coterie.config`, which would bring pydantic into `coterie --help`
 _MADE_BY_RUNNING = {"registry", "state", "__pycache__"}
 
-TEMPLATE = """\
-# A network of narrow models. Every key is described in docs/reference/config.md; unknown keys are refused.
-
-[network]
-name = {name}
-# default_label = "internal"   # sensitivity of a request that carries none
-
-[accounting]
-# Money for one CPU core for an hour: a public on-demand price, two virtual cores for 0.1008 USD an hour (AWS m7i.large,
-# us-east-1, 2025). Write your own price, or leave it out: then the cost of what runs here is unknown.
-price_per_cpu_hour = "0.0504"
-
-# A specialist is one narrow model. Add one with
-#
-#     coterie add triage --task classify --data tickets.csv --description "Sorts support messages by topic"
-#
-# or write it here:
-#
-# [specialists.triage]
-# task = "classify"            # or "score", "extract", "answer", "generate", "tools"
-# description = "Sorts support messages by topic"    # the router learns from it
-# data = "data/triage.csv"     # CSV or JSONL with the columns text,label
-# target_risk = 0.05           # at most so many of the accepted answers are wrong, with 95% confidence
-# bar = {{ accuracy = 0.9 }}     # training says loudly when this is missed
-
-# A large model behind the specialists is optional; it sees only what its clearance allows.
-#
-# [models.large]
-# engine = "openai"
-# base_url = "https://example.org/v1"
-# name = "large-model"
-# api_key = "env:LARGE_MODEL_KEY"    # the name of the variable, never the key itself
-#
-# [generalist]
-# model = "large"
-"""
+TEMPLATE = Path(__file__).with_name("template.toml")
+"""What a folder begins with; `{name}` is the network's."""
 
 
 def init(
@@ -85,7 +51,8 @@ def _write_minimal(folder: Path) -> list[str]:
 
     folder.mkdir(parents=True, exist_ok=True)
     name = folder.resolve().name or "network"
-    write_bytes(folder / FILE_NAME, TEMPLATE.format(name=string(name).as_string()).encode())
+    text = TEMPLATE.read_text(encoding="utf-8").replace("{name}", string(name).as_string())
+    write_bytes(folder / FILE_NAME, text.encode())
     return [FILE_NAME]
 
 
