@@ -58,11 +58,6 @@ def multilabel_f1(truth: ArrayLike, predicted: ArrayLike, *, macro: bool) -> flo
     return _mean(2 * np.atleast_1d(hits)[np.atleast_1d(occurs)] / np.atleast_1d(present)[np.atleast_1d(occurs)])
 
 
-def exact_match(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Share of rows whose whole label set is right: (N, L), (N, L)."""
-    return _mean((np.asarray(truth, dtype=bool) == np.asarray(predicted, dtype=bool)).all(axis=1))
-
-
 def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, equal_mass: bool = False) -> float:
     """Expected calibration error: the mean distance of confidence and accuracy, bin by bin, weighted by rows.
 

@@ -138,11 +138,6 @@ class FieldCounts:
             key: max(spellings, key=lambda each: (spellings[each], each)) for key, spellings in self.distinct.items()
         }
 
-    @property
-    def respelled(self) -> int:
-        """Values that are written in another way than most."""
-        return sum(spellings.total() - max(spellings.values()) for spellings in self.distinct.values())
-
     def form(self) -> Form | None:
         """What rows of the field look like; None where they can train nothing."""
         if not self.total or self.rows - self.nulls < 1:

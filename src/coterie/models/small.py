@@ -6,7 +6,6 @@ names, which is recorded with the file's checksum.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +55,3 @@ class SmallModel:
 _MODELS = loads(tuple[SmallModel, ...], Path(__file__).with_suffix(".json").read_bytes())
 SMALL_MODELS: Mapping[str, SmallModel] = MappingProxyType({model.name: model for model in _MODELS})
 """By name, as `coterie models pull` and `coterie models use` take it."""
-
-
-def find_small(name: str) -> SmallModel:
-    """The model of this name. Raises `ModelMissing`, with the nearest names."""
-    if (found := SMALL_MODELS.get(name)) is not None:
-        return found
-    near = difflib.get_close_matches(name, SMALL_MODELS, n=3) or sorted(SMALL_MODELS)
-    raise ModelMissing(
-        f"No small model is named {name!r}.", hint=f"Did you mean {', '.join(near)}? `coterie models list --available`"
-    )
