@@ -58,7 +58,7 @@ DAY = 86_400.0
 AT_A_TIME = 5
 """Items of a job that the reviewer takes before those of the next."""
 SHOWN = ("rows", "accepts", "rung", "coverage", "disagreement", "judged", "wins", "losses", "not_worse", "frozen_rows")
-_KEPT = ("gold", "days", "promoted", "labels", "steps", "cpu", "draw", "recent")
+_KEPT = ("gold", "days", "promoted", "labels", "purposes", "steps", "cpu", "draw", "recent")
 LAST = 3
 """Days whose calls the ceilings are of."""
 Call = tuple[str, str, str, list[dict[str, str]]]
@@ -151,6 +151,7 @@ class Replay:
         self.days: list[dict[str, Any]] = []
         self.promoted: dict[str, dict[str, float]] = {}
         self.labels: Counter[str] = Counter()
+        self.purposes: Counter[str] = Counter()
         self.steps: list[dict[str, Any]] = []
         self.cpu = 0.0
         self.recent: list[tuple[str, str, str, str, str]] = []
@@ -247,23 +248,47 @@ class Replay:
         return found
 
     async def review(self) -> None:
-        """Answer what is asked, some items of each job in turn, until only unsure ones are left."""
+        """Answer what is asked, some items at a time of the job whose labels are worth most; noise comes last."""
         queue = ReviewQueue(self.books, self.config.flywheel)
-        waiting = {job.id: job for job in await self.books.jobs() if job.labels and not job.ignored}
-        while waiting:
-            for job in list(waiting.values()):
+        jobs = {job.id: job for job in await self.books.jobs() if job.labels and not job.ignored}
+        for passed_over in ({"margin", "doubt"}, {"margin"}):
+            waiting = dict(jobs)
+            while waiting:
+                worth = next((each.job for each in await queue.worth() if each.job in waiting), next(iter(waiting)))
+                job = waiting[worth]
                 items = await queue.upcoming(job.id, AT_A_TIME, reviewer="reviewer")
-                worth = items[
-                    : next((n for n, each in enumerate(items) if each.purpose in {"margin", "doubt"}), len(items))
-                ]
-                for item in worth:
+                end = next((n for n, each in enumerate(items) if each.purpose in passed_over), len(items))
+                for item in items[:end]:
                     truth = self.gold[item.example][1]
                     if self.draw.random() < 0.03:
                         truth = self.draw.choice(list(job.labels.values()))
                     await queue.answer(item.example, job.labels.get(fold(truth)), reviewer="reviewer")
                     self.labels[job.name] += 1
-                if len(worth) < AT_A_TIME:
-                    del waiting[job.id]
+                    self.purposes[item.purpose] += 1
+                if end < AT_A_TIME:
+                    del waiting[worth]
+
+    async def table(self) -> list[dict[str, Any]]:
+        """Of each job that people can label: its deployments, how much they answer, and what each waits for."""
+        names = {job.id: job.name for job in await self.books.jobs() if job.labels and not job.ignored}
+        lanes = await deployment_views(self.books, self.config.flywheel)
+        return [
+            {
+                "job": names[each.job],
+                "state": each.state,
+                "share": each.share,
+                "created": (each.created - 1_700_000_000.0) / DAY,
+                "covers": round(each.evidence.coverage, 3),
+                "judged": each.evidence.judged,
+                "compared": each.evidence.compared,
+                "won": each.evidence.wins,
+                "lost": each.evidence.losses,
+                "shown": round(each.evidence.not_worse, 2),
+                "waits": each.why,
+            }
+            for each in lanes
+            if each.state != "retired" and each.job in names
+        ]
 
     async def evening(self) -> None:
         """Let the reviewer answer, then run the flywheel."""
@@ -297,7 +322,7 @@ class Replay:
             await self.live.settle()
             begun = time.process_time()
             await self.evening()
-            self.days.append({"day": day + 1, **counts})
+            self.days.append({"day": day + 1, **counts, "waits": await self.table()})
             self.keep(kept)
             shares = {job: f"{counts[f'local {job}'] / max(1, counts[f'calls {job}']):.2f}" for job in SIZES}
             lost = (counts["teacher_right"] - counts["right"]) / max(1, counts["coverable"])
@@ -380,7 +405,16 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
         "steps": month.steps,
         "alarms": dict(alarms),
         "planted_personal_data_on_disk": leaked,
-        "days": [{"day": d["day"], "local": d.get("local", 0) / d["coverable"]} for d in month.days],
+        "labels_by_purpose": dict(month.purposes),
+        "days": [
+            {
+                "day": d["day"],
+                "local": d.get("local", 0) / d["coverable"],
+                "jobs": {job: [d.get(f"calls {job}", 0), d.get(f"local {job}", 0)] for job in rows if job != "chat"},
+                "waits": d["waits"],
+            }
+            for d in month.days
+        ],
     }
 
 

@@ -57,14 +57,14 @@ BUDGETS = {
     "engines": 5790,  # vLLM; encoders by name; relay; the transport as a seam; the models that read and that check
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,
-    "flywheel": 4860,  # jobs, evidence, capture, review, runs; thresholds, JSON objects; repeats, late joins
+    "flywheel": 5080,  # jobs, evidence, capture, review, runs; thresholds, JSON objects; repeats, late joins; what labels bring
     "gateway": 7090,  # Messages of a deployment; jobs, deployments and review over HTTP; a head sent with its body
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3410,  # write-ahead entries of the audit log, their thread; tools of MCP; one look at a prompt
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5710,  # a prior on confidence, patterns; languages of texts, the floor; the richer rung; one regression
     "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
-    "logs": 1180,  # logs of model calls as training rows: a dozen formats and their containers; who asked
+    "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1170,  # encoders' weights, small models
     "network": 2340,  # relay, routes by schema, labels of feedback, functions, deployments, the second, follow-ups
     "observe": 670,  # the sums of several workers

@@ -270,10 +270,11 @@ def import_calls(
     """Keep the calls of log files as captured examples: the next run finds their jobs.
 
     They are scrubbed of personal data as a server's calls are. A file that is imported twice gives the same examples.
+    A call costs what its log says, else its tokens at the prices of the entry of `[models]` that has its model's name.
     """
     from coterie.assembly import capture_detector
     from coterie.cli.imports import SKIPPED
-    from coterie.flywheel.imported import batches, log_examples
+    from coterie.flywheel.imported import batches, log_examples, priced
     from coterie.flywheel.live import caller_secret
     from coterie.flywheel.recorded import read_calls
     from coterie.privacy.contract import open_detector
@@ -284,6 +285,7 @@ def import_calls(
     detector = capture_detector(config, folder, open_detector(config.privacy, folder))
 
     async def work(books: Deployments) -> int:
+        priced(recorded, config.models, until=books.clock())
         made = log_examples(
             recorded,
             detector=detector,
@@ -297,12 +299,14 @@ def import_calls(
         return len(recorded.calls)
 
     count = _with_books(folder, work)
+    unpriced = sum(each.cost is None for each in recorded.calls)
     skipped = {reason: number for reason, number in recorded.skipped.items() if number}
-    give({"calls": count, "skipped": skipped}, lambda: _show_imported(count, skipped, SKIPPED), as_json=as_json)
+    document = {"calls": count, "unpriced": unpriced, "skipped": skipped}
+    give(document, lambda: _show_imported(count, unpriced, skipped, SKIPPED), as_json=as_json)
 
 
-def _show_imported(count: int, skipped: Mapping[str, int], words: Mapping[str, str]) -> None:
-    say(f"{counted(count, 'call')} kept.")
+def _show_imported(count: int, unpriced: int, skipped: Mapping[str, int], words: Mapping[str, str]) -> None:
+    say(f"{counted(count, 'call')} kept; the cost of {unpriced:,} is not known.")
     for reason, number_of in skipped.items():
         say(f"{number_of:,} {words[reason]}")
 

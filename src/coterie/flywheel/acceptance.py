@@ -1,13 +1,13 @@
 """From which confidence a deployment answers: as much as costs nothing against what answers today.
 
 A model that answers today is wrong too. What a specialist is held against is not its labels but that model: a call on
-which they differ costs quality where the model is right, and gains it where the specialist is. So the share of
-differences that breaks even is
+which they differ costs quality where the model is right, and gains it where the specialist is. So what breaks even is
 
-    slips + 2 * wins + allowance
+    losses <= wins + slips + allowance
 
-with `slips` the share of answers of the model that are none of the job's, `wins` the share of calls on which people
-found the specialist right and the model's well-formed answer wrong, and every other difference counted as a loss.
+with `slips` the share of answers of the model that are none of the job's. Where a person said what is right, a row is a
+win, a loss or neither. Where nobody did, one that differs is a win with the share that people found of differences that
+were as sure, less a standard error, and a loss otherwise.
 Training rows, each answered by a model that did not see it, say which confidence that is of texts that are new. A text
 that was asked before is answered from memory: with an answer that the model itself gave to it at another time nothing
 is lost, since one of its answers is worth what another is. Such calls count with their share of the traffic, by what
@@ -55,11 +55,25 @@ class ModelSlips:
 
     slips: float
     """Share of its answers that are none of the job's."""
-    wins: float
-    """Share of calls with another answer, on which only the specialist is right: one standard error below what was
-    seen."""
-    judged: int
-    """Differences that people judged."""
+    sure: tuple[float, ...] = ()
+    """Of differences that people judged: how sure the specialist was."""
+    won: tuple[bool, ...] = ()
+    """Whether only the specialist was right."""
+
+    @property
+    def judged(self) -> int:
+        """Differences that people judged."""
+        return len(self.won)
+
+    def wins(self, confidence: np.ndarray) -> np.ndarray:  # (N,) -> (N,)
+        """Return the share of differences of a confidence that the specialist wins, one standard error below."""
+        won = sum(self.won)
+        if not won:
+            return np.zeros(len(confidence))
+        from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 - serving needs none of it
+
+        curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(self.sure, self.won)
+        return np.asarray(curve.predict(confidence) * (1 - 1 / math.sqrt(won)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,14 +139,11 @@ def model_slips(
     rows = {
         each.example: each for each in compared if each.accepted and not each.failed and each.example in formed
     }  # of several specialists that answered a call the last
-    differing = [each for each in rows.values() if not each.same]
-    judged = [each for each in differing if each.example in truths]
-    won = sum(truths[each.example] is not None and fold(each.answer) == truths[each.example] for each in judged)
-    sure = max(0.0, won - math.sqrt(won)) / len(judged) if judged else 0.0
+    judged = [each for each in rows.values() if not each.same and each.example in truths]
     return ModelSlips(
         slips=1 - len(formed) / len(answers) if answers else 0.0,
-        wins=sure * len(differing) / len(rows) if rows else 0.0,
-        judged=len(judged),
+        sure=tuple(each.confidence for each in judged),
+        won=tuple(truths[each.example] is not None and fold(each.answer) == truths[each.example] for each in judged),
     )
 
 
@@ -143,6 +154,7 @@ def break_even(
     model: ModelSlips,
     *,
     margin: float,
+    gains: np.ndarray | None = None,
     repeats: Repeats | None = None,
     within: Within | None = None,
 ) -> BreakEven:  # (N,) each
@@ -154,50 +166,54 @@ def break_even(
         weights: How many calls each row stands for. Shape (N,).
         model: What is known of the model.
         margin: How much worse a deployment may be, as a share of calls.
+        gains: What people say of a row: 1 if only the specialist was right, -1 if only the model was, 0 for neither;
+            NaN where nobody said anything. Shape (N,).
         repeats: What is said of texts that were asked before; without them each call is of a new text.
         within: Calls to come. With them the confidence is returned at which most of them are answered, those left out
             that the stream gate is expected to take; where it takes all of them, the one that breaks even. While it is
             not known how often the model is wrong, a version is tried on its surest answers: in shadow that costs
             labels, and shows it.
     """
+    known_gains = np.full(len(confidence), np.nan) if gains is None else gains
     if repeats is not None and len(repeats.confidence) and len(confidence):
         again = repeats.share * weights.sum() / len(repeats.confidence)
         weights = np.concatenate([(1 - repeats.share) * weights, np.full(len(repeats.confidence), again)])
         confidence = np.concatenate([confidence, repeats.confidence])
         differs = np.concatenate([differs, repeats.differs])
+        known_gains = np.concatenate([known_gains, np.full(len(repeats.confidence), np.nan)])
+    odds = differs * model.wins(confidence)
+    wins = np.where(np.isnan(known_gains), odds, known_gains > 0)
+    losses = np.where(np.isnan(known_gains), differs - odds, known_gains < 0)
     order = np.argsort(-confidence, kind="stable")
     known = (
         np.concatenate([confidence[order][1:] < confidence[order][:-1], [True]]) if len(order) else np.zeros(0, bool)
     )
-    taken, lost = np.cumsum(weights[order]), np.cumsum((weights * differs)[order])
+    taken, other = np.cumsum(weights[order]), np.cumsum((weights * differs)[order])
+    won, lost = np.cumsum((weights * wins)[order]), np.cumsum((weights * losses)[order])
     total = float(taken[-1]) if len(taken) else 0.0
-    allowed = model.slips + 2 * model.wins
-    even = (lost + 1 <= allowed * taken + ALLOWED * margin * total) & known & (np.arange(len(order)) >= _FEWEST - 1)
-    places = np.flatnonzero(even)
+    even = (lost + 1 <= won + model.slips * taken + ALLOWED * margin * total) & known
+    places = np.flatnonzero(even & (np.arange(len(order)) >= _FEWEST - 1))
     if len(places) and within is not None:
         accepted = taken[places] / total
-        left = within.calls - _needed(accepted, lost[places] / total, model, margin, within)
+        gained = won[places] / total + model.slips * accepted
+        left = within.calls - _needed(gained, lost[places] / total, margin, within)
         served = accepted * np.maximum(left, 0.0)
         places = places[: int(served.argmax()) + 1] if served.any() else places
     if not len(places) or taken[places[-1]] < _LEAST_SHARE * total:
         if within is None or model.judged >= _KNOWN or not known.any() or taken[-1] <= 0:
-            return BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=allowed)
+            return BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=model.slips)
         places = np.flatnonzero(known & (taken >= min(_TRIED * total, taken[known][-1])))[:1]
     last = int(places[-1])
     return BreakEven(
         confidence=float(confidence[order[last]]),
         accepted=float(taken[last] / total),
-        differing=float(lost[last] / taken[last]),
-        allowed=allowed,
+        differing=float(other[last] / taken[last]),
+        allowed=float(model.slips + 2 * won[last] / taken[last]),
     )
 
 
-def _needed(
-    accepted: np.ndarray, differing: np.ndarray, model: ModelSlips, margin: float, within: Within
-) -> np.ndarray:  # (N,) shares of all calls -> (N,)
-    """Return how many calls the stream gate is expected to take, by the growth of its best bet."""
-    won = (model.slips + model.wins) * accepted
-    lost = np.maximum(differing - model.wins * accepted, 0.0)
+def _needed(won: np.ndarray, lost: np.ndarray, margin: float, within: Within) -> np.ndarray:  # (N,), (N,) -> (N,)
+    """Return how many calls the stream gate is expected to take, of shares of all calls, by its best bet's growth."""
     bets = np.asarray(BETS)[:, None]
     growth = won * np.log1p(bets * (1 + margin)) + lost * np.log1p(bets * (margin - 1))
     growth = growth + np.maximum(1 - won - lost, 0.0) * np.log1p(bets * margin)  # (B, N)
@@ -213,6 +229,24 @@ def row_differences(right: Sequence[bool], labels: Sequence[str], answers: Seque
         answers: What the model said, folded.
     """
     return np.asarray([good != (label == said) for good, label, said in zip(right, labels, answers, strict=True)], bool)
+
+
+def row_gains(
+    right: Sequence[bool], truths: Sequence[str | None], answers: Sequence[str]
+) -> np.ndarray:  # (N,) of -1, 0, 1 and NaN
+    """Return what people say of each row that was answered out of fold, as `break_even` takes it.
+
+    Args:
+        right: Whether the row was answered with its label, which is a person's where one gave it.
+        truths: What a person says, folded; None where nobody did.
+        answers: What the model said, folded.
+    """
+    return np.asarray(
+        [
+            np.nan if truth is None else float(good) - float(truth == said)
+            for good, truth, said in zip(right, truths, answers, strict=True)
+        ]
+    )
 
 
 def unforeseen(labels: Sequence[str], right: Sequence[bool]) -> frozenset[str]:

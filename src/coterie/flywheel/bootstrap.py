@@ -64,6 +64,8 @@ class Bootstrapped:
     """Why not all was asked; empty if it was."""
     cost: Decimal | None = None
     """Of the prompts that were not answered before; None for unknown."""
+    known: set[str] = field(default_factory=set, repr=False)
+    """Texts of the rows, as repeats are compared."""
 
 
 def read_examples(path: Path) -> list[tuple[str, str]]:
@@ -112,6 +114,7 @@ async def bootstrap(
     teacher.check()
     brief, made = _Brief(teacher.label, describe, examples, labels), Bootstrapped()
     made.rows += [BootstrapRow(text=t, label=n, origin="example", seed=str(i)) for i, (t, n) in enumerate(examples)]
+    made.known.update(plain(text) for text, _ in examples)
     plan = [(brief.to_label(text), {"text": text}) for text in texts] if texts else brief.to_write(rows, seed)
     engine = teacher.open()
     try:
@@ -205,9 +208,10 @@ def _add(made: Bootstrapped, text: str, label: str, seed: str) -> None:
         made.dropped["empty"] += 1
     elif len(text) > _LONGEST:
         made.dropped["too_long"] += 1
-    elif any(folded == plain(row.text) for row in made.rows):
+    elif folded in made.known:
         made.dropped["repeated"] += 1
     else:
+        made.known.add(folded)
         made.rows.append(BootstrapRow(text=text, label=label, origin="teacher", seed=seed))
 
 

@@ -14,6 +14,7 @@ job has at most one of each.
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -336,12 +337,23 @@ def _read(kind: type[T], record: FlywheelRecord) -> T:
     return from_json(kind, {**record.body, **revised}, unknown="ignore")
 
 
-def next_step(deployment: Deployment, shares: Sequence[float], *, control: float) -> tuple[DeploymentState, int, float]:
-    """Return where a deployment goes next: state, stage and share."""
+def next_step(
+    deployment: Deployment, shares: Sequence[float], *, control: float, calls: float = math.inf, enough: int = 0
+) -> tuple[DeploymentState, int, float]:
+    """Return where a deployment goes next: state, stage and share.
+
+    Args:
+        deployment: The one that moves.
+        shares: Of callers, of the stages of a canary.
+        control: Share that a champion leaves to the model.
+        calls: That the job gets within the longest time of a stage.
+        enough: Calls that a deployment answers in a stage. One in which so many cannot be expected shows nothing that
+            the next one would not, at as few calls: it is left out, but for the last.
+    """
     if deployment.state in {"candidate", "retired"}:
         return "shadow", 0, 0.0
-    if deployment.state == "shadow" and shares:
-        return "canary", 0, shares[0]
-    if deployment.state == "canary" and deployment.stage + 1 < len(shares):
-        return "canary", deployment.stage + 1, shares[deployment.stage + 1]
+    first = {"shadow": 0, "canary": deployment.stage + 1}.get(deployment.state, len(shares))
+    for stage in range(first, len(shares)):
+        if shares[stage] * calls >= enough or stage == len(shares) - 1:
+            return "canary", stage, shares[stage]
     return "champion", 0, 1 - control

@@ -64,6 +64,10 @@ class RecordedCall:
     caller: str = ""
     cost: float | None = None
     """In the network's currency; None for unknown."""
+    model: str = ""
+    """That answered, as the log names it."""
+    tokens: tuple[int, int] | None = None
+    """Of prompt and answer; None where they were not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)

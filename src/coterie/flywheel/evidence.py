@@ -17,8 +17,12 @@ from typing import Literal, Self
 
 import numpy as np
 
-BETS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
-"""Shares of the wealth that the members of the mixture stake on each row. Each has the same weight at the start."""
+BETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.98)
+"""Shares of the wealth that the members of the mixture stake on each row."""
+PRIOR = (0.05, 0.05, 0.1, 0.15, 0.15, 0.15, 0.15, 0.2)
+"""Shares of the mixture that its members have at the start. High stakes show a specialist that differs little, as most
+do after some weeks; low ones are for many differences and thousands of rows."""
+_PRIOR_LOGS = np.log(PRIOR)
 
 StreamDecision = Literal["better", "worse", "open"]
 
@@ -27,6 +31,13 @@ def _gains(rows: np.ndarray, mean: float) -> np.ndarray:  # (N,) -> (B, N)
     """Logarithm of what each bet's wealth is multiplied by at each row, against a mean of at most `mean`."""
     stakes = np.asarray(BETS) / max(1.0, 1 + mean)  # no row can take more than what is staked
     return np.asarray(np.log1p(np.outer(stakes, np.asarray(rows, dtype=float) - mean)))
+
+
+def _mixture(logs: np.ndarray) -> np.ndarray:  # (B, N) -> (N,)
+    """Logarithm of the mixture's wealth, of the logarithms of its members' own."""
+    weighed = logs + _PRIOR_LOGS[:, None]
+    top = weighed.max(axis=0)
+    return np.asarray(top + np.log(np.exp(weighed - top).sum(axis=0)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +57,7 @@ class Wealth:
     @property
     def log(self) -> float:
         """Logarithm of the mixture's wealth: the evidence against the null hypothesis, 0 at the start."""
-        top = max(self.logs)
-        return top + math.log(sum(math.exp(each - top) for each in self.logs) / len(self.logs))
+        return float(_mixture(np.asarray(self.logs)[:, None])[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +126,7 @@ def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> t
     line = math.log(1 / alpha)
 
     def reached(signed: np.ndarray, mean: float) -> int:
-        logs = _gains(signed, mean).cumsum(axis=1)  # (B, N)
-        top = logs.max(axis=0)
-        hit = top + np.log(np.exp(logs - top).mean(axis=0)) >= line
+        hit = _mixture(_gains(signed, mean).cumsum(axis=1)) >= line
         return int(np.argmax(hit)) + 1 if hit.any() else len(rows) + 1
 
     better, worse = reached(rows, -margin), reached(-rows, margin)
@@ -148,8 +156,7 @@ def paths_at(
     def path(better: np.ndarray, worse: np.ndarray, mean: float) -> np.ndarray:
         up, down, none = _gains(np.asarray([1.0, -1.0, 0.0]), mean).T[:, :, None]  # (B, 1) each
         logs = up * better + down * worse + none * (ends + 1 - better - worse)  # (B, E)
-        top = logs.max(axis=0)
-        reached = np.maximum.accumulate(np.maximum(top + np.log(np.exp(logs - top).mean(axis=0)), 0.0))
+        reached = np.maximum.accumulate(np.maximum(_mixture(logs), 0.0))
         return np.asarray(reached[np.searchsorted(ends, places)])
 
     return path(won, lost, -margin), path(lost, won, margin)

@@ -16,7 +16,7 @@ somebody else was faster. Both are in the audit log, with reason and figures, be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coterie.config.flywheel import FlywheelSection
@@ -25,7 +25,7 @@ from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.gates import StreamEvidence, judge_differences, truths_of
 from coterie.types import DeploymentState, JobVolume
 
-_MONTH = 30 * 86_400.0
+_DAY, _MONTH = 86_400.0, 30 * 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,13 +164,14 @@ async def deployment_views(
     """Return deployments, those that serve first, then the latest. Raises `InputError` if there is no such job."""
     jobs = {each.id: each for each in ([await books.job(job)] if job is not None else await books.jobs())}
     alarms = await books.alarms(open_only=True)
+    volumes = await books.store.volumes()
     views = []
     for each in await books.deployments():
         if each.job not in jobs:
             continue
         evidence = await evidence_of(books, section, each)
         steps = await books.transitions(each.id)
-        state, _, share = next_step(each, section.canary, control=section.control)
+        state, _, share = step_after(each, section, volumes)
         last = each.state in {"champion", "retired"}
         views.append(
             DeploymentView(
@@ -193,6 +194,18 @@ async def deployment_views(
             )
         )
     return sorted(views, key=lambda each: (_ORDER.index(each.state), -each.since))
+
+
+def step_after(
+    deployment: Deployment, section: FlywheelSection, volumes: Sequence[JobVolume]
+) -> tuple[DeploymentState, int, float]:
+    """Return where a deployment goes next, with stages of the canary that fit the calls of its job."""
+    volume = next((each for each in volumes if each.job == deployment.job), None)
+    if volume is None:
+        return next_step(deployment, section.canary, control=section.control)
+    days = max(volume.last - volume.first, _DAY) / _DAY
+    calls = volume.calls / days * section.canary_hours / 24
+    return next_step(deployment, section.canary, control=section.control, calls=calls, enough=section.canary_calls)
 
 
 def waits_for(evidence: StreamEvidence, deployment: Deployment) -> str:
@@ -229,11 +242,12 @@ async def promote(
     found = await books.deployment(deployment)
     if found.state == "champion":
         raise InputError(f"Deployment {deployment!r} is champion: there is no next step.")
-    state, stage, share = next_step(found, section.canary, control=section.control)
     evidence = await evidence_of(books, section, found)
+    passed = evidence.decision == "better"  # one that is forced goes through every stage
+    state, stage, share = step_after(found, section, await books.store.volumes() if passed else ())
     if found.state not in {"candidate", "retired"} and not force and (why := waits_for(evidence, found)):
         raise InputError(f"Deployment {deployment!r} cannot be promoted: {why}.", hint="Force it, with a reason.")
-    figures = {**evidence.figures(), "forced": force and evidence.decision != "better"}
+    figures = {**evidence.figures(), "forced": force and not passed}
     return await books.move(found, state, by=by, reason=reason, share=share, stage=stage, figures=figures)
 
 

@@ -49,6 +49,8 @@ def _call(logged: LoggedCall) -> RecordedCall:
         answer=answer,
         caller=logged.caller,
         cost=logged.cost,
+        model=logged.about.get("model", ""),
+        tokens=logged.tokens,
     )
 
 

@@ -7,12 +7,13 @@
     await queue.undo(reviewer="ann")                         # takes back her last label, returns its item
     await queue.progress("triage")                           # ReviewProgress: counts, the budget, agreement, accuracy
 
-Order: differences between a specialist and the model of today, oldest first, because the gate reads them in order; one
-in three is of the audit slice while that has too few labels, drawn so that each answer has its share; then training
-rows whose label is likely noise; then what the specialist accepts with least confidence. Differences of a deployment
-that serves come last: its gate was passed. The answers of an item stand in an order that tells
-nothing of whose they are. Some items, drawn by their id, are shown to a second person: `agreement` is Cohen's kappa on
-those.
+Order: differences between a specialist and the model of today, of the deployment first that is nearest the decision of
+its gate, and of each the oldest first, because the gate reads them in order; one in three is of the audit slice while
+that has too few labels, drawn so that each answer has its share; then, with labels of the week to spare, training rows
+whose label is likely noise; then what the specialist accepts with least confidence. Differences of a deployment that
+serves come last: its gate was passed. The answers of an item stand in an order that tells nothing of whose they are.
+Some items, drawn by their id, are shown to a second person: `agreement` is Cohen's kappa on those. `worth` says which
+job's labels bring the most.
 """
 
 from __future__ import annotations
@@ -39,11 +40,14 @@ from coterie.types import (
     FlywheelChanged,
     FlywheelRecord,
     GivenLabel,
+    JobVolume,
     ReviewPurpose,
 )
 
 T = TypeVar("T")
-_DAY, _WEEK = 86_400.0, 7 * 86_400.0
+_DAY, _WEEK, _MONTH = 86_400.0, 7 * 86_400.0, 30 * 86_400.0
+_ROWS_AT_MOST = 2_000
+"""Rows that a gate is taken to need where its evidence does not grow."""
 _CLAIM = "claim"
 _CLAIMED = 300.0
 """Seconds that an item is one person's."""
@@ -51,6 +55,8 @@ TWICE = 0.1
 """Share of items that two people are asked."""
 _ONE_IN = 3
 """Of so many items one is of the audit slice, while that has too few labels and differences wait."""
+_SPARED = 0.7
+"""Share of the week's labels that is kept for differences and audits: of them, gates are waiting."""
 _SHOWN = 100
 """Items of lowest confidence that one is chosen from."""
 _DECIDES = 8
@@ -104,6 +110,22 @@ class ReviewProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobWorth:
+    """What labels of a job are worth."""
+
+    job: str
+    calls: float
+    """A month, that a deployment would answer beyond those that are answered today; the most of its shadows."""
+    labels: float
+    """That its gate is expected to need for it."""
+
+    @property
+    def each(self) -> float:
+        """Calls a month that a label brings."""
+        return self.calls / max(1.0, self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Desk:
     """What is known of a job at one moment."""
 
@@ -114,7 +136,7 @@ class _Desk:
     """Those of the audit slice that are to have a label."""
     live: list[Deployment]
     differing: list[ComparedAnswer]
-    """Of deployments whose stream is open, in order of time."""
+    """Of deployments whose stream is open: of the one nearest its decision first, in order of time."""
     late: list[ComparedAnswer]
     """Of the others."""
     unsure: list[ComparedAnswer]
@@ -148,7 +170,10 @@ class ReviewQueue:
         found: list[tuple[str, ReviewPurpose]] = []
         claims = {each.id: each for each in await self.books.store.records(_CLAIM, since=now - _DAY)}
         mine = {each.example for each in desk.labels if each.by == reviewer and each.origin == "person"}
+        spare = left - int(_SPARED * self.section.labels)
         for example, purpose in await asyncio.to_thread(self._order, desk):
+            if purpose == "doubt" and len(found) >= spare:
+                continue
             if example in mine or _is_taken(claims.get(example), reviewer, now):
                 continue
             if _is_held(claims.get(example), reviewer, now, purpose) or await self._claim(
@@ -159,6 +184,43 @@ class ReviewQueue:
                 break
         examples = await self.books.store.examples_of([example for example, _ in found])
         return [self._item(desk, examples[example], purpose) for example, purpose in found if example in examples]
+
+    async def worth(self) -> list[JobWorth]:
+        """Return the jobs that people can label, those first whose labels bring the most: a week has few of them."""
+        volumes = {each.job: each for each in await self.books.store.volumes()}
+        found = []
+        for job in await self.books.jobs():
+            volume = volumes.get(job.id)
+            if job.labels and not job.ignored and job.shape in TRAINABLE and volume is not None:
+                found.append(await self._worth(job, volume))
+        return sorted(found, key=lambda each: -each.each)
+
+    async def _worth(self, job: KnownJob, volume: JobVolume) -> JobWorth:
+        """What the shadow of a job whose labels bring the most would answer, and the labels until then."""
+        labels = await self.books.store.labels(job=job.id, feedback=False)
+        truths, best = truths_of(labels), JobWorth(job=job.id, calls=0.0, labels=0.0)
+        pace = volume.calls * _MONTH / max(volume.last - volume.first, _DAY)
+        lanes = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
+        margin, alpha = self.section.margin, self.section.alpha
+        streams = {each.id: await self.books.store.stream(each.id) for each in lanes}
+        judged = {
+            key: await asyncio.to_thread(judge_differences, each, truths, margin=margin, alpha=alpha)
+            for key, each in streams.items()
+        }
+        served = max((judged[each.id].coverage * each.share for each in lanes if each.serves), default=0.0)
+        audits = max(0, self.section.audits - sum(each.purpose == "audit" for each in labels))
+        for each in lanes:
+            evidence = judged[each.id]
+            if each.serves or evidence.decision != "open" or not evidence.compared:
+                continue
+            # Rows that are still needed, at the pace at which evidence grew; of a beginner, all that a gate takes.
+            grown = evidence.not_worse / evidence.judged if evidence.judged else 0.0
+            rows = (1 - evidence.not_worse) / max(grown, 1 / _ROWS_AT_MOST)
+            differing = evidence.disagreement * evidence.coverage
+            needed = rows * differing + len(evidence.pending) + audits
+            gain = JobWorth(job=job.id, calls=pace * max(0.0, evidence.coverage - served), labels=needed)
+            best = max(best, gain, key=lambda worth: worth.each)
+        return best
 
     async def left(self, *, now: float | None = None) -> int:
         """Return how many labels people may still be asked for this week."""
@@ -268,10 +330,15 @@ class ReviewQueue:
         store = self.books.store
         live = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
         labels = list(await store.labels(job=job.id, feedback=False))
-        differing: dict[bool, list[ComparedAnswer]] = {False: [], True: []}
+        open_: list[tuple[float, ComparedAnswer]] = []
+        late: list[ComparedAnswer] = []
         for each in live:
             waiting = await store.differences(each.id)
-            differing[bool(waiting) and await self._is_decided(each, labels)] += waiting
+            shown = await self._shown(each, labels) if waiting else None
+            if shown is None:
+                late += waiting
+            else:
+                open_ += [(-shown, row) for row in waiting]
         unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
         answered, sample = await self._lately(("calls", job.id), partial(self._calls, job, live))
         return _Desk(
@@ -279,24 +346,27 @@ class ReviewQueue:
             answered=answered,
             sample=sample,
             live=live,
-            differing=sorted(differing[False], key=lambda row: (row.time, row.example)),
-            late=sorted(differing[True], key=lambda row: (row.time, row.example)),
+            differing=[row for _, row in sorted(open_, key=lambda each: (each[0], each[1].time, each[1].example))],
+            late=sorted(late, key=lambda row: (row.time, row.example)),
             unsure=sorted(unsure, key=lambda row: row.confidence),
             labels=labels,
         )
 
-    async def _is_decided(self, deployment: Deployment, labels: Sequence[GivenLabel]) -> bool:
-        """Whether the gate of a deployment needs no more labels: it was passed, or those that are there decide it."""
-        if deployment.serves:
-            return True
-        if sum(each.purpose == "disagreement" for each in labels) < _DECIDES:
-            return False
+    async def _shown(self, deployment: Deployment, labels: Sequence[GivenLabel]) -> float | None:
+        """How much of the evidence that its gate needs a deployment has; None if it needs no more labels.
 
-        async def judged() -> bool:
+        The gate was passed, or the labels that are there decide it.
+        """
+        if deployment.serves:
+            return None
+        if sum(each.purpose == "disagreement" for each in labels) < _DECIDES:
+            return 0.0
+
+        async def judged() -> float | None:
             stream, truths = await self.books.store.stream(deployment.id), truths_of(labels)
             margin, alpha = self.section.margin, self.section.alpha
             found = await asyncio.to_thread(judge_differences, stream, truths, margin=margin, alpha=alpha)
-            return found.decision != "open"
+            return found.not_worse if found.decision == "open" else None
 
         return await self._lately(("decided", deployment.id), judged)
 

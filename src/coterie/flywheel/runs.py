@@ -33,13 +33,14 @@ from coterie.flywheel.acceptance import (
     doubtful,
     model_slips,
     row_differences,
+    row_gains,
     row_weights,
     unforeseen,
 )
-from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob, next_step
+from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob
 from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, discover, fold
 from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
-from coterie.flywheel.overview import evidence_of, waits_for
+from coterie.flywheel.overview import evidence_of, step_after, waits_for
 from coterie.flywheel.templates import Template
 from coterie.flywheel.training import TRAINABLE, JobRows, outcomes_of, parts_of, rows_of, train_job
 from coterie.learning.job import TextEncoder
@@ -78,8 +79,9 @@ _SAME_THRESHOLD = 0.02
 _OWN_THRESHOLD = BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=0.0)
 _LEFT_OVER = 1.2
 """Times the calls that were left over, beside a template's worth, with which jobs are looked for again."""
-_LEAST_MONTH = 4.0
-"""Times `calls` that a month has at least."""
+_MONTHS, _LEAST_MONTH = 3.0, 4.0
+"""Months of calls that a version is to pay off in, with the wait for its gate, and times `calls` that a month has at
+least."""
 _HALF_WAY = 0.5
 """Evidence, as a share of what is needed, from which a shadow makes room for no other."""
 _NEARLY = 0.95
@@ -534,13 +536,23 @@ class FlywheelRunner:
         model = model_slips(formed, examples, [*before, *said], truths)
         by_id = {each.id: each for each in examples}
         kept = [by_id[each] for each in rows.examples]
-        differs = row_differences(right, labels, [fold(each.answer) for each in kept])
+        answers = [fold(each.answer) for each in kept]
+        differs = row_differences(right, labels, answers)
+        gains = row_gains(right, [truths.get(each) for each in rows.examples], answers)
         weights = row_weights(kept, served) * [label not in slips for label in labels]
         section = self.config.flywheel
         again = await self._repeats(job, tried, rows, weights)
-        within = Within(calls=max(self._a_month_of(examples), _LEAST_MONTH * section.calls), alpha=section.alpha)
+        month = max(self._a_month_of(examples), _LEAST_MONTH * section.calls)
+        within = Within(calls=_MONTHS * month, alpha=section.alpha)
         return break_even(
-            outcomes.confidence, differs, weights, model, margin=section.margin, repeats=again, within=within
+            outcomes.confidence,
+            differs,
+            weights,
+            model,
+            margin=section.margin,
+            gains=gains,
+            repeats=again,
+            within=within,
         )
 
     def _a_month_of(self, examples: Sequence[CapturedExample]) -> float:
@@ -595,7 +607,8 @@ class FlywheelRunner:
             finding = await specialist.consult(task, ContextView(), call=SYSTEM)
             said = finding.value if isinstance(finding.value, str) else finding.text
             row = ComparedAnswer(deployment=deployment.id, example=key, time=each.time, answer=said)
-            found.append(replace(row, accepted=finding.accepted, same=fold(said) == fold(each.answer)))
+            same = fold(said) == fold(each.answer)
+            found.append(replace(row, accepted=finding.accepted, confidence=finding.confidence, same=same))
         return found
 
     async def _frozen(self, job: KnownJob, deployment: Deployment) -> FrozenEvidence:
@@ -650,7 +663,7 @@ class FlywheelRunner:
                 reason = f"worse on frozen rows: {', '.join(frozen.worse)}"
                 await self._move(job, deployment, "retired", reason, figures, dry_run=dry_run)
                 return False
-        state, stage, share = next_step(deployment, section.canary, control=section.control)
+        state, stage, share = step_after(deployment, section, await self.books.store.volumes())
         reason = f"not worse by {section.margin:.0%}, {evidence.judged} calls judged"
         await self._move(job, deployment, state, reason, figures, stage=stage, share=share, dry_run=dry_run)
         return state != "champion"

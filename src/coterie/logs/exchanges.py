@@ -51,6 +51,9 @@ _CALLERS = (
     *("api_key", "project"),
 )
 _COSTS = ("cost", "response_cost", "spend", "total_cost", "totalCost", "calculatedTotalCost", "gen_ai.usage.cost")
+_TOKENS_IN = ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "gen_ai.usage.input_tokens")
+_TOKENS_OUT = ("completion_tokens", "output_tokens", "completionTokens", "outputTokens", "gen_ai.usage.output_tokens")
+_USAGES = ("usage", "usageDetails", "usage_details", "token_usage")
 _INDEXED = re.compile(r"^(gen_ai\.prompt|gen_ai\.completion|llm\.input_messages|llm\.output_messages)\.(\d+)\.(.+)$")
 _CALLS = {"chat", "text_completion", "completion", "generate_content", "responses", ""}
 
@@ -71,6 +74,8 @@ class LoggedCall:
     """Who asked: a user, else a key, as far as the record says."""
     cost: float | None = None
     """In the log's currency; None for unknown."""
+    tokens: tuple[int, int] | None = None
+    """Of the prompt and of the answer, as the log counts them; None where it does not."""
 
 
 class _Passed(Exception):
@@ -114,6 +119,7 @@ class CallReader:
                     about=_provenance(about, response),
                     caller=_caller(about, request),
                     cost=next((float(about[key]) for key in _COSTS if _is_cost(about.get(key))), None),
+                    tokens=_tokens(about, response),
                 )
             except _Passed as reason:
                 self.skipped[str(reason)] += 1
@@ -254,6 +260,25 @@ def _parsed(value: object) -> Any:  # noqa: ANN401 - any JSON value
 
 def _is_cost(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _tokens(record: Json, response: object) -> tuple[int, int] | None:
+    """Tokens of prompt and answer, where the record or the response's body says both."""
+    inner = _parsed(response)
+    body = inner.get("body", inner) if isinstance(inner, dict) else {}
+    for place in (record, body):
+        if not isinstance(place, dict):
+            continue
+        for usage in (*(_parsed(place.get(name)) for name in _USAGES), place):
+            if not isinstance(usage, dict):
+                continue
+            counts = [
+                next((int(usage[key]) for key in names if _is_cost(usage.get(key))), None)
+                for names in (_TOKENS_IN, _TOKENS_OUT)
+            ]
+            if counts[0] is not None and counts[1] is not None:
+                return counts[0], counts[1]
+    return None
 
 
 def _provenance(record: Json, response: object) -> dict[str, str]:

@@ -103,7 +103,7 @@ def test_logs_become_examples_once(run, folder):
     for _ in range(2):
         found = run("-C", place, "flywheel", "import", log, "--json")
         assert found.code == 0, found.err
-        assert found.json == {"calls": 3, "skipped": {"broken": 1}}
+        assert found.json == {"calls": 3, "unpriced": 3, "skipped": {"broken": 1}}
 
     async def read():
         store = await SQLiteStore.open(place / "state" / "coterie.db", session_days=30.0, keep_content=False)

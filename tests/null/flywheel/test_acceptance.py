@@ -14,6 +14,7 @@ from coterie.flywheel.acceptance import (
     doubtful,
     model_slips,
     row_differences,
+    row_gains,
     row_weights,
     unforeseen,
 )
@@ -21,7 +22,12 @@ from coterie.flywheel.evidence import first_decision
 
 from .conftest import LABELS, compared, examples
 
-NO_SLIPS = ModelSlips(slips=0.0, wins=0.0, judged=0)
+NO_SLIPS = ModelSlips(slips=0.0)
+
+
+def judged(won, lost, *, slips=0.0):
+    """A model of whose differences so many were judged, whatever the confidence."""
+    return ModelSlips(slips=slips, sure=(0.5,) * (won + lost), won=(True,) * won + (False,) * lost)
 
 
 def test_as_much_as_the_model_slips():
@@ -30,13 +36,42 @@ def test_as_much_as_the_model_slips():
     differs = (confidence < 0.9) & (np.arange(1000) % 10 == 0)
     ones = np.ones(1000)
 
-    def accepted(slips, wins=0.0):
-        return break_even(confidence, differs, ones, replace(NO_SLIPS, slips=slips, wins=wins), margin=0.02).accepted
+    def accepted(slips, won=0, lost=0):
+        return break_even(confidence, differs, ones, judged(won, lost, slips=slips), margin=0.02).accepted
 
     assert 0.1 <= accepted(0.0) < 0.2
     assert accepted(0.0) < accepted(0.03) < accepted(0.05) < 1.0
-    assert accepted(0.03) == pytest.approx(accepted(0.01, wins=0.01))
+    assert (
+        accepted(0.0) < accepted(0.0, won=9, lost=20) < accepted(0.0, won=36, lost=80) < accepted(0.0, won=90, lost=10)
+    )
     assert accepted(0.2) == 1.0
+
+
+def test_what_people_said_of_a_row_counts_for_itself():
+    """A difference that the specialist won costs nothing; one that it lost costs as much as one nobody judged."""
+    confidence = np.linspace(1, 0, 1000)
+    differs = (confidence < 0.9) & (np.arange(1000) % 10 == 0)
+
+    def accepted(gain):
+        gains = np.where(differs, gain, np.nan)
+        return break_even(confidence, differs, np.ones(1000), NO_SLIPS, margin=0.02, gains=gains).accepted
+
+    assert accepted(1.0) == accepted(0.0) == 1.0
+    assert accepted(-1.0) == accepted(np.nan) < 0.2
+
+
+def test_differences_are_won_as_others_of_their_confidence():
+    """Sure ones all, unsure ones none: less a standard error."""
+    model = ModelSlips(slips=0.0, sure=(0.9,) * 25 + (0.2,) * 25, won=(True,) * 25 + (False,) * 25)
+    assert model.wins(np.array([0.1, 0.2, 0.9, 1.0])).tolist() == pytest.approx([0, 0, 0.8, 0.8])
+    assert judged(0, 5).wins(np.array([0.5])).tolist() == [0.0]
+
+
+def test_what_people_say_of_rows():
+    """Right alone, wrong alone, both or neither; of most rows nobody says anything."""
+    found = row_gains([True, False, True, False, True], ["a", "a", "a", "a", None], ["b", "a", "a", "b", "b"])
+    assert found[:4].tolist() == [1.0, -1.0, 0.0, 0.0]
+    assert np.isnan(found[4])
 
 
 def test_equal_confidences_are_accepted_together_or_not():
@@ -80,18 +115,17 @@ def test_a_version_is_tried_where_nobody_judged_yet():
     month = Within(calls=2000, alpha=0.05)
     tried = break_even(confidence, differs, np.ones(1000), NO_SLIPS, margin=0.02, within=month)
     assert tried.accepted == pytest.approx(0.3, abs=0.01)
-    known = replace(NO_SLIPS, judged=20)
+    known = judged(0, 20)
     assert break_even(confidence, differs, np.ones(1000), known, margin=0.02, within=month).confidence is None
     assert break_even(np.zeros(0), np.zeros(0, bool), np.zeros(0), NO_SLIPS, margin=0.02, within=month).accepted == 0.0
 
 
 def month_of(calls):
-    """The threshold for a month of so many calls, where the model is wrong in 6% of what the specialist has right."""
+    """The threshold for a month of so many calls, where the specialist wins nearly half of the differences."""
     confidence = np.linspace(1, 0, 4000)
     differs = np.random.default_rng(1).random(4000) < 0.25 * (1 - confidence)
     within = None if calls is None else Within(calls=calls, alpha=0.05)
-    slipping = replace(NO_SLIPS, wins=0.06)
-    return break_even(confidence, differs, np.ones(4000), slipping, margin=0.02, within=within)
+    return break_even(confidence, differs, np.ones(4000), judged(2_500, 2_500), margin=0.02, within=within)
 
 
 def test_the_fewer_calls_the_sooner_the_gate_is_to_be_passed():
@@ -105,7 +139,7 @@ def test_the_fewer_calls_the_sooner_the_gate_is_to_be_passed():
 def test_the_gate_is_passed_in_about_the_calls_that_are_left_for_it():
     """Streams of the rates that the threshold expects: most pass within half of the month that it was drawn for."""
     found = month_of(2_000)
-    won = 0.06 * found.accepted
+    won = 0.49 * found.differing * found.accepted
     lost = found.differing * found.accepted - won
     draw = np.random.default_rng(2)
     passed = [
@@ -138,8 +172,10 @@ def test_slips_and_wins_of_the_model():
     truths = {each.id: "other" if i < 90 else "lost" for i, each in enumerate(calls) if i % 10 == 4}
     model = model_slips(LABELS, calls, rows, truths)
     assert (model.slips, model.judged) == (pytest.approx(0.1), 10)
-    assert model.wins == pytest.approx((9 - 3) / 10 * 10 / 90)
-    assert model_slips(LABELS, calls, [], {}).wins == 0.0
+    assert sum(model.won) == 9
+    up_to_the_one_that_was_lost = 8 / 9
+    assert model.wins(np.array([0.52])).tolist() == pytest.approx([up_to_the_one_that_was_lost * (1 - 1 / 3)])
+    assert model_slips(LABELS, calls, [], {}).judged == 0
 
 
 def test_an_answer_that_nothing_foretells_is_a_slip():

@@ -122,7 +122,7 @@ async def test_views_hold_volume_cost_and_evidence(books, section, store):
     assert job.saves == pytest.approx(job.monthly_cost)
     (view,) = await deployment_views(books, section, job="triage")
     assert (view.evidence.compared, view.evidence.judged, view.evidence.pending) == (400, 200, ("e00200",))
-    assert (view.next_state, view.next_share) == ("canary", 0.01)
+    assert (view.next_state, view.next_share) == ("canary", 0.5)  # of so few calls a smaller share shows nothing
     assert view.why
     assert await job_views(books, FlywheelSection(callers=50)) != []  # what is deployed already stays in sight
 

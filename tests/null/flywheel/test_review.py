@@ -6,13 +6,19 @@ import pytest
 
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
+from coterie.flywheel.deployments import KnownJob
 from coterie.flywheel.gates import drawn, is_audit
 from coterie.flywheel.overview import evidence_of, promote
 from coterie.flywheel.review import ReviewQueue
 from coterie.store.erasure import ErasureScope
 
-from .conftest import compared, examples
+from .conftest import LABELS, NOW, compared, examples
 from .test_deployments import begin
+
+
+def replaced(section, **changes):
+    """The section with other values."""
+    return FlywheelSection(**{**section.model_dump(exclude={"money"}), **changes})
 
 
 @pytest.fixture
@@ -119,11 +125,12 @@ async def test_only_labels_of_the_job_or_none(queue, store):
     assert (await queue.answer(item.example, None, reviewer="ann")).value is None
 
 
-async def test_labels_that_look_like_noise_are_asked_after_differences_and_audits(queue, books):
+async def test_labels_that_look_like_noise_are_asked_after_differences_and_audits(queue, books, section):
     """Without showing the answer that is in doubt; those that are labelled are not asked again."""
     job = await books.job("triage")
     noisy = ("e00001", "e00002")
     await books.put_job(replace(job, doubtful=noisy))
+    queue = ReviewQueue(books, replaced(section, labels=200))
     items = await ask(queue, 30)
     assert [item.example for item in items if item.purpose == "doubt"] == list(noisy)
     assert all(item.answers == () for item in items if item.purpose == "doubt")
@@ -131,3 +138,46 @@ async def test_labels_that_look_like_noise_are_asked_after_differences_and_audit
     assert order.index("doubt") > max(i for i, each in enumerate(order) if each in {"disagreement", "audit"})
     kept = [each.purpose for each in await books.store.labels(job=job.id) if each.example in noisy]
     assert kept == ["doubt", "doubt"]
+
+
+async def test_noise_is_asked_about_with_labels_to_spare(queue, books, section):
+    """Seven tenths of the week's labels are for differences and audits, whose gates wait: noise may have the rest."""
+    job = await books.job("triage")
+    await books.put_job(replace(job, doubtful=tuple(f"e{i:05d}" for i in range(60, 90))))
+    spare = ReviewQueue(books, replaced(section, labels=100))
+    asked = [item.purpose for item in await ask(spare, 60)]
+    assert 0 < asked.count("doubt") == 30 - asked.count("disagreement") - asked.count("audit")
+    assert asked.index("margin") > 29
+
+
+async def test_the_shadow_that_is_nearest_its_decision_is_asked_about_first(queue, books, section, store):
+    """A second one, of other calls and hardly begun, waits until the first is decided."""
+    other = await begin(books, "b" * 16)
+    await promote(books, section, other.id, by="ann", reason="r")
+    earlier = [replace(each, id=f"a{each.id}", time=each.time - 1_000) for each in examples(40)]
+    await store.flywheel.add_examples(earlier, compared(other.id, earlier, differ=lambda i: i % 2 == 1))
+    first = [item.example for item in await ask(queue, 16) if item.purpose == "disagreement"]
+    assert first[0].startswith("a")  # before anything is known, in order of time
+    near = {each.id: (await evidence_of(books, section, each)).not_worse for each in await books.deployments()}
+    items = [item.example for item in await ask(queue, 9) if item.purpose == "disagreement"]
+    nearest = max(near, key=near.get)
+    assert all(each.startswith("a") == (nearest == other.id) for each in items)
+
+
+async def test_jobs_whose_labels_bring_most_stand_first(queue, books, store, section):
+    """Of two with one shadow each the one with ten times the calls; one without a shadow comes last."""
+    for number, (name, count) in enumerate({"busy": 2_000, "idle": 0}.items(), 2):
+        job = KnownJob(id=f"j{number}", name=name, labels=LABELS, found=NOW)
+        await books.put_job(job)
+        calls = [replace(each, id=f"{name}{each.id}", job=job.id) for each in examples(count or 50)]
+        rows = []
+        if count:
+            made = await books.begin(job, "c" * 16, by="x", reason="r", figures={}, changed=await books.job(job.id))
+            await promote(books, section, made.id, by="ann", reason="r")
+            rows = compared(made.id, calls, differ=lambda i: i % 10 == 4)
+        await store.flywheel.add_examples(calls, rows)
+    worth = await queue.worth()
+    assert [each.job for each in worth][-1] == "j3"
+    assert worth[-1].calls == 0.0
+    assert worth[0].each > worth[1].each > 0
+    assert (await queue.next((await books.job(worth[0].job)).name, reviewer="ann")).purpose == "disagreement"

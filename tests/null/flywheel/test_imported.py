@@ -1,0 +1,75 @@
+"""Calls of log files as captured examples: what they cost."""
+
+import json
+
+import pytest
+
+from coterie.config.file import parse_config
+from coterie.flywheel.imported import priced
+from coterie.flywheel.recorded import read_calls
+
+CONFIG = """
+[models.large]
+engine = "openai"
+name = "gpt-x"
+base_url = "http://127.0.0.1:9/v1"
+price_in = 2
+price_out = 10
+[[models.large.prices]]
+from = 2030-01-01
+in = 1
+out = 1
+[models.free]
+engine = "openai"
+name = "unpriced"
+base_url = "http://127.0.0.1:9/v1"
+"""
+BEFORE, AFTER = 1_700_000_000.0, 1_900_000_000.0
+
+
+def read(tmp_path, *records):
+    """The calls of a log with these records."""
+    lines = [{"messages": [{"role": "user", "content": "hello"}], "response": "yes", **each} for each in records]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return read_calls([path])
+
+
+@pytest.mark.parametrize("model", ["large", "gpt-x", "openai/gpt-x"])
+@pytest.mark.parametrize("names", [("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")])
+def test_tokens_cost_what_the_models_entry_says(tmp_path, model, names):
+    """By its key or its name, also behind a provider's; at the prices of the day."""
+    usage = dict(zip(names, (1_000_000, 100_000), strict=True))
+    for until, cost in ((BEFORE, 3.0), (AFTER, 1.1)):
+        found = read(tmp_path, {"model": model, "usage": usage})
+        assert priced(found, parse_config(CONFIG).models, until=until) == 1
+        assert [each.cost for each in found.calls] == [pytest.approx(cost)]
+
+
+def test_a_response_body_counts_its_tokens_itself(tmp_path):
+    """As a gateway's log holds it, also as a text."""
+    body = {
+        "model": "gpt-x",
+        "choices": [{"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 500_000, "completion_tokens": 0},
+    }
+    found = read(tmp_path, {"response": body}, {"response": json.dumps(body)})
+    assert priced(found, parse_config(CONFIG).models, until=BEFORE) == 2
+    assert [each.cost for each in found.calls] == [1.0, 1.0]
+
+
+def test_what_is_not_known_stays_unknown(tmp_path):
+    """A cost that the log names is kept; without tokens, without prices or of another model there is none."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 1}
+    found = read(
+        tmp_path,
+        {"model": "large", "usage": usage, "cost": 0.5},
+        {"model": "large"},
+        {"model": "large", "usage": {"prompt_tokens": 10}},
+        {"model": "large", "usage": {"prompt_tokens": True, "completion_tokens": "many"}},
+        {"model": "free", "usage": usage},
+        {"model": "another", "usage": usage},
+        {"usage": usage},
+    )
+    assert priced(found, parse_config(CONFIG).models, until=BEFORE) == 0
+    assert [each.cost for each in found.calls] == [0.5] + [None] * 6
