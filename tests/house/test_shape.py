@@ -57,7 +57,7 @@ BUDGETS = {
     "engines": 5790,  # vLLM; encoders by name; relay; the transport as a seam; the models that read and that check
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,
-    "flywheel": 5080,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats, late joins; what labels bring
+    "flywheel": 5080,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats, late joins; labels
     "gateway": 7090,  # Messages of a deployment; jobs, deployments and review over HTTP; a head sent with its body
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3410,  # write-ahead entries of the audit log, their thread; tools of MCP; one look at a prompt
