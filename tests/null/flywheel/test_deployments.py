@@ -7,7 +7,7 @@ import pytest
 
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import AuditError, InputError
-from coterie.flywheel.deployments import Deployments
+from coterie.flywheel.deployments import Deployment, Deployments, next_step
 from coterie.flywheel.gates import audit_sample, is_audit, judge_frozen, judge_stream, truths_of
 from coterie.flywheel.overview import deployment_views, evidence_of, job_views, promote, roll_back
 from coterie.flywheel.templates import Template
@@ -211,3 +211,34 @@ async def test_another_process_reads_the_same(books, store):
     """Nothing is kept in memory."""
     made = await begin(books)
     assert await Deployments(store=store.flywheel).deployment(made.id) == made
+
+
+def test_a_stage_of_too_few_calls_is_left_out():
+    """The next one that answers enough calls in its time comes, and the last in any case."""
+    shadow = Deployment(id="d", job="j1", specialist="s", version="v", state="shadow")
+    shares = (0.01, 0.1, 0.5)
+
+    def after(lane, calls):
+        return next_step(lane, shares, control=0.02, calls=calls, enough=50)
+
+    assert after(shadow, 5_000) == ("canary", 0, 0.01)
+    assert after(shadow, 500) == ("canary", 1, 0.1)
+    assert after(shadow, 70) == ("canary", 2, 0.5)
+    canary = replace(shadow, state="canary", stage=0)
+    assert after(canary, 5_000) == ("canary", 1, 0.1)
+    assert after(canary, 499) == ("canary", 2, 0.5)
+    assert after(replace(canary, stage=2), 70) == ("champion", 0, 0.98)
+
+
+async def test_a_job_of_few_calls_goes_through_the_last_stage_alone(books, section, store):
+    """By the gate; a person who forces it past the gate takes every stage."""
+    made = await begin(books)
+    await promote(books, section, made.id, by="ann", reason="r")
+    calls = examples(400)
+    await store.flywheel.add_examples(calls, compared(made.id, calls))
+    forced = await begin(books, "b" * 16)
+    for _ in range(2):
+        forced = await promote(books, section, forced.id, by="ann", reason="r", force=True)
+    assert forced.share == 0.01
+    slow = section.model_copy(update={"canary_calls": 250})
+    assert (await promote(books, slow, made.id, by="ann", reason="r")).share == 0.5
