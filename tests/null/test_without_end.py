@@ -76,8 +76,10 @@ def test_columns(value):
         "[" + ".".join(["a"] * 5_000) + "]",
         "a = " + "{a=" * 60 + "1" + "}" * 60,
         "a = " + "9" * 10_000,
+        ".".join(["a"] * 20_000) + " = 1",
+        "x = {" + ' . "b" '.join(["a"] * 20_000) + " = 1}",
     ],
-    ids=["open", "arrays", "tables", "inline", "number"],
+    ids=["open", "arrays", "tables", "inline", "number", "key", "quoted key"],
 )
 def test_a_file_without_end(text):
     """A `coterie.toml` that is nested deeply, or holds a number without end, is an error of the file."""

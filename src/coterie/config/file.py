@@ -8,6 +8,7 @@ The docstring under a field is its help text in `docs/reference/config.md`.
 from __future__ import annotations
 
 import difflib
+import re
 import time
 import tomllib
 from pathlib import Path
@@ -46,8 +47,8 @@ from coterie.config.section import (
     Money,
     Name,
     Span,
+    base_address,
     name_secret,
-    no_credentials,
     span_ends,
 )
 from coterie.config.specialists import TASKS, Specialist
@@ -56,6 +57,9 @@ from coterie.types import Label
 
 _DEEPEST = 32
 """Levels of tables and arrays in the file; the deepest key has six."""
+_KEYS = re.compile(r"""[\w.'" \t-]+""")
+_MOST_PARTS = 200
+"""Dots in a row of keys, blanks and quotes."""
 _LOADED_AT_OPENING = 64
 """Specialists that are loaded at opening where nothing is said of memory."""
 
@@ -208,7 +212,7 @@ class ServerModel(RemoteModel):
     api_key: Secret | None = None
     """`env:NAME` of the key; leave out for a server that needs none."""
 
-    _holds_no_secret = field_validator("base_url")(no_credentials)
+    _holds_no_secret = field_validator("base_url")(base_address)
 
 
 class OpenAIModel(ServerModel):
@@ -509,6 +513,7 @@ def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
     """Check the text of a `coterie.toml`; `source` names it in messages. Raises `ConfigError`."""
     document: dict[str, Any] = {}
     try:
+        _check_keys(text)
         document = tomllib.loads(text)
         _check_depth(document)
         document = renamed(document, source)
@@ -520,6 +525,12 @@ def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
     except (ValueError, RecursionError) as error:
         said = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise ConfigError(f"{source} is not valid TOML: {said}.") from error
+
+
+def _check_keys(text: str) -> None:
+    """Raise `ValueError` for a key of very many parts, whose square the parser's time grows with."""
+    if any(run[0].count(".") > _MOST_PARTS for run in _KEYS.finditer(text)):
+        raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
 
 
 def _check_depth(document: object) -> None:

@@ -40,6 +40,14 @@ def no_credentials(address: str) -> str:
     return address
 
 
+def base_address(address: str) -> str:
+    """The same for an address that paths are put behind: no query either, which may hold a key. Raises `ValueError`."""
+    no_credentials(address)
+    if "?" in address or "#" in address:
+        raise ValueError("it has a query; leave it out, and if that is a key, name it: api_key = 'env:NAME'")
+    return address
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
 Span = Annotated[

@@ -152,6 +152,14 @@ def test_password_in_the_address(user):
     assert "hunter2" not in str(refused.value) + repr(refused.value)
 
 
+@pytest.mark.parametrize("behind", ["?api_key=hunter2", "/#hunter2", "?"])
+def test_key_in_a_query(behind):
+    """Paths are put behind the address, so a query in it is refused: it serves nothing, and it may be a key."""
+    with pytest.raises(ConfigError, match="api_key = 'env:NAME'") as refused:
+        parse_config(f'[models.m]\nengine = "openai"\nname = "m"\nbase_url = "https://example.org/v1{behind}"')
+    assert "hunter2" not in str(refused.value) + repr(refused.value)
+
+
 PROMPT = "My account 4711-0815 was charged twice, and my name is Ada Example."
 
 
