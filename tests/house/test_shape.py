@@ -49,8 +49,8 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1800,  # ToolCaller
     "assembly": 622,  # adapters loaded ahead; MCP servers; a flywheel, and what trains imported, where a section asks
-    "cli": 7530,  # plans; encoders, models by name; import and mcp; what feedback may name, how rows were used
-    "config": 1540,  # capture and flywheel; servers of MCP
+    "cli": 7550,  # plans; encoders, models by name; import and mcp; what feedback may name; ledger against log
+    "config": 1555,  # capture and flywheel; servers of MCP; addresses without a query
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
     "decisions": 940,  # typed questions: a new concept; deployments for questions; a second encoder

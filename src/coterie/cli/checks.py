@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import shutil
 import socket
@@ -24,7 +25,7 @@ from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, lo
 from coterie.engines.encoders import BUNDLED, open_encoder
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned, SetupError
-from coterie.governance.audit_events import read_entry
+from coterie.governance.audit_events import read_entry, read_time
 from coterie.knowledge.generation import index_state
 from coterie.knowledge.guard import declared_access, why_refused
 from coterie.knowledge.open import index_folder
@@ -318,30 +319,62 @@ def _store_database(config: Config) -> Check:
 
 
 def _ledger(config: Config, folder: Path) -> Iterator[Check]:
-    """Whether the ledger has the requests that the audit log has: a database that lost its `-wal` file has not."""
+    """Whether ledger and audit log have the same requests.
+
+    A database that lost its `-wal` file lacks some that the log has, and a log that was emptied some that the ledger
+    has.
+    """
     if config.store.url is not None:
         return
-    log, path = folder / config.audit.path, folder / config.store.path
-    asked, known = _audited(log, before=time.time() - _SETTLING) if log.is_file() else [], set[str]()
-    if not asked:
-        return
-    if path.is_file():
-        try:
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5)) as connection:
-                for trace in asked:
-                    known |= {row[0] for row in connection.execute("SELECT id FROM requests WHERE id = ?", (trace,))}
-        except sqlite3.Error as error:
-            if "no such table" not in str(error):  # which `_store` tells of
-                return
+    log, path, before = folder / config.audit.path, folder / config.store.path, time.time() - _SETTLING
+    asked = _audited(log, before=before) if log.is_file() else []
+    try:
+        with closing(_opened_ledger(path)) as connection:
+            known = {trace for trace in asked if connection.execute(_IS_SETTLED, (trace,)).fetchone()}
+            begin = _begin_of(log) if log.is_file() else -math.inf
+            settled = [row[0] for row in connection.execute(_LAST_SETTLED, (begin, before, _COMPARED // 2))]
+    except sqlite3.Error as error:
+        if "no such table" not in str(error):  # which `_store` tells of
+            return
+        known, settled = set(), []
     lost = [trace for trace in asked if trace not in known]
-    found = f"has the last {len(asked):,} requests of the audit log"
-    if lost:
-        found = f"{len(lost):,} of the last {len(asked):,} requests of the audit log are not in it, such as {lost[-1]}"
     fix = (
         f"Restore {path.name!r} with its -wal file from a copy: answers that were given are missing. A request whose "
         f"answer could not be stored is missing too; the last {_COMPARED:,} requests of the audit log are compared."
     )
-    yield Check(name="ledger", ok=not lost, found=found, fix=fix)
+    if asked:
+        found = f"has the last {len(asked):,} requests of the audit log"
+        if lost:
+            found = (
+                f"{len(lost):,} of the last {len(asked):,} requests of the audit log are not in it, such as {lost[-1]}"
+            )
+        yield Check(name="ledger", ok=not lost, found=found, fix=fix)
+    unwritten = sorted(set(settled) - set(asked))
+    if config.audit.enabled and unwritten:
+        found = f"{len(unwritten):,} of the last {len(settled):,} requests of the ledger are not in it"
+        fix = (
+            f"Restore {log.name!r} and the files beside it from a copy, and run: coterie audit verify. A log that was "
+            "moved away, or not kept before, begins anew with the next request."
+        )
+        yield Check(name="audit", ok=False, found=f"{found}, such as {unwritten[-1]}", fix=fix)
+
+
+_IS_SETTLED = "SELECT 1 FROM requests WHERE id = ?"
+_LAST_SETTLED = "SELECT id FROM requests WHERE time >= ? AND time < ? ORDER BY time DESC LIMIT ?"
+
+
+def _opened_ledger(path: Path) -> sqlite3.Connection:
+    """The database, or an empty one where there is none."""
+    if not path.is_file():
+        return sqlite3.connect(":memory:")
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5)
+
+
+def _begin_of(log: Path) -> float:
+    """When the first entry of an audit log was written; of one without entries, before everything."""
+    with log.open("rb") as file:
+        time_of_first = read_time(file.readline(1 << 20))
+    return -math.inf if time_of_first is None else time_of_first
 
 
 def _audited(log: Path, *, before: float) -> list[str]:

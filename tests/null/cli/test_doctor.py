@@ -1,5 +1,6 @@
 """`coterie doctor`: what is missing and the command that fixes it."""
 
+import asyncio
 import hashlib
 import shutil
 import socket
@@ -11,8 +12,12 @@ import pytest
 
 from coterie.accounting.cards import Cards
 from coterie.config.file import parse_config
+from coterie.governance.audit import AuditLog
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.routing.profile import PROFILE_FILE
+from coterie.store.sqlite import SQLiteStore
+from coterie.testing import make_trace
+from coterie.types import AuditEvent, Settlement
 
 
 @pytest.fixture(autouse=True)
@@ -355,6 +360,40 @@ asyncio.run(work())
     assert code == 1
     assert "5 of the last 5 requests" in checks["ledger"]["found"]
     assert "-wal" in checks["ledger"]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "missing"),
+    [
+        (lambda log: log.write_bytes(b""), 4),
+        (lambda log: log.unlink(), 4),
+        (lambda log: log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2])), 2),
+        (lambda log: log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[2:])), 0),
+        (lambda log: None, 0),
+    ],
+    ids=["emptied", "deleted", "cut", "begun anew", "whole"],
+)
+def test_an_audit_log_that_lost_what_the_ledger_has(examine, trained, harm, missing):
+    """Requests of the ledger that are in no audit log are told, but for those before the log began."""
+
+    async def settle():
+        state = trained / "state"
+        store = await SQLiteStore.open(state / "coterie.db", session_days=1.0, keep_content=False)
+        log = AuditLog(state / "audit.jsonl")
+        for n in range(4):
+            await store.settle(Settlement(trace=make_trace(id=f"t{n}", time=1000.0 + n)))
+            await log.append(AuditEvent(kind="request", time=1000.0 + n, about={"trace": f"t{n}"}))
+        await log.close()
+        await store.close()
+
+    asyncio.run(settle())
+    harm(trained / "state" / "audit.jsonl")
+    code, checks = examine(trained)
+
+    assert code == (1 if missing else 0)
+    assert ("audit" in checks) is bool(missing)
+    if missing:
+        assert f"{missing} of the last 4 requests" in checks["audit"]["found"]
 
 
 def test_an_address_with_a_password(run, folder):
