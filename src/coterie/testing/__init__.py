@@ -26,6 +26,7 @@ from coterie.testing.fakes import (
     FakeRetriever,
     ScriptedEngine,
     fail_nth,
+    make_finding,
     make_trace,
     write_random_adapter,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "check_store",
     "check_streaming_engine",
     "fail_nth",
+    "make_finding",
     "make_trace",
     "write_random_adapter",
 ]

@@ -21,7 +21,21 @@ import numpy as np
 
 from coterie.engines.gguf import read_gguf_header
 from coterie.errors import EngineBroken
-from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Passage, Prompt, Reason, Route, Trace, Usage
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    Delta,
+    Finding,
+    Label,
+    Output,
+    Passage,
+    Prompt,
+    Reason,
+    Route,
+    Trace,
+    Usage,
+    worded,
+)
 
 # --- Canaries: values that must not leave, planted in texts and searched for in every byte that a server received.
 
@@ -391,6 +405,13 @@ _BARE = Trace(
 def make_trace(**changes: Any) -> Trace:  # noqa: ANN401 - the fields of a trace
     """Return an empty trace of the tenant `default` with these fields changed."""
     return replace(_BARE, **changes)
+
+
+def make_finding(value: Any, **changes: Any) -> Finding:  # noqa: ANN401 - the fields of a finding
+    """Return an accepted finding of the specialist `triage` with this value and these fields changed."""
+    text = "" if value is None else str(value)
+    usual = {"specialist": "triage", "text": text, "confidence": 0.9, "accepted": True, "reason": worded("")}
+    return Finding(value=value, **{**usual, **changes})
 
 
 # --- Retriever in memory.

@@ -20,7 +20,7 @@ from coterie.limits.limits import open_limits
 from coterie.network.network import Network
 from coterie.protocols import Specialist
 from coterie.store.sqlite import SQLiteStore
-from coterie.testing import EchoEngine
+from coterie.testing import EchoEngine, make_finding
 from coterie.types import Delta, Finding, Output, Part, Route, SpecialistCard, Step, TaskKind, Usage, worded
 
 CONFIG = """\
@@ -96,9 +96,9 @@ class Speaker:
         if self.error:
             raise self.error
         step = Step(producer=self.card.name, engine="linear", usage=Usage(milliseconds=1.0, joules=0.25))
-        return Finding(
+        return make_finding(
+            self.answer,
             specialist=self.card.name,
-            value=self.answer,
             text=self.answer or "",
             confidence=0.91,
             accepted=self.answer is not None,

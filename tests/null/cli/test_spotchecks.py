@@ -11,8 +11,8 @@ from coterie.config.file import load_config
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.registry.registry import open_registry
 from coterie.store.sqlite import SQLiteStore
-from coterie.testing import make_trace
-from coterie.types import Finding, Settlement, worded
+from coterie.testing import make_finding, make_trace
+from coterie.types import Settlement
 
 ABOVE = """
 [models.large]
@@ -37,16 +37,7 @@ def settle(folder, n, *, value="refund"):
             folder / "state" / "coterie.db", session_days=1, keep_content=True, clock=time.time
         )
         for i in range(n):
-            found = Finding(
-                specialist="triage",
-                value=value,
-                text=value,
-                confidence=0.95 - 0.001 * i,
-                accepted=True,
-                reason=worded(""),
-                task="classify",
-                form="label",
-            )
+            found = make_finding(value, confidence=0.95 - 0.001 * i, task="classify", form="label")
             trace = make_trace(
                 id=f"{i:032x}",
                 time=time.time(),

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from coterie.context.entries import entries_of
 from coterie.privacy.patterns import PatternDetector
+from coterie.testing import make_finding
 from coterie.types import (
     Citation,
     ContextView,
     Entry,
     Evidence,
     Fact,
-    Finding,
     FindingSummary,
     Label,
     Passage,
@@ -18,12 +18,9 @@ from coterie.types import (
     worded,
 )
 
-FOUND = Finding(
-    specialist="triage",
-    value="card_lost",
+FOUND = make_finding(
+    "card_lost",
     text="card lost",
-    confidence=0.9,
-    accepted=True,
     reason=worded("sure"),
     label=Label.CONFIDENTIAL,
     task="classify",

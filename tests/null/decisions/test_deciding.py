@@ -11,8 +11,8 @@ from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import fingerprint
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity
 from coterie.errors import EngineUnavailable, InputError
-from coterie.testing import EchoEngine, ScriptedEngine
-from coterie.types import SYSTEM, Finding, Option, Output, Question, SpecialistCard, Task, worded
+from coterie.testing import EchoEngine, ScriptedEngine, make_finding
+from coterie.types import SYSTEM, Option, Output, Question, SpecialistCard, Task, worded
 
 STATE = Task(text="Where is my card?")
 LABELS = ("card_lost", "card_arrival", "refund", "fee")
@@ -31,10 +31,9 @@ class Specialist:
     async def consult(self, task, view=None, *, call=SYSTEM):
         """The finding; with its weights if the task asks for them."""
         self.asked += 1
-        return Finding(
+        return make_finding(
+            self.value,
             specialist=self.card.name,
-            value=self.value,
-            text=str(self.value),
             confidence=0.8,
             accepted=self.accepted,
             reason=worded("so it is"),

@@ -16,6 +16,7 @@ from coterie.config.file import GatewaySection
 from coterie.gateway.app import create_app
 from coterie.network.network import Network
 from coterie.protocols import Audit
+from coterie.testing import make_finding
 from coterie.types import (
     AuditEvent,
     Context,
@@ -73,12 +74,9 @@ class _Triage:
         if asyncio.iscoroutine(trouble):
             await trouble
         usage = Usage(tokens_in=5, milliseconds=1.0, cpu_seconds=0.001)
-        return Finding(
-            specialist="triage",
-            value="card_lost",
-            text="card_lost",
+        return make_finding(
+            "card_lost",
             confidence=0.97,
-            accepted=True,
             reason=worded("0.97 is at least the threshold 0.60"),
             label=task.label,
             evidence=(Evidence(kind="alternative", name="card_stolen", text="card_stolen", weight=0.02),),
@@ -113,12 +111,9 @@ class _Reply:
     def _finding(self, task: Task) -> Finding:
         usage = Usage(tokens_in=20, tokens_out=4, milliseconds=40.0, cpu_seconds=0.04)
         text = "".join(WORDS)
-        return Finding(
+        return make_finding(
+            text,
             specialist="reply",
-            value=text,
-            text=text,
-            confidence=0.9,
-            accepted=True,
             reason=worded("every sentence is in the help text"),
             label=task.label,
             steps=(Step(producer="reply", engine="smollm2", usage=usage),),

@@ -11,8 +11,8 @@ from coterie.config.file import OpenAIModel
 from coterie.config.operation import GeneralistSection
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.tasks.generate.calling import Calling
-from coterie.testing import ScriptedEngine
-from coterie.types import Delta, Finding, Output, SpecialistCard, Usage, worded
+from coterie.testing import ScriptedEngine, make_finding
+from coterie.types import Delta, Output, SpecialistCard, Usage, worded
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CALL = {"name": "get_weather", "arguments": {"city": "Oslo"}}
@@ -58,10 +58,14 @@ def writer(network):
                 found, steps = await calling.consult(task, call=call)
                 if found is not None:
                     return found
-                return Finding(
-                    specialist="reply", value="Drafted.", text="Drafted.", confidence=0.9, accepted=True,
-                    reason=worded("drafted"), label=task.label, offered=bool(steps), steps=steps,
-                )  # fmt: skip
+                return make_finding(
+                    "Drafted.",
+                    specialist="reply",
+                    reason=worded("drafted"),
+                    label=task.label,
+                    offered=bool(steps),
+                    steps=steps,
+                )
 
         network.specialists["reply"] = Writes()
         return engine

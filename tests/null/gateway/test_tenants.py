@@ -19,7 +19,7 @@ from coterie.config.file import GatewaySection
 from coterie.gateway.app import create_app
 from coterie.governance.keys import PERMISSIONS, KeyRing
 from coterie.store.sqlite import SQLiteStore
-from coterie.testing import FakeRetriever
+from coterie.testing import FakeRetriever, make_finding
 from coterie.types import Citation, Label, Passage, worded
 
 SECRET = "zebrafish"
@@ -326,18 +326,8 @@ class Above:
 
     async def consult(self, task: Any, view: Any, *, call=None) -> Any:
         """Answers everything."""
-        from coterie.types import Finding
-
         self.asked += 1
-        return Finding(
-            specialist=self.card.name,
-            value="x",
-            text="x",
-            confidence=0.5,
-            accepted=True,
-            reason=worded(""),
-            label=task.label,
-        )
+        return make_finding("x", specialist=self.card.name, confidence=0.5, label=task.label)
 
 
 @pytest.mark.parametrize("allowed", [("triage",), ("triage", "reader"), ("triage", "generalist")], ids="+".join)

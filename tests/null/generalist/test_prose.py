@@ -3,18 +3,17 @@
 import pytest
 
 from coterie.generalist.pack import attributed, guess_of, how_sure, say, topic
-from coterie.types import Citation, Finding, Label, worded
+from coterie.testing import make_finding
+from coterie.types import Citation, Label
 
 
 def found(name, text, task="classify", *, confidence=0.97, accepted=True, documents=()):
     citations = tuple(Citation(document=each, start=0, end=1, text="x", label=Label.PUBLIC) for each in documents)
-    return Finding(
+    return make_finding(
+        text,
         specialist=name,
-        value=text,
-        text=text,
         confidence=confidence,
         accepted=accepted,
-        reason=worded(""),
         task=task,
         form={"classify": "label", "extract": "fields"}.get(task, "text"),
         citations=citations,

@@ -4,7 +4,8 @@ import pytest
 
 from coterie.learning.dataset import Row
 from coterie.tasks.answer.metrics import holds_answer, judge, with_quotes
-from coterie.types import Citation, Finding, Label, worded
+from coterie.testing import make_finding
+from coterie.types import Citation, Finding, Label
 
 
 def row(*, spans=(), quotes=(), document="a.md") -> Row:
@@ -12,13 +13,10 @@ def row(*, spans=(), quotes=(), document="a.md") -> Row:
 
 
 def found(*citations: tuple[str, int, int, str], accepted: bool = True) -> Finding:
-    return Finding(
+    return make_finding(
+        "x",
         specialist="ask",
-        value="x",
-        text="x",
-        confidence=0.9,
         accepted=accepted,
-        reason=worded(""),
         task="answer",
         citations=tuple(Citation(document=d, start=s, end=e, text=t, label=Label.PUBLIC) for d, s, e, t in citations),
     )

@@ -12,7 +12,8 @@ from coterie.learning.evaluation import Confusion
 from coterie.tasks.classify.metrics import judge
 from coterie.tasks.generate.metrics import judge as judge_texts
 from coterie.tasks.score.metrics import judge as judge_scores
-from coterie.types import ContextView, Finding, SpecialistCard, worded
+from coterie.testing import make_finding
+from coterie.types import ContextView, Finding, SpecialistCard
 
 
 def card(task="classify"):
@@ -20,15 +21,7 @@ def card(task="classify"):
 
 
 def finding(value, *, confidence=0.9, accepted=True, in_scope=None):
-    return Finding(
-        specialist="triage",
-        value=value,
-        text=str(value),
-        confidence=confidence,
-        accepted=accepted,
-        reason=worded(""),
-        in_scope=in_scope,
-    )
+    return make_finding(value, confidence=confidence, accepted=accepted, in_scope=in_scope)
 
 
 class Answers:

@@ -13,7 +13,7 @@ import pytest
 from coterie.context.standing import known_facts
 from coterie.network.network import Network
 from coterie.routing.plan import plan_stages
-from coterie.testing import EchoEngine, FakeClock
+from coterie.testing import EchoEngine, FakeClock, make_finding
 from coterie.types import (
     Answer,
     CallContext,
@@ -93,10 +93,9 @@ class Says:
             raise self.error
         facts = tuple(Fact(name=name, value=self.value, confidence=self.confidence) for name in self.writes)
         usage = Usage(tokens_in=2, tokens_out=1, milliseconds=1.0, joules=0.5, joules_kind=self.joules_kind)
-        return Finding(
+        return make_finding(
+            self.value,
             specialist=self.name,
-            value=self.value,
-            text=str(self.value),
             confidence=self.confidence,
             accepted=self.accepted,
             reason=self.reason,

@@ -5,11 +5,10 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.testing import make_trace
+from coterie.testing import make_finding, make_trace
 from coterie.types import (
     Evidence,
     Fact,
-    Finding,
     Omission,
     Part,
     Route,
@@ -25,19 +24,17 @@ from coterie.types import (
 @pytest.fixture
 def trace():
     step = Step(producer="triage", engine="linear", usage=Usage(tokens_in=5, cost=Decimal("0.00012")))
-    triage = Finding(
-        specialist="triage",
-        value=("card_lost", "refund"),
+    triage = make_finding(
+        ("card_lost", "refund"),
         text="card_lost, refund",
         confidence=0.97,
-        accepted=True,
         reason=worded("both above their thresholds"),
         evidence=(Evidence(kind="alternative", name="pin", text="pin", weight=0.02),),
         facts=(Fact(name="intent", value="card_lost", confidence=0.97),),
         steps=(step,),
     )
-    reply = Finding(
-        specialist="reply", value=None, text="", confidence=0.0, accepted=False, reason=worded("the model is not there")
+    reply = make_finding(
+        None, specialist="reply", text="", confidence=0.0, accepted=False, reason=worded("the model is not there")
     )
     part = Part(text="I lost my card", stages=(("triage",), ("reply",)), score=0.9, vector=np.zeros(3))
     return make_trace(

@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 
 from coterie.observe.plain import summarise
-from coterie.types import Finding, Label, Reason, Route, Trace, Usage
+from coterie.testing import make_finding
+from coterie.types import Label, Reason, Route, Trace, Usage
 
-FOUND = Finding(
-    specialist="triage",
-    value="parcel",
-    text="parcel",
+FOUND = make_finding(
+    "parcel",
     confidence=0.62,
     accepted=False,
     reason=Reason("abstain.below_threshold", guess="parcel", confidence=0.62, needed=0.9, decimals=2),

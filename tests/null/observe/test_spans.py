@@ -12,8 +12,8 @@ from opentelemetry.semconv._incubating.attributes import error_attributes, gen_a
 
 from coterie.config.file import LlamaModel, OpenAIModel
 from coterie.observe.spans import SpanMaker, observed
-from coterie.testing import make_trace
-from coterie.types import Finding, Route, Settlement, Stage, Step, Usage, total_usage, worded
+from coterie.testing import make_finding, make_trace
+from coterie.types import Route, Settlement, Stage, Step, Usage, total_usage, worded
 
 MODELS = {
     "large": OpenAIModel(engine="openai", base_url="https://api.example.com/v1", name="gpt-large"),
@@ -53,16 +53,7 @@ TRACE = make_trace(
     session=SECRET,
     status="escalated",
     route=Route(parts=(), reason=worded(SECRET)),
-    findings=(
-        Finding(
-            specialist="triage",
-            value=SECRET,
-            text=SECRET,
-            confidence=0.4,
-            accepted=False,
-            reason=worded(f"not sure of {SECRET}"),
-        ),
-    ),
+    findings=(make_finding(SECRET, confidence=0.4, accepted=False, reason=worded(f"not sure of {SECRET}")),),
     stages=(
         Stage(name="route", milliseconds=3.0, after=1.0),
         Stage(name="consult", milliseconds=5.0, after=4.0, note="clauses, triage"),

@@ -7,8 +7,8 @@ from coterie.errors import ArtefactRefused
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.policy.spot_checks import SpotChecks, collect, dump_checks, is_chosen, load_checks
-from coterie.testing import make_trace
-from coterie.types import Feedback, Finding, worded
+from coterie.testing import make_finding, make_trace
+from coterie.types import Feedback
 
 
 def trace_of(*findings):
@@ -20,15 +20,8 @@ def trace_of(*findings):
 
 
 def finding(value="refund", *, accepted=True, confidence=0.8, specialist="triage"):
-    return Finding(
-        specialist=specialist,
-        value=value,
-        text=value,
-        confidence=confidence,
-        accepted=accepted,
-        reason=worded(""),
-        task="classify",
-        form="label",
+    return make_finding(
+        value, specialist=specialist, confidence=confidence, accepted=accepted, task="classify", form="label"
     )
 
 

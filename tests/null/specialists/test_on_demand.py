@@ -8,8 +8,8 @@ import pytest
 
 from coterie.errors import ArtefactRefused, EngineUnavailable
 from coterie.specialists.on_demand import OnDemand, WeightMemory
-from coterie.testing import check_specialist
-from coterie.types import ContextView, Finding, SpecialistCard, Task, worded
+from coterie.testing import check_specialist, make_finding
+from coterie.types import ContextView, SpecialistCard, Task, worded
 
 TASK, VIEW = Task(text="hello"), ContextView()
 
@@ -30,15 +30,7 @@ class Loaded:
         self.asked.release()
         if self.may_answer is not None:
             await self.may_answer.wait()
-        return Finding(
-            specialist=self.name,
-            value="yes",
-            text="yes",
-            confidence=0.9,
-            accepted=True,
-            reason=worded("sure"),
-            label=task.label,
-        )
+        return make_finding("yes", specialist=self.name, reason=worded("sure"), label=task.label)
 
 
 def card(name):

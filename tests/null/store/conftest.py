@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from coterie.store.sqlite import SQLiteStore
+from coterie.testing import make_finding
 from coterie.types import (
     Entry,
     Evidence,
     Fact,
-    Finding,
     Label,
     Message,
     Omission,
@@ -40,12 +40,10 @@ STEPS = (
     ),
 )
 
-TRIAGE = Finding(
-    specialist="triage",
-    value="card_lost",
+TRIAGE = make_finding(
+    "card_lost",
     text="card lost",
     confidence=0.97,
-    accepted=True,
     reason=worded("'card_lost' at 0.97 is above 0.71"),
     task="classify",
     form="label",
@@ -54,12 +52,9 @@ TRIAGE = Finding(
     steps=STEPS[:1],
 )
 
-REPLY = Finding(
+REPLY = make_finding(
+    "We block your card now.",
     specialist="reply",
-    value="We block your card now.",
-    text="We block your card now.",
-    confidence=0.9,
-    accepted=True,
     reason=worded("grounded in 'help'"),
     label=Label.CONFIDENTIAL,
     task="generate",

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from coterie.store.content import without_content
+from coterie.testing import make_finding
 from coterie.types import (
     Decision,
     Evidence,
     Fact,
     Field,
-    Finding,
     Label,
     Omission,
     Part,
@@ -45,12 +45,10 @@ REASONS = [
 def leaky(reason: str) -> Trace:
     """A trace that has the marker wherever the types allow a text that is not a name."""
     step = Step(producer="reply", engine="smol", usage=Usage(), note=reason)
-    generated = Finding(
+    generated = make_finding(
+        TEXT,
         specialist="reply",
-        value=TEXT,
-        text=TEXT,
         confidence=0.5,
-        accepted=True,
         reason=worded(reason),
         task="generate",
         evidence=(
@@ -114,11 +112,10 @@ async def test_named_session_keeps_only_its_own(open_store, path):
 
 def test_what_stays():
     """Labels, scores, figures, names, reason codes and reasons stay as they are; a document's name does not."""
-    score = Finding(
+    score = make_finding(
+        0.31,
         specialist="underwriting",
-        value=0.31,
         text="0.31",
-        confidence=0.9,
         accepted=False,
         reason=worded("the probability 0.31 lies between 0.2 and 0.4"),
         task="score",
@@ -220,12 +217,9 @@ def test_quotes_and_values_of_fields_are_content():
         reason=worded(f"sure of {TEXT}"),
     )
     quote = Evidence(kind="quote", name="owner", text=TEXT, start=3, end=9)
-    finding = Finding(
+    finding = make_finding(
+        TEXT,
         specialist="terms",
-        value=TEXT,
-        text=TEXT,
-        confidence=0.9,
-        accepted=True,
         reason=worded("sure of 1 of 1 fields"),
         task="extract",
         form="fields",

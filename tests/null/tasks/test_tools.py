@@ -14,6 +14,7 @@ from coterie.tasks.tools.arguments import arguments_of
 from coterie.tasks.tools.metrics import judge
 from coterie.tasks.tools.model import ToolsSpecialist
 from coterie.tasks.tools.rows import read_rows
+from coterie.testing import make_finding
 from coterie.types import ContextView, Field, Finding, Message, SpecialistCard, Task, Tools, worded
 
 LIGHT = function_of(
@@ -46,10 +47,14 @@ class _Says:
     )
 
     async def consult(self, task, view, *, call=None):
-        return Finding(
-            specialist="p", value=self.value, text=str(self.value), confidence=0.9, accepted=self.accepted,
-            reason=worded("so"), label=task.label, fields=self.fields,
-        )  # fmt: skip
+        return make_finding(
+            self.value,
+            specialist="p",
+            accepted=self.accepted,
+            reason=worded("so"),
+            label=task.label,
+            fields=self.fields,
+        )
 
 
 def _field(name, value, text, *, accepted=True):
