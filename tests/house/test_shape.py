@@ -81,7 +81,7 @@ BUDGETS = {
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
     "tasks": 17720,  # cells of tables, contradictions; functions; the task tools; a second look; a model that checks
-    "testing": 1985,  # a builder of findings; an audit log for the contract of stores; a scripted transport; the contract of the flywheel
+    "testing": 1985,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2300,  # an automaton for n-grams; one normaliser with the way back to the text; tables are data
     "training": 525,  # candidates that serve nobody
     "tuning": 2240,  # encoders built, vocabularies cut
