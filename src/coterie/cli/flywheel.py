@@ -216,7 +216,12 @@ def rollback(context: typer.Context, deployment: _Deployment, *, reason: _Reason
 @flywheel.command()
 def review(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Its name, as `status` prints it.")],
+    job: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="JOB", help="Its name, as `status` prints it; left out, the one whose labels bring most."
+        ),
+    ] = None,
     *,
     answer: Annotated[
         list[str] | None, typer.Option(metavar="EXAMPLE=LABEL", help="A label; EXAMPLE= says that none is right.")
@@ -237,8 +242,9 @@ def review(
         queue = ReviewQueue(books, section)
         for example, _, label in pairs:
             await queue.answer(example, label or None, reviewer=who)
-        item = await queue.next(job, reviewer=who)
-        return {"item": readable(item), "progress": readable(await queue.progress(job))}
+        asked = await queue.worthiest() if job is None else job
+        item = await queue.next(asked, reviewer=who)
+        return {"item": readable(item), "progress": readable(await queue.progress(asked))}
 
     document = _with_books(context.obj, work)
     give(document, lambda: _show_item(document), as_json=as_json)

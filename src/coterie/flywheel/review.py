@@ -195,6 +195,13 @@ class ReviewQueue:
                 found.append(await self._worth(job, volume))
         return sorted(found, key=lambda each: -each.each)
 
+    async def worthiest(self) -> str:
+        """Return the job whose labels bring the most. Raises `InputError` if there is none that people can label."""
+        worth = await self.worth()
+        if not worth:
+            raise InputError("There is no job that people can label yet.", hint="See `coterie flywheel status`.")
+        return worth[0].job
+
     async def _worth(self, job: KnownJob, volume: JobVolume) -> JobWorth:
         """What the shadow of a job whose labels bring the most would answer, and the labels until then."""
         labels = await self.books.store.labels(job=job.id, feedback=False)

@@ -55,6 +55,7 @@ def test_status_plan_and_review(run, folder):
     steps = run("-C", place, "flywheel", "plan", "--json").json["steps"]
     assert {(step["kind"], step["done"]) for step in steps} == {("wait", False)}
     item = run("-C", place, "flywheel", "review", "triage", "--json").json["item"]
+    assert run("-C", place, "flywheel", "review", "--json").json["item"] == item  # the job whose labels bring most
     assert (item["example"], sorted(item["answers"])) == ("e1", ["fee", "lost"])
     done = run("-C", place, "flywheel", "review", "triage", "--answer", "e1=fee", "--json")
     assert (done.json["item"], done.json["progress"]["labelled"]) == (None, 1)

@@ -388,6 +388,7 @@ async def test_the_api_shows_and_moves(world):
         assert (jobs["jobs"][0]["name"], jobs["jobs"][0]["calls"], jobs["captured"]["kept"]) == ("triage", 1, 1)
         item = (await client.get("/api/flywheel/review", params={"job": "triage"})).json()["item"]
         assert (item["example"], sorted(item["answers"])) == (example.id, ["fee", "lost"])
+        assert (await client.get("/api/flywheel/review")).json()["item"] == item
         said = {"job": "triage", "action": "answer", "example": example.id, "value": "fee"}
         done = (await client.post("/api/flywheel/review", json=said)).json()
         assert (done["item"], done["progress"]["labelled"]) == (None, 1)

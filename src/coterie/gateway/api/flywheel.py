@@ -171,11 +171,12 @@ async def run_flywheel(http: HTTPRequest) -> object:
 
 @_shown
 async def next_review(http: HTTPRequest) -> object:
-    """The next item of a job for whoever asks, and how far people are."""
+    """The next item of a job, if none is named of the one whose labels bring most; and how far people are."""
     from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
 
-    live, job = _live(http), http.query_params.get("job", "")
+    live = _live(http)
     queue = ReviewQueue(live.books, live.section)
+    job = http.query_params.get("job") or await queue.worthiest()
     return {"item": await queue.next(job, reviewer=_who(http)), "progress": await queue.progress(job)}
 
 
