@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from coterie.errors import InputError
+from coterie.runtime.codec import parse_json
 from coterie.types import Message, Scalar
 
 _DEEPEST = 32
@@ -18,6 +19,15 @@ def render_record(value: object) -> str:
     same text as the same record in JSON. A text stays as it is. Raises `InputError` for what is no plain JSON.
     """
     return "\n".join(f"{name}: {text}" if name else text for name, text in _lines("", value, 0) if text)
+
+
+def read_record(text: str) -> Mapping[str, object] | None:
+    """The JSON object that all of a text is, as exports have it in a column; None for any other text."""
+    try:
+        found = parse_json(text) if text.lstrip().startswith("{") else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found else None
 
 
 def cells_of(value: Mapping[str, object]) -> dict[str, Scalar]:

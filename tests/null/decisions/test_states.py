@@ -1,5 +1,7 @@
 """A state is written in one way, however it comes."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +91,23 @@ def test_rows_of_records(tmp_path):
     objects = read_dataset(lines, task="classify")
 
     assert columns.texts == objects.texts == [request_about({"age": age, "note": note}).text for age, note, _ in rows]
+
+
+def test_records_as_json_in_a_column(tmp_path):
+    """A column of JSON objects, as exports of tables have them, holds records; whatever else is in braces is a text."""
+    objects = [{"note": f"note {n % 7}", "deep": {"age": n}} for n in range(30, 70)]
+    labels = ["old" if each["deep"]["age"] > 50 else "young" for each in objects]
+    lines, written = tmp_path / "rows.jsonl", tmp_path / "written.jsonl"
+    lines.write_text(
+        "".join(json.dumps({"text": each, "label": label}) + "\n" for each, label in zip(objects, labels, strict=True))
+    )
+    rows = [(json.dumps(each), label) for each, label in zip(objects, labels, strict=True)]
+    rows += [("{not JSON}", "old"), ("{}", "young"), ("see {x}", "old")]
+    written.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
+    records, exported = read_dataset(lines, task="classify"), read_dataset(written, task="classify")
+
+    assert exported.texts == [*records.texts, "{not JSON}", "{}", "see {x}"]
+    assert exported.of_records
 
 
 def test_records_are_no_patterns(tmp_path):

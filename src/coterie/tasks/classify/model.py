@@ -9,8 +9,9 @@ confidence reaches the threshold that holds the target risk and the text looks l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,12 +19,14 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import stored_array
+from coterie.errors import InputError
 from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.codec import to_json
+from coterie.runtime.concurrency import aside
 from coterie.runtime.known import KnownTexts
 from coterie.runtime.values import replace
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
-from coterie.text.records import render_record
+from coterie.text.records import read_record, render_record
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -206,7 +209,8 @@ class ClassifySpecialist:
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
         """The label or labels of the task's text, with the runners-up as evidence."""
-        task = self._as_text(task)
+        size = len(task.text) if task.text.lstrip().startswith("{") else 0
+        task = await aside(size, partial(self._as_text, task))
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         scored = await self._scored(task, call)
@@ -230,12 +234,18 @@ class ClassifySpecialist:
         return found
 
     def _as_text(self, task: Task) -> Task:
-        """The task with its record as text: the columns that training had, or all of them where there is no text."""
+        """The task with its record as text: the columns that training had, or all of them where there is no text.
+
+        A text that is a JSON object is a record, too.
+        """
         columns = task.columns or {}
         if self.record and not columns.keys().isdisjoint(self.record):
             text = render_record({name: columns.get(name) for name in self.record})
         else:
             text = task.text if task.text.strip() or not columns else render_record(columns)
+            if (record := read_record(text)) is not None:
+                with suppress(InputError):  # too deep a one is a text
+                    text = render_record(record)
         return task if text == task.text else replace(task, text=text, vector=None, truncated=False)
 
     async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:

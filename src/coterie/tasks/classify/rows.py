@@ -16,7 +16,7 @@ from coterie.learning.duplicates import pattern_groups
 from coterie.learning.files import Lines, Record
 from coterie.learning.reading import TEXT, RowReader
 from coterie.tasks.classify.section import ClassifySection
-from coterie.text.records import render_record
+from coterie.text.records import read_record, render_record
 
 _FEWEST_PATTERNS = 3
 """Patterns that each label needs for some to be held out."""
@@ -42,9 +42,11 @@ class LabelReader(RowReader):
         return {**super().settings, **dict.fromkeys(self.record, ("record", "text"))}
 
     def text_of(self, record: Record, lines: Lines) -> str:
-        """The text of a record: its cell, or the cells of its columns; an object is written as one is when asked."""
+        """The text of a record: its cell, or the cells of its columns; an object, or its JSON, as it is when asked."""
         cells = {name: record.cells.get(name) for name in self.record}
         cell = cells or record.cells.get(self.text)
+        if isinstance(cell, str):
+            cell = read_record(cell) or cell
         if not isinstance(cell, dict):
             return super().text_of(record, lines)
         self.rendered.add(record.line)
