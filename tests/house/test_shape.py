@@ -53,7 +53,7 @@ BUDGETS = {
     "config": 1555,  # capture and flywheel; servers of MCP; addresses without a query
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
-    "decisions": 940,  # typed questions: a new concept; deployments for questions; a second encoder
+    "decisions": 1060,  # typed questions: a new concept; deployments for questions; a second encoder; drawn options
     "engines": 5790,  # vLLM; encoders by name; relay; the transport as a seam; the models that read and that check
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,

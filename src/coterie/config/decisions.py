@@ -50,6 +50,9 @@ class DecisionsSection(BaseModel):
     encoder: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """A second encoder for zero-shot answers, named as `[network] encoder` is. Its likeness counts as much as that of
     the network's own. Specialists do not use it, and need no training anew."""
+    adapt: bool = False
+    """Draw the options of zero-shot choices towards the texts that are asked about, each tenant's for itself. Later
+    answers then depend on earlier texts; what was drawn is kept in memory, by each worker."""
     sites: dict[Name, SiteSection] = Field(default={})
     """Questions that have their own answerer."""
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from coterie.config.decisions import DecisionsSection
 from coterie.decisions.adaptation import FittedOptions
+from coterie.decisions.drawing import Drawing
 from coterie.decisions.matching import AnswerWeights, Assignment, assign, read_finding
 from coterie.decisions.questions import check_questions, fingerprint, spaced
 from coterie.decisions.zero_shot import PRODUCER, Similarity, ZeroShot
@@ -49,7 +50,8 @@ class Decider:
     floor: Similarity = field(init=False)
 
     def __post_init__(self) -> None:
-        self.floor = Similarity(encoder=self.encoder, fitted=self.fitted, second=self.second)
+        drawing = Drawing() if self.section.adapt else None
+        self.floor = Similarity(encoder=self.encoder, fitted=self.fitted, second=self.second, drawing=drawing)
 
     def check(self, questions: Sequence[Question]) -> None:
         """Refuse questions that cannot be asked. Raises `InputError`."""
@@ -182,11 +184,18 @@ class Decider:
         found, took = await self.floor.weigh(state, list(asked.values()), call=call)
         for (site, question), weights in zip(asked.items(), found, strict=True):
             decision = _guess(question, site, weights, self.floor, state)
-            if site in self.fitted:
-                note = Reason("note.fitted_options", texts=self.fitted[site].texts)
+            if texts := self._texts_behind(site, question, call):
+                note = Reason("note.fitted_options", texts=texts)
                 decision = replace(decision, reason=decision.reason.noting(note))
             answers[site] = decision if failed is None else replace(decision, reason=decision.reason.noting(failed))
         return answers, (*steps, *took)
+
+    def _texts_behind(self, site: str, question: Question, call: CallContext) -> int:
+        """How many texts the options of a question were fitted to, or drawn towards."""
+        if site in self.fitted:
+            return self.fitted[site].texts
+        drawn = self.floor.drawing and self.floor.drawing.find(call.principal.tenant, question)
+        return drawn.texts if drawn else 0
 
 
 def _deployed(question: Question, site: str, finding: Finding) -> Decision | None:

@@ -5,6 +5,7 @@ None of their probabilities is calibrated: that takes outcomes of the question i
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections import OrderedDict, defaultdict
@@ -15,6 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from coterie.decisions.adaptation import FittedOptions, forms_of
+from coterie.decisions.drawing import Drawing
 from coterie.decisions.questions import fingerprint
 from coterie.errors import EngineBroken
 from coterie.protocols import Engine
@@ -77,6 +79,8 @@ class Similarity:
     """Options that were fitted to texts, by site."""
     second: Engine | None = None
     """An encoder whose cosines count as much, of questions whose options were not fitted."""
+    drawing: Drawing | None = None
+    """Options of choices that are drawn towards the texts that are asked about; None leaves all where they are."""
     method: DecisionMethod = "similarity"
     _known: dict[int, OrderedDict[str, np.ndarray]] = field(default_factory=lambda: defaultdict(OrderedDict))
     """Vectors of options' texts; one table an encoder."""
@@ -102,23 +106,45 @@ class Similarity:
         if self.second is not None and any(twice):
             chosen = [options for options, both in zip(texts, twice, strict=True) if both]
             again = list(dict.fromkeys(form for options in chosen for forms in options for form in forms))
-            _, near, took = await self._compare(self.second, again, state, None, call)
+            second, near, took = await self._compare(self.second, again, state, None, call)
             both, steps = {text: (likeness[text] + near[text]) / 2 for text in again}, (*steps, *took)
         else:
-            both = {}
+            both, second = {}, None
         found = [
             each.of(question.names) @ vector
             if each
             else np.array([_mean(both if two else likeness, forms) for forms in options])
             for question, each, options, two in zip(questions, fitted, texts, twice, strict=True)
         ]
-        return Weighed(
-            [
-                _weights(question, each, _SHARPNESS_OF_TWO if two else _SHARPNESS)
-                for question, each, two in zip(questions, found, twice, strict=True)
-            ],
-            steps,
-        )
+        weighed = [
+            _weights(question, each, _SHARPNESS_OF_TWO if two else _SHARPNESS)
+            for question, each, two in zip(questions, found, twice, strict=True)
+        ]
+        if self.drawing is not None:
+            for place, question in enumerate(questions):
+                if question.kind == "choice" and not fitted[place]:
+                    weighed[place] = self._drawn(self.drawing, question, texts[place], (vector, second), call)
+                    await asyncio.sleep(0)  # a question of 255 options takes a millisecond: others get their turn
+        return Weighed(weighed, steps)
+
+    def _drawn(
+        self,
+        drawing: Drawing,
+        question: Question,
+        forms: Sequence[Sequence[str]],
+        vectors: tuple[np.ndarray, np.ndarray | None],  # of the state, by the encoder and by the second
+        call: CallContext,
+    ) -> np.ndarray:  # (L,)
+        """Probabilities by options that are drawn towards the texts; both encoders' vectors side by side are one."""
+        sides = [each for each in vectors if each is not None]
+        names = []
+        for encoder in filter(None, (self.encoder, self.second)[: len(sides)]):
+            known = self._known[id(encoder)]
+            means = np.stack([np.mean([known[form] for form in each], axis=0) for each in forms])
+            names.append(means / np.linalg.norm(means, axis=1, keepdims=True))
+        options = drawing.of(call.principal.tenant, question, np.concatenate(names, axis=1))
+        text = np.concatenate(sides) / math.sqrt(len(sides))
+        return options.weigh(text, question.names, _SHARPNESS if len(sides) == 1 else _SHARPNESS_OF_TWO)
 
     async def _compare(
         self, encoder: Engine, texts: Sequence[str], state: Task, vector: np.ndarray | None, call: CallContext

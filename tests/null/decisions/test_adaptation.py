@@ -1,12 +1,15 @@
 """Options fitted to texts without labels."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from coterie.config.decisions import DecisionsSection
 from coterie.decisions.adaptation import FEWEST, fit_options, fit_question, read_fitted, write_fitted
 from coterie.decisions.deciding import Decider
+from coterie.decisions.drawing import DrawnOptions
 from coterie.decisions.questions import fingerprint
 from coterie.errors import ArtefactRefused, InputError
 from coterie.types import SYSTEM, Output, Question, Task
@@ -72,6 +75,51 @@ async def test_stored_and_asked(tmp_path):
     assert "note.fitted_options" in decision.reason.codes
     assert set(found) == {fingerprint(QUESTION)}
     assert read_fitted(tmp_path, "another encoder") == {}
+
+
+async def decided(decider, angle, question=QUESTION, call=SYSTEM):
+    """The answer about one text."""
+    answer = await decider.decide(Task(text=str(angle)), [question], consult=None, call=call)
+    return answer.decisions[0]
+
+
+async def test_drawn_text_by_text():
+    """Texts move the options as they are asked about: one between the names changes sides, and the reason says why."""
+    decider = Decider(specialists={}, encoder=Plane(), section=DecisionsSection(adapt=True))
+    first = await decided(decider, 60)
+    rng = np.random.default_rng(0)
+    for angle in rng.permutation([*rng.normal(35, 4, 60), *rng.normal(125, 4, 60)]):
+        await decided(decider, angle)
+    last = await decided(decider, 60, Question.choice(["east", "north"]))
+
+    assert (first.choice, last.choice) == ("east", "north")
+    assert "note.fitted_options" in last.reason.codes
+    assert not last.accepted
+    plain = Decider(specialists={}, encoder=Plane())
+    assert (await decided(plain, 60)).choice == "east"
+
+
+async def test_what_draws_no_option():
+    """A text that was met counts once; another tenant's texts, and those about a predicate, count not at all."""
+    decider = Decider(specialists={}, encoder=Plane(), section=DecisionsSection(adapt=True))
+    for _ in range(50):
+        await decided(decider, 35)
+    other = replace(SYSTEM, principal=replace(SYSTEM.principal, tenant="other"))
+    await decided(decider, 0, Question.predicate("90", name="p"))
+    drawing = decider.floor.drawing
+
+    assert drawing.find(SYSTEM.principal.tenant, QUESTION).texts == 1
+    assert drawing.find("other", QUESTION) is None
+    assert (await decided(decider, 60, call=other)).choice == "east"
+
+
+def test_no_more_texts_than_are_allowed(monkeypatch):
+    """Once enough texts were met, the options stay where they are."""
+    monkeypatch.setattr("coterie.decisions.drawing.MOST_TEXTS", 2)
+    options = DrawnOptions(["a", "b"], Plane().encode(["north", "east"]))
+    for angle in (10, 20, 80):
+        options.weigh(Plane().encode([str(angle)])[0], ["a", "b"], 16.0)
+    assert options.texts == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 100, json.dumps({}).encode()])
