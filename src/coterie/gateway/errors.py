@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -133,9 +134,39 @@ class ErrorResponse(Response):
         super().__init__(json.dumps({"error": self.error}), status_code=status, headers=headers)
 
     def for_path(self, path: str) -> Response:
-        """The response in the shape of the API at this path."""
+        """The response in the shape of the API at this path, with the names that it has for parameters."""
+        if (param := self.error["param"]) is not None and (own := _own_name(param, path)) != param:
+            said = str(self.error["message"])
+            said = own + said.removeprefix(param) if said.startswith(f"{param}:") else said
+            kept = {name: value for name, value in self.headers.items() if not name.startswith("content-")}
+            renamed = ErrorResponse(self.status_code, str(self.error["code"]), said, param=own, headers=kept)
+            return renamed.for_path(path)
         shape = next((shape for begin, shape in _SHAPES.items() if path.startswith(begin)), None)
         return self if shape is None else shape(self)
+
+
+def _own_name(param: str, path: str) -> str:
+    """A parameter of chat by the name that the API at a path has for it: its requests are read as requests for chat."""
+    names = next((names for begin, names in _NAMES.items() if path.startswith(begin)), {})
+    return next((re.sub(chat, own, param, count=1) for chat, own in names.items() if re.match(chat, param)), param)
+
+
+_NAMES: Mapping[str, Mapping[str, str]] = {
+    "/v1/responses": {
+        r"messages(\[.*)?$": "input",
+        r"(tools\[\d+\])\.function\.": r"\1.",
+        r"response_format\.json_schema": "text.format",
+        r"response_format": "text.format",
+        r"max_(completion_)?tokens$": "max_output_tokens",
+    },
+    "/v1/messages": {
+        r"(tools\[\d+\])\.function\.parameters": r"\1.input_schema",
+        r"(tools\[\d+\])\.function\.": r"\1.",
+        r"response_format\.json_schema": "output_config.format",
+        r"response_format": "output_config.format",
+        r"stop$": "stop_sequences",
+    },
+}
 
 
 def as_anthropic(error: Mapping[str, object], status: int) -> dict[str, object]:

@@ -122,3 +122,25 @@ async def test_ten_megabytes(client, path, body):
     response = await client().post(path, json=body)
     assert response.status_code == 413
     assert "1048576" in _said(path, response).replace(",", "")
+
+
+_ENDLESS_FORM = {"format": {"type": "json_schema", "name": "x", "schema": {"$ref": "#"}}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        (_responses(tools=[{"type": "function", "description": "no name"}]), "tools[0].name"),
+        (_responses(tools=[{"type": "function", "name": "f", "parameters": RECURSIVE}]), "tools[0].parameters"),
+        (("/v1/responses", {"model": "coterie", "input": "x", "text": _ENDLESS_FORM}), "text.format.schema"),
+        (_responses([{"type": "web_search_call"}]), "input"),
+        (_responses(max_output_tokens=0), "max_output_tokens"),
+        (_messages(tools=[{"name": "f", "input_schema": RECURSIVE}]), "tools[0].input_schema"),
+    ],
+)
+async def test_parameters_have_the_names_of_the_api_that_was_asked(client, asked, param):
+    """A request that is read as one for chat is told what is wrong by the names of its own API."""
+    path, body = asked
+    response = await client().post(path, json=body)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"].startswith(param)) == (400, True), error
