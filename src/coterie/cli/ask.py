@@ -261,8 +261,7 @@ def _show_fields(finding: Finding) -> None:
 
 
 def _confidence(finding: Finding) -> str:
-    """How sure it is; of a model's own words, which are accepted at 0, that is unknown."""
-    return "unknown" if finding.accepted and finding.confidence == 0 else f"{finding.confidence:.2f}"
+    return "unknown" if (known := finding.known_confidence) is None else f"{known:.2f}"
 
 
 def _summary_line(trace: Trace, currency: str) -> str:

@@ -33,7 +33,7 @@ def check_value(feedback: Feedback, trace: Trace, labels: Callable[[str], Collec
     odd = next((value for value in said if value not in every), said[0])
     folded = {label.casefold(): label for label in every}
     near = [folded[each] for each in difflib.get_close_matches(odd.casefold(), list(folded), n=_NAMED, cutoff=0.6)]
-    shown = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are: {', '.join(every[:20])}"
+    shown = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are: {', '.join(every[:20])}."
     raise InputError(
         f"The right value is given as {odd[:100]!r}; {', '.join(sorted(about))} has no such label.",
         hint=f"{shown} What fits no label is said with --comment.",

@@ -80,6 +80,7 @@ def _egress(egress: Egress) -> Json:
 def _finding(finding: Finding) -> Json:
     keys = ("specialist", "value", "text", "confidence", "accepted", "reason", "evidence")
     shown: dict[str, Json] = readable({key: getattr(finding, key) for key in keys})
+    shown["confidence"] = readable(finding.known_confidence)
     if finding.fields:
         shown["fields"] = readable(finding.fields)
     if finding.citations:  # the answer's text refers to them by number

@@ -85,13 +85,14 @@ class SpanMaker:
 
     def _agent(self, producer: str, steps: Sequence[Step], trace: Trace) -> dict[str, Attribute | None]:
         found = next((finding for finding in trace.findings if finding.specialist == producer), None)
+        sure = None if found is None else found.known_confidence
         return {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.agent.name": producer,
             "gen_ai.provider.name": "coterie",
             **self._usage(total_usage(step.usage for step in steps)),
             "coterie.accepted": None if found is None else found.accepted,
-            "coterie.confidence": None if found is None else float(found.confidence),
+            "coterie.confidence": None if sure is None else float(sure),
         }
 
     def _step(self, step: Step, context: SpanContext, parent: SpanContext, span: tuple[int, int]) -> ReadableSpan:

@@ -62,9 +62,8 @@ def _draw_route(branch: Tree, trace: Trace) -> None:
 
 def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None:
     word, style = ("accepted", "green") if finding.accepted else ("abstained", "yellow")
-    branch = root.add(
-        _line(finding.specialist, style, f"  {word} at {finding.confidence:.3f}  {finding.text}".rstrip())
-    )
+    sure = "" if (known := finding.known_confidence) is None else f" at {known:.3f}"
+    branch = root.add(_line(finding.specialist, style, f"  {word}{sure}  {finding.text}".rstrip()))
     branch.add(_line("why", "dim", f"  {finding.reason}"))
     if view is not None and (view.seen or view.omitted):
         omitted = [f"without {omission.what} ({omission.reason})" for omission in view.omitted]

@@ -139,6 +139,11 @@ class Finding:
     called: bool = False
     """Whether the text is calls of the request's functions: `{"calls": [{"name": ..., "arguments": {...}}]}`."""
 
+    @property
+    def known_confidence(self) -> float | None:
+        """The confidence; None of a model's own words, which are accepted at 0: how sure they are is not known."""
+        return None if self.accepted and self.confidence == 0 else self.confidence
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:

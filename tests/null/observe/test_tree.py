@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from rich.console import Console
 
+from coterie.observe.plain import summarise
 from coterie.observe.tree import draw_trace
 from coterie.types import worded
 
@@ -33,6 +34,15 @@ def test_the_whole_life_is_drawn(trace):
         "0.000120 EUR",
     ):
         assert piece in drawn
+
+
+def test_a_confidence_that_is_not_known(trace):
+    """Of a model's own words, which are accepted at 0, no figure is drawn or told."""
+    (first, *rest) = trace.findings
+    found = replace(trace, findings=(replace(first, confidence=0.0), *rest))
+
+    assert "triage  accepted  card_lost" in _print(found)
+    assert [each["confidence"] for each in summarise(found)["findings"]][:2] == [None, 0.0]
 
 
 def test_a_follow_up_is_drawn_as_it_was_understood(trace):

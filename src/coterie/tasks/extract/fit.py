@@ -192,5 +192,5 @@ def _thresholds_in_words(models: Sequence[FieldModel], thresholds: Sequence[Thre
     return {
         "value": {model.name: each.value for model, each in zip(models, thresholds, strict=True)},
         "coverage": covered,
-        "reason": " ".join(f"{model.name}: {each.reason}" for model, each in zip(models, thresholds, strict=True)),
+        "reason": "; ".join(f"{model.name}: {each.reason}" for model, each in zip(models, thresholds, strict=True)),
     }
