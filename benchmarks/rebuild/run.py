@@ -95,10 +95,17 @@ def figure_of(figures: Any, path: str) -> Any:  # noqa: ANN401 - JSON
     return figures
 
 
-def _drawn(figures: Any, path: str) -> list[float]:  # noqa: ANN401 - JSON
+def _drawn(before: Any, after: Any, path: str) -> list[tuple[str, float, float]]:  # noqa: ANN401 - JSON
+    """Each draw that was measured again: its path, and the figure before and after."""
     head, _, tail = path.partition("/*/")
-    draws = figure_of(figures, head) or {}
-    return [value for draw in draws.values() if (value := figure_of(draw, tail)) is not None]
+    found = []
+    for draw, figures in (figure_of(after, head) or {}).items():
+        whole = f"{head}/{draw}/{tail}"
+        old, new = figure_of(before, whole), figure_of(figures, tail)
+        again = figure_of(figures, f"{tail.rpartition('/')[0]}/again")
+        if old is not None and new is not None and again != figure_of(before, f"{whole.rpartition('/')[0]}/again"):
+            found.append((whole, float(old), float(new)))
+    return found
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float]:
@@ -128,20 +135,23 @@ def interval_of(figures: Any, named: Named) -> tuple[float, float] | None:  # no
 def compare(benchmark: str, before: Any, after: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - JSON
     """A row a figure that both files have."""
     for named in COMPARED.get(benchmark, []):
+        name, interval = named.path.replace("/", " "), None
         if "*" in named.path:
-            was, now = _drawn(before, named.path), _drawn(after, named.path)
-            if not was or len(was) != len(now):
+            drawn = _drawn(before, after, named.path)
+            if not drawn:
                 continue
-            (old, half), (new, _) = _spread(was), _spread(now)
-            interval: tuple[float, float] | None = (old - half, old + half)
+            name = named.path.replace("/by_draw/*/", f", {len(drawn)} draws, ").replace("/", " ")
+            (old, half), (new, _) = _spread([each[1] for each in drawn]), _spread([each[2] for each in drawn])
+            one = interval_of(before, Named(drawn[0][0])) if len(drawn) == 1 else None
+            interval = one or (old - half, old + half)
         else:
-            old, new, interval = figure_of(before, named.path), figure_of(after, named.path), None
+            old, new = figure_of(before, named.path), figure_of(after, named.path)
             if not isinstance(old, int | float) or not isinstance(new, int | float):
                 continue
             interval = interval_of(before, named)
         yield {
             "benchmark": benchmark,
-            "figure": named.path.replace("/by_draw/*", ", mean of draws").replace("/", " "),
+            "figure": name.replace(", 1 draws,", ", 1 draw,"),
             "before": old,
             "interval": interval and [round(each, 6) for each in interval],
             "after": new,
