@@ -9,7 +9,7 @@ CLINC150's validation rows: benchmarks/decisions.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -41,21 +41,23 @@ class DrawnOptions:
         """How many different texts moved them."""
         return len(self._seen)
 
-    def weigh(self, text: np.ndarray, options: Sequence[str], sharpness: float) -> np.ndarray:  # (D,) -> (L,)
+    def weigh(
+        self, text: str, vector: np.ndarray, options: Sequence[str], sharpness: float
+    ) -> np.ndarray:  # (D,) -> (L,)
         """Return the probabilities of the options in this order, and move them; a text that was met moves nothing."""
         common = self._common / (len(self._seen) + _EARLY)
-        centred = text - _COMMON * common
+        centred = vector - _COMMON * common
         centred /= np.linalg.norm(centred)
         scores = _SOFTER * sharpness * (self._vectors @ centred) - _EVEN * np.log(self._shares / self._shares.mean())
         weights = np.exp(scores - scores.max())
         weights /= weights.sum()
-        key = hash(text.tobytes())
+        key = hash(text)
         if key not in self._seen and len(self._seen) < MOST_TEXTS:
             self._seen.add(key)
             self._sums = self._sums + weights[:, None] * centred
             self._vectors = _unit(self._sums)
             self._shares += weights
-            self._common += text
+            self._common += vector
         return np.asarray(weights[[self._places[spaced(name)] for name in options]])
 
 
@@ -69,11 +71,11 @@ class Drawing:
         """Return the options of a question as this tenant's texts drew them; None if there are none."""
         return self._known.get((tenant, fingerprint(question)))
 
-    def of(self, tenant: str, question: Question, names: np.ndarray) -> DrawnOptions:  # names (L, D)
-        """Return them, the names themselves if they are asked for the first time."""
+    def of(self, tenant: str, question: Question, names: Callable[[], np.ndarray]) -> DrawnOptions:
+        """Return them; asked for the first time they are the names' vectors (L, D), of unit length."""
         key = (tenant, fingerprint(question))
         if key not in self._known:
-            self._known[key] = DrawnOptions(question.names, _unit(names))
+            self._known[key] = DrawnOptions(question.names, names())
         self._known.move_to_end(key)
         while len(self._known) > _MOST_SITES:
             self._known.popitem(last=False)

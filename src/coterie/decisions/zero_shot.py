@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -121,30 +122,23 @@ class Similarity:
             for question, each, two in zip(questions, found, twice, strict=True)
         ]
         if self.drawing is not None:
+            seen = np.concatenate([vector] if second is None else [vector, second])
+            seen, sharpness = seen / np.linalg.norm(seen), _SHARPNESS if second is None else _SHARPNESS_OF_TWO
             for place, question in enumerate(questions):
                 if question.kind == "choice" and not fitted[place]:
-                    weighed[place] = self._drawn(self.drawing, question, texts[place], (vector, second), call)
+                    names = partial(self._names, texts[place], self.encoder, *([self.second] if twice[place] else []))
+                    options = self.drawing.of(call.principal.tenant, question, names)
+                    weighed[place] = options.weigh(state.text, seen, question.names, sharpness)
                     await asyncio.sleep(0)  # a question of 255 options takes a millisecond: others get their turn
         return Weighed(weighed, steps)
 
-    def _drawn(
-        self,
-        drawing: Drawing,
-        question: Question,
-        forms: Sequence[Sequence[str]],
-        vectors: tuple[np.ndarray, np.ndarray | None],  # of the state, by the encoder and by the second
-        call: CallContext,
-    ) -> np.ndarray:  # (L,)
-        """Probabilities by options that are drawn towards the texts; both encoders' vectors side by side are one."""
-        sides = [each for each in vectors if each is not None]
-        names = []
-        for encoder in filter(None, (self.encoder, self.second)[: len(sides)]):
-            known = self._known[id(encoder)]
+    def _names(self, forms: Sequence[Sequence[str]], *encoders: Engine) -> np.ndarray:  # (L, D)
+        """Unit vectors of options by their names: those of several encoders side by side are one."""
+        sides = []
+        for known in (self._known[id(encoder)] for encoder in encoders):
             means = np.stack([np.mean([known[form] for form in each], axis=0) for each in forms])
-            names.append(means / np.linalg.norm(means, axis=1, keepdims=True))
-        options = drawing.of(call.principal.tenant, question, np.concatenate(names, axis=1))
-        text = np.concatenate(sides) / math.sqrt(len(sides))
-        return options.weigh(text, question.names, _SHARPNESS if len(sides) == 1 else _SHARPNESS_OF_TWO)
+            sides.append(means / np.linalg.norm(means, axis=1, keepdims=True))
+        return np.concatenate(sides, axis=1) / math.sqrt(len(sides))
 
     async def _compare(
         self, encoder: Engine, texts: Sequence[str], state: Task, vector: np.ndarray | None, call: CallContext

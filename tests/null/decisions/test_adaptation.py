@@ -99,6 +99,16 @@ async def test_drawn_text_by_text():
     assert (await decided(plain, 60)).choice == "east"
 
 
+async def test_two_encoders_draw_together():
+    """Their vectors side by side are drawn as one: of two that see the same, the choices are those of one."""
+    section, rng = DecisionsSection(adapt=True), np.random.default_rng(1)
+    one = Decider(specialists={}, encoder=Plane(), section=section)
+    two = Decider(specialists={}, encoder=Plane(), section=section, second=Plane())
+    for angle in rng.permutation([*rng.normal(35, 4, 40), *rng.normal(125, 4, 40)]):
+        assert (await decided(one, angle)).choice == (await decided(two, angle)).choice
+    assert (await decided(two, 60)).choice == "north"
+
+
 async def test_what_draws_no_option():
     """A text that was met counts once; another tenant's texts, and those about a predicate, count not at all."""
     decider = Decider(specialists={}, encoder=Plane(), section=DecisionsSection(adapt=True))
@@ -118,7 +128,7 @@ def test_no_more_texts_than_are_allowed(monkeypatch):
     monkeypatch.setattr("coterie.decisions.drawing.MOST_TEXTS", 2)
     options = DrawnOptions(["a", "b"], Plane().encode(["north", "east"]))
     for angle in (10, 20, 80):
-        options.weigh(Plane().encode([str(angle)])[0], ["a", "b"], 16.0)
+        options.weigh(str(angle), Plane().encode([str(angle)])[0], ["a", "b"], 16.0)
     assert options.texts == 2
 
 
