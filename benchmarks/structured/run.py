@@ -37,12 +37,12 @@ from coterie.types import Message, Prompt
 CLAIM = "Every answer in the form of a JSON schema is valid, from the smallest model too."
 
 
-async def answer(engine: LlamaEngine, raw: dict[str, Any]) -> tuple[str, str, int]:
+async def answer(engine: LlamaEngine, raw: dict[str, Any], shown: int) -> tuple[str, str, int]:
     """The answer as JSON or empty, what was wrong with the last try, and how many tries it took."""
     node, wrong = read_schema(raw), ""
     asked = f"Make up an example record. Answer with JSON of this schema:\n{json.dumps(raw)}"
     for level in (0, 2, 4):  # as the gateway does
-        told = Message(role="user", text=asked if len(asked) < 1500 else "Make up an example record.")
+        told = Message(role="user", text=asked if len(asked) < shown else "Make up an example record.")
         prompt = Prompt(messages=(told,), json_schema=decodable(node, level), max_tokens=1024, seed=level)
         (output,) = await engine.run([prompt])
         text, wrong = read_answer(node, output.text)
@@ -57,6 +57,9 @@ async def main() -> None:
     parser.add_argument("--schemas", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600, help="begin no schema after so long")
+    parser.add_argument(
+        "--shown", type=int, default=1500, help="characters up to which the model reads the schema, too"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--done", type=Path, default=Path("state/structured.jsonl"), help="what was asked before")
     options = parser.parse_args()
@@ -79,7 +82,7 @@ async def main() -> None:
                 return None
             start = time.perf_counter()
             try:
-                text, why, count = await answer(engine, raw)
+                text, why, count = await answer(engine, raw, options.shown)
             except Exception as error:  # noqa: BLE001 - counted as not valid
                 text, why, count = "", f"{type(error).__name__}: {error}", 0
             seconds = round(time.perf_counter() - start, 2)
