@@ -15,7 +15,7 @@ from types import MappingProxyType
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting.energy import PackageMeter, ProcessOverhead
+from coterie.accounting.energy import CLOCK_SECONDS, PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
 from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, VllmModel, load_config
 from coterie.config.operation import PrivacySection
@@ -141,7 +141,7 @@ async def open_network(
         models=_relayed(config, models),
         audit=audit,
         limits=limits,
-        overhead=ProcessOverhead(),
+        overhead=ProcessOverhead(every=CLOCK_SECONDS),
         flywheel=flywheel,
         deciding=config.decisions,
         zero_shot=_zero_shot(

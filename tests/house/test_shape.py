@@ -58,7 +58,7 @@ BUDGETS = {
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5080,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats, late joins; labels
-    "gateway": 7090,  # Messages of a deployment; jobs, deployments and review over HTTP; a head sent with its body
+    "gateway": 7110,  # Messages of a deployment; jobs, deployments and review over HTTP; bodies and heads in one go
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3410,  # write-ahead entries of the audit log, their thread; tools of MCP; one look at a prompt
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
@@ -66,16 +66,16 @@ BUDGETS = {
     "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1170,  # encoders' weights, small models
-    "network": 2340,  # relay, routes by schema, labels of feedback, functions, deployments, the second, follow-ups
-    "observe": 670,  # the sums of several workers
+    "network": 2440,  # relay, routes by schema, feedback, functions, deployments, the second, follow-ups; whole answers
+    "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
     "privacy": 3390,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
     "protocols": 710,  # what gates read; functions; the flywheel and its store, its calls
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
-    "routing": 2680,  # the second specialist, descriptions as a whole
-    "runtime": 1460,  # what is known of texts; threads for long work; connections to PostgreSQL; quick copies
+    "routing": 2710,  # the second specialist, descriptions as a whole; texts of a batch together
+    "runtime": 1680,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows of a batch
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
@@ -86,7 +86,7 @@ BUDGETS = {
     "training": 525,  # candidates that serve nobody
     "tuning": 2240,  # encoders built, vocabularies cut
     "turns": 250,  # heads on the encoder in place of word lists
-    "types": 2680,  # what gates read; contradictions; pages; keys of before that still load; the flywheel; functions
+    "types": 2700,  # what gates read; contradictions; pages; old keys; the flywheel; functions; sums in one go
 }
 
 

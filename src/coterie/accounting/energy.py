@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from coterie.config.file import RemoteModel
 from coterie.config.section import span_ends
@@ -187,6 +187,8 @@ def remote_joules(model: RemoteModel, tokens_out: int, milliseconds: float) -> J
 
 OVERHEAD = "network"
 """Producer of the row; its engine is `python`."""
+CLOCK_SECONDS = 0.05
+"""Seconds between two looks at this process' CPU clock while requests are served."""
 
 
 class ProcessOverhead:
@@ -197,42 +199,57 @@ class ProcessOverhead:
 
     Args:
         rest: CPU-seconds of this process that no step claims, up to now.
+        every: Seconds between two looks at that (`SharedTime`); 0 looks whenever a request comes, is settled or goes.
     """
 
-    def __init__(self, rest: Callable[[], float] = CPU.rest) -> None:
-        self._shared = SharedTime(None, cpu=rest)
-        self._owed = 0.0
+    def __init__(self, rest: Callable[[], float] = CPU.rest, *, every: float = 0.0) -> None:
+        self._shared = SharedTime(None, cpu=rest, every=every)
+        self._in_rows = 0.0
+        self._starts = 0.0  # of those at work, when each began, on the clock of `CpuShare.start`
+        self._reported = 0.0  # of those at work, what stands in their rows
 
-    @contextmanager
-    def attend(self) -> Iterator[RequestAttendance]:
+    def attend(self) -> RequestAttendance:
         """A request is at work inside."""
-        attendance = RequestAttendance(self)
-        try:
-            with self._shared.share() as attendance.share:
-                yield attendance
-        finally:
-            self._owed += attendance.share.seconds - attendance.reported
+        return RequestAttendance(self, self._shared.share())
 
-    def take(self) -> float:
-        """What is owed of requests whose rows were made."""
-        owed, self._owed = self._owed, 0.0
-        return owed
+    def begin(self, share: CpuShare) -> None:
+        """A request begins, whose share has begun."""
+        self._starts += share.start
+
+    def row(self, share: CpuShare) -> float:
+        """Write down what a request took so far, and what those whose rows were made took after them."""
+        so_far = share.so_far()
+        at_work = self._shared.running * (so_far + share.start) - self._starts
+        owed = self._shared.known - self._in_rows - (at_work - self._reported)
+        seconds = max(so_far + owed, 0.0)
+        self._in_rows += seconds
+        self._reported += seconds
+        return seconds
+
+    def end(self, share: CpuShare, reported: float) -> None:
+        """A request ends, whose share has ended."""
+        self._starts -= share.start
+        self._reported -= reported
 
 
 class RequestAttendance:
-    """One request's part in the overhead."""
+    """One request's part in the overhead: a context in which the request is at work."""
 
-    share: CpuShare
-
-    def __init__(self, overhead: ProcessOverhead) -> None:
-        self._overhead = overhead
+    def __init__(self, overhead: ProcessOverhead, share: CpuShare) -> None:
+        self._overhead, self._share = overhead, share
         self.reported = 0.0
         """CPU-seconds that stand in its row."""
 
+    def __enter__(self) -> Self:
+        self._share.__enter__()
+        self._overhead.begin(self._share)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._share.__exit__()
+        self._overhead.end(self._share, self.reported)
+
     def step(self) -> Step:
         """Its row, made when the request is settled."""
-        owed = self._overhead.take()
-        so_far = self.share.so_far()
-        seconds = max(so_far + owed, 0.0)
-        self.reported = seconds - owed
-        return Step(producer=OVERHEAD, engine="python", usage=Usage(cpu_seconds=seconds))
+        self.reported = self._overhead.row(self._share)
+        return Step(producer=OVERHEAD, engine="python", usage=Usage(cpu_seconds=self.reported))

@@ -124,6 +124,8 @@ def build_view(
     Returns:
         The entries in their order; each of the others is counted once in `omitted`, with its reason.
     """
+    if not (context.entries or found or unsearched):
+        return ContextView(omitted=context.omitted, budget=card.view_tokens)
     log = [*context.entries, *found]
     gone = why_superseded(log)
     reads = [_is_read(entry, card) for entry in context.entries] + [True] * len(found)

@@ -23,7 +23,8 @@ from coterie.engines.features import NgramFeatures, TableHead, stored_array
 from coterie.errors import ArtefactRefused, EngineRejected
 from coterie.runtime.codec import parse_json
 from coterie.runtime.concurrency import aside
-from coterie.runtime.cpu import CpuSpan
+from coterie.runtime.cpu import ShortSpans
+from coterie.runtime.rows import BatchMemo, products
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt
 
 _PROMPT_CHARACTERS = 250
@@ -81,7 +82,7 @@ class KernelBlock:
     def logits(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, L)
         """exp(-gamma * squared distance to each landmark) @ weights, for unit vectors."""
         # Kept in single precision: a float16 product would be slow and coarse.
-        cosines = vectors @ self._landmarks.T  # (N, M)
+        cosines = products(vectors, self._landmarks)  # (N, M)
         return np.asarray(np.exp(2.0 * self.gamma * (cosines - 1.0)) @ self._weights)
 
     @classmethod
@@ -123,10 +124,16 @@ class TextHead:
             total = total + block.logits(prompt.text)
         if self.kernel is not None:
             vector = self._vector(prompt)
-            total = total + self.kernel.logits(vector[None])[0]
+            of_batch, row = self._kernel_memo.of(vector)
+            total = total + of_batch[row]
             if self.projection is not None:
                 total = total + vector @ self._projection
         return total
+
+    @cached_property
+    def _kernel_memo(self) -> BatchMemo[np.ndarray]:
+        assert self.kernel is not None  # noqa: S101
+        return BatchMemo(self.kernel.logits)
 
     @cached_property
     def _projection(self) -> np.ndarray:
@@ -193,6 +200,7 @@ class LinearEngine:
 
     def __init__(self, head: Head) -> None:
         self._head = head
+        self._took = ShortSpans()
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> LinearEngine:
@@ -227,7 +235,7 @@ class LinearEngine:
         return [self._one(prompt) for prompt in batch]
 
     def _one(self, prompt: Prompt) -> Output:
-        with CpuSpan() as took:
+        with self._took.span(_PROMPT_CHARACTERS + len(prompt.text)) as took:
             scores = self._head.logits(prompt)
             contributions = self._head.contributions(prompt)
         return Output(scores=scores, contributions=contributions, usage=took.usage)

@@ -44,13 +44,17 @@ class Bodies:
         self._most, self._limit, self._seconds = most, limit, seconds
         self._arriving: dict[_Arriving, None] = {}
 
-    async def read(self, headers: Headers, receive: Receive) -> bytes:
-        """The whole body of a request.
+    async def read(self, headers: Headers, receive: Receive, arrived: bytes | None = None) -> bytes:
+        """The whole body of a request; `arrived` is it, where its server had it before anybody asked.
 
         Raises:
             WireError: it is too large, or still not here when its time is up or another needs its room.
             ClientGone: the caller left.
         """
+        if arrived is not None:
+            if len(arrived) > self._limit:
+                raise self._too_large(str(len(arrived)))
+            return arrived
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._limit:
             raise self._too_large(declared)
@@ -96,6 +100,8 @@ class Bodies:
         )
 
 
+ARRIVED = "coterie.arrived"
+"""In a scope whose server has bodies before they are asked for: gives the whole body, or None if it is not here yet."""
 ON_LOST = "coterie.on_lost"
 """In a scope whose server says when a connection is lost: takes what it then calls, and gives what takes that back."""
 Listen = Callable[[Callable[[], None]], Callable[[], None]]

@@ -83,16 +83,8 @@ class Exchange:
         if self.stream:
             await self._streamed(send)
             return
-        written, answer = False, None
-        stream = self.gateway.network.stream(self.request, trace_id=self.trace_id, live=False)
-        async with aclosing(stream) as events:
-            async for event in events:
-                if isinstance(event, Answer):
-                    answer = event
-                else:
-                    written |= event.kind in _BY_A_MODEL
-        if answer is None:
-            raise AssertionError("a stream ends with an Answer")
+        answer, kinds = await self.gateway.network.whole(self.request, trace_id=self.trace_id)
+        written = not kinds.isdisjoint(_BY_A_MODEL)
         self.gateway.metrics.count_answer(answer.trace)
         offered = any(finding.offered for finding in answer.findings)
         headers = self._headers(written=written, offered=offered) | {EGRESS_HEADER: answer.trace.egress_summary}

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from coterie.gateway.access import network_of
-from coterie.gateway.connection import ON_LOST
+from coterie.gateway.connection import ARRIVED, ON_LOST
 from coterie.gateway.slots import Shared
 
 _REST_SECONDS = 2.0
@@ -95,6 +96,16 @@ class HeadWithBody:
             self._transport.write((self._head or b"") + more)
 
 
+def _take_body(cycle: RequestResponseCycle) -> bytes | None:
+    """The whole body of a request, if it is here: what `receive` would give at once, with less to wait for."""
+    if cycle.more_body or cycle.disconnected or cycle.response_complete or cycle.waiting_for_100_continue:
+        return None
+    cycle.flow.resume_reading()
+    cycle.message_event.clear()
+    body, cycle.body = bytes(cycle.body), bytearray()
+    return body
+
+
 class GatewayProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -165,6 +176,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._coming = "body"
         super().on_headers_complete()
         if self.cycle is not None:
+            cast("dict[str, Any]", self.scope)[ARRIVED] = partial(_take_body, self.cycle)
             self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport, self.loop))
             if self._all.leaving:
                 self.cycle.keep_alive = False

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.config.file import GatewaySection
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import Bodies, while_connected
+from coterie.gateway.connection import ARRIVED, Bodies, while_connected
 from coterie.gateway.errors import WireError
 from coterie.gateway.slots import WorkerSlots
 from coterie.governance.keys import KeyRing
@@ -121,7 +121,8 @@ class Work:
             raise WireError("shutting_down", "The gateway is shutting down; try again in a moment.")
         caller = Caller.of(scope)
         gateway.admission.check(caller.client)  # before a body is read in vain
-        await self.serve(await gateway.bodies.read(headers, receive), scope, receive, send)
+        arrived = scope[ARRIVED]() if ARRIVED in scope else None
+        await self.serve(await gateway.bodies.read(headers, receive, arrived), scope, receive, send)
 
     async def serve(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request whose body has been read; the same limits hold."""

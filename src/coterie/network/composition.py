@@ -35,6 +35,20 @@ class Channel:
         return await self._pieces.get()
 
 
+class Collected:
+    """The pieces of the only part of an answer that nobody sees before it is whole."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Delta] = []
+
+    def say(self, piece: Delta) -> None:
+        """Keep a piece."""
+        self.pieces.append(piece)
+
+    def end(self) -> None:
+        """Do nothing: who worked on it is waited for."""
+
+
 def composing(large: Specialist | None, parts: Sequence[Part]) -> Generalist | None:
     """The generalist, if it is to put into one what is found: of several parts, or several side by side."""
     several = len(parts) > 1 or any(len(part.stages[-1]) > 1 for part in parts if part.stages)

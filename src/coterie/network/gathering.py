@@ -85,6 +85,8 @@ async def gather(
     Raises:
         Overloaded: an engine's queue is full; the whole request may come again.
     """
+    if not card.knowledge:
+        return Gathered(build_view(context, card), ())
     bill: Bill = []
     own = call.with_bill(bill)
     tried = await side_by_side(_search(indexes[name], card, task, own) for name in card.knowledge)

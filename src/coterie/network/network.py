@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import time as wall_clock
@@ -79,11 +79,7 @@ class Network(Pipeline):
 
     async def ask(self, request: Request, *, trace_id: str | None = None) -> Answer:
         """The whole answer at once. Raises what `stream` raises."""
-        async with aclosing(self.stream(request, trace_id=trace_id, live=False)) as events:
-            async for event in events:
-                if isinstance(event, Answer):
-                    return event
-        raise AssertionError("stream ends with an Answer")
+        return (await self.whole(request, trace_id=trace_id)).answer
 
     async def prepare(self, request: Request) -> tuple[Request, Context]:
         """A request as the router gets it, self-contained, and what is known beside it.

@@ -115,13 +115,13 @@ def kind_of(outcome: Outcome) -> Literal["found", "written", "abstained", "calle
 
 def verify(finding: Finding, writes: Sequence[str], task: Task, view: ContextView) -> Finding:
     """Raise a finding's label to that of what it was made of, and drop facts that its specialist may not write."""
+    least = max([task.label, *(entry.label for entry in view.entries)])
     finding = replace(
         finding,
         facts=tuple(fact for fact in finding.facts if fact.name in writes),
         retracts=tuple(name for name in finding.retracts if name in writes),
+        label_without_pii=label_without_pii(finding, task, *view.entries),
     )
-    least = max([task.label, *(entry.label for entry in view.entries)])
-    finding = replace(finding, label_without_pii=label_without_pii(finding, task, *view.entries))
     if finding.label >= least:
         return finding
     verdict = Verdict(

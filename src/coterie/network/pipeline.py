@@ -25,10 +25,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from coterie.errors import NotTrained
 from coterie.network.admission import Admission, Admitted
-from coterie.network.composition import Channel, compose, composing, heading
+from coterie.network.composition import Channel, Collected, compose, composing, heading
 from coterie.network.consultation import Say, consult
 from coterie.network.escalation import decide, escalated, filled, handed_up, without_call
 from coterie.network.gathering import SecretFinder, charged, gather
@@ -69,6 +70,18 @@ from coterie.types import (
     Task,
     note_egress,
 )
+
+
+class WholeAnswer(NamedTuple):
+    """An answer, and the kinds of text that it is made of (`Delta.kind`)."""
+
+    answer: Answer
+    kinds: frozenset[str]
+
+
+def _composer(state: RequestState) -> Generalist | None:
+    """The generalist, if it is to put into one what is found."""
+    return None if state.request.tools is not None else composing(state.large, state.parts)
 
 
 @dataclass(kw_only=True)
@@ -117,15 +130,12 @@ class Pipeline(ABC):
     def documents(self) -> DocumentAnswerer:
         """Answers questions about documents that come with requests."""
 
-    async def stream(
-        self, request: Request, *, trace_id: str | None = None, live: bool = True
-    ) -> AsyncGenerator[Delta | Answer]:
+    async def stream(self, request: Request, *, trace_id: str | None = None) -> AsyncGenerator[Delta | Answer]:
         """Yield final pieces of the text, then the `Answer`, once it is settled.
 
         Args:
             request: The request.
             trace_id: Id of the trace, from `new_id`, for a caller that shows it before the answer exists.
-            live: Whether somebody sees the pieces as they come; models are asked for whole answers where nobody does.
 
         Raises:
             InputError: the request cannot be served (empty, unknown specialist).
@@ -134,10 +144,7 @@ class Pipeline(ABC):
             Overloaded: the queue of an engine is full.
             StoreError, AuditError: the answer could not be stored or logged, so it is not returned.
         """
-        large = generalist_for(self.generalist, request)
-        state = RequestState(
-            id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large, live=live
-        )
+        state = self._begin(request, trace_id, live=True)
         try:
             with state.attending(self.overhead):
                 async with aclosing(self._run(state)) as events:
@@ -149,6 +156,28 @@ class Pipeline(ABC):
         finally:
             if state.reserved:
                 await to_the_end(state.pay(self.limits))
+
+    async def whole(self, request: Request, *, trace_id: str | None = None) -> WholeAnswer:
+        """Return the answer in one piece. Nobody sees pieces of it, so models are asked for whole answers.
+
+        It goes through the same stages as `stream`, raises the same, and costs less.
+        """
+        state = self._begin(request, trace_id, live=False)
+        try:
+            with state.attending(self.overhead):
+                return await self._run_whole(state)
+        except Exception as error:
+            note_egress(error, state.call.outgoing)
+            raise
+        finally:
+            if state.reserved:
+                await to_the_end(state.pay(self.limits))
+
+    def _begin(self, request: Request, trace_id: str | None, *, live: bool) -> RequestState:
+        large = generalist_for(self.generalist, request)
+        return RequestState(
+            id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large, live=live
+        )
 
     async def decide(
         self, request: Request, questions: Sequence[Question], *, trace_id: str | None = None
@@ -211,6 +240,38 @@ class Pipeline(ABC):
 
     async def _run(self, state: RequestState) -> AsyncGenerator[Delta | Answer]:
         """Run the stages in order."""
+        await self._understand(state)
+        try:
+            async with aclosing(self._answer(state)) as pieces:
+                async for piece in pieces:
+                    state.show(piece.text)
+                    yield piece
+        except BaseException as error:
+            if state.is_recorded(error):
+                await to_the_end(self._settle(state))
+            raise
+        yield await to_the_end(self._settle(state))
+
+    async def _run_whole(self, state: RequestState) -> WholeAnswer:
+        """Run the stages in order; without a task, a queue and generators where there is one part."""
+        await self._understand(state)
+        kinds: set[str] = set()
+        try:
+            if len(state.outcomes) == 1 and _composer(state) is None:
+                kinds.add(await self._answer_one(state))
+            else:
+                async with aclosing(self._answer(state)) as pieces:
+                    async for piece in pieces:
+                        state.show(piece.text)
+                        kinds.add(piece.kind)
+        except BaseException as error:
+            if state.is_recorded(error):
+                await to_the_end(self._settle(state))
+            raise
+        return WholeAnswer(await to_the_end(self._settle(state)), frozenset(kinds))
+
+    async def _understand(self, state: RequestState) -> None:
+        """Run the stages before anybody is asked."""
         with state.stage("admit"):
             state.enter(await self._admit(state))
             self._check_somebody(state)
@@ -221,20 +282,7 @@ class Pipeline(ABC):
             note(reason)
         with state.stage("route"):
             state.route = await self._route(state)
-        try:
-            async with aclosing(self._answer(state)) as pieces:
-                async for piece in pieces:
-                    state.show(piece.text)
-                    yield piece
-        except (asyncio.CancelledError, GeneratorExit):
-            # The caller is gone; what was spent still belongs in the ledger.
-            await to_the_end(self._settle(state))
-            raise
-        except Exception:
-            if state.call.egress or state.call.outgoing:  # data may have left: that is recorded however it ended
-                await to_the_end(self._settle(state))
-            raise
-        yield await to_the_end(self._settle(state))
+        state.begin()
 
     # --- admit, route ------------------------------------------------------------------------------
 
@@ -282,15 +330,10 @@ class Pipeline(ABC):
 
     async def _answer(self, state: RequestState) -> AsyncGenerator[Delta, None]:
         """Yield pieces of the answer in the order of the parts. The outcome of each part is kept in the state."""
-        state.begin()
-        composer = None if state.request.tools is not None else composing(state.large, state.parts)
+        composer = _composer(state)
         channels = [Channel(muted=composer is not None) for _ in state.parts]
         work = self._read_document if state.reads else self._work_on
-        tasks: list[asyncio.Task[None]] = []
-        if len(channels) == 1 and not state.live:  # nobody sees pieces, and nothing is worked on beside: no task
-            await work(0, state, channels[0])
-        else:
-            tasks += [asyncio.create_task(work(index, state, channel)) for index, channel in enumerate(channels)]
+        tasks = [asyncio.create_task(work(index, state, channel)) for index, channel in enumerate(channels)]
         whole = asyncio.create_task(self._compose(composer, state, tasks)) if composer is not None else None
         try:
             if whole and (text := await whole):
@@ -303,8 +346,7 @@ class Pipeline(ABC):
                     text = piece.text if spoken else gap + about + piece.text
                     yield Delta(text=text, kind="written", offered=piece.offered)
                     spoken = True
-                if tasks:
-                    await tasks[index]
+                await tasks[index]
                 if not spoken:
                     outcome = state.outcomes[index]
                     with state.stage("compose"):
@@ -312,10 +354,22 @@ class Pipeline(ABC):
                     offered = any(finding.offered for finding in outcome.findings)
                     yield Delta(text=gap + text, kind=kind_of(outcome), offered=offered)
         finally:
-            if tasks or whole:
-                await cancel([*tasks, whole] if whole else tasks)
+            await cancel([*tasks, whole] if whole else tasks)
 
-    async def _work_on(self, index: int, state: RequestState, channel: Channel) -> None:
+    async def _answer_one(self, state: RequestState) -> str:
+        """Work on a request's only part; return the kind of its text."""
+        channel = Collected()
+        await (self._read_document if state.reads else self._work_on)(0, state, channel)
+        for piece in channel.pieces:
+            state.show(piece.text)
+        if channel.pieces:
+            return "written"
+        with state.stage("compose"):
+            text = render(state.outcomes[0], part=False)
+        state.show(text)
+        return kind_of(state.outcomes[0])
+
+    async def _work_on(self, index: int, state: RequestState, channel: Channel | Collected) -> None:
         """Consult the specialists of a part stage by stage, then those that it may be for otherwise; decide."""
         try:
             context, task = await state.known_to(index), state.task_of(index)
@@ -338,7 +392,7 @@ class Pipeline(ABC):
         stages: Sequence[tuple[str, ...]],
         about: tuple[Task, Context],
         state: RequestState,
-        channel: Channel,
+        channel: Channel | Collected,
     ) -> Context:
         """Consult specialists stage by stage, so that each reads the facts of the last; return what is known then."""
         task, context = about
@@ -395,9 +449,8 @@ class Pipeline(ABC):
         except BaseException:  # cancelled: there is no finding, but what was spent is in the ledger
             state.steps += map(self.meter.price, charged((), card.name, bill))
             raise
-        return self._priced(
-            replace(finding, task=card.task, form=card.form, steps=charged(finding.steps, card.name, bill))
-        )
+        steps = tuple(map(self.meter.price, charged(finding.steps, card.name, bill)))
+        return replace(finding, task=card.task, form=card.form, steps=steps)
 
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(map(self.meter.price, finding.steps)))
@@ -425,7 +478,7 @@ class Pipeline(ABC):
         finding = await self._consult(state.large, task, view, state, say)
         return escalated(outcome, finding, task, view, now=self.clock())
 
-    async def _read_document(self, index: int, state: RequestState, channel: Channel) -> None:
+    async def _read_document(self, index: int, state: RequestState, channel: Channel | Collected) -> None:
         """Answer from the request's document. The answer is verified whole, so no piece of it is streamed."""
         document, task = state.request.document, state.task_of(index)
         try:

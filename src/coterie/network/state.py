@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import cast
@@ -105,6 +105,14 @@ class RequestState:
         self.outcomes = [Outcome(part=part, pinned=self.request.specialist is not None) for part in parts]
         self.done = [asyncio.Event() for _ in parts]
 
+    def is_recorded(self, error: BaseException) -> bool:
+        """Whether a request that ends with this error is settled all the same.
+
+        It is where the caller is gone, since what was spent belongs in the ledger, and where data may have left.
+        """
+        gone = isinstance(error, asyncio.CancelledError | GeneratorExit)
+        return gone or (isinstance(error, Exception) and bool(self.call.egress or self.call.outgoing))
+
     @property
     def parts(self) -> list[Part]:
         """What is worked on side by side."""
@@ -119,14 +127,15 @@ class RequestState:
         self.request, self.context = admitted.request, admitted.context
         self.verdicts, self.call = admitted.verdicts, replace(admitted.call, trace=self.id)
 
-    @contextmanager
-    def attending(self, overhead: Overhead | None) -> Iterator[None]:
+    def attending(self, overhead: Overhead | None) -> AbstractContextManager[object]:
         """Count the network's own work for it."""
         if overhead is None:
-            yield
-            return
-        with overhead.attend() as self._attendance:
-            yield
+            return nullcontext()
+        return _Attending(self, overhead.attend())
+
+    def attend(self, attendance: Attendance) -> None:
+        """Take what counts it."""
+        self._attendance = attendance
 
     def overhead(self) -> tuple[Step, ...]:
         """What the network's own work took so far, where it is counted."""
@@ -187,12 +196,43 @@ class RequestState:
         found = [each for each in [*(outcome.degraded for outcome in self.outcomes), failed] if each is not None]
         return all_of(dict.fromkeys(found)) if found else None
 
-    @contextmanager
-    def stage(self, name: str, *, note: str = "") -> Iterator[Callable[[str], None]]:
+    def stage(self, name: str, *, note: str = "") -> StageTimer:
         """Time a stage, and take its note also from what it gives; parts side by side each write their own."""
-        start, notes = perf_counter(), [note]
-        try:
-            yield notes.append
-        finally:
-            took, after = (perf_counter() - start) * 1000, (start - self.start) * 1000
-            self.stages.append(Stage(name=name, milliseconds=took, note=notes[-1], after=after))
+        return StageTimer(self, name, note)
+
+
+class _Attending:
+    """A context in which the network's own work for a request is counted."""
+
+    __slots__ = ("_attends", "_state")
+
+    def __init__(self, state: RequestState, attends: AbstractContextManager[Attendance]) -> None:
+        self._state, self._attends = state, attends
+
+    def __enter__(self) -> None:
+        self._state.attend(self._attends.__enter__())
+
+    def __exit__(self, *error: object) -> None:
+        self._attends.__exit__(*error)  # type: ignore[arg-type]
+
+
+class StageTimer:
+    """A context that times one stage of a request. A request has some eight, so it is no generator."""
+
+    __slots__ = ("_name", "_note", "_start", "_state")
+
+    def __init__(self, state: RequestState, name: str, note: str) -> None:
+        self._state, self._name, self._note = state, name, note
+        self._start = 0.0
+
+    def __enter__(self) -> Callable[[str], None]:
+        self._start = perf_counter()
+        return self._take
+
+    def __exit__(self, *_: object) -> None:
+        state, start = self._state, self._start
+        took, after = (perf_counter() - start) * 1000, (start - state.start) * 1000
+        state.stages.append(Stage(name=self._name, milliseconds=took, note=self._note, after=after))
+
+    def _take(self, note: str) -> None:
+        self._note = note

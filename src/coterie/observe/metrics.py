@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -42,6 +43,9 @@ class Metrics:
         """Answers so far, for pages that show what happens now."""
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
         self._due: asyncio.TimerHandle | None = None
+        self._counted: defaultdict[tuple[Counter, tuple[str, ...]], float] = defaultdict(float)
+        """What was counted and is not in the registry yet: adding there takes ten times as long."""
+        self._seconds_of: dict[str, Histogram] = {}
         self._responses = Counter(
             "coterie_requests", "HTTP requests by endpoint and status.", ("endpoint", "status"), registry=registry
         )
@@ -140,18 +144,27 @@ class Metrics:
         return dict(zip(("answered", "working", "waiting"), map(int, sums.values()), strict=True))
 
     def refresh(self) -> None:
-        """Tell the other workers how it stands here: of what is counted among several, each says its own part."""
+        """Bring what was counted to the registry, and tell the other workers how it stands here.
+
+        Of what is counted among several each says its own part.
+        """
+        counted = dict(self._counted)
+        self._counted.clear()
+        for (counter, labels), amount in counted.items():
+            (counter.labels(*labels) if labels else counter).inc(amount)
         if self._shared:
             for gauge, read in self._gauges:
                 gauge.set(read())
 
     def count_response(self, endpoint: str, status: int, seconds: float) -> None:
         """One HTTP response ended; `endpoint` is a path template, and 499 a caller that left."""
-        self.refresh()
-        self._responses.labels(endpoint, str(status)).inc()
-        self._seconds.labels(endpoint).observe(seconds)
+        self._count(self._responses, endpoint, str(status))
+        if endpoint not in self._seconds_of:
+            self._seconds_of[endpoint] = self._seconds.labels(endpoint)
+        self._seconds_of[endpoint].observe(seconds)
         if status == 429:
-            self._rejected.inc()
+            self._count(self._rejected)
+        self.note_start()
 
     def count_first_text(self, seconds: float) -> None:
         """A streamed answer's first piece was sent."""
@@ -161,40 +174,44 @@ class Metrics:
         """One request was answered, or told why not."""
         self.answered += 1
         usage = trace.usage
-        self._answers.labels(trace.status).inc()
+        self._count(self._answers, trace.status)
         for finding in trace.findings:
-            self._findings.labels(finding.specialist, str(finding.accepted).lower()).inc()
+            self._count(self._findings, finding.specialist, "true" if finding.accepted else "false")
         self.count_steps(trace.steps)
         if trace.counterfactual_cost is not None:
-            self._counterfactual.inc(float(trace.counterfactual_cost))
+            self._count(self._counterfactual, amount=float(trace.counterfactual_cost))
         if usage.cost is None:
-            self._unpriced.inc()
+            self._count(self._unpriced)
         else:
-            self._cost.inc(float(usage.cost))
+            self._count(self._cost, amount=float(usage.cost))
+
+    def _count(self, counter: Counter, *labels: str, amount: float = 1.0) -> None:
+        """Count something; it is in the registry when that is read, and with several workers within a second."""
+        self._counted[counter, labels] += amount
 
     def count_feedback(self, feedback: Feedback) -> None:
         """A caller said something of an answer."""
-        self._feedback.labels(feedback.thumb or "none").inc()
+        self._count(self._feedback, feedback.thumb or "none")
 
     def count_steps(self, steps: Sequence[Step]) -> None:
         """What some steps took: tokens that engines read and wrote, energy, CPU time, money where it is known."""
         usage = total_usage(step.usage for step in steps)
-        self._joules.labels(usage.joules_kind).inc(usage.joules)
-        self._tokens.labels("cached").inc(usage.tokens_cached)
-        self._tokens.labels("in").inc(usage.tokens_in)
-        self._tokens.labels("out").inc(usage.tokens_out)
+        self._count(self._joules, usage.joules_kind, amount=usage.joules)
+        self._count(self._tokens, "cached", amount=usage.tokens_cached)
+        self._count(self._tokens, "in", amount=usage.tokens_in)
+        self._count(self._tokens, "out", amount=usage.tokens_out)
         for step in steps:
             took = step.usage
-            self._steps["joules"].labels(step.producer).inc(took.joules)
-            self._steps["cpu_seconds"].labels(step.producer).inc(took.cpu_seconds)
+            self._count(self._steps["joules"], step.producer, amount=took.joules)
+            self._count(self._steps["cpu_seconds"], step.producer, amount=took.cpu_seconds)
             if took.cost is not None:
-                self._steps["cost"].labels(step.producer).inc(float(took.cost))
+                self._count(self._steps["cost"], step.producer, amount=float(took.cost))
 
     def render(self) -> bytes:
         """The text that Prometheus reads, of `content_type`."""
+        self.refresh()
         if not self._shared:
             return generate_latest(self._registry)
-        self.refresh()
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
         return generate_latest(everybody)

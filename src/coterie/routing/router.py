@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from coterie.routing.matching import (
     consider,
 )
 from coterie.routing.plan import PlannedStages, plan_parts, plan_stages
-from coterie.routing.profile import COLD_SIMILARITY, Bank, Compared, Profile, Shortlist
+from coterie.routing.profile import COLD_SIMILARITY, MOST_COMPARED, Bank, Compared, Profile, Shortlist
 from coterie.routing.reading import RequestReader, RequestReading, SmallTalk, Spelling
 from coterie.routing.splitting import (
     LONGEST,
@@ -47,6 +48,7 @@ from coterie.routing.splitting import (
 )
 from coterie.runtime.concurrency import aside
 from coterie.runtime.known import KnownTexts
+from coterie.runtime.rows import BatchMemo
 from coterie.runtime.values import replace
 from coterie.text.language import is_english, language_of
 from coterie.types import (
@@ -95,6 +97,25 @@ class _Made:
     asked: tuple[Match, ...] = ()
 
 
+class _Measured(NamedTuple):
+    """How some texts fit some specialists; arrays are (T, S')."""
+
+    which: np.ndarray  # (S',)
+    compared: Compared
+    scores: np.ndarray
+    typicality: Typicality
+
+    def row(self, row: int) -> _Measured:
+        """What is said of one text."""
+        only = slice(row, row + 1)
+        return _Measured(
+            self.which,
+            Compared(*(each[only] for each in self.compared)),
+            self.scores[only],
+            Typicality(*(each[only] for each in self.typicality)),
+        )
+
+
 class LearnedRouter:
     """Routes by similarity to the specialists' own examples."""
 
@@ -138,6 +159,7 @@ class LearnedRouter:
         """Those that others may wait for, or that wait: of a thousand specialists a few."""
         self._stages: dict[tuple[str, AbstractSet[str]], PlannedStages] = {}
         self._known = KnownTexts[Route](_MOST_KNOWN)
+        self._memo = BatchMemo(self._measure)
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
     async def route(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Route:
@@ -155,7 +177,10 @@ class LearnedRouter:
             return _recalled(known, request.text, time.perf_counter() - start)
         route = (await self._consider(request, context, call)).route
         if all(part.text == request.text for part in route.parts):  # pieces hold text, and no text is remembered
-            bare = tuple(replace(part, text="") for part in route.parts)
+            bare = tuple(
+                replace(part, text="", vector=None if part.vector is None else part.vector.copy())
+                for part in route.parts
+            )  # a copy: a row would keep its whole batch
             self._known.put(tenant, request.text, replace(route, parts=bare), beside)
         return route
 
@@ -430,13 +455,16 @@ class LearnedRouter:
 
     def _match(self, pieces: Sequence[Piece], outputs: Sequence[Output]) -> list[Match]:
         """How each text fits each specialist, of very many those that are nearest."""
-        vectors = np.stack([np.asarray(output.vector) for output in outputs])  # (T, D)
-        which = self._shortlist.nearest(vectors)  # (S',)
-        compared = self._bank.compare(vectors, which)
-        scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
-        kept = self._kept(scores, compared, which)
-        orders = self._order_sense.are_orders(vectors) if self._order_sense is not None else np.zeros(len(vectors))
-        fits = self._fits(which[kept], Compared(*(each[:, kept] for each in compared)), scores[:, kept])
+        vectors = [np.asarray(output.vector) for output in outputs]
+        if len(vectors) == 1 and len(self._names) <= MOST_COMPARED:  # as most requests: along with those beside it
+            whole, place = self._memo.of(vectors[0])
+            measured = whole.row(place)
+        else:
+            measured = self._measure(np.stack(vectors))
+        orders: Sequence[bool] = ()
+        if self._order_sense is not None and len(vectors) > 1:
+            orders = self._order_sense.are_orders(np.stack(vectors)).tolist()
+        fits = self._fits(*measured)
         return [
             Match(
                 text=piece.text,
@@ -445,22 +473,33 @@ class LearnedRouter:
                 vector=vectors[row],
                 fits={name: each[row] for name, each in fits.items()},
                 truncated=outputs[row].finish == "length",
-                order=row > 0 and bool(orders[row]) and self._reader.names_somebody(piece.text),
+                order=row > 0 and bool(orders) and orders[row] and self._reader.names_somebody(piece.text),
             )
             for row, piece in enumerate(pieces)
         ]
 
+    def _measure(self, vectors: np.ndarray) -> _Measured:  # (T, D)
+        """How texts fit those specialists that may come out best for one of them."""
+        which = self._shortlist.nearest(vectors)  # (S',)
+        compared = self._bank.compare(vectors, which)
+        scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
+        if len(which) > _ALL_KEPT:
+            kept = self._kept(scores, compared, which)
+            which, scores = which[kept], scores[:, kept]
+            compared = Compared(*(each[:, kept] for each in compared))
+        return _Measured(which, compared, scores, self._scope.typicality(which, compared.similarity, compared.closest))
+
     def _kept(self, scores: np.ndarray, compared: Compared, which: np.ndarray) -> np.ndarray:
         """Of very many specialists the columns (of S') of those that may come out best for one of the texts."""
-        if len(which) <= _ALL_KEPT:
-            return np.arange(len(which))
         cold = np.where(self._bank.cold[which], scores, -np.inf)
         best = [np.argpartition(-each, _BEST_KEPT - 1, axis=1)[:, :_BEST_KEPT].ravel() for each in (scores, cold)]
         return np.unique(np.concatenate([*best, compared.closest.argmax(axis=1)]))
 
-    def _fits(self, which: np.ndarray, compared: Compared, scores: np.ndarray) -> dict[str, list[Fit]]:
+    def _fits(
+        self, which: np.ndarray, compared: Compared, scores: np.ndarray, found: Typicality | None = None
+    ) -> dict[str, list[Fit]]:
         """How each text fits these specialists; arrays are (T, S')."""
-        found = self._scope.typicality(which, compared.similarity, compared.closest)
+        found = found or self._scope.typicality(which, compared.similarity, compared.closest)
         return {
             self._names[position]: self._fits_of(self._profiles[position], column, found, compared, scores)
             for column, position in enumerate(which)

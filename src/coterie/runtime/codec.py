@@ -73,8 +73,25 @@ def readable(value: object) -> Any:  # noqa: ANN401 - JSON, whose shape the call
     return _walk(value, _shown)
 
 
+_THEMSELVES = frozenset({str, int, bool, NoneType})
+"""What is the same in JSON. By its type it is known in a tenth of the time that asking for its classes takes."""
+
+
 def _walk(value: object, number: Callable[[float | Decimal], object]) -> object:
-    if value is None or isinstance(value, bool | int | str):
+    kind = type(value)
+    if kind in _THEMSELVES:
+        return value
+    if kind is float:
+        return number(value)  # type: ignore[arg-type]
+    if kind is tuple or kind is list:
+        return [_walk(item, number) for item in value]  # type: ignore[attr-defined]
+    if kind is dict:
+        return _walk_object(value, number)  # type: ignore[arg-type]
+    return _walk_other(value, number)
+
+
+def _walk_other(value: object, number: Callable[[float | Decimal], object]) -> object:
+    if isinstance(value, bool | int | str):
         return value.value if isinstance(value, Enum) else value
     if isinstance(value, float | Decimal):
         return number(value)
@@ -89,8 +106,11 @@ def _walk_object(value: Mapping[Any, object], number: Callable[[float | Decimal]
     """The members of an object; for readers the code and values of a reason stand beside its words."""
     walked: dict[str, object] = {}
     for key, item in value.items():
-        if isinstance(item, Reason) and number is _shown:
-            walked |= {name: _walk(each, number) for name, each in item.described(str(key)).items()}
+        if type(item) in _THEMSELVES:
+            walked[str(key)] = item
+        elif isinstance(item, Reason) and number is _shown:
+            for name, each in item.described(str(key)).items():
+                walked[name] = _walk(each, number)
         else:
             walked[str(key)] = _walk(item, number)
     return walked
@@ -104,12 +124,20 @@ def _shown(value: float | Decimal) -> object:
     return float(value) if math.isfinite(value) else None
 
 
+_OPENED: dict[type, Sequence[tuple[str, str]]] = {}
+"""Fields and keys of the classes that were opened before."""
+
+
 def _opened(value: object) -> object:
     """A value that JSON has no form for, as one that it has; what is in it may be of any kind."""
+    kind = type(value)
+    known = _OPENED.get(kind)
+    if known is None and is_dataclass(kind) and not issubclass(kind, Reason | Enum):
+        known = _OPENED[kind] = _keys(kind)
+    if known is not None:
+        return {key: getattr(value, name) for name, key in known}
     if isinstance(value, Reason | Enum):
         return value.value if isinstance(value, Enum) else value.to_json()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {key: getattr(value, name) for name, key in _keys(type(value))}
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Mapping):

@@ -45,8 +45,34 @@ class Usage:
 
 def total_usage(usages: Iterable[Usage]) -> Usage:
     """Return the sum; that of no usages is zero."""
-    first, *others = tuple(usages) or (Usage(),)  # an empty start would make every sum an estimate
-    return sum(others, first)
+    found = tuple(usages)
+    if len(found) == 1:
+        return found[0]
+    if not found or any(each.joules_low is not None or each.joules_high is not None for each in found):
+        return sum(found[1:], found[0]) if found else Usage()  # an empty start would make every sum an estimate
+    cost: Decimal | None = Decimal(0)
+    tokens_in = tokens_cached = tokens_out = 0
+    milliseconds = cpu_seconds = joules = 0.0
+    measured = True
+    for each in found:  # one sum instead of a value for each pair: a request makes several
+        tokens_in += each.tokens_in
+        tokens_cached += each.tokens_cached
+        tokens_out += each.tokens_out
+        milliseconds += each.milliseconds
+        cpu_seconds += each.cpu_seconds
+        joules += each.joules
+        measured = measured and each.joules_kind == "measured"
+        cost = None if cost is None or each.cost is None else cost + each.cost
+    return Usage(
+        tokens_in=tokens_in,
+        tokens_cached=tokens_cached,
+        tokens_out=tokens_out,
+        milliseconds=milliseconds,
+        cpu_seconds=cpu_seconds,
+        joules=joules,
+        joules_kind="measured" if measured else "estimated",
+        cost=cost,
+    )
 
 
 def _end(a: Usage, b: Usage, name: Literal["joules_low", "joules_high"]) -> float | None:

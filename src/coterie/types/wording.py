@@ -311,7 +311,9 @@ def render(code: str, values: Mapping[str, object]) -> str:
         template = "{text}"
     try:
         if template is not None:
-            return _OPTIONAL.sub(lambda match: _segment(match[1], values), template).format_map(values)
+            if "[" in template:
+                template = _OPTIONAL.sub(lambda match: _segment(match[1], values), template)
+            return template.format_map(values)
     except (KeyError, ValueError, TypeError):
         pass  # stored by another version, which had other values
     return f"{code} ({', '.join(f'{name} {value}' for name, value in values.items())})"

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from coterie.runtime.cpu import CPU, CpuSpan, CpuTime, NativeThreads, thread_seconds
+from coterie.runtime.cpu import CPU, CpuSpan, CpuTime, NativeThreads, ShortSpans, thread_seconds
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have names and clocks on Linux only")
 
@@ -101,3 +101,22 @@ def test_thread_clock():
     burn(0.001)
     assert 0 < thread_seconds(threading.get_native_id()) <= time.thread_time()
     assert thread_seconds(2**22 - 1) is None
+
+
+def test_short_spans_are_reckoned():
+    """One of sixteen short spans is measured; the others say what one of their size takes, and all is claimed."""
+    spans, claimed = ShortSpans(), CPU.claimed
+    for number in range(1, 33):
+        with spans.span(2.0) as one:
+            sum(range(30_000))
+        if number % 16 and number > 1:
+            assert 0 < one.usage.cpu_seconds <= spans.expect(2.0)  # nor more than has passed
+    assert spans.expect(4.0) == 2 * spans.expect(2.0)
+    assert CPU.claimed > claimed
+
+    spans = ShortSpans()
+    spans.learn(1.0, 0.5)
+    with CpuSpan() as outer, spans.span() as inner:
+        time.sleep(0)
+    assert 0 < inner.usage.cpu_seconds < 0.5  # no more than it can have been
+    assert outer.cpu_seconds < time.thread_time()

@@ -8,7 +8,7 @@ confidence reaches the threshold that holds the target risk and the text looks l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -24,6 +24,7 @@ from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.codec import to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.known import KnownTexts
+from coterie.runtime.rows import BatchMemo, products
 from coterie.runtime.values import replace
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
 from coterie.text.records import read_record, render_record
@@ -85,7 +86,7 @@ class Neighbours:
     def nearest(self, along: np.ndarray) -> np.ndarray:  # (N, A) -> (N,)
         """The same for unit vectors whose places along the axes are known."""
         inside = (along**2).sum(axis=1)
-        squares = inside + (self._lengths - 2.0 * (along @ self._rows.T)).min(axis=1)
+        squares = inside + (self._lengths - 2.0 * products(along, self._rows)).min(axis=1)
         return np.asarray(-np.sqrt(np.maximum(squares, 0.0) + np.maximum(1.0 - inside, 0.0)))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -134,8 +135,13 @@ class ScopeScore:
             logits: (L,) divided by the temperature.
             vector: (D,) the text's encoding.
         """
-        signs = np.array([logits.max(), *(each.of(vector[None])[0] for each in self.nearness)])
+        found = [memo.of(vector) for memo in self._memos]
+        signs = np.array([logits.max(), *(each[row] for each, row in found)])
         return float(self.standardised(signs))
+
+    @cached_property
+    def _memos(self) -> Sequence[BatchMemo[np.ndarray]]:
+        return [BatchMemo(each.of) for each in self.nearness]
 
     def standardised(self, signs: np.ndarray) -> np.ndarray:  # (..., 1 + K) -> (...)
         """The score of a largest logit and each nearness."""
