@@ -115,7 +115,7 @@ class CostMeter:
             return replace(step, usage=replace(step.usage, joules=made * server.joules_per_call, cost=cost))
         remote = self._remote.get(step.engine)
         if remote is None:
-            usage = replace(self._here(step.usage), cost=self._cpu_money(step.usage.cpu_seconds))
+            usage = self._here(step.usage)
         else:
             usage = replace(_there(step.usage, remote), cost=self._token_money(remote, step.usage))
         return replace(step, usage=usage)
@@ -139,12 +139,13 @@ class CostMeter:
         return self._token_money(model, _least(request, answered, model.window))
 
     def _here(self, usage: Usage) -> Usage:
+        cost = self._cpu_money(usage.cpu_seconds)
         if usage.joules_kind == "measured":
-            return usage
+            return replace(usage, cost=cost)
         measured = None if self._package is None else self._package.joules_per_cpu_second()
         if measured is None:
-            return replace(usage, joules=float(usage.cpu_seconds * self._watts))
-        return replace(usage, joules=float(usage.cpu_seconds * measured), joules_kind="measured")
+            return replace(usage, joules=float(usage.cpu_seconds * self._watts), cost=cost)
+        return replace(usage, joules=float(usage.cpu_seconds * measured), joules_kind="measured", cost=cost)
 
     def _token_money(self, model: RemoteModel, usage: Usage) -> Decimal | None:
         prices = model.prices_at(self._clock())

@@ -91,16 +91,26 @@ _GONE = 499
 class AccessMiddleware:
     """The outermost layer of the app: checks headers, counts responses, and catches what nobody else did."""
 
-    def __init__(self, app: ASGIApp, *, paths: Mapping[object, str], open_paths: Collection[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        paths: Mapping[object, str],
+        open_paths: Collection[str],
+        direct: Mapping[tuple[str, str], ASGIApp],
+    ) -> None:
         """Wrap `app`.
 
         Args:
             app: The gateway's.
             paths: The path template of each endpoint, for the counters.
             open_paths: Those that need no key.
+            direct: What serves a method and a path without parameters. It is asked at once: looking a path up among all
+                of them, and a second layer that catches what this one catches, take as long as reading the request.
         """
         self.app = app
         self.paths = paths
+        self.direct = direct
         self.open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,7 +122,10 @@ class AccessMiddleware:
         gateway.metrics.note_start()
         try:
             admit(scope, gateway.ring, open_to_all=scope["path"] in self.open_paths)
-            await self.app(scope, receive, sending)
+            direct = None if scope.get("root_path") else self.direct.get((scope["method"], scope["path"]))
+            if direct is not None:
+                scope["endpoint"] = direct
+            await (direct or self.app)(scope, receive, sending)
         except ClientGone:
             sending.status = _GONE
         except asyncio.CancelledError:
@@ -324,9 +337,11 @@ def create_app(network: Network, section: GatewaySection, ring: KeyRing | None =
     """
     guarded = [(e, _guard(e)) for e in ENDPOINTS]
     open_paths = [e.path for e in ENDPOINTS if e.open_to_all]
+    direct = {(e.method, e.path): serve for e, serve in guarded if isinstance(e.serve, Work)}
+    paths = {serve: e.path for e, serve in guarded}
     app = Starlette(
         routes=[Route(e.path, serve, methods=[e.method]) for e, serve in guarded],
-        middleware=[Middleware(AccessMiddleware, paths={serve: e.path for e, serve in guarded}, open_paths=open_paths)],
+        middleware=[Middleware(AccessMiddleware, paths=paths, open_paths=open_paths, direct=direct)],
         exception_handlers=dict.fromkeys((CoterieError, WireError, ValidationError, HTTPException), _answer_error),
         lifespan=_lifespan,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from coterie.context.followups import rewrite_query
 from coterie.context.standing import visible
@@ -22,6 +23,7 @@ from coterie.privacy.detection import Detector
 from coterie.protocols import AcceptancePolicy, Audit, Engine, PseudonymSessions, Retriever, Specialist, Store
 from coterie.routing.plan import check_columns, split_columns
 from coterie.runtime.concurrency import AT_ONCE, aside
+from coterie.runtime.known import KnownTexts
 from coterie.runtime.values import replace
 from coterie.text.language import language_of
 from coterie.turns.contract import TurnModel
@@ -46,8 +48,19 @@ from coterie.types import (
 
 RAISED, RELEASED = "label.raised", "label.released"
 _LONGEST_REASON = 300
+_LONGEST_KNOWN = 2_000
+"""Characters of a text of which it is remembered what was found in it."""
 _MOST_TURNS = 1_000
 """Of the earlier turns that a caller sends, the last ones that are shown to anybody. All of them are labelled."""
+
+
+class Looked(NamedTuple):
+    """What is found in a request's own texts. It holds none of them."""
+
+    seen: Sighting
+    """Personal data and secrets, by their kinds."""
+    suspected: tuple[Verdict, ...]
+    """Orders to a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +95,8 @@ class Admission:
     turns: TurnModel | None = None
     """Tells follow-ups from questions that stand alone; without it every question stands alone."""
     audit: Audit | None = None
+    looked: KnownTexts[Looked] = field(default_factory=lambda: KnownTexts(0))
+    """What was found in texts that were asked before."""
 
     async def admit(self, request: Request, *, now: float) -> Admitted:
         """Check and label a request, find structured input in its text, fetch its document and its session's context.
@@ -114,11 +129,12 @@ class Admission:
             document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT, call=call)
             request = replace(request, document=document)
         check_document(request)
-        request, verdicts = await label_request(request, self.default_label, self.detector)
+        looked = await self._look_at(request)
+        request, verdicts = await label_request(request, self.default_label, self.detector, seen=looked.seen)
         if request.document is not None and request.document.index and label_without_pii(request.document) > clearance:
             raise hidden(request.document)  # there is a secret in it
         brought = [] if request.document is None else [request.document.text]
-        verdicts += await _suspected(request, brought)
+        verdicts += looked.suspected if not brought else await _suspected(request, brought)
         whole = Context()
         if request.session is not None:
             whole = await self.store.context(request.session, request.tenant)
@@ -131,6 +147,17 @@ class Admission:
         )
         context = context.append(*_history(request, context, now))
         return Admitted(request=request, context=context, verdicts=verdicts, call=call)
+
+    async def _look_at(self, request: Request) -> Looked:
+        """What is found in a request's own texts: of a text that the same tenant asked before, what was found then."""
+        alone = not (request.history or request.tools or request.columns) and len(request.text) <= _LONGEST_KNOWN
+        known = self.looked.get(request.tenant, request.text) if alone else None
+        if known is not None:
+            return known
+        found = Looked(await _look(self.detector, list(texts_of(request))), await _suspected(request, ()))
+        if alone:
+            self.looked.put(request.tenant, request.text, found)
+        return found
 
     async def rewrite(
         self, request: Request, context: Context, *, call: CallContext
@@ -185,19 +212,22 @@ def check_specialist(request: Request, specialists: Mapping[str, Specialist], un
         )
 
 
-async def label_request(request: Request, default: Label, detector: Detector) -> tuple[Request, tuple[Verdict, ...]]:
+async def label_request(
+    request: Request, default: Label, detector: Detector, *, seen: Sighting | None = None
+) -> tuple[Request, tuple[Verdict, ...]]:
     """The request with its label, and its document with its own: raised by what is found in them, or released.
 
     Args:
         request: Its label may be missing.
         default: What it has then.
         detector: Finds personal data and secrets.
+        seen: What was found in the request's texts already.
 
     Raises:
         ReleaseRefused: it is to be released, and holds a secret, or is restricted; or the reason is none.
     """
     declared = request.label or default
-    seen = await _look(detector, list(texts_of(request)))
+    seen = await _look(detector, list(texts_of(request))) if seen is None else seen
     if request.columns:  # a value may say what it is by the name beside it alone: a password, a date of birth
         seen |= await _look(detector, [json.dumps(dict(request.columns), ensure_ascii=False)])
     label, verdicts = max(declared, seen.label), []

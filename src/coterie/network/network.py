@@ -16,7 +16,7 @@ from coterie.decisions.zero_shot import ZeroShot
 from coterie.generalist.collaboration import DocumentReading
 from coterie.generalist.reading import default_reader
 from coterie.governance.pseudonyms import PseudonymBook
-from coterie.network.admission import Admission
+from coterie.network.admission import Admission, Looked
 from coterie.network.gathering import SecretFinder
 from coterie.network.pipeline import Pipeline
 from coterie.network.relaying import RelayAnswer, Relayed, RelayModel, relay
@@ -24,8 +24,12 @@ from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Engine, Flywheel, Limits, Overhead, Retriever, Specialist
+from coterie.runtime.known import KnownTexts
 from coterie.turns.contract import TurnModel
 from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, RelayHead, Request
+
+_MOST_LOOKED = 8192
+"""Texts of all tenants together of which it is remembered what was found in them."""
 
 
 @dataclass(kw_only=True)
@@ -131,7 +135,13 @@ class Network(Pipeline):
             encoder=self.encoder,
             turns=self.turns,
             audit=self.audit,
+            looked=self.looked,
         )
+
+    @cached_property
+    def looked(self) -> KnownTexts[Looked]:
+        """What the detector found in texts that were asked before, apart for each tenant."""
+        return KnownTexts(_MOST_LOOKED)
 
     @cached_property
     def secrets(self) -> SecretFinder:

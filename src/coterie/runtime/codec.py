@@ -24,7 +24,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from functools import cache, cached_property
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -60,7 +60,12 @@ class DecodeError(ValueError):
 
 def dumps(value: object) -> str:
     """A value as one line of JSON in ASCII, which any text survives, lone surrogates included."""
-    return json.dumps(value, default=_opened, separators=(",", ":"))
+    return _encoder().encode(value)
+
+
+@cache
+def _encoder() -> json.JSONEncoder:
+    return json.JSONEncoder(default=_opened, separators=(",", ":"))
 
 
 def to_json(value: object) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows
@@ -125,7 +130,7 @@ def _shown(value: float | Decimal) -> object:
 
 
 _OPENED: dict[type, Sequence[tuple[str, str]]] = {}
-"""Fields and keys of the classes that were opened before."""
+"""Fields and keys of the classes that were opened before; none of those whose values hold just that, by these keys."""
 
 
 def _opened(value: object) -> object:
@@ -133,9 +138,9 @@ def _opened(value: object) -> object:
     kind = type(value)
     known = _OPENED.get(kind)
     if known is None and is_dataclass(kind) and not issubclass(kind, Reason | Enum):
-        known = _OPENED[kind] = _keys(kind)
+        known = _OPENED[kind] = () if _is_plain(kind) else _keys(kind)
     if known is not None:
-        return {key: getattr(value, name) for name, key in known}
+        return {key: getattr(value, name) for name, key in known} if known else value.__dict__
     if isinstance(value, Reason | Enum):
         return value.value if isinstance(value, Enum) else value.to_json()
     if isinstance(value, Decimal):
@@ -147,6 +152,14 @@ def _opened(value: object) -> object:
     if isinstance(value, numbers.Real):
         return float(value)
     raise TypeError(f"a {type(value).__name__!r} has no form in JSON")
+
+
+def _is_plain(kind: type) -> bool:
+    """Whether a value's own dictionary is what JSON shows of it: nobody who gets it writes into it."""
+    members = [each for base in kind.__mro__ for each in vars(base).items()]
+    more = any(name == "__slots__" or isinstance(each, cached_property) for name, each in members)
+    own = fields(kind)
+    return not more and all(field.compare and (key_of(field).name or field.name) == field.name for field in own)
 
 
 @cache

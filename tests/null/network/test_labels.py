@@ -285,7 +285,12 @@ async def test_passages_hold_nobody_up(bench, detector, length, here):
 
     noting.threads = set()
     await network.ask(Request(text="ask"))
+    assert noting.threads == set(), "what was asked, or the passage, was searched again"
+    await network.ask(Request(text="ask once more"))
     assert noting.threads == {threading.get_ident()}, "the passage was searched again"
+    noting.threads = set()
+    await network.ask(Request(text="ask once more", tenant="another"))
+    assert noting.threads == {threading.get_ident()}, "another tenant's text is looked at anew"
 
 
 @pytest.mark.parametrize("detector", [PatternDetector(), NameDetector.bundled()], ids=["patterns", "names"])

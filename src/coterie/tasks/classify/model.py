@@ -30,6 +30,7 @@ from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine,
 from coterie.text.records import read_record, render_record
 from coterie.types import (
     SYSTEM,
+    AcceptanceOverride,
     CallContext,
     ContextView,
     Evidence,
@@ -182,6 +183,8 @@ def _neighbours(arrays: Mapping[str, np.ndarray]) -> Neighbours:
 
 _MOST_KNOWN = 8192
 """Texts whose logits a classifier remembers, of all tenants together."""
+_MOST_DECIDED = 4
+"""Of each of them, decisions that are remembered: a network asks with one override or a few."""
 
 
 class _Scored(NamedTuple):
@@ -191,6 +194,8 @@ class _Scored(NamedTuple):
     in_scope: float
     steps: tuple[Step, ...]
     truncated: bool
+    decided: dict[tuple[AcceptanceOverride | None, bool], Finding]
+    """What was decided about it, by the override and whether the distribution is asked for: of texts that are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +225,14 @@ class ClassifySpecialist:
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         scored = await self._scored(task, call)
+        asked = (task.acceptance_override, task.distribution)
+        if (decided := scored.decided.get(asked)) is not None:
+            return replace(decided, label=task.label, label_without_pii=task.label_without_pii, steps=scored.steps)
         finding = self.decide(task, scored.scaled, scored.in_scope, scored.steps)
-        return truncated_finding(finding) if scored.truncated else finding
+        finding = truncated_finding(finding) if scored.truncated else finding
+        if len(scored.decided) < _MOST_DECIDED:
+            scored.decided[asked] = finding
+        return finding
 
     async def _scored(self, task: Task, call: CallContext) -> _Scored:
         """Logits and in-scope score; those of a text that the same tenant asked before take no CPU time."""
@@ -235,8 +246,8 @@ class ClassifySpecialist:
         scaled = np.asarray(scored.scores) / self.acceptance.temperature
         in_scope = float(scaled.max()) if self.scope is None or vector is None else self.scope.score(scaled, vector)
         steps = (*steps, self._step(self.head, scored))
-        found = _Scored(scaled, in_scope, steps, truncated or scored.finish == "length")
-        self.known.put(tenant, task.text, found._replace(steps=tuple(map(_free, steps))), beside)
+        found = _Scored(scaled, in_scope, steps, truncated or scored.finish == "length", {})
+        self.known.put(tenant, task.text, found._replace(steps=tuple(map(_free, steps)), decided={}), beside)
         return found
 
     def _as_text(self, task: Task) -> Task:
