@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from coterie.context.followups import rewrite_query
 from coterie.context.standing import visible
@@ -23,7 +23,6 @@ from coterie.privacy.detection import Detector
 from coterie.protocols import AcceptancePolicy, Audit, Engine, PseudonymSessions, Retriever, Specialist, Store
 from coterie.routing.plan import check_columns, split_columns
 from coterie.runtime.concurrency import AT_ONCE, aside
-from coterie.runtime.known import KnownTexts
 from coterie.runtime.values import replace
 from coterie.text.language import language_of
 from coterie.turns.contract import TurnModel
@@ -63,6 +62,18 @@ class Looked(NamedTuple):
     """Orders to a model."""
 
 
+class LookedTexts(Protocol):
+    """Remembers what was found in texts, apart for each tenant, and keeps no text."""
+
+    def get(self, tenant: str, text: str) -> Looked | None:
+        """Return what was found in a text that this tenant asked before."""
+        ...
+
+    def put(self, tenant: str, text: str, known: Looked) -> None:
+        """Remember it."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Admitted:
     """A request that may be worked on."""
@@ -95,8 +106,8 @@ class Admission:
     turns: TurnModel | None = None
     """Tells follow-ups from questions that stand alone; without it every question stands alone."""
     audit: Audit | None = None
-    looked: KnownTexts[Looked] = field(default_factory=lambda: KnownTexts(0))
-    """What was found in texts that were asked before."""
+    looked: LookedTexts | None = None
+    """What was found in texts that were asked before; None remembers nothing."""
 
     async def admit(self, request: Request, *, now: float) -> Admitted:
         """Check and label a request, find structured input in its text, fetch its document and its session's context.
@@ -151,12 +162,12 @@ class Admission:
     async def _look_at(self, request: Request) -> Looked:
         """What is found in a request's own texts: of a text that the same tenant asked before, what was found then."""
         alone = not (request.history or request.tools or request.columns) and len(request.text) <= _LONGEST_KNOWN
-        known = self.looked.get(request.tenant, request.text) if alone else None
-        if known is not None:
+        looked = self.looked if alone else None
+        if looked is not None and (known := looked.get(request.tenant, request.text)) is not None:
             return known
         found = Looked(await _look(self.detector, list(texts_of(request))), await _suspected(request, ()))
-        if alone:
-            self.looked.put(request.tenant, request.text, found)
+        if looked is not None:
+            looked.put(request.tenant, request.text, found)
         return found
 
     async def rewrite(
