@@ -338,7 +338,7 @@ def create_app(network: Network, section: GatewaySection, ring: KeyRing | None =
     guarded = [(e, _guard(e)) for e in ENDPOINTS]
     open_paths = [e.path for e in ENDPOINTS if e.open_to_all]
     direct = {(e.method, e.path): serve for e, serve in guarded if isinstance(e.serve, Work)}
-    paths = {serve: e.path for e, serve in guarded}
+    paths: dict[object, str] = {serve: e.path for e, serve in guarded}
     app = Starlette(
         routes=[Route(e.path, serve, methods=[e.method]) for e, serve in guarded],
         middleware=[Middleware(AccessMiddleware, paths=paths, open_paths=open_paths, direct=direct)],

@@ -53,7 +53,7 @@ _MOST_TURNS = 1_000
 """Of the earlier turns that a caller sends, the last ones that are shown to anybody. All of them are labelled."""
 
 
-class Looked(NamedTuple):
+class Inspected(NamedTuple):
     """What is found in a request's own texts. It holds none of them."""
 
     seen: Sighting
@@ -62,14 +62,14 @@ class Looked(NamedTuple):
     """Orders to a model."""
 
 
-class LookedTexts(Protocol):
+class InspectedTexts(Protocol):
     """Remembers what was found in texts, apart for each tenant, and keeps no text."""
 
-    def get(self, tenant: str, text: str) -> Looked | None:
+    def get(self, tenant: str, text: str) -> Inspected | None:
         """Return what was found in a text that this tenant asked before."""
         ...
 
-    def put(self, tenant: str, text: str, known: Looked) -> None:
+    def put(self, tenant: str, text: str, known: Inspected) -> None:
         """Remember it."""
         ...
 
@@ -106,7 +106,7 @@ class Admission:
     turns: TurnModel | None = None
     """Tells follow-ups from questions that stand alone; without it every question stands alone."""
     audit: Audit | None = None
-    looked: LookedTexts | None = None
+    looked: InspectedTexts | None = None
     """What was found in texts that were asked before; None remembers nothing."""
 
     async def admit(self, request: Request, *, now: float) -> Admitted:
@@ -159,13 +159,13 @@ class Admission:
         context = context.append(*_history(request, context, now))
         return Admitted(request=request, context=context, verdicts=verdicts, call=call)
 
-    async def _look_at(self, request: Request) -> Looked:
+    async def _look_at(self, request: Request) -> Inspected:
         """What is found in a request's own texts: of a text that the same tenant asked before, what was found then."""
         alone = not (request.history or request.tools or request.columns) and len(request.text) <= _LONGEST_KNOWN
         looked = self.looked if alone else None
         if looked is not None and (known := looked.get(request.tenant, request.text)) is not None:
             return known
-        found = Looked(await _look(self.detector, list(texts_of(request))), await _suspected(request, ()))
+        found = Inspected(await _look(self.detector, list(texts_of(request))), await _suspected(request, ()))
         if looked is not None:
             looked.put(request.tenant, request.text, found)
         return found

@@ -16,7 +16,7 @@ from coterie.decisions.zero_shot import ZeroShot
 from coterie.generalist.collaboration import DocumentReading
 from coterie.generalist.reading import default_reader
 from coterie.governance.pseudonyms import PseudonymBook
-from coterie.network.admission import Admission, Looked
+from coterie.network.admission import Admission, Inspected
 from coterie.network.gathering import SecretFinder
 from coterie.network.pipeline import Pipeline
 from coterie.network.relaying import RelayAnswer, Relayed, RelayModel, relay
@@ -139,7 +139,7 @@ class Network(Pipeline):
         )
 
     @cached_property
-    def looked(self) -> KnownTexts[Looked]:
+    def looked(self) -> KnownTexts[Inspected]:
         """What the detector found in texts that were asked before, apart for each tenant."""
         return KnownTexts(_MOST_LOOKED)
 
