@@ -8,6 +8,10 @@ encoder. Of `stuntd` its own code trains the head (`PooledTrainer._fit`), fits t
 that reaches 99% on the last fifth. Ours is what `coterie flywheel run` trains, from
 the confidence that its rule (`flywheel.acceptance`) gives on out-of-fold rows where 1% of the answers may differ. Both
 are measured on rows of the same split that neither saw. `best` is what a threshold chosen on those rows would answer.
+
+`--noise` says how far the labels agree with themselves instead: of rows whose nearest other row is nearly the same text
+(a cosine above .98), the share with another label. One of such two labels is wrong, or chance decides between them:
+half of that share no specialist can agree with.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.flywheel.acceptance import ModelSlips, break_even
 
 CLAIM = "After 3,000 calls a decision site is answered locally at 99% agreement, and above what stuntd answers."
-TARGET, CALLS, HELD = 0.99, 3_000, 1_500
+TARGET, CALLS, HELD, TWINS = 0.99, 3_000, 1_500, 0.98
 Rows = list[tuple[str, str]]
 
 
@@ -119,11 +123,24 @@ def stuntds(rows: Rows, held: Rows, encoder: OnnxEncoder) -> dict[str, float]:
     }
 
 
+def labels_of_twins(rows: Rows, encoder: OnnxEncoder) -> dict[str, float]:
+    """Of rows with a nearly equal one, how many there are and how often that one has another label."""
+    vectors = np.asarray(encoder.encode([text for text, _ in rows]))
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    labels = np.asarray([label for _, label in rows])
+    likeness = vectors @ vectors.T  # (N, N)
+    np.fill_diagonal(likeness, -1.0)
+    nearest = likeness.argmax(axis=1)
+    twins = likeness.max(axis=1) > TWINS
+    return {"twins": float(twins.sum()), "another_label": float((labels != labels[nearest])[twins].mean())}
+
+
 def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--vectors", type=Path, help="file that keeps the vectors of texts")
+    parser.add_argument("--noise", action="store_true", help="look at the labels of nearly equal rows instead")
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
     encoder = RememberingEncoder(given.vectors)
@@ -132,6 +149,10 @@ def main() -> None:
         random.Random(given.seed).shuffle(rows)  # noqa: S311 - draws no secret
         size = min(CALLS, len(rows) - HELD)
         some, held = rows[:size], rows[size : size + HELD]
+        if given.noise:
+            record.figures[site] = labels_of_twins(rows[: CALLS + HELD], encoder)
+            print(site, record.figures[site], flush=True)
+            continue
         figures = {
             "calls": size,
             "coterie": asyncio.run(ours(some, held, encoder)),
