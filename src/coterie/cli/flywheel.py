@@ -242,8 +242,10 @@ def review(
         queue = ReviewQueue(books, section)
         for example, _, label in pairs:
             await queue.answer(example, label or None, reviewer=who)
-        asked = await queue.worthiest() if job is None else job
-        item = await queue.next(asked, reviewer=who)
+        if job is None:
+            asked, item = await queue.next_of_all(reviewer=who)
+        else:
+            asked, item = job, await queue.next(job, reviewer=who)
         return {"item": readable(item), "progress": readable(await queue.progress(asked))}
 
     document = _with_books(context.obj, work)

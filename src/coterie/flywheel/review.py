@@ -195,12 +195,18 @@ class ReviewQueue:
                 found.append(await self._worth(job, volume))
         return sorted(found, key=lambda each: -each.each)
 
-    async def worthiest(self) -> str:
-        """Return the job whose labels bring the most. Raises `InputError` if there is none that people can label."""
+    async def next_of_all(self, *, reviewer: str) -> tuple[str, ReviewItem | None]:
+        """Return the job whose labels bring the most of those that ask something, and its next item.
+
+        Raises `InputError` if there is no job that people can label.
+        """
         worth = await self.worth()
         if not worth:
             raise InputError("There is no job that people can label yet.", hint="See `coterie flywheel status`.")
-        return worth[0].job
+        for each in worth:
+            if (item := await self.next(each.job, reviewer=reviewer)) is not None:
+                return each.job, item
+        return worth[0].job, None
 
     async def _worth(self, job: KnownJob, volume: JobVolume) -> JobWorth:
         """What the shadow of a job whose labels bring the most would answer, and the labels until then."""

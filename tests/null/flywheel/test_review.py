@@ -181,3 +181,14 @@ async def test_jobs_whose_labels_bring_most_stand_first(queue, books, store, sec
     assert worth[-1].calls == 0.0
     assert worth[0].each > worth[1].each > 0
     assert (await queue.next((await books.job(worth[0].job)).name, reviewer="ann")).purpose == "disagreement"
+    job, item = await queue.next_of_all(reviewer="ann")
+    assert (job, item.job) == (worth[0].job, worth[0].job)
+
+
+async def test_a_job_that_asks_nothing_is_passed_over(queue, books, section):
+    """Whatever its labels would bring; without a job that people can label it says so."""
+    tight = ReviewQueue(books, replaced(section, labels=0))
+    assert (await tight.next_of_all(reviewer="ann"))[1] is None
+    await books.put_job(replace(await books.job("triage"), ignored=True))
+    with pytest.raises(InputError):
+        await queue.next_of_all(reviewer="ann")

@@ -176,8 +176,11 @@ async def next_review(http: HTTPRequest) -> object:
 
     live = _live(http)
     queue = ReviewQueue(live.books, live.section)
-    job = http.query_params.get("job") or await queue.worthiest()
-    return {"item": await queue.next(job, reviewer=_who(http)), "progress": await queue.progress(job)}
+    if job := http.query_params.get("job"):
+        item = await queue.next(job, reviewer=_who(http))
+    else:
+        job, item = await queue.next_of_all(reviewer=_who(http))
+    return {"item": item, "progress": await queue.progress(job)}
 
 
 @_shown
