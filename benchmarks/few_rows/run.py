@@ -37,11 +37,11 @@ from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import FOLDS, cut_folds, deal_folds, text_examples
 from coterie.learning.job import Job
 from coterie.learning.measure import Encoded
+from coterie.learning.numerics import one_thread
 from coterie.learning.prior import ConfidencePrior
 from coterie.learning.progress import Silent
 from coterie.learning.provable import provable
 from coterie.learning.splits import split_dataset
-from coterie.learning.threads import one_thread
 from coterie.tasks.classify.heads import fit_text
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.registry import task_of

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from coterie.reports.charts import Axis, Chart, span
-from coterie.reports.numbers import decimals, interval
-from coterie.reports.pages import Card, Cell, Report, Table, page
+from coterie.reports.pages import Card, Cell, Report, Table, decimals, interval, page
 from labs.outcomes.curve import Point
 from labs.outcomes.replay import Replay
 

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from coterie.accounting.breakdown import format_money
 from coterie.reports.charts import Axis, Chart
-from coterie.reports.numbers import UNKNOWN, percent, significant
-from coterie.reports.pages import Card, Cell, Report, Table, page
+from coterie.reports.pages import UNKNOWN, Card, Cell, Report, Table, page, percent, significant
 
 Row = Mapping[str, Any]
 _MOST = 40

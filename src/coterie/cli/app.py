@@ -26,7 +26,6 @@ from coterie.cli.imports import import_logs
 from coterie.cli.index import index, search
 from coterie.cli.init import init
 from coterie.cli.keys import keys
-from coterie.cli.mcp import mcp
 from coterie.cli.models import models
 from coterie.cli.output import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from coterie.cli.plan import plan
@@ -34,7 +33,7 @@ from coterie.cli.privacy import privacy
 from coterie.cli.registry import registry
 from coterie.cli.report import budgets, report
 from coterie.cli.route import route
-from coterie.cli.serve import serve
+from coterie.cli.serve import mcp, serve
 from coterie.cli.session import erase, export, session
 from coterie.cli.settings import section_command
 from coterie.cli.spotchecks import spotchecks

@@ -1,4 +1,4 @@
-"""`coterie serve`: the network behind an OpenAI-compatible address."""
+"""`coterie serve`: the network behind an OpenAI-compatible address; `coterie mcp`: over standard input and output."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from coterie.config.file import Config, GatewaySection
     from coterie.engines.onnx import OnnxEncoder
+    from coterie.gateway.access import Caller
     from coterie.governance.keys import KeyRing
     from coterie.network.network import Network
 
@@ -58,7 +59,7 @@ def serve(
     if section.workers > 1:
         raise typer.Exit(_supervise(folder, config, section, given, as_json=as_json))
     from coterie.gateway.serve import serve as serve_gateway
-    from coterie.governance.key_storage import open_keys
+    from coterie.governance.keys import open_keys
 
     ring = open_keys(config, folder)
 
@@ -109,7 +110,7 @@ def _supervise(
     from coterie.gateway.serve import address_of, bind
     from coterie.gateway.serve import serve as serve_gateway
     from coterie.gateway.workers import Supervisor, WorkerPlace, files_of
-    from coterie.governance.key_storage import open_keys
+    from coterie.governance.keys import open_keys
     from coterie.runtime.memory import give_back
     from coterie.text.language import detect
 
@@ -168,3 +169,52 @@ def _announce(address: str, config: Config, *, as_json: bool) -> None:
 def _warn(ring: KeyRing) -> None:
     if ring.is_empty():
         remark("There are no keys: only programs of this machine may ask. `coterie keys create NAME` makes one.")
+
+
+# --- The Model Context Protocol ------------------------------------------------------------------
+
+_KEY = "COTERIE_KEY"
+
+
+def mcp(
+    context: typer.Context,
+    *,
+    as_json: Json = False,  # noqa: ARG001 - the protocol is JSON; with the option, an error before it is, too
+) -> None:
+    """Serve the network to a program that speaks the Model Context Protocol (MCP), over standard input and output.
+
+    The program starts this command itself: name it as an MCP server in its settings. Each specialist is a tool, `ask`
+    is the routed network, indexes are resources. It ends with its input. With the environment variable COTERIE_KEY it
+    acts for the holder of that key; without, for you. Needs the extra `mcp`.
+    """
+    from coterie.gateway.mcp.endpoint import load_server
+
+    load_server()  # before anything is opened: it says what is not installed
+    folder: Path = context.obj
+    config = configured(folder)
+    run(_serve(folder, config.gateway, _caller(config, folder)))
+
+
+async def _serve(folder: Path, section: GatewaySection, caller: Caller) -> None:
+    from coterie.gateway.mcp.stdio import serve_stdio
+
+    network = await opened(folder, warm=True)
+    try:
+        await serve_stdio(network, section, caller)
+    finally:
+        await network.close()
+
+
+def _caller(config: Config, folder: Path) -> Caller:
+    """The holder of the key in the environment, or who runs this. Raises `InputError` for a key that opens nothing."""
+    from coterie.gateway.access import Caller
+    from coterie.governance.keys import open_keys
+
+    token = os.environ.get(_KEY)
+    if not token:
+        return Caller()
+    key = open_keys(config, folder).find(token.strip())
+    if key is None or not key.may("ask"):
+        found = "unknown, revoked or expired" if key is None else f"one of the role {key.role!r}, which may not ask"
+        raise InputError(f"The key in {_KEY} is {found}.", hint="Make one: coterie keys create NAME")
+    return Caller(key=key)

@@ -15,8 +15,7 @@ from jinja2 import Environment
 
 from coterie.accounting.breakdown import format_money
 from coterie.console import charts
-from coterie.reports.numbers import UNKNOWN
-from coterie.reports.pages import environment
+from coterie.reports.pages import UNKNOWN, environment
 
 THEMES = ("auto", "light", "dark")
 STATIC: Mapping[str, str] = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from coterie.errors import DataError
-from coterie.learning.special import expit, logit, logsumexp
+from coterie.learning.numerics import expit, logit, logsumexp
 
 Floats = np.ndarray
 

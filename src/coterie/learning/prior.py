@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coterie.learning.special import expit, logit
+from coterie.learning.numerics import expit, logit
 
 MOST_ROWS = 1_500
 """Rows from which they show more than the prior does."""

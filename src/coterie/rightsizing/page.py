@@ -12,8 +12,7 @@ from coterie.accounting.breakdown import format_money
 from coterie.learning.candidates import Figure
 from coterie.learning.judging import Case
 from coterie.reports.charts import Axis, Chart, span
-from coterie.reports.numbers import UNKNOWN, decimals, interval, percent, significant
-from coterie.reports.pages import Card, Cell, Report, Table, page
+from coterie.reports.pages import UNKNOWN, Card, Cell, Report, Table, decimals, interval, page, percent, significant
 from coterie.rightsizing.result import LargeRow, Per1000, RightSizing, RungRow
 from coterie.rightsizing.verdict import reliability, risk_curve
 

@@ -19,8 +19,8 @@ from coterie.errors import InputError
 from coterie.learning.asked import AskedModel
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import TextEncoder
+from coterie.learning.numerics import one_thread
 from coterie.learning.progress import Progress, Silent
-from coterie.learning.threads import one_thread
 from coterie.registry.registry import Registry
 from coterie.rightsizing.bench import NAME, Bench, Probe, Rows, chain_curve
 from coterie.rightsizing.probe import probe as probe_alone

@@ -14,8 +14,8 @@ from coterie.learning.candidates import Candidate, RungChoice, choose, choose_ch
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job, TextEncoder, check_job
 from coterie.learning.measure import Encoded, encode
+from coterie.learning.numerics import one_thread
 from coterie.learning.progress import Progress, Silent
-from coterie.learning.threads import one_thread
 from coterie.tasks.registry import task_of
 from coterie.tuning.base import Checkpoints
 

@@ -37,8 +37,8 @@ from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.learning.asked import find_asked
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job, TextEncoder, check_job
+from coterie.learning.numerics import one_thread
 from coterie.learning.progress import Progress, Silent
-from coterie.learning.threads import one_thread
 from coterie.protocols import Retriever
 from coterie.registry.card import write_card
 from coterie.registry.promotion import champion_of, compare, judge

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from coterie.learning.special import expit, logit, logsumexp
+from coterie.learning.numerics import expit, logit, logsumexp
 
 X = np.concatenate([np.linspace(-700, 700, 401), np.random.default_rng(5).normal(size=1000) * 5])
 

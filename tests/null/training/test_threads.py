@@ -5,7 +5,7 @@ import sys
 
 CODE = """
 from threadpoolctl import threadpool_info
-from coterie.learning.threads import one_thread
+from coterie.learning.numerics import one_thread
 with one_thread():
     import coterie.tasks.score.fit
     print(*sorted({(each["internal_api"], each["num_threads"]) for each in threadpool_info()}))

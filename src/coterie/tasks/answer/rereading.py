@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from coterie.engines.reading import PassageRead
-from coterie.learning.special import logit, logsumexp
+from coterie.learning.numerics import logit, logsumexp
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
 from coterie.tasks.answer.scoring import LinearScore, probability
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coterie.engines.features import NgramFeatures, stored_array
-from coterie.learning.special import expit, logit, logsumexp
+from coterie.learning.numerics import expit, logit, logsumexp
 from coterie.tasks.answer.features import ENCODED, LEXICAL, WHOLE
 
 Floats = np.ndarray

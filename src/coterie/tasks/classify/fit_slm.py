@@ -24,7 +24,7 @@ from coterie.protocols import Engine
 from coterie.runtime.bridge import run
 from coterie.runtime.codec import to_json
 from coterie.specialists.prompts import Prompting, answers
-from coterie.tasks.classify.choices import ChoiceHead
+from coterie.tasks.classify.loading import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from coterie.engines.linear import LinearEngine
+from coterie.errors import TooLong
 from coterie.protocols import Engine, Specialist
 from coterie.runtime.codec import from_json
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_encoder, model_of
-from coterie.specialists.prompts import Prompting
+from coterie.specialists.prompts import Prompting, answers
 from coterie.tasks.classify.chain import load_chain
-from coterie.tasks.classify.choices import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist, ScopeScore
 from coterie.tasks.classify.prompted import load_prompted
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import Parts, Stored
-from coterie.types import SpecialistCard
+from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, SpecialistCard
 
 
 def load_classify(card: SpecialistCard, section: ClassifySection, stored: Stored, parts: Parts) -> Specialist:
@@ -75,3 +76,58 @@ def _encoder_of(card: SpecialistCard, files: Mapping[str, bytes], shared: Engine
     if card.rung == "encoder":
         return load_own_encoder(card.name, files)
     return shared if card.rung == "embedding" else None
+
+
+# --- A head that weighs what a tuned small model would say: one logit a label.
+
+_KEPT = 0.7
+"""Share of a text that is tried next when it does not fit the model's window."""
+
+
+class ChoiceHead:
+    """Logits are log-likelihoods of the labels' words behind the prompt of a text.
+
+    A text that does not fit the model's window is cut at its end until it does; its output says so (`length`). It is
+    an engine like other heads; the engine that runs the model is shared with others, so closing the head leaves it.
+    """
+
+    def __init__(self, *, engine: Engine, adapter: str, prompting: Prompting, labels: Sequence[str]) -> None:
+        """A head over an engine that holds an adapter of this name."""
+        self.name = engine.name
+        self.clearance = engine.clearance
+        self._engine = engine
+        self._adapter = adapter
+        self._prompting = prompting
+        self._choices = answers(labels)
+
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
+        """The logits (L,) of each prompt's text."""
+        prompts = [self._prompt(each, each.text) for each in batch]
+        try:
+            return await self._engine.run(prompts, call=call)
+        except TooLong:
+            return [await self._cut_to_fit(each, call) for each in batch]
+
+    async def warm(self, *, slots: int = 1) -> None:  # noqa: ARG002 - its prompts share no beginning
+        """Load the model and find the labels' tokens, so that the first caller does not wait for that."""
+        await self._engine.run([self._prompt(Prompt(label=Label.PUBLIC), "")], call=SYSTEM)
+
+    async def close(self) -> None:
+        """Nothing: the engine is closed by whoever opened it."""
+
+    def _prompt(self, prompt: Prompt, text: str) -> Prompt:
+        asked = self._prompting.prompt(text)
+        return replace(prompt, text=asked, choices=self._choices, adapter=self._adapter, vector=None)
+
+    async def _cut_to_fit(self, prompt: Prompt, call: CallContext) -> Output:
+        """The logits of as much of a text as fits. Raises `TooLong` when not even the bare prompt does."""
+        text = prompt.text
+        while True:
+            try:
+                (output,) = await self._engine.run([self._prompt(prompt, text)], call=call)
+            except TooLong:
+                if not text:
+                    raise
+                text = text[: int(len(text) * _KEPT)]
+            else:
+                return output if text == prompt.text else replace(output, finish="length")

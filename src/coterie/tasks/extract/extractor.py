@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coterie.engines.features import stored_array
-from coterie.learning.special import expit
+from coterie.learning.numerics import expit
 from coterie.learning.values import MANY, TEXT, TypedValue, find_values, normalise_value
 from coterie.runtime.codec import from_json, to_json
 from coterie.tasks.extract.document import TextRange, TokenizedText

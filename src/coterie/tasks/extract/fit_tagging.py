@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from coterie.engines.features import Sparse, fit_ngrams
 from coterie.learning.dataset import Dataset, FieldSpan, Row
-from coterie.learning.multinomial import multinomial
+from coterie.learning.numerics import multinomial
 from coterie.learning.sequence import TAGS, ChainFit, fit_chain, numbered
 from coterie.learning.values import CHOICE, MANY, TEXT
 from coterie.tasks.extract.document import TextRange, TokenizedText

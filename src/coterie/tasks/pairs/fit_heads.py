@@ -23,7 +23,7 @@ from coterie.engines.linear import KernelBlock
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import TextExamples, deal_folds
 from coterie.learning.kernel import fit_kernel
-from coterie.learning.multinomial import multinomial
+from coterie.learning.numerics import multinomial
 from coterie.tasks.pairs.heads import COUNT_IN_OPEN, COUNT_IN_SUMMARY, NEVER, normal_form
 from coterie.tasks.pairs.model import split_clauses
 from coterie.text.segmentation import Span
