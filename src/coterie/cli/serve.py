@@ -59,7 +59,7 @@ def serve(
     if section.workers > 1:
         raise typer.Exit(_supervise(folder, config, section, given, as_json=as_json))
     from coterie.gateway.serve import serve as serve_gateway
-    from coterie.governance.keys import open_keys
+    from coterie.governance.key_storage import open_keys
 
     ring = open_keys(config, folder)
 
@@ -110,7 +110,7 @@ def _supervise(
     from coterie.gateway.serve import address_of, bind
     from coterie.gateway.serve import serve as serve_gateway
     from coterie.gateway.workers import Supervisor, WorkerPlace, files_of
-    from coterie.governance.keys import open_keys
+    from coterie.governance.key_storage import open_keys
     from coterie.runtime.memory import give_back
     from coterie.text.language import detect
 
@@ -208,7 +208,7 @@ async def _serve(folder: Path, section: GatewaySection, caller: Caller) -> None:
 def _caller(config: Config, folder: Path) -> Caller:
     """The holder of the key in the environment, or who runs this. Raises `InputError` for a key that opens nothing."""
     from coterie.gateway.access import Caller
-    from coterie.governance.keys import open_keys
+    from coterie.governance.key_storage import open_keys
 
     token = os.environ.get(_KEY)
     if not token:

@@ -20,11 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from coterie.config.file import Config
 from coterie.errors import InputError, SetupError
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.files import locked, replacing, write_new
-from coterie.store.opening import database_of
 from coterie.types import Label
 
 Role = Literal["admin", "operator", "member", "auditor"]
@@ -319,12 +317,3 @@ def read_key(document: object) -> Key:
     if not re.fullmatch(r"[0-9a-f]{64}", key.digest):
         raise ValueError("it is no key")
     return key
-
-
-def open_keys(config: Config, folder: Path) -> KeyRing:
-    """Return the keys of a network: in its folder, or in the database of `[store] url`. Raises `SetupError`."""
-    if (address := database_of(config)) is None:
-        return KeyRing(folder / config.gateway.keys)
-    from coterie.governance.key_table import TableKeyRing  # noqa: PLC0415 - it needs an extra
-
-    return TableKeyRing(address)
