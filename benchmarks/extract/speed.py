@@ -1,12 +1,12 @@
 """How long an `extract` specialist is trained: processor time for 254 and for 500 documents.
 
     COTERIE_DATA=FOLDER python benchmarks/extract/speed.py
-    COTERIE_DATA=FOLDER python benchmarks/extract/speed.py --documents 100 --characters 6000
+    COTERIE_DATA=FOLDER python benchmarks/extract/speed.py --documents 100 --beside 500
 
 Whole training as `coterie train` does it, with the rungs that need no PyTorch, seven fields, on one thread. Documents
-are contracts of CUAD, cut to so many characters around what is marked in them: what such a specialist is given are
-letters, invoices and leases of some pages. Nothing is measured on them but time, so contracts of the test are among
-them.
+are contracts of CUAD, of which only what is marked is left with so many characters before and behind it: what such a
+specialist is given are letters, invoices and leases of some pages. Nothing is measured on them but time, so contracts
+of the test are among them.
 """
 
 from __future__ import annotations
@@ -32,20 +32,32 @@ CLAIM = "An extract specialist of a few hundred documents is trained in three mi
 BAR = 180.0  # seconds: a third of the nine minutes that 254 documents once took
 
 
-def cut(contract: Contract, characters: int) -> Contract:
-    """The part of a contract that begins a little before the first thing that is marked, with what is marked in it."""
-    places = [each["start"] for found in contract.fields.values() for each in found or ()]
-    begin = max(0, min(map(int, places), default=0) - characters // 10)
-    text = contract.text[begin : begin + characters]
-    fields: dict[str, list[dict[str, object]] | None] = {}
-    for name, found in contract.fields.items():
-        kept = [
-            {**each, "start": int(each["start"]) - begin, "end": int(each["end"]) - begin}
-            for each in found or ()
-            if begin <= int(each["start"]) and int(each["end"]) <= begin + len(text)
-        ]
-        fields[name] = kept or None
+def cut(contract: Contract, beside: int) -> Contract:
+    """What is marked in a contract with so many characters before and behind it: passages, one behind the other."""
+    marked = sorted(
+        (int(each["start"]), int(each["end"])) for found in contract.fields.values() for each in found or ()
+    )
+    passages: list[tuple[int, int]] = [(0, 2 * beside)]
+    for start, end in marked:
+        first, last = passages[-1]
+        if start - beside <= last:
+            passages[-1] = (first, max(last, end + beside))
+        else:
+            passages.append((start - beside, end + beside))
+    text, moved = "", list[tuple[int, int, int]]()
+    for first, last in passages:
+        moved.append((first, last, len(text) - first))
+        text += contract.text[first:last] + "\n\n"
+    fields = {
+        name: None if found is None else [_moved(each, moved) for each in found]
+        for name, found in contract.fields.items()
+    }
     return contract._replace(text=text, fields=fields)
+
+
+def _moved(marked: Mapping[str, Any], moved: Sequence[tuple[int, int, int]]) -> dict[str, object]:
+    by = next(shift for first, last, shift in moved if first <= marked["start"] and marked["end"] <= last)
+    return {**marked, "start": marked["start"] + by, "end": marked["end"] + by}
 
 
 def measure(contracts: Sequence[Contract]) -> dict[str, Any]:
@@ -77,11 +89,11 @@ def main() -> None:
     parser = arguments(__doc__, __file__)
     parser.set_defaults(out=Path(__file__).with_name("speed.json"))
     parser.add_argument("--documents", type=int, nargs="+", default=[254, 500])
-    parser.add_argument("--characters", type=int, default=6_000, help="of a document at most")
+    parser.add_argument("--beside", type=int, default=500, help="characters before and behind what is marked")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     table, archive = find("cuad")
-    contracts = [cut(each, given.characters) for each in read_contracts(table, archive)]
+    contracts = [cut(each, given.beside) for each in read_contracts(table, archive)]
     record = Record(claim=CLAIM, data={"cuad/" + path.name: sha256(path) for path in (table, archive)})
     for count in given.documents:
         found = measure(contracts[:count])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -101,9 +102,9 @@ def _messages(emissions: Floats, transitions: Floats) -> tuple[Floats, Floats, f
 
 # --- Fitting a chain model: the conditional likelihood of all tag sequences at once, by L-BFGS.
 #
-# Sequences are stacked by step, the longest first, so that at every step those that go on are the first rows of one
-# array: one product a step for all of them. Messages are probabilities, scaled at each step (Rabiner 1989, section
-# V.A).
+# Words lie step by step, the longest sequence first, a column each: at every step those sequences that go on are the
+# first columns of what the last step left, so a step is one product for all of them, in place. Messages are
+# probabilities, scaled at each step (Rabiner 1989, section V.A).
 
 Ints = np.ndarray
 
@@ -123,15 +124,32 @@ class ChainFit(NamedTuple):
 class _Steps:
     """Where each step of each sequence lies among all words."""
 
-    rows: list[Ints]
-    """For each step the words of the sequences that are so long, longest sequence first."""
+    order: Ints  # (N,)
+    """The words step by step: first that of each sequence, then the second of those that have one."""
+    ends: list[int]
+    """Where each step ends in this order."""
 
     @classmethod
     def of(cls, lengths: Sequence[int]) -> _Steps:
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        order = np.argsort(-np.asarray(lengths), kind="stable")
-        ranked, begins = np.asarray(lengths)[order], starts[order]
-        return cls([begins[: np.count_nonzero(ranked > step)] + step for step in range(int(ranked[0]))])
+        longest = np.argsort(-np.asarray(lengths), kind="stable")
+        ranked, begins = np.asarray(lengths)[longest], starts[longest]
+        rows = [begins[: np.count_nonzero(ranked > step)] + step for step in range(int(ranked[0]))]
+        return cls(np.concatenate(rows), np.cumsum([len(each) for each in rows]).tolist())
+
+    @cached_property
+    def moves(self) -> list[tuple[slice, slice]]:
+        """Of each step but the first the words, and those before them."""
+        begins = [0, *self.ends]
+        return [
+            (slice(begin, end), slice(before, before + end - begin))
+            for before, begin, end in zip(begins, self.ends, self.ends[1:], strict=False)
+        ]
+
+    @cached_property
+    def before(self) -> Ints:
+        """Of each word behind the first step, where the one before it lies in the order."""
+        return np.concatenate([np.arange(0), *(np.arange(last.start, last.stop) for _, last in self.moves)])
 
 
 def fit_chain(
@@ -203,30 +221,38 @@ def _count_pairs(tags: Ints, lengths: Sequence[int], size: int = TAGS) -> Floats
 def _expectations(emissions: Floats, moves: Floats, steps: _Steps) -> tuple[float, Floats, Floats]:
     """The sum of log partition functions, marginals of tags (N, K) and expected numbers of moves (K, K)."""
     size = len(moves)
-    opens = np.ones(size)
+    opens = np.ones((size, 1))
     opens[2::2] = 0.0  # nothing goes on at the beginning
     peaks = emissions.max(axis=1)
-    scaled = np.exp(emissions - peaks[:, None])
-    moving = np.exp(moves)
-    forward, backward = np.zeros_like(scaled), np.ones_like(scaled)
-    logarithm = float(peaks.sum())
-    for step, rows in enumerate(steps.rows):
-        before = forward[steps.rows[step - 1][: len(rows)]] @ moving if step else opens
-        message = before * scaled[rows]
-        total = message.sum(axis=1)
-        logarithm += float(np.log(np.maximum(total, _TINY)).sum())
-        forward[rows] = message / np.maximum(total, _TINY)[:, None]
-    moved = np.zeros((size, size))
-    for step in range(len(steps.rows) - 1, 0, -1):
-        rows = steps.rows[step]
-        before = steps.rows[step - 1][: len(rows)]
-        ahead = scaled[rows] * backward[rows]
-        message = ahead @ moving.T
-        joint = forward[before].T @ (ahead / np.maximum((forward[before] * message).sum(axis=1), _TINY)[:, None])
-        moved += joint * moving
-        backward[before] = message / np.maximum(message.sum(axis=1), _TINY)[:, None]
+    scaled = np.ascontiguousarray(np.exp(emissions - peaks[:, None])[steps.order].T)  # (K, N)
+    moving, totals = np.exp(moves), np.empty(len(emissions))
+    forward, backward, ahead = np.empty_like(scaled), np.ones_like(scaled), np.empty_like(scaled)
+    first = slice(0, steps.ends[0])
+    np.multiply(opens, scaled[:, first], out=forward[:, first])
+    _scale(forward[:, first], totals[first])
+    onward = np.ascontiguousarray(moving.T)
+    for now, last in steps.moves:
+        message = np.matmul(onward, forward[:, last])
+        np.multiply(message, scaled[:, now], out=forward[:, now])
+        _scale(forward[:, now], totals[now])
+    for now, last in reversed(steps.moves):
+        np.multiply(scaled[:, now], backward[:, now], out=ahead[:, now])
+        backward[:, last] = message = np.matmul(moving, ahead[:, now])
+        _scale(backward[:, last], np.empty(message.shape[1]))
+    before, behind = forward[:, steps.before], ahead[:, steps.ends[0] :]
+    likely = np.maximum((before * (moving @ behind)).sum(axis=0), _TINY)
     marginals = forward * backward
-    return logarithm, marginals / np.maximum(marginals.sum(axis=1), _TINY)[:, None], moved
+    _scale(marginals, np.empty(len(emissions)))
+    placed = np.empty_like(emissions)
+    placed[steps.order] = marginals.T
+    return float(peaks.sum() + np.log(totals).sum()), placed, (before @ (behind / likely).T) * moving
+
+
+def _scale(message: Floats, totals: Floats) -> None:
+    """Divide each column by its sum, which goes to `totals`."""
+    np.add.reduce(message, axis=0, out=totals)
+    np.maximum(totals, _TINY, out=totals)
+    np.divide(message, totals, out=message)
 
 
 def numbered(features: Sequence[Sequence[str]], at_least: int) -> dict[str, int]:
