@@ -124,15 +124,16 @@ class Similarity:
         if self.drawing is not None:
             seen = np.concatenate([vector] if second is None else [vector, second])
             seen, sharpness = seen / np.linalg.norm(seen), _SHARPNESS if second is None else _SHARPNESS_OF_TWO
+            encoders = [self.encoder] if self.second is None else [self.encoder, self.second]
             for place, question in enumerate(questions):
                 if question.kind == "choice" and not fitted[place]:
-                    names = partial(self._names, texts[place], self.encoder, *([self.second] if twice[place] else []))
+                    names = partial(self._names, texts[place], encoders)
                     options = self.drawing.of(call.principal.tenant, question, names)
                     weighed[place] = options.weigh(state.text, seen, question.names, sharpness)
                     await asyncio.sleep(0)  # a question of 255 options takes a millisecond: others get their turn
         return Weighed(weighed, steps)
 
-    def _names(self, forms: Sequence[Sequence[str]], *encoders: Engine) -> np.ndarray:  # (L, D)
+    def _names(self, forms: Sequence[Sequence[str]], encoders: Sequence[Engine]) -> np.ndarray:  # (L, D)
         """Unit vectors of options by their names: those of several encoders side by side are one."""
         sides = []
         for known in (self._known[id(encoder)] for encoder in encoders):
