@@ -193,5 +193,8 @@ def _read(path: Path | None) -> list[Question]:
     try:
         return read_questions(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
-        shown = error.errors(include_url=False, include_input=False)[0] if isinstance(error, ValidationError) else error
+        shown = str(error)
+        if isinstance(error, ValidationError):
+            wrong = error.errors(include_url=False, include_input=False)[0]
+            shown = f"{'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}"
         raise InputError(f"--questions {str(path)!r} cannot be read: {shown}.") from error

@@ -181,11 +181,12 @@ class Decider:
                         del asked[site]
         if not asked:
             return answers, steps
+        behind = {site: self._texts_behind(site, question, call) for site, question in asked.items()}
         found, took = await self.floor.weigh(state, list(asked.values()), call=call)
         for (site, question), weights in zip(asked.items(), found, strict=True):
             decision = _guess(question, site, weights, self.floor, state)
-            if texts := self._texts_behind(site, question, call):
-                note = Reason("note.fitted_options", texts=texts)
+            if behind[site]:
+                note = Reason("note.fitted_options", texts=behind[site])
                 decision = replace(decision, reason=decision.reason.noting(note))
             answers[site] = decision if failed is None else replace(decision, reason=decision.reason.noting(failed))
         return answers, (*steps, *took)

@@ -66,6 +66,14 @@ def test_nothing_asked_yet(run, folder):
     assert "coterie decide" in run("-C", folder, "decisions").out
 
 
+def test_a_question_that_lacks_something(folder, run, tmp_path):
+    """The error names the place in the file and what is missing there."""
+    (tmp_path / "q.json").write_text('{"topic": {"type": "choice"}}')
+    result = run("-C", folder, "decide", "hi", "--questions", tmp_path / "q.json", "--json")
+    assert result.code == 2
+    assert "topic.choice.criteria: Field required" in result.json["error"]["message"]
+
+
 def test_adapt(run, folder, tmp_path):
     """Options are fitted to texts without labels and found by the next opening; too few texts are refused."""
     questions, texts = tmp_path / "questions.json", tmp_path / "texts.csv"

@@ -93,6 +93,7 @@ async def test_drawn_text_by_text():
     last = await decided(decider, 60, Question.choice(["east", "north"]))
 
     assert (first.choice, last.choice) == ("east", "north")
+    assert "note.fitted_options" not in first.reason.codes
     assert "note.fitted_options" in last.reason.codes
     assert not last.accepted
     plain = Decider(specialists={}, encoder=Plane())
