@@ -1,6 +1,5 @@
 """Compare the figures of the rebuilt system with those recorded before it, benchmark by benchmark.
 
-    python benchmarks/rebuild/run.py AFTER --out benchmarks/rebuild/result.json   # AFTER holds INTENTS.json, ...
     python benchmarks/rebuild/run.py AFTER --out benchmarks/rebuild/result.json   # AFTER has intents.json and others
 
 Before is what commit a5755b5 has in each `benchmarks/<name>/result.json` (`git show`). After are result files of the
