@@ -322,18 +322,19 @@ def thresholds(
 
 
 def _met(confidence: Floats, right: np.ndarray, domains: np.ndarray, risk: float) -> float:
-    """The lowest confidence from which the share of wrong ones, and of one more in each domain, is held.
+    """The lowest confidence from which the share of wrong ones, and of one more, is held.
 
     The share is the mean of the domains' that have enough answers there; with fewer than two such domains none is held.
     """
     best = 1.01
     for value in np.unique(np.round(confidence, 3))[::-1]:
-        shares = []
-        for domain in np.unique(domains):
-            wrong = ~right[(domains == domain) & (confidence >= value)]
-            if len(wrong) >= FEWEST:
-                shares.append((wrong.sum() + 1) / (len(wrong) + 1))
-        if len(shares) >= DOMAINS and np.mean(shares) <= risk:
+        kept = confidence >= value
+        shares = [
+            float((~own).mean())
+            for own in (right[(domains == domain) & kept] for domain in np.unique(domains))
+            if len(own) >= FEWEST
+        ]
+        if len(shares) >= DOMAINS and np.mean(shares) + 1 / kept.sum() <= risk:
             best = float(value)
     return best
 
@@ -382,9 +383,11 @@ def hash_of(text: str) -> int:
 
 
 def gather(given: argparse.Namespace) -> list[Item]:
-    """Both looks at all questions; remembered in a file, where one is named."""
+    """Both looks at all questions; the first is remembered in a file, where one is named."""
     if given.looks and given.looks.is_file():
         items: list[Item] = pickle.loads(given.looks.read_bytes())  # noqa: S301 - written here
+        for each in items:  # the reading model may be another one since
+            each.looked = read_passages(each.seen, each.first.scores, bundled_reader())
         return items
     looks = Looks()
     (questions,) = find("medquad")
@@ -416,7 +419,7 @@ def main() -> None:
     parser.add_argument("--medicine", type=int, default=340, help="questions about medicine")
     parser.add_argument("--papers", type=int, default=150, help="questions about papers")
     parser.add_argument("--contracts", type=int, default=6)
-    parser.add_argument("--looks", type=Path, help="file that remembers both looks at all questions")
+    parser.add_argument("--looks", type=Path, help="file that remembers the first look at all questions")
     given = parser.parse_args()
     items = gather(given)
     model = bundled_reader().sha256

@@ -1,10 +1,11 @@
 """The rows that the reading model is trained on, from public sets that may be redistributed.
 
-Two kinds. `read`: a part of a document cut into sentences, with questions, for each which sentences answer it, the
-answer's place, and whether anything answers. `check`: a source and a statement: supported, refuted, unknown, or `not`
-(not supported, nobody said which of the two). Kept out, whole: every paragraph that XQuAD holds and every question of
-the test half of SQuAD 2.0's development set, in any language; the test halves of PAWS-X and BEGIN; SummEdits; MED.
-Every twelfth document is `held`: it measures.
+A part of a document cut into sentences, with questions, for each which sentences answer it, the answer's place, and
+whether anything answers. Questions without an answer there were written so by people, have it elsewhere in the
+document, had a name or number exchanged for another of the passage or of another question, or belong to another text
+and are, of all questions of their language, among the likest to this part: as a search finds it. Kept out, whole: every
+paragraph that XQuAD holds and every question of the test half of SQuAD 2.0's development set, in any language. Every
+twelfth document is `held`: it measures.
 
     COTERIE_DATA=... python scripts/reading/corpus.py BASE OUT.jsonl.gz
 """
@@ -22,6 +23,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
 from tokenizers import Tokenizer
 
 SEED = 20
@@ -31,7 +34,7 @@ import load  # noqa: E402
 
 RANDOM = random.Random(SEED)  # noqa: S311 - a sample, no secret
 SETS = {
-    ("squad2_dev", "en"): (9999, 5), ("squad_train_slice", "en"): (1500, 3), ("tydiqa_goldp", "en"): (1700, 1),
+    ("squad2_dev", "en"): (9999, 5), ("squad_train_slice", "en"): (2600, 3), ("tydiqa_goldp", "en"): (1700, 1),
     ("tydiqa_goldp", "ko"): (450, 1), ("tydiqa_goldp", "sw"): (250, 1), ("squad_it_test", "it"): (300, 3),
     ("squad_es_v2_dev", "es"): (9999, 4), ("piaf_fr", "fr"): (350, 3), ("jaquad_slice", "ja"): (350, 3),
     ("cmrc2018", "zh"): (300, 3), ("drcd_dev", "zh-Hant"): (120, 3), ("faquad_pt", "pt"): (150, 3),
@@ -45,11 +48,11 @@ ASIDE = 0.35
 FILES = {"jaquad_slice": "jaquad", "faquad_pt": "faquad", "arcd_ar": "arcd"}
 SHORT, LONG, SHARE = 100, 230, 0.5
 """Tokens of a part, and how many of the parts are short."""
-CHECKED = {
-    "conjnli": 13000, "cad_snli": 6000, "breaking_nli": 2500, "neg_nli": 4000, "infotabs": 1500, "fever": 4500,
-    "fever_made": 2500, "fm2": 1600, "fm2_made": 800, "pawsx": 9000, "hans_like": 2500, "help_conj": 1200,
-    "begin": 1500, "wice": 250, "farstail": 2500,
-}  # fmt: skip
+EXCHANGED = 0.3
+"""Of the questions with an answer so many are asked again with a name or number exchanged: half of them for one of the
+passage."""
+LIKEST, MINED = 8, 1.3
+"""A question of another text is drawn from so many that are likest to a part; so many of them a part."""
 PART = r"(?<=[^\s?.!])\s(?:[^\W\d_a-zà-ÿ]\w{2,}(?:\s[^\W\d_a-zà-ÿ]\w+)*|\d[\d.,]*\d)"
 """A name or a number inside a sentence."""
 
@@ -120,17 +123,20 @@ def paragraphs_of(name: str, lang: str, without: set[str]) -> list[dict]:
 
 
 def asked_of(questions: list[dict], text: str, begin: int, part: tuple[int, int], others: list[str]) -> Iterator[dict]:
-    """What the questions of a paragraph have in a part of it, some with a name or number exchanged for another's."""
+    """What the questions of a paragraph have in a part of it, some again with a name or number exchanged."""
     first, last = part
     end = begin + len(text)
     for q in questions:
         inside = [(k, s, a) for k, s, a in q["gold"] if first <= k < last and s + len(a) <= end]
         if q["gold"] and not inside and q["gold"][0][2] in text:
             continue  # the answer's words stand here too: nobody knows
-        changed = near_miss(q["text"], others) if inside and RANDOM.random() < 0.12 else None
-        gold = sorted({k - first for k, _, _ in inside}) if not changed else []
+        gold = sorted({k - first for k, _, _ in inside})
         span = [inside[0][1] - begin, inside[0][1] - begin + len(inside[0][2])] if gold else None
-        yield {"q": changed or q["text"], "s": gold, "a": span, "y": int(bool(gold))}
+        yield {"q": q["text"], "s": gold, "a": span, "y": int(bool(gold)), "t": [a for _, _, a in q["gold"]]}
+        if gold and RANDOM.random() < EXCHANGED:
+            changed = near_miss(q["text"], [text] if RANDOM.random() < 0.5 else others)
+            if changed and not any(a in changed for _, _, a in inside):
+                yield {"q": changed, "s": [], "a": None, "y": 0}
 
 
 def parts_of(windows: Windows, of: tuple[str, str], most: int, each: int, without: set[str]) -> Iterator[dict]:
@@ -167,7 +173,7 @@ def parts_of(windows: Windows, of: tuple[str, str], most: int, each: int, withou
                 if not o["a"] or o["a"][0][0] not in text:
                     questions.append({"q": o["text"], "s": [], "a": None, "y": 0})
             if questions:
-                yield {"kind": "read", "set": name, "lang": lang, "held": held(name + title(p)), "p": text,
+                yield {"context": p["context"], "set": name, "lang": lang, "held": held(name + title(p)), "p": text,
                        "cut": [at - begin for at, _ in cut[first:last]], "qs": questions}  # fmt: skip
             if name not in ("squad2_dev", "squad_es_v2_dev"):
                 break
@@ -192,7 +198,7 @@ def selected(windows: Windows) -> Iterator[dict]:
             first, last = windows.around(lengths, RANDOM.randrange(len(lengths)), LONG)
         text, cut = joined(r["candidates"][first:last])
         gold = [i - first for i in r["answers"] if first <= i < last]
-        yield {"kind": "read", "set": "selqa", "lang": "en", "held": held("selqa" + r["article"]), "p": text,
+        yield {"set": "selqa", "lang": "en", "held": held("selqa" + r["article"]), "p": text,
                "cut": cut, "qs": [{"q": r["q"], "s": gold, "a": None, "y": int(bool(gold))}]}  # fmt: skip
 
 
@@ -213,7 +219,7 @@ def tables(windows: Windows) -> Iterator[dict]:
             taken, gold = [i for i in taken if i not in used], []
         text, cut = joined([r["title"], *(lines[i] for i in taken)])
         rows = [taken.index(i) + 1 for i in gold]
-        yield {"kind": "read", "set": "fetaqa", "lang": "en", "held": held("feta" + r["title"]), "p": text,
+        yield {"set": "fetaqa", "lang": "en", "held": held("feta" + r["title"]), "p": text,
                "cut": cut, "qs": [{"q": r["q"], "s": rows, "a": None, "y": int(bool(gold))}]}  # fmt: skip
 
 
@@ -227,7 +233,7 @@ def denied() -> Iterator[dict]:
             cut = [at for at, _ in load.sentences(passage)]
             asked = [{"q": r["q"], "s": [], "a": None, "y": int(r["label"] != "DON'T KNOW")} for r in rows]
             asked.sort(key=lambda q: q["y"])
-            yield {"kind": "read", "set": "condaqa", "lang": "en", "held": held(f"conda{rows[0]['passage_id']}"),
+            yield {"set": "condaqa", "lang": "en", "held": held(f"conda{rows[0]['passage_id']}"),
                    "p": passage, "cut": cut, "qs": asked[:2]}  # fmt: skip
 
 
@@ -241,7 +247,7 @@ def yes_or_no(windows: Windows) -> Iterator[dict]:
         asked = [{"q": r["q"] + "?", "s": [], "a": None, "y": 1}]
         if RANDOM.random() < 0.15:
             asked = [{"q": other["q"] + "?", "s": [], "a": None, "y": 0}]
-        yield {"kind": "read", "set": "boolq", "lang": "en", "held": held("boolq" + r["title"]), "p": text,
+        yield {"set": "boolq", "lang": "en", "held": held("boolq" + r["title"]), "p": text,
                "cut": [at for at, _ in cut[first:last]], "qs": asked}  # fmt: skip
 
 
@@ -265,61 +271,40 @@ def typed(windows: Windows) -> Iterator[dict]:
         if asked["y"]:
             i = text.find(r["answer"], starts[asked["s"][0]])
             asked["a"] = [i, i + len(r["answer"])] if i >= 0 else None
-        yield {"kind": "read", "set": "nq_swap", "lang": "en", "held": held("nq" + context[:60]), "p": text,
+        yield {"set": "nq_swap", "lang": "en", "held": held("nq" + context[:60]), "p": text,
                "cut": starts, "qs": [asked]}  # fmt: skip
 
 
-def statements() -> Iterator[dict]:
-    """Sources with statements, so many of each set."""
-    by = collections.defaultdict(list)
-    for r in load.faith():
-        if r["set"] not in CHECKED or (r["set"] in ("pawsx", "begin") and r["split"] == "test"):
-            continue
-        not_said = r["set"] in ("pawsx", "hans_like", "begin", "wice", "help_conj") and r["y"] == "unknown"
-        by[r["set"]].append(
-            {"kind": "check", "set": r["set"], "lang": r["lang"], "held": held(r["set"] + r["premise"][:200]),
-             "p": r["premise"], "c": r["claim"], "y": "not" if not_said else r["y"]}
-        )  # fmt: skip
-    for name, rows in sorted(by.items()):
-        RANDOM.shuffle(rows)
-        yield from rows[: CHECKED[name]]
-    for r in RANDOM.sample(load.read("qa/boolq_dev/boolq_dev.jsonl.gz"), 700):
-        if len(r["passage"]) < 700:
-            yes = RANDOM.random() < 0.5
-            same = yes == (r["answer"] == "True")
-            yield {"kind": "check", "set": "boolq", "lang": "en", "held": held("boolq" + r["title"]), "p": r["passage"],
-                   "c": f"{r['q']}? {'Yes' if yes else 'No'}.", "y": "supported" if same else "refuted"}  # fmt: skip
+def add_mined(parts: list[dict]) -> int:
+    """Give parts questions of other texts that are like them, and say how many.
 
-
-def quoted(parts: list[dict]) -> Iterator[dict]:
-    """Sentences of a part as statements about it: as they are, with a name or number exchanged, or taken out of it."""
-    texts = collections.defaultdict(list)
-    for r in parts:
-        texts[r["lang"]].append(r["p"])
-    for r in RANDOM.sample(parts, len(parts)):
-        if len(r["cut"]) < 2 or len(r["p"]) > 700 or r["set"] == "fetaqa":
-            continue
-        k = RANDOM.randrange(len(r["cut"]))
-        ends = [*r["cut"][1:], len(r["p"])]
-        claim, kind = r["p"][r["cut"][k] : ends[k]].strip(), RANDOM.random()
-        source, y = r["p"], "supported"
-        if kind < 0.5:
-            changed = near_miss(claim, texts[r["lang"]])
-            if changed is None:
-                continue
-            claim, y = changed, "not"
-        elif kind < 0.7:
-            source, y = (r["p"][: r["cut"][k]] + r["p"][ends[k] :]).strip(), "not"
-        if len(claim) > 15 and source:
-            yield {
-                "kind": "check",
-                "set": "quoted",
-                "lang": r["lang"],
-                "held": r["held"],
-                "p": source,
-                "c": claim,
-                "y": y,
-            }
+    Alike by the n-grams of their letters, within a language and either held or not. A question whose answer's words
+    stand in the part, or whose own paragraph it is of, is not taken.
+    """
+    groups = collections.defaultdict(list)
+    for part in parts:
+        if "context" in part:
+            groups[part["lang"], part["held"]].append(part)
+    count = 0
+    for (lang, _), own in sorted(groups.items()):
+        asked = [(q["q"], q["t"], part["context"]) for part in own for q in part["qs"] if q.get("t")]
+        grams = TfidfVectorizer(analyzer="char" if lang.startswith(("zh", "ja")) else "char_wb", ngram_range=(2, 4),
+                                sublinear_tf=True, max_features=200_000)  # fmt: skip
+        texts = grams.fit_transform([part["p"] for part in own])
+        questions = grams.transform([q for q, _, _ in asked])
+        for start in range(0, len(own), 256):
+            alike = (texts[start : start + 256] @ questions.T).toarray()
+            for part, near in zip(own[start : start + 256], alike, strict=True):
+                wanted = int(MINED) + (RANDOM.random() < MINED % 1)
+                found = []
+                for at in np.argsort(-near)[:60]:
+                    text, answers, context = asked[at]
+                    if context != part["context"] and not any(a in part["p"] for a in answers) and text not in found:
+                        found.append(text)
+                chosen = RANDOM.sample(found[:LIKEST], min(wanted, len(found[:LIKEST])))
+                part["qs"] += [{"q": text, "s": [], "a": None, "y": 0} for text in chosen]
+                count += len(chosen)
+    return count
 
 
 def main() -> None:
@@ -332,11 +317,10 @@ def main() -> None:
         parts += parts_of(windows, (name, lang), most, each, over | asked)
     for more in (selected(windows), tables(windows), denied(), yes_or_no(windows), typed(windows)):
         parts += more
-    rows = parts + list(statements())
-    for at, row in enumerate(quoted([p for p in parts if p["set"] not in ("boolq", "condaqa", "nq_swap")])):
-        if at >= 4000:
-            break
-        rows.append(row)
+    mined = add_mined(parts)
+    rows = [{name: value for name, value in row.items() if name != "context"} for row in parts]
+    for row in rows:
+        row["qs"] = [{name: value for name, value in q.items() if name != "t"} for q in row["qs"]]
     RANDOM.shuffle(rows)
     with gzip.open(sys.argv[2], "wt", encoding="utf-8") as out:
         for row in rows:
@@ -351,7 +335,7 @@ def main() -> None:
         sum(v for k, v in questions.items() if k[2]),
     )
     print(questions)
-    print(collections.Counter((r["set"], r["y"]) for r in rows if r["kind"] == "check"))
+    print("mined", mined)
 
 
 if __name__ == "__main__":

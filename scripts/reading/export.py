@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from network import APART, BLOCK, HEADS, HIDDEN, LAYERS, PARTS, Reader, four_bits, reader_of
+from network import APART, BLOCK, HEADS, HIDDEN, LAYERS, PARTS, Trunk, four_bits, trunk_of
 from onnx import TensorProto, helper, numpy_helper
+from reader_network import Reader
 from safetensors.numpy import save_file
 
 LANGUAGES = [
@@ -184,7 +185,7 @@ def model_of(g: Graph, given: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
     )
 
 
-def trained(model: Reader) -> dict[str, np.ndarray]:
+def trained(model: Trunk) -> dict[str, np.ndarray]:
     """The upper layers by the base's names, rounded."""
     found = {}
     for at in range(APART, LAYERS):
@@ -206,14 +207,14 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with np.load(base / "state.npz") as stored:
         state = {name: stored[name] for name in stored.files}
-    model = reader_of(base)
+    model = trunk_of(base, Reader)
     weights = torch.load(path)
     model.load_state_dict(weights, strict=False)
     (out / "model.onnx").write_bytes(lower(state).SerializeToString())
     (out / "upper.onnx").write_bytes(upper(trained(model)).SerializeToString())
     (out / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
-    kept = ("sides", "joined", "match.", "sentence.", "answer.", "support.")
-    arrays = {name: a.numpy().astype(np.float16) for name, a in weights.items() if name.startswith(kept)}
+    left = ("layers.", "span.", "early_")
+    arrays = {name: a.numpy().astype(np.float16) for name, a in weights.items() if not name.startswith(left)}
     save_file(arrays, out / "heads.safetensors")
     sums = {
         name: hashlib.sha256((out / name).read_bytes()).hexdigest()

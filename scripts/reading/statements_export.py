@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from export import trained, upper
-from network import reader_of
+from network import trunk_of
 from safetensors.numpy import save_file
 from statements_network import Checker
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Write upper.onnx, heads.safetensors and provenance.json."""
     base, path, reader, out = (Path(a) for a in sys.argv[1:5])
     out.mkdir(parents=True, exist_ok=True)
-    model = reader_of(base, Checker)
+    model = trunk_of(base, Checker)
     weights = torch.load(path)
     model.load_state_dict(weights, strict=False)
     (out / FILES[0]).write_bytes(upper(trained(model)).SerializeToString())

@@ -7,27 +7,25 @@ Time is the process's own and the clock's, whichever is further. Weights are wri
 
 from __future__ import annotations
 
-import argparse
-import gzip
 import json
 import random
-import time
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from network import APART, LAYERS, SHIFT, SUPPORTED, reader_of
+from network import REFUTED, SHIFT, SUPPORTED, UNKNOWN, trunk_of
 from statements_network import Checker
 from tokenizers import Tokenizer
 from torch.nn import functional
-from train import EVERY, PASSAGE, QUESTION, VERDICTS, Clock, auroc, packed, save
+from train import PASSAGE, QUESTION
+from training import Clock, Pace, Step, auroc, options, packed, rows_of, train
 
 SEED = 218
 TOKENS = 1000
 """Of a step, with what fills up."""
+VERDICTS = {"supported": SUPPORTED, "refuted": REFUTED, "unknown": UNKNOWN, "not": -1}
 POOL = 1600
 """Pairs that are sorted by length together."""
 MOST = (80, 230)
@@ -39,13 +37,9 @@ OFTEN = {
 }  # fmt: skip
 """How often a row of a set is read while those of the others are read once."""
 SYMMETRIC = ("pawsx", "pawsx_across")
-ROUNDED_FROM, ROUND_EVERY = 0.6, 6
-"""Share of the time after which the matrices are used as they will be stored, and after how many steps anew."""
-WARM = 120
+PACE = Pace(rate=3e-4, fall=0.95, new=1e-3, small=1e-3, warm=120)
 PASSES = 0.862432
 """Support from which the product takes a sentence to be supported."""
-SMALL_RATE = 1e-3
-"""Rate of the comparing network."""
 EARLY = 0.5
 """How much the loss of comparing alone counts."""
 
@@ -196,84 +190,11 @@ def line_of(model: Checker, rows: list[dict], tokenizer: Tokenizer) -> dict[str,
     return {"weight": round(float(line[0]), 5), "bias": round(float(line[1]), 5), "pass": shares}
 
 
-class Pace(NamedTuple):
-    """How fast it learns."""
-
-    rate: float
-    """Of the highest layer, at most."""
-    new: float
-    """Of what the base has not."""
-    warm: int
-    """Steps until both are at their highest."""
-
-
-def optimiser_of(model: Checker, pace: Pace) -> torch.optim.Optimizer:
-    """Lower layers more slowly, what is new faster; each group knows its highest rate."""
-    groups = []
-    own: set[int] = set()
-    for at, layer in enumerate(model.layers):
-        if at >= APART:
-            first = pace.rate * 0.95 ** (LAYERS - 1 - at)
-            groups.append({"params": list(layer.parameters()), "lr": first, "first": first, "weight_decay": 0.01})
-            own |= {id(p) for p in layer.parameters()}
-    small = [*model.compare.parameters(), *model.early.parameters()]
-    groups.append({"params": small, "lr": SMALL_RATE, "first": SMALL_RATE, "weight_decay": 0.01})
-    own |= {id(p) for p in small}
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
-    groups.append({"params": rest, "lr": pace.new, "first": pace.new, "weight_decay": 0.01})
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
-
-
-def train(model: Checker, stream: Iterator[list[Pair]], clock: Clock, pace: Pace, out: Path) -> None:
-    """Until the time is over."""
-    log = (out / "log.txt").open("a", encoding="utf-8")
-    for layer in model.layers[:APART]:
-        for line in (layer.qkv, layer.out, layer.up, layer.down):
-            line.bfloat16()
-    adam = optimiser_of(model, pace)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    step, written, tokens, losses = 0, 0, 0, []
-    while (spent := clock.spent()) < 1:
-        if spent >= ROUNDED_FROM and step % ROUND_EVERY == 0:
-            model.round(on=True)
-        pairs = next(stream)
-        found, early = scores(model, pairs)
-        verdicts = [p.verdict for p in pairs]
-        loss, of_early = loss_of(found, verdicts), loss_of(early, verdicts)
-        (loss + EARLY * of_early).backward()
-        losses.append((float(loss.detach()), float(of_early.detach())))
-        tokens += sum(p.size for p in pairs)
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        for group in adam.param_groups:
-            group["lr"] = group["first"] * min(1.0, (step + 1) / pace.warm) * max(0.01, 1 - spent)
-        adam.step()
-        adam.zero_grad(set_to_none=True)
-        step += 1
-        if step % 50 == 0:
-            mean, mean_early = np.mean(losses[-200:], axis=0)
-            at = time.strftime("%H:%M:%S")
-            log.write(f"{at} step {step}, {100 * spent:.1f}%, {tokens} tokens, loss {mean:.3f}, {mean_early:.3f}\n")
-            log.flush()
-        if spent * clock.minutes > EVERY * (written + 1):
-            written += 1
-            save(model, out / "part.pt")
-    save(model, out / "model.pt")
-    log.write(f"done after {step} steps, {tokens} tokens\n")
-
-
 def main() -> None:
     """Train, write; or measure what was written."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("base", type=Path)
-    parser.add_argument("corpus")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=62)
-    parser.add_argument("--clock", type=float, help="minutes by the clock, if others may pause this")
-    parser.add_argument("--rate", type=float, default=3e-4)
-    parser.add_argument("--new", type=float, default=1e-3, help="rate of what the base has not")
-    parser.add_argument("--warm", type=int, default=WARM, help="steps until the rate is at its highest")
-    parser.add_argument("--begin", type=Path, help="weights to begin with")
-    parser.add_argument("--measure", type=Path, help="only measure these weights, on what was held")
+    parser = options(__doc__, minutes=62, rate=PACE.rate)
+    parser.add_argument("--new", type=float, default=PACE.new, help="rate of what the base has not")
+    parser.add_argument("--warm", type=int, default=PACE.warm, help="steps until the rate is at its highest")
     parser.add_argument(
         "--line", action="store_true", help="with --measure: also the line of other languages than English"
     )
@@ -284,16 +205,24 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = random.Random(SEED)  # noqa: S311 - a sample, no secret
     args.out.mkdir(parents=True, exist_ok=True)
-    with gzip.open(args.corpus, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = rows_of(args.corpus)
     tokenizer = Tokenizer.from_file(str(args.base / "tokenizer.json"))
-    model = reader_of(args.base, Checker)
+    model = trunk_of(args.base, Checker)
     if args.begin or args.measure:
         model.load_state_dict(torch.load(args.measure or args.begin), strict=False)
     if not args.measure:
-        clock = Clock(args.minutes, args.clock or 10 * args.minutes)
         stream = batches([r for r in rows if not r["held"]], tokenizer, rng)
-        train(model, stream, clock, Pace(args.rate, args.new, args.warm), args.out)
+
+        def step() -> Step:
+            pairs = next(stream)
+            verdicts = [p.verdict for p in pairs]
+            loss, early = (loss_of(found, verdicts) for found in scores(model, pairs))
+            told = float(loss.detach()), float(early.detach())
+            return Step(loss + EARLY * early, told, sum(p.size for p in pairs))
+
+        clock = Clock(args.minutes, args.clock or 10 * args.minutes)
+        pace = PACE._replace(rate=args.rate, new=args.new, warm=args.warm)
+        train(model, step, small=[model.compare, model.early], pace=pace, clock=clock, out=args.out)
     if args.measure or args.after:
         by = defaultdict(list)
         for r in rows:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import load as load_arrays
 
+from coterie.engines.comparing import Compared, Comparer, Floats, ReadText, check_finite, float_arrays, gelu, line, of
 from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, OnnxModel, open_graph
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
@@ -35,23 +35,17 @@ _MOST_QUESTION, _MOST_PASSAGE = 60, 300
 """Tokens of a question and of a part of a passage."""
 _SHIFT = 64
 """Places of a passage's tokens begin here, those of a question at 0: together they are as one text's."""
-USUAL, STEEP = 0.5, 2.5
-"""The usual cosine of a token and the nearest one of another text, below; by how much it is stretched."""
 _SPECIAL = 4
 """Token ids below it are marks."""
 _LEADS = (4, 3)
 """Tokens at the beginning of a question and of a passage that say what it is, and match nothing."""
 _KEPT = 48 * 2**20
 """Bytes of states that are kept: some 400 passages."""
-_READ = 0
-"""The task, of the trained sides."""
 _NEVER = -12.0
 """Log-odds of a sentence that has no token."""
 
 _WHAT = "Reading model"
 """In errors."""
-
-Floats = np.ndarray
 
 
 class PassageRead(NamedTuple):
@@ -61,13 +55,6 @@ class PassageRead(NamedTuple):
     """Log-odds that each sentence answers."""
     answers: float
     """Log-odds that the passage does."""
-
-
-class ReadText(NamedTuple):
-    """A text by itself."""
-
-    ids: Floats  # (N,) int: 0 for what matches nothing
-    states: Floats  # (N, D) after the lower layers
 
 
 class _Part(NamedTuple):
@@ -165,16 +152,19 @@ class ReadingModel:
         scores, answers = np.full(len(sentences), _NEVER), [_NEVER]
         asked = self.lower.question(question)
         for part in self._parts(tuple(sentences)):
-            found = self._heads.read(*self._joint(_READ, asked, part.text), part.owners)
+            found = self._read(asked, part)
             scores[part.first : part.first + len(found.sentences)] = found.sentences
             answers.append(found.answers)
         return PassageRead(scores, max(answers))
 
-    def _joint(self, task: int, asked: ReadText, passage: ReadText) -> tuple[Floats, Floats]:  # (Q, D), (N, D)
-        """States of both after the upper layers."""
-        joined = self._heads.join(task, asked, passage)[None].astype(np.float32)
+    def _read(self, asked: ReadText, part: _Part) -> PassageRead:
+        """One part, below and above."""
+        if not (asked.ids > 0).any() or not (part.text.ids > 0).any():  # not a word
+            return PassageRead(np.full(int(part.owners.max(initial=-1)) + 1, _NEVER), _NEVER)
+        compared = self._heads.compare(asked, part.text)
+        joined = self._heads.join(asked, part.text, compared)[None].astype(np.float32)
         states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
-        return states[: len(asked.ids)], states[len(asked.ids) :]
+        return self._heads.read(states[: len(asked.ids)], states[len(asked.ids) :], part.owners, compared)
 
     def _parts(self, sentences: tuple[str, ...]) -> list[_Part]:
         """The passage below, known or new."""
@@ -228,7 +218,7 @@ class ReadingHeads:
     """What is read off the states of a question's and a passage's tokens.
 
     Args:
-        arrays: Weights by the names of `scripts/reading/network.py`.
+        arrays: Weights by the names of `scripts/reading/reader_network.py`.
 
     Raises:
         KeyError: one is missing.
@@ -237,62 +227,44 @@ class ReadingHeads:
 
     def __init__(self, arrays: Mapping[str, Floats]) -> None:
         check_finite(arrays)
-        self._sides, self._match = arrays["sides"], arrays["match.weight"]
+        self._side, self._told, self._marked = arrays["side"], arrays["told.weight"], arrays["marked.weight"]
+        self.compare = Comparer(arrays).compare
         self._joined = float(arrays["joined"].item())
-        self._of = {
-            name: [(arrays[f"{name}.{at}.weight"], arrays[f"{name}.{at}.bias"]) for at in (0, 2)]
-            for name in ("sentence", "answer")
-        }
+        self._of = {name: [line(arrays, f"{name}.{at}") for at in (0, 2)] for name in ("sentence", "answer")}
 
-    def join(self, task: int, asked: ReadText, passage: ReadText) -> Floats:  # (Q + N, D)
-        """Both texts, one behind the other, with what tells them apart and which tokens each finds in the other."""
-        alike = unit(asked.states) @ unit(passage.states).T
-        same = (asked.ids[:, None] == passage.ids[None]) & (asked.ids[:, None] > 0)
-        found = []
-        for own, other, near, exact, side in (
-            (asked, passage, alike, same, 0),
-            (passage, asked, alike.T, same.T, 1),
-        ):
-            real = (own.ids > 0).astype(np.float32)
-            best = np.where(other.ids > 0, near, -1.0).max(axis=1)
-            mean = (best * real).sum() / max(real.sum(), 1.0)
-            seen = [exact.any(axis=1), (best - USUAL) * STEEP * real, (best - mean) * STEEP * real]
-            found.append(own.states + self._sides[task, side] + np.stack(seen, axis=-1) @ self._match.T)
-        return np.concatenate(found)
+    def join(self, asked: ReadText, passage: ReadText, compared: Compared) -> Floats:  # (Q + N, D)
+        """Both texts, one behind the other, each token with what it matches and what comparing found."""
+        return np.concatenate(
+            [
+                text.states + self._side[at] + found.marks @ self._marked.T + tokens @ self._told.T
+                for at, (text, found, tokens) in enumerate(
+                    zip((asked, passage), compared.pair, compared.tokens, strict=True)
+                )
+            ]
+        )
 
-    def read(self, question: Floats, passage: Floats, owners: Floats) -> PassageRead:  # (Q, D), (N, D), (N,)
-        """What each sentence with tokens and the whole say."""
+    def read(  # (Q, D), (N, D), (N,)
+        self, question: Floats, passage: Floats, owners: Floats, compared: Compared
+    ) -> PassageRead:
+        """What each sentence with tokens and the whole say, by the states of the upper layers."""
         count = int(owners.max(initial=-1)) + 1
         rows, scores = [], np.full(count, _NEVER)
         told = [number for number in range(count) if (owners == number).any()]
         for number in told:
-            own = passage[owners == number]
-            rows.append(np.concatenate([own.mean(axis=0), own.max(axis=0), question[0]]))
+            own, found = passage[owners == number], compared.tokens[1][owners == number]
+            rows.append(
+                np.concatenate([own.mean(axis=0), own.max(axis=0), question[0], found.mean(axis=0), found.max(axis=0)])
+            )
         if told:
             scores[told] = self._say("sentence", np.stack(rows))[:, 0]
-        whole = float(self._say("answer", _whole(question, passage))[0, 0])
-        return PassageRead(scores, whole + self._joined * float(scores.max(initial=_NEVER)))
+        states = [question[0], question.mean(axis=0), passage.max(axis=0), passage[0]]
+        whole = np.concatenate([*states, compared.gap(question, passage), *compared.pooled()])[None]
+        answers = float(self._say("answer", whole)[0, 0])
+        return PassageRead(scores, answers + self._joined * float(scores.max(initial=_NEVER)))
 
     def _say(self, name: str, x: Floats) -> Floats:
-        (inner, bias), (outer, last) = self._of[name]
-        return np.asarray(gelu(x @ inner.T + bias) @ outer.T + last, dtype=np.float64)
-
-
-def _whole(question: Floats, passage: Floats) -> Floats:  # (1, 3 D)
-    return np.concatenate([question[0], question.mean(axis=0), passage.max(axis=0)])[None]
-
-
-def unit(x: Floats) -> Floats:
-    """Vectors of length 1."""
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
-
-
-def gelu(x: Floats) -> Floats:
-    """Return x times the normal distribution's share below x, by Abramowitz and Stegun 7.1.26 (to 1.5e-7)."""
-    size = np.abs(x) * np.float32(0.7071067811865476)
-    t = 1.0 / (1.0 + np.float32(0.3275911) * size)
-    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    return np.asarray(x * 0.5 * (1.0 + np.sign(x) * (1.0 - series * np.exp(-size * size))), dtype=x.dtype)
+        inner, outer = self._of[name]
+        return np.asarray(of(gelu(of(x, inner)), outer), dtype=np.float64)
 
 
 def read_files(folder: Path, names: Sequence[str], what: str) -> dict[str, bytes]:
@@ -304,18 +276,6 @@ def read_files(folder: Path, names: Sequence[str], what: str) -> dict[str, bytes
         except OSError as error:
             raise refused(what, str(folder), name, str(error)) from error
     return files
-
-
-def float_arrays(file: bytes) -> dict[str, Floats]:
-    """The weights of a safetensors file by name, whatever size of number they are stored in."""
-    return {name: each.astype(np.float32) for name, each in load_arrays(file).items()}
-
-
-def check_finite(arrays: Mapping[str, Floats]) -> None:
-    """Raise `ValueError` for weights that are no numbers."""
-    for name, each in arrays.items():
-        if not np.isfinite(each).all():
-            raise ValueError(f"{name!r} is not finite")
 
 
 def refused(what: str, place: str, name: str, found: str) -> ArtefactRefused:

@@ -16,23 +16,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coterie.engines.onnx import PROVENANCE_FILE, open_graph
-from coterie.engines.reading import (
-    HEADS_FILE,
-    STEEP,
-    UPPER_FILE,
-    USUAL,
+from coterie.engines.comparing import (
+    Compared,
+    Comparer,
     Floats,
-    LowerLayers,
     ReadText,
-    bundled_reader,
     check_finite,
     float_arrays,
     gelu,
+    line,
+    of,
+    unit,
+)
+from coterie.engines.onnx import PROVENANCE_FILE, open_graph
+from coterie.engines.reading import (
+    HEADS_FILE,
+    UPPER_FILE,
+    LowerLayers,
+    bundled_reader,
     has_reader,
     read_files,
     refused,
-    unit,
 )
 from coterie.runtime.codec import parse_json
 
@@ -47,11 +51,6 @@ _LEAST_GAIN, _CITED_GAIN = 0.25, 1.0
 """By how much a further sentence must be nearer to the statement's tokens, in sum, to be read and to be cited."""
 _KEPT = 512
 """Sentences of sources whose states are kept: some 15 MB."""
-_JUMPS, _FAR = 7, 3
-"""Largest jump between the matches of two neighbours that is told apart; steps of how far a token has moved."""
-_NO_JUMP = 2 * _JUMPS + 1
-_NEIGHBOURS, _SAME = 0.3, 0.1
-"""How much a match counts for the one beside it; how much nearer the same piece is than its state says."""
 
 
 class StatementVerdict(NamedTuple):
@@ -118,13 +117,12 @@ class StatementModel:
             return StatementVerdict(0.0, 0.0, 1.0)
         shown, nearest = self._nearest(told, sentences)
         source, _ = self._lower.passage([sentences[row] for row in shown])
-        pair = matches(told, source), matches(source, told)
-        if not pair[1].real.any():  # no sentence, or none with a word
+        if not (source.ids > 0).any():  # no sentence, or none with a word
             return StatementVerdict(0.0, 0.0, 1.0)
-        compared = self._head.compare(told, source, pair)
+        compared = self._head.compare(told, source)
         joined = self._head.join(told, source, compared)[None].astype(np.float32)
         states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
-        said = self._head.scores(states[: len(told.ids)], states[len(told.ids) :], pair, compared)
+        said = self._head.scores(states[: len(told.ids)], states[len(told.ids) :], compared)
         odds = np.exp(said - said.max())
         supported, refuted, unknown = (odds / odds.sum()).tolist()
         return StatementVerdict(supported, refuted, unknown, tuple(shown), nearest)
@@ -169,47 +167,6 @@ def bundled_checker() -> StatementModel:
     return StatementModel.load(BUNDLED_CHECKER, bundled_reader().lower)
 
 
-class Matches(NamedTuple):
-    """Of each token of a text the token of another that it matches, and what is known of the two."""
-
-    at: Floats  # (N,) int
-    real: Floats  # (N,): 0 for what matches nothing
-    marks: Floats  # (N, 5): same piece there, same piece anywhere, mutual, how near, how near compared with the others
-    before: Floats  # (N,) int: from the match of the token before to this one's
-    after: Floats  # (N,) int: from this one's to that of the token behind
-    moved: Floats  # (N,) int: how far from its place
-
-
-def matches(own: ReadText, other: ReadText) -> Matches:
-    """The matches of a text's tokens in another."""
-    alike = unit(own.states) @ unit(other.states).T  # (N, M)
-    real = own.ids > 0
-    usable = real[:, None] & (other.ids > 0)[None]
-    same = (own.ids[:, None] == other.ids[None]) & usable
-    near = np.where(usable, alike + _SAME * same, 0.0)
-    beside = np.zeros_like(near)
-    beside[1:, 1:] += near[:-1, :-1]
-    beside[:-1, :-1] += near[1:, 1:]
-    best = np.where(usable, near + _NEIGHBOURS * beside, -9.0)
-    at, back = best.argmax(axis=1), best.argmax(axis=0)
-    rows = np.arange(len(at))
-    nearness = alike[rows, at]
-    mean = (nearness * real).sum() / max(real.sum(), 1)
-    marks = np.stack(
-        [
-            same[rows, at], same.any(axis=1), back[at] == rows,
-            (nearness - USUAL) * STEEP, (nearness - mean) * STEEP,
-        ],
-        axis=-1,
-    )  # fmt: skip
-    jump = np.where(real[1:] & real[:-1], np.clip(np.diff(at), -_JUMPS, _JUMPS) + _JUMPS, _NO_JUMP)
-    leads = [int(np.argmax(text.ids > 0)) for text in (own, other)]
-    moved = (at - leads[1]) - (rows - leads[0])
-    steps = np.minimum(np.rint(np.log2(np.abs(moved) + 1.0)), _FAR) * np.sign(moved)
-    before, after = np.concatenate([[_NO_JUMP], jump]), np.concatenate([jump, [_NO_JUMP]])
-    return Matches(at, real, marks * real[:, None], before, after, _FAR + steps.astype(int))
-
-
 class StatementHead:
     """What is told to the upper layers, and what is read off their states and off what comparing found.
 
@@ -224,70 +181,21 @@ class StatementHead:
     def __init__(self, arrays: Mapping[str, Floats]) -> None:
         check_finite(arrays)
         self._side, self._told = arrays["side"], arrays["told.weight"]
-        self._small = arrays["compare.small.weight"]
-        self._order = [arrays[f"compare.{name}.weight"] for name in ("before", "after", "moved", "side")]
-        self._first = _line(arrays, "compare.first")
-        self._rounds = [(_line(arrays, f"compare.beside.{at}"), _line(arrays, f"compare.across.{at}")) for at in (0, 1)]
-        self._norms = [_line(arrays, f"compare.norms.{at}") for at in range(5)]
-        self._verdict = [_line(arrays, f"verdict.{at}") for at in (0, 2)]
+        self.compare = Comparer(arrays).compare
+        self._verdict = [line(arrays, f"verdict.{at}") for at in (0, 2)]
 
-    def compare(self, told: ReadText, source: ReadText, pair: tuple[Matches, Matches]) -> tuple[Floats, Floats]:
-        """What is found out of each token by its match, its neighbours and theirs (Q, W), (N, W); 0 for marks."""
-        x, y = self._seen(0, told, source, pair[0]), self._seen(1, source, told, pair[1])
-        for at, (beside, across) in enumerate(self._rounds):
-            one, two = self._norms[1 + 2 * at], self._norms[2 + 2 * at]
-            x, y = (
-                _normed(z + gelu(_of(_three(z), beside)), one) * m.real[:, None]
-                for z, m in zip((x, y), pair, strict=True)
-            )
-            x, y = (
-                _normed(z + gelu(_of(np.concatenate([z, other[m.at]], axis=-1), across)), two) * m.real[:, None]
-                for z, other, m in ((x, y, pair[0]), (y, x, pair[1]))
-            )
-        return x, y
-
-    def join(self, told: ReadText, source: ReadText, compared: tuple[Floats, Floats]) -> Floats:  # (Q + N, D)
+    def join(self, told: ReadText, source: ReadText, compared: Compared) -> Floats:  # (Q + N, D)
         """Both texts, one behind the other, each token with what comparing found."""
         return np.concatenate(
-            [text.states + self._side[side] + compared[side] @ self._told.T for side, text in enumerate((told, source))]
+            [
+                text.states + self._side[side] + compared.tokens[side] @ self._told.T
+                for side, text in enumerate((told, source))
+            ]
         )
 
-    def scores(
-        self, statement: Floats, source: Floats, pair: tuple[Matches, Matches], compared: tuple[Floats, Floats]
-    ) -> Floats:  # (Q, D), (N, D) -> (3,)
+    def scores(self, statement: Floats, source: Floats, compared: Compared) -> Floats:  # (Q, D), (N, D) -> (3,)
         """Scores of supported, refuted and unknown."""
-        real = pair[0].real
-        gap = np.abs(statement - source[pair[0].at])[real].mean(axis=0)
-        whole = [statement[0], source[0], statement.mean(axis=0), statement.max(axis=0), source.max(axis=0), gap]
-        for own, found in zip(compared, pair, strict=True):
-            whole += [own[found.real].mean(axis=0), own[found.real].max(axis=0)]
+        states = [statement[0], source[0], statement.mean(axis=0), statement.max(axis=0), source.max(axis=0)]
+        whole = [*states, compared.gap(statement, source), *compared.pooled()]
         inner, outer = self._verdict
-        return np.asarray(_of(gelu(_of(np.concatenate(whole), inner)), outer), dtype=np.float64)
-
-    def _seen(self, side: int, own: ReadText, other: ReadText, found: Matches) -> Floats:  # (N, W)
-        """Each token with its match."""
-        mine, theirs = own.states @ self._small.T, (other.states @ self._small.T)[found.at]
-        before, after, moved, sides = self._order
-        order = [before[found.before], after[found.after], moved[found.moved], np.tile(sides[side], (len(mine), 1))]
-        x = np.concatenate([found.marks, *order, mine, theirs, np.abs(mine - theirs), mine * theirs], axis=-1)
-        return np.asarray(_normed(gelu(_of(x, self._first)), self._norms[0]) * found.real[:, None])
-
-
-def _line(arrays: Mapping[str, Floats], name: str) -> tuple[Floats, Floats]:
-    return arrays[f"{name}.weight"], arrays[f"{name}.bias"]
-
-
-def _of(x: Floats, line: tuple[Floats, Floats]) -> Floats:
-    return np.asarray(x @ line[0].T + line[1])
-
-
-def _normed(x: Floats, line: tuple[Floats, Floats]) -> Floats:
-    """Layer normalisation."""
-    apart = x - x.mean(axis=-1, keepdims=True)
-    return np.asarray(apart / np.sqrt((apart**2).mean(axis=-1, keepdims=True) + 1e-5) * line[0] + line[1])
-
-
-def _three(x: Floats) -> Floats:  # (N, W) -> (N, 3 W)
-    """Each token with the one before it and the one behind."""
-    none = np.zeros_like(x[:1])
-    return np.concatenate([np.concatenate([none, x[:-1]]), x, np.concatenate([x[1:], none])], axis=-1)
+        return np.asarray(of(gelu(of(np.concatenate(whole), inner)), outer), dtype=np.float64)

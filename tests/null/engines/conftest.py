@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from coterie.config.file import OpenAIModel
@@ -46,3 +47,24 @@ async def connect(server, clock):
     yield connect
     for engine in engines:
         await engine.close()
+
+
+@pytest.fixture
+def comparing_weights():
+    """Weights of a small comparing network over states of some size, by their names."""
+
+    def comparing_weights(states, *, wide, small=3):
+        random = np.random.default_rng(0)
+        shapes = {
+            "compare.small.weight": (small, states), "compare.before.weight": (16, 4), "compare.after.weight": (16, 4),
+            "compare.moved.weight": (7, 4), "compare.side.weight": (2, 4), "compare.first.bias": (wide,),
+            "compare.first.weight": (wide, 5 + 16 + 4 * small),
+        }  # fmt: skip
+        for at in range(2):
+            shapes |= {f"compare.beside.{at}.weight": (wide, 3 * wide), f"compare.beside.{at}.bias": (wide,)}
+            shapes |= {f"compare.across.{at}.weight": (wide, 2 * wide), f"compare.across.{at}.bias": (wide,)}
+        for at in range(5):
+            shapes |= {f"compare.norms.{at}.weight": (wide,), f"compare.norms.{at}.bias": (wide,)}
+        return {name: random.normal(size=shape, scale=0.3).astype(np.float32) for name, shape in shapes.items()}
+
+    return comparing_weights

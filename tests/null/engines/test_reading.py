@@ -7,31 +7,34 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from coterie.engines.comparing import ReadText
 from coterie.engines.reading import (
     BUNDLED_READER,
     READER_FILES,
+    PassageRead,
     ReadingHeads,
     ReadingModel,
-    ReadText,
     bundled_reader,
     has_reader,
 )
 from coterie.errors import ArtefactRefused
 
-STATES, INNER = 12, 8
+STATES, INNER, WIDE = 12, 8, 6
 here = pytest.mark.skipif(not has_reader(), reason="the reading model's files are not in this checkout")
 
 
-def arrays(*, seed: int = 0) -> dict[str, np.ndarray]:
+@pytest.fixture
+def arrays(comparing_weights):
     """Heads' weights, small."""
-    random = np.random.default_rng(seed)
-    found = {"sides": np.zeros((2, 2, STATES), np.float32), "joined": np.array(0.5, np.float32)}
-    found["match.weight"] = random.normal(size=(STATES, 3)).astype(np.float32)
-    for name, outputs in (("sentence", 1), ("answer", 1)):
-        for at, shape in ((0, (INNER, 3 * STATES)), (2, (outputs, INNER))):
+    random = np.random.default_rng(0)
+    found = {"side": np.zeros((2, STATES), np.float32), "joined": np.array(0.5, np.float32)}
+    found["told.weight"] = np.zeros((STATES, WIDE), np.float32)
+    found["marked.weight"] = random.normal(size=(STATES, 5)).astype(np.float32)
+    for name, inputs in (("sentence", 3 * STATES + 2 * WIDE), ("answer", 5 * STATES + 4 * WIDE)):
+        for at, shape in ((0, (INNER, inputs)), (2, (1, INNER))):
             found[f"{name}.{at}.weight"] = random.normal(size=shape, scale=0.3).astype(np.float32)
             found[f"{name}.{at}.bias"] = random.normal(size=shape[0], scale=0.3).astype(np.float32)
-    return found
+    return found | comparing_weights(STATES, wide=WIDE)
 
 
 def states(*lengths: int, seed: int = 1) -> list[np.ndarray]:
@@ -40,50 +43,55 @@ def states(*lengths: int, seed: int = 1) -> list[np.ndarray]:
     return [random.normal(size=(length, STATES)).astype(np.float32) for length in lengths]
 
 
-def test_a_sentence_is_scored_by_its_own_tokens():
-    """In any place of the passage; a sentence without tokens never answers."""
-    heads = ReadingHeads(arrays())
-    question, first, second = states(4, 3, 5)
-    owners = np.array([0] * 3 + [1] * 5)
+def read(heads: ReadingHeads, question: np.ndarray, passage: np.ndarray, owners: list[int]) -> PassageRead:
+    """What heads read off states of a question and a passage whose tokens are all words."""
+    asked = ReadText(np.arange(10, 10 + len(question)), question)
+    compared = heads.compare(asked, ReadText(np.arange(50, 50 + len(passage)), passage))
+    nothing = compared._replace(tokens=tuple(0 * each for each in compared.tokens))
+    return heads.read(question, passage, np.array(owners), nothing)
 
-    together = heads.read(question, np.concatenate([first, second]), owners).sentences
-    turned = heads.read(question, np.concatenate([second, first]), np.array([0] * 5 + [2] * 3)).sentences
+
+def test_a_sentence_is_scored_by_its_own_tokens(arrays):
+    """In any place of the passage; a sentence without tokens never answers."""
+    heads = ReadingHeads(arrays)
+    question, first, second = states(4, 3, 5)
+
+    together = read(heads, question, np.concatenate([first, second]), [0] * 3 + [1] * 5).sentences
+    turned = read(heads, question, np.concatenate([second, first]), [0] * 5 + [2] * 3).sentences
 
     assert together == pytest.approx(turned[[2, 0]], abs=1e-5)
     assert together[0] != pytest.approx(together[1])
     assert turned[1] == -12.0
 
 
-def test_the_passage_answers_by_itself_and_by_its_best_sentence():
+def test_the_passage_answers_by_itself_and_by_its_best_sentence(arrays):
     """The best sentence counts by the trained weight."""
-    plain, given = arrays(), states(4, 6)
-    owners = np.array([0, 0, 0, 1, 1, 1])
-    without = ReadingHeads({**plain, "joined": np.array(0.0, np.float32)}).read(*given, owners)
-    found = ReadingHeads(plain).read(*given, owners)
+    owners = [0, 0, 0, 1, 1, 1]
+    without = read(ReadingHeads({**arrays, "joined": np.array(0.0, np.float32)}), *states(4, 6), owners)
+    found = read(ReadingHeads(arrays), *states(4, 6), owners)
 
     assert found.answers == pytest.approx(without.answers + 0.5 * found.sentences.max(), abs=1e-5)
 
 
-def test_what_stands_in_both_texts_is_marked():
+def test_what_stands_in_both_texts_is_marked(arrays):
     """A token that the other text has, and nothing of the marks before it."""
-    weights = arrays()
-    weights["match.weight"] = np.zeros((STATES, 3), np.float32)
-    weights["match.weight"][:, 0] = 1.0
+    arrays["marked.weight"] = np.zeros((STATES, 5), np.float32)
+    arrays["marked.weight"][:, 1] = 1.0
     asked, said = states(3, 4)
-    heads = ReadingHeads(weights)
+    heads = ReadingHeads(arrays)
+    pair = ReadText(np.array([0, 7, 8]), asked), ReadText(np.array([0, 9, 8, 8]), said)
 
-    joined = heads.join(0, ReadText(np.array([0, 7, 8]), asked), ReadText(np.array([0, 9, 8, 8]), said))
+    joined = heads.join(*pair, heads.compare(*pair))
 
     added = joined - np.concatenate([asked, said])
     assert added[:, 0].round(5).tolist() == [0, 0, 1, 0, 0, 1, 1]
 
 
-def test_weights_that_are_no_numbers_are_refused():
+def test_weights_that_are_no_numbers_are_refused(arrays):
     """Heads are not loaded with them."""
-    broken = arrays()
-    broken["answer.0.bias"][0] = np.nan
+    arrays["answer.0.bias"][0] = np.nan
     with pytest.raises(ValueError, match="not finite"):
-        ReadingHeads(broken)
+        ReadingHeads(arrays)
 
 
 def test_missing_files_are_named(tmp_path):
@@ -94,10 +102,10 @@ def test_missing_files_are_named(tmp_path):
 
 @here
 @pytest.mark.parametrize("name", ["upper.onnx", "heads.safetensors"])
-def test_a_changed_file_is_refused(name):
+def test_a_changed_file_is_refused(name, arrays):
     """Every file is held against its checksum."""
     files = {each: (BUNDLED_READER / each).read_bytes() for each in READER_FILES}
-    files[name] = save(arrays())
+    files[name] = save(arrays)
     with pytest.raises(ArtefactRefused, match="checksum"):
         ReadingModel(files)
 
@@ -106,7 +114,7 @@ def test_a_changed_file_is_refused(name):
 def test_heads_without_their_arrays_are_refused():
     """Also where the provenance names that very file."""
     files = {name: (BUNDLED_READER / name).read_bytes() for name in READER_FILES}
-    files["heads.safetensors"] = save({"sides": np.zeros((2, 2), np.float32)})
+    files["heads.safetensors"] = save({"side": np.zeros((2, 2), np.float32)})
     about = json.loads(files["provenance.json"])
     about["sha256"]["heads.safetensors"] = hashlib.sha256(files["heads.safetensors"]).hexdigest()
     files["provenance.json"] = json.dumps(about).encode()
@@ -165,3 +173,12 @@ def test_a_long_passage_is_read_in_parts():
 
     assert len(found) == 40
     assert (found > -12.0).all()
+
+
+@here
+@pytest.mark.parametrize(("question", "sentence"), [("?", "The office is closed in August."), ("When?", "***")])
+def test_texts_without_a_word_answer_nothing(question, sentence):
+    """Nothing can be compared in them."""
+    found = bundled_reader().read(question, [sentence])
+    assert np.isfinite(found.answers)
+    assert len(found.sentences) == 1

@@ -3,6 +3,7 @@
 import json
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -140,17 +141,30 @@ def test_lines_are_stored_and_restored():
         Rereading.restore({**own.describe(), "right": line(("else",), **{"else": 1.0}).describe()})
 
 
-def test_lines_of_another_model_are_refused(monkeypatch):
-    """A stored version says that it must be trained again; one without a reading model loads as before."""
+def test_a_version_made_with_another_reading_model_takes_the_lines_that_ship(monkeypatch):
+    """And the thresholds that hold its risk with them; one without a reading model loads as before."""
     model = Likes("valid")
     monkeypatch.setattr("coterie.tasks.answer.model.bundled_reader", lambda: model)
-    own = specialist(model)
+    own, shipped = specialist(model), rereading(also=0.125)
+    steps = {name: [Proven(0.7, 0.1), Proven(0.4, 0.3)] for name in ("answering", "silence")}
+    monkeypatch.setattr(
+        "coterie.tasks.answer.model.load_defaults", lambda: SimpleNamespace(rereading=shipped, proven=steps)
+    )
     files = own.to_files()
     described = json.loads(files["model.json"])
 
-    assert load_answer(own.card, described, files, EchoEngine()).rereading is not None
+    same = load_answer(own.card, described, files, EchoEngine())
+    assert same.rereading.describe() == own.rereading.describe()
+    assert same.answering == own.answering
+
     described["rereading"]["model"] = "another"
-    with pytest.raises(ValueError, match="train it again"):
+    described["answering"]["target_risk"] = 0.35
+    after = load_answer(own.card, described, files, EchoEngine())
+    assert after.rereading is shipped
+    assert (after.answering.threshold, after.answering.target_risk) == (0.4, 0.3)
+
+    monkeypatch.setattr("coterie.tasks.answer.model.load_defaults", lambda: SimpleNamespace(rereading=None, proven={}))
+    with pytest.raises(ValueError, match="reading model"):
         load_answer(own.card, described, files, EchoEngine())
     del described["rereading"]
     assert load_answer(own.card, described, files, EchoEngine()).model is None

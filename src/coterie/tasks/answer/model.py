@@ -30,6 +30,7 @@ from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.answer.cells import asked_cells, named
 from coterie.tasks.answer.contradictions import find_rivals
+from coterie.tasks.answer.default import load_defaults, proven_at
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
 from coterie.tasks.answer.rereading import PassageReader, Rereading
 from coterie.tasks.answer.sentences import Sentence
@@ -365,18 +366,33 @@ def load_answer(
     arrays = load_arrays(files[ARRAYS_FILE]) if ARRAYS_FILE in files else {}
     reader = AnswerReader.restore(described["reader"], arrays)
     again = from_json(dict[str, Acceptance], described.get("again", {}))
+    both = {name: from_json(Acceptance, described[name]) for name in ("answering", "silence")}
     rereading = Rereading.restore(described["rereading"]) if "rereading" in described else None
     model = None if rereading is None else bundled_reader()
     if rereading is not None and model is not None and rereading.model != model.sha256:
-        raise ValueError("it was made with another reading model than this version of Coterie has: train it again")
+        rereading, both = _as_shipped(both)
     return AnswerSpecialist(
         card=card,
         reader=reader,
-        answering=from_json(Acceptance, described["answering"]),
-        silence=from_json(Acceptance, described["silence"]),
+        answering=both["answering"],
+        silence=both["silence"],
         again=Thresholds(**again) if again else None,
         encoder=encoder if reader.encodes else None,
         writer=writer,
         rereading=rereading,
         model=model,
     )
+
+
+def _as_shipped(both: Mapping[str, Acceptance]) -> tuple[Rereading, dict[str, Acceptance]]:
+    """What weighs the reading model that ships now, and thresholds that hold the same risks with it.
+
+    Every stored weighing is the shipped one of its day: what questions of one's own calibrate has none.
+    """
+    defaults = load_defaults()
+    if defaults.rereading is None:
+        raise ValueError("it was made with a reading model, and nothing is known of the one that is here")
+    steps = {name: proven_at(defaults.proven[name], each.target_risk) for name, each in both.items()}
+    return defaults.rereading, {
+        name: replace(both[name], threshold=step.confidence, target_risk=step.risk) for name, step in steps.items()
+    }

@@ -1,0 +1,180 @@
+"""What tells two texts apart token by token: which tokens match, and a small network that compares them.
+
+Each token is told which token of the other text it matches, how far that has moved, and whether its neighbours'
+matches are neighbours too: the same words in another order say something else. Matches come from states of layers that
+read each text by itself, so this knows no language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from safetensors.numpy import load as load_arrays
+
+USUAL, STEEP = 0.5, 2.5
+"""The usual cosine of a token and the nearest one of another text, below; by how much it is stretched."""
+_JUMPS, _FAR = 7, 3
+"""Largest jump between the matches of two neighbours that is told apart; steps of how far a token has moved."""
+_NO_JUMP = 2 * _JUMPS + 1
+_NEIGHBOURS, _SAME = 0.3, 0.1
+"""How much a match counts for the one beside it; how much nearer the same piece is than its state says."""
+
+Floats = np.ndarray
+
+
+class ReadText(NamedTuple):
+    """A text by itself."""
+
+    ids: Floats  # (N,) int: 0 for what matches nothing
+    states: Floats  # (N, D) after the lower layers
+
+
+class Matches(NamedTuple):
+    """Of each token of a text the token of another that it matches, and what is known of the two."""
+
+    at: Floats  # (N,) int
+    real: Floats  # (N,): 0 for what matches nothing
+    marks: Floats  # (N, 5): same piece there, same piece anywhere, mutual, how near, how near compared with the others
+    before: Floats  # (N,) int: from the match of the token before to this one's
+    after: Floats  # (N,) int: from this one's to that of the token behind
+    moved: Floats  # (N,) int: how far from its place
+
+
+def matches(own: ReadText, other: ReadText) -> Matches:
+    """The matches of a text's tokens in another."""
+    alike = unit(own.states) @ unit(other.states).T  # (N, M)
+    real = own.ids > 0
+    usable = real[:, None] & (other.ids > 0)[None]
+    same = (own.ids[:, None] == other.ids[None]) & usable
+    near = np.where(usable, alike + _SAME * same, 0.0)
+    beside = np.zeros_like(near)
+    beside[1:, 1:] += near[:-1, :-1]
+    beside[:-1, :-1] += near[1:, 1:]
+    best = np.where(usable, near + _NEIGHBOURS * beside, -9.0)
+    at, back = best.argmax(axis=1), best.argmax(axis=0)
+    rows = np.arange(len(at))
+    nearness = alike[rows, at]
+    mean = (nearness * real).sum() / max(real.sum(), 1)
+    marks = np.stack(
+        [
+            same[rows, at], same.any(axis=1), back[at] == rows,
+            (nearness - USUAL) * STEEP, (nearness - mean) * STEEP,
+        ],
+        axis=-1,
+    )  # fmt: skip
+    jump = np.where(real[1:] & real[:-1], np.clip(np.diff(at), -_JUMPS, _JUMPS) + _JUMPS, _NO_JUMP)
+    leads = [int(np.argmax(text.ids > 0)) for text in (own, other)]
+    moved = (at - leads[1]) - (rows - leads[0])
+    steps = np.minimum(np.rint(np.log2(np.abs(moved) + 1.0)), _FAR) * np.sign(moved)
+    before, after = np.concatenate([[_NO_JUMP], jump]), np.concatenate([jump, [_NO_JUMP]])
+    return Matches(at, real, marks * real[:, None], before, after, _FAR + steps.astype(int))
+
+
+class Comparer:
+    """A small network over the tokens of two texts: each with its match, its neighbours, and theirs.
+
+    Args:
+        arrays: Weights by the names of `scripts/reading/comparing.py`, each behind `compare.`.
+
+    Raises:
+        KeyError: one is missing.
+    """
+
+    def __init__(self, arrays: Mapping[str, Floats]) -> None:
+        self._small = arrays["compare.small.weight"]
+        self._order = [arrays[f"compare.{name}.weight"] for name in ("before", "after", "moved", "side")]
+        self._first = line(arrays, "compare.first")
+        self._rounds = [(line(arrays, f"compare.beside.{at}"), line(arrays, f"compare.across.{at}")) for at in (0, 1)]
+        self._norms = [line(arrays, f"compare.norms.{at}") for at in range(5)]
+
+    def compare(self, first: ReadText, second: ReadText) -> Compared:
+        """What is found out of each token by its match, its neighbours and theirs."""
+        pair = matches(first, second), matches(second, first)
+        x, y = self._seen(0, first, second, pair[0]), self._seen(1, second, first, pair[1])
+        for at, (beside, across) in enumerate(self._rounds):
+            one, two = self._norms[1 + 2 * at], self._norms[2 + 2 * at]
+            x, y = (
+                _normed(z + gelu(of(_three(z), beside)), one) * m.real[:, None]
+                for z, m in zip((x, y), pair, strict=True)
+            )
+            x, y = (
+                _normed(z + gelu(of(np.concatenate([z, other[m.at]], axis=-1), across)), two) * m.real[:, None]
+                for z, other, m in ((x, y, pair[0]), (y, x, pair[1]))
+            )
+        return Compared(pair, (x, y))
+
+    def _seen(self, side: int, own: ReadText, other: ReadText, found: Matches) -> Floats:  # (N, W)
+        """Each token with its match."""
+        mine, theirs = own.states @ self._small.T, (other.states @ self._small.T)[found.at]
+        before, after, moved, sides = self._order
+        order = [before[found.before], after[found.after], moved[found.moved], np.tile(sides[side], (len(mine), 1))]
+        x = np.concatenate([found.marks, *order, mine, theirs, np.abs(mine - theirs), mine * theirs], axis=-1)
+        return np.asarray(_normed(gelu(of(x, self._first)), self._norms[0]) * found.real[:, None])
+
+
+class Compared(NamedTuple):
+    """The matches of two texts in each other, and what comparing finds of their tokens."""
+
+    pair: tuple[Matches, Matches]
+    tokens: tuple[Floats, Floats]  # (Q, W), (N, W): 0 for marks
+
+    def pooled(self) -> list[Floats]:  # four of (W,)
+        """Mean and largest of each over the tokens that may match; there must be one in both."""
+        found = []
+        for own, of_own in zip(self.tokens, self.pair, strict=True):
+            found += [own[of_own.real].mean(axis=0), own[of_own.real].max(axis=0)]
+        return found
+
+    def gap(self, first: Floats, second: Floats) -> Floats:  # (Q, D), (N, D) -> (D,)
+        """How far the tokens of the first text are from their matches, by states of layers above, on the average."""
+        real = self.pair[0].real
+        return np.asarray(np.abs(first - second[self.pair[0].at])[real].mean(axis=0))
+
+
+def line(arrays: Mapping[str, Floats], name: str) -> tuple[Floats, Floats]:  # (M, D), (M,)
+    """Weights and bias of a linear layer by its name."""
+    return arrays[f"{name}.weight"], arrays[f"{name}.bias"]
+
+
+def of(x: Floats, line: tuple[Floats, Floats]) -> Floats:  # (..., D) -> (..., M)
+    """What a linear layer makes of it."""
+    return np.asarray(x @ line[0].T + line[1])
+
+
+def _normed(x: Floats, line: tuple[Floats, Floats]) -> Floats:
+    """Layer normalisation."""
+    apart = x - x.mean(axis=-1, keepdims=True)
+    return np.asarray(apart / np.sqrt((apart**2).mean(axis=-1, keepdims=True) + 1e-5) * line[0] + line[1])
+
+
+def _three(x: Floats) -> Floats:  # (N, W) -> (N, 3 W)
+    """Each token with the one before it and the one behind."""
+    none = np.zeros_like(x[:1])
+    return np.concatenate([np.concatenate([none, x[:-1]]), x, np.concatenate([x[1:], none])], axis=-1)
+
+
+def unit(x: Floats) -> Floats:
+    """Vectors of length 1."""
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
+
+
+def gelu(x: Floats) -> Floats:
+    """Return x times the normal distribution's share below x, by Abramowitz and Stegun 7.1.26 (to 1.5e-7)."""
+    size = np.abs(x) * np.float32(0.7071067811865476)
+    t = 1.0 / (1.0 + np.float32(0.3275911) * size)
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    return np.asarray(x * 0.5 * (1.0 + np.sign(x) * (1.0 - series * np.exp(-size * size))), dtype=x.dtype)
+
+
+def float_arrays(file: bytes) -> dict[str, Floats]:
+    """The weights of a safetensors file by name, whatever size of number they are stored in."""
+    return {name: each.astype(np.float32) for name, each in load_arrays(file).items()}
+
+
+def check_finite(arrays: Mapping[str, Floats]) -> None:
+    """Raise `ValueError` for weights that are no numbers."""
+    for name, each in arrays.items():
+        if not np.isfinite(each).all():
+            raise ValueError(f"{name!r} is not finite")
