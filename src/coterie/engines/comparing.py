@@ -89,7 +89,7 @@ class Comparer:
         self._rounds = [(line(arrays, f"compare.beside.{at}"), line(arrays, f"compare.across.{at}")) for at in (0, 1)]
         self._norms = [line(arrays, f"compare.norms.{at}") for at in range(5)]
 
-    def compare(self, first: ReadText, second: ReadText) -> Compared:
+    def compare(self, first: ReadText, second: ReadText) -> TokenComparison:
         """What is found out of each token by its match, its neighbours and theirs."""
         pair = matches(first, second), matches(second, first)
         x, y = self._seen(0, first, second, pair[0]), self._seen(1, second, first, pair[1])
@@ -103,7 +103,7 @@ class Comparer:
                 _normed(z + gelu(of(np.concatenate([z, other[m.at]], axis=-1), across)), two) * m.real[:, None]
                 for z, other, m in ((x, y, pair[0]), (y, x, pair[1]))
             )
-        return Compared(pair, (x, y))
+        return TokenComparison(pair, (x, y))
 
     def _seen(self, side: int, own: ReadText, other: ReadText, found: Matches) -> Floats:  # (N, W)
         """Each token with its match."""
@@ -114,7 +114,7 @@ class Comparer:
         return np.asarray(_normed(gelu(of(x, self._first)), self._norms[0]) * found.real[:, None])
 
 
-class Compared(NamedTuple):
+class TokenComparison(NamedTuple):
     """The matches of two texts in each other, and what comparing finds of their tokens."""
 
     pair: tuple[Matches, Matches]

@@ -19,7 +19,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coterie.engines.comparing import Compared, Comparer, Floats, ReadText, check_finite, float_arrays, gelu, line, of
+from coterie.engines.comparing import (
+    Comparer,
+    Floats,
+    ReadText,
+    TokenComparison,
+    check_finite,
+    float_arrays,
+    gelu,
+    line,
+    of,
+)
 from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, OnnxModel, open_graph
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
@@ -232,7 +242,7 @@ class ReadingHeads:
         self._joined = float(arrays["joined"].item())
         self._of = {name: [line(arrays, f"{name}.{at}") for at in (0, 2)] for name in ("sentence", "answer")}
 
-    def join(self, asked: ReadText, passage: ReadText, compared: Compared) -> Floats:  # (Q + N, D)
+    def join(self, asked: ReadText, passage: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
         """Both texts, one behind the other, each token with what it matches and what comparing found."""
         return np.concatenate(
             [
@@ -244,7 +254,7 @@ class ReadingHeads:
         )
 
     def read(  # (Q, D), (N, D), (N,)
-        self, question: Floats, passage: Floats, owners: Floats, compared: Compared
+        self, question: Floats, passage: Floats, owners: Floats, compared: TokenComparison
     ) -> PassageRead:
         """What each sentence with tokens and the whole say, by the states of the upper layers."""
         count = int(owners.max(initial=-1)) + 1

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.engines.comparing import (
-    Compared,
     Comparer,
     Floats,
     ReadText,
+    TokenComparison,
     check_finite,
     float_arrays,
     gelu,
@@ -184,7 +184,7 @@ class StatementHead:
         self.compare = Comparer(arrays).compare
         self._verdict = [line(arrays, f"verdict.{at}") for at in (0, 2)]
 
-    def join(self, told: ReadText, source: ReadText, compared: Compared) -> Floats:  # (Q + N, D)
+    def join(self, told: ReadText, source: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
         """Both texts, one behind the other, each token with what comparing found."""
         return np.concatenate(
             [
@@ -193,7 +193,7 @@ class StatementHead:
             ]
         )
 
-    def scores(self, statement: Floats, source: Floats, compared: Compared) -> Floats:  # (Q, D), (N, D) -> (3,)
+    def scores(self, statement: Floats, source: Floats, compared: TokenComparison) -> Floats:  # (Q, D), (N, D) -> (3,)
         """Scores of supported, refuted and unknown."""
         states = [statement[0], source[0], statement.mean(axis=0), statement.max(axis=0), source.max(axis=0)]
         whole = [*states, compared.gap(statement, source), *compared.pooled()]
