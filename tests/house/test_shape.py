@@ -54,7 +54,7 @@ BUDGETS = {
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
     "decisions": 1060,  # typed questions: a new concept; deployments for questions; a second encoder; drawn options
-    "engines": 5820,  # vLLM; encoders by name; relay; the transport as a seam; the models that read and check, what they share
+    "engines": 5820,  # vLLM; encoders by name; relay; a transport as seam; models that read and check, what they share
     "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5080,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats, late joins; labels

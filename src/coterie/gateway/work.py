@@ -80,6 +80,8 @@ class Gateway:
                 await asyncio.gather(*self._closing)
         except TimeoutError:
             return
+        finally:
+            self.metrics.refresh()  # other workers go on telling what was counted here
 
 
 def open_gateway(network: Network, section: GatewaySection, ring: KeyRing | None = None) -> Gateway:

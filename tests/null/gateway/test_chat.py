@@ -301,6 +301,15 @@ async def test_a_draining_gateway_takes_no_more_work(client, chat_body):
     assert ((await http.get("/readyz")).status_code, (await http.get("/healthz")).status_code) == (503, 200)
 
 
+async def test_what_a_drained_gateway_counted_is_told_to_the_other_workers(client, monkeypatch):
+    """They go on telling it when this one is gone: nothing waits for a second that does not come."""
+    gateway = client().app.state.gateway
+    told = []
+    monkeypatch.setattr(gateway.metrics, "refresh", lambda: told.append(gateway.draining))
+    await gateway.drain()
+    assert told == [True]
+
+
 async def test_a_request_cut_off_by_draining_is_told_so(client, network, chat_body, call):
     """When its time is over it gets 503 and what it spent is settled."""
     entered = asyncio.Event()
