@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -145,17 +145,9 @@ class Pipeline(ABC):
             StoreError, AuditError: the answer could not be stored or logged, so it is not returned.
         """
         state = self._begin(request, trace_id, live=True)
-        try:
-            with state.attending(self.overhead):
-                async with aclosing(self._run(state)) as events:
-                    async for event in events:
-                        yield event
-        except Exception as error:
-            note_egress(error, state.call.outgoing)
-            raise
-        finally:
-            if state.reserved:
-                await to_the_end(state.pay(self.limits))
+        async with self._at_work(state), aclosing(self._run(state)) as events:
+            async for event in events:
+                yield event
 
     async def whole(self, request: Request, *, trace_id: str | None = None) -> WholeAnswer:
         """Return the answer in one piece. Nobody sees pieces of it, so models are asked for whole answers.
@@ -163,21 +155,27 @@ class Pipeline(ABC):
         It goes through the same stages as `stream`, raises the same, and costs less.
         """
         state = self._begin(request, trace_id, live=False)
-        try:
-            with state.attending(self.overhead):
-                return await self._run_whole(state)
-        except Exception as error:
-            note_egress(error, state.call.outgoing)
-            raise
-        finally:
-            if state.reserved:
-                await to_the_end(state.pay(self.limits))
+        async with self._at_work(state):
+            return await self._run_whole(state)
 
     def _begin(self, request: Request, trace_id: str | None, *, live: bool) -> RequestState:
         large = generalist_for(self.generalist, request)
         return RequestState(
             id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large, live=live
         )
+
+    @asynccontextmanager
+    async def _at_work(self, state: RequestState) -> AsyncIterator[None]:
+        """Count the network's own work; an error says what may have left; what is reserved is paid however it ends."""
+        try:
+            with state.attending(self.overhead):
+                yield
+        except Exception as error:
+            note_egress(error, state.call.outgoing)
+            raise
+        finally:
+            if state.reserved:
+                await to_the_end(state.pay(self.limits))
 
     async def decide(
         self, request: Request, questions: Sequence[Question], *, trace_id: str | None = None
@@ -195,24 +193,18 @@ class Pipeline(ABC):
         """
         self.decider.check(questions)
         state = RequestState(id=trace_id or self.new_id(), admitted=self.clock(), request=request)
-        try:
-            with state.attending(self.overhead):
-                with state.stage("admit"):
-                    state.enter(await self._admit(state))
-                try:
-                    with state.stage("decide"):
-                        await self._answer_questions(state, questions)
-                except (asyncio.CancelledError, Exception) as error:
-                    if state.call.egress or isinstance(error, asyncio.CancelledError):  # as in `_run`
-                        await to_the_end(self._settle(state))
-                    raise
-                answer = await to_the_end(self._settle(state))
-                return Decisions(decisions=state.decisions, trace=answer.trace)
-        except Exception as error:
-            note_egress(error, state.call.outgoing)
-            raise
-        finally:
-            await to_the_end(state.pay(self.limits))
+        async with self._at_work(state):
+            with state.stage("admit"):
+                state.enter(await self._admit(state))
+            try:
+                with state.stage("decide"):
+                    await self._answer_questions(state, questions)
+            except BaseException as error:
+                if state.is_recorded(error):
+                    await to_the_end(self._settle(state))
+                raise
+            answer = await to_the_end(self._settle(state))
+            return Decisions(decisions=state.decisions, trace=answer.trace)
 
     async def _answer_questions(self, state: RequestState, questions: Sequence[Question]) -> None:
         """Answer each question, and note in the state who was asked and what it took."""
