@@ -13,7 +13,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,8 @@ _LEADS = (4, 3)
 """Tokens at the beginning of a question and of a passage that say what it is, and match nothing."""
 _KEPT = 48 * 2**20
 """Bytes of states that are kept: some 400 passages."""
+_QUESTIONS = 8
+"""Questions whose states are kept: each is read with several passages."""
 _NEVER = -12.0
 """Log-odds of a sentence that has no token."""
 
@@ -144,6 +146,7 @@ class ReadingModel:
         except Exception as error:
             raise refused(_WHAT, place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
         self.sha256 = hashlib.sha256("".join(checksums).encode()).hexdigest()
+        self._question = lru_cache(_QUESTIONS)(self.lower.question)
         self._known: OrderedDict[tuple[str, ...], list[_Part]] = OrderedDict()
         self._size, self._lock = 0, threading.Lock()
 
@@ -160,7 +163,7 @@ class ReadingModel:
     def read(self, question: str, sentences: Sequence[str]) -> PassageRead:
         """What the sentences of a passage, in their order, say to a question; a long passage is read in parts."""
         scores, answers = np.full(len(sentences), _NEVER), [_NEVER]
-        asked = self.lower.question(question)
+        asked = self._question(question)
         for part in self._parts(tuple(sentences)):
             found = self._read(asked, part)
             scores[part.first : part.first + len(found.sentences)] = found.sentences
