@@ -1,7 +1,7 @@
 """Options drawn towards the texts that are asked about, text by text and without labels.
 
 Each text moves the options by the probabilities that it had: soft k-means as texts arrive, with the names as a prior
-(MacQueen 1967). Half of what all texts of a site have in common is taken from each, since it tells no option from
+(MacQueen 1967). Part of what all texts of a site have in common is taken from each, since it tells no option from
 another, and what was likely all along counts a little less. Its constants were chosen on BANKING77's training rows and
 CLINC150's validation rows: benchmarks/decisions.
 """
