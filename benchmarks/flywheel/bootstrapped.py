@@ -72,8 +72,10 @@ class Recorded:
         return self
 
 
-def teach(said: dict[str, str], describe: str, examples: Rows, texts: Sequence[str]) -> Bootstrapped:
-    """Rows by the product's own bootstrap."""
+def teach(
+    said: dict[str, str], describe: str, examples: Rows, texts: Sequence[str], encoder: RememberingEncoder | None
+) -> Bootstrapped:
+    """Rows by the product's own bootstrap; without an encoder the teacher's labels are taken as they are."""
     model = OpenAIModel(engine="openai", name="recorded", base_url="http://127.0.0.1:9/v1", price_in=Decimal(0))
     with tempfile.TemporaryDirectory() as folder:
         teacher = AskedModel(
@@ -83,7 +85,8 @@ def teach(said: dict[str, str], describe: str, examples: Rows, texts: Sequence[s
             label=Label.INTERNAL,
             gate=Recorded(said),  # type: ignore[arg-type]
         )
-        return asyncio.run(bootstrap(teacher, describe, examples, texts=texts))
+        encode = None if encoder is None else encoder.encode
+        return asyncio.run(bootstrap(teacher, describe, examples, texts=texts, encode=encode))
 
 
 def accuracy(rows: Rows, held: Rows, encoder: RememberingEncoder, rungs: Sequence[str] | None = None) -> float:
@@ -128,20 +131,19 @@ def draw_rows(rows: Rows, names: Sequence[str], draw: random.Random, each: int) 
 def compare(said: dict[str, str], drawn: tuple[Rows, Rows, Rows], encoder: RememberingEncoder) -> dict[str, float]:
     """The specialist of the examples beside that of the examples and the teacher's rows."""
     examples, texts, held = drawn
-    made = teach(said, DESCRIBE, examples, [text for text, _ in texts])
-    taught, truth = [row for row in made.rows if row.origin == "teacher"], dict(texts)
+    truth = dict(texts)
     few = accuracy(examples, held, encoder)
-    whole = accuracy([(row.text, row.label) for row in made.rows], held, encoder)
-    gold = accuracy([*examples, *((row.text, truth[row.text]) for row in taught)], held, encoder)
-    return {
-        "few_shot": few,
-        "bootstrapped": whole,
-        "points": 100 * (whole - few),
-        "points_with_gold_labels": 100 * (gold - few),
-        "texts": float(len(texts)),
-        "rows_by_the_teacher": float(len(taught)),
-        "teacher_right": float(np.mean([truth[row.text] == row.label for row in taught])),
-    }
+    found = {"few_shot": few, "texts": float(len(texts))}
+    for name, by in (("as said", None), ("weighed", encoder)):
+        made = teach(said, DESCRIBE, examples, list(truth), by)
+        taught = [row for row in made.rows if row.origin == "teacher"]
+        rows = [(row.text, row.label) for row in made.rows]
+        found[f"points, {name}"] = 100 * (accuracy(rows, held, encoder) - few)
+        found[f"rows, {name}"] = float(len(taught))
+        found[f"right, {name}"] = float(np.mean([truth[row.text] == row.label for row in taught]))
+        found[f"labels without rows, {name}"] = float(len(made.without_rows()))
+    found["points with gold labels"] = 100 * (accuracy([*examples, *texts], held, encoder) - few)
+    return found
 
 
 def banking(seed: int, record: Record, encoder: RememberingEncoder, *, hard: bool) -> dict[str, float]:
@@ -174,7 +176,7 @@ def main() -> None:
         means = {key: float(np.mean([each[key] for each in draws])) for key in draws[0]}
         record.figures[name] = {"draws": draws, "mean": means}
         record.bars.append(
-            Bar(what=f"points over 20 examples alone, intents {name}", measured=means["points"], limit=5.0)
+            Bar(what=f"points over 20 examples alone, intents {name}", measured=means["points, weighed"], limit=5.0)
         )
     record.write(given.out)
 

@@ -329,6 +329,14 @@ def retrain(
     _give_report(_run(context.obj, only=name, retrain=True), as_json=as_json)
 
 
+def _read_lines(path: Path) -> list[str]:
+    """The lines of a text file: only a line feed ends one."""
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--texts is {str(path)!r}, which cannot be read as UTF-8: {error}.") from error
+
+
 def bootstrap(
     context: typer.Context,
     *,
@@ -347,10 +355,12 @@ def bootstrap(
 
     The teacher is asked through the egress gate. Each row says where it comes from, and rows of one example are never
     split between training and held-out data. A run that failed is gone on with by the same command, and no answer is
-    paid for twice. The rows are a teacher's word: look through some of them.
+    paid for twice. Labels of --texts are weighed against the examples and against each other: the column `said` has the
+    teacher's own word. The rows are a teacher's word all the same: look through some of them.
     """
     from decimal import Decimal, InvalidOperation
 
+    from coterie.engines.encoders import open_encoder
     from coterie.flywheel.bootstrap import bootstrap as make_rows
     from coterie.flywheel.bootstrap import read_examples, write_bootstrapped
     from coterie.governance.audit import open_audit
@@ -373,8 +383,9 @@ def bootstrap(
         gate=Gate(ClearancePolicy(), audit=open_audit(config.audit, folder)),
         currency=config.accounting.currency,
     )
-    given = [] if texts is None else [line for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
-    made = run(make_rows(asked, describe, read_examples(examples), rows=rows, texts=given, money=most))
+    given = [] if texts is None else [line for line in _read_lines(texts) if line.strip()]
+    encode = open_encoder(config.network.encoder, folder).encode if given else None
+    made = run(make_rows(asked, describe, read_examples(examples), rows=rows, texts=given, money=most, encode=encode))
     target = folder / "data" / f"{name}.csv"
     write_bootstrapped(target, made, teacher)
     document = {
@@ -382,23 +393,16 @@ def bootstrap(
         "rows": len(made.rows),
         "asked": made.asked,
         "dropped": dict(made.dropped),
+        "without_rows": made.without_rows(),
         "stopped": made.stopped,
         "cost": None if made.cost is None else float(made.cost),
     }
-    words = [
-        "add",
-        name,
-        "--task",
-        "classify",
-        "--data",
-        str(target),
-        "--group-column",
-        "seed",
-        "--description",
-        describe,
-    ]
+    words = ["add", name, "--task", "classify", "--data", str(target)]
+    words += ["--group-column", "seed", "--description", describe]
     if made.stopped:
         remark(f"Not all was asked: {made.stopped}.")
+    if bare := made.without_rows():
+        remark(f"The teacher gave no row of {', '.join(map(repr, bare))}: the specialist will hardly answer with it.")
     give(
         document,
         f"{counted(len(made.rows), 'row')} in {target}; left out: {dict(made.dropped)}.\nNext: {shell(folder, *words)}",

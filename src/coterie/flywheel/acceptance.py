@@ -6,8 +6,9 @@ which they differ costs quality where the model is right, and gains it where the
     losses <= wins + slips + allowance
 
 with `slips` the share of answers of the model that are none of the job's. Where a person said what is right, a row is a
-win, a loss or neither. Where nobody did, one that differs is a win with the share that people found of differences that
-were as sure, less a standard error, and a loss otherwise.
+win, a loss or neither. Where nobody did, one that differs is each with the share that people found of differences that
+were as sure, a win less a standard error. What is left are calls that both get wrong; while few differences were judged
+they are losses.
 Training rows, each answered by a model that did not see it, say which confidence that is of texts that are new. A text
 that was asked before is answered from memory: with an answer that the model itself gave to it at another time nothing
 is lost, since one of its answers is worth what another is. Such calls count with their share of the traffic, by what
@@ -39,8 +40,8 @@ _FEWEST = 20
 _LEAST_SHARE = 0.1
 """Share of calls below which the version's own threshold is left in place."""
 _KNOWN, _TRIED = 20, 0.3
-"""Judged differences below which it is not known how often the model is wrong, and the share of calls, the surest, that
-a version is tried on in shadow where it does not seem to break even on any."""
+"""Judged differences below which it is not known how often the model is wrong, or both are, and the share of calls, the
+surest, that a version is tried on in shadow where it does not seem to break even on any."""
 _UNFORESEEN, _RECALL = 8, 0.05
 """Rows of an answer from which it counts as one that nothing foretells, if no more than this share is foreseen."""
 _MIXED = 1.5
@@ -59,6 +60,8 @@ class ModelSlips:
     """Of differences that people judged: how sure the specialist was."""
     won: tuple[bool, ...] = ()
     """Whether only the specialist was right."""
+    lost: tuple[bool, ...] = ()
+    """Whether only the model was. Where both were wrong, neither."""
 
     @property
     def judged(self) -> int:
@@ -70,10 +73,23 @@ class ModelSlips:
         won = sum(self.won)
         if not won:
             return np.zeros(len(confidence))
+        return np.asarray(self._share(self.won, confidence, rises=True) * (1 - 1 / math.sqrt(won)))
+
+    def losses(self, confidence: np.ndarray) -> np.ndarray:  # (N,) -> (N,)
+        """Return the share that the model wins; while few were judged, all that `wins` leaves.
+
+        Where both are wrong nothing is lost.
+        """
+        left = 1 - self.wins(confidence)
+        if len(self.lost) < _KNOWN:
+            return left
+        return np.asarray(np.minimum(self._share(self.lost, confidence, rises=False) + 1 / len(self.lost), left))
+
+    def _share(self, outcomes: Sequence[bool], confidence: np.ndarray, *, rises: bool) -> np.ndarray:
         from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 - serving needs none of it
 
-        curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(self.sure, self.won)
-        return np.asarray(curve.predict(confidence) * (1 - 1 / math.sqrt(won)))
+        curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip", increasing=rises)
+        return np.asarray(curve.fit(self.sure, outcomes).predict(confidence))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +160,7 @@ def model_slips(
         slips=1 - len(formed) / len(answers) if answers else 0.0,
         sure=tuple(each.confidence for each in judged),
         won=tuple(truths[each.example] is not None and fold(each.answer) == truths[each.example] for each in judged),
+        lost=tuple(answers[each.example] == truths[each.example] for each in judged),
     )
 
 
@@ -181,9 +198,8 @@ def break_even(
         confidence = np.concatenate([confidence, repeats.confidence])
         differs = np.concatenate([differs, repeats.differs])
         known_gains = np.concatenate([known_gains, np.full(len(repeats.confidence), np.nan)])
-    odds = differs * model.wins(confidence)
-    wins = np.where(np.isnan(known_gains), odds, known_gains > 0)
-    losses = np.where(np.isnan(known_gains), differs - odds, known_gains < 0)
+    wins = np.where(np.isnan(known_gains), differs * model.wins(confidence), known_gains > 0)
+    losses = np.where(np.isnan(known_gains), differs * model.losses(confidence), known_gains < 0)
     order = np.argsort(-confidence, kind="stable")
     known = (
         np.concatenate([confidence[order][1:] < confidence[order][:-1], [True]]) if len(order) else np.zeros(0, bool)
@@ -208,7 +224,7 @@ def break_even(
         confidence=float(confidence[order[last]]),
         accepted=float(taken[last] / total),
         differing=float(other[last] / taken[last]),
-        allowed=float(model.slips + 2 * won[last] / taken[last]),
+        allowed=float(model.slips + (other[last] - lost[last] + won[last]) / taken[last]),
     )
 
 

@@ -1,25 +1,30 @@
 """Rows for a specialist from a description and a few examples, by a teacher: any entry of `[models]`.
 
 The teacher writes texts for each label, shown the description and the examples of that label, some at a time; or it
-labels texts that are given. Each row says which example it was written from, so that training never splits what has one
+labels texts that are given. Its labels are weighed against the examples (`flywheel.taught`): a label that it gets wrong
+each time costs less then. Each row says which example it was written from, so that training never splits what has one
 origin. What the teacher says is kept as it comes (`learning.asked`): a run that failed half-way goes on from there and
 pays for nothing twice. The rows are a teacher's word: a sample of them belongs before a person.
 """
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coterie.errors import DataError, InputError
 from coterie.flywheel.discovery import fold
+from coterie.flywheel.taught import true_labels
 from coterie.learning.asked import AskedModel, reporting_kept_answers
 from coterie.runtime.files import write_with
 from coterie.text.words import plain
@@ -28,9 +33,11 @@ from coterie.types import Label, Message, Prompt
 MOST_EXAMPLES = 20
 _AT_A_TIME = 10
 """Texts that the teacher is asked for at once."""
-_LONGEST = 2_000
+_LONGEST, _LONGEST_ANSWER = 2_000, 200
 _TOKENS = 1_200
 _BATCH = 8
+_SURE = 0.7
+"""How likely a label must be for its text to be a row."""
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"texts": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": _AT_A_TIME}},
@@ -49,6 +56,10 @@ class BootstrapRow:
     """`example` or `teacher`."""
     seed: str
     """Number of the example that it was written from; of a text that was labelled, its own."""
+    said: str = ""
+    """What the teacher said to a text that it labelled: the label is another where that is likelier."""
+    likely: float | None = None
+    """How likely the label is; None where nothing was weighed."""
 
 
 @dataclass(kw_only=True)
@@ -59,13 +70,20 @@ class Bootstrapped:
     asked: int = 0
     """Prompts."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Texts that are no rows, by reason: `empty`, `repeated`, `too_long`, `no_label`, `malformed`."""
+    """Texts that are no rows, by reason: `empty`, `repeated`, `too_long`, `no_label`, `doubtful`, `malformed`."""
     stopped: str = ""
     """Why not all was asked; empty if it was."""
     cost: Decimal | None = None
     """Of the prompts that were not answered before; None for unknown."""
     known: set[str] = field(default_factory=set, repr=False)
     """Texts of the rows, as repeats are compared."""
+    heard: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    """Texts that the teacher labelled, and what it said."""
+
+    def without_rows(self) -> list[str]:
+        """Labels of examples to which the teacher added nothing: a specialist will hardly ever answer with them."""
+        given = {row.label for row in self.rows if row.origin == "teacher"}
+        return list(dict.fromkeys(row.label for row in self.rows if row.label not in given))
 
 
 def read_examples(path: Path) -> list[tuple[str, str]]:
@@ -92,6 +110,7 @@ async def bootstrap(
     texts: Sequence[str] = (),
     money: Decimal | None = None,
     seed: int = 0,
+    encode: Callable[[Sequence[str]], np.ndarray] | None = None,
 ) -> Bootstrapped:
     """Make rows.
 
@@ -103,6 +122,7 @@ async def bootstrap(
         texts: Texts to label; then none are written.
         money: Most that may be spent: beyond it no further batch is asked. None for no limit of this run's own.
         seed: Of the order in which examples are shown.
+        encode: Makes vectors of texts, by which the teacher's labels are weighed; None takes them as they are.
 
     Raises:
         InputError: there are fewer than two labels.
@@ -124,13 +144,14 @@ async def bootstrap(
                 outputs = await engine.run([prompt for prompt, _ in some])
                 made.asked += len(some)
                 for output, (_, about) in zip(outputs, some, strict=True):
-                    _take(made, output.text, about, labels)
+                    _take(made, output.text, about)
                 made.cost = _cost(teacher)
                 if money is not None and (made.cost is None or made.cost > money):
                     made.stopped = f"the teacher cost {made.cost}, and the most is {money}"
                     break
     finally:
         await engine.close()
+    await asyncio.to_thread(_take_labels, made, examples, labels, encode)
     return made
 
 
@@ -183,14 +204,10 @@ class _Brief:
         return Prompt(messages=(Message(role="user", text=told),), label=self.label, max_tokens=40)
 
 
-def _take(made: Bootstrapped, said: str, about: Mapping[str, str], labels: Sequence[str]) -> None:
-    """Take what the teacher said as rows."""
+def _take(made: Bootstrapped, said: str, about: Mapping[str, str]) -> None:
+    """Take what the teacher said: texts as rows, a label to be weighed with the others."""
     if "text" in about:
-        named = {fold(label): label for label in labels}.get(fold(said))
-        if named is None:
-            made.dropped["no_label"] += 1
-        else:
-            _add(made, about["text"], named, str(len(made.rows)))
+        made.heard.append((about["text"], " ".join(said.split())[:_LONGEST_ANSWER]))
         return
     try:
         texts = json.loads(said[said.index("{") : said.rindex("}") + 1])["texts"]
@@ -201,7 +218,37 @@ def _take(made: Bootstrapped, said: str, about: Mapping[str, str], labels: Seque
         _add(made, str(text).strip(), about["label"], about["seed"])
 
 
-def _add(made: Bootstrapped, text: str, label: str, seed: str) -> None:
+def _take_labels(
+    made: Bootstrapped,
+    examples: Sequence[tuple[str, str]],
+    labels: Sequence[str],
+    encode: Callable[[Sequence[str]], np.ndarray] | None,
+) -> None:
+    """Make rows of the texts that the teacher labelled."""
+    spelled = {fold(label): label for label in labels}
+    labels, named = list(spelled.values()), {folded: number for number, folded in enumerate(spelled)}
+    if encode is None or not made.heard:
+        for text, said in made.heard:
+            if (number := named.get(fold(said))) is None:
+                made.dropped["no_label"] += 1
+            else:
+                _add(made, text, labels[number], str(len(made.rows)), said=said)
+        return
+    numbers = dict(named)
+    heard = [numbers.setdefault(fold(said), len(numbers)) for _, said in made.heard]
+    vectors = encode([text for text, _ in examples] + [text for text, _ in made.heard])
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    own = [named[fold(label)] for _, label in examples]
+    likely = true_labels(vectors[: len(own)], own, vectors[len(own) :], heard, len(labels))
+    for (text, said), shares in zip(made.heard, likely, strict=True):
+        best = int(shares.argmax())
+        if shares[best] < _SURE:
+            made.dropped["doubtful"] += 1
+        else:
+            _add(made, text, labels[best], str(len(made.rows)), said=said, likely=round(float(shares[best]), 3))
+
+
+def _add(made: Bootstrapped, text: str, label: str, seed: str, *, said: str = "", likely: float | None = None) -> None:
     """Add a row unless it is none, or there already: under another label too, since then one of them is wrong."""
     folded = plain(text)
     if not folded:
@@ -212,19 +259,20 @@ def _add(made: Bootstrapped, text: str, label: str, seed: str) -> None:
         made.dropped["repeated"] += 1
     else:
         made.known.add(folded)
-        made.rows.append(BootstrapRow(text=text, label=label, origin="teacher", seed=seed))
+        made.rows.append(BootstrapRow(text=text, label=label, origin="teacher", seed=seed, said=said, likely=likely))
 
 
 def write_bootstrapped(path: Path, made: Bootstrapped, teacher: str) -> None:
-    """Write the rows as a CSV with the columns text, label, origin, seed and teacher."""
+    """Write the rows as a CSV with the columns text, label, origin, seed, teacher, said and likely."""
 
     def write(target: Path) -> None:
         with target.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(("text", "label", "origin", "seed", "teacher"))
+            writer.writerow(("text", "label", "origin", "seed", "teacher", "said", "likely"))
             for row in made.rows:
                 who = teacher if row.origin == "teacher" else ""
-                writer.writerow((row.text, row.label, row.origin, row.seed, who))
+                likely = "" if row.likely is None else row.likely
+                writer.writerow((row.text, row.label, row.origin, row.seed, who, row.said, likely))
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_with(path, write)

@@ -35,6 +35,8 @@ from coterie.types import (
     GivenLabel,
 )
 
+_USUAL, _BEFORE = 1 / 500, 100
+"""Evidence that a row brings before anything is known of a deployment, and for how many rows that counts."""
 _PLACES = 40
 """Of the way that evidence grew."""
 Truths = Mapping[str, str | None]
@@ -98,6 +100,12 @@ class StreamEvidence:
     def disagreement(self) -> float:
         """Share of accepted answers that differ."""
         return 1 - self.same / self.accepted if self.accepted else 0.0
+
+    @property
+    def rows_left(self) -> float:
+        """Rows that the gate is expected to take yet, at the pace at which its evidence grew so far."""
+        grown = (self.not_worse + _USUAL * _BEFORE) / (self.judged + _BEFORE)
+        return max(0.0, 1 - self.not_worse) / grown
 
     def figures(self) -> dict[str, object]:
         """Return the numbers, for a transition and the audit log."""

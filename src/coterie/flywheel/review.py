@@ -7,9 +7,10 @@
     await queue.undo(reviewer="ann")                         # takes back her last label, returns its item
     await queue.progress("triage")                           # ReviewProgress: counts, the budget, agreement, accuracy
 
-Order: differences between a specialist and the model of today, of the deployment first that is nearest the decision of
-its gate, and of each the oldest first, because the gate reads them in order; one in three is of the audit slice while
-that has too few labels, drawn so that each answer has its share; then, with labels of the week to spare, training rows
+Order: differences between a specialist and the model of today, of the deployment first whose gate takes the fewest
+labels for each call that it would answer, and of each the oldest first, because the gate reads them in order; one in
+three is of the audit slice while that has too few labels for a promotion, and one in ten afterwards, drawn so that each
+answer has its share; then, with labels of the week to spare, training rows
 whose label is likely noise; then what the specialist accepts with least confidence. Differences of a deployment that
 serves come last: its gate was passed. The answers of an item stand in an order that tells nothing of whose they are.
 Some items, drawn by their id, are shown to a second person: `agreement` is Cohen's kappa on those. `worth` says which
@@ -46,15 +47,14 @@ from coterie.types import (
 
 T = TypeVar("T")
 _DAY, _WEEK, _MONTH = 86_400.0, 7 * 86_400.0, 30 * 86_400.0
-_ROWS_AT_MOST = 2_000
-"""Rows that a gate is taken to need where its evidence does not grow."""
 _CLAIM = "claim"
 _CLAIMED = 300.0
 """Seconds that an item is one person's."""
 TWICE = 0.1
 """Share of items that two people are asked."""
-_ONE_IN = 3
-"""Of so many items one is of the audit slice, while that has too few labels and differences wait."""
+_ONE_IN, _LATER = 3, 10
+"""Of so many items one is of the audit slice, while differences wait: until it has the labels that a promotion needs,
+and afterwards, when its sample moves on with each call."""
 _SPARED = 0.7
 """Share of the week's labels that is kept for differences and audits: of them, gates are waiting."""
 _SHOWN = 100
@@ -136,7 +136,7 @@ class _Desk:
     """Those of the audit slice that are to have a label."""
     live: list[Deployment]
     differing: list[ComparedAnswer]
-    """Of deployments whose stream is open: of the one nearest its decision first, in order of time."""
+    """Of deployments whose stream is open: of the one whose labels bring the most first, in order of time."""
     late: list[ComparedAnswer]
     """Of the others."""
     unsure: list[ComparedAnswer]
@@ -226,11 +226,8 @@ class ReviewQueue:
             evidence = judged[each.id]
             if each.serves or evidence.decision != "open" or not evidence.compared:
                 continue
-            # Rows that are still needed, at the pace at which evidence grew; of a beginner, all that a gate takes.
-            grown = evidence.not_worse / evidence.judged if evidence.judged else 0.0
-            rows = (1 - evidence.not_worse) / max(grown, 1 / _ROWS_AT_MOST)
-            differing = evidence.disagreement * evidence.coverage
-            needed = rows * differing + len(evidence.pending) + audits
+            # Differences that wait beyond the rows that its gate still takes need no label.
+            needed = evidence.rows_left * evidence.disagreement * evidence.coverage + audits
             gain = JobWorth(job=job.id, calls=pace * max(0.0, evidence.coverage - served), labels=needed)
             best = max(best, gain, key=lambda worth: worth.each)
         return best
@@ -319,8 +316,11 @@ class ReviewQueue:
         differing = deque(dict.fromkeys([*again, *(each.example for each in desk.differing)]))
         audits = deque(each for each in desk.sample if each not in done)
         found: list[tuple[str, ReviewPurpose]] = []
+        given = sum(each.purpose == "audit" for each in people)
         while differing or audits:
-            audit = bool(audits) and (not differing or (len(said) + len(found)) % _ONE_IN == _ONE_IN - 1)
+            one_in = _ONE_IN if given < self.section.audits else _LATER
+            audit = bool(audits) and (not differing or (len(said) + len(found)) % one_in == one_in - 1)
+            given += audit
             found.append((audits.popleft(), "audit") if audit else (differing.popleft(), "disagreement"))
         asked = {example for example, _ in found}
         noise: list[tuple[str, ReviewPurpose]] = [(each, "doubt") for each in desk.job.doubtful if each not in said]
@@ -347,11 +347,11 @@ class ReviewQueue:
         late: list[ComparedAnswer] = []
         for each in live:
             waiting = await store.differences(each.id)
-            shown = await self._shown(each, labels) if waiting else None
-            if shown is None:
+            price = await self._price(each, labels) if waiting else None
+            if price is None:
                 late += waiting
             else:
-                open_ += [(-shown, row) for row in waiting]
+                open_ += [(price, row) for row in waiting]
         unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
         answered, sample = await self._lately(("calls", job.id), partial(self._calls, job, live))
         return _Desk(
@@ -365,10 +365,10 @@ class ReviewQueue:
             labels=labels,
         )
 
-    async def _shown(self, deployment: Deployment, labels: Sequence[GivenLabel]) -> float | None:
-        """How much of the evidence that its gate needs a deployment has; None if it needs no more labels.
+    async def _price(self, deployment: Deployment, labels: Sequence[GivenLabel]) -> float | None:
+        """Labels that the gate of a deployment is expected to take yet, for each call that it would answer.
 
-        The gate was passed, or the labels that are there decide it.
+        None if it needs no more: it was passed, or the labels that are there decide it.
         """
         if deployment.serves:
             return None
@@ -379,7 +379,7 @@ class ReviewQueue:
             stream, truths = await self.books.store.stream(deployment.id), truths_of(labels)
             margin, alpha = self.section.margin, self.section.alpha
             found = await asyncio.to_thread(judge_differences, stream, truths, margin=margin, alpha=alpha)
-            return found.not_worse if found.decision == "open" else None
+            return found.rows_left * found.disagreement if found.decision == "open" else None
 
         return await self._lately(("decided", deployment.id), judged)
 

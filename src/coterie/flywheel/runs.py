@@ -82,8 +82,9 @@ _LEFT_OVER = 1.2
 _MONTHS, _LEAST_MONTH = 3.0, 4.0
 """Months of calls that a version is to pay off in, with the wait for its gate, and times `calls` that a month has at
 least."""
-_HALF_WAY = 0.5
-"""Evidence, as a share of what is needed, from which a shadow makes room for no other."""
+_NEAR = 250
+"""Rows that a gate is expected to take yet, up to which its shadow makes room for no other: about what one without a
+difference needs from its beginning."""
 _NEARLY = 0.95
 """Share of a stage's hours after which it is over: a daily run comes a little less than a day after one."""
 _WORTH_IT = 0.05
@@ -355,14 +356,14 @@ class FlywheelRunner:
             await self._train(job, dry_run=dry_run, retrain=retrain, alone=not under_way, instead_of=oldest)
 
     async def _least_shown(self, under_way: Sequence[Deployment]) -> Deployment | None:
-        """The shadow whose gate is farthest from passed; None where each is half-way, or in canary."""
+        """The shadow whose gate is farthest from passed; None where each is near it, or in canary."""
         found = []
         for each in under_way:
             if each.state == "shadow":
                 evidence = await evidence_of(self.books, self.config.flywheel, each)
-                found.append((evidence.not_worse, each.created, each))
-        least = min(found, key=lambda item: item[:2], default=None)
-        return least[2] if least is not None and least[0] < _HALF_WAY else None
+                found.append((evidence.rows_left, -each.created, each))
+        least = max(found, key=lambda item: item[:2], default=None)
+        return least[2] if least is not None and least[0] > _NEAR else None
 
     async def _train(
         self, job: KnownJob, *, dry_run: bool, retrain: bool, alone: bool, instead_of: Deployment | None = None

@@ -199,9 +199,10 @@ ALIKE = 0.85
 MOST_TEXTS = 4_000
 """More are not looked at: they would be trained on twice, and nobody makes as many from a few patterns by hand."""
 
-
 _FEWEST_COPIED = 0.1
 """Share of texts with a near copy below which the others are most of what is measured, and nothing is fitted again."""
+_MOST_OF_LABEL, _MOST_LONELY = 0.75, 0.2
+"""Share of a label's texts that may be held out together, and share of all texts that may be held out with more."""
 
 
 class Apart(NamedTuple):
@@ -216,7 +217,8 @@ def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndar
     """The same texts, with near copies in one fold; None where that would say nothing.
 
     That is where there are too many texts, hardly any has a copy, or all of a label (of five texts or more) are copies
-    of one: held out together, nobody knows it.
+    of one: held out together, nobody knows it. Neither does anybody where a few texts of other labels bear its name by
+    mistake: for a part of all texts, most of their label is held out with them.
 
     Args:
         examples: Of a classifier with one label a text.
@@ -230,7 +232,9 @@ def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndar
         return None
     folds = _deal(kinds, examples.seed)
     of_label = (folds[rows > 0] for rows in examples.hot.T)
-    known = all(len(np.unique(own)) > 1 for own in of_label if len(own) >= FOLDS)
+    largest = [(len(own), int(np.bincount(own).max())) for own in of_label if len(own) >= FOLDS]
+    lonely = sum(most for whole, most in largest if most > _MOST_OF_LABEL * whole)
+    known = all(most < whole for whole, most in largest) and lonely <= _MOST_LONELY * len(folds)
     return replace(examples, folds=folds, pieces=None) if known else None
 
 

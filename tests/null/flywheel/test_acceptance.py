@@ -67,6 +67,25 @@ def test_differences_are_won_as_others_of_their_confidence():
     assert judged(0, 5).wins(np.array([0.5])).tolist() == [0.0]
 
 
+def test_where_both_are_wrong_nothing_is_lost():
+    """Of differences of which most are that, more are taken; while few were judged, all that is not won is lost."""
+    confidence = np.linspace(1, 0, 1000)
+    differs = np.arange(1000) % 5 == 0
+
+    def accepted(count, lost):
+        model = ModelSlips(
+            slips=0.0,
+            sure=(0.5,) * count,
+            won=tuple(i % 5 == 0 for i in range(count)),
+            lost=tuple(i < lost for i in range(count)),
+        )
+        return break_even(confidence, differs, np.ones(1000), model, margin=0.02).accepted
+
+    assert accepted(100, lost=5) == 1.0
+    assert accepted(100, lost=80) < 0.2
+    assert accepted(15, lost=0) < 0.2
+
+
 def test_what_people_say_of_rows():
     """Right alone, wrong alone, both or neither; of most rows nobody says anything."""
     found = row_gains([True, False, True, False, True], ["a", "a", "a", "a", None], ["b", "a", "a", "b", "b"])
@@ -172,7 +191,7 @@ def test_slips_and_wins_of_the_model():
     truths = {each.id: "other" if i < 90 else "lost" for i, each in enumerate(calls) if i % 10 == 4}
     model = model_slips(LABELS, calls, rows, truths)
     assert (model.slips, model.judged) == (pytest.approx(0.1), 10)
-    assert sum(model.won) == 9
+    assert (sum(model.won), sum(model.lost)) == (9, 1)
     up_to_the_one_that_was_lost = 8 / 9
     assert model.wins(np.array([0.52])).tolist() == pytest.approx([up_to_the_one_that_was_lost * (1 - 1 / 3)])
     assert model_slips(LABELS, calls, [], {}).judged == 0

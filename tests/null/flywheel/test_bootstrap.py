@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from coterie.config.file import OpenAIModel
@@ -73,8 +74,8 @@ async def test_texts_are_written_label_by_label_with_their_origin(tmp_path):
     assert made.cost == Decimal("0.008")
     write_bootstrapped(tmp_path / "data" / "x.csv", made, "large")
     lines = (tmp_path / "data" / "x.csv").read_text().splitlines()
-    assert lines[0] == "text,label,origin,seed,teacher"
-    assert lines[1] == "my card is gone,lost,example,0,"
+    assert lines[0] == "text,label,origin,seed,teacher,said,likely"
+    assert lines[1] == "my card is gone,lost,example,0,,,"
 
 
 async def test_a_teacher_that_fails_is_not_paid_twice(tmp_path):
@@ -92,6 +93,43 @@ async def test_given_texts_are_labelled(tmp_path):
     made = await bootstrap(asked(teacher, tmp_path), "x", EXAMPLES, texts=["a", "b"])
     assert [(row.text, row.label) for row in made.rows[3:]] == [("b", "fee")]
     assert made.dropped == {"no_label": 1}
+
+
+def encode(texts):
+    """Vectors of three directions, one of which is shared."""
+    at = {"card": (1, 0, 0.2), "bill": (0, 1, 0.2), "loan": (0, 0, 1)}
+    return np.array([at[next(word for word in at if word in text.lower())] for text in texts], dtype=float)
+
+
+async def test_what_a_teacher_always_gets_wrong_is_put_right(tmp_path):
+    """It says "fee" to cards and "other" to bills; two examples tell which is which, and the rows have its own word."""
+    examples = [("my card is gone", "lost"), ("why this bill", "fee")]
+    teacher = Teacher(lambda n: ["other", "Fee", "other"][n % 3])
+    told = [f"{word} {n}" for n in range(10) for word in ("card", "bill", "bill of")]
+    made = await bootstrap(asked(teacher, tmp_path), "x", examples, texts=told, encode=encode)
+    taught = [row for row in made.rows if row.origin == "teacher"]
+    assert {(row.text.split()[0], row.label, row.said) for row in taught} == {
+        ("card", "lost", "Fee"),
+        ("bill", "fee", "other"),
+    }
+    assert len(taught) == 30
+    assert all(row.likely > 0.7 for row in taught)
+    assert made.without_rows() == []
+
+
+async def test_a_label_that_the_teacher_gave_no_row_is_named(tmp_path):
+    """Whoever trains on the rows is to know it."""
+    made = await bootstrap(asked(Teacher(lambda _: "lost"), tmp_path), "x", EXAMPLES, texts=["a", "b"])
+    assert made.without_rows() == ["fee"]
+
+
+async def test_texts_between_two_labels_are_no_rows(tmp_path):
+    """Where neither text nor teacher tell."""
+    examples = [("my card is gone", "lost"), ("why this bill", "fee")]
+    made = await bootstrap(
+        asked(Teacher(lambda _: "hm"), tmp_path), "x", examples, texts=["loan 1", "loan 2"], encode=encode
+    )
+    assert made.dropped == {"doubtful": 2}
 
 
 async def test_malformed_answers_and_the_money(tmp_path):

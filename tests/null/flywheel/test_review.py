@@ -185,6 +185,33 @@ async def test_jobs_whose_labels_bring_most_stand_first(queue, books, store, sec
     assert (job, item.job) == (worth[0].job, worth[0].job)
 
 
+async def test_differences_beyond_what_a_gate_takes_cost_no_label(queue, books, store):
+    """A job waited weeks for four labels because hundreds of its differences waited behind them."""
+    before = (await queue.worth())[0]
+    later = [replace(each, id=f"f{each.id}") for each in examples(4_000)]
+    (made,) = await books.deployments()
+    await store.flywheel.add_examples(later, compared(made.id, later, differ=lambda i: i % 10 == 4))
+    after = (await queue.worth())[0]
+    assert after.labels == pytest.approx(before.labels, rel=0.05)
+    assert after.labels < 100
+
+
+async def test_audits_that_a_promotion_needs_come_sooner_than_later_ones(books, section, store):
+    """The sample moves on with each call: once a promotion has its labels, one item in ten is of it."""
+    queue = ReviewQueue(books, replaced(section, labels=500, audits=4))
+    made = await begin(books)
+    await promote(books, section, made.id, by="ann", reason="r")
+    purposes = []
+    for part in range(4):
+        calls = [replace(each, id=f"p{part}{each.id}", time=each.time + 9_000 * part) for each in examples(400)]
+        rows = compared(made.id, calls, differ=lambda i: i % 3 == 1)
+        await store.flywheel.add_examples(calls, rows)
+        purposes += [item.purpose for item in await ask(queue, 30, value=None)]
+    first = [place for place, purpose in enumerate(purposes) if purpose == "audit"][:4]
+    assert first[-1] < 12
+    assert 0 < purposes[12:].count("audit") <= 11
+
+
 async def test_a_job_that_asks_nothing_is_passed_over(queue, books, section):
     """Whatever its labels would bring; without a job that people can label it says so."""
     tight = ReviewQueue(books, replaced(section, labels=0))

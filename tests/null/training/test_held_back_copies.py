@@ -7,6 +7,7 @@ from coterie.config.specialists import make_section
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import FOLDS, deal_folds, text_examples
 from coterie.learning.job import Job
+from coterie.learning.kernel import hold_out_copies
 from coterie.learning.measure import Encoded
 from coterie.learning.progress import Silent
 from coterie.tasks.classify import fit_encoder as tuning
@@ -64,3 +65,20 @@ def test_copies_are_held_back_together(encoder, monkeypatch, copied):
     of_pattern = [{int(row) // 10 for row in part} for part in parts]
     assert sum(map(len, parts)) == len(rows)
     assert (sum(map(len, of_pattern)) == len(patterns)) is copied
+
+
+def test_copies_of_most_of_a_label_are_not_held_back_together(encoder):
+    """Some texts of the other label bear its name by mistake: without them all of it would be in one fold.
+
+    The copies of each label are linked, so that nobody who did not see them knows the label.
+    """
+    right = np.repeat([0, 1], 100)
+    rows = [(f"{label} {i}", f"l{label if i % 20 else 1 - label}") for i, label in enumerate(right)]
+    data = Dataset(name="rows", rows=tuple(Row(text=text, labels=(label,)) for text, label in rows), sha256="")
+    examples = text_examples(data, data.label_names, deal_folds(data, FOLDS, 0), seed=0)
+    assert hold_out_copies(examples, np.eye(2)[right], np.arange(200)) is None
+
+    several = np.repeat(np.arange(20), 10)  # ten patterns a label
+    found = hold_out_copies(examples, np.eye(20)[several], np.arange(200))
+    assert found is not None
+    assert all(len(np.unique(found.folds[several == pattern])) == 1 for pattern in range(20))
