@@ -316,9 +316,9 @@ class ReviewQueue:
         differing = deque(dict.fromkeys([*again, *(each.example for each in desk.differing)]))
         audits = deque(each for each in desk.sample if each not in done)
         found: list[tuple[str, ReviewPurpose]] = []
-        given = sum(each.purpose == "audit" for each in people)
+        given = len({each.example for each in people if each.purpose == "audit"}.union(said.keys() & set(desk.sample)))
         while differing or audits:
-            one_in = _ONE_IN if given < self.section.audits else _LATER
+            one_in = _ONE_IN if given < len(desk.sample) else _LATER
             audit = bool(audits) and (not differing or (len(said) + len(found)) % one_in == one_in - 1)
             given += audit
             found.append((audits.popleft(), "audit") if audit else (differing.popleft(), "disagreement"))
