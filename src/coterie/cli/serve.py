@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -47,9 +47,9 @@ def serve(
     It stays up until Ctrl-C or SIGTERM, then lets running requests finish. Host, port and workers come from [gateway]
     in coterie.toml unless they are given here. The address is printed as soon as requests are answered; with --json
     as one line, {"address": "http://..."}. A network without a specialist is served, too: requests get the error
-    `not_trained` until the first one is trained, which the console does from a file. With several workers one that dies
-    is started again, and all are replaced one by one at SIGHUP and after a promotion or a change of coterie.toml,
-    without a request being refused.
+    `not_trained` until the first one is trained, which the console does from a file. A promoted
+    version and a change of coterie.toml are served within a second. With several workers one that dies is started
+    again, and all are replaced one by one at SIGHUP and after a change of [gateway], without a request being refused.
     """
     folder: Path = context.obj
     config = configured(folder)
@@ -70,13 +70,20 @@ def serve(
     run(serve_gateway(_opener(folder), section, ring=ring, on_ready=announce, front=_fronted(folder, _opener(folder))))
 
 
-def _opener(folder: Path, encoder: OnnxEncoder | None = None) -> Callable[[], Awaitable[Network]]:
+def _opener(
+    folder: Path, encoder: OnnxEncoder | None = None, named: str | None = None
+) -> Callable[[], Awaitable[Network]]:
+    """Return what opens the network, at first and again; an encoder that is loaded already is kept while it is its."""
     import asyncio
 
+    from coterie.config.file import load_config
     from coterie.runtime.memory import give_back
 
     async def open_warm() -> Network:
-        network = await opened(folder, warm=True, empty=True, encoder=encoder)
+        nonlocal encoder, named
+        wanted = load_config(folder).network.encoder
+        network = await opened(folder, warm=True, empty=True, encoder=encoder if named == wanted else None)
+        encoder, named = cast("OnnxEncoder", network.encoder), wanted
         await asyncio.to_thread(give_back)  # files and arrays that models were read from
         return network
 
@@ -107,9 +114,10 @@ def _supervise(
     import coterie.assembly  # noqa: F401 - what workers need is imported here, once, and its memory is shared
     from coterie.config.file import load_config
     from coterie.engines.encoders import open_encoder
+    from coterie.gateway.following import watch_process
     from coterie.gateway.serve import address_of, bind
     from coterie.gateway.serve import serve as serve_gateway
-    from coterie.gateway.workers import Supervisor, WorkerPlace, files_of
+    from coterie.gateway.workers import Supervisor, WorkerPlace
     from coterie.governance.key_storage import open_keys
     from coterie.runtime.memory import give_back
     from coterie.text.language import detect
@@ -120,7 +128,6 @@ def _supervise(
 
     def work(place: WorkerPlace) -> None:
         now = load_config(folder)
-        shared = encoder if now.network.encoder == config.network.encoder else None
         ring = open_keys(now, folder)
 
         def ready(_address: str) -> None:
@@ -128,7 +135,7 @@ def _supervise(
             if place.seat == 0:
                 _warn(ring)
 
-        opener = _opener(folder, shared)
+        opener = _opener(folder, encoder, config.network.encoder)
         serving = serve_gateway(
             opener,
             now.gateway.model_copy(update=given),
@@ -147,7 +154,7 @@ def _supervise(
                 work=work,
                 workers=section.workers,
                 drain=section.drain,
-                watched=lambda: files_of(folder),
+                watched=watch_process(folder),
                 on_ready=lambda: _announce(address_of(listener), config, as_json=as_json),
                 on_end=lambda pid: mark_process_dead(pid, counted),  # type: ignore[no-untyped-call]
                 say=remark,

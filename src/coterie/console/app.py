@@ -7,6 +7,7 @@ them. Pages load nothing from elsewhere and run no script of their text: the con
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -149,7 +150,15 @@ class Console:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a page, or pass on what is not the console's."""
+        """Serve a page, or pass on what is not the console's; from start to end, follow what changes in the folder."""
+        if scope["type"] == "lifespan":
+            following = asyncio.create_task(self.place.follower.run())
+            try:
+                await self._behind(scope, receive, send)
+            finally:
+                following.cancel()
+                await asyncio.wait((following,))
+            return
         ours = scope["type"] == "http" and scope["path"].split("/")[1] in self._first
         await (self._pages if ours else self._behind)(scope, receive, send)
 

@@ -476,7 +476,7 @@ async def promote(visit: Visit) -> Response:
         promote_version, visit.registry, name, version, reason=reason, force=bool(visit.value("force"))
     )
     await visit.log("promote", name=name, version=version, reason=reason, forced=not verdict.allowed)
-    await visit.console.reopen()
+    await visit.console.follower.reopen()
     return visit.go(f"specialists/{name}", note=f"{version} serves now: {reason}.")
 
 
@@ -485,7 +485,7 @@ async def roll_back(visit: Visit) -> Response:
     name, reason = _seen(visit), _reason(visit)
     version = await visit.aside(visit.registry.rollback, name, reason=reason)
     await visit.log("rollback", name=name, version=version, reason=reason)
-    await visit.console.reopen()
+    await visit.console.follower.reopen()
     return visit.go(f"specialists/{name}", note=f"{version} serves again: {reason}.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from coterie.config.file import load_config
 from coterie.console.jobs import Jobs
 from coterie.console.sessions import Sessions
 from coterie.console.ticker import SharedViews, Ticker
+from coterie.gateway.following import Follower
 from coterie.gateway.work import Gateway
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ class Place:
 
     def __init__(self, gateway: Gateway, folder: Path, open_network: Callable[[], Awaitable[Network]]) -> None:
         """Take a gateway, its network's folder, and what opens the network anew after a promotion."""
-        self.gateway, self.folder, self._open_network = gateway, folder, open_network
+        self.gateway, self.folder = gateway, folder
+        self.follower = Follower(gateway, folder, open_network)
         clock = gateway.network.clock
         config = load_config(folder)
         self.currency, self.oidc = config.accounting.currency, config.oidc
-        self.jobs = Jobs(folder, self.reopen, clock=clock, opened=gateway.opened)
+        self.jobs = Jobs(folder, self.follower.reopen, clock=clock, opened=gateway.opened)
         self.live = Ticker(gateway)
         self.shared = SharedViews()
         self.sessions = Sessions(folder / _SECRET, clock)
@@ -49,9 +50,3 @@ class Place:
         """What pages of review remember for a minute."""
         self.counted: Counted | None = None
         """What the page of the flywheel has counted last."""
-        self._reopening = asyncio.Lock()
-
-    async def reopen(self) -> None:
-        """Serve the champions that the registry has now. Raises `SetupError`; what served before goes on then."""
-        async with self._reopening:
-            await self.gateway.replace_network(await self._open_network())

@@ -21,6 +21,8 @@ from coterie.governance.keys import Key, KeyRing
 COOKIE = "coterie_session"
 IDLE, LONGEST = 3600.0, 12 * 3600.0
 """Seconds without a page after which one signs in again, and seconds after which one does in any case."""
+SKEW = 900.0
+"""Seconds by which the clocks of hosts may differ that answer one browser in turns."""
 _FORM = re.compile(r"([a-z0-9]{8})\.(\d{1,12})\.(\d{1,12})\.([0-9a-f]{64})")
 
 
@@ -46,7 +48,7 @@ class Sessions:
         began, used, now = int(found[2]), int(found[3]), self._clock()
         if not hmac.compare_digest(found[4], self._sign(key, began, used)):
             return None
-        if not (0 <= now - used <= IDLE and now - began <= LONGEST):
+        if not (-SKEW <= now - used <= IDLE and now - began <= LONGEST):
             return None
         return key, self._write(key, began, int(now)) if now - used > IDLE / 10 else None
 

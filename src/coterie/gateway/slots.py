@@ -12,7 +12,7 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from coterie.errors import Overloaded
@@ -52,6 +52,14 @@ class Shared:
             del self._held[client]
 
 
+class _Entered:
+    """Those who came in between two moments."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.gone = asyncio.Event()
+
+
 class WorkerSlots:
     """Admissions and worker slots of one gateway; used from its event loop only."""
 
@@ -82,6 +90,8 @@ class WorkerSlots:
         self._mean_seconds = 0.0
         self._empty = asyncio.Event()
         self._empty.set()
+        self._lately = _Entered()
+        self._earlier: set[_Entered] = set()
         self.admitted = 0
         """Requests that are inside, those that wait for remote models included."""
 
@@ -111,20 +121,33 @@ class WorkerSlots:
     def admit(self, client: str = "") -> Iterator[WorkerSlot]:
         """Come in, with a slot to enter. Raises `Overloaded` where there is no admission."""
         self.check(client)
+        entered = self._lately
         self.admissions.take(client)
         self.admitted += 1
+        entered.inside += 1
         self._empty.clear()
         try:
             yield WorkerSlot(self, client)
         finally:
             self.admissions.give(client)
             self.admitted -= 1
+            entered.inside -= 1
+            if not entered.inside and entered in self._earlier:
+                self._earlier.remove(entered)
+                entered.gone.set()
             if self.admitted == 0:
                 self._empty.set()
 
     async def empty(self) -> None:
         """Return when nobody is inside."""
         await self._empty.wait()
+
+    def leaving(self) -> Sequence[asyncio.Event]:
+        """Return what is set when all who are inside at this moment have left; who comes later is not waited for."""
+        if self._lately.inside:
+            self._earlier.add(self._lately)
+            self._lately = _Entered()
+        return [each.gone for each in self._earlier]
 
     async def acquire(self, client: str) -> None:
         """Wait for a slot and take it; of one client, first come first served."""

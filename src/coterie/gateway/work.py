@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _LONGEST_WORK = 600.0
 """Seconds after which a network that serves no longer is closed, whoever may still be at work in it."""
+_PAGE_SECONDS = 1.0
+"""How long a network that serves no longer is kept for what takes no admission, such as a page of the console."""
 _SETTLE_SECONDS = 5.0
 """How long requests that were cut off at shutdown get to settle."""
 
@@ -59,16 +61,19 @@ class Gateway:
         return gateway
 
     async def replace_network(self, network: Network) -> None:
-        """Serve another network from the next request on, and close the one before once nobody is at work any more."""
+        """Serve another network from the next request on, and close the one before once who came before has left."""
         before, self.network = self.network, network
         task = asyncio.create_task(self._close_idle(before))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     async def _close_idle(self, network: Network) -> None:
+        there = self.admission.leaving()  # who comes later works with another
+        await asyncio.sleep(_PAGE_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LONGEST_WORK):
-                await self.admission.empty()
+                for left in there:
+                    await left.wait()
         await network.close()
 
     async def drain(self) -> None:

@@ -2,8 +2,9 @@
 
 The supervisor binds the address once and forks the workers, which all accept from that socket. It imports what they
 need and loads the encoder first, so that they share its memory, and starts no thread. It restarts a worker that died,
-and replaces all of them one by one at SIGHUP and when what it watches has changed: a new worker answers before an old
-one drains, so no request is refused. When the supervisor is gone, its workers drain and end.
+and replaces all of them one by one at SIGHUP and when what it watches has changed, which is what workers do not take
+up by themselves (`following.py`). A new worker answers before an old one drains, so no request is refused. When the
+supervisor is gone, its workers drain and end.
 """
 
 from __future__ import annotations
@@ -17,10 +18,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
-
-from coterie.config.section import FILE_NAME
 
 _TICK = 0.1
 """Seconds between two looks at what is due."""
@@ -298,19 +296,6 @@ class Supervisor:
             os.close(saying)
 
         self.work(WorkerPlace(seat=seat, listener=self.listener, life=self._life, ready=ready))
-
-
-def files_of(folder: Path) -> Hashable:
-    """What workers are opened from, as it lies in a network's folder: its file, and which versions serve."""
-    return tuple(_mark(path) for path in (folder / FILE_NAME, *sorted((folder / "registry").glob("*/champion"))))
-
-
-def _mark(path: Path) -> Hashable:
-    try:
-        found = path.stat()
-    except OSError:
-        return str(path)
-    return str(path), found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _heard(_number: int, _frame: FrameType | None) -> None:

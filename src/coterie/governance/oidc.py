@@ -34,6 +34,7 @@ CALLBACK = "/auth/oidc/callback"
 MINUTES = 10
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
 """Signatures by a key that only the provider has: none by a shared secret, and never `none`."""
+_TIMES = ("exp", "iat", "nbf")
 _LEEWAY = 60
 """Seconds by which clocks may differ."""
 
@@ -65,7 +66,6 @@ class OidcSignIn:
         self._section, self._fetch, self._clock = section, fetch, clock
         self._secret = section.client_secret.reveal()
         self._provider: Mapping[str, Any] | None = None
-        self._keys: KeySet | None = None
 
     async def begin(self, back: str = "/") -> SignInRequest:
         """Return where to send a browser; `back` is the path of ours where it wants to go. Raises `SetupError`."""
@@ -82,7 +82,7 @@ class OidcSignIn:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        local = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
+        local = back if back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable() else "/"
         kept = {"state": state, "nonce": nonce, "verifier": verifier, "back": local}
         cookie = self._seal({**kept, "until": self._clock() + MINUTES * 60})
         return SignInRequest(address=f"{provider['authorization_endpoint']}?{urlencode(asked)}", cookie=cookie)
@@ -95,7 +95,7 @@ class OidcSignIn:
             SetupError: the provider cannot be asked, or what it says does not hold.
         """
         kept = self._unseal(cookie)
-        if not hmac.compare_digest(query.get("state", ""), str(kept["state"])):
+        if not hmac.compare_digest(query.get("state", "").encode(), str(kept["state"]).encode()):
             raise _refused("the answer is of another sign-in")
         if "iss" in query and query["iss"] != self._section.issuer:  # RFC 9207: mix-up of providers
             raise _refused("the answer is of another provider")
@@ -140,14 +140,17 @@ class OidcSignIn:
         return self._provider
 
     async def _checked(self, token: str, *, nonce: str) -> Mapping[str, Any]:
-        """The claims of an identity token that is for us, now, and of this sign-in."""
-        for again in (False, True):  # the provider may have another key by now
-            try:
-                decoded = jwt.decode(token, await self._key_set(again=again), algorithms=list(_ALGORITHMS))
-                break
-            except (JoseError, ValueError, KeyError, TypeError) as error:
-                if again:
-                    raise _refused(f"its token does not hold ({type(error).__name__})") from error
+        """The claims of an identity token that is for us, now, and of this sign-in.
+
+        The provider is asked for its keys each time: one that it has withdrawn signs nothing more.
+        """
+        provider = await self._discover()
+        found = await self._fetch(str(provider["jwks_uri"]), None)
+        try:
+            keys = KeySet.import_key_set(cast("Any", found))
+            decoded = jwt.decode(token, keys, algorithms=list(_ALGORITHMS))
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            raise _refused(f"its token does not hold ({type(error).__name__})") from error
         claims = dict(decoded.claims)
         registry = jwt.JWTClaimsRegistry(
             now=lambda: int(self._clock()),
@@ -162,17 +165,13 @@ class OidcSignIn:
         try:
             registry.validate(claims)
         except JoseError as error:
-            raise _refused(f"its token does not hold ({type(error).__name__})") from error
-        if claims.get("azp", self._section.client_id) != self._section.client_id:
-            raise _refused("its token is for another program")
+            claim = str(getattr(error, "claim", ""))
+            clock = "; compare this machine's clock with the provider's" if claim in _TIMES else ""
+            raise _refused(f"its token does not hold ({type(error).__name__}: {claim!r}{clock})") from error
+        ours, several = self._section.client_id, isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+        if claims.get("azp", None if several else ours) != ours:
+            raise _refused("its token is for another program, too")
         return claims
-
-    async def _key_set(self, *, again: bool) -> KeySet:
-        if self._keys is None or again:
-            provider = await self._discover()
-            found = await self._fetch(str(provider["jwks_uri"]), None)
-            self._keys = KeySet.import_key_set(cast("Any", found))
-        return self._keys
 
     def _person(self, claims: Mapping[str, Any]) -> Person:
         said = claims.get(self._section.claim)
@@ -191,7 +190,7 @@ class OidcSignIn:
 
     def _unseal(self, cookie: str) -> dict[str, object]:
         body, _, mac = cookie.partition(".")
-        if not hmac.compare_digest(mac, self._mac(body)):
+        if not hmac.compare_digest(mac.encode(), self._mac(body).encode()):
             raise _refused("this browser began no sign-in")
         kept: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body))
         if kept["until"] < self._clock():

@@ -243,6 +243,16 @@ def test_a_cookie_is_void_with_its_key_and_its_time(tmp_path, ring, clock, chang
     assert sessions.read(cookie, ring) is None
 
 
+def test_hosts_whose_clocks_differ(tmp_path, ring, clock):
+    """A cookie of one host is good at another that is ten minutes behind; one of the far future is not."""
+    sessions, key = Sessions(tmp_path / "secret", clock), ring.create("ops").key
+    cookie = sessions.begin(key)
+    clock.now -= 600
+    assert sessions.read(cookie, ring) == (key, None)
+    clock.now -= 3600
+    assert sessions.read(cookie, ring) is None
+
+
 def test_a_cookie_is_nobody_elses_to_make(tmp_path, ring, clock):
     """Whoever knows the file of the keys alone cannot sign; another process of the network can."""
     key = ring.create("ann").key

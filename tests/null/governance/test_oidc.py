@@ -1,5 +1,7 @@
 """People sign in at a provider of the test: the whole flow, and everything that must not hold."""
 
+import base64
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -28,6 +30,7 @@ class Provider:
         self.asked: list[dict[str, str]] = []
         self.issuer = ISSUER
         self.sign_with = None
+        self.token: str | None = None
         self.algorithm = "ES256"
 
     async def fetch(self, address, form):
@@ -40,7 +43,11 @@ class Provider:
         self.asked.append(dict(form))
         key = self.sign_with or self.keys[-1]
         header = {"alg": self.algorithm, "kid": key.kid}
-        return {"id_token": jwt.encode(header, self.claims, key, algorithms=[self.algorithm])}
+        return {
+            "id_token": self.token
+            if self.token is not None
+            else jwt.encode(header, self.claims, key, algorithms=[self.algorithm])
+        }
 
     def vouch(self, nonce: str, /, **changes: object) -> None:
         """Say this of the person who signs in."""
@@ -65,6 +72,11 @@ def sign_in(provider, monkeypatch):
         roles={"ops": "operator", "staff": "member"},
     )  # fmt: skip
     return OidcSignIn(section, provider.fetch, clock=lambda: NOW)
+
+
+def encoded(part):
+    """A part of a token."""
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
 
 
 async def begun(sign_in, back="/spend"):
@@ -101,6 +113,8 @@ async def test_signed_in(sign_in, provider, tmp_path):
         {"iat": int(NOW) + 600},
         {"nonce": "of another sign-in"},
         {"azp": "another"},
+        {"aud": [CLIENT, "another"]},
+        {"aud": [CLIENT, "another"], "azp": "another"},
         {"groups": ["guests"]},
         {"groups": None},
         {"sub": None},
@@ -128,8 +142,41 @@ async def test_signatures(sign_in, provider):
     with pytest.raises(InputError):
         await sign_in.finish(back, cookie)
     provider.sign_with, provider.algorithm = None, "ES256"
-    provider.keys = [ECKey.generate_key("P-256", {"kid": "2"})]
+    withdrawn, provider.keys = provider.keys[0], [ECKey.generate_key("P-256", {"kid": "2"})]
     await sign_in.finish(back, cookie)
+    provider.sign_with = withdrawn
+    with pytest.raises(InputError):
+        await sign_in.finish(back, cookie)
+
+
+async def test_none_is_no_signature(sign_in, provider):
+    """However it is written, and with our own header's key too: only a key that the provider shows counts."""
+    asked, cookie = await begun(sign_in)
+    provider.vouch(asked["nonce"])
+    own = ECKey.generate_key("P-256")
+    parts = [{"alg": "none"}, {"alg": "None"}, {"alg": "NONE", "kid": "1"}]
+    claims = encoded(provider.claims)
+    tokens = [f"{encoded(part)}.{claims}." for part in parts]
+    tokens.append(jwt.encode({"alg": "ES256", "jwk": own.as_dict(private=False)}, provider.claims, own))
+    for token in [*tokens, "", "a.b.c", "a.b.c.d.e", "\u00e9.\u00e9.\u00e9"]:
+        provider.token = token
+        with pytest.raises(InputError):
+            await sign_in.finish({"state": asked["state"], "code": "c"}, cookie)
+
+
+async def test_several_audiences(sign_in, provider):
+    """A token for us and others must have been made for us."""
+    asked, cookie = await begun(sign_in)
+    provider.vouch(asked["nonce"], aud=[CLIENT, "another"], azp=CLIENT)
+    await sign_in.finish({"state": asked["state"], "code": "c"}, cookie)
+
+
+async def test_a_clock_that_is_off(sign_in, provider):
+    """The refusal names the claim and the clock."""
+    asked, cookie = await begun(sign_in)
+    provider.vouch(asked["nonce"], iat=int(NOW) + 600, exp=int(NOW) + 900)
+    with pytest.raises(InputError, match=r"'iat'.*clock"):
+        await sign_in.finish({"state": asked["state"], "code": "c"}, cookie)
 
 
 async def test_the_browser_that_began_it(sign_in, provider):
@@ -142,6 +189,8 @@ async def test_the_browser_that_began_it(sign_in, provider):
         ({"code": "c"}, cookie),
         (right, ""),
         (right, cookie[:-1] + ("0" if cookie[-1] != "0" else "1")),
+        ({**right, "state": "\u00e9"}, cookie),
+        (right, cookie + "\u00e9"),
         ({**right, "iss": "https://evil.example"}, cookie),
         ({"state": asked["state"], "error": "access_denied"}, cookie),
     ]:
@@ -160,7 +209,7 @@ async def test_another_issuer(sign_in, provider):
         await sign_in.begin()
 
 
-@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", ""])
+@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", ""])
 async def test_back_to_us_alone(sign_in, provider, back):
     """Whoever made the link, after the sign-in the browser stays with us."""
     asked, cookie = await begun(sign_in, back)

@@ -1,0 +1,107 @@
+"""A server takes up what changes in its network's folder: a promoted version, a price, another policy.
+
+Each process looks a few times a second at the file of the network and at which versions serve. What has changed is
+opened beside what serves, which takes some hundredths of a second where the encoder stays, and requests go there from
+the next one on. Whoever is at work ends where he began. What cannot be opened is said, and what serves stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coterie.config.file import Config, load_config
+from coterie.config.section import FILE_NAME
+from coterie.errors import CoterieError
+from coterie.gateway.work import Gateway
+
+if TYPE_CHECKING:
+    from coterie.network.network import Network
+
+_log = logging.getLogger("coterie.gateway")
+_LOOK_SECONDS = 0.2
+"""Between two looks; a change counts once it is seen twice the same."""
+
+
+class Follower:
+    """Keeps a gateway at what lies in the folder of its network."""
+
+    def __init__(self, gateway: Gateway, folder: Path, open_network: Callable[[], Awaitable[Network]]) -> None:
+        """Take a gateway that has just been opened, and what opens its network anew."""
+        self._gateway, self._folder, self._open = gateway, folder, open_network
+        self._process = of_a_process(load_config(folder))
+        self._seen = self._last = files_of(folder)
+        self._reopening = asyncio.Lock()
+
+    async def reopen(self) -> None:
+        """Serve what lies there now. Raises `SetupError`; what served before goes on then."""
+        async with self._reopening:
+            self._seen = self._last = files_of(self._folder)  # before: what changes meanwhile is looked at again
+            await self._gateway.replace_network(await self._open())
+
+    async def run(self) -> None:
+        """Look until the gateway shuts down."""
+        while not self._gateway.draining:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once, and reopen at what is another than what serves, for the second time the same."""
+        found, before = files_of(self._folder), self._last
+        self._last = found
+        if found != before or found == self._seen or self._reopening.locked():
+            return
+        self._seen = found
+        try:
+            config = load_config(self._folder)
+            await self.reopen()
+        except CoterieError as error:
+            _log.warning("What has changed is not served: %s %s", error.message, error.hint)
+        except Exception:  # noqa: BLE001 - the next change must still be seen
+            _log.exception("What has changed is not served")
+        else:
+            if of_a_process(config) != self._process:
+                _log.warning("[gateway], [oidc] or the currency has changed: it counts from the next start on.")
+
+
+def watch_process(folder: Path) -> Callable[[], Hashable]:
+    """Return what tells a supervisor whether its workers are to be replaced: `of_a_process` of the file, as it is now.
+
+    A file that cannot be read changes nothing.
+    """
+    before: Hashable = None
+    known: Hashable = None
+
+    def look() -> Hashable:
+        nonlocal before, known
+        found = _mark(folder / FILE_NAME)
+        if found != before:
+            before = found
+            with suppress(CoterieError):
+                known = of_a_process(load_config(folder))
+        return known
+
+    return look
+
+
+def of_a_process(config: Config) -> Hashable:
+    """What is taken at the start of a process alone: workers are replaced when it changes."""
+    oidc = None if config.oidc is None else config.oidc.model_dump_json()
+    return config.gateway.model_dump_json(), oidc, config.accounting.currency
+
+
+def files_of(folder: Path) -> Hashable:
+    """What a network is opened from, as it lies in its folder: its file, and which versions serve."""
+    return tuple(_mark(path) for path in (folder / FILE_NAME, *sorted((folder / "registry").glob("*/champion"))))
+
+
+def _mark(path: Path) -> Hashable:
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path)
+    return str(path), found.st_mtime_ns, found.st_size, found.st_ino
