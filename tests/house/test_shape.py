@@ -55,10 +55,10 @@ BUDGETS = {
     "context": 580,
     "decisions": 1060,  # typed questions: a new concept; deployments for questions; a second encoder; drawn options
     "engines": 5820,  # vLLM; encoders by name; relay; a transport as seam; models that read and check, what they share
-    "edge": 1030,  # bundles: what a device checks and switches, what goes in, images; pages for browsers
+    "edge": 1070,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5230,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats; a teacher's confusions
-    "gateway": 7110,  # Messages of a deployment; jobs, deployments and review over HTTP; bodies and heads in one go
+    "gateway": 7230,  # what changes in the folder is followed; deployments and review over HTTP; heads in one go
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3410,  # write-ahead entries of the audit log, their thread; tools of MCP; one look at a prompt
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents

@@ -45,6 +45,9 @@ _UNUSED = (
 """Parts of packages that serve nothing: programs that convert models, compile Fortran, examples."""
 _WEIGHTED = ("privacy/tagger",)
 """Modules of Coterie with weights in a folder of their name, which a network that does not import them leaves out."""
+_READING = ("engines/reader", "engines/checker")
+"""Folders of Coterie with models that read documents; a network that has none answers without them."""
+_READERS = frozenset({"answer", "generate"})
 _TRAINS = frozenset({"scikit-learn", "sympy", "huggingface-hub", "pygments"})
 """Requirements of Coterie and of its requirements that train, convert or fetch models or colour code."""
 _SYSTEM = re.compile(r"^(ld-linux|libc|libm|libdl|libpthread|librt|libutil|libresolv|linux-vdso)[.-]")
@@ -84,7 +87,7 @@ def build_bundle(folder: Path, out: Path, *, signer: Signer, release: int | None
         _copy_network(folder, config, home / devices.NETWORK)
         tried = Path(draft) / "tried"  # a copy: what is asked there is in nobody's ledger
         shutil.copytree(home / devices.NETWORK, tried)
-        _copy_packages(home, _imported(tried))
+        _copy_packages(home, _imported(tried), reads=_reads(config))
         _compile(home / "python")
         _sign(home, signer, {"release": number, "network": config.network.name, "coterie": __version__})
         if new:
@@ -130,7 +133,13 @@ def _imported(folder: Path) -> list[Path]:
     return [Path(name) for name in json.loads(done.stdout.splitlines()[-1])]
 
 
-def _copy_packages(home: Path, imported: Sequence[Path]) -> None:
+def _reads(config: Config) -> bool:
+    """Whether anything in the network reads documents."""
+    tasks = {section.task for section in config.specialists.values()}
+    return bool(config.knowledge or config.generalist or tasks & _READERS)
+
+
+def _copy_packages(home: Path, imported: Sequence[Path], *, reads: bool) -> None:
     """The interpreter, its library and every distribution of which something was imported."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     python, base = home / "python", Path(sys.base_prefix)
@@ -157,6 +166,8 @@ def _copy_packages(home: Path, imported: Sequence[Path]) -> None:
     shutil.copytree(ours, site / "coterie", ignore=_LEFT_OUT, dirs_exist_ok=True)
     _copy_distribution(metadata.distribution("coterie"), site, only=".dist-info")  # with its entry points
     _leave_out(site, imported)
+    for part in () if reads else _READING:
+        shutil.rmtree(site / "coterie" / part, ignore_errors=True)
 
 
 def _leave_out(site: Path, imported: Sequence[Path]) -> None:
@@ -248,8 +259,8 @@ def _compile(python: Path) -> None:
 
 
 def _sign(home: Path, signer: Signer, about: Mapping[str, object]) -> None:
-    files = {path.relative_to(home).as_posix(): path for path in devices.files_of(home)}
-    sums = {name: sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
+    files = sorted(devices.files_of(home).items())
+    sums = {name: sha256(Path(path).read_bytes()).hexdigest() for name, path in files}
     system = {"system": platform.system(), "machine": platform.machine(), "libc": " ".join(platform.libc_ver())}
     document = {"format": devices.FORMAT, **about, "platform": system, "files": sums}
     manifest = json.dumps(document, indent=1).encode() + b"\n"

@@ -16,11 +16,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ STATEMENT = "bundle"
 SLOTS = ("a", "b")
 CURRENT, TRUSTED, RELEASE, NETWORK, STATE = "current", "trusted", "release", "network", "state"
 _BLOCK = 1 << 20
+_BATCH = 64
+"""Files that a thread checks at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,21 +71,27 @@ def check_release(folder: Path, *, trusted: Collection[str]) -> BundleRelease:
         raise _refused(folder, "has a manifest that its signature does not fit")
     try:
         document = json.loads(manifest)
-        listed: dict[str, Any] = document["files"]
+        listed: dict[str, Any] = dict(document["files"])
         about = {"number": int(document["release"]), "network": document["network"], "coterie": document["coterie"]}
+        made_for = document["platform"]["system"], document["platform"]["machine"]
+        if document["format"] != FORMAT:
+            raise _refused(folder, f"is of the format {document['format']!r}, not {FORMAT!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise _refused(folder, f"has a manifest that cannot be read ({type(error).__name__})") from error
-    found = {path.relative_to(folder).as_posix() for path in files_of(folder)} - {MANIFEST, SIGNATURE}
-    if odd := sorted(found ^ set(listed)):
+    if made_for != (here := _system()):
+        raise _refused(folder, f"is made for {made_for}; this is {here}")
+    found = files_of(folder)
+    if odd := sorted((found.keys() - {MANIFEST, SIGNATURE}) ^ listed.keys()):
         raise _refused(folder, f"has or lacks files beside its manifest, such as {odd[0]!r}")
+    names = list(listed)
+    batches = [names[at : at + _BATCH] for at in range(0, len(names), _BATCH)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        sums = pool.map(lambda name: _sum(folder / name), listed)
-        for name, digest in zip(listed, sums, strict=True):
+        sums = pool.map(lambda batch: [_sum(found[name]) for name in batch], batches)
+        for name, digest in zip(names, chain.from_iterable(sums), strict=True):
             if digest != listed[name]:
                 raise _refused(folder, f"has another {name!r} than was signed")
-    return BundleRelease(
-        **about, key=key, files=len(listed), bytes=sum((folder / name).stat().st_size for name in listed)
-    )
+    size = sum(os.stat(found[name]).st_size for name in names)  # noqa: PTH116 - thousands of paths
+    return BundleRelease(**about, key=key, files=len(listed), bytes=size)
 
 
 def install(release: Path, device: Path) -> BundleRelease:
@@ -92,6 +102,11 @@ def install(release: Path, device: Path) -> BundleRelease:
     """
     trusted, highest = trusted_keys(device), _highest(device)
     found = check_release(release, trusted=trusted)
+    if (runs := _network_of(device / CURRENT)) not in {None, found.network}:
+        raise ArtefactRefused(
+            f"A release of the network {found.network!r} was to be installed; this device runs {runs!r}.",
+            hint="Install a release of this network, or begin a device of the other one in a folder of its own.",
+        )
     if found.number <= highest:
         raise ArtefactRefused(
             f"Release {found.number} was to be installed; release {highest} was installed already.",
@@ -103,8 +118,8 @@ def install(release: Path, device: Path) -> BundleRelease:
         shutil.rmtree(old, ignore_errors=True)
     shutil.copytree(release, draft, symlinks=True)
     check_release(draft, trusted=trusted)  # what lies here, not what lay there
-    for path in files_of(draft):
-        _sync(path)
+    for path in files_of(draft).values():
+        _sync(Path(path))
     draft.rename(slot)
     _write(device / RELEASE, f"{found.number}\n")  # before the switch: a power cut between them costs a release number
     switch(device, slot.name)
@@ -204,12 +219,28 @@ def _running(device: Path) -> str:
 
 
 def _highest(device: Path) -> int:
+    """The highest release that was installed: as it is written down, and at least what lies in the slots."""
     try:
-        return int((device / RELEASE).read_text())
+        written = int((device / RELEASE).read_text())
     except FileNotFoundError:
-        return 0
+        written = 0
     except (OSError, ValueError) as error:
         raise InputError(f"{str(device / RELEASE)!r} is no number: nothing is installed.") from error
+    lie_here = (_manifest_of(device / slot).get("release") for slot in SLOTS)
+    return max(written, *(number if isinstance(number, int) else 0 for number in lie_here))
+
+
+def _network_of(slot: Path) -> str | None:
+    return _manifest_of(slot).get("network")
+
+
+def _manifest_of(slot: Path) -> dict[str, Any]:
+    """What a slot says of itself, unchecked; empty where nothing can be read."""
+    try:
+        found = json.loads((slot / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_signed(key: str, signature: bytes, manifest: bytes) -> bool:
@@ -218,19 +249,42 @@ def _is_signed(key: str, signature: bytes, manifest: bytes) -> bool:
     return is_attested(STATEMENT, manifest, key=key, signature=signature.hex())
 
 
-def files_of(folder: Path) -> list[Path]:
-    """All that is not a folder; a link counts as what it is, so it is in no manifest."""
-    return [Path(root) / name for root, _, names in os.walk(folder) for name in names]
+def files_of(folder: Path) -> dict[str, str]:
+    """All that is not a folder, by its name below; a link counts as what it is, also one to a folder."""
+    found: dict[str, str] = {}
+    left = [("", str(folder))]
+    while left:
+        above, place = left.pop()
+        with os.scandir(place) as entries:
+            for entry in entries:
+                name = above + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    left.append((f"{name}/", entry.path))
+                else:
+                    found[name] = entry.path
+    return found
 
 
-def _sum(path: Path) -> str:
-    if path.is_symlink() or not path.is_file():
+def _sum(path: str) -> str:
+    """The checksum of a plain file; empty for anything else, and for what cannot be read."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):
         return ""
     digest = sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        while block := os.read(file, _BLOCK):
             digest.update(block)
+    finally:
+        os.close(file)
     return digest.hexdigest()
+
+
+def _system() -> tuple[str, str]:
+    about = os.uname()
+    return about.sysname, about.machine
 
 
 def _sync(path: Path) -> None:

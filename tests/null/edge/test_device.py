@@ -1,6 +1,7 @@
 """A device accepts whole, signed, newer releases, and switches between two slots by one rename."""
 
 import json
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -30,14 +31,16 @@ def device(tmp_path: Path, signer: Signer) -> Path:
     return home
 
 
-def release(folder: Path, signer: Signer, number: int, **files: str) -> Path:
-    """A release with a file or two."""
+def release(folder: Path, signer: Signer, number: int, /, *, about: dict = {}, **files: str) -> Path:  # noqa: B006
+    """A release with a file or two; `about` changes what its manifest says."""
     content = {"network/coterie.toml": f"# {number}\n", "network/state/index.json": "{}", **files}
     for name, text in content.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     sums = {name: sha256(text.encode()).hexdigest() for name, text in content.items()}
-    manifest = json.dumps({"release": number, "network": "shop", "coterie": "0", "files": sums}).encode()
+    system = {"system": os.uname().sysname, "machine": os.uname().machine}
+    said = {"format": devices.FORMAT, "release": number, "network": "shop", "coterie": "0", "platform": system}
+    manifest = json.dumps({**said, "files": sums, **about}).encode()
     (folder / devices.MANIFEST).write_bytes(manifest)
     signature = signer.attest(devices.STATEMENT, manifest)
     (folder / devices.SIGNATURE).write_text(json.dumps({"key": signer.public, "signature": signature}))
@@ -97,6 +100,90 @@ def test_files_that_come_or_go_are_refused(tmp_path, device, signer):
     (slot / "network" / "coterie.toml").symlink_to(tmp_path / "away")
     with pytest.raises(ArtefactRefused):
         devices.prepare(device)
+
+
+def test_what_is_no_plain_file_is_refused(tmp_path, device, signer):
+    """A link to a folder, which Python would import from; a pipe, at which a reader would wait; a name of bytes."""
+    found = release(tmp_path / "1", signer, 1)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for make, path in [
+        (lambda path: path.symlink_to(elsewhere), found / "network" / "sitecustomize"),
+        (lambda path: path.symlink_to(tmp_path / "nowhere"), found / "link"),
+        (os.mkfifo, found / "pipe"),
+        (lambda path: Path(os.fsdecode(os.fsencode(path) + b"\xff")).touch(), found / "odd"),
+    ]:
+        make(path)
+        with pytest.raises(ArtefactRefused):
+            devices.install(found, device)
+        next(each for each in path.parent.iterdir() if each.name.startswith(path.name)).unlink()
+    (found / "network" / "coterie.toml").unlink()
+    os.mkfifo(found / "network" / "coterie.toml")
+    with pytest.raises(ArtefactRefused):
+        devices.install(found, device)
+    assert not (device / "current").exists()
+
+
+def test_a_copy_that_was_cut_off_is_refused(tmp_path, device, signer):
+    """Files that are shorter, or not there, whichever came last."""
+    found = release(tmp_path / "1", signer, 1, **{"python/lib.so": "x" * 10_000})
+    for name, size in (("python/lib.so", 4_096), ("network/coterie.toml", 0), ("manifest.json", 100)):
+        whole = (found / name).read_bytes()
+        (found / name).write_bytes(whole[:size])
+        with pytest.raises(ArtefactRefused):
+            devices.install(found, device)
+        (found / name).write_bytes(whole)
+    devices.install(found, device)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"network": "another"},
+        {"format": "coterie-bundle/2"},
+        {"platform": {"system": "Linux", "machine": "another"}},
+        {"platform": None},
+        {"files": []},
+        {"files": {"network/coterie.toml": 1}},
+        {"files": {"../elsewhere": "0" * 64}},
+    ],
+    ids=str,
+)
+def test_a_release_for_others_is_refused(tmp_path, device, signer, about):
+    """Signed by who signs ours: of another network, for another machine, in another form."""
+    devices.install(release(tmp_path / "1", signer, 1), device)
+    with pytest.raises(ArtefactRefused):
+        devices.install(release(tmp_path / "2", signer, 2, about=about), device)
+
+
+def test_a_manifest_of_another_release_is_refused(tmp_path, device, signer):
+    """With its signature, which is right, beside files that are not its own."""
+    one, two = release(tmp_path / "1", signer, 1), release(tmp_path / "2", signer, 2)
+    for name in (devices.MANIFEST, devices.SIGNATURE):
+        (two / name).write_bytes((one / name).read_bytes())
+    with pytest.raises(ArtefactRefused):
+        devices.install(two, device)
+
+
+def test_a_signature_for_something_else_is_none(tmp_path, device, signer):
+    """What a signer said of something else than a bundle does not count."""
+    found = release(tmp_path / "1", signer, 1)
+    signature = signer.attest("version", (found / devices.MANIFEST).read_bytes())
+    (found / devices.SIGNATURE).write_text(json.dumps({"key": signer.public, "signature": signature}))
+    with pytest.raises(ArtefactRefused):
+        devices.install(found, device)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_counter_that_is_lost_or_lowered(tmp_path, device, signer, lost):
+    """What lies in the slots is still a floor for what is installed."""
+    for number in (1, 2, 3):
+        devices.install(release(tmp_path / str(number), signer, number), device)
+    (device / "release").unlink() if lost else (device / "release").write_text("1\n")
+    for number in (1, 2, 3):
+        with pytest.raises(ArtefactRefused):
+            devices.install(tmp_path / str(number), device)
+    assert devices.install(release(tmp_path / "4", signer, 4), device).number == 4
 
 
 def test_another_s_release_is_refused(tmp_path, device):
