@@ -324,6 +324,7 @@ class Replay:
             await self.evening()
             self.days.append({"day": day + 1, **counts, "waits": await self.table()})
             self.keep(kept)
+            self.runner.encoder.save()  # type: ignore[union-attr]
             shares = {job: f"{counts[f'local {job}'] / max(1, counts[f'calls {job}']):.2f}" for job in SIZES}
             lost = (counts["teacher_right"] - counts["right"]) / max(1, counts["coverable"])
             took = time.process_time() - begun

@@ -72,7 +72,11 @@ def examine(folder: Path) -> Iterator[Check]:
         return
     yield Check(name="coterie.toml", ok=True, found=f"{len(config.specialists)} specialist(s)")
     yield from _own_encoder(config, folder)
-    if not config.specialists:
+    if not config.specialists and config.capture.enabled:
+        yield Check(
+            name="specialists", ok=True, found="none in coterie.toml; the flywheel makes them of captured calls"
+        )
+    elif not config.specialists:
         fix = shell(folder, "add", "NAME", "--task", "classify", "--data", "FILE.csv")
         yield Check(name="specialists", ok=False, found="none in coterie.toml", fix=fix)
     yield from _extras(config)

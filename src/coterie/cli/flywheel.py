@@ -104,7 +104,7 @@ def _show_status(
                     each.state,
                     f"{each.share:.0%}" if each.share else "",
                     each.evidence.compared,
-                    number(each.evidence.coverage),
+                    number(each.covers),
                     number(each.evidence.disagreement),
                     each.evidence.wins,
                     each.evidence.losses,

@@ -169,7 +169,8 @@ def _announce(address: str, config: Config, *, as_json: bool) -> None:
     welcome = f'{config.network.name} answers at {address}/v1 (base_url of any OpenAI client; model "coterie").'
     say(json.dumps({"address": address}) if as_json else f"{welcome} Ctrl-C stops it.")
     if not as_json:
-        first = "" if config.specialists else ": it has no specialist yet, and the first one is made there from a file"
+        named = config.specialists or config.capture.enabled
+        first = "" if named else ": it has no specialist yet, and the first one is made there from a file"
         say(f"The console is at {address}/ in a browser{first}.")
 
 

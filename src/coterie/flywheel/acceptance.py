@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coterie.flywheel.discovery import fold
-from coterie.flywheel.evidence import BETS
+from coterie.flywheel.evidence import rows_needed
 from coterie.text.words import plain
 from coterie.types import CapturedExample, ComparedAnswer
 
@@ -44,8 +44,6 @@ _KNOWN, _TRIED = 20, 0.3
 surest, that a version is tried on in shadow where it does not seem to break even on any."""
 _UNFORESEEN, _RECALL = 8, 0.05
 """Rows of an answer from which it counts as one that nothing foretells, if no more than this share is foreseen."""
-_MIXED = 1.5
-"""Evidence that a mixture of bets has less than its best one, about."""
 _HEAVIEST = 10.0
 """Weight of a row, at most."""
 
@@ -212,7 +210,7 @@ def break_even(
     if len(places) and within is not None:
         accepted = taken[places] / total
         gained = won[places] / total + model.slips * accepted
-        left = within.calls - _needed(gained, lost[places] / total, margin, within)
+        left = within.calls - rows_needed(gained, lost[places] / total, margin=margin, alpha=within.alpha)
         served = accepted * np.maximum(left, 0.0)
         places = places[: int(served.argmax()) + 1] if served.any() else places
     if not len(places) or taken[places[-1]] < _LEAST_SHARE * total:
@@ -226,14 +224,6 @@ def break_even(
         differing=float(other[last] / taken[last]),
         allowed=float(model.slips + (other[last] - lost[last] + won[last]) / taken[last]),
     )
-
-
-def _needed(won: np.ndarray, lost: np.ndarray, margin: float, within: Within) -> np.ndarray:  # (N,), (N,) -> (N,)
-    """Return how many calls the stream gate is expected to take, of shares of all calls, by its best bet's growth."""
-    bets = np.asarray(BETS)[:, None]
-    growth = won * np.log1p(bets * (1 + margin)) + lost * np.log1p(bets * (margin - 1))
-    growth = growth + np.maximum(1 - won - lost, 0.0) * np.log1p(bets * margin)  # (B, N)
-    return np.asarray((math.log(1 / within.alpha) + _MIXED) / np.maximum(growth.max(axis=0), 1e-9))
 
 
 def row_differences(right: Sequence[bool], labels: Sequence[str], answers: Sequence[str]) -> np.ndarray:  # (N,) bool

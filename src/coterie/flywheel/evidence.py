@@ -23,6 +23,8 @@ PRIOR = (0.05, 0.05, 0.1, 0.15, 0.15, 0.15, 0.15, 0.2)
 """Shares of the mixture that its members have at the start. High stakes show a specialist that differs little, as most
 do after some weeks; low ones are for many differences and thousands of rows."""
 _PRIOR_LOGS = np.log(PRIOR)
+_MIXED = 1.5
+"""Evidence that the mixture has less than its best member, about."""
 
 StreamDecision = Literal["better", "worse", "open"]
 
@@ -160,3 +162,18 @@ def paths_at(
         return np.asarray(reached[np.searchsorted(ends, places)])
 
     return path(won, lost, -margin), path(lost, won, margin)
+
+
+def rows_needed(won: np.ndarray, lost: np.ndarray, *, margin: float, alpha: float) -> np.ndarray:  # (N,), (N,) -> (N,)
+    """Return how many rows are expected to show that a candidate is not worse by the margin, by its best bet's growth.
+
+    Args:
+        won: Share of all rows that it wins. Shape (N,).
+        lost: Share that it loses. Shape (N,).
+        margin: How much worse it may be.
+        alpha: Bound on the probability of a wrong decision.
+    """
+    bets = np.asarray(BETS)[:, None]
+    growth = won * np.log1p(bets * (1 + margin)) + lost * np.log1p(bets * (margin - 1))
+    growth = growth + np.maximum(1 - won - lost, 0.0) * np.log1p(bets * margin)  # (B, N)
+    return np.asarray((math.log(1 / alpha) + _MIXED) / np.maximum(growth.max(axis=0), 1e-9))

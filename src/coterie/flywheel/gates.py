@@ -23,7 +23,7 @@ import numpy as np
 
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate, estimate, exact
-from coterie.flywheel.evidence import StreamDecision, paths_at
+from coterie.flywheel.evidence import StreamDecision, paths_at, rows_needed
 from coterie.learning.metrics import paired_drop, worse
 from coterie.types import (
     AnsweredCall,
@@ -35,8 +35,10 @@ from coterie.types import (
     GivenLabel,
 )
 
-_USUAL, _BEFORE = 1 / 500, 100
-"""Evidence that a row brings before anything is known of a deployment, and for how many rows that counts."""
+_WON, _LOST, _BEFORE = 0.4, 0.3, 10
+"""Shares of differences that a deployment is taken to win and lose before it was judged, worth so many differences."""
+_LEAST_LEFT = 0.1
+"""Part of the rows that a gate is expected to take in all that it takes yet, at least, while it is not passed."""
 _PLACES = 40
 """Of the way that evidence grew."""
 Truths = Mapping[str, str | None]
@@ -88,6 +90,8 @@ class StreamEvidence:
     """Evidence that it is not worse by the margin, as a share of what is needed: 1 passes."""
     is_worse: float
     """Evidence that it is worse by the margin; 1 refuses."""
+    rows_left: float = math.inf
+    """Rows that the gate is expected to take yet, if differences go on to be won and lost as those that were judged."""
     growth: tuple[tuple[int, float, float], ...] = ()
     """How both grew: rows judged, then both kinds of evidence, at some places in order."""
 
@@ -100,12 +104,6 @@ class StreamEvidence:
     def disagreement(self) -> float:
         """Share of accepted answers that differ."""
         return 1 - self.same / self.accepted if self.accepted else 0.0
-
-    @property
-    def rows_left(self) -> float:
-        """Rows that the gate is expected to take yet, at the pace at which its evidence grew so far."""
-        grown = (self.not_worse + _USUAL * _BEFORE) / (self.judged + _BEFORE)
-        return max(0.0, 1 - self.not_worse) / grown
 
     def figures(self) -> dict[str, object]:
         """Return the numbers, for a transition and the audit log."""
@@ -172,6 +170,12 @@ def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, 
     signs = np.asarray([row for _, row in judged if row], dtype=int)
     grown = [path / -math.log(alpha) for path in paths_at(places, at, signs, margin=margin)]
     better, is_worse = (float(path[-1]) if len(path) else 0.0 for path in grown)
+    differing = sum(each.given is not None for each in stream.differing) / max(1, stream.compared - erased)
+    shares = [
+        differing * (int((signs == sign).sum()) + part * _BEFORE) / (len(judged) + _BEFORE)
+        for sign, part in ((1, _WON), (-1, _LOST))
+    ]
+    needed = float(rows_needed(*np.asarray(shares)[:, None], margin=margin, alpha=alpha)[0])
     return StreamEvidence(
         compared=stream.compared - erased,
         accepted=stream.accepted - erased,
@@ -184,6 +188,7 @@ def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, 
         decision="worse" if is_worse >= 1 else "better" if better >= 1 else "open",
         not_worse=better,
         is_worse=is_worse,
+        rows_left=0.0 if better >= 1 else max(needed - rows, _LEAST_LEFT * needed),
         growth=tuple(
             (int(place) + 1, round(float(a), 4), round(float(b), 4)) for place, a, b in zip(places, *grown, strict=True)
         ),

@@ -75,6 +75,8 @@ class DeploymentView:
     created: float
     since: float
     evidence: StreamEvidence
+    covers: float
+    """Share of calls that it would answer; of a champion, that of the newest calls which it does."""
     next_state: DeploymentState | None
     next_share: float
     why: str
@@ -84,6 +86,8 @@ class DeploymentView:
     """Those of its last transition."""
 
 
+_LATELY = 300
+"""Calls of a job by which it is told how many are answered locally: comparisons know only those that went on."""
 _ORDER = ("champion", "canary", "shadow", "candidate", "retired")
 
 
@@ -108,6 +112,8 @@ async def job_views(books: Deployments, section: FlywheelSection) -> list[JobVie
 async def _coverage(books: Deployments, deployment: Deployment | None) -> float | None:
     if deployment is None or deployment.state not in LIVE:
         return None
+    if deployment.state == "champion":
+        return await served_share(books, deployment.job)
     compared, accepted = await books.store.coverage(deployment.id)
     return accepted / compared if compared else None
 
@@ -151,6 +157,12 @@ def _job_view(
     )
 
 
+async def served_share(books: Deployments, job: str) -> float:
+    """Return the share of a job's newest calls that its deployments answered."""
+    calls = await books.store.answered(job, limit=_LATELY)
+    return sum(each.by_specialist for each in calls) / len(calls) if calls else 0.0
+
+
 async def evidence_of(books: Deployments, section: FlywheelSection, deployment: Deployment) -> StreamEvidence:
     """Return what the compared answers of a deployment say so far."""
     stream = await books.store.stream(deployment.id)
@@ -186,6 +198,7 @@ async def deployment_views(
                 created=each.created,
                 since=each.since,
                 evidence=evidence,
+                covers=await served_share(books, each.job) if each.state == "champion" else evidence.coverage,
                 next_state=None if last else state,
                 next_share=0.0 if last else share,
                 why="" if last else waits_for(evidence, each),

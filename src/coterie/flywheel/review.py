@@ -9,12 +9,12 @@
 
 Order: differences between a specialist and the model of today, of the deployment first whose gate takes the fewest
 labels for each call that it would answer, and of each the oldest first, because the gate reads them in order; one in
-three is of the audit slice while that has too few labels for a promotion, and one in ten afterwards, drawn so that each
-answer has its share; then, with labels of the week to spare, training rows
-whose label is likely noise; then what the specialist accepts with least confidence. Differences of a deployment that
-serves come last: its gate was passed. The answers of an item stand in an order that tells nothing of whose they are.
-Some items, drawn by their id, are shown to a second person: `agreement` is Cohen's kappa on those. `worth` says which
-job's labels bring the most.
+three is of the audit slice while that has too few labels for a promotion, drawn so that each answer has its share. Then
+come, with labels of the week to spare, new members of that slice, whose sample moves on with each call, and training
+rows whose label is likely noise; then what the specialist accepts with least confidence. Differences of a deployment
+that serves come last: its gate was passed. The answers of an item stand in an order that tells nothing of whose they
+are. Some items, drawn by their id, are shown to a second person: `agreement` is Cohen's kappa on those. `worth` says
+which job's labels bring the most.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate
 from coterie.flywheel.gates import audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
+from coterie.flywheel.overview import served_share
 from coterie.flywheel.training import TRAINABLE
 from coterie.types import (
     AnsweredCall,
@@ -46,19 +47,21 @@ from coterie.types import (
 )
 
 T = TypeVar("T")
+Asked = list[tuple[str, ReviewPurpose]]
 _DAY, _WEEK, _MONTH = 86_400.0, 7 * 86_400.0, 30 * 86_400.0
 _CLAIM = "claim"
 _CLAIMED = 300.0
 """Seconds that an item is one person's."""
 TWICE = 0.1
 """Share of items that two people are asked."""
-_ONE_IN, _LATER = 3, 10
-"""Of so many items one is of the audit slice, while differences wait: until it has the labels that a promotion needs,
-and afterwards, when its sample moves on with each call."""
+_ONE_IN = 3
+"""Of so many items one is of the audit slice, while that lacks labels for a promotion, and differences wait."""
 _SPARED = 0.7
 """Share of the week's labels that is kept for differences and audits: of them, gates are waiting."""
 _SHOWN = 100
 """Items of lowest confidence that one is chosen from."""
+_LEAST_GAIN = 0.01
+"""Share of calls that a shadow is taken to answer beyond today, at least."""
 _DECIDES = 8
 """Judged differences below which no gate is decided by them."""
 _REMEMBERED = 60.0
@@ -171,8 +174,9 @@ class ReviewQueue:
         claims = {each.id: each for each in await self.books.store.records(_CLAIM, since=now - _DAY)}
         mine = {each.example for each in desk.labels if each.by == reviewer and each.origin == "person"}
         spare = left - int(_SPARED * self.section.labels)
-        for example, purpose in await asyncio.to_thread(self._order, desk):
-            if purpose == "doubt" and len(found) >= spare:
+        waited_for, others = await asyncio.to_thread(self._order, desk)
+        for place, (example, purpose) in enumerate([*waited_for, *others]):
+            if place >= len(waited_for) and purpose in {"audit", "doubt"} and len(found) >= spare:
                 continue
             if example in mine or _is_taken(claims.get(example), reviewer, now):
                 continue
@@ -220,7 +224,7 @@ class ReviewQueue:
             key: await asyncio.to_thread(judge_differences, each, truths, margin=margin, alpha=alpha)
             for key, each in streams.items()
         }
-        served = max((judged[each.id].coverage * each.share for each in lanes if each.serves), default=0.0)
+        served = await served_share(self.books, job.id)
         audits = max(0, self.section.audits - sum(each.purpose == "audit" for each in labels))
         for each in lanes:
             evidence = judged[each.id]
@@ -307,28 +311,27 @@ class ReviewQueue:
 
     # --- what is asked next ----------------------------------------------------------------------
 
-    def _order(self, desk: _Desk) -> Sequence[tuple[str, ReviewPurpose]]:
-        """Examples to ask about, the most valuable first."""
+    def _order(self, desk: _Desk) -> tuple[Asked, Asked]:
+        """Examples to ask about, the most valuable first: those that gates wait for, and the others."""
         people = [each for each in desk.labels if each.origin == "person"]
         said = Counter(each.example for each in people)
         done = {example for example, n in said.items() if n > drawn(example, TWICE, salt="twice")}
         again = [each.example for each in people if each.purpose == "disagreement" and each.example not in done]
         differing = deque(dict.fromkeys([*again, *(each.example for each in desk.differing)]))
         audits = deque(each for each in desk.sample if each not in done)
+        given = {each.example for each in people if each.purpose == "audit"}.union(said.keys() & set(desk.sample))
+        missing = max(0, len(desk.sample) - len(given))  # that a promotion waits for; the sample moves on all the time
         found: list[tuple[str, ReviewPurpose]] = []
-        given = len({each.example for each in people if each.purpose == "audit"}.union(said.keys() & set(desk.sample)))
-        while differing or audits:
-            one_in = _ONE_IN if given < len(desk.sample) else _LATER
-            audit = bool(audits) and (not differing or (len(said) + len(found)) % one_in == one_in - 1)
-            given += audit
+        while differing or (audits and missing):
+            audit = bool(audits and missing) and (not differing or (len(said) + len(found)) % _ONE_IN == _ONE_IN - 1)
+            missing -= audit
             found.append((audits.popleft(), "audit") if audit else (differing.popleft(), "disagreement"))
         asked = {example for example, _ in found}
-        noise: list[tuple[str, ReviewPurpose]] = [(each, "doubt") for each in desk.job.doubtful if each not in said]
-        unsure: list[tuple[str, ReviewPurpose]] = [
-            (each.example, "margin") for each in desk.unsure if each.example not in said
-        ]
+        others: list[tuple[str, ReviewPurpose]] = [(each, "audit") for each in audits]
+        others += [(each, "doubt") for each in desk.job.doubtful if each not in said]
+        others += [(each.example, "margin") for each in desk.unsure if each.example not in said][:_SHOWN]
         late = dict.fromkeys(each.example for each in desk.late if each.example not in asked)
-        return [*found, *noise, *unsure[:_SHOWN], *((each, "disagreement") for each in late)]
+        return found, [*others, *((each, "disagreement") for each in late)]
 
     def _sample(self, job: KnownJob, live: Sequence[Deployment], answered: Sequence[AnsweredCall]) -> list[str]:
         """Examples of the audit slice that are to have a label: of closed answers, once a specialist is worth it."""
@@ -343,11 +346,12 @@ class ReviewQueue:
         store = self.books.store
         live = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
         labels = list(await store.labels(job=job.id, feedback=False))
+        served = await served_share(self.books, job.id)
         open_: list[tuple[float, ComparedAnswer]] = []
         late: list[ComparedAnswer] = []
         for each in live:
             waiting = await store.differences(each.id)
-            price = await self._price(each, labels) if waiting else None
+            price = await self._price(each, labels, served) if waiting else None
             if price is None:
                 late += waiting
             else:
@@ -365,8 +369,8 @@ class ReviewQueue:
             labels=labels,
         )
 
-    async def _price(self, deployment: Deployment, labels: Sequence[GivenLabel]) -> float | None:
-        """Labels that the gate of a deployment is expected to take yet, for each call that it would answer.
+    async def _price(self, deployment: Deployment, labels: Sequence[GivenLabel], served: float) -> float | None:
+        """Labels that the gate of a deployment is expected to take yet, for each call that it answers beyond today.
 
         None if it needs no more: it was passed, or the labels that are there decide it.
         """
@@ -379,7 +383,8 @@ class ReviewQueue:
             stream, truths = await self.books.store.stream(deployment.id), truths_of(labels)
             margin, alpha = self.section.margin, self.section.alpha
             found = await asyncio.to_thread(judge_differences, stream, truths, margin=margin, alpha=alpha)
-            return found.rows_left * found.disagreement if found.decision == "open" else None
+            more = max(found.coverage - served, _LEAST_GAIN)
+            return found.rows_left * found.disagreement * found.coverage / more if found.decision == "open" else None
 
         return await self._lately(("decided", deployment.id), judged)
 

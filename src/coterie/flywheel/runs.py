@@ -82,9 +82,9 @@ _LEFT_OVER = 1.2
 _MONTHS, _LEAST_MONTH = 3.0, 4.0
 """Months of calls that a version is to pay off in, with the wait for its gate, and times `calls` that a month has at
 least."""
-_NEAR = 250
-"""Rows that a gate is expected to take yet, up to which its shadow makes room for no other: about what one without a
-difference needs from its beginning."""
+_NEAR = 200
+"""Rows that a gate is expected to take yet, up to which its shadow makes room for no other: somewhat fewer than one
+without a difference needs from its beginning."""
 _NEARLY = 0.95
 """Share of a stage's hours after which it is over: a daily run comes a little less than a day after one."""
 _WORTH_IT = 0.05

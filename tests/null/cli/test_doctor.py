@@ -112,6 +112,14 @@ def test_no_specialists(tmp_path, examine):
     assert "add NAME" in checks["specialists"]["fix"]
 
 
+def test_captured_calls_make_specialists(tmp_path, examine):
+    """A network that captures calls needs none in its file."""
+    (tmp_path / "coterie.toml").write_text("[capture]\nenabled = true\n")
+    _, checks = examine(tmp_path)
+
+    assert checks["specialists"]["ok"]
+
+
 def test_missing_data(trained, examine):
     """Data that the file names but that is not there is missing."""
     (trained / "data" / "triage.csv").unlink()

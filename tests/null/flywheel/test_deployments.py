@@ -111,6 +111,21 @@ async def test_roll_back_stops_the_serving(books, section):
     assert (await promote(books, section, made.id, by="ann", reason="mended")).state == "shadow"
 
 
+async def test_a_champion_covers_what_it_answers(books, section, store):
+    """Its comparisons know only the calls that it left to the model; the newest calls know all."""
+    made = await begin(books)
+    for _ in range(5):
+        made = await promote(books, section, made.id, by="ann", reason="r", force=True)
+    calls = [replace(each, policy=made.id if i % 4 else each.policy) for i, each in enumerate(examples(400))]
+    left = [each for each in calls if each.policy != made.id]
+    await store.flywheel.add_examples(calls, compared(made.id, left, accepted=lambda i: False))
+    (view,) = await deployment_views(books, section)
+    (job,) = await job_views(books, section)
+    assert (view.state, view.evidence.coverage) == ("champion", 0.0)
+    assert view.covers == pytest.approx(0.75)
+    assert job.saves == pytest.approx(0.75 * job.monthly_cost)
+
+
 async def test_views_hold_volume_cost_and_evidence(books, section, store):
     """What the console shows of a job and its deployment."""
     calls = examples(400)

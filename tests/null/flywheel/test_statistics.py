@@ -7,7 +7,7 @@ import pytest
 
 from coterie.flywheel.drift import Watch
 from coterie.flywheel.estimates import estimate, exact
-from coterie.flywheel.evidence import PairedComparison, first_decision, paths_at
+from coterie.flywheel.evidence import PairedComparison, first_decision, paths_at, rows_needed
 
 
 def paired(rng, *, wins, losses, rows):
@@ -62,6 +62,19 @@ def test_evidence_at_some_places_is_that_of_the_whole_way(seed):
 
     for found, whole in zip(paths_at(places, at, rows[at], margin=0.02), highest.T, strict=True):
         assert found == pytest.approx(whole[places], abs=1e-9)
+
+
+def test_rows_that_a_gate_is_expected_to_take():
+    """About as many as streams of such shares take; the more, the nearer the candidate is to the margin."""
+    shares = np.array([[0.0, 0.04, 0.04, 0.03], [0.0, 0.02, 0.04, 0.045]])
+    needed = rows_needed(*shares, margin=0.02, alpha=0.05)
+    assert 200 < needed[0] < 260
+    assert needed[0] < needed[2] < needed[3]
+    draw = np.random.default_rng(1)
+    took = [
+        first_decision(draw.choice([1, -1, 0], size=4_000, p=[0.04, 0.02, 0.94]), margin=0.02)[1] for _ in range(60)
+    ]
+    assert 0.4 < np.median(took) / needed[1] < 1.6
 
 
 def test_losses_alone_never_end_in_nonsense():
