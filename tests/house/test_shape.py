@@ -57,7 +57,7 @@ BUDGETS = {
     "engines": 5820,  # vLLM; encoders by name; relay; a transport as seam; models that read and check, what they share
     "edge": 1070,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
-    "flywheel": 5230,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats; a teacher's confusions
+    "flywheel": 5245,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats; a teacher's confusions
     "gateway": 7230,  # what changes in the folder is followed; deployments and review over HTTP; heads in one go
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3410,  # write-ahead entries of the audit log, their thread; tools of MCP; one look at a prompt
