@@ -108,6 +108,10 @@ class Tally:
     restored: int = 0
     """Answers with personal data in them."""
     statuses: Counter[str] = field(default_factory=Counter)
+    by_specialist: Counter[str] = field(default_factory=Counter)
+    """How requests ended by whom they named, as `specialist: status`; those that named nobody are `routed`."""
+    unfounded: int = 0
+    """Customers' messages that were answered with a quote of the index, where nothing answers them."""
     verdicts: Counter[str] = field(default_factory=Counter)
     """Of the gate, as `model: rule, allowed or not`, from the traces."""
     searched: dict[str, int] = field(default_factory=dict)
@@ -158,6 +162,10 @@ async def ask(network: Network, corpus: Corpus, request: Request, tally: Tally, 
         tally.overloaded += 1
         return
     tally.statuses[answer.trace.status] += 1
+    named = "document" if request.document is not None else request.specialist or "routed"
+    tally.by_specialist[f"{named}: {answer.trace.status}"] += 1
+    quoted = any(each.accepted and each.specialist == "ask" and each.citations for each in answer.findings)
+    tally.unfounded += quoted and named == "routed"
     for verdict in answer.trace.verdicts:
         if verdict.rule.startswith("egress."):
             model = destination(each.values for each in (verdict.reason, *verdict.reason.notes))
@@ -271,6 +279,8 @@ def main() -> None:
         "releases_refused": tally.refused,
         "overloaded": tally.overloaded,
         "statuses": dict(tally.statuses),
+        "statuses_by_specialist": dict(sorted(tally.by_specialist.items())),
+        "messages_answered_by_a_quote": tally.unfounded,
         "canaries": dict(kinds),
         "bytes_received": tally.searched,
         "requests_received": received,

@@ -79,6 +79,9 @@ _HEAD, _TAIL = 12_000, 4_000
 """Characters of a longer text that a route is made from: more than the encoder reads, and the end, where a question
 about the rest would stand. What is done with them takes the same time however long the text is."""
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
+_BESIDE_COLUMNS = 0.30
+"""Similarity to a specialist without examples from which a text beside columns is a request of its own: the bar for
+every text until decision 212 (decision 330)."""
 
 
 _MOST_KNOWN = 8192
@@ -165,13 +168,14 @@ class LearnedRouter:
     async def route(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Route:
         """Whom to ask; no parts when the request is like nobody's examples. Facts of the context need no writer.
 
-        The route of a text that the same tenant asked before takes no CPU time.
+        The route of a text that the same tenant asked before takes no CPU time, whatever columns beside it hold.
         """
-        if request.columns or len(request.text) > _LONGEST_KNOWN:
+        if len(request.text) > _LONGEST_KNOWN:
             return (await self._consider(request, context, call)).route
         start, tenant = time.perf_counter(), call.principal.tenant
         language = request.language or language_of(request.text, "en")
-        beside = "\n".join([language, *sorted(known_facts(context) & self._read)]).encode()
+        columns = [f"{name} {part.score}" for name, (part, _) in self._by_columns(request).items()]
+        beside = "\n".join([language, *sorted(known_facts(context) & self._read), "", *columns]).encode()
         known = self._known.get(tenant, request.text, beside)
         if known is not None:
             return _recalled(known, request.text, time.perf_counter() - start)
@@ -234,6 +238,8 @@ class LearnedRouter:
             # One specialist gets the text as it is: what was left out of the reading may matter to it.
             asked = [replace(asked[0], text=request.text)]
         scores = {name: round(fit.p_value, 4) for name, fit in matches[root].fits.items()}
+        if by_columns:
+            asked = [match for match in asked if not _about_columns(match)]
         parts = self._parts(by_columns, asked, known)
         reason = self._reason(by_columns, asked, [matches[root]])
         route = Route(parts=parts, reason=reason, scores=scores, steps=(*first, *second))
@@ -520,6 +526,11 @@ class LearnedRouter:
             )
             for row in range(len(scores))
         ]
+
+
+def _about_columns(match: Match) -> bool:
+    """Whether a text beside columns is about these: "May they have it?" is a little like many a description."""
+    return match.best.profile.cold and match.best.similarity < _BESIDE_COLUMNS
 
 
 def _recalled(route: Route, text: str, seconds: float) -> Route:

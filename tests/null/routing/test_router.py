@@ -301,6 +301,20 @@ async def test_columns_and_text(tools, profiles, clouds, underwriting):
     assert alone.parts[0].text == "please score this"
 
 
+async def test_a_text_beside_columns_that_is_little_like_a_description(tools, clouds, underwriting):
+    """It is about the columns; the same text alone is asked of who has the description."""
+    center, other = clouds["triage"].center, clouds["clauses"].center
+    cold = make_profile(np.empty((0, len(center))), [], [], hints=center[None], hint_texts=["terms"], seed=0)
+    across = tools.unit(other - (other @ center) * center)
+    places = {f"{share}": share * center + np.sqrt(1 - share**2) * across for share in (0.25, 0.35)}
+    by = tools.router({"documents": cold}, places, cards=[underwriting])
+    little, much = [await tools.route(by, text, columns={"income": 1}) for text in places]
+
+    assert (little.specialists, little.parts[0].otherwise) == (("underwriting",), ())
+    assert much.specialists == ("underwriting", "documents")
+    assert (await tools.route(by, "0.25")).specialists == ("documents",)
+
+
 async def test_a_score_with_text_is_asked_once(tools, clouds, profiles):
     """A specialist that both columns and text point to gets them together, in one part."""
     score = tools.card("triage", task="score", columns=("income", "note"))
@@ -432,4 +446,17 @@ async def test_a_known_text_is_routed_from_memory(tools, profiles, clouds):
     assert "my card" not in repr(vars(by._known))
     await by.route(Request(text="my card", tenant="b"), Context(), call=CallContext(principal=Principal(tenant="b")))
     await by.route(Request(text="my card", language="de"), Context())
+    assert len(by._encoder.batches) == 3
+
+
+async def test_a_known_text_beside_columns_is_routed_from_memory(tools, profiles, clouds, underwriting):
+    """The values of columns change no route: the text is encoded once for all rows, and anew for other columns."""
+    by = tools.router(profiles, {"my card": clouds["triage"].draw(1)[0]}, cards=[underwriting])
+    rows = [{"income": 1, "home": "own"}, {"income": 2, "home": "rented"}, {"income": 2}, {"x": 1}]
+    first, second, fewer, others = [await tools.route(by, "my card", columns=row) for row in rows]
+
+    assert replace(second, steps=()) == replace(first, steps=())
+    assert first.specialists == fewer.specialists == ("underwriting", "triage")
+    assert (first.parts[0].score, fewer.parts[0].score) == (2 / 3, 1 / 3)
+    assert others.specialists == ("triage",)
     assert len(by._encoder.batches) == 3
