@@ -363,7 +363,8 @@ class Store(Protocol):
     async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
         """Write a settlement as `settle` does, and its entry in the audit log. Called by the network for each request.
 
-        If one of them cannot be written, the other one still is, and the error is raised.
+        If one of them cannot be written, the other one still is, and the error is raised. What was begun is finished
+        where the caller is cancelled meanwhile: the caller hears of that afterwards.
         A store that writes in a thread may write both there, by `Audit.append_soon`, for one wait in place of two.
         """
         ...

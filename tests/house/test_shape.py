@@ -54,19 +54,19 @@ BUDGETS = {
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
     "decisions": 1060,  # typed questions: a new concept; deployments for questions; a second encoder; drawn options
-    "engines": 5820,  # vLLM; encoders by name; relay; a transport as seam; models that read and check, what they share
+    "engines": 6200,  # vLLM; encoders by name; relay; a transport as seam, plain HTTP; models that read and check
     "edge": 1070,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5245,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats; a teacher's confusions
-    "gateway": 7230,  # what changes in the folder is followed; deployments and review over HTTP; heads in one go
+    "gateway": 7250,  # what changes in the folder is followed; deployments and review over HTTP; heads in one go
     "generalist": 1590,  # whole answers asked for whole; functions
-    "governance": 3410,  # write-ahead entries of the audit log, their thread; tools of MCP; one look at a prompt
+    "governance": 3490,  # write-ahead entries of the audit log, their thread; MCP; one look at a prompt; classes
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5715,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
-    "limits": 1520,  # calls capped by what is left; allotments leased from a file or PostgreSQL
+    "limits": 1545,  # calls capped by what is left; allotments leased from a file or PostgreSQL
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1170,  # encoders' weights, small models
-    "network": 2480,  # relay, routes by schema, feedback, functions, deployments, the second, follow-ups; whole answers
+    "network": 2510,  # relay, routes by schema, feedback, functions, deployments, the second, follow-ups; whole answers
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
     "privacy": 3390,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
@@ -75,14 +75,14 @@ BUDGETS = {
     "reports": 300,
     "rightsizing": 2060,
     "routing": 2710,  # the second specialist, descriptions as a whole; texts of a batch together
-    "runtime": 1680,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows of a batch
+    "runtime": 1725,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
     "tasks": 17720,  # cells of tables, contradictions; functions; the task tools; a second look; a model that checks
-    "testing": 1985,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2300,  # an automaton for n-grams; one normaliser with the way back to the text; tables are data
+    "testing": 1995,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
+    "text": 2315,  # an automaton for n-grams; one normaliser with the way back to the text; tables are data
     "training": 525,  # candidates that serve nobody
     "tuning": 2240,  # encoders built, vocabularies cut
     "turns": 250,  # heads on the encoder in place of word lists

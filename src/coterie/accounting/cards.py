@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from typing import Self
 
 Counter = Callable[[], float]
 """Joules that a card has taken since some moment. Raises OSError where it cannot say."""
@@ -70,12 +71,19 @@ class CallEnergy:
     """The joules of one call over all its cards."""
 
     def __init__(self, meters: Sequence[CardMeter]) -> None:
-        self._stack = ExitStack()
-        self._calls = [self._stack.enter_context(meter.call()) for meter in meters]
+        self._stack = ExitStack() if meters else None
+        self._calls = [] if self._stack is None else [self._stack.enter_context(meter.call()) for meter in meters]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def end(self) -> float | None:
         """Joules from the beginning until now, and the call is over; None where a card does not say."""
-        self._stack.close()
+        if self._stack is not None:
+            self._stack.close()
         parts = [call.joules for call in self._calls]
         return None if not parts or None in parts else float(sum(part for part in parts if part is not None))
 
@@ -90,14 +98,9 @@ class Cards:
     def __init__(self, meters: Sequence[CardMeter]) -> None:
         self._meters = meters
 
-    @contextmanager
-    def call(self) -> Iterator[CallEnergy]:
+    def call(self) -> CallEnergy:
         """A call of the model for as long as the block lasts, or until its energy is asked for."""
-        energy = CallEnergy(self._meters)
-        try:
-            yield energy
-        finally:
-            energy.end()
+        return CallEnergy(self._meters)
 
 
 def open_cards(numbers: Sequence[int]) -> Cards | None:

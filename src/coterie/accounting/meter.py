@@ -188,7 +188,12 @@ def _least(request: Request, answered: str, window: int) -> Usage:
 
 
 def most_read(prompt: Prompt) -> int:
-    """The most tokens that reading a prompt can take: none is shorter than a byte, and a template frames each text."""
+    """The most tokens that reading a prompt can take: none is shorter than a byte, and a template frames each text.
+
+    A verbatim prompt takes no more than its body has bytes: what JSON writes around a text is longer than the frame.
+    """
+    if prompt.verbatim is not None:
+        return len(prompt.verbatim) + FRAME_TOKENS
     texts = [text for text in (prompt.text, *(message.text for message in prompt.messages), *prompt.choices) if text]
     schema = len(str(prompt.json_schema)) if prompt.json_schema else 0
     schema += len(str(prompt.questions).encode("utf-8", "replace")) if prompt.questions else 0

@@ -199,6 +199,8 @@ class RemoteModel(ModelEntry):
     def prices_at(self, moment: float | None = None) -> TokenPrices:
         """What its tokens cost at a time in seconds since the epoch; now, if none is given."""
         undated = TokenPrices(self.price_in, self.price_out)
+        if not self.prices:
+            return undated
         return prices_on(self.prices, day_of(time.time() if moment is None else moment), otherwise=undated)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -58,31 +58,16 @@ class CircuitBreaker:
         """True while requests are refused, or only a probe is let through."""
         return self._open_until is not None
 
-    @contextmanager
-    def attempt(self) -> Iterator[Callable[[], None]]:
-        """Around each try. Raises `EngineUnavailable` at once while the circuit is open.
+    def attempt(self) -> ServerAttempt:
+        """A context around each try. Entering raises `EngineUnavailable` at once while the circuit is open.
 
         Call what it gives once the whole answer is there: whoever reads a stream leaves when they have that, and
         leaving says nothing of the server.
         """
-        probe = self._enter()
-        failed: bool | None = None  # None: abandoned
+        return ServerAttempt(self)
 
-        def answered() -> None:
-            nonlocal failed
-            failed = False
-
-        try:
-            yield answered
-            failed = False
-        except EngineError as error:
-            failed = error.retryable
-            raise
-        finally:
-            self._leave(failed=failed, probe=probe)
-
-    def _enter(self) -> bool:
-        """True when this try is the probe."""
+    def enter(self) -> bool:
+        """Begin a try; True when it is the probe."""
         if self._open_until is None:
             return False
         wait = self._open_until - self._clock()
@@ -95,7 +80,8 @@ class CircuitBreaker:
         self._probing = True
         return True
 
-    def _leave(self, *, failed: bool | None, probe: bool) -> None:
+    def leave(self, *, failed: bool | None, probe: bool) -> None:
+        """End a try; None for one that was given up."""
         if probe:
             self._probing = False
         if failed:
@@ -105,6 +91,28 @@ class CircuitBreaker:
         elif failed is False:
             self._failures = 0
             self._open_until = None
+
+
+class ServerAttempt:
+    """A context for one try of a server."""
+
+    __slots__ = ("_breaker", "_complete", "_probe")
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self._breaker, self._complete, self._probe = breaker, False, False
+
+    def __enter__(self) -> Callable[[], None]:
+        self._probe = self._breaker.enter()
+        return self._answered
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        failed = False if self._complete or kind is None else None  # None: abandoned
+        if isinstance(error, EngineError):
+            failed = error.retryable
+        self._breaker.leave(failed=failed, probe=self._probe)
+
+    def _answered(self) -> None:
+        self._complete = True
 
 
 # --- Engine.
@@ -221,16 +229,21 @@ class OpenAIEngine:
                     said = await self._connection.read_refusal(response, deadline)
                     raise refusal(response.status, read_error(said), engine=self.name, said="", retry_after=None)
                 kept = {name: value for name in _RELAYED if (value := response.headers.get(name)) is not None}
-                yield RelayHead(status=response.status, headers=kept)
-                body = bytearray()
-                async with aclosing(self._connection.chunks(response, deadline)) as chunks:
-                    async for chunk in chunks:
-                        deadline.renew()
-                        body += chunk
-                        yield chunk
+                streamed = kept.get("content-type", "").startswith("text/event-stream")
+                body = b"" if streamed else self._connection.arrived(response) or b""
+                yield RelayHead(status=response.status, headers=kept, length=len(body) or None)
+                if body:
+                    yield body
+                else:
+                    pieces = list[bytes]()
+                    async with aclosing(self._connection.chunks(response, deadline)) as chunks:
+                        async for chunk in chunks:
+                            deadline.renew()
+                            pieces.append(chunk)
+                            yield chunk
+                    body = b"".join(pieces)
             answered()
-            kind = "text/event-stream" if kept.get("content-type", "").startswith("text/event-stream") else ""
-            usage = await aside(len(body), partial(transcript.relayed, bytes(body), streamed=bool(kind)))
+            usage = await aside(len(body), partial(transcript.relayed, body, streamed=streamed))
             if response.status >= HTTPStatus.BAD_REQUEST:
                 usage = replace(usage, tokens_in=0, tokens_out=0)  # a refusal is not billed
             yield measured(Output(usage=usage), energy)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, suppress
 
 from coterie.config.file import ServerModel
 from coterie.config.section import EnvSecret
-from coterie.engines.transport import AiohttpTransport, ServerAnswer, Transport, TransportError
+from coterie.engines.http import HttpTransport
+from coterie.engines.transport import ServerAnswer, Transport, TransportError
 from coterie.errors import (
     ConfigError,
     CoterieError,
@@ -50,6 +51,26 @@ class Deadline:
         return asyncio.timeout_at(self.until)
 
 
+class PostedRequest:
+    """A context in which the answer to a request is open."""
+
+    __slots__ = ("_answer", "_asked", "_connection")
+
+    def __init__(
+        self, connection: ModelConnection, body: Mapping[str, object] | bytes, deadline: Deadline, path: str
+    ) -> None:
+        self._connection, self._asked = connection, (body, deadline, path)
+        self._answer: ServerAnswer | None = None
+
+    async def __aenter__(self) -> ServerAnswer:
+        self._answer = answer = await self._connection.ask(*self._asked)
+        return answer
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._answer is not None:
+            self._answer.close()
+
+
 class ModelConnection:
     """Sends a JSON request and gives the answer's bytes; opened by the first request."""
 
@@ -59,7 +80,7 @@ class ModelConnection:
         self._url = model.base_url.rstrip("/")
         self._headers = RequestHeaders(model.api_key)
         self._for_messages = RequestHeaders(model.api_key, messages=True)
-        self._transport = transport or AiohttpTransport()
+        self._transport = transport or HttpTransport()
 
     def deadline(self, least: float = 0.0) -> Deadline:
         """The configured time from now on; `least` seconds where that is more."""
@@ -71,32 +92,26 @@ class ModelConnection:
             said = said.replace(form, "[key]")
         return said
 
-    @asynccontextmanager
-    async def post(
+    def post(
         self, body: Mapping[str, object] | bytes, deadline: Deadline, *, path: str = "/chat/completions"
-    ) -> AsyncIterator[ServerAnswer]:
-        """The answer to a request, whatever its status, with nothing but its head read."""
+    ) -> PostedRequest:
+        """A context with the answer to a request, whatever its status, with nothing but its head read."""
+        return PostedRequest(self, body, deadline, path)
+
+    async def ask(self, body: Mapping[str, object] | bytes, deadline: Deadline, path: str) -> ServerAnswer:
+        """The same, for who closes the answer."""
         content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         self._headers.check()
-        failure = None
         try:
             headers = self._for_messages if path == _MESSAGES else self._headers
-            answer = await self._transport.post(self._url + path, headers, content, until=deadline.until)
+            return await self._transport.post(self._url + path, headers, content, until=deadline.until)
         except Exception as error:  # noqa: BLE001 - a transport of somebody else's may raise anything
             failure = self._mapped(error)
-        if failure is not None:  # raised here, out of sight of an error that may remember the request
-            raise failure
-        try:
-            yield answer
-        finally:
-            answer.close()
+        raise failure  # here, out of sight of an error that may remember the request
 
     async def chunks(self, answer: ServerAnswer, deadline: Deadline) -> AsyncGenerator[bytes, None]:
         """An answer's bytes as they come. Raises `EngineTimeout` or `EngineBroken`."""
-        if answer.headers.get("content-encoding", "identity") != "identity":
-            raise EngineBroken(
-                f"Engine {self._engine!r} sent a compressed answer nobody asked for.", engine=self._engine
-            )
+        self._check_plain(answer)
         chunks, size = answer.chunks(), 0
         while True:
             chunk, failure = None, None
@@ -110,15 +125,31 @@ class ModelConnection:
             if chunk is None:
                 return
             size += len(chunk)
-            if size > _LONGEST_ANSWER:
-                raise EngineBroken(
-                    f"Engine {self._engine!r} sent more than {_LONGEST_ANSWER} bytes.", engine=self._engine
-                )
+            self._check_size(size)
             yield chunk
+
+    def arrived(self, answer: ServerAnswer) -> bytes | None:
+        """The whole body of an answer, if it is here. Raises `EngineBroken`."""
+        self._check_plain(answer)
+        body = answer.whole()
+        self._check_size(len(body or b""))
+        return body
+
+    def _check_plain(self, answer: ServerAnswer) -> None:
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise EngineBroken(
+                f"Engine {self._engine!r} sent a compressed answer nobody asked for.", engine=self._engine
+            )
+
+    def _check_size(self, size: int) -> None:
+        if size > _LONGEST_ANSWER:
+            raise EngineBroken(f"Engine {self._engine!r} sent more than {_LONGEST_ANSWER} bytes.", engine=self._engine)
 
     async def read_answer(self, answer: ServerAnswer, deadline: Deadline) -> str:
         """The whole body of an answer. Raises what `chunks` raises."""
-        body = b"".join([chunk async for chunk in self.chunks(answer, deadline)])
+        body = self.arrived(answer)
+        if body is None:
+            body = b"".join([chunk async for chunk in self.chunks(answer, deadline)])
         return self.scrubbed(body.decode("utf-8", "replace"))
 
     async def read_refusal(self, answer: ServerAnswer, deadline: Deadline) -> str:

@@ -202,10 +202,13 @@ class Transcript:
         self.texts.append(text)
         return self._usage()
 
+    def _estimated(self) -> tuple[int, int]:
+        asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
+        return asked, estimate_tokens("".join(self.texts))
+
     def _usage(self) -> Usage:
         """What it took so far."""
-        asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
-        tokens_in, tokens_out = self.tokens or (asked, estimate_tokens("".join(self.texts)))
+        tokens_in, tokens_out = self.tokens or self._estimated()
         milliseconds = (time.perf_counter() - self.start) * 1000
         cached = min(self.cached, tokens_in)
         return Usage(tokens_in=tokens_in, tokens_cached=cached, tokens_out=tokens_out, milliseconds=milliseconds)

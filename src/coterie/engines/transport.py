@@ -1,7 +1,7 @@
-"""How a request reaches a server and its answer comes back: the one engine module that knows an HTTP library.
+"""How a request reaches a server and its answer comes back.
 
-`Transport` is the seam; `AiohttpTransport` is what the product uses. No error of the library leaves this module: they
-remember the request, and with it the key.
+`Transport` is the seam. `AiohttpTransport` is for TLS and proxies, `engines.http` for plain HTTP. No error of a library
+leaves these modules: they remember the request, and with it the key.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from yarl import URL
 
 _CONNECTIONS = 64
 """Of one engine to its server, at once."""
-_CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 """For a connection, and for one of those there are to become free."""
-_KEPT_SECONDS = 4.0
+KEPT_SECONDS = 4.0
 """An idle connection is closed after this time: many servers close theirs after five."""
 _PIECE = 1 << 16
 """Bytes that are written before the system is waited for."""
@@ -57,6 +57,10 @@ class ServerAnswer(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises `TransportError`."""
+        ...
+
+    def whole(self) -> bytes | None:
+        """Return the body, if all of it came with the head; None while it may still come, and `chunks` gives it."""
         ...
 
     def close(self) -> None:
@@ -128,7 +132,7 @@ class AiohttpTransport:
             await self._free.acquire()  # at once
             return
         try:
-            async with asyncio.timeout_at(min(until, asyncio.get_running_loop().time() + _CONNECT_SECONDS)):
+            async with asyncio.timeout_at(min(until, asyncio.get_running_loop().time() + CONNECT_SECONDS)):
                 await self._free.acquire()
         except TimeoutError:
             full = TransportError("full", f"all {_CONNECTIONS} connections are in use", sent=False)
@@ -139,8 +143,8 @@ class AiohttpTransport:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS),
-                timeout=aiohttp.ClientTimeout(connect=_CONNECT_SECONDS),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS),
+                timeout=aiohttp.ClientTimeout(connect=CONNECT_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "coterie"},
                 auto_decompress=False,
@@ -178,6 +182,10 @@ class _AiohttpAnswer:
                 return
             yield chunk
         raise trouble
+
+    def whole(self) -> bytes | None:
+        content = self._response.content
+        return content.read_nowait() if content.is_eof() and content.exception() is None else None
 
     def close(self) -> None:
         if self._open:

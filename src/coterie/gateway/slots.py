@@ -12,8 +12,8 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from coterie.errors import Overloaded
 
@@ -196,6 +196,21 @@ class WorkerSlots:
         return float(min(_LONGEST_WAIT, max(1, math.ceil(estimate))))
 
 
+class ReleasedSlot:
+    """A context in which others have the slot of a request."""
+
+    __slots__ = ("_slot",)
+
+    def __init__(self, slot: WorkerSlot) -> None:
+        self._slot = slot
+
+    async def __aenter__(self) -> None:
+        self._slot.go()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slot.come_back()
+
+
 class WorkerSlot:
     """The worker slot of one request: an async context that waits for it and holds it."""
 
@@ -211,25 +226,28 @@ class WorkerSlot:
     async def __aexit__(self, *_: object) -> None:
         self._leave()
 
-    @asynccontextmanager
-    async def released(self) -> AsyncIterator[None]:
-        """Give slot and admission to others while a remote model is waited for, and take them back.
+    def released(self) -> ReleasedSlot:
+        """Give slot and admission to others while a remote model is waited for, and take them back: a context.
 
         They are taken at once, though all may be held by then: those who come next wait the longer. Other parts of the
-        request go on without a slot meanwhile. Raises `Overloaded` where too many wait for remote models.
+        request go on without a slot meanwhile. Entering raises `Overloaded` where too many wait for remote models.
         """
+        return ReleasedSlot(self)
+
+    def go(self) -> None:
+        """Wait for a remote model from now on. Raises `Overloaded`."""
         if not self._away:
             self._go()
         self._away += 1
-        try:
-            yield
-        finally:
-            self._away -= 1
-            if not self._away:
-                self._all.remote.give(self._client)
-                self._all.admissions.take(self._client)
-                self._all.slots.take(self._client)
-                self._began = self._all.now()
+
+    def come_back(self) -> None:
+        """Wait no more."""
+        self._away -= 1
+        if not self._away:
+            self._all.remote.give(self._client)
+            self._all.admissions.take(self._client)
+            self._all.slots.take(self._client)
+            self._began = self._all.now()
 
     def _go(self) -> None:
         remote, client = self._all.remote, self._client

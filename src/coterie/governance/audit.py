@@ -104,6 +104,7 @@ class AuditLog:
             sync: Brings them to the disk.
         """
         self._path, self._signer, self._every, self._patience = path, signer, checkpoint_every, sync_seconds
+        self._name, self._head_name = str(path), str(head_of(path))
         self._most_waiting, self._clock, self._write, self._sync = most_waiting, clock, write, sync
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._entrance = threading.Lock()  # guards how many wait, and whether there is a thread
@@ -136,21 +137,33 @@ class AuditLog:
         if not sync:
             self.sync_soon()
 
-    def append_all(self, events: Sequence[AuditEvent], *, sync: bool = True) -> None:
+    def append_all(
+        self, events: Sequence[AuditEvent], *, sync: bool = True, on_disk: Callable[[], None] | None = None
+    ) -> None:
         """The same for several at once, blocking: for commands. Raises `AuditError`.
 
         Args:
             events: What is written, in one piece.
             sync: They are on the disk on return.
+            on_disk: Called as soon as they are; the head, which nobody need wait for, counts them after that.
         """
         with self._audit_errors(), self._locked() as file:
             begin = self._append(file, events)
             if sync or self._behind:
+                told_first = on_disk is not None and not self._behind
                 with self._undone(file, begin):
                     self._sync(file)
                     if self._fresh:
                         sync_name(self._path.parent)  # else a cut of the power could lose the file's name
-                    self._keep_head(self._place)
+                    if not told_first:
+                        self._keep_head(self._place)
+                if on_disk is not None and told_first:
+                    on_disk()
+                    try:
+                        self._keep_head(self._place)
+                    except OSError:  # whoever writes next syncs, too, and hears of it
+                        self._fresh, self._behind = False, True
+                        return
             elif self._fresh:
                 # A log has a head from its birth, and what another writer left behind it when it was killed is
                 # counted now. If the disk fails, whoever syncs next hears of that.
@@ -249,12 +262,25 @@ class AuditLog:
         return batch
 
     def _write_jobs(self, jobs: Sequence[_Job]) -> None:
+        sync = not self._patience or any(job.sync for job in jobs)
+        told = False
+
+        def on_disk() -> None:
+            nonlocal told
+            told = True
+            self._tell(jobs, None)
+
         failed: Exception | None = None
         try:
-            sync = not self._patience or any(job.sync for job in jobs)
-            self.append_all([job.event for job in jobs], sync=sync)
+            self.append_all([job.event for job in jobs], sync=sync, on_disk=on_disk)
         except Exception as error:  # noqa: BLE001 - handed to those who wait
             failed = error
+        if not told:
+            self._tell(jobs, failed)
+
+    @staticmethod
+    def _tell(jobs: Sequence[_Job], failed: Exception | None) -> None:
+        """Wake whoever waits, each event loop once."""
         for loop in {job.loop for job in jobs}:
             with suppress(RuntimeError):  # that loop is closed: nobody waits there any more
                 loop.call_soon_threadsafe(_resolve, [job.done for job in jobs if job.loop is loop], failed)
@@ -275,10 +301,10 @@ class AuditLog:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         try:
-            file = os.open(self._path, _FLAGS, 0o600)
+            file = os.open(self._name, _FLAGS, 0o600)
         except FileNotFoundError:  # looking for the folder first would take as long as the file
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self._path, _FLAGS, 0o600)
+            file = os.open(self._name, _FLAGS, 0o600)
         try:
             with self._turn:
                 hold(file)
@@ -356,7 +382,7 @@ class AuditLog:
         head: dict[str, object] = {"n": place.n, "hash": place.digest}
         if self._signer is not None:
             head |= {"key": self._signer.public, "signature": self._signer.attest("audit", place.statement)}
-        file = _private(str(head_of(self._path)), os.O_WRONLY | os.O_CREAT)
+        file = _private(self._head_name, os.O_WRONLY | os.O_CREAT)
         try:
             os.write(file, json.dumps(head).encode().ljust(_SECTOR - 1) + b"\n")
         finally:

@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coterie.errors import ReleaseRefused
 from coterie.protocols import Audit
 from coterie.runtime.codec import parse_json, readable
-from coterie.types import AuditEvent, CallContext, Egress, Feedback, Reason, Request, SpecialistCard, Trace
+from coterie.types import AuditEvent, CallContext, Egress, Feedback, Reason, Request, SpecialistCard, Trace, Verdict
 
 # --- Lines of an audit log: JSON, each with the SHA-256 of the line before it.
 
@@ -91,6 +92,12 @@ Digest = Callable[[str], str]
 """Stands for content."""
 
 
+@lru_cache(maxsize=256)
+def _readable(verdict: Verdict) -> object:
+    """A verdict in words, code and values: most requests have one that another had."""
+    return readable(verdict)
+
+
 def audit_request(
     trace: Trace, request: Request, answer: str, *, cards: Mapping[str, SpecialistCard], digest: Digest
 ) -> AuditEvent:
@@ -115,7 +122,7 @@ def audit_request(
         **({} if request.document is None else {"document": digest(request.document.text)}),
         "answered": digest(answer),
         "specialists": {name: cards[name].version if name in cards else "" for name in asked},
-        "verdicts": readable(trace.verdicts),
+        "verdicts": [_readable(verdict) for verdict in trace.verdicts],
         "cost": None if trace.usage.cost is None else str(trace.usage.cost),
         **({"egress": {each.id: each.outcome for each in trace.egress}} if trace.egress else {}),
     }

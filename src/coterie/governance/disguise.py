@@ -63,10 +63,16 @@ class Look:
     """Values that are cut over several."""
 
     @classmethod
-    def at(cls, detector: Detector, texts: Iterable[str]) -> Look:
-        """Look at some texts: each is read by itself, and a value may be cut over several."""
+    def at(cls, detector: Detector, texts: Iterable[str], *, clean: Collection[str] = ()) -> Look:
+        """Look at some texts: each is read by itself, and a value may be cut over several.
+
+        Args:
+            detector: Finds what is in a text.
+            texts: In their order.
+            clean: Those in which it is known to find nothing.
+        """
         read = list(filter(None, dict.fromkeys(texts)))
-        found = [detector.find(text) for text in read]
+        found = [() if text in clean else detector.find(text) for text in read]
         return cls(texts=read, found=found, cut=find_between(read, found))
 
     def sighting(self, *, ignore: Callable[[str], bool] | None = None) -> Sighting:

@@ -15,8 +15,8 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +45,7 @@ from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Policy, StreamingEngine
 from coterie.runtime.concurrency import AT_ONCE, aside, side_by_side, to_the_end
+from coterie.runtime.known import KnownTexts
 from coterie.runtime.values import replace
 from coterie.structured.functions import function_of
 from coterie.types import (
@@ -65,6 +66,8 @@ from coterie.types import (
 )
 
 PSEUDONYMISED = "egress.pseudonymised"
+_LONGEST_KNOWN, _MOST_KNOWN = 4_000, 1_024
+"""Characters of instructions of which it is remembered that nothing was found in them, and how many of them are."""
 
 
 class Gate:
@@ -151,11 +154,14 @@ class _Sent:
     verdict: Verdict
     restorer: Restorer | None = None
 
-    def egress(self, engine: str, call: CallContext) -> Egress:
+    def egress(self, engine: str, call: CallContext, audit: Audit | None) -> Egress:
+        """What is written down of it."""
         prompt = self.prompt
         if prompt.verbatim is not None:
-            prompt = Prompt(text=prompt.verbatim.decode("utf-8", "replace"))
-        text = "\n\n".join([*filter(None, [prompt.text]), *(f"{each.role}: {each.text}" for each in prompt.messages)])
+            text = prompt.verbatim.decode("utf-8", "replace")
+        else:
+            messages = [f"{each.role}: {each.text}" for each in prompt.messages]
+            text = "\n\n".join([prompt.text, *messages] if prompt.text else messages)
         return Egress(
             id=f"{call.trace}.{len(call.outgoing)}" if call.trace and call.outgoing is not None else uuid.uuid4().hex,
             engine=engine,
@@ -163,6 +169,7 @@ class _Sent:
             rule=self.verdict.rule,
             pseudonymised=self.verdict.rule == PSEUDONYMISED,
             characters=len(text),
+            digest="" if audit is None else audit.digest(text),
             text=text,
         )
 
@@ -174,42 +181,57 @@ class _Journal:
     audit: Audit | None
     clock: Callable[[], float]
 
-    @asynccontextmanager
-    async def around(self, sent: Sequence[_Sent], engine: str, call: CallContext) -> AsyncIterator[Callable[[], None]]:
-        """Around a call of an engine; what it gives is called once the answers are there. Raises `AuditError`."""
-        leaving, outcome = list[Egress](), NOT_SENT
+    def around(self, sent: Sequence[_Sent], engine: str, call: CallContext) -> _Crossing:
+        """A context around a call of an engine; what it gives is called once the answers are there.
 
-        def answered() -> None:
-            nonlocal outcome
-            outcome = "answered"
+        Entering raises `AuditError`: nothing is sent then.
+        """
+        return _Crossing(self, sent, engine, call)
 
+
+class _Crossing:
+    """What leaves with one call: written down before it does, and then what came of it."""
+
+    __slots__ = ("_call", "_engine", "_journal", "_leaving", "_outcome", "_sent")
+
+    def __init__(self, journal: _Journal, sent: Sequence[_Sent], engine: str, call: CallContext) -> None:
+        self._journal, self._sent, self._engine, self._call = journal, sent, engine, call
+        self._leaving: list[Egress] = []
+        self._outcome = NOT_SENT
+
+    async def __aenter__(self) -> Callable[[], None]:
+        audit, call = self._journal.audit, self._call
         try:
-            for each in sent:
-                leaving.append(self._digested(each.egress(engine, call)))
-                call.left(leaving[-1])
-            await self._announce(leaving, call)
-            for each in sent:
+            for each in self._sent:
+                egress = each.egress(self._engine, call, audit)
+                self._leaving.append(egress)
+                call.left(egress)
+            if audit is not None:  # all of them share a write and a sync, with those of other callers
+                now = self._journal.clock()
+                await side_by_side(
+                    audit.append(audit_egress(each, call, time=now), sync=True) for each in self._leaving
+                )
+            for each in self._sent:
                 call.decided(each.verdict)
-            outcome = "cancelled"
-            yield answered
-        except Exception as error:
-            outcome = outcome if outcome == NOT_SENT else getattr(error, "code", type(error).__name__)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
             raise
-        finally:
-            leaving = [replace(each, outcome=outcome) for each in leaving]
-            for done in leaving:
-                call.left(done)
-            if self.audit is not None and call.outgoing is None and outcome != NOT_SENT:
-                entry = audit_outcome(leaving, call, time=self.clock())
-                await to_the_end(self.audit.append(entry, sync=True))
+        self._outcome = "cancelled"
+        return self._answered
 
-    def _digested(self, egress: Egress) -> Egress:
-        return egress if self.audit is None else replace(egress, digest=self.audit.digest(egress.text))
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and self._outcome != NOT_SENT:
+            self._outcome = getattr(error, "code", type(error).__name__)
+        leaving = [replace(each, outcome=self._outcome) for each in self._leaving]
+        for done in leaving:
+            self._call.left(done)
+        audit = self._journal.audit
+        if audit is not None and self._call.outgoing is None and self._outcome != NOT_SENT:
+            entry = audit_outcome(leaving, self._call, time=self._journal.clock())
+            await to_the_end(audit.append(entry, sync=True))
 
-    async def _announce(self, leaving: Sequence[Egress], call: CallContext) -> None:
-        """Have the entries on the disk: all of them share a write and a sync, with those of other callers."""
-        if (audit := self.audit) is not None:
-            await side_by_side(audit.append(audit_egress(each, call, time=self.clock()), sync=True) for each in leaving)
+    def _answered(self) -> None:
+        self._outcome = "answered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +242,8 @@ class _Judge:
     detector: Detector
     name: str
     model: RemoteModel | McpSection
+    clean: KnownTexts[bool] = field(default_factory=lambda: KnownTexts(_MOST_KNOWN))
+    """Instructions in which nothing was found: they are the same in many prompts."""
 
     async def judge(self, prompt: Prompt, call: CallContext) -> _Sent:
         """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
@@ -232,7 +256,13 @@ class _Judge:
             raise
 
     def _judge(self, prompt: Prompt, texts: Sequence[str], call: CallContext) -> _Sent:
-        look = Look.at(self.detector, texts)
+        tenant = call.principal.tenant
+        ours = [each.text for each in prompt.messages if each.role == "system" and len(each.text) <= _LONGEST_KNOWN]
+        clean = {text for text in ours if self.clean.get(tenant, text)}
+        look = Look.at(self.detector, texts, clean=clean)
+        for text, found in zip(look.texts, look.found, strict=True):
+            if not found and text in ours and text not in clean:
+                self.clean.put(tenant, text, known=True)
         seen = look.sighting(ignore=call.sent.has if call.released and call.sent is not None else None)
         label = max(Label(prompt.label), seen.label)
         verdict = self._ask(label)

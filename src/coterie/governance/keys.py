@@ -97,8 +97,10 @@ class NewKey(NamedTuple):
 class KeyRing:
     """The keys of a network, in one file that only its owner reads."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._path, self._clock = path, clock
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, fresh: float = 0.0) -> None:
+        """Name the file, and the seconds between two looks at it: each gives the interpreter's lock away."""
+        self._path, self._clock, self._fresh = path, clock, fresh
+        self._looked = float("-inf")
         self._seen: tuple[int, int, int] | None = None
         self._keys: Mapping[str, Key] = {}
 
@@ -252,6 +254,9 @@ class KeyRing:
     # --- the file --------------------------------------------------------------------------------
 
     def _read(self) -> Mapping[str, Key]:
+        now = time.monotonic()
+        if self._keys and now - self._looked < self._fresh:
+            return self._keys
         try:
             about = self._path.stat()
         except FileNotFoundError as error:
@@ -266,6 +271,7 @@ class KeyRing:
             if self._keys and not keys:
                 raise self._unreadable(LookupError("no key is left"))
             self._keys, self._seen = keys, seen
+        self._looked = now
         return self._keys
 
     def _parse(self) -> dict[str, Key]:
@@ -293,6 +299,7 @@ class KeyRing:
                 content = json.dumps({"keys": to_json(tuple(keys.values()))}, indent=1).encode() + b"\n"
                 with replacing(self._path) as draft:
                     write_new(draft, content, mode=0o600)
+                self._looked = float("-inf")
         except OSError as error:
             raise self._unwritable(error) from error
 

@@ -356,7 +356,7 @@ class Allotments:
 
 
 def _covers(free: Amount, need: Amount) -> bool:
-    return all(of >= wanted or not wanted for of, wanted in zip(free.units, need.units, strict=True))
+    return not any(wanted and of < wanted for of, wanted in zip(free.units, need.units, strict=True))
 
 
 def _lease_of(need: int, free: int, left: int, times: int) -> int:

@@ -77,8 +77,10 @@ def taken_by_answers(most: Sequence[Amount], outputs: Sequence[Output], prices: 
     """Return what answered calls took: their tokens, and the most of each try before that was not turned away."""
     took = Amount()
     for each, output in zip(most, outputs, strict=True):
-        used = output.usage.tokens_in, output.usage.tokens_out
-        took += Amount(sum(used), _money(*used, prices)) + each * _billed(output.failures)
+        read, written = output.usage.tokens_in, output.usage.tokens_out
+        took += Amount(read + written, _money(read, written, prices))
+        if output.failures:
+            took += each * _billed(output.failures)
     return took
 
 

@@ -20,12 +20,12 @@ a policy's budget are in memory (`allowance`).
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from coterie.config.accounting import TokenPrices
 from coterie.config.file import RemoteModel
@@ -36,7 +36,7 @@ from coterie.limits import storage as table
 from coterie.limits.allotments import Allotments, Need
 from coterie.limits.allowance import RULE, MemoryAllowance, network_allowance
 from coterie.limits.costs import UsualAnswers, most_of, most_within, taken_by_answers, taken_by_failure
-from coterie.limits.spans import BudgetSpan, span_of
+from coterie.limits.spans import BudgetSpan, piece_of, span_of
 from coterie.limits.storage import MICRO, NANO, BudgetDatabase, BudgetFile, BudgetStorage, micro, nano
 from coterie.runtime.concurrency import to_the_end
 from coterie.store.statements import DatabaseConnection
@@ -104,6 +104,12 @@ class StoredLimits:
         self._file: BudgetStorage = storage or BudgetFile(path, is_alive)
         self._allotments = Allotments(self._file)
         self._usual = UsualAnswers()
+        self._limits = {name: _limits_of(section) for name, section in self._sections.items()}
+        tokens, money, joules, requests = range(4)
+        self._admitting, self._calling = (
+            [name for name, limits in self._limits.items() if limits[one] is not None or limits[other] is not None]
+            for one, other in ((requests, joules), (tokens, money))
+        )
 
     async def admit(self, principal: Principal, *, earns: bool = True) -> tuple[int, ...]:
         """Count a request, and reserve the energy that it may take; what is given goes to `settle` when it ends.
@@ -115,7 +121,7 @@ class StoredLimits:
         Raises:
             BudgetExceeded: one of its budgets has no request, or not as much energy left; nothing is counted.
         """
-        limits = self._of(principal, lambda section: section.requests is not None or section.joules is not None)
+        limits = self._of(principal, self._admitting)
         numbers: tuple[int, ...] = ()
         if limits:
             taken = await self._take(limits, self._needs_of_admission, principal)
@@ -131,50 +137,48 @@ class StoredLimits:
         took = None if usage is None else Amount(micro=micro(usage.joules), requests=1)
         await self.settle_each(dict.fromkeys(reserved, took))
 
-    @asynccontextmanager
-    async def held(
-        self, prompts: Sequence[Prompt], model: RemoteModel | McpSection, name: str, call: CallContext
-    ) -> AsyncIterator[Held]:
-        """Around a call of a remote model: the most that it can take is reserved, and then what it took is settled.
+    def held(self, prompts: Sequence[Prompt], model: RemoteModel | McpSection, name: str, call: CallContext) -> Held:
+        """A context around a call of a remote model: the most that it can take is reserved; what it took, settled.
 
-        Raises:
+        Entering raises:
             BudgetExceeded: a limit does not have so much left, or does not know what the model costs.
         """
-        buckets = self._of(call.principal, lambda section: section.tokens is not None or section.money is not None)
+        return Held(self, prompts, model, name, call)
+
+    async def reserved(self, held: Held, model: RemoteModel | McpSection, call: CallContext) -> _Reservation | None:
+        """Reserve for a call, whose prompts may be told to write less; None where nothing limits it."""
+        buckets = self._of(call.principal, self._calling)
         allowances = [*filter(None, [self._allowance]), *call.limits]
         if not (buckets or allowances):
-            yield Held(prompts=prompts)
-            return
-        prices = model.prices_at(self._clock())  # those of its beginning: at midnight a call may be under way
-        self._refuse_unpriced(buckets, allowances, prices, name)
-        reservation = _Reservation(self, buckets, allowances, call.principal, name)
-        most = [most_of(prompt, prices) for prompt in prompts]
+            return None
+        held.prices = prices = model.prices_at(self._clock())  # of its beginning: at midnight a call may be under way
+        self._refuse_unpriced(buckets, allowances, prices, held.name)
+        reservation = _Reservation(self, buckets, allowances, call.principal, held.name)
+        held.most = [most_of(prompt, prices) for prompt in held.prompts]
         try:
-            await reservation.add(_sum(most))
+            await reservation.add(_sum(held.most))
         except BudgetExceeded:  # not all that is asked for, but perhaps what such a call takes
-            least = self._usual.least(name, prompts[0])
-            left = await self._left(buckets, allowances) if len(prompts) == 1 else None
-            capped = most_within(prompts[0], prices, left, least=least)
+            least = self._usual.least(held.name, held.prompts[0])
+            left = await self._left(buckets, allowances) if len(held.prompts) == 1 else None
+            capped = most_within(held.prompts[0], prices, left, least=least)
             if capped is None:
                 raise
-            prompts, most = [capped], [most_of(capped, prices)]
-            await reservation.add(most[0])
-        held = Held(lambda prompt: reservation.add(most_of(prompt, prices)), prompts)
+            held.prompts, held.most = [capped], [most_of(capped, prices)]
+            await reservation.add(held.most[0])
+        return reservation
+
+    async def settle_call(self, reservation: _Reservation, held: Held, error: BaseException | None) -> None:
+        """Count what a call took in place of what was reserved for it."""
         took: Amount | None = None  # of what is cut off nobody knows how far it came, and how often
-        try:
-            yield held
-        except (EngineError, Overloaded, TooLong) as error:
-            if len(prompts) == 1:  # else others were cut off with the one that failed
-                took = taken_by_failure(most[0], error, reservation.total)
-            raise
-        except AuditError:
+        if held.outputs:
+            took = taken_by_answers(held.most, held.outputs, held.prices)
+            self._usual.note(held.name, held.outputs)
+        elif isinstance(error, EngineError | Overloaded | TooLong) and len(held.prompts) == 1:
+            took = taken_by_failure(held.most[0], error, reservation.total)  # of more, others were cut off with it
+        elif isinstance(error, AuditError):
             took = Amount()  # nothing was sent
-            raise
-        finally:
-            if held.outputs:
-                took = taken_by_answers(most, held.outputs, prices)
-                self._usual.note(name, held.outputs)
-            await to_the_end(reservation.settle(took))
+        if rows := reservation.settle(took):
+            await to_the_end(asyncio.to_thread(self._allotments.write, rows))
 
     async def _left(self, buckets: Sequence[Bucket], allowances: Sequence[Allowance]) -> Amount:
         """What the tightest of the limits has, neither spent nor reserved."""
@@ -198,9 +202,13 @@ class StoredLimits:
             return []
         return await self._take(buckets, lambda _: amount, principal)
 
+    def count(self, took: Mapping[int, Amount | None]) -> Sequence[str]:
+        """Count under each number what was taken in place of what was reserved; the rows that are to be written."""
+        return self._allotments.settle(took) if took else ()
+
     async def settle_each(self, took: Mapping[int, Amount | None]) -> None:
-        """Count under each number what was taken in place of what was reserved."""
-        if took and (rows := self._allotments.settle(took)):
+        """Count under each number what was taken in place of what was reserved, and write it where that is due."""
+        if rows := self.count(took):
             await asyncio.to_thread(self._allotments.write, rows)
 
     async def _take(
@@ -231,12 +239,13 @@ class StoredLimits:
         await asyncio.to_thread(self._allotments.close)
         self._file.close()
 
-    def _of(self, principal: Principal, limits: Callable[[BudgetSection], bool]) -> list[Bucket]:
-        """The budgets that a principal is under and that limit something."""
+    def _of(self, principal: Principal, limiting: Collection[str]) -> list[Bucket]:
+        """The budgets that a principal is under, of those that limit something."""
         return [
             Bucket(name, _row_of(name, section, principal))
-            for name, section in self._sections.items()
-            if section.tenant in {None, principal.tenant} and section.key in {None, principal.key} and limits(section)
+            for name in limiting
+            if (section := self._sections[name]).tenant in {None, principal.tenant}
+            and section.key in {None, principal.key}
         ]
 
     # --- in a thread -----------------------------------------------------------------------------
@@ -256,9 +265,10 @@ class StoredLimits:
             wanted = amount(bucket)
             if wanted is None:
                 return None
-            limits = self._limits_of(bucket.name)
-            wanted = Amount(*(n if limit is not None else 0 for n, limit in zip(wanted.units, limits, strict=True)))
-            needs.append(Need(row=bucket.row, period=self._span(bucket.name).now, amount=wanted))
+            limits = self._limits[bucket.name]
+            wanted = Amount(*[0 if limit is None else n for n, limit in zip(wanted.units, limits, strict=True)])
+            period = piece_of(self._sections[bucket.name].per, math.floor(self._clock()))
+            needs.append(Need(row=bucket.row, period=period, amount=wanted))
         return needs
 
     def _lease(
@@ -281,17 +291,10 @@ class StoredLimits:
 
         return self._allotments.lease(needs, left)
 
-    def _limits_of(self, name: str) -> tuple[int | None, ...]:
-        """In the units of an amount."""
-        section = self._sections[name]
-        money = None if section.money is None else nano(section.money)
-        joules = None if section.joules is None else micro(section.joules)
-        return section.tokens, money, joules, section.requests
-
     def _left_of(self, connection: DatabaseConnection, bucket: Bucket, span: BudgetSpan) -> Amount:
         """What is neither taken nor held, by this process or another."""
         counted = table.row(connection, bucket.row, span.since).counted
-        limits = zip(self._limits_of(bucket.name), counted.units, strict=True)
+        limits = zip(self._limits[bucket.name], counted.units, strict=True)
         return Amount(*(_UNLIMITED if limit is None else limit - used for limit, used in limits))
 
     def _check(
@@ -370,17 +373,43 @@ class StoredLimits:
 
 
 class Held:
-    """A reservation while it is used; `outputs` are what the call gave.
+    """A context with a reservation while it is used; `outputs` are what the call gave.
 
     `prompts` are to be sent: they may write no more than was reserved.
     """
 
     def __init__(
-        self, before_retry: Callable[[Prompt], Awaitable[None]] | None = None, prompts: Sequence[Prompt] = ()
+        self,
+        limits: StoredLimits,
+        prompts: Sequence[Prompt],
+        model: RemoteModel | McpSection,
+        name: str,
+        call: CallContext,
     ) -> None:
         self.outputs: Sequence[Output] = ()
-        self.prompts = prompts
-        self.before_retry = before_retry
+        self.prompts, self.name = prompts, name
+        self.most: Sequence[Amount] = ()
+        """The most that one try of each prompt takes."""
+        self.prices = TokenPrices()
+        self._limits, self._model, self._call = limits, model, call
+        self._reservation: _Reservation | None = None
+
+    async def __aenter__(self) -> Self:
+        self._reservation = await self._limits.reserved(self, self._model, self._call)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._reservation is not None:
+            await self._limits.settle_call(self._reservation, self, error)
+
+    @property
+    def before_retry(self) -> Callable[[Prompt], Awaitable[None]] | None:
+        """Reserves for another try; None where nothing is reserved."""
+        return None if self._reservation is None else self._reserve_again
+
+    async def _reserve_again(self, prompt: Prompt) -> None:
+        if self._reservation is not None:
+            await self._reservation.add(most_of(prompt, self.prices))
 
 
 class _Reservation:
@@ -414,15 +443,23 @@ class _Reservation:
         self._numbers.append(numbers)
         self.total += amount
 
-    async def settle(self, took: Amount | None) -> None:
-        """Count what was taken; None for all that was reserved."""
+    def settle(self, took: Amount | None) -> Sequence[str]:
+        """Count what was taken, None for all that was reserved; the rows of budgets that are to be written."""
         for allowance in self._allowances:
             allowance.settle(self.total, self.total if took is None else took)
         first, *further = self._numbers
-        counted = dict.fromkeys(first, took) | dict.fromkeys(
-            (number for numbers in further for number in numbers), None if took is None else Amount()
-        )
-        await self._limits.settle_each(counted)
+        counted = dict.fromkeys(first, took)
+        if further:
+            nothing = None if took is None else Amount()
+            counted |= dict.fromkeys((number for numbers in further for number in numbers), nothing)
+        return self._limits.count(counted)
+
+
+def _limits_of(section: BudgetSection) -> tuple[int | None, ...]:
+    """The limits of a budget, in the units of an amount."""
+    money = None if section.money is None else nano(section.money)
+    joules = None if section.joules is None else micro(section.joules)
+    return section.tokens, money, joules, section.requests
 
 
 def _row_of(name: str, section: BudgetSection, principal: Principal) -> str:

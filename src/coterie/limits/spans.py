@@ -8,6 +8,7 @@ at its end and another at the beginning of the next.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 EVER = "0"
@@ -57,6 +58,12 @@ class BudgetSpan(NamedTuple):
             case _:
                 return None
         return (ends - now).total_seconds()
+
+
+@lru_cache(maxsize=64)
+def piece_of(per: str, second: int) -> str:
+    """The piece of a span in which is counted what is taken in a second; each call of a model asks."""
+    return span_of(per, second).now
 
 
 def span_of(per: str, seconds: float) -> BudgetSpan:

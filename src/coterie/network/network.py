@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Engine, Flywheel, Limits, Overhead, Retriever, Specialist
+from coterie.runtime.ids import RandomIds
 from coterie.runtime.known import KnownTexts
 from coterie.turns.contract import TurnModel
 from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, RelayHead, Request
@@ -79,7 +79,7 @@ class Network(Pipeline):
     flywheel: Flywheel | None = None
     """Captures calls, and answers for deployments; closed with the network. None does neither."""
     clock: Callable[[], float] = wall_clock
-    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+    new_id: Callable[[], str] = field(default_factory=lambda: RandomIds().new)
 
     async def ask(self, request: Request, *, trace_id: str | None = None) -> Answer:
         """The whole answer at once. Raises what `stream` raises."""

@@ -36,7 +36,7 @@ from coterie.network.gathering import SecretFinder, charged, gather
 from coterie.network.outcomes import Outcome, calls_of, kind_of, outcome_of, render, verified, verify
 from coterie.network.questions import begin_questions, question_steps, record_answers
 from coterie.network.selection import in_one, schema_route, select
-from coterie.network.settlement import audit_entry, session_entries, texts_in, traced
+from coterie.network.settlement import audit_entry, is_quickly_traced, session_entries, texts_in, traced
 from coterie.network.state import RequestState, generalist_for
 from coterie.protocols import (
     AcceptancePolicy,
@@ -203,7 +203,7 @@ class Pipeline(ABC):
                 if state.is_recorded(error):
                     await to_the_end(self._settle(state))
                 raise
-            answer = await to_the_end(self._settle(state))
+            answer = await self._settled(state)
             return Decisions(decisions=state.decisions, trace=answer.trace)
 
     async def _answer_questions(self, state: RequestState, questions: Sequence[Question]) -> None:
@@ -242,7 +242,7 @@ class Pipeline(ABC):
             if state.is_recorded(error):
                 await to_the_end(self._settle(state))
             raise
-        yield await to_the_end(self._settle(state))
+        yield await self._settled(state)
 
     async def _run_whole(self, state: RequestState) -> WholeAnswer:
         """Run the stages in order; without a task, a queue and generators where there is one part."""
@@ -260,7 +260,7 @@ class Pipeline(ABC):
             if state.is_recorded(error):
                 await to_the_end(self._settle(state))
             raise
-        return WholeAnswer(await to_the_end(self._settle(state)), frozenset(kinds))
+        return WholeAnswer(await self._settled(state), frozenset(kinds))
 
     async def _understand(self, state: RequestState) -> None:
         """Run the stages before anybody is asked."""
@@ -496,6 +496,12 @@ class Pipeline(ABC):
             by = composer.card.name
             note(f"by {by}: {composed.reason}" if composed.accepted else f"here, since {composed.reason}")
         return composed.text if composed.accepted else ""
+
+    async def _settled(self, state: RequestState) -> Answer:
+        """Settle to the end, whoever is cancelled. With short texts only the store is waited for: it ends by itself."""
+        if self.audit is not None and is_quickly_traced(state, "".join(state.shown)):
+            return await self._settle(state)
+        return await to_the_end(self._settle(state))
 
     async def _settle(self, state: RequestState) -> Answer:
         """Write trace, ledger, context and audit entry, and return the answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -40,6 +40,25 @@ from coterie.types import (
 _END = b"[DONE]"
 """After it clients read no more of a stream: it is passed on once the request is settled."""
 _FAILED = 400
+_STRUCTURE = frozenset(
+    {
+        *(
+            "model",
+            "messages",
+            "role",
+            "content",
+            "system",
+            "developer",
+            "user",
+            "assistant",
+            "tool",
+            "input",
+            "prompt",
+        ),
+        *("type", "text", "stream", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop"),
+    }
+)
+"""What the interfaces themselves write into a body. Any other name in it is looked at like a text."""
 _WISHES = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
@@ -112,8 +131,9 @@ class _Course:
     answer: bytearray = field(default_factory=bytearray)
     usage: Usage | None = None
     status: int = 200
-    held: bytes = b""
-    """The end of a stream, which is passed on once the request is settled."""
+    held: list[RelayHead | bytes] = field(default_factory=list)
+    """A whole answer, or the end of a stream: passed on once the request is settled."""
+    settled: bool = False
     finding: Finding | None = None
     """Of a deployment that answered."""
     cost: Decimal | None = None
@@ -151,39 +171,44 @@ async def relay(
             async for event in events:
                 yield event
         if deployed is None:
-            await to_the_end(_settle(network, course))
+            await _settle(network, course)
             _leave(network, entered, course)
     except (asyncio.CancelledError, GeneratorExit, Exception) as error:
         note_egress(error, call.outgoing)
-        if call.egress:  # something may have left: that is recorded however it ended
+        if call.egress and not course.settled:  # something may have left: that is recorded however it ended
             await to_the_end(_settle(network, course))
         raise
     finally:
         if network.limits is not None and reserved:
             await to_the_end(network.limits.settle(reserved, course.usage))
-    if course.held:
-        yield course.held
+    for event in course.held:
+        yield event
 
 
 async def _said(
     model: RelayModel, prompt: Prompt, course: _Course, *, answered: bool
 ) -> AsyncGenerator[RelayHead | bytes]:
-    """What the model says, without its end; nothing if it is answered."""
+    """What the model says, without what completes it; nothing if it is answered."""
     if answered:
         return
     async with aclosing(model.engine.relay(prompt, path=course.relayed.path, call=course.call)) as events:
         async for event in events:
             if isinstance(event, Output):
                 course.usage = event.usage
-            elif isinstance(event, RelayHead):
+                continue
+            if isinstance(event, RelayHead):
                 course.status = event.status
-                yield event
             else:
                 course.answer += event
-                if event.rstrip().endswith(_END):
-                    course.held = event
-                else:
-                    yield event
+            if course.held or _completes(event):
+                course.held.append(event)
+            else:
+                yield event
+
+
+def _completes(event: RelayHead | bytes) -> bool:
+    """Whether a client has its answer with this and reads no further: the head of a whole one, the end of a stream."""
+    return event.length is not None if isinstance(event, RelayHead) else event.rstrip().endswith(_END)
 
 
 async def _deployed(network: RelayingNetwork, course: _Course, entered: Any) -> RelayAnswer | None:  # noqa: ANN401
@@ -194,7 +219,7 @@ async def _deployed(network: RelayingNetwork, course: _Course, entered: Any) -> 
     if course.finding is None:
         return None
     course.usage = total_usage(step.usage for step in course.finding.steps)
-    await to_the_end(_settle(network, course))
+    await _settle(network, course)
     _leave(network, entered, course)
     return RelayAnswer(text=answer_text(course.finding), time=course.admitted, usage=course.usage)
 
@@ -239,11 +264,13 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
     """The request with every text in it where the gate looks."""
     wishes = (relayed.content.get(name) for name in _WISHES)
     wish = next((each for each in wishes if isinstance(each, int) and each > 0), model.window)
-    texts = dict.fromkeys(_texts(relayed.content))
+    named = relayed.content.get("model")
+    texts = list[str]()
+    _collect(relayed.content, texts)
     body = relayed.body
-    if not model.local and relayed.content.get("model") != model.name:
+    if not model.local and named != model.name:
         body = with_model(body, model.name)
-    messages = tuple(Message(role="user", text=text) for text in texts)
+    messages = tuple([Message(role="user", text=text) for text in dict.fromkeys(texts) if text != named])
     return Prompt(
         verbatim=body,
         messages=messages,
@@ -253,19 +280,21 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
     )
 
 
-def _texts(value: object) -> Iterator[str]:
-    """Every text of a JSON value, names included; a number may be a card's or an account's, so it counts as text."""
+def _collect(value: object, texts: list[str]) -> None:
+    """Add every text of a JSON value, names included; a number may be an account's, so it counts as one, too."""
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield str(value)
+        if value not in _STRUCTURE:
+            texts.append(value)
     elif isinstance(value, dict):
         for name, each in value.items():
-            yield name
-            yield from _texts(each)
+            if name not in _STRUCTURE:
+                texts.append(name)
+            _collect(each, texts)
     elif isinstance(value, list):
         for each in value:
-            yield from _texts(each)
+            _collect(each, texts)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        texts.append(str(value))
 
 
 def read_body(body: bytes) -> dict[str, Any]:
@@ -309,7 +338,8 @@ def _skip(text: str, at: int) -> int:
 
 
 async def _settle(network: RelayingNetwork, course: _Course) -> None:
-    """Write ledger, trace and audit entry. Raises what the store or the log raises."""
+    """Write ledger, trace and audit entry, whoever is cancelled meanwhile. Raises what the store or the log raises."""
+    course.settled = True
     relayed, name = course.relayed, course.relayed.model
     usage = course.usage or Usage(milliseconds=(perf_counter() - course.start) * 1000, cost=None)
     found = () if course.finding is None else (course.finding,)
@@ -339,7 +369,7 @@ async def _settle(network: RelayingNetwork, course: _Course) -> None:
     course.cost = trace.usage.cost
     settlement = Settlement(trace=trace, texts=(text,))
     if network.audit is None:
-        await network.store.settle(settlement)
+        await to_the_end(network.store.settle(settlement))
     else:
         entry = audit_request(trace, request, answer, cards={}, digest=network.audit.digest)
         await network.store.record(settlement, entry, network.audit)

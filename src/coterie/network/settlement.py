@@ -11,17 +11,25 @@ from coterie.governance.pseudonyms import texts_of
 from coterie.network.outcomes import label_of, overall_status
 from coterie.network.state import RequestState
 from coterie.protocols import Meter, Specialist
-from coterie.runtime.concurrency import aside
+from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.runtime.values import replace
 from coterie.types import AuditEvent, Entry, Message, Request, Trace, label_without_pii, total_usage
 
 
 async def traced(state: RequestState, text: str, meter: Meter) -> Trace:
     """Make the trace, in a worker thread where the texts are long: counting their tokens takes time."""
-    asked = sum(map(len, texts_of(state.request))) + len(text)
-    if state.request.document is not None:
-        asked += len(state.request.document.text)
-    return await aside(asked, partial(trace_of, state, text, meter))
+    return await aside(_read_for(state, text), partial(trace_of, state, text, meter))
+
+
+def is_quickly_traced(state: RequestState, text: str) -> bool:
+    """Whether `traced` makes the trace at once, without a thread."""
+    return _read_for(state, text) <= AT_ONCE
+
+
+def _read_for(state: RequestState, text: str) -> int:
+    """Characters that a trace is made of."""
+    document = state.request.document
+    return sum(map(len, texts_of(state.request))) + len(text) + (0 if document is None else len(document.text))
 
 
 def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:

@@ -179,7 +179,11 @@ class ObservedStore:
 
     async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
         """Write it down with its entry in the audit log, then queue its spans."""
-        await self._store.record(settlement, entry, audit)
+        try:
+            await self._store.record(settlement, entry, audit)
+        except asyncio.CancelledError:  # it is written down all the same
+            self._export(settlement.trace)
+            raise
         self._export(settlement.trace)
 
     def _export(self, trace: Trace) -> None:

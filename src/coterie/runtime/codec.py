@@ -65,7 +65,9 @@ def dumps(value: object) -> str:
 
 @cache
 def _encoder() -> json.JSONEncoder:
-    return json.JSONEncoder(default=_opened, separators=(",", ":"))
+    return json.JSONEncoder(
+        default=_opened, separators=(",", ":"), check_circular=False
+    )  # frozen values hold no circle
 
 
 def to_json(value: object) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows

@@ -83,6 +83,17 @@ async def cancel(tasks: Sequence[asyncio.Task[T]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class UncancelledFuture(asyncio.Future[T]):
+    """A result that another thread gives. A task that is cancelled while it waits for it hears of that afterwards.
+
+    It is what `to_the_end` does, without a task and a second future, for what is under way already.
+    """
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - as a future's
+        """Say that it goes on: the task that waits notes that it was cancelled, and is woken by the result."""
+        return False
+
+
 Undo = Callable[[T], Coroutine[object, object, object]]
 
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from types import NoneType
+from typing import TypeVar
 
 from coterie.runtime.values import replace
 from coterie.text.unicode import find_words
@@ -19,6 +22,7 @@ from coterie.types import (
     Citation,
     Decision,
     Evidence,
+    Fact,
     Field,
     Finding,
     Label,
@@ -48,6 +52,8 @@ _CONTENT_VALUES = frozenset(
 """Values of reasons that repeat what somebody or a model wrote, unless they are names."""
 _MOST_SCRUBBED = 50_000
 """Characters of one text that are looked for in sentences; a quote of a longer one is dropped where it stands."""
+_LABELS = tuple(label.value for label in Label)
+_FIGURES = frozenset({int, float, bool, NoneType})
 _RUN = 3
 """So many words in a row that also stand in a content text are taken for a copy of it."""
 _IDENTIFYING = re.compile(r"(?=.*\d)\w{4,}")
@@ -65,14 +71,14 @@ def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
     return replace(
         trace,
         route=_route(trace.route, scrub),
-        findings=tuple(_finding(finding, scrub) for finding in trace.findings),
-        views=tuple(_view(view, scrub) for view in trace.views),
+        findings=tuple([_finding(finding, scrub) for finding in trace.findings]),
+        views=tuple([_view(view, scrub) for view in trace.views]),
         rewritten=_length(trace.rewritten),
-        decisions=tuple(_decision(decision, scrub) for decision in trace.decisions),
+        decisions=tuple([_decision(decision, scrub) for decision in trace.decisions]),
         degraded=None if trace.degraded is None else scrub.reason(trace.degraded),
-        steps=tuple(_step(step, scrub) for step in trace.steps),
-        stages=tuple(_stage(stage, scrub) for stage in trace.stages),
-        egress=tuple(replace(each, text="") for each in trace.egress),
+        steps=_noted(trace.steps, scrub),
+        stages=_noted(trace.stages, scrub),
+        egress=tuple([replace(each, text="") for each in trace.egress]),
     )
 
 
@@ -91,19 +97,23 @@ def _decision(decision: Decision, scrub: _Scrubber) -> Decision:
     )
 
 
-def _step(step: Step, scrub: _Scrubber) -> Step:
-    note = scrub(step.note)
-    return step if note == step.note else replace(step, note=note)
+_Noted = TypeVar("_Noted", Step, Stage)
 
 
-def _stage(stage: Stage, scrub: _Scrubber) -> Stage:
-    note = scrub(stage.note)
-    return stage if note == stage.note else replace(stage, note=note)
+def _noted(noted: tuple[_Noted, ...], scrub: _Scrubber) -> tuple[_Noted, ...]:
+    """Steps or stages; nearly all have a note that is a name, or none."""
+    names = scrub.names
+    if all(not each.note or each.note in names for each in noted):
+        return noted
+    return tuple([replace(each, note=scrub(each.note)) for each in noted])
 
 
 def _route(route: Route, scrub: _Scrubber) -> Route:
-    parts = tuple(replace(part, text=_length(part.text), vector=None) for part in route.parts)
-    return replace(route, parts=parts, reason=scrub.reason(route.reason))
+    reason = scrub.reason(route.reason)
+    if not route.parts:
+        return route if reason is route.reason else replace(route, reason=reason)
+    parts = tuple([replace(part, text=_length(part.text), vector=None) for part in route.parts])
+    return replace(route, parts=parts, reason=reason)
 
 
 def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
@@ -113,17 +123,16 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
         text=_length(finding.text),
         value=finding.value if labels else _without_strings(finding.value),
         reason=scrub.reason(finding.reason),
-        evidence=tuple(_evidence(evidence, scrub, labels=labels) for evidence in finding.evidence),
-        fields=tuple(_field(field, scrub) for field in finding.fields),
+        evidence=tuple([_evidence(evidence, scrub, labels=labels) for evidence in finding.evidence]),
+        fields=tuple([_field(field, scrub) for field in finding.fields]),
         citations=tuple(map(_citation, finding.citations)),
-        steps=tuple(_step(step, scrub) for step in finding.steps),
-        facts=finding.facts
-        if labels
-        else tuple(
-            (replace(fact, value=_length(fact.value)) if isinstance(fact.value, str) else fact)
-            for fact in finding.facts
-        ),
+        steps=_noted(finding.steps, scrub),
+        facts=finding.facts if labels else tuple(map(_fact, finding.facts)),
     )
+
+
+def _fact(fact: Fact) -> Fact:
+    return replace(fact, value=_length(fact.value)) if isinstance(fact.value, str) else fact
 
 
 def _citation(citation: Citation) -> Citation:
@@ -157,6 +166,8 @@ def _without_strings(value: Scalar | tuple[str, ...]) -> Scalar | tuple[str, ...
 
 
 def _view(view: ViewRecord, scrub: _Scrubber) -> ViewRecord:
+    if not (view.seen or view.omitted):
+        return view
     omitted = tuple(Omission(what=scrub(o.what), reason=scrub.reason(o.reason)) for o in view.omitted)
     seen = tuple(map(scrub, view.seen))
     return view if (seen, omitted) == (view.seen, view.omitted) else replace(view, seen=seen, omitted=omitted)
@@ -169,7 +180,7 @@ def _words(text: str) -> list[str]:
 
 
 def _length(text: str) -> str:
-    return text if not text or _DROPPED.fullmatch(text) else f"[{len(text)} characters, not kept]"
+    return text if not text or is_dropped(text) else f"[{len(text)} characters, not kept]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,20 +189,28 @@ class _Scrubber:
 
     names: frozenset[str]
     """What may stand in quotation marks."""
-    content: str
-    """All content as lower-case words with single spaces between and around them, a line each text."""
-    short: tuple[list[str], ...]
-    """The words of each content text that is too short to have a run."""
+    texts: tuple[str, ...]
+    """All content."""
 
     @classmethod
     def of(cls, trace: Trace, texts: Iterable[str] = ()) -> _Scrubber:
-        found = dict.fromkeys(text for text in (*_contents(trace), *texts) if not _DROPPED.fullmatch(text))
-        contents = [words for text in found if (words := _words(text[:_MOST_SCRUBBED]))]
-        return cls(
-            names=frozenset(_names(trace)),
-            content="\n".join(f" {' '.join(words)} " for words in contents),
-            short=tuple(words for words in contents if len(words) < _RUN),
-        )
+        return cls(names=frozenset(_names(trace)), texts=(*_contents(trace), *texts))
+
+    @cached_property
+    def _contents(self) -> list[list[str]]:
+        """The words of each text: of most traces no sentence is looked through, so they are found when one is."""
+        found = dict.fromkeys([text for text in self.texts if not is_dropped(text)])
+        return [words for text in found if (words := _words(text[:_MOST_SCRUBBED]))]
+
+    @cached_property
+    def content(self) -> str:
+        """All content as lower-case words with single spaces between and around them, a line each text."""
+        return "\n".join([f" {' '.join(words)} " for words in self._contents])
+
+    @cached_property
+    def short(self) -> tuple[list[str], ...]:
+        """The words of each content text that is too short to have a run."""
+        return tuple([words for words in self._contents if len(words) < _RUN])
 
     def __call__(self, sentence: str) -> str:
         """The sentence without quoted values that are no names, and without copies of content."""
@@ -208,9 +227,11 @@ class _Scrubber:
 
     def reason(self, reason: Reason) -> Reason:
         """The reason with its code, and its values as the sentence would have them."""
-        quoted, known = quoted_in(reason.code) | _CONTENT_VALUES, reason.code in TEMPLATES
+        if not reason.notes and all(type(each) in _FIGURES or each in self.names for each in reason.values.values()):
+            return reason
+        quoted, known = quoted_in(reason.code), reason.code in TEMPLATES
         values = {
-            name: self._value(value, quoted=name in quoted or not (known or name == "text"))
+            name: self._value(value, quoted=name in quoted or name in _CONTENT_VALUES or not (known or name == "text"))
             for name, value in reason.values.items()
         }
         return Reason(reason.code, *map(self.reason, reason.notes), **values)
@@ -229,11 +250,16 @@ class _Scrubber:
 
     def _copied(self, words: list[str]) -> set[int]:
         """Places of the words that repeat content."""
-        copied = {i for i, word in enumerate(words) if _IDENTIFYING.fullmatch(word) and f" {word} " in self.content}
-        for i in range(len(words)):
-            if i + _RUN <= len(words) and f" {' '.join(words[i : i + _RUN])} " in self.content:
+        copied = {
+            i
+            for i, word in enumerate(words)
+            if not word.isalpha() and _IDENTIFYING.fullmatch(word) and f" {word} " in self.content
+        }
+        for i in range(len(words) - _RUN + 1):
+            if f" {' '.join(words[i : i + _RUN])} " in self.content:
                 copied |= {*range(i, i + _RUN)}
-            for text in self.short:
+        for text in self.short:
+            for i in range(len(words)):
                 if words[i : i + len(text)] == text:
                     copied |= {*range(i, i + len(text))}
         return {i for i in copied if words[i] not in self.names}
@@ -255,7 +281,7 @@ def _contents(trace: Trace) -> Iterator[str]:
 
 def _names(trace: Trace) -> Iterator[str]:
     """Every name of a trace that is the network's own."""
-    yield from (label.value for label in Label)
+    yield from _LABELS
     yield from trace.route.scores
     yield from trace.route.specialists
     yield from (name for step in trace.steps for name in (step.producer, step.engine))
@@ -276,4 +302,4 @@ def _evidence_names(finding: Finding) -> Iterable[str]:
 
 def is_dropped(text: str) -> bool:
     """Whether a text is only said to have been there, as it is not kept."""
-    return _DROPPED.fullmatch(text) is not None
+    return text.startswith("[") and _DROPPED.fullmatch(text) is not None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
@@ -89,29 +90,30 @@ class Additions:
     """What some requests add to the rows of their hours and days."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[int, str, int, str, str], list[Any]] = {}
-        self._latencies: dict[tuple[int, int, str, int], int] = {}
+        self._rows: dict[tuple[str, int, str, str], list[Any]] = {}
+        """Of hours, by kind, start, tenant and name."""
+        self._latencies: dict[tuple[int, str, int], int] = {}
+        """Of hours, by start, tenant and bucket."""
 
     def add(self, request: Sequence[Any], steps: Iterable[Sequence[Any]], findings: Iterable[Sequence[Any]]) -> None:
         """Add one request: its row of `requests`, and its rows of `steps` and `findings`."""
         row = _Request(*request)
-        for span in (HOUR, DAY):
-            start = int(row.time // span * span)
-            figures = self._row(span, "request", start, row.tenant, "")
-            figures[0] += 1
-            if row.status in _STATUS:
-                figures[_STATUS[row.status]] += 1
-            self._use(figures, row)
-            if row.counterfactual is not None:
-                figures[_COMPARED] += 1
-                figures[_COUNTERFACTUAL] += Decimal(row.counterfactual)
-                if row.cost is None:
-                    figures[_COMPARED_UNPRICED] += 1
-                else:
-                    figures[_COMPARED_COST] += Decimal(row.cost)
-            key = (span, start, row.tenant, bucket_of(row.milliseconds))
-            self._latencies[key] = self._latencies.get(key, 0) + 1
-        self._add_parts(row, [_Step(*step) for step in steps], findings)
+        start = int(row.time // HOUR * HOUR)
+        figures = self._row("request", start, row.tenant, "")
+        figures[0] += 1
+        if row.status in _STATUS:
+            figures[_STATUS[row.status]] += 1
+        self._use(figures, row)
+        if row.counterfactual is not None:
+            figures[_COMPARED] += 1
+            figures[_COUNTERFACTUAL] += Decimal(row.counterfactual)
+            if row.cost is None:
+                figures[_COMPARED_UNPRICED] += 1
+            else:
+                figures[_COMPARED_COST] += Decimal(row.cost)
+        key = (start, row.tenant, bucket_of(row.milliseconds))
+        self._latencies[key] = self._latencies.get(key, 0) + 1
+        self._add_parts(row, start, steps, findings)
 
     def add_settled(
         self,
@@ -125,39 +127,52 @@ class Additions:
         if left is None or not (left.time, left.id) < (request[1], request[0]) or request[1] > left.until:
             self.add(request, steps, findings)
 
-    def _add_parts(self, row: _Request, steps: Sequence[_Step], findings: Iterable[Sequence[Any]]) -> None:
+    def _add_parts(
+        self, row: _Request, start: int, steps: Iterable[Sequence[Any]], findings: Iterable[Sequence[Any]]
+    ) -> None:
         """Add the steps by specialist and by model, and the findings; a request counts once for each."""
         seen: set[tuple[str, str]] = set()
-        found = list(findings)
-        for span in (HOUR, DAY):
-            start = int(row.time // span * span)
-            seen.clear()
-            for step in steps:
-                for kind, name in (("specialist", step.producer), ("model", step.engine)):
-                    figures = self._row(span, kind, start, row.tenant, name)
-                    figures[0] += (kind, name) not in seen
-                    seen.add((kind, name))
-                    self._use(figures, step)
-            for _, _, name, accepted, *_ in found:
-                figures = self._row(span, "specialist", start, row.tenant, name)
-                figures[0] += ("specialist", name) not in seen
-                seen.add(("specialist", name))
-                figures[1 if accepted else 2] += 1
+        for step in map(_Step._make, steps):
+            for kind, name in (("specialist", step.producer), ("model", step.engine)):
+                figures = self._row(kind, start, row.tenant, name)
+                figures[0] += (kind, name) not in seen
+                seen.add((kind, name))
+                self._use(figures, step)
+        for _, _, name, accepted, *_ in findings:
+            figures = self._row("specialist", start, row.tenant, name)
+            figures[0] += ("specialist", name) not in seen
+            seen.add(("specialist", name))
+            figures[1 if accepted else 2] += 1
+
+    def _days(self) -> Iterator[tuple[tuple[int, str, int, str, str], list[Any]]]:
+        """The rows of the days: the sums of their hours."""
+        found: dict[tuple[str, int, str, str], list[Any]] = {}
+        for (kind, start, tenant, name), figures in self._rows.items():
+            key = (kind, start // DAY * DAY, tenant, name)
+            known = found.get(key)
+            found[key] = figures if known is None else [a + b for a, b in zip(known, figures, strict=True)]
+        for key, figures in found.items():
+            yield (DAY, *key), figures
 
     def write(self, connection: DatabaseConnection) -> None:
         """Add all of it to the tables."""
+        hours = (((HOUR, *key), figures) for key, figures in self._rows.items())
         rows = [
             (*key, *figures[:_FIRST_MONEY], *map(str, figures[_FIRST_MONEY:]))
-            for key, figures in sorted(self._rows.items())  # in one order, so that writers wait in no circle
+            for key, figures in sorted([*hours, *self._days()])  # in one order, so that writers wait in no circle
         ]
         if isinstance(connection, sqlite3.Connection) and rows:
             insert_many(connection, _INTO, _with_money(connection, rows), _ADD + _SET_MONEY)
         else:
             insert_many(connection, _INTO, rows, _ADD + _ADD_MONEY)
-        insert_many(connection, "latencies", [(*key, n) for key, n in sorted(self._latencies.items())], _COUNT)
+        latencies = [((HOUR, *key), n) for key, n in self._latencies.items()]
+        days: Counter[tuple[int, int, str, int]] = Counter()
+        for (_, start, tenant, bucket), n in latencies:
+            days[DAY, start // DAY * DAY, tenant, bucket] += n
+        insert_many(connection, "latencies", [(*key, n) for key, n in sorted([*latencies, *days.items()])], _COUNT)
 
-    def _row(self, span: int, kind: str, start: int, tenant: str, name: str) -> list[Any]:
-        key = (span, kind, start, tenant, name)
+    def _row(self, kind: str, start: int, tenant: str, name: str) -> list[Any]:
+        key = (kind, start, tenant, name)
         found = self._rows.get(key)
         if found is None:
             found = self._rows[key] = [*([0] * len(_COUNTS)), *([0.0] * len(_FIGURES)), 0, 0, 0, *([Decimal(0)] * 3)]

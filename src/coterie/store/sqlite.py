@@ -169,7 +169,7 @@ class SQLiteStore:
         The entries of all settlements of a commit are written in one piece after it, also where it failed.
         """
         try:
-            await self._writer.run(self._settling(settlement), beside=audit.append_soon, entry=entry)
+            await self._writer.run(self._settling(settlement), beside=audit.append_soon, entry=entry, to_the_end=True)
         finally:
             audit.sync_soon()
 

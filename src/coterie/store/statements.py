@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 
@@ -62,14 +63,20 @@ def insert_many(connection: DatabaseConnection, into: str, rows: Sequence[Sequen
     """
     if not rows:
         return
-    places = f"({', '.join('?' * len(rows[0]))})"
     if not isinstance(connection, sqlite3.Connection):
-        connection.executemany(f"INSERT INTO {into} VALUES {places}{behind}", rows)  # noqa: S608 - no value is in it
+        connection.executemany(_insertion(into, len(rows[0]), 1, behind), rows)
         return
     for start in range(0, len(rows), _ROWS):
         chunk = rows[start : start + _ROWS]
-        statement = f"INSERT INTO {into} VALUES {', '.join([places] * len(chunk))}{behind}"  # noqa: S608 - as above
+        statement = _insertion(into, len(rows[0]), len(chunk), behind)
         connection.execute(statement, [value for row in chunk for value in row])
+
+
+@lru_cache(maxsize=256)
+def _insertion(into: str, columns: int, rows: int, behind: str) -> str:
+    """The statement that inserts so many rows; the same object each time, so that it is found again by its hash."""
+    places = f"({', '.join('?' * columns)})"
+    return f"INSERT INTO {into} VALUES {', '.join([places] * rows)}{behind}"  # noqa: S608 - no value is in it
 
 
 def tables_of(connection: DatabaseConnection) -> list[str]:

@@ -14,10 +14,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from coterie.errors import AuditError, Overloaded, StoreError
+from coterie.runtime.concurrency import UncancelledFuture
 from coterie.store.statements import DatabaseConnection
 
 T = TypeVar("T")
@@ -25,7 +25,6 @@ Work = Callable[[DatabaseConnection], None]
 """Writes something, inside a transaction that it neither begins nor ends."""
 
 
-@runtime_checkable
 class JointWork(Protocol):
     """Work that is written with others of its kind in fewer statements."""
 
@@ -48,8 +47,7 @@ Beside = Callable[[Sequence[Any]], None]
 """Writes down elsewhere what came with the works of a batch, in one piece."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Job:
+class _Job(NamedTuple):
     work: Work
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
@@ -99,7 +97,8 @@ class WriteThread:
 
     async def open(self) -> None:
         """Start the thread; returns when the file is ready, or raises why it is not."""
-        opened = self._job(lambda _: None)
+        loop = asyncio.get_running_loop()
+        opened = _Job(lambda _: None, loop, loop.create_future())
         self._thread = threading.Thread(target=self._live, args=(opened,), name="coterie-store-writer", daemon=True)
         self._thread.start()
         try:
@@ -108,7 +107,9 @@ class WriteThread:
             await self.close()
             raise
 
-    async def run(self, work: Work, *, beside: Beside | None = None, entry: object = None) -> None:
+    async def run(
+        self, work: Work, *, beside: Beside | None = None, entry: object = None, to_the_end: bool = False
+    ) -> None:
         """Do the work in the next transaction; returns once it is committed.
 
         Args:
@@ -116,13 +117,16 @@ class WriteThread:
             beside: Called in the thread after the commit, also where that failed, with the entries of all works of the
                 batch that name it; returns once it has.
             entry: What it is given for this work.
+            to_the_end: Who is cancelled meanwhile hears of that once it is committed.
 
         Raises:
             Overloaded: `limit` works are waiting.
             StoreError: it could not be written, or the writer is closed.
             CoterieError: what `beside` raises.
         """
-        job = self._job(work, beside, entry)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = UncancelledFuture(loop=loop) if to_the_end else loop.create_future()
+        job = _Job(work, loop, done, beside, entry)
         with self._entrance:
             if self._closed:
                 raise StoreError("The database is closed.", hint="Open the network again.")
@@ -139,11 +143,6 @@ class WriteThread:
                 self._queue.put(None)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
-
-    @staticmethod
-    def _job(work: Work, beside: Beside | None = None, entry: object = None) -> _Job:
-        loop = asyncio.get_running_loop()
-        return _Job(work=work, loop=loop, done=loop.create_future(), beside=beside, entry=entry)
 
     # --- in the thread ---------------------------------------------------------------------------
 
@@ -213,7 +212,7 @@ class WriteThread:
     def _write_joint(self, batch: Sequence[_Job]) -> bool:
         """Write works that all join, in one transaction without savepoints; False where it was not written."""
         works = [job.work for job in batch]
-        if not all(isinstance(work, JointWork) for work in works):
+        if not all(map(_joins, works)):
             return False
         try:
             connection = self._open()
@@ -227,11 +226,9 @@ class WriteThread:
 
     def _outcomes(self, connection: DatabaseConnection, batch: Sequence[_Job]) -> list[Exception | None]:
         """Each job's error. Works that join are written as one; if that fails, one by one: none spoils the others."""
-        joint = [job.work for job in batch if isinstance(job.work, JointWork)]
+        joint = [cast("JointWork", job.work) for job in batch if _joins(job.work)]
         joined = len(joint) > 1 and self._attempt(connection, joint[0].joined(joint)) is None
-        return [
-            None if joined and isinstance(job.work, JointWork) else self._attempt(connection, job.work) for job in batch
-        ]
+        return [None if joined and _joins(job.work) else self._attempt(connection, job.work) for job in batch]
 
     @staticmethod
     def _attempt(connection: DatabaseConnection, work: Work) -> Exception | None:
@@ -308,6 +305,11 @@ class WriteThread:
         told = self._explain(error)
         told.__cause__ = error
         return told
+
+
+def _joins(work: Work) -> bool:
+    """Whether a work is a `JointWork`; to ask the protocol takes thirty calls each time."""
+    return hasattr(work, "joined")
 
 
 def _resolve(results: Sequence[tuple[asyncio.Future[None], Exception | None]]) -> None:

@@ -472,7 +472,10 @@ async def _check_feedback(store: Store) -> None:
 async def _check_summary(store: Store) -> None:
     settlement, log = Settlement(trace=_trace("t3", time=_TIME + 100, status="escalated", cost=None)), _Log()
     entry = AuditEvent(kind="request", time=_TIME + 100, tenant="acme", about={"trace": "t3"})
-    await store.record(settlement, entry, log)
+    recording = asyncio.ensure_future(store.record(settlement, entry, log))
+    await asyncio.sleep(0)
+    recording.cancel()  # what was begun is finished, and who was cancelled hears of that afterwards
+    await asyncio.wait([recording])
     require("what is settled with an entry of the audit log is written in both", log.entries == [entry])
     summary = await store.summary()
     counts = (summary.requests, summary.accepted, summary.abstained, summary.escalated)

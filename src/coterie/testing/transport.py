@@ -39,6 +39,12 @@ class ScriptedAnswer:
             for piece in [self.body] if isinstance(self.body, bytes) else self.body:
                 yield piece
 
+    def whole(self) -> bytes | None:
+        """Return a body that is given at once."""
+        if self.json is not None:
+            return json.dumps(self.json).encode()
+        return self.body if isinstance(self.body, bytes) else None
+
     def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True

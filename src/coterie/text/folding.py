@@ -39,6 +39,8 @@ _FRAMED = re.compile(r"(?:.*LATIN CAPITAL|REGIONAL INDICATOR SYMBOL) LETTER ([A-
 """Names of letters that Unicode takes for pictures: in a filled square or circle, and those that flags are made of."""
 _HYPHENS = frozenset("\u2010\u2212")
 """The hyphen, its form where no line breaks, and the minus sign."""
+_KNOWN = 4_000
+"""Characters of a text whose folded form is remembered for a moment."""
 _CONTROLS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _REMEMBERED = 40_000
 """Characters whose properties are kept: more than any script has."""
@@ -102,6 +104,16 @@ def fold(text: str, *, again: bool = False) -> Folded | None:
         again: Read it in the second way: controls that are white space join what is beside them, superscript and
             circled digits part it, and escaped white space, quotes and brackets are decoded too.
     """
+    return _fold_known(text, again) if len(text) <= _KNOWN else _fold(text, again)
+
+
+@lru_cache(maxsize=128)
+def _fold_known(text: str, again: bool) -> Folded | None:  # noqa: FBT001 - as a cache has it
+    """The same of a short text: while a prompt is looked at, each of its texts is asked for some five times."""
+    return _fold(text, again)
+
+
+def _fold(text: str, again: bool) -> Folded | None:  # noqa: FBT001 - as above
     if text.isascii() and not _may_be_escaped(text) and _in_one_line(text).isprintable():
         return None
     levels, unclear, read = list[_Level](), False, text

@@ -70,6 +70,8 @@ class RelayHead:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+    """Bytes of the body, where all of it is here and follows in one piece; None while it may still come."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from string import Formatter
 
 _UNSURE = "not sure enough[ that it is {guess!r}]"
@@ -331,6 +332,7 @@ def optional_in(code: str) -> frozenset[str]:
     return frozenset(name for match in _OPTIONAL.finditer(TEMPLATES.get(code, "")) for name in names_of(match[1]))
 
 
+@lru_cache(maxsize=1024)
 def quoted_in(code: str) -> frozenset[str]:
     """The values that are quoted in the words of a code: what somebody wrote, or a name."""
     parsed = _FORMATTER.parse(TEMPLATES.get(code, ""))

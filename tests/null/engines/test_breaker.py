@@ -87,8 +87,7 @@ def test_older_try_does_not_free_the_probe(breaker, clock):
     fail(breaker, 3)
     clock.advance(30)
     with breaker.attempt():
-        with pytest.raises(asyncio.CancelledError):
-            older.gen.throw(asyncio.CancelledError())
+        older.__exit__(asyncio.CancelledError, asyncio.CancelledError(), None)
         with pytest.raises(EngineUnavailable, match="not asked"):
             attempt(breaker)
 

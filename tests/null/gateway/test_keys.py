@@ -262,3 +262,21 @@ async def test_half_a_release(door):
     """A release without a reason is refused before anything is asked."""
     body = {**BODIES["/v1/chat/completions"], "coterie": {"release": {"to": "internal"}}}
     assert (await door(host="127.0.0.1").post("/v1/chat/completions", json=body)).status_code == 400
+
+
+def test_a_file_that_is_looked_at_now_and_then(tmp_path):
+    """Between two looks keys are as they were; what this process changes counts at once, and so does an error."""
+    path = tmp_path / "keys.json"
+    ring, other = KeyRing(path, fresh=1_000.0), KeyRing(path)
+    token = ring.create("ada").token
+    assert ring.find(token) is not None
+    other.revoke("ada")
+    assert ring.find(token) is not None
+    ring.create("bea")
+    assert ring.find(token) is None
+    path.unlink()
+    seldom = KeyRing(path, fresh=1_000.0)
+    seldom._keys = ring._keys
+    for _ in range(2):
+        with pytest.raises(SetupError):
+            seldom.find(token)

@@ -30,12 +30,13 @@ class _Upstream:
 
     def __init__(self):
         self.seen, self.answer, self.status, self.kind = [], WHOLE, 200, "application/json"
+        self.whole = False
 
     def __call__(self, request):
         self.seen.append((request.path, request.body))
         headers = {"content-type": self.kind, "set-cookie": "a=b", "retry-after": "3"}
         pieces = [self.answer[at : at + 7] for at in range(0, len(self.answer), 7)]
-        return ScriptedAnswer(status=self.status, headers=headers, body=pieces)
+        return ScriptedAnswer(status=self.status, headers=headers, body=self.answer if self.whole else pieces)
 
 
 @pytest.fixture
@@ -187,3 +188,35 @@ async def test_what_is_relayed_is_written_down_before(client, relayed, upstream,
     assert request.about["egress"] == {left.about["id"]: "answered"}
     (settled,) = relayed.store.settled.values()
     assert settled.trace.egress_summary == "large;label=internal;pseudonymised=no;outcome=answered;prompts=1"
+
+
+@pytest.mark.parametrize(("answer", "kind"), [(WHOLE, "application/json"), (STREAM, "text/event-stream")])
+async def test_nobody_has_a_whole_answer_before_it_is_settled(client, relayed, upstream, answer, kind):
+    """What completes an answer is sent last: all of one that came at once, with its length, and the end of a stream."""
+    upstream.answer, upstream.kind, upstream.whole = answer, kind, True
+    order, record = [], relayed.store.record
+
+    async def recording(*about):
+        await record(*about)
+        order.append("settled")
+
+    relayed.store.record = recording
+    http = client()
+    app = http._transport.app
+
+    async def noting(scope, receive, send):
+        async def note(message):
+            order.append(message.get("body", message["type"]))
+            await send(message)
+
+        await app(scope, receive, note)
+
+    http._transport.app = noting
+    response = await http.post("/v1/chat/completions", content=ODD)
+    assert response.content == answer
+    if kind == "application/json":
+        assert order == ["settled", "http.response.start", answer]
+        assert response.headers["content-length"] == str(len(answer))
+    else:
+        assert order[-3:] == ["settled", answer, b""]
+        assert "content-length" not in response.headers

@@ -595,3 +595,23 @@ def test_a_damaged_checkpoint(path, signer, damage):
     found = verify_audit(path, is_attested=attests)
     assert found.fault.kind == "edited"
     assert found.fault.line in {at + 1, at + 2}
+
+
+async def test_an_entry_is_told_before_the_head_counts_it(path):
+    """Who waits for the disk does not wait for the head; where that cannot be written, the next entry is refused."""
+    log = AuditLog(path)
+    await log.append(event(0), sync=True)
+    head = head_of(path).read_bytes()
+    head_of(path).unlink()
+    head_of(path).mkdir()
+    await log.append(event(1), sync=True)
+    assert len(lines_of(path)) == 2
+    with pytest.raises(AuditError, match="Cannot write the audit log"):
+        await log.append(event(2), sync=True)
+    assert len(lines_of(path)) == 2
+    head_of(path).rmdir()
+    head_of(path).write_bytes(head)
+    await log.append(event(3), sync=True)
+    await log.close()
+    found = verify_audit(path)
+    assert (found.whole, found.entries, found.behind_head) == (True, 3, 0)

@@ -201,7 +201,7 @@ async def test_early_end(opened, server):
 def test_no_other_path():
     """Outside the engines themselves, only the gate names the remote engine or the HTTP client behind it."""
     root = Path(coterie.__file__).parent
-    remote = re.compile(r"\bOpenAIEngine\b|\bopenai_http\b|\bAiohttpTransport\b")
+    remote = re.compile(r"\bOpenAIEngine\b|\bopenai_http\b|\bAiohttpTransport\b|\bHttpTransport\b")
     named = {
         str(path.relative_to(root))
         for path in root.rglob("*.py")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -34,10 +34,15 @@ Local = Callable[[Gateway, Caller, bytes, str], ASGIApp]
 
 def relaying(path: str, otherwise: Handler, local: Local | None = None) -> Handler:
     """The handler of an endpoint that relays what names one of the models, and does `otherwise` with the rest."""
+    known: tuple[object, dict[str, str], Sequence[bytes]] = (None, {}, ())
 
     def handle(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-        names = gateway.network.models
-        key, content = _named(body, {each.name: key for key, each in names.items()} | {key: key for key in names})
+        nonlocal known
+        names, current = gateway.network.models, known
+        if names is not current[0]:  # they change with the network alone, and each request asks
+            keys = {each.name: key for key, each in names.items()} | {key: key for key in names}
+            current = known = names, keys, [json.dumps(name).encode() for name in keys]
+        key, content = _named(body, *current[1:])
         if key is None or not may_relay(gateway, caller, key):
             return otherwise(gateway, caller, body)
         if names[key].local and local is None:
@@ -57,9 +62,9 @@ def may_relay(gateway: Gateway, caller: Caller, model: str) -> bool:
     return bool(named & set(gateway.section.relay)) and caller.sees(model)
 
 
-def _named(body: bytes, names: dict[str, str]) -> tuple[str | None, dict[str, Any]]:
+def _named(body: bytes, names: Mapping[str, str], written: Sequence[bytes]) -> tuple[str | None, dict[str, Any]]:
     """The key of the model that a body names, if it is one of these, and the body; an own model is never relayed."""
-    if not any(json.dumps(name).encode() in body for name in names):
+    if not any(name in body for name in written):
         return None, {}
     try:
         content = read_body(body)
@@ -106,7 +111,7 @@ class Relay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay. What fails before the first byte has a status of its own; afterwards the answer is cut off."""
-        trace_id = self.gateway.network.new_id()
+        trace_id, length = self.gateway.network.new_id(), None
         async with aclosing(self.gateway.network.relay(self.asked(scope), trace_id=trace_id)) as events:
             async for said in events:
                 if isinstance(said, RelayAnswer):
@@ -116,9 +121,15 @@ class Relay:
                     )
                     return
                 if isinstance(said, RelayHead):
+                    length = said.length
                     headers = {**said.headers, **self.named, TRACE_HEADER: trace_id, "cache-control": "no-store"}
+                    if length is not None:
+                        headers["content-length"] = str(length)
                     told = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
                     await send({"type": "http.response.start", "status": said.status, "headers": told})
+                elif length is not None:
+                    await send({"type": "http.response.body", "body": said})
+                    return
                 else:
                     await send_event(send, said)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
