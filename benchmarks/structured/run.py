@@ -51,6 +51,10 @@ async def answer(engine: LlamaEngine, raw: dict[str, Any], shown: int) -> tuple[
     return "", f"{wrong}: {output.finish} {output.text[:200]}", 3
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
 async def main() -> None:
     """Draw, ask, check, write down."""
     parser = arguments(__doc__ or "", __file__)
@@ -60,18 +64,18 @@ async def main() -> None:
     parser.add_argument(
         "--shown", type=int, default=1500, help="characters up to which the model reads the schema, too"
     )
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="two wait for each other where the machine is busy")
+    parser.add_argument("--parallel", type=int, default=4, help="schemas asked side by side")
     parser.add_argument("--done", type=Path, default=Path("state/structured.jsonl"), help="what was asked before")
     options = parser.parse_args()
     path = next((path for model, path in installed() if model.name == "smollm2" and path is not None), None)
     if path is None:
         sys.exit("This benchmark needs the model smollm2: coterie models pull smollm2")
     record = Record(claim=CLAIM, seeds=[options.seed], data={"smollm2": sha256(path)})
-    engine = LlamaEngine("smollm2", path, threads=options.threads, parallel=2, window=4096)
+    engine = LlamaEngine("smollm2", path, threads=options.threads, parallel=options.parallel, window=4096)
     options.done.parent.mkdir(parents=True, exist_ok=True)
-    lines = options.done.read_text().splitlines() if options.done.exists() else []
-    done = {each["seed"]: each for each in map(json.loads, lines)}
-    gate, begun = asyncio.Semaphore(2), time.monotonic()
+    done = {each["seed"]: each for each in map(json.loads, _lines(options.done))}
+    gate, begun = asyncio.Semaphore(options.parallel), time.monotonic()
 
     async def one(seed: int) -> dict[str, Any] | None:
         raw = schema(seed)

@@ -206,11 +206,18 @@ def _deployed(question: Question, site: str, finding: Finding) -> Decision | Non
     return None if found is None else _decision(question, site, found, finding.specialist, "specialist")
 
 
+_ALIKE = 1e-5
+"""Options whose probabilities differ by less are the same to an encoder: it knows no piece of their names."""
+
+
 def _guess(question: Question, site: str, weights: np.ndarray, answerer: ZeroShot, state: Task) -> Decision:
     confidence = float(weights.max())
     reason = Reason("decision.zero_shot", by=answerer.name, method=answerer.method, probability=confidence)
     if state.truncated and answerer.method == "similarity":
         reason = reason.noting(Reason("note.text_truncated"))
+    alike = int((weights > confidence - _ALIKE).sum())
+    if alike > 1 and question.kind != "predicate" and answerer.method == "similarity":
+        reason = reason.noting(Reason("note.alike_options", by=answerer.name, options=alike))
     found = AnswerWeights(probabilities=tuple(weights.tolist()), confidence=confidence, accepted=False, reason=reason)
     return _decision(question, site, found, answerer.name, answerer.method)
 

@@ -234,6 +234,7 @@ TEMPLATES: Mapping[str, str] = {
     "note.personal_data": "the prompt is {label}, but there is {found} in it",
     "note.recorded": "as recorded",
     "note.rung": "answered by rung {rung}[, after {after}]",
+    "note.alike_options": "{by} cannot tell {options} of the options apart: it knows no part of their names",
     "note.fitted_options": "its options were fitted to {texts:,} texts without labels",
     "note.floor_instead": "the encoder answered, since {model!r} could not: {why}",
     "note.met_from": "from {confidence:.3f} on at most {risk:g} were wrong",

@@ -12,7 +12,7 @@ from coterie.decisions.questions import fingerprint
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity
 from coterie.errors import EngineUnavailable, InputError
 from coterie.testing import EchoEngine, ScriptedEngine, make_finding
-from coterie.types import SYSTEM, Option, Output, Question, SpecialistCard, Task, worded
+from coterie.types import SYSTEM, Option, Output, Prompt, Question, SpecialistCard, Task, worded
 
 STATE = Task(text="Where is my card?")
 LABELS = ("card_lost", "card_arrival", "refund", "fee")
@@ -199,6 +199,25 @@ async def test_predicates_by_likeness():
     assert both.value > 0.99
     assert statement.value > 0.99
     assert counter.value == pytest.approx(1 - statement.value)
+
+
+async def test_options_that_the_encoder_cannot_tell_apart():
+    """Where the encoder knows no part of the options' names the reason says so; where it does it says nothing of it."""
+
+    class Deaf(EchoEngine):
+        async def run(self, batch, *, call=SYSTEM):
+            return await super().run([Prompt(text=each.text.encode("ascii", "ignore").decode()) for each in batch])
+
+    emoji, words, predicate = await decide(
+        [
+            Question.choice(["😀", "😡", "物流"], name="emoji"),
+            Question.choice(["refund", "fee"], name="words"),
+            Question.predicate("😀", name="predicate"),
+        ],
+        encoder=Deaf("encoder"),
+    )
+    assert "note.alike_options" in emoji.reason.codes
+    assert "note.alike_options" not in words.reason.codes + predicate.reason.codes
 
 
 async def test_two_encoders():
