@@ -55,7 +55,7 @@ BUDGETS = {
     "context": 580,
     "decisions": 1060,  # typed questions: a new concept; deployments for questions; a second encoder; drawn options
     "engines": 6200,  # vLLM; encoders by name; relay; a transport as seam, plain HTTP; models that read and check
-    "edge": 1070,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
+    "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5245,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats; a teacher's confusions
     "gateway": 7250,  # what changes in the folder is followed; deployments and review over HTTP; heads in one go

@@ -26,13 +26,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from coterie.errors import ArtefactRefused, CoterieError, InputError
+from coterie.errors import ArtefactRefused, CoterieError, InputError, SetupError
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 FORMAT = "coterie-bundle/1"
 STATEMENT = "bundle"
 SLOTS = ("a", "b")
 CURRENT, TRUSTED, RELEASE, NETWORK, STATE = "current", "trusted", "release", "network", "state"
+PLACE = "COTERIE_NETWORK"
+"""Variable that names the folder of the network where the bundle itself is read-only."""
 _BLOCK = 1 << 20
 _BATCH = 64
 """Files that a thread checks at a time."""
@@ -143,21 +145,33 @@ def switch(device: Path, slot: str) -> None:
     _sync(device)
 
 
-def prepare(device: Path) -> Path:
+def prepare(device: Path, place: Path | None = None) -> Path:
     """Check the slot that runs, and return the folder of the network, with the slot's files in it.
+
+    Args:
+        device: Where the bundle is; it may be read-only where `place` is given.
+        place: The folder of the network; in the device if it is left out.
 
     Raises:
         ArtefactRefused: a byte of the slot is not as it was signed.
+        SetupError: the folder cannot be written.
     """
     slot = device / CURRENT
     check_release(slot.resolve(), trusted=trusted_keys(device))
-    network = device / NETWORK
-    (network / STATE).mkdir(parents=True, exist_ok=True)
+    network = device / NETWORK if place is None else place
     shipped = slot / NETWORK
-    _link(network, Path("..") / CURRENT / NETWORK, [path.name for path in shipped.iterdir() if path.name != STATE])
-    if (shipped / STATE).is_dir():
-        above = Path("..") / ".." / CURRENT / NETWORK / STATE
-        _link(network / STATE, above, [path.name for path in (shipped / STATE).iterdir()])
+    inside = Path("..") / CURRENT / NETWORK if place is None else shipped.absolute()
+    try:
+        (network / STATE).mkdir(parents=True, exist_ok=True)
+        _link(network, inside, [path.name for path in shipped.iterdir() if path.name != STATE])
+        if (shipped / STATE).is_dir():
+            above = inside / STATE if place is not None else Path("..") / inside / STATE
+            _link(network / STATE, above, [path.name for path in (shipped / STATE).iterdir()])
+    except OSError as error:
+        raise SetupError(
+            f"The network's folder {str(network)!r} cannot be written: {error.strerror}.",
+            hint=f"Where the bundle is read-only, {PLACE} names a folder that is not, such as a volume.",
+        ) from error
     return network
 
 
@@ -184,7 +198,8 @@ def main(arguments: Sequence[str]) -> int:
             case "revert":
                 found = revert(device)
             case _:
-                return _run(prepare(device), [command, *rest])
+                place = os.environ.get(PLACE)
+                return _run(prepare(device, Path(place) if place else None), [command, *rest])
     except CoterieError as error:
         sys.stderr.write(f"{error.message} {error.hint or ''}\n")
         return 5
@@ -206,6 +221,8 @@ def _link(folder: Path, target: Path, names: Sequence[str]) -> None:
     """Links to files of the slot that runs, by the link `current`: a switch changes all of them."""
     for name in names:
         place = folder / name
+        if place.is_symlink() and place.readlink() == target / name:
+            continue
         if place.is_symlink() or not place.exists():
             place.unlink(missing_ok=True)
             place.symlink_to(target / name)

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from coterie.edge.device import NETWORK
 from coterie.errors import InputError
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -63,6 +64,8 @@ def _layer(bundle: Path, blobs: Path) -> tuple[str, dict[str, Any]]:
         plain = _Hashing(zipped)
         with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             for path in sorted(bundle.rglob("*")):
+                if path.relative_to(bundle).parts[0] == NETWORK:
+                    continue  # the ledger and the keys of a device that has run: no part of a release
                 archive.add(path, f"coterie/{path.relative_to(bundle)}", recursive=False, filter=_anonymous)
     content = draft.read_bytes()
     digest = sha256(content).hexdigest()

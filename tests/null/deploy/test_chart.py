@@ -15,12 +15,13 @@ CHART = Path(__file__).parents[3] / "deploy" / "helm" / "coterie"
 DATABASE = {"database": {"secret": "db"}}
 CASES = {
     "one": {"replicas": 1},
-    "two": DATABASE,
+    "two": {**DATABASE, "replicas": 2},
     "scaled": {**DATABASE, "autoscaling": {"enabled": True, "min": 2, "max": 5}},
     "claim": {"replicas": 1, "network": {"from": "claim", "claim": "networks"}},
     "bundle": {"replicas": 1, "network": {"from": "bundle", "bundle": "registry.example/shop:3"}},
     "all": {
         **DATABASE,
+        "replicas": 2,
         "environment": {"LANG": "C.UTF-8"},
         "secrets": {"OPENAI_KEY": {"secret": "models", "key": "openai"}},
         "inferencePool": {"enabled": True, "endpointPicker": "picker"},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coterie.edge import device as devices
-from coterie.errors import ArtefactRefused
+from coterie.errors import ArtefactRefused, SetupError
 from coterie.registry.signature import Signer
 
 pytest.importorskip("cryptography")
@@ -202,6 +202,26 @@ def test_what_is_written_stays(tmp_path, device, signer):
     (network / "state" / "coterie.db").write_text("rows")
     devices.install(release(tmp_path / "2", signer, 2), device)
     assert (devices.prepare(device) / "state" / "coterie.db").read_text() == "rows"
+
+
+def test_a_bundle_that_is_read_only(tmp_path, device, signer, monkeypatch):
+    """With a folder of its own for the network it runs; without, it says which variable names one."""
+    devices.install(release(tmp_path / "1", signer, 1), device)
+    elsewhere = tmp_path / "volume" / "network"
+    for _ in range(2):
+        assert devices.prepare(device, elsewhere) == elsewhere
+    assert (elsewhere / "coterie.toml").read_text() == "# 1\n"
+    assert json.loads((elsewhere / "state" / "index.json").read_text()) == {}
+    assert not (device / "network").exists()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    assert devices.prepare(device, elsewhere) == elsewhere  # every link is there: nothing is written
+    with pytest.raises(SetupError, match=r"Read-only"):
+        devices.prepare(device)
 
 
 def test_an_interrupted_switch_leaves_the_old_one(tmp_path, device, signer, monkeypatch):

@@ -21,6 +21,8 @@ def bundle(tmp_path):
     (home / "run").chmod(0o755)
     (home / "a" / "data.json").write_text("{}")
     (home / "current").symlink_to("a")
+    (home / "network" / "state").mkdir(parents=True)
+    (home / "network" / "state" / "keys.json").write_text("this device's own")
     return home
 
 
