@@ -47,8 +47,8 @@ from coterie.config.section import (
     Money,
     Name,
     Span,
-    base_address,
     name_secret,
+    no_credentials,
     span_ends,
 )
 from coterie.config.specialists import TASKS, Specialist
@@ -214,7 +214,7 @@ class ServerModel(RemoteModel):
     api_key: Secret | None = None
     """`env:NAME` of the key; leave out for a server that needs none."""
 
-    _holds_no_secret = field_validator("base_url")(base_address)
+    _holds_no_secret = field_validator("base_url")(no_credentials)
 
 
 class OpenAIModel(ServerModel):

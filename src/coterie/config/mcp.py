@@ -44,7 +44,7 @@ class McpSection(BaseModel):
     joules_per_call: float = Field(default=0.0, ge=0)
     """Energy a call, as an estimate."""
 
-    _holds_no_secret = field_validator("url")(lambda url: url if url is None else no_credentials(url))
+    _holds_no_secret = field_validator("url")(lambda url: url and no_credentials(url))
 
     @model_validator(mode="after")
     def _is_one_server(self) -> McpSection:

@@ -98,10 +98,7 @@ class ObserveSection(BaseModel):
     @field_validator("otlp_endpoint")
     @classmethod
     def _holds_no_secret(cls, address: str | None) -> str | None:
-        try:
-            return address if address is None else no_credentials(address)
-        except ValueError:
-            raise ValueError("it has a user or a password in it; set OTEL_EXPORTER_OTLP_HEADERS instead") from None
+        return address and no_credentials(address, instead="set OTEL_EXPORTER_OTLP_HEADERS")
 
 
 class PolicySection(BaseModel):
@@ -196,3 +193,8 @@ class OidcSection(BaseModel):
     """Values of that claim, each with a role; of several the first counts. Who has none of them is not let in."""
     tenant: str = "default"
     """Whose requests, sessions and traces they see."""
+
+    @field_validator("issuer", "address")
+    @classmethod
+    def _holds_no_secret(cls, address: str) -> str:
+        return no_credentials(address, instead="name the secret: client_secret = 'env:NAME'")

@@ -28,23 +28,21 @@ def span_ends(span: float | tuple[float, float]) -> tuple[float, float]:
     return span if isinstance(span, tuple) else (span, span)
 
 
-def no_credentials(address: str) -> str:
-    """Refuse an address with a user or a password in it: the file is no place for a secret. Raises `ValueError`."""
+def no_credentials(address: str, *, instead: str = "name the key: api_key = 'env:NAME'") -> str:
+    """Refuse an address with a user, a password or a query in it, which may be a secret: the file is no place for one.
+
+    Raises:
+        ValueError: what is in it, and what to do instead.
+    """
     try:
         found = urlsplit(address)
         secret = found.username is not None or found.password is not None
     except ValueError as error:
         raise ValueError("it is no address") from error
     if secret:
-        raise ValueError("it has a user or a password in it; leave them out, and name the key: api_key = 'env:NAME'")
-    return address
-
-
-def base_address(address: str) -> str:
-    """The same for an address that paths are put behind: no query either, which may hold a key. Raises `ValueError`."""
-    no_credentials(address)
+        raise ValueError(f"it has a user or a password in it; leave them out, and {instead}")
     if "?" in address or "#" in address:
-        raise ValueError("it has a query; leave it out, and if that is a key, name it: api_key = 'env:NAME'")
+        raise ValueError(f"it has a query; leave it out, and if that is a key, {instead}")
     return address
 
 

@@ -13,14 +13,14 @@ import threading
 import time
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from coterie.privacy.detection import Kind, lowered
 from coterie.runtime.values import replace
 from coterie.text.folding import shown
 from coterie.text.unicode import PLAIN_SIGNS
-from coterie.types import Columns, Label, PseudonymValue, Request
+from coterie.types import Label, PseudonymValue, Request
 
 LITERAL = "LITERAL"
 """Kind of what looks like a pseudonym in a text and is none."""
@@ -218,18 +218,27 @@ def _within_word(pair: str) -> bool:
 
 
 def texts_of(request: Request) -> Iterator[str]:
-    """Every text of a request but its document's: the earlier turns, what is asked, the columns, functions, results."""
+    """Every text of a request but its document's: earlier turns, what is asked, columns, functions, results, schema."""
     yield from (turn.text for turn in request.history)
     if request.tools is not None:
-        yield from (function.description for function in request.tools.functions)
+        for function in request.tools.functions:
+            yield function.name
+            yield function.description
+            yield from texts_of_json(function.parameters)
         yield from (turn.text for turn in request.tools.since)
     yield request.text
-    yield from texts_of_columns(request.columns)
+    yield from texts_of_json(request.columns)
+    yield from texts_of_json(request.schema)
 
 
-def texts_of_columns(columns: Columns | None) -> Iterator[str]:
-    """The names and values of structured input; a number may be an account's, so it counts as text."""
-    for name, value in (columns or {}).items():
-        yield name
-        if value is not None and not isinstance(value, bool):
-            yield value if isinstance(value, str) else str(value)
+def texts_of_json(value: object) -> Iterator[str]:
+    """The texts in JSON, names included; a number may be an account's, so it counts as text."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            yield str(name)
+            yield from texts_of_json(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from texts_of_json(each)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)

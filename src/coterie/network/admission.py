@@ -161,7 +161,8 @@ class Admission:
 
     async def _look_at(self, request: Request) -> Inspected:
         """What is found in a request's own texts: of a text that the same tenant asked before, what was found then."""
-        alone = not (request.history or request.tools or request.columns) and len(request.text) <= _LONGEST_KNOWN
+        more = request.history or request.tools or request.columns or request.schema
+        alone = not more and len(request.text) <= _LONGEST_KNOWN
         looked = self.looked if alone else None
         if looked is not None and (known := looked.get(request.tenant, request.text)) is not None:
             return known

@@ -160,6 +160,28 @@ def test_key_in_a_query(behind):
     assert "hunter2" not in str(refused.value) + repr(refused.value)
 
 
+@pytest.mark.parametrize("secret", ["https://me:hunter2@example.org/a", "https://example.org/a?key=hunter2"])
+@pytest.mark.parametrize(
+    ("section", "instead"),
+    [
+        ("[mcp.stock]\nurl = {}", "api_key = 'env:NAME'"),
+        ("[observe]\notlp_endpoint = {}", "OTEL_EXPORTER_OTLP_HEADERS"),
+        (
+            "[oidc]\nissuer = {}\naddress = 'https://a.example'\nclient_id = 'x'\nclient_secret = 'env:X'\nroles={{}}",
+            "client_secret = 'env:NAME'",
+        ),
+    ],
+)
+def test_secrets_in_other_addresses(section, instead, secret):
+    """Those of MCP servers, collectors and sign-in are refused like a model's, whatever in them may be a secret."""
+    with pytest.raises(ConfigError) as refused:
+        parse_config(section.format(repr(secret)))
+    assert "hunter2" not in str(refused.value) + repr(refused.value)
+    if "?" not in secret or "oidc" not in section:  # a provider's address has no query by its form
+        assert instead in str(refused.value)
+    parse_config(section.format("'https://example.org/a'"))
+
+
 PROMPT = "My account 4711-0815 was charged twice, and my name is Ada Example."
 
 

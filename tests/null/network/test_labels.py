@@ -13,11 +13,21 @@ from coterie.errors import ReleaseRefused
 from coterie.privacy.names import NameDetector
 from coterie.privacy.patterns import PatternDetector
 from coterie.testing import FakeRetriever
-from coterie.types import Document, Label, Message, Passage, Reason, Release, Request, Verdict
+from coterie.types import Document, Function, Label, Message, Passage, Reason, Release, Request, Tools, Verdict
 
 EMAIL, KEY = "anna@example.org", "AKIAIOSFODNN7EXAMPLE"
 PERSONAL, SECRET = f"triage {EMAIL}", f"triage aws key {KEY}"
 RAISED = Reason("label.raised", declared="internal", label="confidential", found="1 EMAIL", where="what was asked")
+
+
+def schema(properties):
+    """A JSON schema of an object."""
+    return {"type": "object", "properties": properties, "required": [], "additionalProperties": False}
+
+
+def tools(*, name, properties):
+    """A function that may be called."""
+    return Tools(functions=(Function(name=name, parameters=schema(properties), schema=schema(properties)),))
 
 
 async def test_personal_data_raises_the_label(bench):
@@ -51,8 +61,15 @@ async def test_without_any_it_is_the_networks(bench):
         Request(text="triage", history=(Message(role="assistant", text=EMAIL),)),
         Request(text=f'triage {{"mail": "{EMAIL}"}}'),
         Request(text=PERSONAL, label=Label.PUBLIC),
+        Request(text="triage", tools=tools(name="x", properties={"mail": {"enum": [EMAIL]}})),
+        Request(text="triage", tools=tools(name="x", properties={EMAIL: {"type": "string"}})),
+        Request(text="triage", schema=schema({"to": {"type": "string", "description": f"such as {EMAIL}"}})),
+        Request(text="triage", schema=schema({EMAIL: {"type": "string"}})),
     ],
-    ids=["text", "column", "name of a column", "number", "history", "json in the text", "labelled public"],
+    ids=[
+        *("text", "column", "name of a column", "number", "history", "json in the text", "labelled public"),
+        *("option of an argument", "name of an argument", "description in a schema", "name in a schema"),
+    ],
 )
 async def test_wherever_it_stands(bench, request_):
     """Text, columns, earlier turns: personal data raises the label, also one that the caller gave."""

@@ -3,7 +3,7 @@
 import phonenumbers
 import pytest
 
-from coterie.privacy.detection import Detector, Kind
+from coterie.privacy.detection import Detector, Kind, redact
 from coterie.privacy.patterns import PatternDetector
 
 FULL_WIDTH = "4111111111111111".translate({ord("0") + n: 0xFF10 + n for n in range(10)})
@@ -257,6 +257,26 @@ SECRETS = [
 def test_secrets_by_shape(secret):
     """Keys of known makers are found wherever they stand."""
     assert found(f"Use '{secret}' for it.") == [("SECRET", secret)]
+
+
+@pytest.mark.parametrize(
+    "around", ["invoice_{}_2024.pdf", "contract-{}-final.docx", "/home/x/{}/a.txt", "C:\\{}\\a.txt"]
+)
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("SECRET", "AKIAIOSFODNN7EXAMPLE"),
+        ("SECRET", "ghp_" + "a1B2" * 9),
+        ("IBAN", "DE89370400440532013000"),
+        ("CARD", "4111111111111111"),
+        ("EMAIL", "anna.schmidt@example.org"),
+    ],
+)
+def test_names_of_files(kind, value, around):
+    """A value is found in the name of a file, whatever joins it to the rest."""
+    text = around.format(value)
+    assert kind in [each for each, _ in found(text)]
+    assert value not in redact(text, PatternDetector().find(text))
 
 
 @pytest.mark.parametrize(
