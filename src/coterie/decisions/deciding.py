@@ -14,7 +14,7 @@ from coterie.decisions.drawing import Drawing
 from coterie.decisions.matching import AnswerWeights, Assignment, assign, read_finding
 from coterie.decisions.questions import check_questions, fingerprint, spaced
 from coterie.decisions.zero_shot import PRODUCER, Similarity, ZeroShot
-from coterie.errors import EngineError, InputError, PolicyError, SetupError
+from coterie.errors import AuditError, EngineError, InputError, PolicyError, SetupError
 from coterie.protocols import Consult, Engine, Flywheel, Specialist
 from coterie.types import (
     YES,
@@ -172,6 +172,8 @@ class Decider:
         if answerer is not self.floor:
             try:
                 found, steps = await answerer.weigh(state, list(asked.values()), call=call)
+            except AuditError:  # what cannot be written down is not done: no answer of ours hides it
+                raise
             except (EngineError, InputError, PolicyError, SetupError) as error:
                 failed = Reason("note.floor_instead", model=name, why=error.reason)
             else:

@@ -221,10 +221,8 @@ def texts_of(request: Request) -> Iterator[str]:
     """Every text of a request but its document's: earlier turns, what is asked, columns, functions, results, schema."""
     yield from (turn.text for turn in request.history)
     if request.tools is not None:
-        for function in request.tools.functions:
-            yield function.name
-            yield function.description
-            yield from texts_of_json(function.parameters)
+        for each in request.tools.functions:
+            yield from texts_of_json((each.name, each.description, each.parameters))
         yield from (turn.text for turn in request.tools.since)
     yield request.text
     yield from texts_of_json(request.columns)
@@ -234,10 +232,8 @@ def texts_of(request: Request) -> Iterator[str]:
 def texts_of_json(value: object) -> Iterator[str]:
     """The texts in JSON, names included; a number may be an account's, so it counts as text."""
     if isinstance(value, Mapping):
-        for name, each in value.items():
-            yield str(name)
-            yield from texts_of_json(each)
-    elif isinstance(value, list | tuple):
+        value = [each for pair in value.items() for each in pair]
+    if isinstance(value, list | tuple):
         for each in value:
             yield from texts_of_json(each)
     elif value is not None and not isinstance(value, bool):

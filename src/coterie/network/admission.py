@@ -161,9 +161,8 @@ class Admission:
 
     async def _look_at(self, request: Request) -> Inspected:
         """What is found in a request's own texts: of a text that the same tenant asked before, what was found then."""
-        more = request.history or request.tools or request.columns or request.schema
-        alone = not more and len(request.text) <= _LONGEST_KNOWN
-        looked = self.looked if alone else None
+        more = (request.history, request.tools, request.columns, request.schema, request.text[_LONGEST_KNOWN:])
+        looked = None if any(more) else self.looked
         if looked is not None and (known := looked.get(request.tenant, request.text)) is not None:
             return known
         found = Inspected(await _look(self.detector, list(texts_of(request))), await _suspected(request, ()))

@@ -10,19 +10,16 @@ from collections.abc import Iterator
 from coterie.privacy.detection import Kind, PersonalData, lowered
 
 _SHAPES = re.compile(
-    r"(?:(?<![A-Za-z0-9])(?:"  # so long and so begun that they may stand in a file's name, too: backup_AKIA..._old
-    r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"  # Amazon Web Services
-    r"|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"  # GitHub
+    r"(?:(?<![A-Za-z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"  # Amazon Web Services; also in a name: old_AKIA..._2.txt
+    r"|(?<![A-Za-z0-9-])(?<![A-Za-z0-9]_)(?:"
+    r"gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"  # GitHub
     r"|gl(?:pat|dt|rt|ptt|cbt)-[A-Za-z0-9_-]{20,64}"  # GitLab
-    r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,250}"  # Stripe
-    r"|hf_[A-Za-z0-9]{30,64}|npm_[A-Za-z0-9]{36}|dop_v1_[0-9a-f]{64}|shp(?:at|ca|pa|ss)_[0-9a-f]{32}"
-    r")|(?<![A-Za-z0-9-])(?<![A-Za-z0-9]_)(?:"
-    r"xox[abeoprs]-[A-Za-z0-9-]{10,250}|xapp-[A-Za-z0-9-]{10,250}"  # Slack
-    r"|whsec_[A-Za-z0-9+/]{20,64}"  # Stripe
+    r"|xox[abeoprs]-[A-Za-z0-9-]{10,250}|xapp-[A-Za-z0-9-]{10,250}"  # Slack
+    r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,250}|whsec_[A-Za-z0-9+/]{20,64}"  # Stripe
     r"|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,250}|GOCSPX-[A-Za-z0-9_-]{28}"  # Google
     r"|sk-(?:[A-Za-z0-9]{2,12}-)?[A-Za-z0-9_-]{20,200}"  # OpenAI, Anthropic and who came after them
-    r"|pypi-[A-Za-z0-9_-]{40,250}|gsk_[A-Za-z0-9]{40,64}"
-    r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{30,64}|key-[0-9a-f]{32}|ctr_[A-Za-z0-9_-]{30,64}"
+    r"|hf_[A-Za-z0-9]{30,64}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{40,250}|gsk_[A-Za-z0-9]{40,64}"
+    r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{30,64}|key-[0-9a-f]{32}|dop_v1_[0-9a-f]{64}|shp(?:at|ca|pa|ss)_[0-9a-f]{32}|ctr_[A-Za-z0-9_-]{30,64}"
     r"))(?![A-Za-z0-9])"
 )
 _WEB_TOKEN = re.compile(

@@ -63,18 +63,30 @@ class Server:
         return ScriptedAnswer(json={"answers": answers, "usage": {"input_tokens": 9, "output_tokens": 1}})
 
 
-def gated(server):
+def gated(server, audit=None):
     """The decision model behind the gate."""
-    return Gate(ClearancePolicy()).open("jev", MODEL, transport=ScriptedTransport(server))
+    return Gate(ClearancePolicy(), audit=audit).open("jev", MODEL, transport=ScriptedTransport(server))
 
 
-def remote(network, server):
+def remote(network, server, audit=None):
     """The network with the decision model for zero-shot answers."""
     return replace(
         network,
         deciding=DecisionsSection(model="jev"),
-        zero_shot={"jev": RemoteAnswerer(engine=gated(server), typed=True)},
+        zero_shot={"jev": RemoteAnswerer(engine=gated(server, audit), typed=True)},
     )
+
+
+class Full:
+    """An audit log on a full disk."""
+
+    async def append(self, event, *, sync=False):
+        """Write nothing down."""
+        raise AuditError("the disk is full")
+
+    def digest(self, text):
+        """Of a text."""
+        return text
 
 
 async def test_one_request(bench, triage, tmp_path):
@@ -83,7 +95,7 @@ async def test_one_request(bench, triage, tmp_path):
     events = []
 
     class Notes:
-        async def append(self, event):
+        async def append(self, event, *, sync=False):
             await asyncio.sleep(0)
             events.append(event)
 
@@ -155,16 +167,21 @@ async def test_a_budget(bench, triage, tmp_path):
 
 async def test_an_answer_that_is_not_written_down(bench, triage):
     """It is not given."""
-
-    class Full:
-        async def append(self, event):
-            raise AuditError("the disk is full")
-
-        def digest(self, text):
-            return text
-
     with pytest.raises(AuditError):
         await replace(bench.network(triage), audit=Full()).decide(request_about("x"), QUESTIONS)
+
+
+async def test_a_log_that_fails_before_something_leaves(bench, triage):
+    """Nothing is sent, no answer of ours hides it, and the request is settled with what was about to leave."""
+    server = Server()
+    network = remote(bench.network(triage), server, Full())
+    with pytest.raises(AuditError):
+        await network.decide(replace(request_about("Where is it?"), label=Label.PUBLIC), QUESTIONS)
+    (settled,) = bench.store.settled
+
+    assert server.asked == []
+    assert [(each.engine, each.outcome) for each in settled.trace.egress] == [("jev", "not_sent")]
+    assert [stage.name for stage in settled.trace.stages] == ["admit", "decide"]
 
 
 async def test_a_key_that_permits_one_model(bench, triage):

@@ -266,7 +266,6 @@ def test_secrets_by_shape(secret):
     ("kind", "value"),
     [
         ("SECRET", "AKIAIOSFODNN7EXAMPLE"),
-        ("SECRET", "ghp_" + "a1B2" * 9),
         ("IBAN", "DE89370400440532013000"),
         ("CARD", "4111111111111111"),
         ("EMAIL", "anna.schmidt@example.org"),
