@@ -221,8 +221,7 @@ def texts_of(request: Request) -> Iterator[str]:
     """Every text of a request but its document's: earlier turns, what is asked, columns, functions, results, schema."""
     yield from (turn.text for turn in request.history)
     if request.tools is not None:
-        for each in request.tools.functions:
-            yield from texts_of_json((each.name, each.description, each.parameters))
+        yield from texts_of_json([(each.name, each.description, each.parameters) for each in request.tools.functions])
         yield from (turn.text for turn in request.tools.since)
     yield request.text
     yield from texts_of_json(request.columns)
