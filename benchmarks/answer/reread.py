@@ -61,6 +61,8 @@ PRECISION = 0.9
 FEWEST, DOMAINS = 12, 2
 """Answers from which a domain counts, and domains that must."""
 FOLDS = 5
+ALSO = Path(__file__).parent / "judged.json"
+"""Sentences that answer a question beside those that its set names."""
 MOST_OF_PAPER = 700
 """Characters of a part of a paper."""
 Floats = np.ndarray
@@ -114,6 +116,23 @@ class Looks:
         looked = read_passages(seen, reading.scores, self.model)
         answers = np.array([bool(right(each)) for each in seen.sentences])
         return Item(asked.domain, asked.group, seen, reading, looked, answers, asked.stated)
+
+
+def judged_too(items: Sequence[Item]) -> list[Item]:
+    """The same questions with what else answers them, by people's judgement."""
+    known = {domain: set(keys) for domain, keys in json.loads(ALSO.read_text()).items()}
+    for each in items:
+        own = known.get(each.domain, set())
+        each.answers = each.answers | np.array([key(each, sentence) in own for sentence in each.seen.sentences])
+        each.stated = each.stated or bool(each.answers.any())
+    return list(items)
+
+
+def key(item: Item, sentence: Sentence) -> str:
+    """By what a sentence and its question are known in `judged.json`."""
+    document = sentence.passage.document.rsplit("/", 1)[-1]
+    text = "\n".join((item.domain, item.seen.question, document, sentence.text))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def of_rows(looks: Looks, domain: str, rows: Sequence[Row], index: FakeRetriever, k: int) -> Iterator[Item]:
@@ -388,7 +407,7 @@ def gather(given: argparse.Namespace) -> list[Item]:
         items: list[Item] = pickle.loads(given.looks.read_bytes())  # noqa: S301 - written here
         for each in items:  # the reading model may be another one since
             each.looked = read_passages(each.seen, each.first.scores, bundled_reader())
-        return items
+        return judged_too(items)
     looks = Looks()
     (questions,) = find("medquad")
     rows, index = medquad(questions, 0)
@@ -408,7 +427,7 @@ def gather(given: argparse.Namespace) -> list[Item]:
         print("contracts", len(items), flush=True)
     if given.looks:
         given.looks.write_bytes(pickle.dumps(items))
-    return items
+    return judged_too(items)
 
 
 def main() -> None:

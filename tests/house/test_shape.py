@@ -74,7 +74,7 @@ BUDGETS = {
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2060,
-    "routing": 2710,  # the second specialist, descriptions as a whole; texts of a batch together
+    "routing": 2725,  # the second specialist, descriptions as a whole; texts of a batch together; documents
     "runtime": 1725,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
@@ -82,7 +82,7 @@ BUDGETS = {
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
     "tasks": 17720,  # cells of tables, contradictions; functions; the task tools; a second look; a model that checks
     "testing": 1995,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2315,  # an automaton for n-grams; one normaliser with the way back to the text; tables are data
+    "text": 2320,  # an automaton for n-grams; one normaliser with the way back to the text; tables are data
     "training": 525,  # candidates that serve nobody
     "tuning": 2240,  # encoders built, vocabularies cut
     "turns": 250,  # heads on the encoder in place of word lists

@@ -70,6 +70,8 @@ class TrainedTask(Protocol):
     """What its values are."""
     guards_columns: ClassVar[bool]
     """What it does not read of structured input, nobody who answers in its place may read."""
+    looks_up: ClassVar[bool]
+    """Whether its documents say what it is asked about."""
     encodes_texts: ClassVar[bool]
     """Whether its rung `embedding` looks at the encoding of a whole text."""
 
@@ -206,6 +208,7 @@ def make_card(
         form=task.form,
         options=options,
         guards_columns=task.guards_columns,
+        looks_up=task.looks_up,
         knowledge=section.knowledge,
         passages=section.passages,
         view_tokens=view_tokens,

@@ -241,15 +241,31 @@ class LearnedRouter:
         if by_columns:
             asked = [match for match in asked if not _about_columns(match)]
         parts = self._parts(by_columns, asked, known)
+        reader = None if parts else self._with_documents(matches[root])
         reason = self._reason(by_columns, asked, [matches[root]])
+        if reader is not None:
+            stages = self._stages_of(reader, known)
+            parts = (Part(text=request.text, stages=stages, score=0.0, vector=matches[root].vector),)
+            reason = reason.noting(Reason("route.documents", specialist=reader))
         route = Route(parts=parts, reason=reason, scores=scores, steps=(*first, *second))
         return _Made(
             route=route,
             reading=replace(reading, orders=tuple(dict.fromkeys([*reading.orders, *orders]))),
-            names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked)])),
+            names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked), *filter(None, [reader])])),
             matches=tuple(matches.values()),
             asked=tuple(asked),
         )
+
+    def _with_documents(self, whole: Match) -> str | None:
+        """Who is asked about a text that is like nobody: the likeliest specialist that answers from documents.
+
+        Only one without examples: what it knows stands in its documents, of which its description says little. It
+        abstains by what it finds there.
+        """
+        if whole.small_talk is not None or whole.order:
+            return None
+        looking = (name for name in whole.ranked if self._cards[name].looks_up and whole.fits[name].profile.cold)
+        return next(looking, None)
 
     # --- from scores to a route ------------------------------------------------------------------
 

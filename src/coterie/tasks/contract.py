@@ -115,6 +115,8 @@ class TaskType(ABC, Generic[S]):
     """What model cards say of it."""
     guards_columns: ClassVar[bool] = False
     """What it leaves out of structured input, nobody who answers in its place gets."""
+    looks_up: ClassVar[bool] = False
+    """Whether its documents, not examples, say what it is asked about: it abstains by what it finds there."""
     encodes_texts: ClassVar[bool] = True
     """Whether its rung `embedding` looks at the encoding of a whole text."""
     least_labels: ClassVar[int] = 1

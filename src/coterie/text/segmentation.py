@@ -23,6 +23,7 @@ Lines = Literal["paragraphs", "blocks", "all"]
 
 CLOSING = "\"'\u2019\u201d)]\u00bb\u300d\u300f\uff09"
 """Marks that belong to the sentence before them."""
+_CLOSED = CLOSING + "*_` \t|"
 _OPENING = "\"'\u201c\u2018\u201e\u00ab\u2039([\u00bf\u00a1\u300c\u300e\uff08"
 _STOPS = ".!?\u2026\u061f\u06d4\u0964"
 _WIDE_STOPS = "\u3002\uff01\uff1f\uff61"
@@ -250,6 +251,13 @@ def split_sentences(text: str, language: str | None = None) -> list[str]:
     """The sentences of a whole text as a stream has them, stripped; none is empty."""
     stream = SentenceStream(language)
     return [*stream.feed(text), *stream.close()]
+
+
+def asks(sentence: str) -> bool:
+    """Whether a sentence ends with a question mark of any script, closing marks aside."""
+    last = sentence.rstrip().rstrip(_CLOSED)[-1:]
+    name = unicodedata.name(last, "") if last else ""
+    return name.endswith("QUESTION MARK") and not name.startswith("INVERTED")
 
 
 def ends_sentence(sentence: str, language: str | None = None) -> bool:

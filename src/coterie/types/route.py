@@ -45,6 +45,8 @@ class SpecialistCard:
     """Labels of which one is right, with their descriptions; empty if its values are others."""
     guards_columns: bool = False
     """Whether columns that it does not read, such as protected attributes, are hidden from the generalist too."""
+    looks_up: bool = False
+    """Whether its documents, not examples, say what it is asked about: it abstains by what it finds there."""
     knowledge: tuple[str, ...] = ()
     """`[knowledge]` keys of the indexes that it reads; passages found there are in its view."""
     passages: int = 8

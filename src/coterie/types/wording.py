@@ -196,6 +196,7 @@ TEMPLATES: Mapping[str, str] = {
     "route.columns": "{specialist}: the input has {shared} of its {columns} columns",
     "route.decisions": "{questions} typed questions: {trained} for specialists, {zero_shot} zero-shot",
     "route.document": "the request brings a document, which is read for it",
+    "route.documents": "{specialist} looks in its documents",
     "route.like": "{specialist}: like its {nearest!r}, {fit}",
     "route.nobody": "no specialist takes such an input",
     "route.nobody_allowed": "it is for nobody that may be asked",

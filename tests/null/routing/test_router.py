@@ -160,6 +160,26 @@ async def test_a_specialist_near_everything_does_not_draw_texts_of_others(tools)
     assert np.mean(ours["sparse"] > ours["dense"]) > np.mean(cosines["sparse"] > cosines["dense"]) + 0.05
 
 
+async def test_documents_are_looked_into_where_a_text_is_like_nobody(tools, clouds, profiles):
+    """A description says little of what documents know. Texts that somebody takes are not looked up."""
+    center = clouds["triage"].center
+    cold = make_profile(np.empty((0, len(center))), [], [], hints=center[None], hint_texts=["rules"], seed=0)
+    cards = [
+        tools.card("drafts", task="generate", knowledge=("house",)),
+        tools.card("rules", task="answer", looks_up=True),
+    ]
+    taken = clouds["clauses"].draw(1)[0]
+    by = tools.router(
+        {"clauses": profiles["clauses"], "drafts": cold, "rules": cold}, {"far": -center, "clause": taken}, cards=cards
+    )
+
+    far = await tools.route(by, "far")
+
+    assert [part.stages for part in far.parts] == [(("rules",),)]
+    assert far.reason.codes[-1] == "route.documents"
+    assert (await tools.route(by, "clause")).specialists == ("clauses",)
+
+
 async def test_an_empty_profile_is_never_chosen(tools, clouds, profiles):
     """A specialist of which nothing is known fits nothing and breaks nothing."""
     empty = Profile(vectors=np.empty((0, 48), dtype=np.float32), names=(), typical=np.empty(0), density=np.empty(0))

@@ -131,6 +131,30 @@ def test_one_that_is_as_likely_is_read_beside_the_answer():
     assert len(model.asked) == 2
 
 
+def test_the_heading_is_read_before_the_passage_and_never_cited():
+    """Only its end, where it is long; the scores are those of the sentences."""
+    headed = [replace(each, heading="Bank > Cards\nvalid") for each in several("They last for 4 years.", "Call us.")]
+    seen = survey(QUESTION, headed)
+    model = Likes("4 years")
+
+    found = read_passages(seen, np.zeros(len(seen.sentences)), model)
+
+    assert [sentences[0] for _, sentences in model.asked] == ["Bank > Cards valid"] * 2
+    assert [seen.sentences[row].text for row in found.rows] == [t for _, said in model.asked for t in said[1:]]
+    assert found.read[[seen.sentences[row].text for row in found.rows].index("They last for 4 years.")] == 3.0
+
+
+@pytest.mark.parametrize("mark", ["?", "\uff1f", "\u061f"])
+def test_a_question_in_a_document_is_no_answer(mark):
+    """What follows it may be one."""
+    seen = survey(QUESTION, several(f"How long is a card valid{mark} It is valid for 4 years."))
+    first = load_defaults().readers["lexical"].read(seen)
+
+    found = rereading().look(seen, first, Likes("valid"))
+
+    assert [each.text for each in found.cited] == ["It is valid for 4 years."]
+
+
 def test_lines_are_stored_and_restored():
     """As JSON, with the checksum of the model."""
     own = rereading(also=0.25)

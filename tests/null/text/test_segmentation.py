@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie.text.segmentation import SentenceStream, sentences, split_sentences
+from coterie.text.segmentation import SentenceStream, asks, sentences, split_sentences
 
 TEXTS = {
     "en": [
@@ -97,3 +97,15 @@ def test_the_cost_is_linear(piece):
 
     assert len(sentences(text, language="de", clauses=True, longest=600)) <= len(text)
     assert split_sentences(piece * 20_000, "de") is not None
+
+
+@pytest.mark.parametrize("text", ["Why?", "なぜですか？", "لماذا؟", "He asked: “Why?”", "**Can I pay by card?**"])
+def test_a_sentence_that_ends_with_a_question_mark_asks(text):
+    """Of any script, closing marks aside."""
+    assert asks(text)
+
+
+@pytest.mark.parametrize("text", ["", "Yes.", "What is asked is known.", "¿", "Why? Because."])
+def test_another_does_not(text):
+    """An opening mark is none, nor is one in the middle."""
+    assert not asks(text)

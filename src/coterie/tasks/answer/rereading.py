@@ -17,6 +17,7 @@ from coterie.engines.reading import PassageRead
 from coterie.learning.numerics import logit, logsumexp
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
 from coterie.tasks.answer.scoring import LinearScore, probability
+from coterie.text.segmentation import asks
 
 MOST_READ = 3
 """Passages that the model reads."""
@@ -39,6 +40,8 @@ JUDGED: tuple[str, ...] = (
     "stated",  # and that anything does
 )
 """Of an answer as a whole."""
+_HEADING = 160
+"""Characters of a heading, its end."""
 _FAR = 12.0
 _LEAST = 1e-3
 
@@ -86,6 +89,8 @@ class Rereading:
         """The same from what the model says."""
         scores = np.full(len(seen.sentences), -_FAR)
         scores[looked.rows] = self.sentence.of(features(reading.scores, looked))
+        asking = [asks(each.text) for each in seen.sentences]
+        scores[np.array(asking)] = -_FAR
         scores, cited, sure = chosen(seen, scores, self.also)
         values = judged(scores, cited, looked, reading)
         return replace(
@@ -127,9 +132,10 @@ def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -
         if answers and max(answers) >= ENOUGH and best[rank] < top - BESIDE:
             break
         own = passages[rank]
-        found = reader.read(seen.question, [shown(seen, row) for row in own])
+        above = heading(seen, own[0])
+        found = reader.read(seen.question, [*above, *(shown(seen, row) for row in own)])
         rows += own
-        read += found.sentences.tolist()
+        read += found.sentences[len(above) :].tolist()
         answers += [found.answers] * len(own)
     return Looked(np.array(rows), np.array(read), np.array(answers))
 
@@ -137,6 +143,12 @@ def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -
 def shown(seen: SentenceSurvey, row: int) -> str:
     """A sentence as the model reads it: a row of a table with its columns."""
     return " ".join(seen.sentences[row].said.split())
+
+
+def heading(seen: SentenceSurvey, row: int) -> list[str]:
+    """The heading that a sentence's passage stands under, if there is one: read before it, never cited."""
+    text = " ".join(seen.sentences[row].passage.heading.split())
+    return [text[-_HEADING:]] if text else []
 
 
 def features(first: Floats, looked: Looked) -> Floats:  # (S,) -> (K, len(LOOKED))
