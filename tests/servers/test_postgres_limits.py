@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -64,6 +65,33 @@ async def test_what_a_dead_process_held_counts(budgets):
         (spent,) = second.spending()
         assert spent.tokens == 200 + 30
     assert second.spending()[0].tokens == 200 + 30  # what came of it is counted already
+
+
+async def test_a_host_whose_clock_is_off(shared_database):
+    """Ten minutes ahead or behind, it counts in the same minute as the others, and drops nothing that they counted."""
+    from coterie.limits.storage import BudgetDatabase
+    from coterie.runtime.postgres import PostgresAddress
+
+    address = PostgresAddress(shared_database, source="The test", schema=f"b_{uuid.uuid4().hex[:8]}")
+    section = {"all": BudgetSection(requests=6, per="minute")}
+    hosts = []
+    for off in (0.0, 600.0, -600.0):
+        local = lambda off=off: time.time() + off  # noqa: E731 - one for each
+        hosts.append(StoredLimits(section, None, clock=local, storage=BudgetDatabase(address, local=local)))
+    admitted = 0
+    for _ in range(4):
+        for host in hosts:
+            try:
+                await host.admit(Principal())
+            except BudgetExceeded:
+                continue
+            admitted += 1
+    for host in hosts:
+        await host.close()
+    last = StoredLimits(section, None, storage=BudgetDatabase(address))
+    counted = [each.requests for each in await asyncio.to_thread(last.spending)]
+    await last.close()
+    assert (admitted, counted) == (6, [6])
 
 
 async def test_a_server_that_is_away_spends_nothing(budgets, shared_database):

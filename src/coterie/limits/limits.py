@@ -267,7 +267,7 @@ class StoredLimits:
                 return None
             limits = self._limits[bucket.name]
             wanted = Amount(*[0 if limit is None else n for n, limit in zip(wanted.units, limits, strict=True)])
-            period = piece_of(self._sections[bucket.name].per, math.floor(self._clock()))
+            period = piece_of(self._sections[bucket.name].per, math.floor(self._file.common(self._clock())))
             needs.append(Need(row=bucket.row, period=period, amount=wanted))
         return needs
 
@@ -335,7 +335,7 @@ class StoredLimits:
     # --- spans and refusals ----------------------------------------------------------------------
 
     def _span(self, name: str) -> BudgetSpan:
-        return span_of(self._sections[name].per, self._clock())
+        return span_of(self._sections[name].per, self._file.common(self._clock()))
 
     @staticmethod
     def _wait(connection: DatabaseConnection, bucket: Bucket, span: BudgetSpan, unit: str, need: int) -> float | None:

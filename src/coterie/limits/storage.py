@@ -8,16 +8,17 @@ error about that spends nothing twice.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import sqlite3
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from decimal import ROUND_CEILING, Decimal
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,6 +53,8 @@ _LATER = {
 """Columns that tables of earlier versions lack."""
 _LEASE = 30
 """Seconds after which a process of another host that was not heard of is taken to be gone."""
+_COMPARED, _ALIKE = 10.0, 1.0
+"""Seconds between two looks at the server's clock, and by which clocks that are kept right may differ."""
 
 _OPENED: set[Path] = set()
 """Files that this process has opened: what it holds in another is of an earlier process with its number."""
@@ -80,6 +83,10 @@ class BudgetStorage(ABC):
     @abstractmethod
     def writing(self) -> AbstractContextManager[DatabaseConnection]:
         """A transaction that no other process writes beside. Raises `StoreError`."""
+
+    def common(self, seconds: float) -> float:
+        """A moment of this machine's clock as all who share the figures count it; a file is of one machine."""
+        return seconds
 
     @abstractmethod
     def close(self) -> None:
@@ -173,9 +180,10 @@ class BudgetDatabase(BudgetStorage):
 
     exact = False
 
-    def __init__(self, address: PostgresAddress) -> None:
-        """Name the database; tables are made at the first transaction."""
-        self._address = address
+    def __init__(self, address: PostgresAddress, *, local: Callable[[], float] = time.time) -> None:
+        """Name the database; tables are made at the first transaction. `local` is this machine's clock."""
+        self._address, self._local = address, local
+        self._ahead, self._compared = 0.0, -math.inf
         self.owner = secrets.randbits(62)
         self._lock = threading.Lock()
         self._connection: PostgresConnection | None = None
@@ -197,6 +205,13 @@ class BudgetDatabase(BudgetStorage):
                     raise
                 raise self._address.explain(error) from error
 
+    def common(self, seconds: float) -> float:
+        """A moment as the server counts it: a host whose clock is off would count in pieces that are nobody else's.
+
+        It would also drop pieces that for others are not over.
+        """
+        return seconds + self._ahead
+
     def close(self) -> None:
         """Free the connection. A second call does nothing."""
         with self._lock:
@@ -211,14 +226,24 @@ class BudgetDatabase(BudgetStorage):
             connection.lock("budgets")
             connection.make_schema()
             declare(connection)
+            self._compare(connection)
             connection.execute("COMMIT")
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _compare(self, connection: PostgresConnection) -> None:
+        """See how far the server's clock is ahead; what clocks that are kept right differ by is left alone."""
+        ((server,),) = connection.execute("SELECT CAST(extract(epoch FROM clock_timestamp()) AS FLOAT)").fetchall()
+        self._compared = self._local()
+        ahead = server - self._compared
+        self._ahead = ahead if abs(ahead) > _ALIKE else 0.0
+
     def _keep(self, connection: PostgresConnection) -> None:
         """Say that this process lives, and count what those hold that do not, by the server's clock."""
+        if not 0 <= self._local() - self._compared < _COMPARED:
+            self._compare(connection)
         now = "CAST(extract(epoch FROM now()) AS BIGINT)"
         connection.execute(f"UPDATE held SET expires = {now} + ? WHERE owner = ?", (_LEASE, self.owner))  # noqa: S608
         gone = connection.execute(f"SELECT id FROM held WHERE expires < {now} AND owner <> ?", (self.owner,))  # noqa: S608
@@ -359,7 +384,7 @@ def nano(money: Decimal) -> int:
 
 def micro(joules: float) -> int:
     """Joules in millionths, rounded up."""
-    return ceil(joules * MICRO)
+    return math.ceil(joules * MICRO)
 
 
 def process_is_alive(process: int) -> bool:
