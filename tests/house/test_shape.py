@@ -63,7 +63,7 @@ BUDGETS = {
     "governance": 3490,  # write-ahead entries of the audit log, their thread; MCP; one look at a prompt; classes
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5715,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
-    "limits": 1545,  # calls capped by what is left; allotments leased from a file or PostgreSQL
+    "limits": 1570,  # calls capped by what is left; allotments leased from a file or PostgreSQL, one clock for hosts
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1170,  # encoders' weights, small models
     "network": 2510,  # relay, routes by schema, feedback, functions, deployments, the second, follow-ups; whole answers
