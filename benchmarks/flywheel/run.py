@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -212,10 +213,18 @@ def main() -> None:
 def look_through(rows: dict[str, Rows], seed: int, size: int, record: Record) -> list[tuple[str, float, float, bool]]:
     """The time that jobs in many calls take, in one thread."""
     calls = make_calls(rows, seed, times=size / sum(SIZES.values()))[2]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     begun, wall = time.process_time(), time.perf_counter()
-    discover(calls)
+    found = discover(calls)
     taken = time.process_time() - begun  # what it takes where nothing else runs
-    record.figures["large"] = {"calls": len(calls), "cpu_seconds": taken, "seconds": time.perf_counter() - wall}
+    record.figures["large"] = {
+        "calls": len(calls),
+        "jobs": len(found.jobs),
+        "cpu_seconds": taken,
+        "seconds": time.perf_counter() - wall,
+        "megabytes_with_the_calls_alone": before,
+        "megabytes_at_most": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
     return [("CPU seconds for the large log", taken, 60, True)]
 
 

@@ -318,7 +318,7 @@ class ReviewQueue:
         done = {example for example, n in said.items() if n > drawn(example, TWICE, salt="twice")}
         again = [each.example for each in people if each.purpose == "disagreement" and each.example not in done]
         differing = deque(dict.fromkeys([*again, *(each.example for each in desk.differing)]))
-        audits = deque(each for each in desk.sample if each not in done)
+        audits = deque(each for each in desk.sample if each not in said)
         given = {each.example for each in people if each.purpose == "audit"}.union(said.keys() & set(desk.sample))
         missing = max(0, len(desk.sample) - len(given))  # that a promotion waits for; the sample moves on all the time
         found: list[tuple[str, ReviewPurpose]] = []
@@ -327,7 +327,8 @@ class ReviewQueue:
             missing -= audit
             found.append((audits.popleft(), "audit") if audit else (differing.popleft(), "disagreement"))
         asked = {example for example, _ in found}
-        others: list[tuple[str, ReviewPurpose]] = [(each, "audit") for each in audits]
+        twice = [each for each in desk.sample if each in said and each not in done]
+        others: list[tuple[str, ReviewPurpose]] = [(each, "audit") for each in [*twice, *audits]]
         others += [(each, "doubt") for each in desk.job.doubtful if each not in said]
         others += [(each.example, "margin") for each in desk.unsure if each.example not in said][:_SHOWN]
         late = dict.fromkeys(each.example for each in desk.late if each.example not in asked)

@@ -211,6 +211,18 @@ async def test_audits_that_a_promotion_needs_come_sooner_than_later_ones(books, 
     assert 0 < purposes.count("audit") <= 6
 
 
+async def test_one_person_alone_gives_all_labels_that_a_promotion_needs(books, section, store):
+    """Items that a second person is to see wait for nobody: they take no place among those."""
+    queue = ReviewQueue(books, replaced(section, labels=120, audits=60, margin=0.0))
+    made = await begin(books)
+    await promote(books, section, made.id, by="ann", reason="r")
+    calls = examples(900)
+    await store.flywheel.add_examples(calls, compared(made.id, calls, differ=lambda i: i % 30 == 1))
+    items = await ask(queue, 90, value=None)
+    assert [item.purpose for item in items].count("audit") >= 50
+    assert (await queue.progress("triage")).audits_missing == 0
+
+
 async def test_a_job_that_asks_nothing_is_passed_over(queue, books, section):
     """Whatever its labels would bring; without a job that people can label it says so."""
     tight = ReviewQueue(books, replaced(section, labels=0))
