@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from coterie.governance.keys import KeyRing
     from coterie.network.network import Network
 
+_SHARED = (
+    *("coterie.console.app", "coterie.privacy.kinds", "coterie.routing.kinds", "coterie.routing.router"),
+    *("coterie.tasks.classify.chain", "coterie.tasks.classify.loading", "coterie.tasks.classify.model"),
+)
+"""Modules that several workers import before they are forked, beside those of any network: their memory is shared."""
 _BACKLOG = 2048
 """Connections that the system holds until a worker takes them."""
 
@@ -122,6 +128,8 @@ def _supervise(
     from coterie.runtime.memory import give_back
     from coterie.text.language import detect
 
+    for name in _SHARED:
+        import_module(name)
     encoder = open_encoder(config.network.encoder, folder, states=True)
     detect("A table that is loaded once.")
     give_back()
