@@ -49,7 +49,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1800,  # ToolCaller
     "assembly": 622,  # adapters loaded ahead; MCP servers; a flywheel, and what trains imported, where a section asks
-    "cli": 7550,  # plans; encoders, models by name; import and mcp; what feedback may name; ledger against log
+    "cli": 7555,  # plans; encoders, models by name; import and mcp; what feedback may name; ledger against log
     "config": 1555,  # capture and flywheel; servers of MCP; addresses without a query
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
@@ -75,7 +75,7 @@ BUDGETS = {
     "reports": 300,
     "rightsizing": 2060,
     "routing": 2725,  # the second specialist, descriptions as a whole; texts of a batch together; documents
-    "runtime": 1725,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids
+    "runtime": 1740,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel

@@ -125,9 +125,10 @@ def _supervise(
     from coterie.gateway.serve import serve as serve_gateway
     from coterie.gateway.workers import Supervisor, WorkerPlace
     from coterie.governance.key_storage import open_keys
-    from coterie.runtime.memory import give_back
+    from coterie.runtime.memory import give_back, use_few_arenas
     from coterie.text.language import detect
 
+    use_few_arenas()
     for name in _SHARED:
         import_module(name)
     encoder = open_encoder(config.network.encoder, folder, states=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -29,27 +29,27 @@ class Shared:
         """`share` is the part of `most` for one client; it is one at least."""
         self.most, self.most_each = most, max(1, math.ceil(most * share))
         self.total = 0
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
 
     def of(self, client: str) -> int:
         """How many one client holds."""
-        return self._held[client]
+        return self._held.get(client, 0)
 
     def free(self, client: str) -> bool:
         """Whether this client may have one more."""
-        return self.total < self.most and self._held[client] < self.most_each
+        return self.total < self.most and self._held.get(client, 0) < self.most_each
 
     def take(self, client: str) -> None:
         """Count one more, whether it is free or not."""
         self.total += 1
-        self._held[client] += 1
+        self._held[client] = self._held.get(client, 0) + 1
 
     def give(self, client: str) -> None:
         """Count one less."""
         self.total -= 1
-        self._held[client] -= 1
-        if not self._held[client]:
-            del self._held[client]
+        left = self._held.pop(client) - 1
+        if left:
+            self._held[client] = left
 
 
 class _Entered:
@@ -166,7 +166,7 @@ class WorkerSlots:
     def release(self, client: str) -> None:
         """Give a slot back, to whoever is next."""
         self.slots.give(client)
-        while (after := next(filter(self.slots.free, self._queues), None)) is not None:
+        while self._queues and (after := next(filter(self.slots.free, self._queues), None)) is not None:
             self._pass_on(after)
 
     def _pass_on(self, client: str) -> None:

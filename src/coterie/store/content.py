@@ -282,6 +282,7 @@ def _contents(trace: Trace) -> Iterator[str]:
 def _names(trace: Trace) -> Iterator[str]:
     """Every name of a trace that is the network's own."""
     yield from _LABELS
+    yield "relayed"
     yield from trace.route.scores
     yield from trace.route.specialists
     yield from (name for step in trace.steps for name in (step.producer, step.engine))
