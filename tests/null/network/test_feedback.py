@@ -43,3 +43,14 @@ def test_free_values_are_taken():
     """A specialist without labels may be told anything."""
     check("whatever is right", labels={})
     check("whatever is right", specialist="", labels={"triage": ("password",)})
+
+
+@pytest.mark.parametrize("value", ["pasword", "Password", ("Parcel", "pasword")])
+def test_a_misspelt_label_of_an_answer_that_somebody_wrote(value):
+    """Where one with labels and one without took part, what is nearly a label is one misspelt, unless it says whose."""
+    labels = {"triage": ("password", "Parcel")}
+    with pytest.raises(InputError) as caught:
+        check(value, specialist="", labels=labels)
+    assert "'password'" in caught.value.hint
+    check("password", specialist="", labels=labels)
+    check(value, specialist="clauses", labels=labels)
