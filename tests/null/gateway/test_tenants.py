@@ -193,9 +193,12 @@ async def house(network, tmp_path):
     consult = triage.consult
 
     async def quoting(task: Any, view: Any, *, call: Any) -> Any:
-        """What it says, with all that it was shown: whatever reaches a specialist reaches the caller."""
+        """What it says, with all that it was shown: whatever reaches a specialist reaches the caller.
+
+        Of each entry the beginning: the rest of an answer repeats others, and would double with every turn.
+        """
         finding = await consult(task, view, call=call)
-        shown = " ".join(repr(entry.content) for entry in view.entries)
+        shown = " ".join(repr(entry.content)[:400] for entry in view.entries)
         quote = Citation(document="shown", start=0, end=1, text=shown, label=Label.PUBLIC)
         return replace(finding, citations=(quote,), text=f"{finding.text} {shown}")
 
