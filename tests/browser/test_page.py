@@ -68,6 +68,13 @@ def runtime(tmp_path_factory) -> str:
     return str(next(home.glob("*.tgz")))
 
 
+@pytest.fixture(scope="module")
+def page(shop, runtime, tmp_path_factory):
+    """The page with its encoder, packed once, and what was said of it; who changes it changes a copy."""
+    folder = tmp_path_factory.mktemp("packed") / "page"
+    return folder, build_page(shop, folder, runtime=runtime)
+
+
 class _Files(SimpleHTTPRequestHandler):
     def log_message(self, *_) -> None:
         """Say nothing."""
@@ -145,10 +152,10 @@ def test_words_alone_need_no_runtime(shop, tmp_path, opened, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_encoder_runs_in_the_browser(shop, tmp_path, runtime, opened):
+def test_the_encoder_runs_in_the_browser(shop, page, opened):
     """Tokens, vectors and verdicts are Python's; int8 steps that the last bit decides move a confidence a little."""
-    made = build_page(shop, tmp_path / "page", runtime=runtime)
-    tab, wrong = opened(tmp_path / "page")
+    folder, made = page
+    tab, wrong = opened(folder)
     found = tab.evaluate(ASK, ["intents", [*ASKED, " \n"]])
     expected = consulted(shop, "intents", ASKED)
     for ours, theirs in zip(found, expected, strict=False):
@@ -171,10 +178,9 @@ def test_the_encoder_runs_in_the_browser(shop, tmp_path, runtime, opened):
 
 
 @pytest.mark.slow
-def test_a_person_asks(shop, tmp_path, runtime, opened):
+def test_a_person_asks(page, opened):
     """Chosen, typed, answered with the reason in words, without a request elsewhere; axe finds nothing serious."""
-    build_page(shop, tmp_path / "page", runtime=runtime)
-    tab, wrong = opened(tmp_path / "page")
+    tab, wrong = opened(page[0])
     tab.select_option("#specialist", "intents")
     tab.fill("#text", "Where is my parcel?")
     tab.click("button")
@@ -189,9 +195,9 @@ def test_a_person_asks(shop, tmp_path, runtime, opened):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["coterie.js", "page.css", "specialists/words/weights.safetensors.packed"])
-def test_a_changed_byte_is_refused(shop, tmp_path, runtime, opened, name):
+def test_a_changed_byte_is_refused(page, tmp_path, opened, name):
     """The browser checks every file against `index.html` and does not run what is another."""
-    build_page(shop, tmp_path / "page", runtime=runtime)
+    shutil.copytree(page[0], tmp_path / "page")
     path = tmp_path / "page" / name
     content = bytearray(path.read_bytes())
     if name.endswith(".packed"):
