@@ -78,8 +78,11 @@ def test_a_restricted_document_is_for_those_who_may_see_it(folder):
 
 
 def test_the_weather_is_not_its_job(folder):
-    """The router asks nobody about the weather."""
-    assert ask(folder, "What will the weather be like in Paris tomorrow?").trace.route.parts == ()
+    """It is like nobody, so the documents are looked into; they neither answer nor have anything to be silent about."""
+    trace = ask(folder, "What will the weather be like in Paris tomorrow?").trace
+
+    assert "route.documents" in trace.route.reason.codes
+    assert not any(finding.accepted for finding in trace.findings)
 
 
 def test_a_long_document_that_comes_with_the_question(folder):
