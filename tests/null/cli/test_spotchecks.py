@@ -12,7 +12,7 @@ from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.registry.registry import open_registry
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import make_finding, make_trace
-from coterie.types import Settlement
+from coterie.types import Feedback, Settlement
 
 ABOVE = """
 [models.large]
@@ -29,8 +29,8 @@ spot_checks = 1.0
 """
 
 
-def settle(folder, n, *, value="refund"):
-    """Answers of the specialist, as a running network leaves them behind."""
+def settle(folder, n, *, value="refund", down=0):
+    """Answers of the specialist, as a running network leaves them behind; the first `down` are said to be wrong."""
 
     async def work():
         store = await SQLiteStore.open(
@@ -44,6 +44,8 @@ def settle(folder, n, *, value="refund"):
                 findings=(found,),
             )
             await store.settle(Settlement(trace=trace))
+            if i < down:
+                await store.feedback(Feedback(trace_id=trace.id, time=time.time(), thumb="down"))
         await store.close()
 
     asyncio.run(work())
@@ -80,9 +82,8 @@ def test_chosen_requests_wait_until_they_are_judged(run, with_policy):
 @pytest.mark.slow
 def test_judgements_move_the_policy_when_told_to(run, with_policy):
     """Answers that prove wrong end the calibrated line; nothing is kept in a file before `--update` asks for it."""
-    settle(with_policy, 80)
-    for i in range(80):
-        run("-C", with_policy, "feedback", f"{i:032x}", "--down")
+    settle(with_policy, 80, down=79)
+    run("-C", with_policy, "feedback", f"{79:032x}", "--down")
     shown = run("-C", with_policy, "spotchecks", "--json").json["specialists"][0]
     path = with_policy / "state" / "spotchecks.json"
 
