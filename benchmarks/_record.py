@@ -13,7 +13,9 @@ import json
 import math
 import os
 import platform
+import statistics
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -171,3 +173,15 @@ def _rounded(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
     return value
+
+
+def sync_p50(folder: Path, *, times: int = 50) -> float:
+    """Milliseconds that a line appended to a file and its sync take in a folder, at the median."""
+    took = []
+    with (folder / "synced").open("wb", buffering=0) as file:
+        for _ in range(times):
+            start = time.perf_counter()
+            file.write(b"x" * 400)
+            os.fsync(file.fileno())
+            took.append((time.perf_counter() - start) * 1000)
+    return statistics.median(took)

@@ -24,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import LENDER
-from _record import Bar, Record, arguments, sha256
+from _record import Bar, Record, arguments, sha256, sync_p50
 from coterie.accounting.meter import CostMeter
 from coterie.config.accounting import AccountingSection
 from coterie.config.file import OpenAIModel
@@ -220,11 +220,12 @@ def main() -> None:
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where ledger and log are, such as /dev/shm")
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed], data={f"lender/{TEXTS.name}": sha256(TEXTS)})
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:  # on the disk: what leaves waits for a sync
+    with tempfile.TemporaryDirectory(dir=given.folder) as name:  # on the disk by default: what leaves waits for a sync
         found = asyncio.run(measure(given.requests, given.seed, Path(name)))
-    record.figures = dict(found)
+        record.figures = {**found, "sync_p50_ms": sync_p50(Path(name))}
     for case, figures in found.items():
         record.bars += [
             Bar(what=f"{case}: p50 ms", measured=figures["added_p50_ms"], limit=P50_BAR, at_most=True),

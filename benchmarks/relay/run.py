@@ -25,7 +25,7 @@ from generator import requests_of, run_load
 from run import Door, copy_of, coterie, key_of, make_network, running
 
 from _data import LARGE
-from _record import Bar, Record, arguments
+from _record import Bar, Record, arguments, sync_p50
 
 CLAIM = "A relayed request arrives byte by byte, and takes at most 1.5 ms more at the median."
 BODY = (
@@ -92,13 +92,16 @@ async def main() -> None:
     parser.add_argument("--network", type=Path, required=True, help="folder of the trained network, made if missing")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--requests", type=int, default=50)
+    parser.add_argument(
+        "--folder", type=Path, help="where ledger and log are, such as /dev/shm; the system's by default"
+    )
     options = parser.parse_args()
     record, upstream = Record(claim=CLAIM), Upstream()
     record.note_load()
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     url = "http://{}:{}/v1".format(*server.sockets[0].getsockname())
     await asyncio.to_thread(make_network, options.network)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
         more = LARGE.format(url=url) + '[gateway]\nrelay = ["*"]\n'
         folder = copy_of(options.network, Path(name) / "network", more)
         with running(coterie(folder), "relay", model="large", key=key_of(folder)) as relay:
@@ -108,6 +111,7 @@ async def main() -> None:
             for _ in range(options.rounds + 1):
                 rounds.append([await p50(door, options.requests) for door in (direct, relay)])
                 print([round(each, 2) for each in rounds[-1]], flush=True)
+        sync = sync_p50(folder)
     rounds = rounds[1:]  # the first warms up
     overheads = sorted(relayed - alone for alone, relayed in rounds)
     record.figures = {
@@ -116,6 +120,7 @@ async def main() -> None:
         "relay_p50_ms": median(relayed for _, relayed in rounds),
         "overhead_p50_ms": median(overheads),
         "overhead_least_ms": overheads[0],
+        "sync_p50_ms": sync,
     }
     record.bars = [
         Bar(what="bytes in and out are the same", measured=float(same), limit=1),
