@@ -56,6 +56,8 @@ _LABELS = tuple(label.value for label in Label)
 _FIGURES = frozenset({int, float, bool, NoneType})
 _RUN = 3
 """So many words in a row that also stand in a content text are taken for a copy of it."""
+_ACCOUNT = re.compile(r"(?:\D*\d){6}")
+"""So many digits in a name may be an account's, a card's or a telephone's."""
 _IDENTIFYING = re.compile(r"(?=.*\d)\w{4,}")
 """A single word that long with a digit in it is, too: an account number, a year, a name with one."""
 
@@ -83,18 +85,22 @@ def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
 
 
 def _decision(decision: Decision, scrub: _Scrubber) -> Decision:
-    """Names and figures stay; what was asked in words is the caller's, and so is an option that is a sentence."""
+    """Names and figures stay; what was asked in words is the caller's, and so is an option that is no short name."""
     options = decision.options
     if decision.zero_shot:  # else they are a specialist's labels
-        options = tuple(each if len(_WORD.findall(each)) <= _RUN else _length(each) for each in options)
-    question = decision.question if len(_WORD.findall(decision.question)) <= _RUN else _length(decision.question)
+        options = tuple(map(_name, options))
     return replace(
         decision,
-        question=question,
+        question=_name(decision.question),
         options=options,
         instructions=_length(decision.instructions),
         reason=scrub.reason(decision.reason),
     )
+
+
+def _name(text: str) -> str:
+    """A name of few words that is no address and no account's number; of any other text the length."""
+    return _length(text) if len(_WORD.findall(text)) > _RUN or "@" in text or _ACCOUNT.match(text) else text
 
 
 _Noted = TypeVar("_Noted", Step, Stage)

@@ -247,6 +247,37 @@ def test_values_of_a_reason_are_content():
     assert TEXT not in repr(kept)
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("urgent", True),
+        ("step 2 of 14", False),  # four words
+        ("q-2024", True),
+        ("a@b.de", False),
+        ("DE89370400440532013000", False),
+        ("4111 1111 1111", False),
+        ("+49 30 901820", False),
+    ],
+)
+def test_names_of_questions_and_options(name, kept):
+    """Short names stay, since questions are listed by them; addresses and numbers of accounts do not."""
+    decision = Decision(
+        question=name,
+        site="0" * 16,
+        kind="choice",
+        options=(name, "other"),
+        probabilities=(0.5, 0.5),
+        confidence=0.5,
+        accepted=False,
+        reason=Reason("route.not_yet"),
+        answered_by="encoder",
+        method="similarity",
+    )
+    (found,) = without_content(replace(TRACE, decisions=(decision,))).decisions
+
+    assert (found.question == name, found.options[0] == name) == (kept, kept)
+
+
 @pytest.mark.parametrize(("method", "kept"), [("similarity", False), ("specialist", True)])
 def test_options_that_are_sentences_are_content(method, kept):
     """A zero-shot option that is a sentence goes, as does a question's name; a specialist's labels stay."""
