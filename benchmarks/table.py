@@ -77,6 +77,7 @@ ORDER = (
     "faithfulness",
     "scale_gateway",
     "plan",
+    "workers",
     "web_page",
     "flywheel",
 )

@@ -27,7 +27,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
@@ -50,8 +50,10 @@ CLAIM = (
     "vLLM runs the registry's adapters: labels of llama.cpp, mixed at one adapter's pace, swapped without a failure."
 )
 NAMES = ("one", "two", "three", "four", "five")
-EACH, ROWS, UNSEEN, WORDS = 7, 6, 4, 12
-"""Intents of an adapter, rows of each that it is trained on and asked about, and the most words of a row."""
+EACH, ROWS, WORDS = 7, 6, 12
+"""Intents that an adapter is trained on, rows of each, and the most words of a row."""
+ASKED, UNSEEN = 3, 9
+"""Of an adapter: how many it is asked to choose among, and rows of each that it never saw."""
 CALLERS = 8
 EPOCHS = 2
 """Of each adapter: 12 steps, after which few texts are close calls between labels."""
@@ -80,7 +82,7 @@ def texts_of(at: int) -> tuple[list[tuple[str, str]], list[str]]:
     """Of an adapter: texts with their intents that it is trained on, and texts of training rows that it never saw."""
     mine = {intent: _by_intent()[intent] for intent in intents_of(at)}
     seen = [(text, intent) for intent, texts in mine.items() for text in texts[:ROWS]]
-    return seen, [texts[row] for row in range(ROWS, ROWS + UNSEEN) for texts in mine.values()]
+    return seen, [texts[row] for row in range(ROWS, ROWS + UNSEEN) for texts in list(mine.values())[:ASKED]]
 
 
 def make(folder: Path, *, one: bool) -> None:
@@ -166,12 +168,16 @@ def places(folder: Path) -> dict[str, Path]:
     return {name: next((folder / "registry" / name).iterdir()) for name in NAMES}
 
 
+Note = Callable[[str, object], None]
+"""Writes down what was found so far."""
+
+
 class Texts:
     """What is asked of each adapter, each text once or, with a number behind it, again."""
 
     def __init__(self) -> None:
         """Read the rows."""
-        self.labels = {name: answers(intents_of(at)) for at, name in enumerate(NAMES)}
+        self.labels = {name: answers(intents_of(at)[:ASKED]) for at, name in enumerate(NAMES)}
         self.unseen = {name: texts_of(at)[1] for at, name in enumerate(NAMES)}
         self._count = 0
 
@@ -186,30 +192,33 @@ class Texts:
         return self.weigh(name, f"{texts[self._count % len(texts)]} ({self._count})")
 
 
-async def same_labels(engine: VllmEngine, folder: Path, texts: Texts, four: dict[str, Path]) -> dict[str, object]:
-    """Every unseen text of four adapters, by both engines."""
+async def same_labels(engine: VllmEngine, folder: Path, texts: Texts, four: dict[str, Path], note: Note) -> None:
+    """Every unseen text of four adapters, by both engines; what was compared so far is noted after each batch."""
     gguf = {name: place / "adapter.gguf" for name, place in four.items()}
     llama = LlamaEngine("llama", folder / "base.gguf", adapters=gguf, parallel=4)
     await llama.load()
-    equal, apart, right, close = 0, [], 0, []
-    for name in four:
-        prompts = [texts.weigh(name, text) for text in texts.unseen[name]]
-        for start in range(0, len(prompts), CALLERS):
-            batch = prompts[start : start + CALLERS]
-            pairs = zip(await engine.run(batch, call=SYSTEM), await llama.run(batch, call=SYSTEM), strict=True)
-            for at, (ours, theirs) in enumerate(pairs, start):
-                shares = [np.exp(each.scores - np.logaddexp.reduce(each.scores)) for each in (ours, theirs)]
-                equal += bool(ours.scores.argmax() == theirs.scores.argmax())
-                right += bool(ours.scores.argmax() == at % EACH)
-                apart.append(float(np.abs(shares[0] - shares[1]).max()))
-                if ours.scores.argmax() != theirs.scores.argmax():
-                    close.append([float(np.sort(share)[-1] - np.sort(share)[-2]) for share in shares])
-        print(name, "compared", flush=True)
+    apart: list[float] = []
+    leads: list[list[float]] = []
+    found: dict[str, Any] = {"texts": 0, "equal": 0, "right": 0}
+    # The adapters take turns, so that a run that is ended early has asked all of them.
+    every = [(name, at) for at in range(ASKED * UNSEEN) for name in four]
+    for start in range(0, len(every), CALLERS):
+        some = every[start : start + CALLERS]
+        batch = [texts.weigh(name, texts.unseen[name][at]) for name, at in some]
+        pairs = zip(await engine.run(batch, call=SYSTEM), await llama.run(batch, call=SYSTEM), strict=True)
+        for (_, at), (ours, theirs) in zip(some, pairs, strict=True):
+            shares = [np.exp(each.scores - np.logaddexp.reduce(each.scores)) for each in (ours, theirs)]
+            same = bool(ours.scores.argmax() == theirs.scores.argmax())
+            found["texts"] += 1
+            found["equal"] += same
+            found["right"] += bool(ours.scores.argmax() == at % ASKED)
+            apart.append(float(np.abs(shares[0] - shares[1]).max()))
+            if not same:
+                leads.append([float(np.sort(share)[-1] - np.sort(share)[-2]) for share in shares])
+        found |= {"median difference of a share": float(np.median(apart)), "largest": max(apart)}
+        found |= {"lead of the first label where they differ": leads}
+        note("labels", found)
     await llama.close()
-    return {
-        "texts": len(apart), "equal": equal, "right": right, "median difference of a share": float(np.median(apart)),
-        "lead of the first label where they differ": close,
-    }  # fmt: skip
 
 
 async def pace(engine: VllmEngine, texts: Texts, adapters: list[str], rounds: int) -> float:
@@ -226,7 +235,7 @@ async def paces(engine: VllmEngine, texts: Texts, rounds: int) -> dict[str, list
     """One adapter and four in turns; which of the four is alone goes round."""
     found: dict[str, list[float]] = {"one adapter": [], "four mixed": []}
     await pace(engine, texts, list(NAMES[:4]), 1)
-    for turn in range(4):
+    for turn in range(3):
         found["one adapter"].append(await pace(engine, texts, [NAMES[turn]], rounds))
         found["four mixed"].append(await pace(engine, texts, list(NAMES[:4]), rounds))
     return found
@@ -263,24 +272,22 @@ async def swap(old: VllmEngine, newer: VllmEngine, texts: Texts, each: int) -> d
     return {"asked": len(asked), "after the swap": len(asked) - after, "failed": len(failed)}
 
 
-async def measure(folder: Path, address: str, only: str | None, rounds: int) -> dict[str, object]:
-    """The figures of all parts, or of one."""
+async def measure(folder: Path, address: str, only: str | None, rounds: int, note: Note) -> None:
+    """Measure and note all parts, or one."""
     model = VllmModel(engine="vllm", base_url=address, name="base", timeout=300.0, adapters=4)
     found, texts = places(folder), Texts()
     four = {name: found[name] for name in NAMES[:4]}
     engine = VllmEngine("vllm", model, adapters=four)
     await engine.load()
-    figures: dict[str, object] = {}
     if only in {None, "labels"}:
-        figures["labels"] = await same_labels(engine, folder, texts, four)
+        await same_labels(engine, folder, texts, four, note)
     if only in {None, "pace"}:
-        figures["texts a second"] = await paces(engine, texts, rounds)
+        note("texts a second", await paces(engine, texts, rounds))
     if only in {None, "swap"}:
         newer = VllmEngine("vllm", model, adapters={name: found[name] for name in ("two", "three", "four", "five")})
-        figures["swap"] = await swap(engine, newer, texts, 4 * rounds)
+        note("swap", await swap(engine, newer, texts, 4 * rounds))
         await newer.close()
     await engine.close()
-    return figures
 
 
 def bars_of(figures: dict[str, Any]) -> list[Bar]:
@@ -328,12 +335,16 @@ def main() -> None:
         record = Record(
             claim=CLAIM, seeds=list(range(len(NAMES))), data={"banking77/train.csv": sha256(_training_file())}
         )
-        figures = asyncio.run(measure(given.folder, address, given.only, given.rounds))
-    record.figures = {**before, **figures}
-    record.bars = bars_of(record.figures)
-    record.note_load()
-    print(json.dumps(figures, indent=1))
-    record.write(given.out)
+        record.figures = before
+        record.note_load()
+
+        def note(part: str, found: object) -> None:
+            record.figures[part] = found
+            record.bars = bars_of(record.figures)
+            record.write(given.out)
+
+        asyncio.run(measure(given.folder, address, given.only, given.rounds, note))
+    print(json.dumps(record.figures, indent=1))
 
 
 if __name__ == "__main__":
