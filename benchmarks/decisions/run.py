@@ -132,11 +132,22 @@ def judged(right: Sequence[bool], confidences: Sequence[float], seconds: float) 
 
 
 class Remembered:
-    """An encoder that reads each text once: rungs that differ in their options alone cost no second reading."""
+    """An encoder that reads each text once: rungs that differ in their options alone cost no second reading.
 
-    def __init__(self, encoder: OnnxEncoder) -> None:
+    With a folder the vectors stay there, and a run that was stopped goes on where it was.
+    """
+
+    def __init__(self, encoder: OnnxEncoder, folder: Path | None = None) -> None:
         self._encoder = encoder
+        self._path = folder and folder / f"{encoder.sha256[:16]}.npz"
         self._known: dict[str, Output] = {}
+        self._saved = 0
+        if self._path is not None and self._path.is_file():
+            kept = np.load(self._path)
+            self._known = {
+                text: Output(vector=vector) for text, vector in zip(kept["texts"], kept["vectors"], strict=True)
+            }
+            self._saved = len(self._known)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the encoder has
         return getattr(self._encoder, name)
@@ -146,7 +157,17 @@ class Remembered:
         left = [prompt for prompt in batch if prompt.text not in self._known]
         for prompt, output in zip(left, await self._encoder.run(left, call=call) if left else (), strict=True):
             self._known[prompt.text] = output
+        if self._path is not None and len(self._known) >= self._saved + 250:
+            self.save()
         return [self._known[prompt.text] for prompt in batch]
+
+    def save(self) -> None:
+        """Keep what was read."""
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            vectors = np.stack([each.vector for each in self._known.values() if each.vector is not None])
+            np.savez(self._path, texts=np.array(list(self._known)), vectors=vectors)
+            self._saved = len(self._known)
 
 
 def nearest_name(encoder: OnnxEncoder, rows: Sequence[tuple[str, str]], names: Sequence[str]) -> dict[str, object]:
@@ -170,12 +191,12 @@ async def by_product(
     *,
     models: Mapping[str, ZeroShot] = MappingProxyType({}),
     fitted: Mapping[str, FittedOptions] = MappingProxyType({}),
-    second: Remembered | None = None,
+    choosing: tuple[Remembered, ...] = (),
     adapt: bool = False,
 ) -> dict[str, object]:
     """What `network.decide` answers, with the encoder or with a model."""
     section = DecisionsSection(model=next(iter(models), None), adapt=adapt)
-    decider = Decider(specialists={}, encoder=encoder, section=section, models=models, fitted=fitted, second=second)
+    decider = Decider(specialists={}, encoder=encoder, section=section, models=models, fitted=fitted, choosing=choosing)
     question = asked_about(names)
     right, sure, start = [], [], time.perf_counter()
     for text, label in rows:
@@ -221,23 +242,28 @@ async def measure_zero_shot(given: Namespace, record: Record) -> dict[str, objec
     names = sorted({label for _, label in rows})
     random.Random(0).shuffle(rows)  # noqa: S311 - an order
     rows = rows[: given.rows]
-    encoder = Remembered(OnnxEncoder.bundled())
+    encoder = Remembered(OnnxEncoder.bundled(), given.vectors)
     record.notes.append(f"ms a row of a rung{DRAWN}: without the reading, which the rung before it has")
     other = next(each for each in find("banking77") if each.name != path.name)
     record.data[f"banking77/{other.name}"] = sha256(other)
     texts = list(dict.fromkeys(text for text, _ in read_banking(other)))  # no label of them is looked at
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as core:
-        others = core.submit(by_others, rows, texts)
-        found: dict[str, object] = {"encoder": await by_product(encoder, rows, names)}
-        found[f"encoder{DRAWN}"] = await by_product(encoder, rows, names, adapt=True)
+        others = None if given.keep else core.submit(by_others, rows, texts)
+        found: dict[str, Any] = {}
+        if not given.keep:
+            found["encoder"] = await by_product(encoder, rows, names)
+            found[f"encoder{DRAWN}"] = await by_product(encoder, rows, names, adapt=True)
         for name in given.encoder:
-            second = Remembered(open_encoder(name, Path()))
-            both = f"encoder and {name}"
-            found[both] = await by_product(encoder, rows, names, second=second)
-            found[f"{both}{DRAWN}"] = await by_product(encoder, rows, names, second=second, adapt=True)
-            record.data[name] = second.sha256
-            await second.close()
-        found |= others.result()
+            listed = tuple(Remembered(open_encoder(each, Path()), given.vectors) for each in name.split(","))
+            both = " and ".join(name.split(",")) if len(listed) > 1 else f"encoder and {name}"
+            choosing = listed if len(listed) > 1 else (encoder, *listed)
+            found[both] = await by_product(encoder, rows, names, choosing=choosing)
+            found[f"{both}{DRAWN}"] = await by_product(encoder, rows, names, choosing=choosing, adapt=True)
+            for each, second in zip(name.split(","), listed, strict=True):
+                record.data[each] = second.sha256
+                second.save()
+                await second.close()
+        found |= {} if others is None else others.result()
     for model in given.model:
         name, _, file = model.partition("=")
         engine = LlamaEngine(name, Path(file), window=512)
@@ -249,8 +275,25 @@ async def measure_zero_shot(given: Namespace, record: Record) -> dict[str, objec
             await engine.close()
         record.data[Path(file).name] = sha256(Path(file))
         print(name, found[name], flush=True)
+    encoder.save()
     await encoder.close()
-    return found
+    if given.vectors is not None:
+        record.notes.append("ms a row is not given where vectors were kept from a run that was stopped")
+        for figures in found.values():
+            figures.pop("ms_a_row", None)
+    return _beside(given, found, record) if given.keep else found
+
+
+def _beside(given: Namespace, found: dict[str, Any], record: Record) -> dict[str, Any]:
+    """What this run found, with the rungs that an earlier run on the same rows asked and this one did not."""
+    path = given.out.with_stem(f"{given.out.stem}_zero_shot")
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    if any(earlier["data"].get(name, value) != value for name, value in record.data.items()):
+        sys.exit(f"{path} is of other data: run without --keep.")
+    kept = {name: figures for name, figures in earlier["figures"].items() if name not in found}
+    record.data = earlier["data"] | record.data
+    record.notes.append(f"kept from the run of {earlier['date'][:10]}: {', '.join(kept)}")
+    return kept | found
 
 
 async def measure(part: str, given: Namespace) -> Record:
@@ -283,7 +326,15 @@ def main() -> None:
     parser.add_argument("--only", choices=("zero-shot", "latency"), help="one of the two, each has a file of its own")
     parser.add_argument("--rows", type=int, help="so many rows only, to try the script")
     parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE", help="a GGUF model to weigh with")
-    parser.add_argument("--encoder", action="append", default=[], metavar="NAME", help="a second encoder")
+    parser.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a second encoder, or several with commas in place of the first",
+    )
+    parser.add_argument("--vectors", type=Path, help="keep vectors of the encoders here; their times then mean nothing")
+    parser.add_argument("--keep", action="store_true", help="ask only what is named; keep the other recorded rungs")
     parser.add_argument("--llm-rows", type=int, default=300, help="rows that a GGUF model is asked about")
     parser.add_argument("--calls", type=int, default=205, help="calls that are timed, the first five left out")
     given = parser.parse_args()

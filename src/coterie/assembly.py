@@ -109,7 +109,7 @@ async def open_network(
     # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
     await asyncio.to_thread(detect, "The first request waits for no table.")
     fitted = read_fitted(folder, encoder.sha256)
-    second = await asyncio.to_thread(_second_encoder, config, folder)
+    choosing = await asyncio.to_thread(_choosing_encoders, config, folder, encoder)
     if warm:
         await _warm(config, specialists, models)
     store = _observed(config, await open_store(config, folder))
@@ -137,18 +137,22 @@ async def open_network(
         default_label=config.network.default_label,
         language=config.network.language,
         name=config.network.name,
-        engines=(encoder, *second, *models.values(), *_own_engines(specialists), *(s.engine for s in servers.values())),
+        engines=(
+            encoder,
+            *(each for each in choosing if each is not encoder),
+            *models.values(),
+            *_own_engines(specialists),
+            *(s.engine for s in servers.values()),
+        ),
         models=_relayed(config, models),
         audit=audit,
         limits=limits,
         overhead=ProcessOverhead(every=CLOCK_SECONDS),
         flywheel=flywheel,
         deciding=config.decisions,
-        zero_shot=_zero_shot(
-            config, models, Similarity(encoder=encoder, fitted=fitted, second=next(iter(second), None))
-        ),
+        zero_shot=_zero_shot(config, models, Similarity(encoder=encoder, fitted=fitted, choosing=choosing)),
         fitted=fitted,
-        deciding_encoder=next(iter(second), None),
+        deciding_encoders=choosing,
     )
 
 
@@ -206,10 +210,13 @@ def capture_detector(config: Config, folder: Path, detector: Detector) -> Detect
     return open_detector(PrivacySection.model_validate(section), folder)
 
 
-def _second_encoder(config: Config, folder: Path) -> tuple[OnnxEncoder, ...]:
-    """Open the encoder that zero-shot answers have beside the network's; none where it is the same or none is named."""
-    named = config.decisions.encoder
-    return (open_encoder(named, folder),) if named and named != config.network.encoder else ()
+def _choosing_encoders(config: Config, folder: Path, encoder: OnnxEncoder) -> tuple[OnnxEncoder, ...]:
+    """Open the encoders that weigh zero-shot choices: one name stands beside the network's own, a list for all."""
+    named, own = config.decisions.encoder, config.network.encoder
+    if named is None or named == own:
+        return ()
+    every = (own, named) if isinstance(named, str) else named
+    return tuple(encoder if name == own else open_encoder(name, folder) for name in every)
 
 
 def _zero_shot(config: Config, models: Mapping[str, StreamingEngine], floor: Similarity) -> dict[str, ZeroShot]:

@@ -9,13 +9,15 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from safetensors.numpy import save
 from transformers import AutoConfig, AutoModel
 
 from coterie.engines.encoders import encoder_folder, open_encoder
 from coterie.engines.onnx import PROVENANCE_FILE
 from coterie.errors import ArtefactRefused, InputError, ModelMissing
 from coterie.models.catalogue import CATALOGUE
-from coterie.tuning import encoders
+from coterie.tuning import corrections, encoders
+from coterie.tuning.corrections import corrected, read_correction
 from coterie.tuning.e5 import read_packed
 from coterie.tuning.encoders import build_encoder
 from coterie.tuning.finetune import SentenceNetwork
@@ -152,3 +154,50 @@ def test_revision_that_is_not_here(known, tmp_path):
     with pytest.raises(ModelMissing) as missing:
         encoder_folder("someone/tiny@def", tmp_path)
     assert "coterie models pull someone/tiny@def" in (missing.value.hint or "")
+
+
+def written_correction(folder, monkeypatch, sha256):
+    """A correction of the small encoder's first query matrix."""
+    chance = np.random.default_rng(1)
+    a, b = chance.normal(size=(2, HIDDEN)), chance.normal(size=(HIDDEN, 2))
+    name = "encoder.layer.0.attention.self.query"
+    arrays = {f"{name}.lora_a": a.astype(np.float16), f"{name}.lora_b": b.astype(np.float16)}
+    folder.mkdir()
+    (folder / "multilingual-e5-small.safetensors").write_bytes(
+        save(arrays, metadata={"base_sha256": sha256, "scale": "0.5"})
+    )
+    monkeypatch.setattr(corrections, "FOLDER", folder)
+    monkeypatch.setattr(encoders, "read_correction", lambda *given: read_correction(*given, folder=folder))
+    return f"{name}.weight", 0.5 * b @ a
+
+
+def test_an_encoder_with_its_correction(known, tmp_path, monkeypatch):
+    """`NAME+options` is built beside `NAME`, with the product of the matrices added, and reads texts otherwise."""
+    name, change = written_correction(tmp_path / "options", monkeypatch, known.sha256)
+    build_encoder(known.name, ["all"])
+    folder = build_encoder(f"{known.name}+options", ["all"])
+
+    plain, tuned = (open_encoder(each, tmp_path) for each in (known.name, f"{known.name}+options"))
+    assert folder != encoder_folder(known.name, tmp_path)
+    assert tuned.dimension == plain.dimension
+    assert not np.allclose(plain.encode(TEXTS), tuned.encode(TEXTS), atol=1e-3)
+    weights = {name: torch.zeros(HIDDEN, HIDDEN), "other": torch.ones(1)}
+    pairs = read_correction(known.name, known.sha256, folder=tmp_path / "options")
+    made = corrected(weights, pairs)
+    assert made[name].numpy() == pytest.approx(change, abs=2e-2)
+    assert made["other"] is weights["other"]
+
+
+def test_corrections_that_do_not_fit(known, tmp_path, monkeypatch):
+    """A correction of other weights or shapes is refused, and so are encoders that none is for."""
+    name, _ = written_correction(tmp_path / "options", monkeypatch, "0" * 64)
+    with pytest.raises(ArtefactRefused, match="belongs to weights 0000"):
+        build_encoder(f"{known.name}+options", ["all"])
+    pairs = read_correction(known.name, "0" * 64, folder=tmp_path / "options")
+    with pytest.raises(ArtefactRefused, match="the encoder has not"):
+        corrected({name: torch.zeros(HIDDEN, 4)}, pairs)
+    with pytest.raises(InputError, match="No correction of 'a/b'"):
+        read_correction("a/b", "", folder=tmp_path / "options")
+    for wrong in ("minilm", f"{known.name}+other", f"{known.name}+options+options"):
+        with pytest.raises((InputError, ModelMissing)):
+            build_encoder(wrong, ["all"])

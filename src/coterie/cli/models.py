@@ -142,6 +142,8 @@ def pull(
 
     if languages is None and (pieces is not None or prefix is not None):
         raise InputError("--pieces and --prefix belong to an encoder that is built.", hint="Give --languages too.")
+    if languages is None and name.endswith("+options"):
+        raise InputError(f"Encoder {name!r} is built.", hint=f"Run: coterie models pull {name} --languages all")
     with DownloadProgress(name) as progress:
         if name in SMALL_MODELS and languages is None:
             path = _pull_small(SMALL_MODELS[name], revision, source, progress.update)

@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from coterie.config.section import STRICT, Name
 
+EncoderName = Annotated[str, Field(min_length=1, max_length=500)]
+
 
 class SiteSection(BaseModel):
     """`[decisions.sites.NAME]`: who answers one question, wherever it is asked."""
@@ -47,9 +49,10 @@ class DecisionsSection(BaseModel):
     With `engine = "llama"` the options are weighed by their likelihood; a remote model is asked through the egress
     gate. Where it cannot answer, the encoder does.
     """
-    encoder: Annotated[str, Field(min_length=1, max_length=500)] | None = None
-    """A second encoder for zero-shot answers, named as `[network] encoder` is. Its likeness counts as much as that of
-    the network's own. Specialists do not use it, and need no training anew."""
+    encoder: EncoderName | Annotated[tuple[EncoderName, ...], Field(min_length=1, max_length=4)] | None = None
+    """A second encoder for zero-shot answers, named as `[network] encoder` is: its likeness counts as much as that of
+    the network's own. A list names those that weigh choices in place of the network's own. Specialists do not use
+    them, and need no training anew."""
     adapt: bool = False
     """Draw the options of zero-shot choices towards the texts that are asked about, each tenant's for itself. Later
     answers then depend on earlier texts; what was drawn is kept in memory, by each worker."""

@@ -43,15 +43,15 @@ class Decider:
     """Zero-shot answerers by `[models]` key."""
     fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
     """Options that were fitted to texts without labels, by site."""
-    second: Engine | None = None
-    """The second encoder of `[decisions] encoder`."""
+    choosing: tuple[Engine, ...] = ()
+    """The encoders whose mean likeness weighs a choice; none means the network's alone."""
     flywheel: Flywheel | None = None
     """Captures questions that nobody was trained for by hand, and answers for its deployments."""
     floor: Similarity = field(init=False)
 
     def __post_init__(self) -> None:
         drawing = Drawing() if self.section.adapt else None
-        self.floor = Similarity(encoder=self.encoder, fitted=self.fitted, second=self.second, drawing=drawing)
+        self.floor = Similarity(encoder=self.encoder, fitted=self.fitted, choosing=self.choosing, drawing=drawing)
 
     def check(self, questions: Sequence[Question]) -> None:
         """Refuse questions that cannot be asked. Raises `InputError`."""

@@ -69,7 +69,7 @@ _SLOPE, _MIDDLE = 13.0, 0.386
 class Similarity:
     """The floor, which is always there: the encoder compares the state with each option's name and description.
 
-    Where there is a second encoder, the mean of both cosines counts for a choice and a score.
+    Where encoders are named for choices, the mean of their cosines weighs a choice and a score.
 
     A predicate without a description of both cases is as probable as its statement is like the state. Like is not true:
     a negated statement is as like as the statement itself.
@@ -78,8 +78,8 @@ class Similarity:
     encoder: Engine
     fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
     """Options that were fitted to texts, by site."""
-    second: Engine | None = None
-    """An encoder whose cosines count as much, of questions whose options were not fitted."""
+    choosing: tuple[Engine, ...] = ()
+    """Encoders whose cosines count alike in choices and scores, of options that were not fitted; none: `encoder`."""
     drawing: Drawing | None = None
     """Options of choices that are drawn towards the texts that are asked about; None leaves all where they are."""
     method: DecisionMethod = "similarity"
@@ -100,36 +100,39 @@ class Similarity:
         ]
         every = list(dict.fromkeys(form for options in texts for forms in options for form in forms))
         vector, likeness, steps = await self._compare(self.encoder, every, state, state.vector, call)
-        twice = [
-            self.second is not None and question.kind != "predicate" and not each
+        chosen = [
+            bool(self.choosing) and question.kind != "predicate" and not each
             for question, each in zip(questions, fitted, strict=True)
         ]
-        if self.second is not None and any(twice):
-            chosen = [options for options, both in zip(texts, twice, strict=True) if both]
-            again = list(dict.fromkeys(form for options in chosen for forms in options for form in forms))
-            second, near, took = await self._compare(self.second, again, state, None, call)
-            both, steps = {text: (likeness[text] + near[text]) / 2 for text in again}, (*steps, *took)
-        else:
-            both, second = {}, None
+        seen, mean = [vector], likeness
+        if any(chosen):
+            weighed_by = [options for options, among in zip(texts, chosen, strict=True) if among]
+            again = list(dict.fromkeys(form for options in weighed_by for forms in options for form in forms))
+            seen, near = [], list[Mapping[str, float]]()
+            for encoder in self.choosing:
+                own = encoder is self.encoder
+                side, cosines, took = await self._compare(encoder, again, state, vector if own else None, call)
+                seen, near, steps = [*seen, side], [*near, cosines], (*steps, *took)
+            mean = {text: sum(each[text] for each in near) / len(near) for text in again}
         found = [
             each.of(question.names) @ vector
             if each
-            else np.array([_mean(both if two else likeness, forms) for forms in options])
-            for question, each, options, two in zip(questions, fitted, texts, twice, strict=True)
+            else np.array([_mean(mean if among else likeness, forms) for forms in options])
+            for question, each, options, among in zip(questions, fitted, texts, chosen, strict=True)
         ]
         weighed = [
-            _weights(question, each, _SHARPNESS_OF_TWO if two else _SHARPNESS)
-            for question, each, two in zip(questions, found, twice, strict=True)
+            _weights(question, each, _SHARPNESS_OF_TWO if among else _SHARPNESS)
+            for question, each, among in zip(questions, found, chosen, strict=True)
         ]
         if self.drawing is not None:
-            seen = np.concatenate([vector] if second is None else [vector, second])
-            seen, sharpness = seen / np.linalg.norm(seen), _SHARPNESS if second is None else _SHARPNESS_OF_TWO
-            encoders = [self.encoder] if self.second is None else [self.encoder, self.second]
+            drawn_by = np.concatenate(seen) / math.sqrt(len(seen))
+            sharpness = _SHARPNESS_OF_TWO if self.choosing else _SHARPNESS
+            encoders = self.choosing or (self.encoder,)
             for place, question in enumerate(questions):
                 if question.kind == "choice" and not fitted[place]:
                     names = partial(self._names, texts[place], encoders)
                     options = self.drawing.of(call.principal.tenant, question, names)
-                    weighed[place] = options.weigh(state.text, seen, question.names, sharpness)
+                    weighed[place] = options.weigh(state.text, drawn_by, question.names, sharpness)
                     await asyncio.sleep(0)  # a question of 255 options takes a millisecond: others get their turn
         return Weighed(weighed, steps)
 

@@ -71,8 +71,8 @@ class Network(Pipeline):
     """What answers them without training, by `[models]` key, beside the encoder."""
     fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
     """Options of typed questions that were fitted to texts, by site."""
-    deciding_encoder: Engine | None = None
-    """The second encoder of typed questions without training."""
+    deciding_encoders: tuple[Engine, ...] = ()
+    """The encoders that weigh choices without training; none means the network's own alone."""
     turns: TurnModel | None = None
     """Tells follow-ups from questions that stand alone, for the encoder; None where the package has none for it."""
     policy: CostQualityPolicy = field(default_factory=CostQualityPolicy)
@@ -157,7 +157,7 @@ class Network(Pipeline):
             section=self.deciding,
             models=self.zero_shot,
             fitted=self.fitted,
-            second=self.deciding_encoder,
+            choosing=self.deciding_encoders,
             flywheel=self.flywheel,
         )
 

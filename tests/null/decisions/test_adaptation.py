@@ -104,7 +104,7 @@ async def test_two_encoders_draw_together():
     """Their vectors side by side are drawn as one: of two that see the same, the choices are those of one."""
     section, rng = DecisionsSection(adapt=True), np.random.default_rng(1)
     one = Decider(specialists={}, encoder=Plane(), section=section)
-    two = Decider(specialists={}, encoder=Plane(), section=section, second=Plane())
+    two = Decider(specialists={}, encoder=Plane(), section=section, choosing=(Plane(), Plane()))
     for angle in rng.permutation([*rng.normal(35, 4, 40), *rng.normal(125, 4, 40)]):
         assert (await decided(one, angle)).choice == (await decided(two, angle)).choice
     assert (await decided(two, 60)).choice == "north"

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from coterie.config.decisions import DecisionsSection, SiteSection
 from coterie.decisions.adaptation import FittedOptions
@@ -48,14 +49,16 @@ def intents(name="intents", labels=LABELS, **more):
     return Specialist(card=card, **{"weights": weights, **more})
 
 
-async def decide(questions, *specialists, section=None, models=None, encoder=None, fitted=None, second=None, **more):
+async def decide(
+    questions, *specialists, section=None, models=None, encoder=None, fitted=None, second=None, choosing=(), **more
+):
     decider = Decider(
         specialists={each.card.name: each for each in specialists},
         encoder=encoder or EchoEngine("encoder"),
         section=section or DecisionsSection(),
         models=models or {},
         fitted=fitted or {},
-        second=second,
+        choosing=(encoder, second) if second else more.pop("choosing", ()),
     )
 
     async def consult(specialist, task):
@@ -241,6 +244,25 @@ async def test_two_encoders():
     (one,) = await decide(questions[:1], encoder=first, fitted={both.site: fitted})
     (two,) = await decide(questions[:1], encoder=first, fitted={both.site: fitted}, second=second)
     assert one.probabilities == two.probabilities
+
+
+async def test_encoders_in_place_of_the_first():
+    """A list of encoders weighs choices without the network's own, which keeps predicates."""
+    first, second, third = (EchoEngine(name, dimension=size) for name, size in (("a", 8), ("b", 16), ("c", 24)))
+    questions = [Question.choice(["x", "yy", "zzz"], name="c"), Question.predicate(STATE.text, name="p")]
+    listed, held = await decide(questions, encoder=first, choosing=(second, third))
+    paired, _ = await decide(questions, encoder=second, second=third)
+    _, alone = await decide(questions, encoder=first)
+    assert listed.probabilities == pytest.approx(paired.probabilities)
+    assert held.probabilities == alone.probabilities
+
+
+def test_a_list_of_encoders():
+    """One name or one to four are taken, no empty list."""
+    assert DecisionsSection.model_validate({"encoder": ["minilm+options", "b"]}).encoder == ("minilm+options", "b")
+    for wrong in ([], ["x"] * 5, [""]):
+        with pytest.raises(ValidationError):
+            DecisionsSection.model_validate({"encoder": wrong})
 
 
 async def test_likelihood():
