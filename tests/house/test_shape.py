@@ -48,7 +48,7 @@ BUDGETS = {
     "__main__": 10,
     "accounting": 1100,
     "api": 1800,  # ToolCaller
-    "assembly": 632,  # encoders that weigh choices; adapters loaded ahead; MCP servers; a flywheel, and what trains imported, where a section asks
+    "assembly": 632,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
     "cli": 7555,  # plans; encoders, models by name; import and mcp; what feedback may name; ledger against log
     "config": 1560,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
