@@ -110,6 +110,7 @@ async def open_network(
     await asyncio.to_thread(detect, "The first request waits for no table.")
     fitted = read_fitted(folder, encoder.sha256)
     choosing = await asyncio.to_thread(_choosing_encoders, config, folder, encoder)
+    others = [each for each in choosing if each is not encoder]
     if warm:
         await _warm(config, specialists, models)
     store = _observed(config, await open_store(config, folder))
@@ -137,13 +138,7 @@ async def open_network(
         default_label=config.network.default_label,
         language=config.network.language,
         name=config.network.name,
-        engines=(
-            encoder,
-            *(each for each in choosing if each is not encoder),
-            *models.values(),
-            *_own_engines(specialists),
-            *(s.engine for s in servers.values()),
-        ),
+        engines=(encoder, *others, *models.values(), *_own_engines(specialists), *(s.engine for s in servers.values())),
         models=_relayed(config, models),
         audit=audit,
         limits=limits,
