@@ -58,7 +58,7 @@ async def decide(
         section=section or DecisionsSection(),
         models=models or {},
         fitted=fitted or {},
-        choosing=(encoder, second) if second else more.pop("choosing", ()),
+        choosing=(encoder, second) if second else choosing,
     )
 
     async def consult(specialist, task):
