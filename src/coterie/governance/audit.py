@@ -150,7 +150,7 @@ class AuditLog:
         with self._audit_errors(), self._locked() as file:
             begin = self._append(file, events)
             if sync or self._behind:
-                told_first = on_disk is not None and not self._behind
+                told_first = on_disk is not None and not (self._behind or self._fresh)  # a new log has a head first
                 with self._undone(file, begin):
                     self._sync(file)
                     if self._fresh:

@@ -400,10 +400,13 @@ def test_what_hides_it_hides_nothing(text, kind, value):
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_text_takes_linear_time(piece, count_steps):
-    """Eight times the text takes at most about eight times as long, whatever is repeated."""
-    short, long = (count_steps((piece * 16_000)[:length]) for length in (2_000, 16_000))
+    """Eight times the text takes at most about eight times as long, whatever is repeated.
 
-    assert long <= 14 * max(short, 0.002)
+    A busy machine's caches make one look in a thousand longer; a time that grows faster fails each of three.
+    """
+    looks = ([count_steps((piece * 16_000)[:length]) for length in (2_000, 16_000)] for _ in range(3))
+
+    assert any(long <= 14 * max(short, 0.002) for short, long in looks)
 
 
 @pytest.mark.parametrize(
