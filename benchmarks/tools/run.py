@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +67,21 @@ async def specialist(folder: Path) -> list[Finding]:
     return [answer.findings[-1] for answer in found]
 
 
-async def base(path: Path) -> list[Finding]:
-    """What a model that was told the functions says of each test row."""
+async def base(path: Path, texts: Sequence[str]) -> list[Finding]:
+    """What a model that was told the functions says of each text."""
     engine = LlamaEngine("base", path, threads=1, parallel=1, window=4096)
     tools = Tools(functions=tuple(function_of(**each) for each in FUNCTIONS), most=1)
     schema, found = reply_schema(tools), []
     told = Message(role="system", text=f"{_INSTRUCTION}\n\n{told_of(tools)}")
     try:
-        for row in rows(test=True, seed=1):
-            said = (told, Message(role="user", text=row["text"]))
+        for text in texts:
+            said = (told, Message(role="user", text=text))
             (output,) = await engine.run([Prompt(messages=said, json_schema=within(schema, 2), max_tokens=128)])
             reply = read_reply(schema, output.text)
-            text = written_calls(reply.calls[:1]) if reply.calls else ""
+            call = written_calls(reply.calls[:1]) if reply.calls else ""
             name = reply.calls[0].name if reply.calls else "no_function"
             found.append(
-                Finding(specialist="base", value=name, text=text, confidence=0.0, accepted=True, reason=worded("asked"))
+                Finding(specialist="base", value=name, text=call, confidence=0.0, accepted=True, reason=worded("asked"))
             )
     finally:
         await engine.close()
@@ -90,6 +92,7 @@ def main() -> None:
     """Train, ask, write down."""
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--base", type=Path, help="a GGUF file that is asked in place of training; added to the result")
+    parser.add_argument("--rows", type=int, default=211, help="test rows that the base is asked about, drawn by chance")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -101,7 +104,8 @@ def main() -> None:
         if options.base:
             record.data["base"] = sha256(options.base)
             record.figures = json.loads(options.out.read_text())["figures"]
-            record.figures["base"] = _figures(judge(test, asyncio.run(base(options.base))))
+            drawn = random.Random(0).sample(test, min(options.rows, len(test)))  # noqa: S311 - a sample
+            record.figures["base"] = _figures(judge(drawn, asyncio.run(base(options.base, [r.text for r in drawn]))))
         else:
             start = time.perf_counter()
             train(folder, ["calls"])
