@@ -193,7 +193,7 @@ def encyclopaedia(looks: Looks, most: int) -> Iterator[Item]:
         passages, rows = [], []
         for number, p in enumerate(paragraphs[:40]):
             document = f"{name}-{lang}-{number}"
-            passages.append(_passage(document, p["context"], 0, len(p["context"])))
+            passages.append(passage_at(document, p["context"], 0, len(p["context"])))
             for q in drawn.sample(p["qas"], min(2, len(p["qas"]))):
                 text = q["q"] if isinstance(q["q"], str) else q["q"].get(lang, "")
                 spans = tuple((start, start + len(answer)) for answer, start in q["a"])
@@ -222,10 +222,10 @@ def papers(looks: Looks, most: int) -> Iterator[Item]:
         name, begin, end = f"paper-{number}", 0, 0
         for start, text in load.sentences(p["context"][:60_000]):
             if start + len(text) - begin > MOST_OF_PAPER and end > begin:
-                passages.append(_passage(name, p["context"], begin, end))
+                passages.append(passage_at(name, p["context"], begin, end))
                 begin = start
             end = start + len(text)
-        passages.append(_passage(name, p["context"], begin, end))
+        passages.append(passage_at(name, p["context"], begin, end))
         for q in drawn.sample(p["qas"], min(8, len(p["qas"]))):
             spans = tuple((start, start + len(answer)) for answer, start in q["a"] if start < end)
             if spans:
@@ -244,7 +244,8 @@ def papers(looks: Looks, most: int) -> Iterator[Item]:
             yield item
 
 
-def _passage(document: str, text: str, start: int, end: int) -> Passage:
+def passage_at(document: str, text: str, start: int, end: int) -> Passage:
+    """A part of a document as a search finds it."""
     return Passage(
         document=document,
         start=start,

@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from reread import Asked, Item, Looks, _passage, figures, load
+from reread import Asked, Item, Looks, figures, load, passage_at
 
 from _record import Bar, Record, arguments, sha256
 from coterie.tasks.answer.default import load_defaults
@@ -50,7 +50,7 @@ def questions(looks: Looks, name: str, most: int, seed: int) -> Iterator[Item]:
     passages, asked = [], []
     for number, paragraph in enumerate(each for each in load.read(file) if each["lang"] == lang):
         document, text = f"{name}-{number}", paragraph["context"]
-        passages.append(_passage(document, text, 0, len(text)))
+        passages.append(passage_at(document, text, 0, len(text)))
         for q in paragraph["qas"]:
             spans = [(start, start + len(answer)) for answer, start in q["a"] if answer and start >= 0]
             if spans:

@@ -87,7 +87,7 @@ def _opener(
 
     async def open_warm() -> Network:
         nonlocal encoder, named
-        wanted = load_config(folder).network.encoder
+        wanted = (await asyncio.to_thread(load_config, folder)).network.encoder
         network = await opened(folder, warm=True, empty=True, encoder=encoder if named == wanted else None)
         encoder, named = cast("OnnxEncoder", network.encoder), wanted
         await asyncio.to_thread(give_back)  # files and arrays that models were read from

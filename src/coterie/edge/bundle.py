@@ -30,6 +30,7 @@ from coterie.errors import InputError, SetupError
 from coterie.models.catalogue import locate
 from coterie.registry.registry import REGISTRY_FOLDER, open_registry
 from coterie.registry.signature import Signer
+from coterie.tasks.registry import task_of
 
 _ASKED = ("What is this about?", "Please help me with my account, 25 March 2026, EUR 12.50.")
 """Requests that are served to see what is imported."""
@@ -47,7 +48,6 @@ _WEIGHTED = ("privacy/tagger",)
 """Modules of Coterie with weights in a folder of their name, which a network that does not import them leaves out."""
 _READING = ("engines/reader", "engines/checker")
 """Folders of Coterie with models that read documents; a network that has none answers without them."""
-_READERS = frozenset({"answer", "generate"})
 _TRAINS = frozenset({"scikit-learn", "sympy", "huggingface-hub", "pygments"})
 """Requirements of Coterie and of its requirements that train, convert or fetch models or colour code."""
 _SYSTEM = re.compile(r"^(ld-linux|libc|libm|libdl|libpthread|librt|libutil|libresolv|linux-vdso)[.-]")
@@ -135,8 +135,8 @@ def _imported(folder: Path) -> list[Path]:
 
 def _reads(config: Config) -> bool:
     """Whether anything in the network reads documents."""
-    tasks = {section.task for section in config.specialists.values()}
-    return bool(config.knowledge or config.generalist or tasks & _READERS)
+    reading = any(task_of(section).reads_documents for section in config.specialists.values())
+    return bool(config.knowledge or config.generalist or reading)
 
 
 def _copy_packages(home: Path, imported: Sequence[Path], *, reads: bool) -> None:

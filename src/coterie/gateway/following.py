@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from pathlib import Path
@@ -57,7 +58,7 @@ class Follower:
             return
         self._seen = found
         try:
-            config = load_config(self._folder)
+            config = await asyncio.to_thread(load_config, self._folder)
             await self.reopen()
         except CoterieError as error:
             _log.warning("What has changed is not served: %s %s", error.message, error.hint)
@@ -78,7 +79,7 @@ def watch_process(folder: Path) -> Callable[[], Hashable]:
 
     def look() -> Hashable:
         nonlocal before, known
-        found = _mark(folder / FILE_NAME)
+        found = _mark(f"{folder}/{FILE_NAME}")
         if found != before:
             before = found
             with suppress(CoterieError):
@@ -96,12 +97,17 @@ def of_a_process(config: Config) -> Hashable:
 
 def files_of(folder: Path) -> Hashable:
     """What a network is opened from, as it lies in its folder: its file, and which versions serve."""
-    return tuple(_mark(path) for path in (folder / FILE_NAME, *sorted((folder / "registry").glob("*/champion"))))
-
-
-def _mark(path: Path) -> Hashable:
     try:
-        found = path.stat()
+        names = sorted(os.listdir(f"{folder}/registry"))  # noqa: PTH208 - of a thousand 4 ms, and 13 as paths
     except OSError:
-        return str(path)
-    return str(path), found.st_mtime_ns, found.st_size, found.st_ino
+        names = []
+    champions = [_mark(f"{folder}/registry/{name}/champion") for name in names]
+    return _mark(f"{folder}/{FILE_NAME}"), *(each for each in champions if not isinstance(each, str))
+
+
+def _mark(path: str) -> Hashable:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return path
+    return path, found.st_mtime_ns, found.st_size, found.st_ino

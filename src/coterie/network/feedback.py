@@ -31,12 +31,14 @@ def check_value(feedback: Feedback, trace: Trace, labels: Callable[[str], Collec
     known = [frozenset(labels(name)) for name in sorted(about)]
     said = [str(each) for each in (feedback.value if isinstance(feedback.value, tuple) else [feedback.value])]
     every = {label for each in known for label in each}
+    if not every or any(each.issuperset(said) for each in known if each):
+        return
     free = not all(known)
     odd = next((value for value in said if value not in every), said[0])
     folded = {label.casefold(): label for label in sorted(every)}
     least = _MISSPELT if free else _LIKE
     near = [folded[each] for each in difflib.get_close_matches(odd.casefold(), list(folded), n=_NAMED, cutoff=least)]
-    if not every or any(each.issuperset(said) for each in known if each) or (free and not near):
+    if free and not near:
         return
     shown = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are: {', '.join(sorted(every)[:20])}."
     shown += " Else name the specialist that should have said it." * free

@@ -40,24 +40,10 @@ from coterie.types import (
 _END = b"[DONE]"
 """After it clients read no more of a stream: it is passed on once the request is settled."""
 _FAILED = 400
-_STRUCTURE = frozenset(
-    {
-        *(
-            "model",
-            "messages",
-            "role",
-            "content",
-            "system",
-            "developer",
-            "user",
-            "assistant",
-            "tool",
-            "input",
-            "prompt",
-        ),
-        *("type", "text", "stream", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop"),
-    }
-)
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_FIELDS = ("model", "messages", "role", "content", "input", "prompt", "type", "text")
+_SETTINGS = ("stream", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop")
+_STRUCTURE = frozenset((*_ROLES, *_FIELDS, *_SETTINGS))
 """What the interfaces themselves write into a body. Any other name in it is looked at like a text."""
 _WISHES = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 

@@ -117,6 +117,8 @@ class TaskType(ABC, Generic[S]):
     """What it leaves out of structured input, nobody who answers in its place gets."""
     looks_up: ClassVar[bool] = False
     """Whether its documents, not examples, say what it is asked about: it abstains by what it finds there."""
+    reads_documents: ClassVar[bool] = False
+    """Whether it wants the models that read documents: a bundle whose network has no such task leaves them out."""
     encodes_texts: ClassVar[bool] = True
     """Whether its rung `embedding` looks at the encoding of a whole text."""
     least_labels: ClassVar[int] = 1

@@ -89,8 +89,7 @@ class Rereading:
         """The same from what the model says."""
         scores = np.full(len(seen.sentences), -_FAR)
         scores[looked.rows] = self.sentence.of(features(reading.scores, looked))
-        asking = [asks(each.text) for each in seen.sentences]
-        scores[np.array(asking)] = -_FAR
+        scores[[row for row in looked.rows if asks(seen.sentences[row].text)]] = -_FAR
         scores, cited, sure = chosen(seen, scores, self.also)
         values = judged(scores, cited, looked, reading)
         return replace(

@@ -25,7 +25,7 @@ class AnswerTask(TaskType[AnswerSection]):
 
     kind = "answer"
     section = AnswerSection
-    looks_up = True
+    looks_up = reads_documents = True
     not_rightsized = (
         "It answers from indexes, which a file alone does not have: coterie train compares its rungs on questions, "
         "coterie eval measures one."

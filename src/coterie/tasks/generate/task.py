@@ -27,6 +27,7 @@ class GenerateTask(TaskType[GenerateSection]):
     """Drafts from source texts where it reads a fact; writes as it learnt from pairs where it reads none."""
 
     kind = "generate"
+    reads_documents = True
     section = GenerateSection
     about = CardText(
         job="drafts a text from a source text and may say only what that says", pipeline_tag="text-generation"
