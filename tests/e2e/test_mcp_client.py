@@ -117,6 +117,15 @@ async def test_a_tool_answers(address, network, mode):
     assert "route" not in asked[1].structured_content
 
 
+async def test_an_argument_without_effect_is_named(address):
+    """A quality or a budget, where nothing leaves and no threshold is derived: in the result's metadata."""
+    async with connected(address) as client:
+        for name in ("quality", "budget"):
+            result = await client.call_tool("ask", {"text": "I lost my card", name: 1})
+            assert result.meta["coterie/ignored"] == [name]
+        assert "coterie/ignored" not in (await client.call_tool("ask", {"text": "I lost my card"})).meta
+
+
 async def test_an_abstention_is_a_result(address):
     """It is no error, and says why."""
     async with connected(address) as client:

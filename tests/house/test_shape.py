@@ -58,7 +58,7 @@ BUDGETS = {
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5245,  # jobs, evidence, capture, review, runs; thresholds, objects; repeats; a teacher's confusions
-    "gateway": 7250,  # what changes in the folder is followed; deployments and review over HTTP; heads in one go
+    "gateway": 7600,  # changes in the folder; deployments, review over HTTP; heads in one go; local models at each door
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3490,  # write-ahead entries of the audit log, their thread; MCP; one look at a prompt; classes
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents

@@ -27,6 +27,7 @@ from coterie.gateway.anthropic.messages import (
     MessagesRequest,
     MessageView,
     answer_message,
+    message_directly,
 )
 from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.flywheel import (
@@ -51,13 +52,13 @@ from coterie.gateway.decisions.wire import DecisionsRequest, DecisionsResponse
 from coterie.gateway.errors import WireError, error_response
 from coterie.gateway.mcp.endpoint import speak_mcp
 from coterie.gateway.openai.chat import complete_chat
-from coterie.gateway.openai.completions import CompletionRequest, CompletionView, complete_text
+from coterie.gateway.openai.completions import CompletionRequest, CompletionView, complete_directly, complete_text
 from coterie.gateway.openai.direct import chat_directly
 from coterie.gateway.openai.embeddings import embed
 from coterie.gateway.openai.models import list_models, show_model
 from coterie.gateway.openai.relay import relaying
 from coterie.gateway.openai.rerank import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse, rerank, score
-from coterie.gateway.openai.responses import ResponseEvent, ResponsesRequest, ResponseView, respond
+from coterie.gateway.openai.responses import ResponseEvent, ResponsesRequest, ResponseView, respond, respond_directly
 from coterie.gateway.openapi import Endpoint, describe_api
 from coterie.gateway.systemone.translation import PATH as SYSTEM_ONE
 from coterie.gateway.systemone.translation import decide_systemone, systemone_error
@@ -207,7 +208,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     _asked(
         "/v1/responses",
-        relaying("/responses", respond),
+        relaying("/responses", respond, respond_directly),
         "Ask the network through the Responses API, on the session of an earlier response or by itself.",
         request=ResponsesRequest,
         response=ResponseView,
@@ -223,7 +224,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     _asked(
         "/v1/messages",
-        relaying("/messages", answer_message),
+        relaying("/messages", answer_message, message_directly),
         "Ask the network through Anthropic's Messages API.",
         request=MessagesRequest,
         response=MessageView,
@@ -232,7 +233,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     _asked(
         "/v1/completions",
-        relaying("/completions", complete_text),
+        relaying("/completions", complete_text, complete_directly),
         "Ask the network with a prompt, for clients that know no chat.",
         request=CompletionRequest,
         response=CompletionView,

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 from coterie.gateway.connection import TRACE_HEADER, ClientGone, JSONBody, send_event
 from coterie.gateway.errors import ErrorResponse, WireError, error_response
 from coterie.gateway.work import Gateway
+from coterie.governance.egress import leaves
 from coterie.observe.plain import EGRESS_HEADER, EGRESS_IN_STREAM
-from coterie.types import Answer, Delta, Request
+from coterie.types import Answer, Delta, Request, Trace
 
 IGNORED_HEADER = "x-coterie-ignored"
 """Names what a request asked for and nobody could do."""
@@ -37,10 +38,41 @@ def ignored_header(names: Iterable[str]) -> dict[str, str]:
     return {IGNORED_HEADER: ", ".join(ignored[:_MOST_NAMED])} if ignored else {}
 
 
+def idle_options(gateway: Gateway, request: Request) -> list[str]:
+    """Which of a request's wishes for quality and budget nothing here can follow."""
+    network = gateway.network
+    idle = [] if request.quality is None or network.policy.known else ["quality"]
+    return idle if request.budget is None or any(map(leaves, network.engines)) else [*idle, "budget"]
+
+
+class ToldAnswer(Protocol):
+    """What an API writes of an answer: of the network's, or of one model's."""
+
+    @property
+    def text(self) -> str:
+        """The answer, or why there is none."""
+        ...
+
+    @property
+    def trace(self) -> Trace:
+        """The record of the request."""
+        ...
+
+    @property
+    def called(self) -> bool:
+        """The text is calls of functions (`Finding.called`)."""
+        ...
+
+    @property
+    def cut(self) -> bool:
+        """The text ends because it might be no longer."""
+        ...
+
+
 class AnswerFormat(Protocol):
     """How one API writes an answer. One instance for each request."""
 
-    def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
+    def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
         """The answer in one piece."""
         ...
 
@@ -56,13 +88,29 @@ class AnswerFormat(Protocol):
         """Calls of functions, which the text is (`Finding.called`)."""
         ...
 
-    def end(self, answer: Answer, *, refused: bool) -> bytes:
+    def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
         """What comes after the last piece."""
         ...
 
     def failed(self, error: ErrorResponse) -> bytes:
         """The event that ends a stream which cannot go on."""
         ...
+
+
+@asynccontextmanager
+async def failing_in_stream(gateway: Gateway, form: AnswerFormat, send: Send) -> AsyncIterator[None]:
+    """Say what fails within as the last event of a stream: its status is sent."""
+    try:
+        yield
+    except ClientGone:
+        raise
+    except asyncio.CancelledError:
+        if not gateway.draining:
+            raise
+        cut = WireError("shutting_down", "The gateway shut down before the answer was complete.")
+        await send_event(send, form.failed(error_response(cut)))
+    except Exception as error:  # noqa: BLE001 - every error becomes an event; see error_response
+        await send_event(send, form.failed(error_response(error)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,18 +173,9 @@ class Exchange:
 
     async def _send_rest(self, pieces: AsyncIterator[tuple[bytes, bool, bool]], send: Send) -> None:
         """The pieces after the first. The status is sent: what fails now is said in the stream."""
-        try:
+        async with failing_in_stream(self.gateway, self.format, send):
             async for piece, *_ in pieces:
                 await send_event(send, piece)
-        except ClientGone:
-            raise
-        except asyncio.CancelledError:
-            if not self.gateway.draining:
-                raise
-            cut = WireError("shutting_down", "The gateway shut down before the answer was complete.")
-            await send_event(send, self.format.failed(error_response(cut)))
-        except Exception as error:  # noqa: BLE001 - every error becomes an event; see error_response
-            await send_event(send, self.format.failed(error_response(error)))
 
     async def _pieces(self, events: AsyncIterator[Delta | Answer]) -> AsyncGenerator[tuple[bytes, bool, bool]]:
         """The network's events as bytes, each with whether a model wrote it, and whether it could call functions.

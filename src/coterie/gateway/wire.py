@@ -255,6 +255,8 @@ class FeedbackRequest(Wire):
 class EmbeddingsRequest(Wire):
     """`POST /v1/embeddings`."""
 
+    model_config = ConfigDict(extra="allow")
+
     model: str
     """`coterie`: the encoder that router and specialists share."""
     input: str | list[str] | list[int] | list[list[int]]

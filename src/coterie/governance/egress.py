@@ -374,6 +374,11 @@ class _GatedEngine:
         await self._engine.close()
 
 
+def leaves(engine: object) -> bool:
+    """Whether an engine is behind the gate: what it is asked may leave this machine, and cost money."""
+    return isinstance(engine, _GatedEngine)
+
+
 @dataclass(frozen=True, kw_only=True)
 class McpServer:
     """The tools of an MCP server, behind the gate. Implements `protocols.FunctionServer`, and `close`."""

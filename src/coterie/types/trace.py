@@ -101,6 +101,11 @@ class Answer:
         return any(finding.called for finding in self.findings if finding.accepted)
 
     @property
+    def cut(self) -> bool:
+        """Whether a text of the answer ends because it might be no longer (`Finding.cut`)."""
+        return any(finding.cut for finding in self.findings if finding.accepted)
+
+    @property
     def route(self) -> Route:
         """Whom the router asked, and why."""
         return self.trace.route

@@ -12,12 +12,13 @@ from starlette.types import ASGIApp
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import ErrorResponse, WireError, as_anthropic
+from coterie.gateway.exchange import ToldAnswer
 from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.direct import Translated, ask_model
 from coterie.gateway.openai.translation import finish_reason, made_calls
 from coterie.gateway.wire import ChatRequest, Extension, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
-from coterie.types import Answer
 
 _FUNCTIONS = frozenset({None, "custom"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -100,11 +101,26 @@ def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = MessagesRequest.model_validate_json(body)
     asked = asked_of(gateway, caller, _as_chat(wire))
-    others = {f"tools.{tool.type}" for tool in wire.tools or () if tool.type not in _FUNCTIONS}
-    asked = replace(asked, set=asked.set | others)
+    asked = replace(asked, set=asked.set | _without_types(wire))
     trace_id, abstain = gateway.network.new_id(), abstaining(gateway, wire.coterie, asked.request)
     form = MessageFormat(name=trace_id, model=wire.model, function=asked.function)
     return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+
+
+def message_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
+    """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
+    wire = MessagesRequest.model_validate_json(body)
+    chat = ask_model(gateway, caller, _as_chat(wire), model, ignored=_without_types(wire))
+
+    def form(trace_id: str) -> MessageFormat:
+        return MessageFormat(name=trace_id, model=wire.model, function="")
+
+    return Translated(chat=chat, form=form, stream=bool(wire.stream))
+
+
+def _without_types(wire: MessagesRequest) -> frozenset[str]:
+    """Tools of types that nobody has here, by the name of their type."""
+    return frozenset(f"tools.{tool.type}" for tool in wire.tools or () if tool.type not in _FUNCTIONS)
 
 
 def _as_chat(wire: MessagesRequest) -> ChatRequest:
@@ -121,6 +137,7 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
         "stop": wire.stop_sequences,
         "temperature": wire.temperature,
         "top_p": wire.top_p,
+        "stream": wire.stream,
         "response_format": _form(wire.output_config),
     }
     if functions := [tool for tool in wire.tools or () if tool.type in _FUNCTIONS]:
@@ -210,7 +227,7 @@ class MessageFormat:
     open: bool = False
     """A content block was begun."""
 
-    def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
+    def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
         """The message."""
         usage = {"input_tokens": answer.trace.usage.tokens_in, "output_tokens": answer.trace.usage.tokens_out}
         made = [] if refused else made_calls(answer.text, self.function, called=answer.called)
@@ -245,7 +262,7 @@ class MessageFormat:
             events += _event("content_block_delta", index=i, delta=delta) + _event("content_block_stop", index=i)
         return events
 
-    def end(self, answer: Answer, *, refused: bool) -> bytes:
+    def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
         """Why it ends, and the token counts."""
         closing = _event("content_block_stop", index=0) if self.open else b""
         usage = {"input_tokens": answer.trace.usage.tokens_in, "output_tokens": answer.trace.usage.tokens_out}
@@ -264,7 +281,7 @@ class MessageFormat:
     def _use(self, place: int, function: str) -> dict[str, Any]:
         return {"type": "tool_use", "id": f"toolu_{self.name[:24]}{f'_{place}' if place else ''}", "name": function}
 
-    def _stop(self, answer: Answer, *, refused: bool) -> str:
+    def _stop(self, answer: ToldAnswer, *, refused: bool) -> str:
         if refused:
             return "refusal"
         if self.function or answer.called:

@@ -14,7 +14,8 @@ from coterie.decisions.questions import check_questions
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import TRACE_HEADER, JSONBody
 from coterie.gateway.errors import WireError
-from coterie.gateway.openai.translation import pinned_specialist
+from coterie.gateway.exchange import ignored_header
+from coterie.gateway.openai.translation import pinned_specialist, unread_options
 from coterie.gateway.work import Gateway
 from coterie.runtime.codec import Json
 from coterie.types import Decisions, Label, Question, Request
@@ -105,21 +106,28 @@ class WholeDecision:
     questions: Sequence[Question]
     render: Callable[[Decisions], dict[str, Json]]
     """The answer in the shape of the API."""
+    ignored: frozenset[str]
+    """What the request asked for and nobody does here."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask and answer."""
         answer = await self.gateway.network.decide(self.request, self.questions)
         self.gateway.metrics.count_answer(answer.trace)
-        headers = {TRACE_HEADER: answer.trace.id}
+        headers = {TRACE_HEADER: answer.trace.id, **ignored_header(self.ignored)}
         await JSONBody(self.render(answer), headers=headers)(scope, receive, send)
 
 
 def deciding(
-    gateway: Gateway, request: Request, questions: Sequence[Question], render: Callable[[Decisions], dict[str, Json]]
+    gateway: Gateway,
+    request: Request,
+    questions: Sequence[Question],
+    render: Callable[[Decisions], dict[str, Json]],
+    wire: BaseModel,
 ) -> ASGIApp:
     """Return what answers; a request that cannot be served waits for no place. Raises `InputError`."""
     check_questions(questions)
-    return WholeDecision(gateway=gateway, request=request, questions=questions, render=render)
+    ignored = unread_options(wire.model_extra)
+    return WholeDecision(gateway=gateway, request=request, questions=questions, render=render, ignored=ignored)
 
 
 def spread(probabilities: Sequence[float], *, ordered: bool) -> float:

@@ -38,7 +38,7 @@ def decide_openai(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     state = request_about(_state(wire.input))
     request = request_for(gateway, caller, state, model=wire.model, aliases=_ALIASES, extension=wire.coterie)
     questions = [_question(each, f"questions[{place}]") for place, each in enumerate(wire.questions)]
-    return deciding(gateway, request, questions, lambda answer: _response(wire, answer))
+    return deciding(gateway, request, questions, lambda answer: _response(wire, answer), wire)
 
 
 # --- In ------------------------------------------------------------------------------------------

@@ -84,6 +84,8 @@ class LevelsQuestion(_Asked):
 class DecisionsRequest(_Asked):
     """`POST /v1/decisions`. Fields that are not named here have no effect."""
 
+    model_config = ConfigDict(extra="allow")
+
     model: StrictStr
     """`gpt-...` or `coterie`: the whole network; `coterie/NAME`: that specialist alone."""
     input: StrictStr | Annotated[list[InputItem], Field(min_length=1)]

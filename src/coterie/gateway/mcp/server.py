@@ -39,6 +39,7 @@ from coterie.errors import SetupError
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import error_response
+from coterie.gateway.exchange import idle_options
 from coterie.gateway.mcp.translation import (
     TEMPLATE,
     document_uri,
@@ -97,7 +98,7 @@ class MCPHandlers:
                 request = read_arguments(params.arguments or {}, specialist=specialist, caller=caller, most=most)
                 answer = await network.ask(request)
             self.gateway.metrics.count_answer(answer.trace)
-            return tool_result(answer, specialist=specialist)
+            return tool_result(answer, specialist=specialist, ignored=idle_options(self.gateway, request))
         except Exception as error:  # noqa: BLE001 - every error becomes a result; see error_response
             return failed(error_response(error))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -220,8 +220,8 @@ def _schema(kind: type[BaseModel], mode: Literal["validation", "serialization"])
 # --- Answers -------------------------------------------------------------------------------------
 
 
-def tool_result(answer: Answer, *, specialist: str | None) -> CallToolResult:
-    """An answer as structured content, and as its JSON for clients that read text."""
+def tool_result(answer: Answer, *, specialist: str | None, ignored: Sequence[str] = ()) -> CallToolResult:
+    """An answer as structured content, and as its JSON for clients that read text; arguments without effect beside."""
     told: dict[str, Any] = dict(summarise(answer.trace))
     # What answers: the accepted finding of the specialist that was asked, then one of another, then an abstention.
     ranked = sorted(told["findings"], key=lambda each: (each["accepted"], each["specialist"] == specialist))
@@ -237,7 +237,8 @@ def tool_result(answer: Answer, *, specialist: str | None) -> CallToolResult:
         **({} if specialist else {key: told[key] for key in ("route", "findings")}),
     }
     body = encode(content).decode()
-    return CallToolResult(content=[TextContent(text=body)], structured_content=json.loads(body))
+    meta = {f"{ROUTED}/ignored": list(ignored)} if ignored else None
+    return CallToolResult(content=[TextContent(text=body)], structured_content=json.loads(body), _meta=meta)
 
 
 def failed(error: ErrorResponse) -> CallToolResult:

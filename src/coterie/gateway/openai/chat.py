@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.gateway.access import Caller
 from coterie.gateway.errors import WireError
-from coterie.gateway.exchange import Abstain, AnswerFormat, Exchange
+from coterie.gateway.exchange import Abstain, AnswerFormat, Exchange, idle_options
 from coterie.gateway.openai.translation import AskedChat, ChatFormat, read_request
 from coterie.gateway.wire import ChatRequest, Extension
 from coterie.gateway.work import Gateway
@@ -40,7 +40,9 @@ def asked_of(gateway: Gateway, caller: Caller, wire: ChatRequest) -> AskedChat:
     if wire.coterie is not None and wire.coterie.session is not None and not gateway.section.sessions:
         said = "This network remembers no conversations ([gateway] sessions = false): leave the session out."
         raise WireError("unsupported_parameter", said, param="coterie.session")
-    return read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
+    asked = read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
+    idle = {f"coterie.{name}" for name in idle_options(gateway, asked.request)}
+    return replace(asked, set=asked.set | idle)
 
 
 def abstaining(gateway: Gateway, extension: Extension | None, request: Request) -> Abstain:

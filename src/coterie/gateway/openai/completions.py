@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -11,12 +12,13 @@ from starlette.types import ASGIApp
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import DONE, event
 from coterie.gateway.errors import ErrorResponse, WireError
+from coterie.gateway.exchange import ToldAnswer
 from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.direct import Translated, ask_model
 from coterie.gateway.openai.translation import finish_reason, token_usage
 from coterie.gateway.wire import ChatRequest, Extension, SamplingWire, StreamOptions, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
-from coterie.types import Answer
 
 
 class CompletionRequest(SamplingWire):
@@ -51,7 +53,30 @@ class CompletionView(Wire):
 
 def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
-    wire, network = CompletionRequest.model_validate_json(body), gateway.network
+    wire = CompletionRequest.model_validate_json(body)
+    chat = _as_chat(wire)
+    asked = asked_of(gateway, caller, chat)
+    trace_id = gateway.network.new_id()
+    abstain = abstaining(gateway, wire.coterie, asked.request)
+    form = _form(gateway, wire, trace_id)
+    return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+
+
+def complete_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
+    """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
+    wire = CompletionRequest.model_validate_json(body)
+    chat = ask_model(gateway, caller, _as_chat(wire), model)
+    return Translated(chat=chat, form=partial(_form, gateway, wire), stream=bool(wire.stream))
+
+
+def _form(gateway: Gateway, wire: CompletionRequest, trace_id: str) -> CompletionFormat:
+    created = int(gateway.network.clock())
+    head = {"id": f"cmpl-{trace_id}", "object": "text_completion", "created": created, "model": wire.model}
+    return CompletionFormat(head=head, with_usage=bool(wire.stream_options and wire.stream_options.include_usage))
+
+
+def _as_chat(wire: CompletionRequest) -> ChatRequest:
+    """The request as one for chat, which says the same. Raises `WireError`."""
     given = [wire.prompt] if isinstance(wire.prompt, str) else wire.prompt
     if len(given) != 1 or not isinstance(given[0], str):
         raise WireError("unsupported_content", "One prompt is answered at a time, and it is a text.", param="prompt")
@@ -67,16 +92,11 @@ def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         "tool_choice": None,
         "model": wire.model,
         "max_tokens": wire.max_tokens,
+        "stream": wire.stream,
         "messages": [{"role": "user", "content": given[0]}],
     }
     chat = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
-    chat = chat.model_copy(update={"coterie": wire.coterie})
-    asked = asked_of(gateway, caller, chat)
-    trace_id = network.new_id()
-    head = {"id": f"cmpl-{trace_id}", "object": "text_completion", "created": int(network.clock()), "model": wire.model}
-    form = CompletionFormat(head=head, with_usage=bool(wire.stream_options and wire.stream_options.include_usage))
-    abstain = abstaining(gateway, wire.coterie, asked.request)
-    return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+    return chat.model_copy(update={"coterie": wire.coterie})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +106,7 @@ class CompletionFormat:
     head: dict[str, Any]
     with_usage: bool
 
-    def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
+    def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
         """The completion."""
         usage = {"usage": token_usage(answer.trace), "coterie": summarise(answer.trace)}
         return self._told(answer.text, finish=self._finish(answer, refused=refused)) | usage
@@ -103,7 +123,7 @@ class CompletionFormat:
         """A piece of the text: this API has no calls."""
         return self.piece(text, refused=False)
 
-    def end(self, answer: Answer, *, refused: bool) -> bytes:
+    def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
         """The reason to stop, the token counts, the end mark."""
         last = self._told("", finish=self._finish(answer, refused=refused)) | {"coterie": summarise(answer.trace)}
         counts = event({**self.head, "choices": [], "usage": token_usage(answer.trace)}) if self.with_usage else b""
@@ -116,5 +136,5 @@ class CompletionFormat:
     def _told(self, text: str, *, finish: str | None = None) -> dict[str, Any]:
         return {**self.head, "choices": [{"text": text, "index": 0, "logprobs": None, "finish_reason": finish}]}
 
-    def _finish(self, answer: Answer, *, refused: bool) -> str:
+    def _finish(self, answer: ToldAnswer, *, refused: bool) -> str:
         return "content_filter" if refused else finish_reason(answer)

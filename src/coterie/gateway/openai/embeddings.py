@@ -16,7 +16,8 @@ from coterie.errors import EngineBroken
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import WireError
-from coterie.gateway.openai.translation import ROUTED
+from coterie.gateway.exchange import ignored_header
+from coterie.gateway.openai.translation import ROUTED, unread_options
 from coterie.gateway.wire import EmbeddingsRequest
 from coterie.gateway.work import Gateway
 from coterie.types import AuditEvent, CallContext, Output, Principal, Step, Usage, total_usage
@@ -41,6 +42,7 @@ def embed(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         gateway=gateway,
         principal=Principal(tenant=caller.tenant, key=caller.key_id),
         texts=read_inputs(wire.input),
+        ignored=unread_options(wire.model_extra),
         as_base64=wire.encoding_format == "base64",
         dimensions=wire.dimensions,
     )
@@ -74,6 +76,8 @@ class EncoderRequest:
     principal: Principal
     """Who pays."""
     texts: Sequence[str]
+    ignored: frozenset[str]
+    """What the request asked for and nobody does here."""
     kind: ClassVar[str] = "embed"
     """Of the audit entry."""
     producer: ClassVar[str] = "embeddings"
@@ -146,7 +150,8 @@ class Embedding(EncoderRequest):
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         rest = encode({"object": "list", "model": ROUTED, "usage": usage})
         body = b'{"data":[' + b",".join(data) + b"]," + rest[1:]
-        await Response(body, media_type=JSONBody.media_type)(scope, receive, send)
+        headers = ignored_header(self.ignored)
+        await Response(body, headers=headers, media_type=JSONBody.media_type)(scope, receive, send)
 
     def _write(self, output: Output) -> str | list[float]:
         """One vector as asked for. Raises `WireError` for a number of dimensions the encoder does not have."""

@@ -46,12 +46,25 @@ def relaying(path: str, otherwise: Handler, local: Local | None = None) -> Handl
         if key is None or not may_relay(gateway, caller, key):
             return otherwise(gateway, caller, body)
         if names[key].local and local is None:
-            raise WireError("unsupported_parameter", f"The model {key!r} answers chat requests only.", param="model")
+            said = f"The model {key!r} runs in this process and writes text: it answers at the endpoints of chat only."
+            raise WireError("unsupported_parameter", said, param="model")
         if names[key].local and local is not None:
             return local(gateway, caller, body, key)
-        return Relay(gateway=gateway, caller=caller, model=key, path=path, body=body, content=content)
+        label, ignored = _own_options(content)
+        common: dict[str, Any] = {"gateway": gateway, "caller": caller, "model": key, "path": path, "body": body}
+        return Relay(content=content, label=label, ignored=ignored, **common)
 
     return handle
+
+
+def _own_options(content: Mapping[str, Any]) -> tuple[Label | None, frozenset[str]]:
+    """The label in the `coterie` object of a body that is passed on, and what else in it has no effect here."""
+    options = content.get("coterie")
+    if not isinstance(options, dict):
+        return None, frozenset()
+    label = options.get("label")
+    found = None if label is None else _label_of(label, "coterie.label")
+    return found, frozenset(f"coterie.{name}" for name, value in options.items() if name != "label" and value)
 
 
 def may_relay(gateway: Gateway, caller: Caller, model: str) -> bool:
@@ -89,6 +102,8 @@ class Relay:
     """The body, parsed."""
     ignored: frozenset[str] = frozenset()
     """What the body asked for and the model is not asked for."""
+    label: Label | None = None
+    """Sensitivity that the body says; a header may say a higher one."""
 
     @property
     def named(self) -> dict[str, str]:
@@ -105,7 +120,7 @@ class Relay:
             body=self.body,
             content=self.content,
             principal=Principal(tenant=self.caller.tenant, key=self.caller.key_id, clearance=most),
-            label=_label(Headers(scope=scope)),
+            label=_highest(self.label, _label(Headers(scope=scope))),
             release_slot=self.caller.release_slot,
         )
 
@@ -136,10 +151,17 @@ class Relay:
 
 
 def _label(headers: Headers) -> Label | None:
-    if (said := headers.get(LABEL_HEADER)) is None:
-        return None
-    try:
-        return Label(said)
-    except ValueError:
+    said = headers.get(LABEL_HEADER)
+    return None if said is None else _label_of(said, LABEL_HEADER)
+
+
+def _highest(*labels: Label | None) -> Label | None:
+    return max((each for each in labels if each is not None), default=None)
+
+
+def _label_of(said: object, place: str) -> Label:
+    found = next((label for label in Label if label.value == said), None)
+    if found is None:
         known = ", ".join(label.value for label in Label)
-        raise WireError("invalid_request", f"The header {LABEL_HEADER} is {said[:50]!r}; labels are {known}.") from None
+        raise WireError("invalid_request", f"{place} is {str(said)[:50]!r}; labels are {known}.", param=place)
+    return found

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import JSONBody
 from coterie.gateway.errors import WireError
+from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.embeddings import MOST_INPUTS, EncoderRequest
-from coterie.gateway.openai.translation import ROUTED
+from coterie.gateway.openai.translation import ROUTED, unread_options
 from coterie.gateway.wire import Wire
 from coterie.gateway.work import Gateway
 from coterie.runtime.concurrency import aside
@@ -35,6 +36,8 @@ class RerankDocument(Wire):
 
 class RerankRequest(Wire):
     """`POST /v1/rerank`, as Cohere, Jina and vLLM write it."""
+
+    model_config = ConfigDict(extra="allow")
 
     model: str
     """`coterie`: the encoder that router and specialists share."""
@@ -72,6 +75,8 @@ class RerankResponse(Wire):
 
 class ScoreRequest(Wire):
     """`POST /v1/score`, as vLLM writes it."""
+
+    model_config = ConfigDict(extra="allow")
 
     model: str
     """`coterie`."""
@@ -111,6 +116,7 @@ def rerank(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         texts=[wire.query, *documents],
         pairs=[(0, i + 1) for i in range(len(documents))],
         wire=wire,
+        ignored=unread_options(wire.model_extra),
     )
 
 
@@ -130,6 +136,7 @@ def score(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         texts=[*firsts, *seconds],
         pairs=[(min(i, len(firsts) - 1), len(firsts) + i) for i in range(len(seconds))],
         wire=None,
+        ignored=unread_options(wire.model_extra),
     )
 
 
@@ -168,7 +175,7 @@ class Reranking(EncoderRequest):
             told |= {"id": f"score-{network.new_id()}", "object": "list", "created": int(network.clock()), "data": data}
         else:
             told |= {"id": f"rerank-{network.new_id()}", "results": self._ordered(scores, self.wire)}
-        await JSONBody(told)(scope, receive, send)
+        await JSONBody(told, headers=ignored_header(self.ignored))(scope, receive, send)
 
     def _ordered(self, scores: Sequence[float], wire: RerankRequest) -> list[dict[str, Any]]:
         """The results, best first; equal ones in the order of the request."""

@@ -17,12 +17,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import DONE, encode
 from coterie.gateway.errors import ErrorResponse, WireError
+from coterie.gateway.exchange import ToldAnswer
 from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.direct import Translated, ask_model
 from coterie.gateway.openai.translation import AskedChat, finish_reason, made_calls
 from coterie.gateway.wire import ChatMessage, ChatRequest, Extension, SamplingWire, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
-from coterie.types import Answer, Context, Message, Request, Tools
+from coterie.types import Context, Message, Request, Tools
 
 _ID = re.compile(r"resp_([0-9a-f]{32})([0-9a-f]{32})")
 _TEXTS = frozenset({"input_text", "output_text", "text"})
@@ -89,9 +91,7 @@ class ResponseEvent(Wire):
 
 def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
-    wire, network = ResponsesRequest.model_validate_json(body), gateway.network
-    if wire.background:
-        raise WireError("unsupported_parameter", "Answers are not made in the background.", param="background")
+    wire, network = _read(body), gateway.network
     chat, resumed = _as_chat(wire), False
     if wire.previous_response_id is not None and not any(each.role == "user" for each in chat.messages):
         # Results of calls alone: what was asked stands in the session.
@@ -120,6 +120,28 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         said = "What is not stored (`store: false`, or a session of its own) cannot go on from an earlier response."
         raise WireError("invalid_request", said, param="previous_response_id")
     return _GoesOn(gateway=gateway, asked=asked, named=wire.previous_response_id, resumed=resumed, answering=answering)
+
+
+def respond_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
+    """What asks a model in this process, which remembers nothing. Raises `WireError` or `ValidationError`."""
+    wire = _read(body)
+    if wire.previous_response_id is not None:
+        said = "A model that is asked directly remembers nothing: send the earlier items along."
+        raise WireError("unsupported_parameter", said, param="previous_response_id")
+    chat = ask_model(gateway, caller, _as_chat(wire), model, ignored=without_types(wire))
+
+    def form(trace_id: str) -> ResponseFormat:
+        head = _head(wire, f"resp_{trace_id}{trace_id}", stored=False)
+        return ResponseFormat(head=head, function="", created=int(gateway.network.clock()))
+
+    return Translated(chat=chat, form=form, stream=bool(wire.stream))
+
+
+def _read(body: bytes) -> ResponsesRequest:
+    wire = ResponsesRequest.model_validate_json(body)
+    if wire.background:
+        raise WireError("unsupported_parameter", "Answers are not made in the background.", param="background")
+    return wire
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,7 +308,7 @@ class ResponseFormat:
     """Name and arguments of each call."""
     number: int = field(default=0)
 
-    def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
+    def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
         """The response."""
         self.kind = self._kind(refused=refused)
         self.text = answer.text
@@ -342,7 +364,7 @@ class ResponseFormat:
             events += self._event("response.output_item.done", output_index=i, item=self._call(i, "completed"))
         return events
 
-    def end(self, answer: Answer, *, refused: bool) -> bytes:
+    def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
         """That each thing which was begun is done, and the whole response."""
         opening = b"" if self.kind else self.piece("", refused=refused)
         done = b""

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from coterie.gateway.connection import DONE, encode, event
 from coterie.gateway.errors import ErrorResponse, WireError
-from coterie.gateway.exchange import FUNCTIONS
+from coterie.gateway.exchange import FUNCTIONS, ToldAnswer
 from coterie.gateway.wire import (
     ChatMessage,
     ChatRequest,
@@ -40,7 +40,6 @@ from coterie.structured.functions import function_of, result_turn, stored_calls
 from coterie.structured.schema import Node, SchemaRefused, read_schema
 from coterie.types import (
     MOST_CALLS,
-    Answer,
     Document,
     Function,
     Label,
@@ -188,6 +187,17 @@ def without_effect(wire: BaseModel) -> frozenset[str]:
     return frozenset(
         name for name, value in given.items() if name not in _ACTING and value not in (None, False, [], {})
     )
+
+
+def unread_options(extra: Mapping[str, Any] | None) -> frozenset[str]:
+    """Parameters that an endpoint does not know, by name; of a `coterie` object, its keys."""
+    names = set[str]()
+    for name, value in (extra or {}).items():
+        if isinstance(value, dict) and name in {"coterie", "x_coterie"}:
+            names |= {f"{name}.{key}" for key in value}
+        elif value not in (None, False, [], {}):
+            names.add(name)
+    return frozenset(names)
 
 
 def read_form(wire: ChatRequest) -> tuple[str, Node | None]:
@@ -375,7 +385,7 @@ class ChatFormat:
         self._call_id, self._function = f"call_{trace_id[:24]}", asked.function
         self._filtered, self._with_usage = abstain == "content_filter", with_usage
 
-    def whole(self, answer: Answer, *, refused: bool) -> dict[str, Any]:
+    def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
         """An answer as a `chat.completion`."""
         message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
         if refused:
@@ -412,7 +422,7 @@ class ChatFormat:
         """A chunk a call."""
         return self._streamed(self._calls(text, called=True))
 
-    def end(self, answer: Answer, *, refused: bool) -> bytes:
+    def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
         """The last chunks: the reason to stop with the `coterie` object, the token counts, the end mark."""
         finish = self._finish(answer, refused=refused)
         last = event(chunk(self._head, {}, finish=finish) | {"coterie": summarise(answer.trace)})
@@ -437,7 +447,7 @@ class ChatFormat:
             for i, (name, arguments) in enumerate(made_calls(text, self._function, called=called))
         ]
 
-    def _finish(self, answer: Answer, *, refused: bool) -> str:
+    def _finish(self, answer: ToldAnswer, *, refused: bool) -> str:
         if refused:
             return "content_filter" if self._filtered else "stop"
         return "tool_calls" if self._function or answer.called else finish_reason(answer)
@@ -456,9 +466,9 @@ def made_calls(text: str, forced: str, *, called: bool) -> list[tuple[str, str]]
     return [(forced, text)] if forced else []
 
 
-def finish_reason(answer: Answer) -> str:
+def finish_reason(answer: ToldAnswer) -> str:
     """`length` where a text of the answer ends because it might be no longer, else `stop`."""
-    return "length" if any(finding.cut for finding in answer.trace.findings if finding.accepted) else "stop"
+    return "length" if answer.cut else "stop"
 
 
 def chunk(head: Mapping[str, Any], delta: Mapping[str, Any], *, finish: str | None = None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def decide_systemone(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     state = request_about(wire.state)
     request = request_for(gateway, caller, state, model=wire.model, aliases=_ALIASES, extension=wire.x_coterie)
     questions = [_question(name, each) for name, each in wire.questions.items()]
-    return deciding(gateway, request, questions, lambda answer: _response(wire, answer))
+    return deciding(gateway, request, questions, lambda answer: _response(wire, answer), wire)
 
 
 def read_questions(content: object) -> list[Question]:

@@ -54,6 +54,8 @@ class ScoreQuestion(_Asked):
 class SystemOneRequest(_Asked):
     """`POST /v1/systemone`. Fields that are not named here are ignored."""
 
+    model_config = ConfigDict(extra="allow")
+
     model: StrictStr
     """`jev-...` or `coterie`: the whole network; `coterie/NAME`: that specialist alone."""
     state: Content
