@@ -209,7 +209,9 @@ class Replay:
             return "no job recognised"
         if entered.arm is None:
             return "control or canary" if any(each.deployment.serves for each in entered.others) else "nobody serves"
-        return "failed" if entered.found is None else entered.found.reason.code
+        if entered.found is None:
+            return "failed"
+        return "abstain.below_override" if entered.found.accepted else entered.found.reason.code
 
     async def ceilings(self) -> dict[str, Any]:
         """What the specialists that serve, or else the newest, could answer of the last days' calls without loss."""

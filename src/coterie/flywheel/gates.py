@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -193,6 +193,59 @@ def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, 
             (int(place) + 1, round(float(a), 4), round(float(b), 4)) for place, a, b in zip(places, *grown, strict=True)
         ),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderEvidence:
+    """How far down its thresholds a deployment was shown to be no worse."""
+
+    shown: StreamEvidence
+    """With the lowest threshold that passed, or that it answers from; while none did, with the first."""
+    accepts_from: float | None
+    """That threshold; None for the version's own."""
+    ahead: StreamEvidence | None = None
+    """With the next threshold, which is not passed; None where there is none."""
+    ahead_from: float | None = None
+
+
+def judge_ladder(
+    stream: ComparedStream,
+    truths: Truths,
+    thresholds: Sequence[float],
+    *,
+    margin: float,
+    alpha: float,
+    current: float | None = None,
+) -> LadderEvidence:
+    """Return how far down its thresholds a deployment is shown to be no worse.
+
+    The thresholds are tried from the highest down, each once the one before has passed, all at the same alpha
+    (fixed-sequence testing). Of those with which it is worse by the margin the first in this order would have to pass
+    before any other does, and it does so with a probability of at most alpha: so at most that is the chance that the
+    deployment ever answers from one of them, however often it is looked at.
+
+    Args:
+        stream: Of comparisons down to the lowest threshold.
+        truths: What people say.
+        thresholds: In their order, laid down before the stream began.
+        margin: How much worse the deployment may be, as a share of calls.
+        alpha: Bound on the probability of each wrong decision.
+        current: What it answers from already; only lower thresholds are tried.
+    """
+
+    def judged(accepts_from: float) -> StreamEvidence:
+        return judge_differences(stream.at(accepts_from), truths, margin=margin, alpha=alpha)
+
+    if not thresholds:
+        return LadderEvidence(shown=judge_differences(stream, truths, margin=margin, alpha=alpha), accepts_from=current)
+    ladder = None if current is None else LadderEvidence(shown=judged(current), accepts_from=current)
+    for each in thresholds if current is None else [each for each in thresholds if each < current]:
+        found = judged(each)
+        if found.decision != "better":
+            ladder = ladder or LadderEvidence(shown=found, accepts_from=each)
+            return replace(ladder, ahead=found, ahead_from=each)
+        ladder = LadderEvidence(shown=found, accepts_from=each)
+    return ladder or LadderEvidence(shown=judged(thresholds[0]), accepts_from=thresholds[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, Self
 
 from coterie.types.label import Label
 
@@ -103,6 +103,7 @@ class DifferingAnswer(NamedTuple):
     answer: str
     given: str | None
     """What was answered; None where the call was erased."""
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,15 @@ class ComparedStream:
     failed: int
     differing: tuple[DifferingAnswer, ...] = ()
     """The accepted ones with another answer, in order."""
+    agreeing: tuple[float, ...] = ()
+    """Confidences of the accepted ones with the same answer."""
+
+    def at(self, accepts_from: float) -> Self:
+        """Return the stream as it would be if the deployment answered from a confidence on."""
+        differing = tuple(each for each in self.differing if each.confidence >= accepts_from)
+        agreeing = tuple(each for each in self.agreeing if each >= accepts_from)
+        same = len(agreeing)
+        return replace(self, accepted=same + len(differing), same=same, differing=differing, agreeing=agreeing)
 
 
 class ComparedConfidence(NamedTuple):

@@ -43,6 +43,7 @@ SCHEMA = {
 INDEXES = {
     "decisions_by_site",
     "examples_by_job",
+    "examples_by_policy",
     "examples_by_request",
     "examples_by_time",
     "comparisons_in_order",

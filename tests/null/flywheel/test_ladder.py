@@ -1,0 +1,161 @@
+"""Thresholds that a gate tries one after the other: what is shown, what is asked of people, what a champion answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from coterie.flywheel.evidence import paths_at
+from coterie.flywheel.gates import judge_ladder, judge_stream
+from coterie.flywheel.overview import evidence_of, ladder_of, promote, stream_of
+from coterie.flywheel.review import ReviewQueue
+from coterie.flywheel.runs import FlywheelRunner
+from coterie.types import ComparedStream, DifferingAnswer
+
+from .conftest import NOW, compared, examples
+
+STEPS = (0.8, 0.6, 0.5)
+
+
+async def begin(books, **changes):
+    """A candidate with three thresholds."""
+    job = await books.job("triage")
+    about = {"by": "flywheel", "reason": "trained", "figures": {}, "changed": job, "thresholds": STEPS}
+    return await books.begin(job, "v1", **about, **{"accepts_from": 0.6, **changes})
+
+
+def rows_of(made, calls, *, wrong_below):
+    """Comparisons that differ, and are wrong, below a confidence."""
+    return [
+        replace(row, answer="other", same=False) if row.confidence < wrong_below else row
+        for row in compared(made.id, calls)
+    ]
+
+
+async def label(books, calls):
+    """Let a person say that the model was right."""
+    queue = ReviewQueue(books, None)
+    for each in calls:
+        await queue.answer(each.id, each.answer, reviewer="ann")
+
+
+def test_thresholds_are_tried_one_after_the_other():
+    """The first that fails ends it, also where one after it would pass."""
+    calls = examples(900)
+    answers = {each.id: each.answer for each in calls}
+    rows = compared("d", calls)
+    bad = [replace(row, answer="other", same=False) if 0.6 <= row.confidence < 0.8 else row for row in rows]
+    differing = tuple(
+        DifferingAnswer(i, row.example, row.answer, answers[row.example], row.confidence)
+        for i, row in enumerate(bad)
+        if not row.same
+    )
+    same = tuple(row.confidence for row in bad if row.same)
+    stream = ComparedStream(compared=900, accepted=900, same=len(same), failed=0, differing=differing, agreeing=same)
+    found = judge_ladder(stream, answers, STEPS, margin=0.02, alpha=0.05)
+    assert (found.accepts_from, found.ahead_from) == (0.8, 0.6)
+    assert (found.shown.decision, found.ahead.decision) == ("better", "worse")
+    assert found.shown.accepted == sum(row.confidence >= 0.8 for row in rows)
+    whole = judge_ladder(stream, answers, (), margin=0.02, alpha=0.05, current=0.3)
+    assert (whole.shown, whole.accepts_from, whole.ahead) == (
+        judge_stream(bad, answers, answers, margin=0.02, alpha=0.05),
+        0.3,
+        None,
+    )
+
+
+@pytest.mark.parametrize("only", [None, 1])
+def test_a_threshold_at_which_it_is_worse_is_seldom_reached(only):
+    """Exactly the margin worse from the first threshold on, or from the second: it passes in no more than alpha."""
+    rng, passed, runs = np.random.default_rng(7), 0, 300
+    for _ in range(runs):
+        step = rng.integers(0, 3, 3_000)  # from which threshold a row is answered
+        lost = (step == (only or 0)) & (rng.random(3_000) < 0.06)
+        paths = []
+        for place in range(3):
+            at = np.flatnonzero(lost & (step <= place))
+            paths.append(paths_at(np.asarray([2_999]), at, -np.ones(len(at)), margin=0.02)[0][-1])
+        reached = next((i for i, path in enumerate(paths) if path < np.log(20)), 3)
+        passed += reached > (only or 0)
+    assert passed / runs <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)
+
+
+async def test_a_shadow_goes_live_from_the_lowest_threshold_that_was_shown(books, section, store):
+    """It is wrong below .6: it answers from .6, and nobody is asked about what is below."""
+    calls = examples(900)
+    made = await books.move(await begin(books), "shadow", by="flywheel", reason="r")
+    await store.flywheel.add_examples(calls, rows_of(made, calls, wrong_below=0.6))
+    ladder = await evidence_of(books, section, made)
+    assert (ladder.shown.decision, ladder.accepts_from, ladder.ahead_from) == ("better", 0.6, 0.5)
+    moved = await promote(books, section, made.id, by="ann", reason="shown")
+    assert (moved.state, moved.accepts_from, moved.answers(0.59), moved.answers(0.6)) == ("canary", 0.6, False, True)
+    assert moved.acceptance.confidence == 0.5  # what is below is compared
+    stored = compared(made.id, calls)[0]
+    assert [moved.took(replace(stored, confidence=each)) for each in (0.5, 0.7)] == [False, True]
+
+
+async def test_people_see_differences_of_the_threshold_that_is_tried(books, section, store):
+    """Those below it may never be needed."""
+    calls = examples(60)
+    made = await books.move(await begin(books), "shadow", by="flywheel", reason="r")
+    rows = [replace(row, answer="other", same=False) for row in compared(made.id, calls)]
+    await store.flywheel.add_examples(calls, rows)
+    items = await ReviewQueue(books, section).upcoming("triage", 40, reviewer="ann")
+    sure = {row.example for row in rows if row.confidence >= STEPS[0]}
+    assert {each.example for each in items if each.purpose == "disagreement"} <= sure
+    assert {each.purpose for each in items} >= {"disagreement"}
+
+
+async def test_what_a_champion_answers_counts_for_lower_thresholds(books, section, store):
+    """With each of them the call is answered alike: it is a row in which nothing is lost."""
+    calls = examples(300)
+    made = await books.move(await begin(books), "shadow", by="flywheel", reason="r")
+    await store.flywheel.add_examples(calls[:20], compared(made.id, calls[:20]))
+    canary = await books.move(made, "canary", by="x", reason="r", share=0.5, accepts_from=0.8)
+    own = [replace(each, policy=made.id, confidence=0.9) for each in calls[20:]]
+    await store.flywheel.add_examples(own)
+    assert (await stream_of(books, canary)).compared == 300
+    ladder = await evidence_of(books, section, canary)
+    assert (ladder.accepts_from, ladder.shown.decision) == (0.5, "better")
+    retired = await books.move(canary, "retired", by="x", reason="r")
+    assert (await stream_of(books, retired)).compared == 20
+    assert ladder_of(await stream_of(books, retired), {}, section, retired).ahead is None
+
+
+async def test_a_champion_answers_from_a_lower_threshold_once_it_is_shown(books, section, store, tmp_path):
+    """As a step of its own, with its numbers; it stays champion and the watch of its job goes on."""
+    calls = examples(400)
+    made = await books.move(await begin(books), "shadow", by="flywheel", reason="r")
+    await store.flywheel.add_examples(calls, rows_of(made, calls, wrong_below=0.52))
+    made = await books.move(made, "canary", by="x", reason="r", share=0.5)
+    books.clock.advance(60)
+    champion = await books.move(made, "champion", by="x", reason="r", share=0.98, accepts_from=0.8)
+    books.clock.advance(60)
+    runner = FlywheelRunner(books=books, config=Config(section), folder=tmp_path, load=nothing)
+    await runner._lower(await books.job("triage"), champion, dry_run=True)
+    assert (await books.deployment(made.id)).accepts_from == 0.8
+    await runner._lower(await books.job("triage"), champion, dry_run=False)
+    lower = await books.deployment(made.id)
+    assert (lower.state, lower.share, lower.accepts_from) == ("champion", 0.98, 0.6)
+    assert lower.since == champion.since < NOW + 120
+    step = (await books.transitions(made.id))[-1]
+    assert (step.before, step.after, step.figures["accepts_from"]) == ("champion", "champion", 0.6)
+    await runner._lower(await books.job("triage"), lower, dry_run=False)  # nothing more is shown
+    assert (await books.deployment(made.id)).revision == lower.revision
+    await label(
+        books, [each for each, row in zip(calls, rows_of(made, calls, wrong_below=0.52), strict=True) if not row.same]
+    )
+    await runner._lower(await books.job("triage"), lower, dry_run=False)  # people say that it is wrong below
+    assert (await books.deployment(made.id)).accepts_from == 0.6
+
+
+async def nothing(job, deployment):
+    """No specialist is asked: no row of the audit slice has a label."""
+
+
+class Config:
+    """A network's file, as far as a threshold is lowered."""
+
+    def __init__(self, section):
+        """Take the section."""
+        self.flywheel = section
