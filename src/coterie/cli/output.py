@@ -188,6 +188,7 @@ def explain(error: Exception, *, as_json: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
+    _suggest(error)
     code, document = _describe(error)
     if isinstance(error, OSError) and error.filename is None:  # the output itself cannot be written
         abandon_output()
@@ -201,6 +202,15 @@ def explain(error: Exception, *, as_json: bool) -> int:
         if document["hint"]:
             remark(document["hint"])
     return code
+
+
+def _suggest(error: Any) -> None:  # noqa: ANN401 - typer's or click's
+    """Let an error of an unknown option name those that begin like it, too, beside those that are spelt alike."""
+    typed, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if typed is None or context is None or not hasattr(error, "possibilities"):
+        return
+    known = [name for each in context.command.get_params(context) for name in each.opts if name.startswith("--")]
+    error.possibilities = [*(error.possibilities or ()), *(name for name in known if name.startswith(f"{typed}-"))]
 
 
 def error_document(error: CoterieError) -> dict[str, Any]:

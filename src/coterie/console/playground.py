@@ -26,6 +26,7 @@ from coterie.gateway.openai.relay import may_relay, relaying
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.work import Gateway, Work
 from coterie.store.content import is_dropped
+from coterie.text.segmentation import asks
 from coterie.types import Trace
 
 _CHAT = relaying("/chat/completions", complete_chat, chat_directly)
@@ -141,7 +142,7 @@ def _questions(text: str) -> list[dict[str, Any]]:
         if colon and "|" in options:
             names = [{"value": each.strip()} for each in options.split("|") if each.strip()]
             found.append({"type": "choice", "name": _name(name), "instructions": name.strip(), "choices": names})
-        elif line.endswith("?"):
+        elif asks(line):
             found.append({"type": "predicate", "name": _name(line), "instructions": line})
         else:
             raise InputError(

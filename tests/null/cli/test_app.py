@@ -112,6 +112,14 @@ def test_usage_errors_as_json(run):
     assert result.json["error"]["code"] == "usage_error"
 
 
+def test_an_unknown_option_names_those_that_begin_like_it(run):
+    """Also where others are spelt more alike: `--label` is short for the column of the labels."""
+    said = run("add", "tickets", "--label", "topic").err
+    assert "--label-column" in said
+    assert "--labels" in said
+    assert "--text-column" in run("add", "tickets", "--text", "body").err
+
+
 def test_json_after_two_dashes_is_text(run, monkeypatch):
     """`--json` after `--` is no option."""
     result = run("train", "--no-such-option", "--", "--json")

@@ -412,6 +412,8 @@ def test_questions_of_the_playground():
     choice, predicate = _questions("topic: billing | delivery\nIs it urgent?")
     assert [each["value"] for each in choice["choices"]] == ["billing", "delivery"]
     assert predicate == {"type": "predicate", "name": "is_it_urgent", "instructions": "Is it urgent?"}
+    (asked,) = _questions("緊急ですか？")  # noqa: RUF001 - a question mark of another script
+    assert asked["type"] == "predicate"
     with pytest.raises(InputError):
         _questions("nothing of the kind")
     assert _columns("age = 31\njob = clerk") == {"age": 31, "job": "clerk"}

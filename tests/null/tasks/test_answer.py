@@ -181,6 +181,8 @@ async def test_what_is_not_sure_enough_is_not_worded():
     ("said", "why"),
     [
         ("What is the late fee?", "wrote no answer"),
+        ("Is the late fee 12 pounds？", "wrote no answer"),  # noqa: RUF001 - full width
+        ("ما هي رسوم التأخير؟", "wrote no answer"),
         ("We charge a late fee of 12 pounds. We charge a late fee of 12 pounds.", "wrote no answer"),
         ("A paper statement costs 3 pounds.", "answered from other sentences"),
         ("There is a late fee of an instalment.", "only said the question again"),

@@ -11,7 +11,7 @@ import pytest
 from coterie.engines.reading import PassageRead
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import Proven, load_defaults, proven_at
-from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, load_answer
+from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, _as_shipped, load_answer
 from coterie.tasks.answer.reader import survey
 from coterie.tasks.answer.rereading import JUDGED, LOOKED, MOST_READ, Rereading, read_passages
 from coterie.tasks.answer.scoring import LinearScore
@@ -209,3 +209,18 @@ def test_the_threshold_is_of_the_largest_risk_allowed(risk, value):
     """Or of the smallest that there is."""
     steps = [Proven(0.99, 0.05), Proven(0.9, 0.1), Proven(0.7, 0.2)]
     assert proven_at(steps, risk).confidence == value
+
+
+def test_where_no_step_is_proven_nothing_is_accepted(monkeypatch):
+    """A calibration that proves no risk keeps the version that names it: its answers are abstentions."""
+    assert proven_at([], 0.1) == (None, 0.1)
+    shipped = replace(load_defaults(), proven={"answering": [], "silence": [Proven(0.9, 0.1)]}, rereading=rereading())
+    monkeypatch.setattr("coterie.tasks.answer.model.load_defaults", lambda: shipped)
+    both = {
+        name: Acceptance(temperature=1.0, threshold=0.5, target_risk=0.2, scope_threshold=None)
+        for name in ("answering", "silence")
+    }
+    _, taken = _as_shipped(both)
+    assert (taken["answering"].threshold, taken["answering"].target_risk) == (None, 0.2)
+    assert (taken["silence"].threshold, taken["silence"].target_risk) == (0.9, 0.1)
+    assert taken["answering"].judge(1.0, None)[0] is False

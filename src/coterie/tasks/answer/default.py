@@ -23,9 +23,9 @@ DEFAULT_FILE = "default.json"
 
 
 class Proven(NamedTuple):
-    """A confidence, and the share of wrong ones that it holds on the data it was found on."""
+    """A confidence, None if none is proven, and the share of wrong ones that it holds on the data it was found on."""
 
-    confidence: float
+    confidence: float | None
     risk: float
 
 
@@ -49,8 +49,9 @@ class Defaults:
 
 
 def proven_at(steps: Sequence[Proven], risk: float) -> Proven:
-    """The step of the largest risk that is not above one, else of the smallest there is."""
-    return next((each for each in reversed(steps) if each.risk <= risk + 1e-9), steps[0])
+    """The step of the largest risk that is not above one, else of the smallest; no confidence where there is none."""
+    least = steps[0] if steps else Proven(None, risk)
+    return next((each for each in reversed(steps) if each.risk <= risk + 1e-9), least)
 
 
 def _statements(stored: Mapping[str, Any] | None) -> StatementLine | None:

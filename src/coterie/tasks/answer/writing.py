@@ -20,7 +20,7 @@ from coterie.tasks.answer.support import Support, SupportVerdict, value_astray
 from coterie.tasks.generate.grounding import check_grounding
 from coterie.text.language import is_english, language_of
 from coterie.text.negation import count_negations, negation_pattern
-from coterie.text.segmentation import split_sentences
+from coterie.text.segmentation import asks, split_sentences
 from coterie.text.unicode import estimate_tokens
 from coterie.text.words import terms
 from coterie.types import CallContext, Citation, Label, Message, Passage, Prompt, Reason, Step, Task, Verdict
@@ -245,7 +245,7 @@ class AnswerWriter:
         model = self.engine.name
         if not told or _SILENT.match(told[0]):
             return Reason("answer.none_written", model=model)
-        if len(set(told)) < len(told) or any(each.endswith("?") for each in told):
+        if len(set(told)) < len(told) or any(map(asks, told)):
             # A small model goes round in circles, or asks in its turn.
             return Reason("answer.no_answer_written", model=model, sentence=told[0])
         weakest = min(range(len(told)), key=lambda number: judged[number].support)
