@@ -60,7 +60,7 @@ BUDGETS = {
     "flywheel": 5400,  # jobs, evidence, capture, review, runs; thresholds tried in order, objects; repeats; confusions
     "gateway": 7600,  # changes in the folder; deployments, review over HTTP; heads in one go; local models at each door
     "generalist": 1590,  # whole answers asked for whole; functions
-    "governance": 3500,  # write-ahead entries of the audit log, their thread; MCP; one look at a prompt; what leaves
+    "governance": 3560,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
     "learning": 5715,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
     "limits": 1570,  # calls capped by what is left; allotments leased from a file or PostgreSQL, one clock for hosts

@@ -70,3 +70,14 @@ def test_keys_that_vanished_let_nobody_in(rings):
     clock.now += 11
     with pytest.raises(SetupError):
         ring.is_empty()
+
+
+def test_a_sign_in_counts_once_on_all_hosts(rings):
+    """What one host has taken the other refuses; what ended long ago is forgotten."""
+    one, other = rings(FakeClock(100.0)), rings(FakeClock(100.0))
+    assert one.use_once("state", until=1e9)
+    assert not other.use_once("state", until=1e9)
+    assert other.use_once("another", until=1e9)
+    one._clock = lambda: 1e9 + 2000
+    assert one.use_once("third", until=2e9)
+    assert one.use_once("state", until=1e9)

@@ -33,7 +33,9 @@ def oidc_routes(sign_in: OidcSignIn, ring: KeyRing, welcome: Welcome) -> list[Ro
         return response
 
     async def callback(request: Request) -> Response:
-        person, back = await sign_in.finish(dict(request.query_params), request.cookies.get(COOKIE, ""))
+        cookie = request.cookies.get(COOKIE, "")
+        person, back = await sign_in.finish(dict(request.query_params), cookie)
+        await asyncio.to_thread(sign_in.use, cookie, ring)
         key = await asyncio.to_thread(sign_in.key_of, person, ring)
         response = await welcome(request, key, person, back)
         response.delete_cookie(COOKIE, path="/auth/oidc")

@@ -5,6 +5,7 @@ A change is seen everywhere within a second. Where the database cannot be asked 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from coterie.errors import SetupError
-from coterie.governance.keys import Key, KeyRing, read_key
+from coterie.governance.keys import FORGOTTEN, Key, KeyRing, read_key
 from coterie.runtime.codec import parse_json, to_json
 from coterie.runtime.postgres import PostgresAddress, PostgresConnection, explained
 
@@ -85,6 +86,19 @@ class TableKeyRing(KeyRing):
             connection.execute("COMMIT")
         finally:
             connection.close()  # what was not committed is undone
+
+    def use_once(self, token: str, *, until: float) -> bool:
+        """Return whether a token is used for the first time, on whichever host it was used before."""
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        with explained(self._address), self._connected() as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS used_tokens (digest TEXT PRIMARY KEY, until DOUBLE PRECISION NOT NULL)"
+            )
+            connection.execute("DELETE FROM used_tokens WHERE until < ?", (self._clock() - FORGOTTEN,))
+            known = connection.execute("SELECT 1 FROM used_tokens WHERE digest = ?", (digest,)).fetchall()
+            if not known:
+                connection.execute("INSERT INTO used_tokens (digest, until) VALUES (?, ?)", (digest, until))
+        return not known
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Key]]:

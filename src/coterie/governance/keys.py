@@ -42,6 +42,8 @@ OWN_TENANT = "default"
 """The tenant of whoever runs the network: requests without a key are its, and keys that name no other."""
 
 PREFIX = "ctr_"
+FORGOTTEN = 900.0
+"""Seconds that a used token is known after its end: the clocks of two hosts may differ by as much."""
 _DAY = 86_400.0
 _MOST_DAYS = 36_500
 _LONGEST_TENANT = 200
@@ -207,6 +209,34 @@ class KeyRing:
                 found = Key(id=key_id, name=name, role=role, tenant=tenant, digest=_digest(secret), created=now)
             keys[found.id] = replace(found, role=role, tenant=tenant)
             return keys[found.id]
+
+    def use_once(self, token: str, *, until: float) -> bool:
+        """Return whether a token is used for the first time, whichever process was given it before.
+
+        Args:
+            token: What may be used once; its SHA-256 is kept.
+            until: When it ends by itself, in seconds since the epoch; a while after that it is forgotten.
+
+        Raises:
+            SetupError: what was used cannot be read or written.
+        """
+        path = self._path.with_name(f"{self._path.stem}.used.json")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(self._path.with_name(f".{self._path.name}.lock"), mode=0o600):
+                used: dict[str, float] = parse_json(path.read_bytes()) if path.exists() else {}
+                if _digest(token) in used:
+                    return False
+                since = self._clock() - FORGOTTEN
+                kept = {each: end for each, end in used.items() if end > since} | {_digest(token): until}
+                with replacing(path) as draft:
+                    write_new(draft, json.dumps(kept).encode(), mode=0o600)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise SetupError(
+                f"Cannot keep in {str(path)!r} which sign-ins were used ({type(error).__name__}): nobody signs in.",
+                hint="Check that the folder is writable and the disk has space; delete the file if it is damaged.",
+            ) from error
+        return True
 
     def revoke(self, name: str) -> Key:
         """Shut a key out, by its name or id, from its next request on. Raises `InputError`, `SetupError`."""

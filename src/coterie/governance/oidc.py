@@ -114,6 +114,17 @@ class OidcSignIn:
         claims = await self._checked(str(answer.get("id_token", "")), nonce=str(kept["nonce"]))
         return self._person(claims), str(kept["back"])
 
+    def use(self, cookie: str, ring: KeyRing) -> None:
+        """Let a sign-in that `finish` has checked count once, in all processes: some providers take a code twice.
+
+        Raises:
+            InputError: it was used before.
+            SetupError: it cannot be told.
+        """
+        kept = self._unseal(cookie)
+        if not ring.use_once(str(kept["state"]), until=float(cast("float", kept["until"]))):
+            raise _refused("it was used already")
+
     def key_of(self, person: Person, ring: KeyRing) -> Key:
         """Return the person's key, made at their first sign-in. Raises `InputError` if it was revoked."""
         digest = hashlib.sha256(f"{self._section.issuer}\n{person.subject}".encode()).hexdigest()

@@ -9,7 +9,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.testclient import TestClient
 
 from coterie.config.operation import OidcSection
@@ -234,6 +234,46 @@ def test_routes(sign_in, provider, tmp_path):
         back = browser.get("/auth/oidc/callback", params={"state": asked["state"][0], "code": "c"})
     assert (back.status_code, back.headers["location"]) == (303, "/review")
     assert back.headers["x-key"] == ring.keys()[0].id
+
+
+def test_a_callback_counts_once(sign_in, provider, tmp_path):
+    """Whoever has the callback's address and the cookie does not come in again, at another worker neither."""
+
+    async def welcome(_request, key, _person, _goal):
+        return RedirectResponse("/", status_code=303, headers={"x-key": key.id})
+
+    async def refused(_request, error):
+        return Response(str(error), status_code=400)
+
+    rings = [KeyRing(tmp_path / "keys.json", clock=lambda: NOW) for _ in range(2)]
+    workers = [
+        Starlette(routes=oidc_routes(sign_in, ring, welcome), exception_handlers={InputError: refused})
+        for ring in rings
+    ]
+    first, second = (TestClient(app, base_url="https://coterie.example", follow_redirects=False) for app in workers)
+    asked = parse_qs(urlsplit(first.get(START).headers["location"]).query)
+    provider.vouch(asked["nonce"][0])
+    kept = {"cookie": f"coterie_oidc={first.cookies['coterie_oidc']}"}
+    params = {"state": asked["state"][0], "code": "c"}
+    told = [each.get("/auth/oidc/callback", params=params, headers=kept) for each in (first, second, first)]
+    assert [each.status_code for each in told] == [303, 400, 400]
+    assert len(provider.asked) == 3
+    assert asked["state"][0] not in (tmp_path / "keys.used.json").read_text()
+
+
+def test_what_was_used_is_forgotten(tmp_path):
+    """Some time after it ends by itself; a damaged or unwritable file lets nobody in."""
+    now = [NOW]
+    ring = KeyRing(tmp_path / "keys.json", clock=lambda: now[0])
+    assert [ring.use_once(name, until=NOW + 600) for name in ("a", "b", "a")] == [True, True, False]
+    now[0] += 2000
+    assert ring.use_once("c", until=now[0] + 600)
+    assert len(json.loads((tmp_path / "keys.used.json").read_text())) == 1
+    for damage in ("{", "[]", '{"a": "b"}'):
+        (tmp_path / "keys.used.json").write_text(damage)
+        with pytest.raises(SetupError):
+            ring.use_once("d", until=NOW)
+    assert ring.is_empty()
 
 
 @pytest.mark.parametrize("issuer", ["http://id.example", "https://id.example?x=1", "id.example"])
