@@ -72,7 +72,12 @@ from coterie.types import Request
 
 
 async def open_network(
-    folder: Path | str, *, warm: bool = False, empty: bool = False, encoder: OnnxEncoder | None = None
+    folder: Path | str,
+    *,
+    warm: bool = False,
+    empty: bool = False,
+    encoder: OnnxEncoder | None = None,
+    config: Config | None = None,
 ) -> Network:
     """Open a trained network: read its configuration, load its champions, open its store.
 
@@ -81,6 +86,7 @@ async def open_network(
         warm: Let generative specialists read the constant part of their prompts: seconds, so for a server.
         empty: Open it also while no specialist has a version: for a server, whose console trains the first one.
         encoder: The network's, where it is loaded already: workers share its memory.
+        config: What its file says, where it was read already.
 
     Raises:
         SetupError: something is missing or wrong; the message says what, and the hint names the command.
@@ -89,7 +95,7 @@ async def open_network(
     # two cores one thread serves five times the requests (benchmarks/latency).
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
-    config = load_config(folder)
+    config = config or load_config(folder)
     memory = config.network.budget(len(config.specialists))
     versions = champions(config, folder, outlines=memory is not None, empty=empty)
     audit = open_audit(config.audit, folder)

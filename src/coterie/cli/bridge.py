@@ -64,12 +64,17 @@ def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:
 
 
 async def opened(
-    folder: Path, *, warm: bool = False, empty: bool = False, encoder: OnnxEncoder | None = None
+    folder: Path,
+    *,
+    warm: bool = False,
+    empty: bool = False,
+    encoder: OnnxEncoder | None = None,
+    config: Config | None = None,
 ) -> Network:
     """The folder's network; who of it cannot answer yet is said beside the result."""
     from coterie.assembly import open_network
 
-    network = await open_network(folder, warm=warm, empty=empty, encoder=encoder)
+    network = await open_network(folder, warm=warm, empty=empty, encoder=encoder, config=config)
     say_untrained(network.untrained, folder)
     return network
 

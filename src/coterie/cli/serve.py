@@ -78,17 +78,22 @@ def serve(
 
 def _opener(
     folder: Path, encoder: OnnxEncoder | None = None, named: str | None = None
-) -> Callable[[], Awaitable[Network]]:
-    """Return what opens the network, at first and again; an encoder that is loaded already is kept while it is its."""
+) -> Callable[..., Awaitable[Network]]:
+    """Return what opens the network, at first and again, perhaps as its file was read already.
+
+    An encoder that is loaded already is kept while it is the network's.
+    """
     import asyncio
 
     from coterie.config.file import load_config
     from coterie.runtime.memory import give_back
 
-    async def open_warm() -> Network:
+    async def open_warm(config: Config | None = None) -> Network:
         nonlocal encoder, named
-        wanted = (await asyncio.to_thread(load_config, folder)).network.encoder
-        network = await opened(folder, warm=True, empty=True, encoder=encoder if named == wanted else None)
+        config = config or await asyncio.to_thread(load_config, folder)
+        wanted = config.network.encoder
+        kept = encoder if named == wanted else None
+        network = await opened(folder, warm=True, empty=True, encoder=kept, config=config)
         encoder, named = cast("OnnxEncoder", network.encoder), wanted
         await asyncio.to_thread(give_back)  # files and arrays that models were read from
         return network
@@ -96,7 +101,7 @@ def _opener(
     return open_warm
 
 
-def _fronted(folder: Path, open_warm: Callable[[], Awaitable[Network]]) -> Callable[[Starlette], ASGIApp]:
+def _fronted(folder: Path, open_warm: Callable[[Config], Awaitable[Network]]) -> Callable[[Starlette], ASGIApp]:
     """What sets the console before the gateway."""
     from coterie.console.app import Console
 

@@ -40,6 +40,7 @@ from coterie.gateway.errors import WireError, error_response
 from coterie.governance.keys import Permission
 
 if TYPE_CHECKING:
+    from coterie.config.file import Config
     from coterie.network.network import Network
 
 _POLICY = (
@@ -122,7 +123,7 @@ SCREENS: Sequence[Screen] = (
 class Console:
     """Serves pages, and passes everything else to the gateway's app."""
 
-    def __init__(self, app: Starlette, folder: Path, open_network: Callable[[], Awaitable[Network]]) -> None:
+    def __init__(self, app: Starlette, folder: Path, open_network: Callable[[Config], Awaitable[Network]]) -> None:
         """Stand before a gateway.
 
         Args:

@@ -68,7 +68,7 @@ class Jobs:
 
     network: Path
     """Its folder."""
-    reopen: Callable[[], Awaitable[None]]
+    reopen: Callable[[], Awaitable[object]]
     """Serves the champions of the registry; called after a training."""
     clock: Callable[[], float]
     opened: float = 0.0

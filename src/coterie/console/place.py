@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coterie.config.file import load_config
+from coterie.config.file import Config, load_config
 from coterie.console.jobs import Jobs
 from coterie.console.sessions import Sessions
 from coterie.console.ticker import SharedViews, Ticker
@@ -35,7 +35,7 @@ class Counted:
 class Place:
     """Where the pages are."""
 
-    def __init__(self, gateway: Gateway, folder: Path, open_network: Callable[[], Awaitable[Network]]) -> None:
+    def __init__(self, gateway: Gateway, folder: Path, open_network: Callable[[Config], Awaitable[Network]]) -> None:
         """Take a gateway, its network's folder, and what opens the network anew after a promotion."""
         self.gateway, self.folder = gateway, folder
         self.follower = Follower(gateway, folder, open_network)

@@ -31,18 +31,20 @@ _LOOK_SECONDS = 0.2
 class Follower:
     """Keeps a gateway at what lies in the folder of its network."""
 
-    def __init__(self, gateway: Gateway, folder: Path, open_network: Callable[[], Awaitable[Network]]) -> None:
-        """Take a gateway that has just been opened, and what opens its network anew."""
+    def __init__(self, gateway: Gateway, folder: Path, open_network: Callable[[Config], Awaitable[Network]]) -> None:
+        """Take a gateway that has just been opened, and what opens its network anew as its file says."""
         self._gateway, self._folder, self._open = gateway, folder, open_network
         self._process = of_a_process(load_config(folder))
         self._seen = self._last = files_of(folder)
         self._reopening = asyncio.Lock()
 
-    async def reopen(self) -> None:
-        """Serve what lies there now. Raises `SetupError`; what served before goes on then."""
+    async def reopen(self) -> Config:
+        """Serve what lies there now; what its file says. Raises `SetupError`; what served before goes on then."""
         async with self._reopening:
             self._seen = self._last = files_of(self._folder)  # before: what changes meanwhile is looked at again
-            await self._gateway.replace_network(await self._open())
+            config = await asyncio.to_thread(load_config, self._folder)
+            await self._gateway.replace_network(await self._open(config))
+        return config
 
     async def run(self) -> None:
         """Look until the gateway shuts down."""
@@ -58,8 +60,7 @@ class Follower:
             return
         self._seen = found
         try:
-            config = await asyncio.to_thread(load_config, self._folder)
-            await self.reopen()
+            config = await self.reopen()
         except CoterieError as error:
             _log.warning("What has changed is not served: %s %s", error.message, error.hint)
         except Exception:  # noqa: BLE001 - the next change must still be seen

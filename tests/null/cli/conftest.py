@@ -158,9 +158,10 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
         specialist = Speaker("triage", answer, error=error, task=task)
 
         async def open_network(
-            place: Path, *, warm: bool = False, empty: bool = False, encoder: object = None
+            place: Path, *, warm: bool = False, empty: bool = False, encoder: object = None, config: object = None
         ) -> Network:
             assert place == folder
+            install.config = config
             store = await SQLiteStore.open(
                 folder / "state" / "coterie.db", session_days=1, keep_content=True, clock=time.time
             )

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from coterie.config.file import load_config
 from coterie.errors import SetupError
 
 
@@ -55,6 +56,20 @@ def test_opens_this_folder(run, folder, gateway, network):
     opened = asyncio.run(gateway[0][1]())
     assert list(opened.specialists) == ["triage"]
     asyncio.run(opened.close())
+
+
+def test_opens_as_the_file_was_read(run, folder, gateway, network, monkeypatch):
+    """Whoever has read it before opens the network: nobody reads it again."""
+    network()
+    run("-C", folder, "serve")
+    config = load_config(folder)
+
+    def read_again(text):
+        raise AssertionError("the file is read again")
+
+    monkeypatch.setattr("coterie.config.file.parse_config", read_again)
+    asyncio.run(asyncio.run(gateway[0][1](config)).close())
+    assert network.config is config
 
 
 def test_a_port_in_use(run, folder, monkeypatch):

@@ -65,7 +65,7 @@ async def console(network, tmp_path, ring, clock):
     network.store = await SQLiteStore.open(tmp_path / "db", session_days=30.0, keep_content=True, clock=clock)
     app = create_app(network, GatewaySection(), ring)
 
-    async def never():
+    async def never(config):
         raise AssertionError("nothing is promoted here")
 
     transport = httpx.ASGITransport(app=Console(app, tmp_path, never), client=("127.0.0.1", 1))

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.config.file import GatewaySection
+from coterie.config.file import GatewaySection, load_config
 from coterie.errors import SetupError
-from coterie.gateway import work
+from coterie.gateway import following, work
 from coterie.gateway.app import create_app
 from coterie.gateway.following import Follower, files_of, watch_process
 from coterie.gateway.slots import WorkerSlots
@@ -29,12 +29,13 @@ class World:
 
     def __init__(self, network, folder):
         self.closed, self.names = [], iter(("second", "third", "fourth"))
-        self.first, self.error = network, None
+        self.first, self.error, self.opened = network, None, []
         self.gateway = create_app(network, GatewaySection()).state.gateway
         self.follower = Follower(self.gateway, folder, self.open)
 
-    async def open(self):
+    async def open(self, config):
         """Another network, which says when it is closed."""
+        self.opened.append(config)
         if self.error is not None:
             raise self.error
         return replace(self.first, name=next(self.names))
@@ -84,6 +85,16 @@ async def test_a_change_is_served(world, folder, change):
     assert await world.look() == "second"
     await settled()
     assert world.closed == ["lender"]
+
+
+async def test_the_file_is_read_once(world, folder, monkeypatch):
+    """What was read of a changed file is what is opened."""
+    read = []
+    monkeypatch.setattr(following, "load_config", lambda path: read.append(load_config(path)) or read[-1])
+    (folder / "coterie.toml").write_text(FILE + '[accounting]\ncurrency = "EUR"\n')
+    assert await world.look() == "second"
+    assert read == world.opened
+    assert [each.accounting.currency for each in read] == ["EUR"]
 
 
 async def test_what_cannot_be_opened_changes_nothing(world, folder, caplog):

@@ -50,8 +50,7 @@ class Defaults:
 
 def proven_at(steps: Sequence[Proven], risk: float) -> Proven:
     """The step of the largest risk that is not above one, else of the smallest; no confidence where there is none."""
-    least = steps[0] if steps else Proven(None, risk)
-    return next((each for each in reversed(steps) if each.risk <= risk + 1e-9), least)
+    return ([each for each in steps if each.risk <= risk + 1e-9] or steps[:1] or [Proven(None, risk)])[-1]
 
 
 def _statements(stored: Mapping[str, Any] | None) -> StatementLine | None:
