@@ -90,7 +90,8 @@ def _opener(
 
     async def open_warm(config: Config | None = None) -> Network:
         nonlocal encoder, named
-        config = config or await asyncio.to_thread(load_config, folder)
+        if config is None:
+            config = await asyncio.to_thread(load_config, folder)
         wanted = config.network.encoder
         kept = encoder if named == wanted else None
         network = await opened(folder, warm=True, empty=True, encoder=kept, config=config)

@@ -162,6 +162,7 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
         ) -> Network:
             assert place == folder
             install.config = config
+            config = config or load_config(folder)
             store = await SQLiteStore.open(
                 folder / "state" / "coterie.db", session_days=1, keep_content=True, clock=time.time
             )
@@ -173,8 +174,8 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
                 encoder=EchoEngine("encoder"),
                 turns=Leaning(),
                 reader=reader,
-                audit=open_audit(load_config(folder).audit, folder),
-                limits=open_limits(load_config(folder).budgets, folder),
+                audit=open_audit(config.audit, folder),
+                limits=open_limits(config.budgets, folder),
                 closed=closed,
             )
 

@@ -64,7 +64,7 @@ def test_opens_as_the_file_was_read(run, folder, gateway, network, monkeypatch):
     run("-C", folder, "serve")
     config = load_config(folder)
 
-    def read_again(text):
+    def read_again(text, *, source):
         raise AssertionError("the file is read again")
 
     monkeypatch.setattr("coterie.config.file.parse_config", read_again)
