@@ -91,8 +91,7 @@ async def open_network(
     Raises:
         SetupError: something is missing or wrong; the message says what, and the hint names the command.
     """
-    # BLAS threads busy-wait: in products as small as ours that takes the cores from the encoder. On a busy machine of
-    # two cores one thread serves five times the requests (benchmarks/latency).
+    # BLAS threads busy-wait: in products as small as ours one serves five times the requests (benchmarks/latency).
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = config or load_config(folder)
@@ -102,13 +101,10 @@ async def open_network(
     encoder = await asyncio.to_thread(_encoder, config, folder, encoder)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
-    above = config.generalist if config.generalist and config.generalist.escalate else None
     limits = open_limits(config.budgets, folder, per_1000=config.policy.budget, address=database_of(config))
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
-    large = {above.model, *above.fallback} if above else set()
-    large |= config.decisions.models
-    large |= {key for key, model in config.models.items() if isinstance(model, RemoteModel) or _is_here(model, folder)}
-    models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector, audit=audit)
+    also = _named_models(config, folder)
+    models = await open_models(config, folder, versions, also=also, limits=limits, detector=detector, audit=audit)
     policy = cost_quality_policy(config, folder, versions)
     servers = _servers(config, limits=limits, detector=detector, audit=audit)
     specialists = _specialists(config, versions, encoder, models, budget=memory, servers=servers)
@@ -155,6 +151,14 @@ async def open_network(
         fitted=fitted,
         deciding_encoders=choosing,
     )
+
+
+def _named_models(config: Config, folder: Path) -> set[str]:
+    """Return the models that are opened whether or not a version needs them."""
+    above = config.generalist
+    named = {above.model, *above.fallback} if above and above.escalate else set()
+    here = {key for key, model in config.models.items() if isinstance(model, RemoteModel) or _is_here(model, folder)}
+    return named | config.decisions.models | here
 
 
 async def _flywheel(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -15,17 +16,19 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="workers are found in /proc")]
 
 PROGRAM = """
-import asyncio, os, runpy, sys
+import asyncio, os, runpy, sys, time
 from pathlib import Path
 from coterie.config.file import GatewaySection
 from coterie.gateway.serve import address_of, bind, serve
-from coterie.gateway.workers import Supervisor
+from coterie.gateway.workers import ReplacementNote, Supervisor
 fakes, folder = sys.argv[1], Path(sys.argv[2])
 section = GatewaySection(port=0, drain=20)
 
 def work(place):
     if (folder / "broken").exists():
         sys.exit(4)
+    if (folder / "hanging").exists():
+        time.sleep(600)
 
     async def open_network():
         return runpy.run_path(fakes)["network"]._get_wrapped_function()()
@@ -38,6 +41,7 @@ with bind(section) as listener:
         listener=listener, work=work, workers=2, drain=section.drain,
         watched=lambda: (folder / "champion").exists(),
         on_ready=lambda: print(address_of(listener), flush=True),
+        start_seconds=float(sys.argv[3]), on_replacement=ReplacementNote(folder),
         say=lambda text: print(text, file=sys.stderr, flush=True),
     )
     sys.exit(supervisor.run())
@@ -77,11 +81,11 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder):
+async def served(folder, start_seconds=LONG):
     """Two workers before fakes."""
     fakes = Path(__file__).parents[1] / "null" / "gateway" / "conftest.py"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, str(fakes), str(folder)),
+        *(sys.executable, "-c", PROGRAM, str(fakes), str(folder), str(start_seconds)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -136,7 +140,7 @@ async def test_replaced_one_by_one(tmp_path):
 
 
 async def test_a_replacement_that_cannot_start(tmp_path):
-    """The workers that are there stay."""
+    """The workers that are there stay, which is noted until a replacement succeeds."""
     async with served(tmp_path) as server:
         before = server.workers()
         (tmp_path / "broken").touch()
@@ -145,6 +149,27 @@ async def test_a_replacement_that_cannot_start(tmp_path):
             said = [(await server.process.stderr.readline()).decode() for _ in range(2)]
         assert "ended with 4 before it answered" in said[1]
         assert server.workers() == before
+        assert await server.ask() == 200
+        note = tmp_path / "state" / "workers.json"
+        assert "ended with 4" in json.loads(note.read_text())["why"]
+        (tmp_path / "broken").unlink()
+        server.process.send_signal(signal.SIGHUP)
+        await server.until(lambda there: len(there) == 2 and not there & before)
+        await until(lambda: not note.exists())
+
+
+async def test_a_replacement_that_never_answers(tmp_path):
+    """It is ended in time, the workers that are there stay, and it is said."""
+    note = tmp_path / "state" / "workers.json"
+    async with served(tmp_path, start_seconds=0.5) as server:
+        before = server.workers()
+        (tmp_path / "hanging").touch()
+        server.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(LONG):
+            said = [(await server.process.stderr.readline()).decode() for _ in range(2)]
+        assert "did not answer within 0.5 seconds" in said[1]
+        assert await server.until(lambda there: len(there) == 2) == before
+        assert "did not answer within 0.5 seconds" in json.loads(note.read_text())["why"]
         assert await server.ask() == 200
 
 

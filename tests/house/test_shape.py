@@ -48,8 +48,8 @@ BUDGETS = {
     "__main__": 10,
     "accounting": 1100,
     "api": 1800,  # ToolCaller
-    "assembly": 632,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7555,  # plans; encoders, models by name; import and mcp; what feedback may name; ledger against log
+    "assembly": 640,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
+    "cli": 7590,  # plans; encoders, models by name; import and mcp; what feedback may name; ledger, log; workers
     "config": 1560,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
@@ -58,7 +58,7 @@ BUDGETS = {
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5400,  # jobs, evidence, capture, review, runs; thresholds tried in order, objects; repeats; confusions
-    "gateway": 7600,  # changes in the folder; deployments, review over HTTP; heads in one go; local models at each door
+    "gateway": 7630,  # changes in the folder; deployments, review over HTTP; local models at each door; late workers
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3560,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import os
 import shutil
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -91,6 +93,7 @@ def examine(folder: Path) -> Iterator[Check]:
     yield _store(config, folder)
     yield from _ledger(config, folder)
     yield _port(config)
+    yield from _workers(folder)
     free = shutil.disk_usage(folder).free
     fix = "Make room: 200 MB are needed."
     yield _Note(name="disk", ok=free >= _DISK_NEEDED, found=f"{free / 1e9:.1f} GB free", fix=fix)
@@ -392,6 +395,18 @@ def _audited(log: Path, *, before: float) -> list[str]:
             if entry["kind"] == "request" and entry["time"] < before:
                 found.append(str(entry["about"]["trace"]))
     return found[-_COMPARED:]
+
+
+def _workers(folder: Path) -> Iterator[Check]:
+    """Whether the workers that serve could be replaced when they were to be."""
+    from coterie.gateway.workers import REPLACEMENT
+
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        said = json.loads((folder / REPLACEMENT).read_text(encoding="utf-8"))
+        when = datetime.fromtimestamp(said["time"], UTC)
+        found = f"not replaced at {when:%Y-%m-%d %H:%M} UTC, the old ones serve: {said['why']}"
+        fix = "The log of `coterie serve` says more. Mend it, then send SIGHUP to its first process."
+        yield _Note(name="workers", ok=False, found=found, fix=fix)
 
 
 def _port(config: Config) -> Check:

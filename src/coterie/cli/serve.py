@@ -129,7 +129,7 @@ def _supervise(
     from coterie.gateway.following import watch_process
     from coterie.gateway.serve import address_of, bind
     from coterie.gateway.serve import serve as serve_gateway
-    from coterie.gateway.workers import Supervisor, WorkerPlace
+    from coterie.gateway.workers import ReplacementNote, Supervisor, WorkerPlace
     from coterie.governance.key_storage import open_keys
     from coterie.runtime.memory import give_back, use_few_arenas
     from coterie.text.language import detect
@@ -169,6 +169,8 @@ def _supervise(
                 work=work,
                 workers=section.workers,
                 drain=section.drain,
+                start_seconds=section.start_seconds,
+                on_replacement=ReplacementNote(folder),
                 watched=watch_process(folder),
                 on_ready=lambda: _announce(address_of(listener), config, as_json=as_json),
                 on_end=lambda pid: mark_process_dead(pid, counted),  # type: ignore[no-untyped-call]

@@ -320,6 +320,8 @@ class GatewaySection(_Section):
     """Port to listen on; 0 takes a free one."""
     workers: int = Field(default=1, ge=1, le=256)
     """Processes that answer behind the address; the other limits of this section are of each of them."""
+    start_seconds: float = Field(default=120.0, gt=0, le=3600)
+    """Seconds that a worker which takes another's place, or a network that is opened anew, gets until it can answer."""
     concurrency: int = Field(default=64, ge=1, le=10_000)
     """Requests worked on at once."""
     queue: int = Field(default=256, ge=0, le=100_000)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from coterie.config.file import Config, load_config
 from coterie.config.section import FILE_NAME
-from coterie.errors import CoterieError
+from coterie.errors import CoterieError, SetupError
 from coterie.gateway.work import Gateway
 
 if TYPE_CHECKING:
@@ -43,7 +43,13 @@ class Follower:
         async with self._reopening:
             self._seen = self._last = files_of(self._folder)  # before: what changes meanwhile is looked at again
             config = await asyncio.to_thread(load_config, self._folder)
-            await self._gateway.replace_network(await self._open(config))
+            try:
+                async with asyncio.timeout(seconds := self._gateway.section.start_seconds):
+                    network = await self._open(config)
+            except TimeoutError:
+                said = f"The network was not open within {seconds:g} seconds ([gateway] start_seconds)."
+                raise SetupError(said, hint="What served before goes on; the next change is looked at again.") from None
+            await self._gateway.replace_network(network)
         return config
 
     async def run(self) -> None:

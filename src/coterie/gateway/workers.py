@@ -3,13 +3,14 @@
 The supervisor binds the address once and forks the workers, which all accept from that socket. It imports what they
 need and loads the encoder first, so that they share its memory, and starts no thread. It restarts a worker that died,
 and replaces all of them one by one at SIGHUP and when what it watches has changed, which is what workers do not take
-up by themselves (`following.py`). A new worker answers before an old one drains, so no request is refused. When the
-supervisor is gone, its workers drain and end.
+up by themselves (`following.py`). A new worker answers before an old one drains, so no request is refused; one that
+does not answer in time is ended, and the old ones stay. When the supervisor is gone, its workers drain and end.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import os
 import selectors
 import signal
@@ -18,8 +19,11 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
+REPLACEMENT = "state/workers.json"
+"""In the network's folder: when and why its workers could not be replaced; it is there as long as that holds."""
 _TICK = 0.1
 """Seconds between two looks at what is due."""
 _WATCH_SECONDS = 0.5
@@ -51,6 +55,8 @@ class _Worker:
     seat: int
     said: int
     """Where it says that it is ready."""
+    late: float
+    """When it should have said so."""
     ready: bool = False
     leaving: float | None = None
     """Until when it may take to end, once it was told to."""
@@ -79,6 +85,10 @@ class Supervisor:
     """Called once all of them answer for the first time."""
     on_end: Callable[[int], None] = lambda _pid: None
     """Told the process id of each worker that has ended."""
+    start_seconds: float = 120.0
+    """Time of a worker until it answers, once all have; at first it takes as long as it takes."""
+    on_replacement: Callable[[str], None] = lambda _: None
+    """Told how a replacement ended: why the old workers stay, or nothing where all are new."""
     say: Callable[[str], None] = lambda _: None
     """Told what an operator should know."""
 
@@ -187,7 +197,11 @@ class Supervisor:
         if worker is old:  # its successor is under way
             return
         if worker is fresh and not worker.ready and old is not None and old.pid in self._alive:
-            self.say(f"A new worker ended with {code} before it answered; the others stay. Send SIGHUP to try again.")
+            why = f"a new worker ended with {code} before it answered"
+            if time.monotonic() > worker.late:
+                why = f"a new worker did not answer within {self.start_seconds:g} seconds ([gateway] start_seconds)"
+            self.say(f"{why.capitalize()}; the others stay. Send SIGHUP to try again.")
+            self.on_replacement(why)
             self._swap, self._replacing = None, []
             return
         seat = self._seats[worker.seat]
@@ -200,7 +214,8 @@ class Supervisor:
     def _tend(self) -> None:
         now = time.monotonic()
         for worker in self._alive.values():
-            if worker.leaving is not None and now > worker.leaving:
+            overdue = now > worker.late and not worker.ready and self._announced
+            if overdue or (worker.leaving is not None and now > worker.leaving):
                 with suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGKILL)
         if self._stopping:
@@ -251,6 +266,8 @@ class Supervisor:
         old, fresh = self._swap
         if old.pid not in self._alive:
             self._swap = None
+            if not self._replacing and fresh.ready:
+                self.on_replacement("")
         elif fresh.ready and old.leaving is None:
             self._dismiss(old)
 
@@ -267,7 +284,7 @@ class Supervisor:
             return None
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(saying)
-        worker = self._alive[pid] = _Worker(pid, seat, said)
+        worker = self._alive[pid] = _Worker(pid, seat, said, time.monotonic() + self.start_seconds)
         self._selector.register(said, selectors.EVENT_READ, lambda: self._listen(worker))
         return worker
 
@@ -296,6 +313,28 @@ class Supervisor:
             os.close(saying)
 
         self.work(WorkerPlace(seat=seat, listener=self.listener, life=self._life, ready=ready))
+
+
+class ReplacementNote:
+    """Keeps how the last replacement of the workers ended: a file for `coterie doctor`, a counter for `/metrics`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the network's folder. What an earlier supervisor noted is gone. Call it before the first fork."""
+        from prometheus_client import Counter  # noqa: PLC0415 - once it is known where all workers count
+
+        self._path = folder / REPLACEMENT
+        about = "Replacements of the workers that did not come to their end: the old ones serve."
+        self._failed = Counter("coterie_worker_replacements_failed", about, registry=None)
+        self(why="")
+
+    def __call__(self, why: str) -> None:
+        """Note why the old workers stay; nothing where all are new. A folder that takes no file is no reason to end."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+            if why:
+                self._failed.inc()
+                self._path.parent.mkdir(exist_ok=True)
+                self._path.write_text(json.dumps({"time": time.time(), "why": why}), encoding="utf-8")
 
 
 def _heard(_number: int, _frame: FrameType | None) -> None:

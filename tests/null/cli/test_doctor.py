@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import shutil
 import socket
 import sqlite3
@@ -224,6 +225,20 @@ def test_a_fallback_needs_its_key(trained, examine, monkeypatch):
 
     assert code == 1
     assert checks["secret spare"]["fix"] == "export SPARE_KEY=..."
+
+
+def test_workers_that_were_not_replaced(trained, examine):
+    """As long as the note of the supervisor is there; one that cannot be read says nothing."""
+    assert "workers" not in examine(trained)[1]
+    note = trained / "state" / "workers.json"
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(json.dumps({"time": 0, "why": "a new worker ended with 4"}))
+    code, checks = examine(trained)
+    assert (code, checks["workers"]["ok"], checks["workers"]["required"]) == (0, False, False)
+    assert "1970-01-01" in checks["workers"]["found"]
+    assert "ended with 4" in checks["workers"]["found"]
+    note.write_text("{")
+    assert "workers" not in examine(trained)[1]
 
 
 def test_port_in_use(trained, examine):

@@ -97,6 +97,20 @@ async def test_the_file_is_read_once(world, folder, monkeypatch):
     assert [each.accounting.currency for each in read] == ["EUR"]
 
 
+async def test_a_network_that_is_never_open(world, folder, caplog):
+    """Is waited for so long, and what serves stays; the next change is opened."""
+    slow = asyncio.Event()
+    world.gateway.section = world.gateway.section.model_copy(update={"start_seconds": 0.01})
+    world.follower._open = lambda config: slow.wait()
+    (folder / "registry" / "triage" / "champion").write_text("two")
+    assert await world.look() == "lender"
+    assert "start_seconds" in caplog.text
+    world.follower._open = world.open
+    world.gateway.section = world.gateway.section.model_copy(update={"start_seconds": 60})
+    (folder / "registry" / "triage" / "champion").write_text("third one")
+    assert await world.look() == "second"
+
+
 async def test_what_cannot_be_opened_changes_nothing(world, folder, caplog):
     """Neither a file that is wrong nor a version that is: it is said once, and the repair is served."""
     (folder / "coterie.toml").write_text("[nonsense]\n")
