@@ -1,6 +1,7 @@
 """A generative model that training asks.
 
-Only the rung `llm` asks one, and only where it is named. Remote models are reached through the egress gate.
+Only the rung `llm` asks one, of an `answer` also `slm`, and only where it is named. Remote models are reached through
+the egress gate.
 """
 
 from __future__ import annotations
@@ -283,7 +284,7 @@ class AskedModel:
 
 
 def find_asked(section: SpecialistSection, config: Config, folder: Path, gate: RemoteGate) -> AskedModel | None:
-    """The model that a section's rung `llm` asks; None if it has no such rung.
+    """The model that a section's rungs `slm` or `llm` ask; None if it has no such rung.
 
     Args:
         section: The specialist's.
@@ -291,7 +292,7 @@ def find_asked(section: SpecialistSection, config: Config, folder: Path, gate: R
         folder: The network's.
         gate: Before a remote model.
     """
-    if "llm" not in (section.rungs or ()) or section.model is None:
+    if section.model is None or {"slm", "llm"}.isdisjoint(section.rungs or ()):
         return None
     return AskedModel(
         key=section.model,

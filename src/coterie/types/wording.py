@@ -122,6 +122,12 @@ TEMPLATES: Mapping[str, str] = {
     "and {quality:g} of what {last} gets right and a share of errors among accepted answers is kept",
     "chain.stop": "a rung before {last} answers from {stop:g} on: {rows:,} calibration rows show with 95% confidence "
     "that the whole keeps {quality:g} of what {last} gets right",
+    # --- a larger model that chooses among sentences
+    "choosing.no_gain": "{model!r} only words: asked {asked} public questions, its choice answers no more of them at a "
+    "risk of {risk:.0%} than the reader alone",
+    "choosing.no_numbers": "{model!r} only words: {named} of its {asked} answers name a sentence, or none",
+    "choosing.not_asked": "{model!r} only words: it could not be asked what its choice is worth ({why})",
+    "choosing.other_reader": "the model only words: another reading model than the one here read the public questions",
     # --- a column of structured input
     "column.missing": "{column} is missing",
     "column.no_number": "{column} is {value}, not a number",
@@ -242,6 +248,11 @@ TEMPLATES: Mapping[str, str] = {
     "note.text_truncated": "only the beginning of the text was read",
     "note.unknown_is_average": "what is not known counts as average",
     "note.untrained_pair": "its {column} is none that it was trained on",
+    "note.chosen_by": "{model!r} was asked which sentence answers",
+    "note.chooses": (
+        "{model!r} chooses where the reader is not sure: {answered} of {asked} public questions answered, "
+        "{before} without it"
+    ),
     "note.worded_by": "what it finds is worded by {model!r}, each sentence checked",
     # --- why an entry is not in a view
     "omit.above_caller": "{label} is above the caller's clearance ({clearance})",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +22,14 @@ from coterie.registry.version import Version
 from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.fit import _Fit, _shown
+from coterie.tasks.answer.fit_choosing import asked_questions
 from coterie.tasks.answer.fit_scoring import _beside, _usual, _Work, gather_corpus
 from coterie.tasks.answer.metrics import look_up_with
 from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.tasks.answer.reader import AnswerReader
 from coterie.tasks.answer.scoring import OUTCOME, ExpertGate
 from coterie.tasks.loading import load_specialist
-from coterie.testing import FakeRetriever
+from coterie.testing import FakeRetriever, ScriptedEngine, ServerReply
 from coterie.training.train import train
 from coterie.types import ContextView, Entry, Label, Passage, Task
 
@@ -321,3 +324,90 @@ def test_a_kind_whose_answers_are_wrong_more_often_than_they_look_is_less_sure()
     assert (seen[:count] > 0).tolist() == (kinds == 0).tolist()
     assert np.allclose(seen[count:], usual.mean(), atol=0.2)
     assert len(set(np.round(seen[:count], 9))) == 8
+
+
+# --- A larger model that chooses
+
+LARGE = """
+[models.large]
+engine = "openai"
+base_url = "{url}"
+name = "large-1"
+clearance = "{clearance}"
+retries = 0
+price_in = 10
+price_out = 30
+"""
+
+
+def with_large(folder: Path, url: str, *, clearance: str = "internal") -> Path:
+    """The folder with a model behind a server."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write(LARGE.format(url=url, clearance=clearance))
+    return folder
+
+
+def knowing(asked: Mapping[str, Any]) -> ServerReply:
+    """What a model says that knows the answer to every public question."""
+    text = asked["messages"][-1]["content"]
+    (found,) = {each.offered.question: each for each in asked_questions()[1] if each.offered.question in text}.values()
+    right = np.flatnonzero(found.answers)
+    return ServerReply(text=str(right[0] + 1 if len(right) else 0))
+
+
+def test_a_larger_model_is_asked_what_its_choice_is_worth(tmp_path, encoder, giant):
+    """Public questions only, so many; one that knows more answers more. It is asked nothing twice."""
+    _, passages = contracts(4)
+    keys = {"rungs": ["embedding", "llm"], "model": "large", "calibration_calls": 120}
+    folder = with_large(folder_of(tmp_path, None, **keys), giant.server.base_url, clearance="public")
+    giant.server.default = knowing
+
+    report = train(folder, encoder=encoder, indexes={"index": FakeRetriever(passages)}).to_json()["specialists"]["ask"]
+
+    assert len(giant.server.requests) == 120
+    described = json.loads(stored(folder).files["model.json"])
+    assert described["choosing"]["model"] == "large"
+    assert described["choosing"]["lines"]["bonus"] > 0
+    assert "chooses where the reader is not sure" in report["reason"]
+
+    version, section = stored(folder), load_config(folder).specialists["ask"]
+    found = load_specialist("ask", section, version, encoder=encoder, models={"large": ScriptedEngine(["1"])})
+    assert found.chooser is not None
+    assert found.chosen.answering.threshold == described["choosing"]["answering"]["threshold"]
+
+    train(folder, encoder=encoder, indexes={"index": FakeRetriever(passages)})
+    assert len(giant.server.requests) == 120
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        (ServerReply(text="Dear customer,"), "0 of its 60 answers name a sentence"),
+        (ServerReply(text="1"), "answers no more of them"),
+        (ServerReply.refused(500, "out of order"), "could not be asked what its choice is worth"),
+    ],
+)
+def test_a_larger_model_that_is_not_up_to_it_only_words(tmp_path, encoder, giant, says, why):
+    """The report says why, and the version is as good as without it."""
+    _, passages = contracts(4)
+    keys = {"rungs": ["embedding", "llm"], "model": "large", "calibration_calls": 60}
+    folder = with_large(folder_of(tmp_path, None, **keys), giant.server.base_url)
+    giant.server.default = says
+
+    report = train(folder, encoder=encoder, indexes={"index": FakeRetriever(passages)}).to_json()["specialists"]["ask"]
+
+    assert (report["rung"], report["promoted"]) == ("llm", True)
+    assert why in " ".join(report["warnings"])
+    assert "choosing" not in json.loads(stored(folder).files["model.json"])
+
+
+def test_a_larger_model_is_not_asked_where_none_is_wanted(tmp_path, encoder, giant):
+    """`calibration_calls = 0`: not a single request."""
+    _, passages = contracts(4)
+    keys = {"rungs": ["embedding", "llm"], "model": "large", "calibration_calls": 0}
+    folder = with_large(folder_of(tmp_path, None, **keys), giant.server.base_url)
+
+    report = train(folder, encoder=encoder, indexes={"index": FakeRetriever(passages)}).to_json()["specialists"]["ask"]
+
+    assert report["rung"] == "llm"
+    assert not giant.server.requests

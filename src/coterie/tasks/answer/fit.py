@@ -30,8 +30,10 @@ from coterie.learning.threshold import Threshold, accept_threshold
 from coterie.protocols import Retriever
 from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.runtime.bridge import run
+from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults, proven_at
+from coterie.tasks.answer.fit_choosing import fit_by_asking
 from coterie.tasks.answer.fit_scoring import (
     AnswerCorpus,
     Columns,
@@ -164,7 +166,7 @@ def _made(job: Job[AnswerSection], indexes: Mapping[str, Retriever], encoder: _R
         choice = RungChoice(candidate=candidates[0], reason=Reason("rung.no_questions"))
     else:
         choice = choose(candidates, job.bar)
-    choice = _with_writer(job, choice)
+    choice = _with_model(job, choice)
     profile = answer_profile(job, indexes, label)
     report = write_report(job, choice, candidates) | {"knowledge": list(job.section.knowledge)}
     if not len(job.held_out):
@@ -460,15 +462,34 @@ def _scaled(line: LinearScore, platt: Platt) -> LinearScore:
     )
 
 
-def _with_writer(job: Job[AnswerSection], choice: RungChoice) -> RungChoice:
-    """The choice as a version whose answers a model words, where the section names such a rung."""
+def _with_model(job: Job[AnswerSection], choice: RungChoice) -> RungChoice:
+    """The choice as a version whose answers a model chooses and words, where the section names such a rung."""
     worded: list[Rung] = [rung for rung in _WORDED if rung in _rungs(job)]
     if not worded:
         return choice
     described = json.loads(choice.candidate.files["model.json"]) | {"rung": worded[-1]}
-    files = {**choice.candidate.files, "model.json": json.dumps(described, ensure_ascii=False, sort_keys=True).encode()}
     reason = choice.reason.noting(Reason("note.worded_by", model=job.section.model))
-    return RungChoice(candidate=replace(choice.candidate, rung=worded[-1], files=files), reason=reason)
+    candidate = replace(choice.candidate, rung=worded[-1])
+    if (
+        (rereading := described.get("rereading")) is not None
+        and job.asked is not None
+        and job.section.calibration_calls
+    ):
+        fitted = fit_by_asking(job, job.asked, rereading["model"])
+        if isinstance(fitted, Reason):
+            candidate = replace(candidate, warnings=(*candidate.warnings, str(fitted)))
+        else:
+            risk = job.section.target_risk
+            described["choosing"] = {
+                "lines": fitted.choosing.describe(),
+                "model": job.section.model,
+                "answering": to_json(_accepting(fitted.answering, risk)),
+                "silence": to_json(_accepting(fitted.silence, risk)),
+            }
+            figures = {"asked": fitted.asked, "before": fitted.before, "answered": fitted.answered}
+            reason = reason.noting(Reason("note.chooses", model=job.section.model, **figures))
+    files = {**candidate.files, "model.json": json.dumps(described, ensure_ascii=False, sort_keys=True).encode()}
+    return RungChoice(candidate=replace(candidate, files=files), reason=reason)
 
 
 class _Remembering:

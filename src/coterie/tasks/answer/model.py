@@ -29,6 +29,7 @@ from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.answer.cells import asked_cells, named
+from coterie.tasks.answer.choosing import SentenceChooser
 from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.default import load_defaults, proven_at
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
@@ -53,6 +54,7 @@ from coterie.types import (
     Step,
     Task,
     Usage,
+    Verdict,
     label_without_pii,
 )
 
@@ -85,6 +87,16 @@ class Thresholds(NamedTuple):
     """When it is said that the documents do not say."""
 
 
+class _Third(NamedTuple):
+    """What came of asking a larger model."""
+
+    reading: AnswerReading
+    steps: tuple[Step, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    stands: Thresholds | None = None
+    """None where it had no say."""
+
+
 def _timed(work: Callable[..., T], *arguments: object) -> tuple[T, Usage]:
     """What some work gives, and what it took."""
     with CpuSpan() as took:
@@ -110,6 +122,10 @@ class AnswerSpecialist:
     rereading: Rereading | None = None
     """What a model that reads makes of the best sentences; set together with `model`."""
     model: PassageReader | None = None
+    chooser: SentenceChooser | None = None
+    """A larger model that chooses among the likeliest sentences; set only beside `rereading`."""
+    chosen: Thresholds | None = None
+    """When a finding stands that it had a say in."""
     turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
         default_factory=WeakKeyDictionary, compare=False, repr=False
     )
@@ -141,15 +157,39 @@ class AnswerSpecialist:
             again = partial(_timed, self.rereading.look, seen, reading, self.model)
             second, looking = await aside(_LONG, again)
             reading, steps = second, (*steps, Step(producer=self.card.name, engine=_READER, usage=looking))
+        third = await self._third(reading, seen, label, label_without_pii(task, *view.entries), call)
+        reading, steps = third.reading, (*steps, *third.steps)
         nearest = None if question is None or vectors is None else float((vectors @ question).max())
         # Of a document that came with the question it is known to be about that.
         apart = not seen.shares_words and any(each.index for each in passages)
-        decided = await aside(size, partial(self._decide, reading, seen, label, steps, nearest=nearest, apart=apart))
-        finding = _doubted(decided, view)
+        stands = third.stands or (self.again if self.again and reading.again else (self.answering, self.silence))
+        decide = partial(self._decide, reading, seen, label, steps, stands=stands, nearest=nearest, apart=apart)
+        finding = _doubted(replace(await aside(size, decide), verdicts=third.verdicts), view)
+        if third.stands and self.chooser:
+            noted = finding.reason.noting(Reason("note.chosen_by", model=self.chooser.engine.name))
+            finding = replace(finding, reason=noted)
         if self.writer is None or not finding.citations or not finding.accepted or finding.contradictions:
             return finding  # what is not sure enough to be quoted, or is contradicted, is not said in other words
         written = await self.writer.write(task, reading, seen, label, label_without_pii(task, *view.entries), call=call)
         return self._worded(finding, written)
+
+    async def _third(
+        self,
+        reading: AnswerReading,
+        seen: SentenceSurvey,
+        label: Label,
+        without_pii: Label,
+        call: CallContext,
+    ) -> _Third:
+        """What a larger model makes of the looks before, where there is one and they are not sure by themselves."""
+        if self.chooser is None or self.chosen is None or self._is_sure(reading):
+            return _Third(reading)
+        found = await self.chooser.look(reading, seen, label, without_pii, call=call)
+        return _Third(found.reading, found.steps, found.verdicts, self.chosen if found.asked else None)
+
+    def _is_sure(self, reading: AnswerReading) -> bool:
+        """Whether the looks before give an answer that stands: no model is paid to say so once more."""
+        return reading.right >= 1 - reading.stated and self.answering.judge(reading.right, None)[0]
 
     async def _look(
         self, whole: SentenceSurvey, task: Task, label: Label, call: CallContext
@@ -181,6 +221,7 @@ class AnswerSpecialist:
         label: Label,
         steps: tuple[Step, ...],
         *,
+        stands: tuple[Acceptance, Acceptance],
         nearest: float | None,
         apart: bool = False,
     ) -> Finding:
@@ -188,10 +229,10 @@ class AnswerSpecialist:
 
         That nothing does is an answer only to what the documents are about: a question of which no word stands in what
         was found in an index (`apart`) is not, nor one that is far from all of it. `nearest` is the largest cosine of
-        the question to a sentence that was found, None without encodings.
+        the question to a sentence that was found, None without encodings. `stands` are the thresholds of both.
         """
         silent = 1 - reading.stated
-        answering, silence = self.again if self.again and reading.again else (self.answering, self.silence)
+        answering, silence = stands
         if silent > reading.right:
             judged = silence.judge(silent, None)
             if apart:
@@ -360,7 +401,9 @@ def load_answer(
     described: Mapping[str, Any],
     files: Mapping[str, bytes],
     encoder: Engine,
+    *,
     writer: AnswerWriter | None = None,
+    chooser: tuple[SentenceChooser, Acceptance, Acceptance] | None = None,
 ) -> AnswerSpecialist:
     """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
     arrays = load_arrays(files[ARRAYS_FILE]) if ARRAYS_FILE in files else {}
@@ -371,6 +414,7 @@ def load_answer(
     model = None if rereading is None else bundled_reader()
     if rereading is not None and model is not None and rereading.model != model.sha256:
         rereading, both = _as_shipped(both)
+        chooser = None  # its lines weigh what another reading model said
     return AnswerSpecialist(
         card=card,
         reader=reader,
@@ -381,6 +425,8 @@ def load_answer(
         writer=writer,
         rereading=rereading,
         model=model,
+        chooser=None if chooser is None or rereading is None else chooser[0],
+        chosen=None if chooser is None else Thresholds(*chooser[1:]),
     )
 
 

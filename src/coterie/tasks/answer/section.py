@@ -25,6 +25,9 @@ class AnswerSection(SpecialistSection):
     """Rungs `slm` and `llm`: what the model is told to do with the passages."""
     max_tokens: int = Field(default=160, ge=1, le=8192)
     """Rungs `slm` and `llm`: longest text, in tokens."""
+    calibration_calls: int = Field(default=200, ge=0, le=100_000)
+    """Rungs `slm` and `llm`: public questions that the model is asked at training, at most, to learn what its choice
+    among the likeliest sentences is worth; 0: it is not asked to choose, and only words what was found without it."""
 
     def view_limit(self, window: int | None) -> int:
         """What it reads is searched for it: a limit that is too small would throw passages away."""

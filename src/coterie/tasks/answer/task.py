@@ -92,10 +92,17 @@ class AnswerTask(TaskType[AnswerSection]):
 
     def load(self, card: SpecialistCard, section: AnswerSection, stored: Stored, parts: Parts) -> Specialist:
         """The reader, with what words its findings on the rungs that do."""
-        from coterie.tasks.answer.loading import writer_of
+        from coterie.tasks.answer.loading import chooser_of, writer_of
         from coterie.tasks.answer.model import load_answer
 
-        return load_answer(card, stored.described, stored.files, parts.encoder, writer_of(card, section, parts))
+        return load_answer(
+            card,
+            stored.described,
+            stored.files,
+            parts.encoder,
+            writer=writer_of(card, section, parts),
+            chooser=chooser_of(card, section, parts, stored.described),
+        )
 
 
 TASK = AnswerTask()

@@ -1,0 +1,198 @@
+"""A third look: a larger model is shown the likeliest sentences and says which of them answers, or that none does.
+
+Its pick counts beside the looks before it, by lines that are fitted on public questions of several domains which the
+very model was asked when the specialist was trained (`fit_choosing.py`). What it says can make another sentence the
+answer, and an answer surer or less sure; what is given is a quotation all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
+from coterie.learning.numerics import logit
+from coterie.protocols import Engine
+from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey
+from coterie.tasks.answer.rereading import heading, shown
+from coterie.tasks.answer.scoring import LinearScore, probability
+from coterie.types import CallContext, Label, Message, Prompt, Step, Verdict
+
+SHOWN = 6
+"""Sentences that the model chooses from."""
+_LONGEST = 400
+"""Characters of a sentence that it is shown."""
+_FAR, _LEAST = 12.0, 1e-3
+_NUMBER = re.compile(r"\d+")
+_INSTRUCTION = (
+    "Which of the numbered sentences states the answer to the question? Reply with its number only, or with 0 if none "
+    "of them states it."
+)
+WEIGHED: tuple[str, ...] = (
+    "right",  # log-odds of the looks before that their best sentence answers
+    "stated",  # and that anything does
+    "picked",  # whether the model picks the best sentence by all looks
+    "none",  # whether it says that none answers
+    "moved",  # whether that is another one than the looks before had
+)
+"""Of an answer as a whole. How sure the model is of its pick adds nothing to these (docs/decisions/380)."""
+
+Floats = np.ndarray
+
+
+NONE, UNREAD = -1, -2
+"""In place of a sentence's: none of them answers; the model said nothing that names one."""
+
+
+class Offered(NamedTuple):
+    """What a model is asked about a question."""
+
+    question: str
+    lines: tuple[str, ...]
+    """The sentences, the likeliest by the looks before first, at most `SHOWN`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosing:
+    """The lines that weigh a model's pick."""
+
+    bonus: float
+    """Log-odds that a sentence gains by being picked."""
+    right: LinearScore
+    stated: LinearScore
+
+    def judge(self, reading: AnswerReading, rows: Floats, pick: int) -> AnswerReading:
+        """What is made of the looks before.
+
+        Args:
+            reading: What they found.
+            rows: (K,) the places of the sentences that the model was shown.
+            pick: The place among them that it named, `NONE` or `UNREAD`.
+        """
+        own = with_bonus(reading.scores[rows], pick, self.bonus)
+        scores = np.full(len(reading.scores), -_FAR)
+        scores[rows] = own
+        weighed = weighed_features(int(own.argmax()), reading.right, reading.stated, pick)
+        return replace(
+            reading,
+            right=probability(float(self.right.of(weighed))),
+            stated=probability(float(self.stated.of(weighed))),
+            scores=scores,
+        )
+
+    def describe(self) -> dict[str, object]:
+        """As JSON."""
+        return {"bonus": self.bonus, "right": self.right.describe(), "stated": self.stated.describe()}
+
+    @classmethod
+    def restore(cls, stored: Mapping[str, Any]) -> Choosing:
+        """What `describe` told. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
+        return cls(
+            bonus=float(stored["bonus"]),
+            right=LinearScore.restore(stored["right"], WEIGHED),
+            stated=LinearScore.restore(stored["stated"], WEIGHED),
+        )
+
+
+def with_bonus(scores: Floats, pick: int, bonus: float) -> Floats:  # (K,) -> (K,)
+    """The log-odds of the sentences shown, by all looks."""
+    return np.asarray(scores + bonus * (np.arange(len(scores)) == pick))
+
+
+def weighed_features(best: int, right: float, stated: float, pick: int) -> Floats:
+    """What is seen of an answer (len(WEIGHED),): see there.
+
+    Args:
+        best: The place of the best sentence by all looks among those shown; 0 was the best before.
+        right: Probability, by the looks before, that their best sentence answers.
+        stated: The same that anything does.
+        pick: What the model said.
+    """
+    before = (float(logit(np.clip(each, _LEAST, 1 - _LEAST))) for each in (right, stated))
+    return np.array([*before, float(pick == best), float(pick == NONE), float(best != 0)])
+
+
+def offer(seen: SentenceSurvey, scores: Floats) -> tuple[Floats, Offered]:
+    """The places (K,) of the likeliest sentences by the scores (S,), the likeliest first, and what is asked of them."""
+    rows = np.argsort(-scores, kind="stable")[:SHOWN]
+    return rows, Offered(seen.question, tuple(_line(seen, int(row)) for row in rows))
+
+
+def _line(seen: SentenceSurvey, row: int) -> str:
+    """A sentence behind the heading that it stands under."""
+    return ": ".join([*heading(seen, row), shown(seen, row)[:_LONGEST]])
+
+
+def prompt_of(offered: Offered, label: Label, label_without_pii: Label | None = None) -> Prompt:
+    """What the model is asked. Numbers are what it says: they are one token each for all that is shown."""
+    listed = "\n".join(f"[{number}] {line}" for number, line in enumerate(offered.lines, start=1))
+    asked = f"Numbered sentences from documents:\n{listed}\n\nQuestion: {offered.question.strip()}\n{_INSTRUCTION}"
+    return Prompt(
+        messages=(Message(role="user", text=asked),),
+        label=label,
+        label_without_pii=label_without_pii,
+        max_tokens=4,
+    )
+
+
+def read_pick(text: str, shown: int) -> int:
+    """What an answer says: the first number in it, if that many sentences were shown."""
+    found = _NUMBER.search(text)
+    number = int(found.group()) if found is not None and len(found.group()) < 3 else -1
+    return number - 1 if 0 <= number <= shown else UNREAD
+
+
+class Consulted(NamedTuple):
+    """What came of asking a model."""
+
+    reading: AnswerReading
+    asked: bool = False
+    """Whether it had a say."""
+    steps: tuple[Step, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceChooser:
+    """A model that chooses, and what its choice is worth."""
+
+    name: str
+    """The specialist that it chooses for."""
+    engine: Engine
+    choosing: Choosing
+
+    async def look(
+        self,
+        reading: AnswerReading,
+        seen: SentenceSurvey,
+        label: Label,
+        label_without_pii: Label,
+        *,
+        call: CallContext,
+    ) -> Consulted:
+        """What is made of the looks before once the model has been asked; they stand where it cannot be.
+
+        Args:
+            reading: What the looks before found.
+            seen: The sentences.
+            label: Of the most sensitive of task and passages.
+            label_without_pii: The same without personal data.
+            call: On whose behalf.
+        """
+        rows, offered = offer(seen, reading.scores)
+        try:
+            (output,) = await self.engine.run([prompt_of(offered, label, label_without_pii)], call=call)
+        except PolicyError as refusal:
+            return Consulted(reading, verdicts=(refusal.verdict,))
+        except (EngineError, TooLong, Overloaded):
+            return Consulted(reading)
+        pick = read_pick(output.text, len(rows))
+        found = self.choosing.judge(reading, rows, pick)
+        best = seen.sentences[int(found.scores.argmax())]
+        found = replace(found, cited=reading.cited if best is reading.cited[0] else (best,))
+        steps = (Step(producer=self.name, engine=self.engine.name, usage=output.usage),)
+        return Consulted(found, asked=True, steps=steps, verdicts=() if output.verdict is None else (output.verdict,))

@@ -1,0 +1,284 @@
+"""How far a larger model's choice among sentences is to be believed: found by asking it public questions.
+
+The questions (`asked.json`, made by `benchmarks/answer/choosing.py`) come with their likeliest sentences and with what
+the looks before say of each, so that nothing but the model is asked. A confidence holds its risk as a mean over
+domains, by lines that did not see the question's group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from coterie.errors import (
+    ArtefactRefused,
+    EngineError,
+    ExtraMissing,
+    ModelMissing,
+    Overloaded,
+    PolicyError,
+    TooLong,
+)
+from coterie.learning.asked import AskedModel, reporting_kept_answers
+from coterie.learning.job import Job
+from coterie.learning.progress import Progress
+from coterie.runtime.bridge import run
+from coterie.tasks.answer.choosing import (
+    UNREAD,
+    WEIGHED,
+    Choosing,
+    Offered,
+    prompt_of,
+    read_pick,
+    weighed_features,
+    with_bonus,
+)
+from coterie.tasks.answer.default import load_defaults, proven_at
+from coterie.tasks.answer.scoring import LinearScore, probability
+from coterie.tasks.answer.section import AnswerSection
+from coterie.text.unicode import estimate_tokens
+from coterie.types import SYSTEM, Label, Reason
+
+QUESTIONS_FILE = "asked.json"
+_FOLDS = 10
+_STRENGTH = 0.1
+"""Of the lines' regularisation (scikit-learn's `C`): few questions are asked."""
+_BONUSES = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
+_FEWEST, _DOMAINS = 8, 2
+"""Answers from which a domain counts, and domains that must."""
+_READ = 0.8
+"""Of the model's answers so many must name a sentence or none: below, it is not up to this."""
+
+Floats = np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedQuestion:
+    """A public question with its likeliest sentences, by the looks before."""
+
+    domain: str
+    group: str
+    offered: Offered
+    scores: Floats  # (K,) log-odds
+    right: float
+    stated: float
+    answers: np.ndarray  # (K,) bool
+    is_stated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedChoosing:
+    """What came of the asking."""
+
+    choosing: Choosing
+    answering: float
+    """Confidence from which an answer is given."""
+    silence: float | None
+    """The same for saying that there is none; None where none can be shown to hold."""
+    asked: int
+    """Questions whose answer is stated."""
+    before: int
+    """Of these the answered ones without the model, at the same risk."""
+    answered: int
+    """And with it, by lines that did not see the question's group."""
+
+
+@cache
+def asked_questions() -> tuple[str, tuple[AskedQuestion, ...]]:
+    """The checksum of the reading model that looked at them, and the questions, in an order without domains."""
+    stored = json.loads(files(__package__).joinpath(QUESTIONS_FILE).read_text(encoding="utf-8"))
+    return stored["model"], tuple(_restored(each) for each in stored["questions"])
+
+
+def _restored(stored: Mapping[str, Any]) -> AskedQuestion:
+    return AskedQuestion(
+        domain=stored["domain"],
+        group=stored["group"],
+        offered=Offered(stored["question"], tuple(stored["lines"])),
+        scores=np.array(stored["scores"]),
+        right=stored["right"],
+        stated=stored["is_stated_by_looks"],
+        answers=np.array(stored["answers"], dtype=bool),
+        is_stated=stored["stated"],
+    )
+
+
+def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> FittedChoosing | Reason:
+    """Ask a model about public questions and find out what its choice is worth; or why it is not to choose.
+
+    Args:
+        job: Whose model it is. What it said before is kept and not asked again.
+        asked: The model.
+        model: Checksum of the reading model whose look comes before.
+
+    Raises:
+        StoreError: what it said could not be kept.
+    """
+    seen_by, questions = asked_questions()
+    if seen_by != model:
+        return Reason("choosing.other_reader")
+    questions, asked = questions[: job.section.calibration_calls], replace(asked, label=Label.PUBLIC)
+    title = f"{job.name}: ask {asked.key} about public questions"
+    try:
+        asked.check()
+        said = run(_ask(asked, questions, job.progress, title))
+    except (EngineError, Overloaded, TooLong, PolicyError, ModelMissing, ArtefactRefused, ExtraMissing) as error:
+        return Reason("choosing.not_asked", model=asked.key, why=str(error))
+    picks = [pick for pick in said if pick is not None]
+    questions = [each for each, pick in zip(questions, said, strict=True) if pick is not None]
+    named = sum(pick != UNREAD for pick in picks)
+    if named < _READ * len(said):
+        return Reason("choosing.no_numbers", model=asked.key, named=named, asked=len(said))
+    sure = proven_at(load_defaults().proven["answering"], job.section.target_risk).confidence
+    fitted = fit_choosing(questions, picks, sure=sure, risk=job.section.target_risk)
+    if fitted is None or fitted.answered <= fitted.before:
+        return Reason("choosing.no_gain", model=asked.key, asked=len(questions), risk=job.section.target_risk)
+    return fitted
+
+
+async def _ask(
+    asked: AskedModel, questions: Sequence[AskedQuestion], progress: Progress, title: str
+) -> list[int | None]:
+    """The model's picks, side by side; None of a question that the gate keeps here. The first error ends the others."""
+    engine = asked.open()
+
+    async def one(question: AskedQuestion) -> int | None:
+        try:
+            (output,) = await engine.run([prompt_of(question.offered, Label.PUBLIC)], call=SYSTEM)
+        except PolicyError:
+            return None
+        finally:
+            progress.advance(1)
+        return read_pick(output.text, len(question.offered.lines))
+
+    prompts = [prompt_of(each.offered, Label.PUBLIC) for each in questions]
+    new = [each for each in prompts if not engine.knows(each)]
+    tokens = sum(estimate_tokens(message.text) for each in new for message in each.messages)
+    progress.start(title, None)
+    progress.finish(f"{len(new):,} questions, about {tokens:,} tokens, {asked.in_words(tokens, 2 * len(new))}")
+    progress.start(title, len(questions))
+    work = [asyncio.ensure_future(one(each)) for each in questions]
+    try:
+        async with reporting_kept_answers(engine):
+            picks = list(await asyncio.gather(*work))
+    finally:
+        for each in work:
+            each.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        await engine.close()
+    progress.finish("")
+    return picks
+
+
+def fit_choosing(
+    questions: Sequence[AskedQuestion], picks: Sequence[int], *, sure: float, risk: float
+) -> FittedChoosing | None:
+    """Lines and thresholds from a model's picks among public questions; None if no threshold holds the risk.
+
+    Args:
+        questions: What was asked.
+        picks: What the model said.
+        sure: Confidence from which the looks before answer by themselves: the model is not asked then.
+        risk: Share of wrong ones among all that is answered, with and without the model.
+    """
+    groups = {name: number for number, name in enumerate(sorted({each.group for each in questions}))}
+    folds = np.array([groups[each.group] % _FOLDS for each in questions])
+    judged = [ChoiceOutcome(right=False, sure=0.0, stated=0.0)] * len(questions)
+    for fold in range(_FOLDS):
+        rest, own = (np.flatnonzero(which).tolist() for which in (folds != fold, folds == fold))
+        if own:
+            lines = fit_lines([questions[row] for row in rest], [picks[row] for row in rest])
+            for row in own:
+                judged[row] = outcome(lines, questions[row], picks[row])
+    domains = np.array([each.domain for each in questions])
+    stated = np.array([each.is_stated for each in questions])
+    alone = np.array([each.right >= max(sure, 1 - each.stated) for each in questions])
+    right = np.where(alone, [bool(each.answers[0]) for each in questions], [each.right for each in judged])
+    odds = np.array([(each.sure, 1 - each.stated) for each in judged])
+    answers = odds[:, 0] >= odds[:, 1]
+    answering = met(np.where(alone, np.inf, np.where(answers, odds[:, 0], -np.inf)), right, domains, risk)
+    if answering is None:
+        return None
+    silence = met(np.where(alone | answers, -np.inf, odds[:, 1]), ~stated, domains, risk)
+    given = alone | (answers & (odds[:, 0] >= answering))
+    return FittedChoosing(
+        choosing=fit_lines(questions, picks),
+        answering=answering,
+        silence=silence,
+        asked=int(stated.sum()),
+        before=int((alone & stated).sum()),
+        answered=int((given & stated).sum()),
+    )
+
+
+class ChoiceOutcome(NamedTuple):
+    """What became of a question."""
+
+    right: bool
+    """Whether the best sentence answers."""
+    sure: float
+    """Probability of that, as it was found."""
+    stated: float
+    """And that anything answers."""
+
+
+def outcome(choosing: Choosing, question: AskedQuestion, pick: int) -> ChoiceOutcome:
+    """What becomes of a question by some lines."""
+    best = int(with_bonus(question.scores, pick, choosing.bonus).argmax())
+    weighed = weighed_features(best, question.right, question.stated, pick)
+    right, stated = (probability(float(line.of(weighed))) for line in (choosing.right, choosing.stated))
+    return ChoiceOutcome(right=bool(question.answers[best]), sure=right, stated=stated)
+
+
+def fit_lines(questions: Sequence[AskedQuestion], picks: Sequence[int]) -> Choosing:
+    """The bonus that makes most best sentences right, and the lines.
+
+    Each domain counts as much as the square root of its questions.
+    """
+    pairs = list(zip(questions, picks, strict=True))
+    counts = dict(zip(*np.unique([each.domain for each in questions], return_counts=True), strict=True))
+    weights = np.array([counts[each.domain] ** -0.5 for each in questions])
+    places = np.array([[int(with_bonus(q.scores, pick, bonus).argmax()) for q, pick in pairs] for bonus in _BONUSES])
+    good = np.array([[bool(q.answers[at]) for q, at in zip(questions, row, strict=True)] for row in places])
+    chosen = int((good @ weights).argmax())
+    rows = np.array(
+        [weighed_features(at, q.right, q.stated, pick) for at, (q, pick) in zip(places[chosen], pairs, strict=True)]
+    )
+    return Choosing(
+        bonus=_BONUSES[chosen],
+        right=_line(rows, good[chosen], weights),
+        stated=_line(rows, np.array([each.is_stated for each in questions]), weights),
+    )
+
+
+def _line(features: Floats, right: np.ndarray, weights: Floats) -> LinearScore:
+    """A logistic line of `WEIGHED`."""
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
+    model = LogisticRegression(C=_STRENGTH, max_iter=500)
+    model.fit((features - mean) / spread, right, sample_weight=weights / weights.mean())
+    found = model.coef_[0] / spread
+    return LinearScore(names=WEIGHED, weights=found, bias=float(model.intercept_[0] - found @ mean))
+
+
+def met(confidence: Floats, right: np.ndarray, domains: np.ndarray, risk: float) -> float | None:
+    """The lowest confidence from which the share of wrong ones, and of one more, is held; None if there is none.
+
+    The share is the mean of the domains' that have enough answers there; with fewer than two such domains none is held.
+    What has no finite confidence is given in any case (infinity) or in none.
+    """
+    best = None
+    for value in np.unique(np.round(confidence[np.isfinite(confidence)], 3))[::-1]:
+        kept = confidence >= value
+        every = (right[(domains == domain) & kept] for domain in np.unique(domains))
+        shares = [float((~own).mean()) for own in every if len(own) >= _FEWEST]
+        if len(shares) >= _DOMAINS and np.mean(shares) + 1 / kept.sum() <= risk:
+            best = float(value)
+    return best
