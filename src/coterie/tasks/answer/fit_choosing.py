@@ -125,22 +125,22 @@ def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> Fit
     seen_by, questions = asked_questions()
     if seen_by != model:
         return Reason("choosing.other_reader")
-    questions, asked = questions[: job.section.calibration_calls], replace(asked, label=Label.PUBLIC)
+    drawn, asked = questions[: job.section.calibration_calls], replace(asked, label=Label.PUBLIC)
     title = f"{job.name}: ask {asked.key} about public questions"
     try:
         asked.check()
-        said = run(_ask(asked, questions, job.progress, title))
+        said = run(_ask(asked, drawn, job.progress, title))
     except (EngineError, Overloaded, TooLong, PolicyError, ModelMissing, ArtefactRefused, ExtraMissing) as error:
         return Reason("choosing.not_asked", model=asked.key, why=str(error))
     picks = [pick for pick in said if pick is not None]
-    questions = [each for each, pick in zip(questions, said, strict=True) if pick is not None]
+    given = [each for each, pick in zip(drawn, said, strict=True) if pick is not None]
     named = sum(pick != UNREAD for pick in picks)
     if named < _READ * len(said):
         return Reason("choosing.no_numbers", model=asked.key, named=named, asked=len(said))
     sure = proven_at(load_defaults().proven["answering"], job.section.target_risk).confidence
-    fitted = fit_choosing(questions, picks, sure=sure, risk=job.section.target_risk)
+    fitted = fit_choosing(given, picks, sure=sure, risk=job.section.target_risk)
     if fitted is None or fitted.answered <= fitted.before:
-        return Reason("choosing.no_gain", model=asked.key, asked=len(questions), risk=job.section.target_risk)
+        return Reason("choosing.no_gain", model=asked.key, asked=len(given), risk=job.section.target_risk)
     return fitted
 
 
