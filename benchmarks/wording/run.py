@@ -81,7 +81,7 @@ async def measure(wordings: Sequence[Wording], *, held_out: bool, folder: Path) 
         file = network / "coterie.toml"
         section = f"[specialists.{SPECIALIST}]\n"
         written = file.read_text(encoding="utf-8").replace(
-            section, section + 'model = "wording"\nrungs = ["embedding", "llm"]\n'
+            section, section + 'model = "wording"\nrungs = ["embedding", "llm"]\ncalibration_calls = 0\n'
         )
         file.write_text(written + MODEL.format(url=server.base_url), encoding="utf-8")
         train = [sys.executable, "-m", "coterie", "-C", str(network), "train"]

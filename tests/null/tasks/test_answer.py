@@ -184,8 +184,9 @@ async def test_what_is_not_sure_enough_is_not_worded():
         ("Is the late fee 12 pounds？", "wrote no answer"),  # noqa: RUF001 - full width
         ("ما هي رسوم التأخير؟", "wrote no answer"),
         ("We charge a late fee of 12 pounds. We charge a late fee of 12 pounds.", "wrote no answer"),
-        ("A paper statement costs 3 pounds.", "answered from other sentences"),
-        ("There is a late fee of an instalment.", "only said the question again"),
+        ("A paper statement costs 3 pounds.", "what the passages do not say"),  # another passage: it was not shown
+        ("A loan runs for 12 to 84 months.", "answered from other sentences"),
+        ("If an instalment is late, a late fee.", "only said the question again"),
     ],
 )
 async def test_a_supported_sentence_that_does_not_answer_is_not_said(said, why):
@@ -243,13 +244,13 @@ async def test_a_refusal_of_the_gate_is_kept():
 
 
 async def test_the_prompt_has_the_passages_first_and_the_question_last():
-    """What specialists share comes first; the prompt is as sensitive as the passages."""
+    """Passages of what was found, and no others; the prompt is as sensitive as all that were looked at."""
     asked = writer("not stated")
     await specialist(writer=asked).consult(LATE, view(label=Label.CONFIDENTIAL))
 
     (prompt,) = asked.engine.prompts  # type: ignore[attr-defined]
     assert prompt.label is Label.CONFIDENTIAL
-    assert all(text in prompt.messages[0].text for text in TEXTS.values())
+    assert [text in prompt.messages[0].text for text in TEXTS.values()] == [False, True, False]
     assert prompt.messages[-1].text.endswith(LATE.text)
 
 

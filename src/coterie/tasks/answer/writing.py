@@ -108,8 +108,6 @@ _MARK = re.compile(r"\s*\[\d+(?:,\s*\d+)*\]")
 _ASSENT = frozenset(terms("yes no correct right indeed"))
 """Words that say nothing by themselves: whoever is asked whether it is so is soon heard to say that it is."""
 _ALONE = re.compile(r"(?:yes|no)\W*", re.IGNORECASE)
-_MOST_SHOWN = 4
-"""Passages that the model is shown: those with the likeliest sentences. A small model reads 50 tokens a second."""
 _FRAME = 40  # tokens of what frames passages and question
 
 
@@ -165,7 +163,7 @@ class AnswerWriter:
             call: On whose behalf.
         """
         longest = min(task.max_tokens or self.max_tokens, self.max_tokens)
-        shown = self._shown(reading, seen, self.window - longest - estimate_tokens(task.text))
+        shown = self._shown(reading, self.window - longest - estimate_tokens(task.text))
         if not shown:
             return Written(reason=Reason("answer.no_room"))
         try:
@@ -268,19 +266,17 @@ class AnswerWriter:
             return Reason("answer.question_repeated", model=model, sentence=told[0])
         return None
 
-    def _shown(self, reading: AnswerReading, seen: SentenceSurvey, room: int) -> list[Passage]:
-        """Passages by their best sentence, as many as fit."""
-        best: dict[int, float] = {}
-        for sentence, score in zip(seen.sentences, reading.scores.tolist(), strict=True):
-            best[sentence.rank] = max(best.get(sentence.rank, -99.0), score)
-        passages = {sentence.rank: sentence.passage for sentence in seen.sentences}
+    def _shown(self, reading: AnswerReading, room: int) -> list[Passage]:
+        """The passages of what was found, as many as fit: what rests on other sentences would not be said."""
         room -= estimate_tokens(self.instruction) + _FRAME
-        shown = []
-        for rank in sorted(best, key=best.__getitem__, reverse=True)[:_MOST_SHOWN]:
-            room -= estimate_tokens(passages[rank].text) + estimate_tokens(_title(passages[rank])) + 8
+        shown: list[Passage] = []
+        for passage in [each.passage for each in reading.cited]:
+            if any(passage is each for each in shown):
+                continue
+            room -= estimate_tokens(passage.text) + estimate_tokens(_title(passage)) + 8
             if room < 0:
                 break
-            shown.append(passages[rank])
+            shown.append(passage)
         return shown
 
     def _prompt(self, task: Task, shown: Sequence[Passage], longest: int) -> Prompt:
