@@ -55,7 +55,7 @@ class DecisionsSection(BaseModel):
     them, and need no training anew."""
     adapt: bool = False
     """Draw the options of zero-shot choices towards the texts that are asked about, each tenant's for itself. Later
-    answers then depend on earlier texts; what was drawn is kept in memory, by each worker."""
+    answers then depend on earlier texts; what was drawn is kept in memory, by each worker for itself until it ends."""
     sites: dict[Name, SiteSection] = Field(default={})
     """Questions that have their own answerer."""
 

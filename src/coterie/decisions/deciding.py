@@ -53,6 +53,15 @@ class Decider:
         drawing = Drawing() if self.section.adapt else None
         self.floor = Similarity(encoder=self.encoder, fitted=self.fitted, choosing=self.choosing, drawing=drawing)
 
+    def inherit(self, before: Decider) -> None:
+        """Go on with the options that another one has drawn, where the same encoders weigh them."""
+        if self.floor.drawing and before.floor.drawing and self._weighing == before._weighing:
+            self.floor.drawing = before.floor.drawing
+
+    @property
+    def _weighing(self) -> list[str]:
+        return [getattr(each, "sha256", each.name) for each in self.choosing or (self.encoder,)]
+
     def check(self, questions: Sequence[Question]) -> None:
         """Refuse questions that cannot be asked. Raises `InputError`."""
         check_questions(questions)

@@ -62,6 +62,7 @@ class Gateway:
 
     async def replace_network(self, network: Network) -> None:
         """Serve another network from the next request on, and close the one before once who came before has left."""
+        network.inherit(self.network)
         before, self.network = self.network, network
         task = asyncio.create_task(self._close_idle(before))
         self._closing.add(task)

@@ -161,6 +161,11 @@ class Network(Pipeline):
             flywheel=self.flywheel,
         )
 
+    def inherit(self, before: Network) -> None:
+        """Go on with what a network whose place this one takes has learnt from requests, and holds in memory alone."""
+        if self.deciding.adapt and before.deciding.adapt:
+            self.decider.inherit(before.decider)
+
     @property
     def documents(self) -> DocumentReading:
         """Who reads the documents that requests bring."""

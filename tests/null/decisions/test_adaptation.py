@@ -110,6 +110,25 @@ async def test_two_encoders_draw_together():
     assert (await decided(two, 60)).choice == "north"
 
 
+class Tilted(Plane):
+    """Another encoder."""
+
+    sha256 = "tilted"
+
+
+async def test_a_network_in_its_place_goes_on():
+    """With the drawn options, where the same encoder weighs them; another encoder, or none to draw, begins anew."""
+    section = DecisionsSection(adapt=True)
+    first = Decider(specialists={}, encoder=Plane(), section=section)
+    await decided(first, 35)
+    found = {}
+    for name, encoder, wanted in (("same", Plane(), True), ("other", Tilted(), True), ("off", Plane(), False)):
+        later = Decider(specialists={}, encoder=encoder, section=DecisionsSection(adapt=wanted))
+        later.inherit(first)
+        found[name] = later.floor.drawing is first.floor.drawing
+    assert found == {"same": True, "other": False, "off": False}
+
+
 async def test_what_draws_no_option():
     """A text that was met counts once; another tenant's texts, and those about a predicate, count not at all."""
     decider = Decider(specialists={}, encoder=Plane(), section=DecisionsSection(adapt=True))

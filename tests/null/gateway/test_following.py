@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from coterie.config.decisions import DecisionsSection
 from coterie.config.file import GatewaySection, load_config
 from coterie.errors import SetupError
 from coterie.gateway import following, work
@@ -95,6 +96,16 @@ async def test_the_file_is_read_once(world, folder, monkeypatch):
     assert await world.look() == "second"
     assert read == world.opened
     assert [each.accounting.currency for each in read] == ["EUR"]
+
+
+async def test_drawn_options_stay(world, folder):
+    """What texts have drawn is in memory alone, and a promotion is no reason to forget it."""
+    world.first.deciding = DecisionsSection(adapt=True)
+    drawing = world.first.decider.floor.drawing
+    (folder / "registry" / "triage" / "champion").write_text("two")
+    assert await world.look() == "second"
+    assert world.gateway.network is not world.first
+    assert world.gateway.network.decider.floor.drawing is drawing
 
 
 async def test_a_network_that_is_never_open(world, folder, caplog):
