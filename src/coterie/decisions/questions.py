@@ -41,7 +41,7 @@ def _check(question: Question, which: str) -> None:
         raise InputError(f"{which} has {len(names)} options; a {question.kind} has 2 to {MOST_OPTIONS}.")
     if any(not name.strip() for name in names):
         raise InputError(f"{which} has an option without a name.", hint="Give each option a name.")
-    if twice := _first_repeated(names):
+    if twice := _first_repeated(map(spaced, names)):
         raise InputError(f"{which} has two options of the name {twice[:100]!r}.")
     if (longest := max(map(len, names))) > _LONGEST_NAME:
         raise InputError(f"{which} has an option name of {longest} characters; at most {_LONGEST_NAME} are read.")

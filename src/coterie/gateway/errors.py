@@ -13,9 +13,10 @@ import math
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -161,11 +162,13 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
     },
     "/v1/messages": {
         r"(tools\[\d+\])\.function\.parameters": r"\1.input_schema",
+        r"tool_choice\.function\.": "tool_choice.",
         r"(tools\[\d+\])\.function\.": r"\1.",
         r"response_format\.json_schema": "output_config.format",
         r"response_format": "output_config.format",
-        r"stop$": "stop_sequences",
+        r"stop(\[\d+\])?$": r"stop_sequences\1",
     },
+    "/v1/decisions": {r"(questions\[\d+\])\.(predicate|choice|score)\.": r"\1."},
 }
 
 
@@ -273,9 +276,19 @@ def _param(location: tuple[str | int, ...]) -> str | None:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part.isidentifier() and part not in {"bool", "int", "float", "str"}:
+        elif part.isidentifier() and part not in _members():
             path += f".{part}" if path else part
     return path[:_LONGEST] or None
+
+
+@cache
+def _members() -> frozenset[str]:
+    """The names by which pydantic tells members of a union apart: those of simple types and of our own models."""
+    models, found = [BaseModel], {"bool", "int", "float", "str"}
+    while models:
+        models += (each := models.pop()).__subclasses__()
+        found |= {each.__name__} if each.__module__.startswith("coterie.gateway.") else set()
+    return frozenset(found)
 
 
 def _sentence(kind: str, message: str) -> str:

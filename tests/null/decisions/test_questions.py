@@ -39,6 +39,7 @@ def test_the_order_of_levels_is():
         ([Question.choice([f"option {n}" for n in range(256)])], "256 options"),
         ([Question.choice([f"{n}" for n in range(255)])] * 9, "2295 options together"),
         ([Question.choice(["a", "b", "a"])], "two options of the name 'a'"),
+        ([Question.choice(["a b", " a  b"])], "two options of the name 'a b'"),
         ([Question.choice(["a", " "])], "without a name"),
         ([Question.choice(["a", "\ud800"])], "half a surrogate pair"),
         ([Question.choice(["a", "b" * 1001])], "1001 characters"),

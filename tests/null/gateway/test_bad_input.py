@@ -124,6 +124,7 @@ async def test_ten_megabytes(client, path, body):
     assert "1048576" in _said(path, response).replace(",", "")
 
 
+_FUNCTION = {"type": "function", "name": "f"}
 _ENDLESS_FORM = {"format": {"type": "json_schema", "name": "x", "schema": {"$ref": "#"}}}
 
 
@@ -136,6 +137,22 @@ _ENDLESS_FORM = {"format": {"type": "json_schema", "name": "x", "schema": {"$ref
         (_responses([{"type": "web_search_call"}]), "input"),
         (_responses(max_output_tokens=0), "max_output_tokens"),
         (_messages(tools=[{"name": "f", "input_schema": RECURSIVE}]), "tools[0].input_schema"),
+        (_messages(tools=[{"name": "f"}], tool_choice={"type": "tool"}), "tool_choice.name"),
+        (_messages(tool_choice={"type": "any"}), "tool_choice"),
+        (_messages(stop_sequences=["a", ""]), "stop_sequences[1]"),
+        (_messages(output_config={"format": "json"}), "output_config.format"),
+        (_responses(tool_choice="required"), "tool_choice"),
+        (
+            _responses(tools=[_FUNCTION], tool_choice={"type": "allowed_tools", "mode": "any", "tools": []}),
+            "tool_choice",
+        ),
+        (_responses(conversation="conv_1"), "conversation"),
+        (_responses(prompt={"id": "pmpt_1"}), "prompt"),
+        (_decisions(MANY), "questions[0].choices"),
+        (
+            _chat(tools=[{"type": "function", "function": {"name": "f"}}], tool_choice={"type": "function"}),
+            "tool_choice.f",
+        ),
     ],
 )
 async def test_parameters_have_the_names_of_the_api_that_was_asked(client, asked, param):
@@ -144,3 +161,33 @@ async def test_parameters_have_the_names_of_the_api_that_was_asked(client, asked
     response = await client().post(path, json=body)
     error = response.json()["error"]
     assert (response.status_code, error["param"].startswith(param)) == (400, True), error
+
+
+@pytest.mark.parametrize(
+    "call", [{"id": ["a"], "function": {"name": ["f"], "arguments": 7}}, {"id": {}}, {}, {"function": 5}]
+)
+async def test_calls_that_are_none(client, call):
+    """Earlier calls of any form are read as well as they can be."""
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call]}]
+    turns.append({"role": "tool", "tool_call_id": "a", "content": "r"})
+    response = await client().post("/v1/chat/completions", json={"model": "coterie", "messages": turns})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "ignored"),
+    [
+        (_chat(store=True, instructions="Be kind.", input="y"), "input, instructions, store"),
+        (
+            _responses(tools=[{"type": "web_search"}], tool_choice={"type": "web_search"}),
+            "tool_choice, tools.web_search",
+        ),
+        (_messages(output_config={"effort": "low"}), "output_config.effort"),
+        (("/v1/completions", {"model": "coterie", "prompt": "x", "tools": [_FUNCTION]}), "tools"),
+    ],
+)
+async def test_what_belongs_to_another_api(client, asked, ignored):
+    """A parameter of another door, or a choice that nobody has, is named."""
+    path, body = asked
+    response = await client().post(path, json=body)
+    assert (response.status_code, response.headers["x-coterie-ignored"]) == (200, ignored)

@@ -145,6 +145,33 @@ async def test_wishes_act(client, local, path, asked, wanted):
     assert response.headers["x-coterie-ignored"] == "odd"
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"modalities": ["audio"]}, "modalities"),
+        ({"logit_bias": {"5": "much"}}, "logit_bias"),
+        ({"logit_bias": [5]}, "logit_bias"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"n": 2}, "n"),
+    ],
+)
+async def test_what_a_model_cannot_do(client, local, body, param):
+    """Is refused, as it is of the network."""
+    response = await client().post(PATHS[0], json=_body(PATHS[0], **body))
+    assert (response.status_code, response.json()["error"]["param"], local.seen) == (400, param, [])
+
+
+async def test_some_functions_of_those_that_are_sent(client, local):
+    """The choice `allowed_tools` of Responses leaves out the others."""
+    local.says = {"calls": [{"name": "find", "arguments": {"city": "Rome"}}]}
+    tools = [{"type": "function", **TOOL}, {"type": "function", "name": "lose"}]
+    choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "find"}]}
+    told = await client().post("/v1/responses", json=_body("/v1/responses", tools=tools, tool_choice=choice))
+    assert [each["name"] for each in told.json()["output"]] == ["find"]
+    assert "lose" not in local.seen[0]["messages"][0]["content"]
+    assert "answer" not in json.dumps(local.prompts[0].json_schema)
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_an_answer_that_is_cut(client, local, path):
     """Each API says it in its own word."""

@@ -10,7 +10,7 @@ import pytest
 from coterie.config.specialists import make_section
 from coterie.errors import DataError
 from coterie.structured.functions import function_of
-from coterie.tasks.tools.arguments import arguments_of
+from coterie.tasks.tools.arguments import arguments_of, in_words
 from coterie.tasks.tools.metrics import judge
 from coterie.tasks.tools.model import ToolsSpecialist
 from coterie.tasks.tools.rows import read_rows
@@ -112,6 +112,7 @@ async def test_no_function_is_an_answer():
     """It is accepted or not as the label is, and is never a call."""
     finding = await _ask(_tools("no_function"), tools=Tools(functions=(PING,)))
     assert (finding.accepted, finding.called, finding.reason.code) == (True, False, "accept.no_function")
+    assert finding.offered
     assert not (await _ask(_tools("no_function", sure=False))).accepted
 
 
@@ -124,6 +125,13 @@ async def test_functions_that_a_request_offers():
     since = (Message(role="user", text="Result of the call: 1"),)
     after = await _ask(_tools("ping"), tools=Tools(functions=(PING,), since=since))
     assert (after.accepted, after.reason.code) == (False, "abstain.results")
+
+
+def test_a_warning_names_the_argument():
+    """The extractor's own names of its fields are nobody else's."""
+    arguments = arguments_of(FUNCTIONS.values())
+    assert in_words("a1: its rows show little", arguments) == "argument 'level': its rows show little"
+    assert in_words("too few rows", arguments) == "arguments: too few rows"
 
 
 def test_an_argument_that_nothing_fills_in():

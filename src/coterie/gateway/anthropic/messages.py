@@ -119,8 +119,9 @@ def message_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) 
 
 
 def _without_types(wire: MessagesRequest) -> frozenset[str]:
-    """Tools of types that nobody has here, by the name of their type."""
-    return frozenset(f"tools.{tool.type}" for tool in wire.tools or () if tool.type not in _FUNCTIONS)
+    """Tools of types that nobody has here, by the name of their type, and what else of the output nobody can set."""
+    tools = {f"tools.{tool.type}" for tool in wire.tools or () if tool.type not in _FUNCTIONS}
+    return frozenset(tools | {f"output_config.{name}" for name in wire.output_config or {} if name != "format"})
 
 
 def _as_chat(wire: MessagesRequest) -> ChatRequest:
@@ -142,9 +143,10 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
     }
     if functions := [tool for tool in wire.tools or () if tool.type in _FUNCTIONS]:
         told["tools"] = [_tool(tool) for tool in functions]
-        told["tool_choice"] = _choice(wire.tool_choice)
         if (wire.tool_choice or {}).get("disable_parallel_tool_use") is True:
             told["parallel_tool_calls"] = False
+    if functions or not wire.tools:
+        told["tool_choice"] = _choice(wire.tool_choice)
     checked = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
     return checked.model_copy(update={"coterie": wire.coterie})
 
@@ -168,8 +170,11 @@ def _choice(choice: dict[str, Any] | None) -> object:
 
 def _form(config: dict[str, Any] | None) -> dict[str, Any] | None:
     form = (config or {}).get("format")
-    if not isinstance(form, dict):
+    if form is None:
         return None
+    if not isinstance(form, dict):
+        said = "The format is an object, such as {'type': 'json_schema', 'schema': ...}."
+        raise WireError("invalid_request", said, param="output_config.format")
     return {"type": form.get("type"), "json_schema": {"schema": form.get("schema")}}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -54,8 +54,8 @@ class CompletionView(Wire):
 def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = CompletionRequest.model_validate_json(body)
-    chat = _as_chat(wire)
-    asked = asked_of(gateway, caller, chat)
+    asked = asked_of(gateway, caller, _as_chat(wire))
+    asked = replace(asked, set=asked.set | _without_chat(wire))
     trace_id = gateway.network.new_id()
     abstain = abstaining(gateway, wire.coterie, asked.request)
     form = _form(gateway, wire, trace_id)
@@ -65,8 +65,13 @@ def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 def complete_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
     """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
     wire = CompletionRequest.model_validate_json(body)
-    chat = ask_model(gateway, caller, _as_chat(wire), model)
+    chat = ask_model(gateway, caller, _as_chat(wire), model, ignored=_without_chat(wire))
     return Translated(chat=chat, form=partial(_form, gateway, wire), stream=bool(wire.stream))
+
+
+def _without_chat(wire: CompletionRequest) -> frozenset[str]:
+    """What chat has and this API has not."""
+    return frozenset(name for name in ("tools", "tool_choice") if (wire.model_extra or {}).get(name))
 
 
 def _form(gateway: Gateway, wire: CompletionRequest, trace_id: str) -> CompletionFormat:

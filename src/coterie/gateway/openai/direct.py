@@ -25,6 +25,7 @@ from coterie.gateway.openai.translation import (
     chunk,
     read_form,
     read_texts,
+    refuse_unsupported,
     tool_turns,
     tools_of,
     without_effect,
@@ -66,8 +67,10 @@ def ask_model(
     Raises:
         WireError: something that would be missed cannot be done.
     """
-    if wire.n not in {None, 1}:
-        raise WireError("unsupported_parameter", "There is one answer, so n must be 1.", param="n")
+    refuse_unsupported(wire.model_copy(update={"logprobs": None}))  # there are some here
+    biases = (wire.model_extra or {}).get("logit_bias") or {}
+    if not isinstance(biases, dict) or not all(isinstance(each, int | float) for each in biases.values()):
+        raise WireError("invalid_request", "logit_bias has a number for each token.", param="logit_bias")
     label, unread = _own_options(wire.coterie)
     texts = read_texts(wire.messages)
     content = wire.model_dump(include=set(_ACTING), exclude_unset=True) | (wire.model_extra or {})
@@ -75,7 +78,7 @@ def ask_model(
     if wire.max_completion_tokens is not None:
         kept["max_tokens"] = wire.max_completion_tokens
     calling = bool(wire.tools) and wire.tool_choice != "none"
-    _, schema = read_form(wire.model_copy(update={"tool_choice": None}))
+    _, schema = read_form(wire.model_copy(update={"tool_choice": None}) if wire.tools else wire)
     if calling and schema is not None:
         raise WireError("unsupported_parameter", "A JSON form and tools together are not supported.", param="tools")
     messages = _turns(wire.messages, texts)

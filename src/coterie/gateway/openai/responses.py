@@ -141,6 +141,10 @@ def _read(body: bytes) -> ResponsesRequest:
     wire = ResponsesRequest.model_validate_json(body)
     if wire.background:
         raise WireError("unsupported_parameter", "Answers are not made in the background.", param="background")
+    for name in ("conversation", "prompt"):
+        if (wire.model_extra or {}).get(name):
+            said = f"No {name} is stored here: send its items and instructions, or `previous_response_id`."
+            raise WireError("unsupported_parameter", said, param=name)
     return wire
 
 
@@ -194,10 +198,10 @@ def _root(previous: str | None) -> str | None:
 
 
 def without_types(wire: ResponsesRequest) -> frozenset[str]:
-    """Tools of types that nobody has here, by the name of their type."""
-    return frozenset(
-        f"tools.{str(each.get('type'))[:40]}" for each in wire.tools or () if each.get("type") != "function"
-    )
+    """Tools of types that nobody has here, by the name of their type, and the choice of such a one."""
+    unknown = {f"tools.{str(each.get('type'))[:40]}" for each in wire.tools or () if each.get("type") != "function"}
+    chosen = wire.tool_choice.get("type") if isinstance(wire.tool_choice, dict) else None
+    return frozenset(unknown if chosen in {None, "function", "allowed_tools"} else {*unknown, "tool_choice"})
 
 
 def _as_chat(wire: ResponsesRequest) -> ChatRequest:
@@ -211,13 +215,27 @@ def _as_chat(wire: ResponsesRequest) -> ChatRequest:
     told |= wire.model_extra or {}
     told |= {"model": wire.model, "messages": messages, "max_completion_tokens": wire.max_output_tokens}
     told |= {"metadata": wire.metadata, "response_format": _form(wire), "stream": wire.stream}
-    functions = [each for each in wire.tools or () if each.get("type") == "function"]
+    functions, choice = _allowed(wire)
     if functions:
         kept = ("name", "description", "parameters")
         told["tools"] = [{"type": "function", "function": {k: each.get(k) for k in kept}} for each in functions]
-        told["tool_choice"] = _choice(wire.tool_choice)
+    if functions or not wire.tools:
+        told["tool_choice"] = _choice(choice)
     checked = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
     return checked.model_copy(update={"coterie": wire.coterie})
+
+
+def _allowed(wire: ResponsesRequest) -> tuple[list[dict[str, Any]], str | dict[str, Any] | None]:
+    """The functions that may be called, and the choice among them."""
+    functions, choice = [each for each in wire.tools or () if each.get("type") == "function"], wire.tool_choice
+    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+        return functions, choice
+    allowed = choice.get("tools")
+    if not isinstance(allowed, list) or choice.get("mode", "auto") not in {"auto", "required"}:
+        said = "allowed_tools has the mode auto or required, and a list of tools."
+        raise WireError("invalid_request", said, param="tool_choice")
+    names = [each.get("name") for each in allowed if isinstance(each, dict)]
+    return [each for each in functions if each.get("name") in names], str(choice.get("mode", "auto"))
 
 
 def _message(item: dict[str, Any], place: int) -> dict[str, Any] | None:

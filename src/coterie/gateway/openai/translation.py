@@ -91,7 +91,7 @@ def read_request(
             more is to be seen than may be.
     """
     specialist = pinned_specialist(wire.model, specialists)
-    _refuse_unsupported(wire)
+    refuse_unsupported(wire)
     asked, history, since = _split_conversation(wire.messages)
     function, schema = read_form(wire)
     offered = schema is None or bool(function)
@@ -173,12 +173,11 @@ def read_sampling(wire: SamplingWire) -> Sampling:
 
 _ACTING = frozenset(
     {
-        *("model", "messages", "input", "instructions", "prompt", "system", "stream", "stream_options", "coterie", "n"),
-        *("max_tokens", "max_completion_tokens", "max_output_tokens", "response_format", "text", "modalities"),
-        *("tool_choice", "logprobs", "previous_response_id", "store", "echo"),
+        *("model", "messages", "stream", "stream_options", "coterie", "n", "max_tokens", "max_completion_tokens"),
+        *("response_format", "modalities", "tool_choice", "logprobs"),
     }
 )
-"""Parameters that act, or are refused."""
+"""Parameters of chat that act, or are refused."""
 
 
 def without_effect(wire: BaseModel) -> frozenset[str]:
@@ -287,7 +286,7 @@ def model_names(specialists: Collection[str]) -> list[str]:
     return [ROUTED, *(f"{ROUTED}/{name}" for name in sorted(specialists))]
 
 
-def _refuse_unsupported(wire: ChatRequest) -> None:
+def refuse_unsupported(wire: ChatRequest) -> None:
     """Refuse what a caller asked for and would miss."""
     refusals = (
         (wire.n not in {None, 1}, "n", "There is one answer, so n must be 1."),
@@ -325,15 +324,15 @@ def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message
 
 def tool_turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> Iterator[Message]:
     """Calls and results as turns that any model reads; each result names its function, where its id tells which."""
-    names: dict[object, str] = {}
+    names: dict[str, str] = {}
     for message, text in zip(messages, texts, strict=True):
         if message.role == "tool":
-            yield result_turn(text, names.get(message.tool_call_id, ""))
+            yield result_turn(text, names.get(str(message.tool_call_id), ""))
         elif message.tool_calls:
             made = [each.get("function") for each in message.tool_calls]
             calls = [each if isinstance(each, dict) else {} for each in made]
             for each, about in zip(message.tool_calls, calls, strict=True):
-                names[each.get("id")] = str(about.get("name", ""))[:64]
+                names[str(each.get("id"))] = str(about.get("name", ""))[:64]
             told = [{"name": each.get("name"), "arguments": _as_object(each.get("arguments"))} for each in calls]
             yield Message(role="assistant", text=encode({"calls": told}).decode())
         elif message.role == "assistant" and text:

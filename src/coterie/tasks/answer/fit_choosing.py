@@ -138,7 +138,8 @@ def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> Fit
     if named < _READ * len(said):
         return Reason("choosing.no_numbers", model=asked.key, named=named, asked=len(said))
     sure = proven_at(load_defaults().proven["answering"], job.section.target_risk).confidence
-    fitted = fit_choosing(given, picks, sure=sure, risk=job.section.target_risk)
+    certain = 1.0 if sure is None else sure  # where no confidence is proven, nothing less answers by itself
+    fitted = fit_choosing(given, picks, sure=certain, risk=job.section.target_risk)
     if fitted is None or fitted.answered <= fitted.before:
         return Reason("choosing.no_gain", model=asked.key, asked=len(given), risk=job.section.target_risk)
     return fitted

@@ -63,6 +63,14 @@ def _without_null(node: Node) -> Node:
     return options[0] if len(options) == 1 else node
 
 
+def in_words(warning: str, arguments: Mapping[str, tuple[Argument, ...]]) -> str:
+    """A warning of the extractor with the argument's name in place of its field's, which nobody else knows."""
+    field, _, rest = warning.partition(": ")
+    named = (each.name for several in arguments.values() for each in several if each.field == field)
+    name = next(named, None) if rest else None
+    return f"arguments: {warning}" if name is None else f"argument {name!r}: {rest}"
+
+
 def field_types(arguments: Mapping[str, tuple[Argument, ...]]) -> dict[str, str]:
     """The extractor's fields with their types."""
     return {each.field: each.kind for several in arguments.values() for each in several if each.field}

@@ -21,7 +21,7 @@ from coterie.tasks.contract import TaskType
 from coterie.tasks.extract.fit import train_extract
 from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.task import TASK as EXTRACT
-from coterie.tasks.tools.arguments import Argument, arguments_of, field_types
+from coterie.tasks.tools.arguments import Argument, arguments_of, field_types, in_words
 from coterie.tasks.tools.loading import CHOOSER, READER, assemble, choice_prefix, prefixed
 from coterie.tasks.tools.model import NOTHING, as_label, describe_functions
 from coterie.tasks.tools.rows import ARGUMENTS, functions_of
@@ -97,7 +97,7 @@ def _fillers(job: Job[ToolsSection], arguments: Mapping[str, tuple[Argument, ...
         reader = choose(train_extract(reading), {}).candidate
         files |= prefixed(READER, reader.files)
         notes["reader"] = {"rung": reader.rung, "held_out": reader.evaluation.to_json()["token_f1"]}
-        warnings += [f"arguments: {each}" for each in reader.warnings]
+        warnings += [in_words(each, arguments) for each in reader.warnings]
     several = [(f, a) for f, each in arguments.items() for a in each if a.kind == "choice"]
     for place, (function, argument) in enumerate(several):
         chosen = _choice(job, function, argument, encoded)
@@ -105,6 +105,7 @@ def _fillers(job: Job[ToolsSection], arguments: Mapping[str, tuple[Argument, ...
             warnings.append(f"{function}.{argument.name}: {chosen}")
         else:
             files |= prefixed(choice_prefix(place), chosen.files)
+            warnings += [f"{function}.{argument.name}: {each}" for each in chosen.warnings]
             notes[f"{function}.{argument.name}"] = {"rung": chosen.rung, chosen.quality: chosen.figure.value}
     return Fillers(files, notes, warnings)
 

@@ -60,7 +60,8 @@ class ToolsSpecialist:
         name = str(chosen.value)
         if name == NO_FUNCTION or name not in self.functions:
             reason = Reason("accept.no_function", why=chosen.reason) if chosen.accepted else chosen.reason
-            return replace(self._finding(chosen, task, name, reason), text=str(reason) if chosen.accepted else "")
+            text = str(reason) if chosen.accepted else ""
+            return replace(self._finding(chosen, task, name, reason), text=text, offered=offered is not None)
         found = await side_by_side(
             each.consult(replace(task, vector=None if each is self.reader else task.vector), view, call=call)
             for each in self._asked(name)
