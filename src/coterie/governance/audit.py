@@ -40,7 +40,7 @@ from coterie.governance.audit_events import (
 )
 from coterie.registry.signature import is_attested, open_signer
 from coterie.runtime.codec import parse_json
-from coterie.runtime.concurrency import cancel
+from coterie.runtime.concurrency import TurnQueue, cancel
 from coterie.runtime.files import hold
 from coterie.runtime.files import sync as sync_name
 from coterie.types import AuditEvent
@@ -106,7 +106,7 @@ class AuditLog:
         self._path, self._signer, self._every, self._patience = path, signer, checkpoint_every, sync_seconds
         self._name, self._head_name = str(path), str(head_of(path))
         self._most_waiting, self._clock, self._write, self._sync = most_waiting, clock, write, sync
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: TurnQueue[_Job] = TurnQueue()
         self._entrance = threading.Lock()  # guards how many wait, and whether there is a thread
         self._waiting = 0
         self._thread: threading.Thread | None = None
@@ -187,7 +187,7 @@ class AuditLog:
     async def close(self) -> None:
         """Finish what waits, and bring it to the disk. A second call does nothing."""
         if (thread := self._thread) is not None:
-            self._jobs.put(None)
+            self._jobs.end()
             await asyncio.to_thread(thread.join)
         if self._syncing is not None:
             await cancel([self._syncing])
@@ -235,7 +235,7 @@ class AuditLog:
             if self._waiting >= self._most_waiting:
                 raise Overloaded(f"Exceeded the audit log's limit of {self._most_waiting} waiting entries.")
             self._waiting += 1
-            self._jobs.put(job)
+            self._jobs.put(job, job.loop)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="coterie-audit", daemon=True)
                 self._thread.start()
@@ -248,7 +248,7 @@ class AuditLog:
             if jobs:
                 self._write_jobs(jobs)
             with self._entrance:
-                if self._jobs.empty() and (None in batch or not batch):
+                if not len(self._jobs) and (None in batch or not batch):
                     self._thread = None
                     return
 
@@ -256,9 +256,9 @@ class AuditLog:
         """Everything that waits; None is the word to end, and nothing comes after an idle while."""
         batch: list[_Job | None] = []
         with suppress(queue.Empty):
-            batch.append(self._jobs.get(timeout=_IDLE))
+            batch.append(self._jobs.arrived.get(timeout=_IDLE))
             while len(batch) < _MOST_AT_ONCE:
-                batch.append(self._jobs.get_nowait())
+                batch.append(self._jobs.arrived.get_nowait())
         return batch
 
     def _write_jobs(self, jobs: Sequence[_Job]) -> None:

@@ -285,13 +285,14 @@ class KeyRing:
 
     def _read(self) -> Mapping[str, Key]:
         now = time.monotonic()
-        if self._keys and now - self._looked < self._fresh:
+        if now - self._looked < self._fresh:
             return self._keys
         try:
             about = self._path.stat()
         except FileNotFoundError as error:
             if self._keys:  # who had keys is not open to all because a file is gone: the address may be anybody's
                 raise self._unreadable(error) from error
+            self._looked = now
             return self._keys
         except OSError as error:
             raise self._unreadable(error) from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -92,6 +93,46 @@ class UncancelledFuture(asyncio.Future[T]):
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - as a future's
         """Say that it goes on: the task that waits notes that it was cancelled, and is woken by the result."""
         return False
+
+
+class TurnQueue(Generic[T]):
+    """A queue to a thread that works in batches. What is put within one turn of an event loop arrives in one piece.
+
+    Several requests go on in one turn, as their texts were encoded together. A thread that is woken by the first of
+    them would begin with that one alone, and wait for the interpreter's lock while the others are on their way.
+    """
+
+    def __init__(self) -> None:
+        self.arrived: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+        """For the thread; None is the word to end."""
+        self._lock = threading.Lock()
+        self._held: list[T] = []
+        self._due: set[asyncio.AbstractEventLoop] = set()
+        """Event loops that will hand over what is held."""
+
+    def __len__(self) -> int:
+        return len(self._held) + self.arrived.qsize()
+
+    def put(self, item: T, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand over an item once the running event loop has done all that it has to do in this turn."""
+        with self._lock:
+            self._held.append(item)
+            if loop not in self._due:
+                self._due.add(loop)
+                loop.call_soon(self._hand_over, loop)
+
+    def end(self) -> None:
+        """Hand over what is held, and the word to end behind it."""
+        self._hand_over(None)
+        self.arrived.put(None)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        with self._lock:
+            if loop is not None:
+                self._due.discard(loop)
+            for item in self._held:
+                self.arrived.put(item)
+            self._held.clear()
 
 
 Undo = Callable[[T], Coroutine[object, object, object]]

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from coterie.errors import AuditError, Overloaded, StoreError
-from coterie.runtime.concurrency import UncancelledFuture
+from coterie.runtime.concurrency import TurnQueue, UncancelledFuture
 from coterie.store.statements import DatabaseConnection
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class WriteThread:
         self._sync, self._sync_after = sync, sync_after
         self._due: float | None = None  # when what was committed is to be on the disk
         self._syncer: ThreadPoolExecutor | None = None  # a disk takes its time, and the next commit need not wait
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: TurnQueue[_Job] = TurnQueue()
         self._entrance = threading.Lock()  # guards the limit and the order of the last job and the closing mark
         self._closed = False
         self._connection: DatabaseConnection | None = None
@@ -130,9 +130,9 @@ class WriteThread:
         with self._entrance:
             if self._closed:
                 raise StoreError("The database is closed.", hint="Open the network again.")
-            if self._queue.qsize() >= self._limit:
+            if len(self._queue) >= self._limit:
                 raise Overloaded(f"Exceeded the store's limit of {self._limit} waiting writes.")
-            self._queue.put(job)
+            self._queue.put(job, loop)
         await job.done
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ class WriteThread:
         with self._entrance:
             if not self._closed:
                 self._closed = True
-                self._queue.put(None)
+                self._queue.end()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
@@ -171,12 +171,12 @@ class WriteThread:
         """Everything that waits, nothing after an idle while; and whether the writer is to end after it."""
         batch: list[_Job] = []
         try:
-            job = self._queue.get(timeout=self._patience())
+            job = self._queue.arrived.get(timeout=self._patience())
             while job is not None:
                 batch.append(job)
                 if len(batch) == _BATCH:
                     return batch, False
-                job = self._queue.get_nowait()
+                job = self._queue.arrived.get_nowait()
         except queue.Empty:
             return batch, False
         return batch, True

@@ -174,3 +174,12 @@ async def test_a_refused_release(bench):
     assert event.about["asked"] == "<6>"
     assert "EMAIL" in event.about["reason"]
     assert "anna" not in str(event)
+
+
+async def test_stages_of_an_ordinary_request_are_kept_as_they_are(bench):
+    """No note of an ordinary request's stages is looked through for content: each is a name or a note of our own."""
+    network = bench.network(bench.Says("triage", "card_lost"))
+    answer = await network.ask(Request(text="triage card lost since the morning"))
+    await network.close()
+
+    assert without_content(answer.trace, ["triage card lost since the morning"]).stages is answer.trace.stages
