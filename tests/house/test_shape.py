@@ -75,7 +75,7 @@ BUDGETS = {
     "reports": 300,
     "rightsizing": 2060,
     "routing": 2725,  # the second specialist, descriptions as a whole; texts of a batch together; documents
-    "runtime": 1780,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; a queue by turns
+    "runtime": 1860,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel

@@ -91,19 +91,26 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._arrived.set()
         return asyncio.Handle(callback, args, self, context)
 
-    async def outside(self, work: Awaitable[T], *, once: bool = True) -> T:
+    async def outside(self, work: Awaitable[T], *, once: bool = True, put: bool = False) -> T:
         """Wait for a thread that the loop did not start; nothing else happens meanwhile.
 
         Args:
             work: What ends when the thread says so.
             once: The thread says so once; else it is asked several times.
+            put: The work is put into a `TurnQueue`: the thread has it from the next turn on.
         """
         self._outside += not once
-        self._due += once
+        if put:
+            self.call_soon(self._expect)  # right before it is handed over
+        else:
+            self._due += once
         try:
             return await work
         finally:
             self._outside -= not once
+
+    def _expect(self) -> None:
+        self._due += 1
 
     def let_time_pass(self, timeout: float | None) -> None:
         """Between two rounds: wait for threads, else move the clock to the next timer."""

@@ -197,13 +197,13 @@ class InTurn:
         """After a while, the way any disk does."""
         await asyncio.sleep(self._draw.choice([0.0, 0.001, 0.05]))
         async with self._turn:
-            await self._loop.outside(self._store.settle(settlement))
+            await self._loop.outside(self._store.settle(settlement), put=True)
 
     async def record(self, settlement, entry, audit):
         """The same, with the entry of the audit log."""
         await asyncio.sleep(self._draw.choice([0.0, 0.001, 0.05]))
         async with self._turn:
-            await self._loop.outside(self._store.record(settlement, entry, audit))
+            await self._loop.outside(self._store.record(settlement, entry, audit), put=True)
 
     async def erase(self, session, tenant):
         """The same; it waits for readers."""
@@ -234,4 +234,4 @@ class LogInTurn(AuditLog):
     async def _written(self, event, *, sync):
         await asyncio.sleep(self._loop.delay())
         async with self._in_turn:
-            await self._loop.outside(super().append(event, sync=sync))
+            await self._loop.outside(super().append(event, sync=sync), put=True)

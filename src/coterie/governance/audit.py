@@ -107,8 +107,7 @@ class AuditLog:
         self._name, self._head_name = str(path), str(head_of(path))
         self._most_waiting, self._clock, self._write, self._sync = most_waiting, clock, write, sync
         self._jobs: TurnQueue[_Job] = TurnQueue()
-        self._entrance = threading.Lock()  # guards how many wait, and whether there is a thread
-        self._waiting = 0
+        self._entrance = threading.Lock()  # guards whether there is a thread
         self._thread: threading.Thread | None = None
         self._syncing: asyncio.Task[None] | None = None  # waits until it is time
         self._vouching: asyncio.Task[None] | None = None  # is at it
@@ -129,11 +128,7 @@ class AuditLog:
         loop = asyncio.get_running_loop()
         job = _Job(event, sync, loop, loop.create_future())
         self._enqueue(job)
-        try:
-            await job.done  # who no longer waits does not take the entry back
-        finally:
-            with self._entrance:
-                self._waiting -= 1
+        await job.done  # who no longer waits does not take the entry back
         if not sync:
             self.sync_soon()
 
@@ -232,9 +227,8 @@ class AuditLog:
     def _enqueue(self, job: _Job) -> None:
         """Hand a job to the thread that writes, which is there while there is something to write."""
         with self._entrance:
-            if self._waiting >= self._most_waiting:
+            if len(self._jobs) >= self._most_waiting:
                 raise Overloaded(f"Exceeded the audit log's limit of {self._most_waiting} waiting entries.")
-            self._waiting += 1
             self._jobs.put(job, job.loop)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="coterie-audit", daemon=True)
@@ -249,12 +243,14 @@ class AuditLog:
                 self._write_jobs(jobs)
             with self._entrance:
                 if not len(self._jobs) and (None in batch or not batch):
+                    self._jobs.read_by(0)
                     self._thread = None
                     return
 
     def _next_batch(self) -> list[_Job | None]:
         """Everything that waits; None is the word to end, and nothing comes after an idle while."""
         batch: list[_Job | None] = []
+        self._jobs.read_by(threading.get_native_id())
         with suppress(queue.Empty):
             batch.append(self._jobs.arrived.get(timeout=_IDLE))
             while len(batch) < _MOST_AT_ONCE:

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from coterie.runtime.cores import NO_CORE, follow
+
 T = TypeVar("T")
 
 AT_ONCE = 4_000
@@ -102,9 +104,11 @@ class TurnQueue(Generic[T]):
     them would begin with that one alone, and wait for the interpreter's lock while the others are on their way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, follow: Callable[[int, int], int] = follow) -> None:
+        """Take what keeps a thread on the core of who hands over to it."""
         self.arrived: queue.SimpleQueue[T | None] = queue.SimpleQueue()
         """For the thread; None is the word to end."""
+        self._follow, self._reader, self._core = follow, 0, NO_CORE
         self._lock = threading.Lock()
         self._held: list[T] = []
         self._due: set[asyncio.AbstractEventLoop] = set()
@@ -112,6 +116,14 @@ class TurnQueue(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._held) + self.arrived.qsize()
+
+    def read_by(self, thread: int) -> None:
+        """Note the native id of the thread that takes what arrives: it is kept on the core of who hands over.
+
+        0 while it does what takes long: then it is not moved to where the event loop goes to have a core of its own.
+        """
+        with self._lock:
+            self._reader = thread
 
     def put(self, item: T, loop: asyncio.AbstractEventLoop) -> None:
         """Hand over an item once the running event loop has done all that it has to do in this turn."""
@@ -130,6 +142,8 @@ class TurnQueue(Generic[T]):
         with self._lock:
             if loop is not None:
                 self._due.discard(loop)
+                if self._reader:
+                    self._core = self._follow(self._reader, self._core)
             for item in self._held:
                 self.arrived.put(item)
             self._held.clear()

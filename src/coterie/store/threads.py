@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from coterie.errors import AuditError, Overloaded, StoreError
 from coterie.runtime.concurrency import TurnQueue, UncancelledFuture
+from coterie.runtime.cores import roam
 from coterie.store.statements import DatabaseConnection
 
 T = TypeVar("T")
@@ -170,6 +171,7 @@ class WriteThread:
     def _next_batch(self) -> tuple[list[_Job], bool]:
         """Everything that waits, nothing after an idle while; and whether the writer is to end after it."""
         batch: list[_Job] = []
+        self._queue.read_by(threading.get_native_id())
         try:
             job = self._queue.arrived.get(timeout=self._patience())
             while job is not None:
@@ -185,6 +187,7 @@ class WriteThread:
         """One transaction for the batch; each job's error, or None once it is committed."""
         if self._write_joint(batch):
             return [None] * len(batch)
+        self._queue.read_by(0)  # what does not join may take long
         try:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
@@ -257,11 +260,12 @@ class WriteThread:
         if self._sync is None or self._due is None or (time.monotonic() < self._due and not at_once):
             return
         self._due = None
-        self._syncer = self._syncer or ThreadPoolExecutor(1, thread_name_prefix="coterie-store-sync")
+        self._syncer = self._syncer or ThreadPoolExecutor(1, "coterie-store-sync", initializer=roam)
         self._syncer.submit(self._sync)  # a disk that fails is heard of by the next commit
 
     def _try_to_maintain(self) -> None:
         self._more = False
+        self._queue.read_by(0)
         with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it
             self._more = bool(self._maintain(self._open()))
 

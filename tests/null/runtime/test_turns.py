@@ -1,9 +1,19 @@
 """What several requests hand to a thread in one turn of the event loop arrives there in one piece."""
 
 import asyncio
+import os
 from queue import Empty
+from threading import Event, Thread, get_native_id
+
+import pytest
 
 from coterie.runtime.concurrency import TurnQueue
+from coterie.runtime.cores import NO_CORE, follow, roam
+
+
+def raise_(error):
+    """Raise."""
+    raise error
 
 
 def arrived(queue):
@@ -71,3 +81,69 @@ def test_an_event_loop_that_has_ended_keeps_nothing_back():
     asyncio.run(put(2))
     queue.end()
     assert arrived(queue) == [1, 2, None]
+
+
+async def test_a_thread_that_waits_is_kept_where_the_loop_is():
+    """Who reads is moved once for each core of the loop, and left alone where it does what takes long."""
+    here, moved = [3], []
+
+    def follow(thread, core):
+        if here[0] != core:
+            moved.append((thread, here[0]))
+        return here[0]
+
+    queue, loop = TurnQueue(follow=follow), asyncio.get_running_loop()
+
+    async def put():
+        queue.put(1, loop)
+        await asyncio.sleep(0)
+
+    await put()
+    queue.read_by(71)
+    await put()
+    await put()
+    here[0] = 5
+    await put()
+    queue.read_by(0)
+    here[0] = 3
+    await put()
+    assert moved == [(71, 3), (71, 5)]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system keeps no thread on a core")
+def test_a_thread_follows_and_roams():
+    """A thread that follows may run on the core of its caller alone, and on all of the process again once it roams."""
+    told, found, native = Event(), [], []
+
+    def live():
+        native.append(get_native_id())
+        told.wait(30)
+        told.clear()
+        found.append(os.sched_getaffinity(0))
+        roam()
+        found.append(os.sched_getaffinity(0))
+
+    thread = Thread(target=live)
+    thread.start()
+    while not native:
+        thread.join(0.001)
+    core = follow(native[0], NO_CORE)
+    assert follow(native[0], core) in os.sched_getaffinity(0)
+    told.set()
+    thread.join()
+    whole = os.sched_getaffinity(os.getpid())
+    if core == NO_CORE:  # a C library that does not say where a thread is
+        assert found == [whole, whole]
+    else:
+        assert len(found[0]) == 1
+        assert found[0] <= whole
+        assert found[1] == whole
+
+
+async def test_where_it_is_not_allowed_a_thread_stays(monkeypatch):
+    """A system that keeps no thread on a core, or does not allow it, changes nothing else."""
+    monkeypatch.setattr("coterie.runtime.cores._current_core", lambda: 1)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: raise_(PermissionError(1, "not allowed")), raising=False)
+    assert follow(1, NO_CORE) == NO_CORE
+    monkeypatch.setattr("coterie.runtime.cores._current_core", lambda: NO_CORE)
+    assert follow(1, NO_CORE) == NO_CORE
