@@ -54,8 +54,6 @@ _MOST_SCRUBBED = 50_000
 """Characters of one text that are looked for in sentences; a quote of a longer one is dropped where it stands."""
 _LABELS = tuple(label.value for label in Label)
 _FIGURES = frozenset({int, float, bool, NoneType})
-_OWN_NOTES = ("relayed", "since the request came in")
-"""Notes of steps and stages that nearly every request has: looking them through takes longer than all the rest."""
 _RUN = 3
 """So many words in a row that also stand in a content text are taken for a copy of it."""
 _ACCOUNT = re.compile(r"(?:\D*\d){6}")
@@ -290,7 +288,7 @@ def _contents(trace: Trace) -> Iterator[str]:
 def _names(trace: Trace) -> Iterator[str]:
     """Every name of a trace that is the network's own."""
     yield from _LABELS
-    yield from _OWN_NOTES
+    yield from ("relayed", "since the request came in")  # notes that nearly every request has
     yield from trace.route.scores
     yield from trace.route.specialists
     yield from (name for step in trace.steps for name in (step.producer, step.engine))

@@ -42,8 +42,6 @@ _BATCH = 256
 """At most so many works share a commit, so that the first of them does not wait long."""
 _PAUSE = 0.02
 """Seconds without work after which maintenance goes on where there is more of it."""
-
-
 Beside = Callable[[Sequence[Any]], None]
 """Writes down elsewhere what came with the works of a batch, in one piece."""
 
