@@ -66,7 +66,7 @@ BUDGETS = {
     "limits": 1570,  # calls capped by what is left; allotments leased from a file or PostgreSQL, one clock for hosts
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1170,  # encoders' weights, small models
-    "network": 2520,  # relay, routes by schema, feedback, misspelt labels, functions, the second, follow-ups
+    "network": 2540,  # relay, routes by schema, feedback, misspelt labels, functions, the second, follow-ups
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
     "privacy": 3390,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve

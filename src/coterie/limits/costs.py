@@ -29,7 +29,8 @@ def most_of(prompt: Prompt, prices: TokenPrices) -> Amount:
 def most_within(prompt: Prompt, prices: TokenPrices, left: Amount | None, *, least: int) -> Prompt | None:
     """Return the prompt with as many tokens to write as what is left pays for; None below `least` of them.
 
-    The server holds `max_tokens`, so what is capped here cannot be overspent.
+    The server holds `max_tokens`, so what is capped here cannot be overspent. A verbatim request is never capped: its
+    body says how much is written.
 
     Args:
         prompt: What is asked.
@@ -37,7 +38,7 @@ def most_within(prompt: Prompt, prices: TokenPrices, left: Amount | None, *, lea
         left: Tokens and money; None where something is not there at all.
         least: Tokens that such an answer takes.
     """
-    if left is None:
+    if left is None or prompt.verbatim is not None:
         return None
     read = most_read(prompt)
     room = left.tokens - read

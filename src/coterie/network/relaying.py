@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from coterie.errors import InputError
 from coterie.governance.audit_events import audit_request
+from coterie.limits.allowance import request_allowance
 from coterie.protocols import Audit, Flywheel, Limits, Meter, Store
 from coterie.runtime.concurrency import aside, to_the_end
 from coterie.runtime.values import replace
@@ -45,7 +46,13 @@ _FIELDS = ("model", "messages", "role", "content", "input", "prompt", "type", "t
 _SETTINGS = ("stream", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop")
 _STRUCTURE = frozenset((*_ROLES, *_FIELDS, *_SETTINGS))
 """What the interfaces themselves write into a body. Any other name in it is looked at like a text."""
-_WISHES = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_WISHES: Mapping[str, Sequence[str]] = {
+    "/chat/completions": ("max_completion_tokens", "max_tokens"),
+    "/completions": ("max_tokens",),
+    "/messages": ("max_tokens",),
+    "/responses": ("max_output_tokens",),
+}
+"""By path, what says how long an answer may be; what another API has for it bounds nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +82,8 @@ class Relayed:
     principal: Principal
     label: Label | None = None
     """Sensitivity; None for the network's default."""
+    budget: Decimal | None = None
+    """Money per 1,000 such requests: this one may cost a thousandth of it."""
     release_slot: ReleaseSlot = nullcontext
     """Entered while a remote model is waited for."""
     schema: Mapping[str, Any] | None = None
@@ -143,7 +152,12 @@ async def relay(
     """
     label = network.default_label if relayed.label is None else relayed.label
     call = CallContext(
-        principal=relayed.principal, egress=[], outgoing={}, trace=trace_id, release_slot=relayed.release_slot
+        principal=relayed.principal,
+        egress=[],
+        outgoing={},
+        limits=() if relayed.budget is None else (request_allowance(relayed.budget),),
+        trace=trace_id,
+        release_slot=relayed.release_slot,
     )
     course = _Course(trace_id=trace_id, admitted=network.clock(), relayed=relayed, label=label, call=call)
     prompt = await aside(len(relayed.body), lambda: _prompt(relayed, model, label))
@@ -248,8 +262,6 @@ def answer_text(finding: Finding) -> str:
 
 def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
     """The request with every text in it where the gate looks."""
-    wishes = (relayed.content.get(name) for name in _WISHES)
-    wish = next((each for each in wishes if isinstance(each, int) and each > 0), model.window)
     named = relayed.content.get("model")
     texts = list[str]()
     _collect(relayed.content, texts)
@@ -261,9 +273,20 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
         verbatim=body,
         messages=messages,
         label=label,
-        max_tokens=min(wish, model.window),
+        max_tokens=_most_written(relayed, model.window),
         json_schema=relayed.schema,
     )
+
+
+def _most_written(relayed: Relayed, window: int) -> int:
+    """The most tokens that a request may have written: of the longest answer, as often as it is asked for."""
+    content = relayed.content
+    wishes = [content.get(name) for name in _WISHES.get(relayed.path, ())]
+    wish = max((each for each in wishes if isinstance(each, int) and each > 0), default=window)
+    times = [each for name in ("n", "best_of") if isinstance(each := content.get(name), int)]
+    prompts = content.get("prompt") if relayed.path == "/completions" else None
+    several = len(prompts) if isinstance(prompts, list) and not all(isinstance(each, int) for each in prompts) else 1
+    return min(wish, window) * max([1, *times]) * max(1, several)
 
 
 def _collect(value: object, texts: list[str]) -> None:

@@ -105,10 +105,14 @@ async def test_quality_and_budget_where_they_act(client, network):
 
 async def test_what_is_passed_on_as_it_is(client, network):
     """The label in the object holds as that of the header does, the higher of both; the rest is named."""
-    network.models = {"large": RelayModel(engine=_server(clearance=Label.INTERNAL), name="big", window=64)}
+    network.models = {
+        "large": RelayModel(
+            engine=_server(clearance=Label.INTERNAL, price_in="0", price_out="0"), name="big", window=64
+        )
+    }
     body = {"model": "large", **TURNS, "coterie": {"label": "internal", "budget": str(Decimal(1)), "session": "a"}}
     response = await client().post("/v1/chat/completions", json=body)
-    assert (response.status_code, response.headers["x-coterie-ignored"]) == (200, "coterie.budget, coterie.session")
+    assert (response.status_code, response.headers["x-coterie-ignored"]) == (200, "coterie.session")
     body["coterie"]["label"] = "restricted"
     for headers in ({}, {"x-coterie-label": "public"}):
         response = await client().post("/v1/chat/completions", json=body, headers=headers)

@@ -109,6 +109,40 @@ async def test_what_is_too_sensitive_stays(client, relayed, upstream):
 
 
 @pytest.mark.parametrize(
+    ("path", "asked", "fits"),
+    [
+        ("chat/completions", {"messages": [], "max_tokens": 10}, True),
+        ("chat/completions", {"messages": [], "max_tokens": 11}, False),
+        ("chat/completions", {"messages": [], "max_tokens": 10, "max_completion_tokens": 5}, True),
+        ("chat/completions", {"messages": [], "max_tokens": 5, "max_completion_tokens": 11}, False),
+        ("chat/completions", {"messages": [], "max_tokens": 10, "n": 2}, False),
+        ("chat/completions", {"messages": [], "max_output_tokens": 1}, False),
+        ("chat/completions", {"messages": []}, False),
+        ("responses", {"input": "x", "max_output_tokens": 10}, True),
+        ("responses", {"input": "x", "max_tokens": 1}, False),
+        ("messages", {"messages": [], "max_tokens": 10}, True),
+        ("completions", {"prompt": ["a"], "max_tokens": 10}, True),
+        ("completions", {"prompt": [1, 2], "max_tokens": 10}, True),
+        ("completions", {"prompt": ["a", "b"], "max_tokens": 10}, False),
+        ("completions", {"prompt": "a", "max_tokens": 5, "best_of": 3}, False),
+    ],
+)
+async def test_what_a_request_may_cost(client, relayed, upstream, *, path, asked, fits):
+    """Its budget bounds the longest answer that the server may write, as often as it is asked for; nothing is cut."""
+    section = OpenAIModel(
+        engine="openai", name="big-1", base_url="http://up.example/v1", clearance=Label.INTERNAL,
+        price_in="0", price_out="1000000",
+    )  # fmt: skip
+    engine = Gate(ClearancePolicy()).open("large", section, transport=ScriptedTransport(upstream))
+    relayed.models = {"large": RelayModel(engine=engine, name="big-1", window=64)}
+    body = {"model": "big-1", **asked, "coterie": {"budget": "10000"}}
+    response = await client().post(f"/v1/{path}", json=body)
+    assert (response.status_code, len(upstream.seen)) == ((200, 1) if fits else (429, 0)), response.text
+    if fits:
+        assert json.loads(upstream.seen[0][1]) == body
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b'{"model":"big-1","messages":[{"role":"user","content":"DE89370400440532013000"}],"messages":[]}',

@@ -110,6 +110,16 @@ async def test_a_small_budget_pays_a_small_call(budgets):
     assert await sent(budgets(daily={"money": "9"})) == 4_000
 
 
+async def test_what_is_sent_as_it_is_is_not_capped(budgets):
+    """A body that is relayed says itself how much is written: it fits whole, or is refused."""
+    made = budgets(daily={"money": "0.0031"})
+    verbatim = Prompt(messages=PROMPT.messages, max_tokens=100, verbatim=b'{"max_tokens": 100}')
+    assert await sent(made) == 70
+    with pytest.raises(BudgetExceeded):
+        await sent(budgets(other={"money": "0.0031"}), verbatim)
+    assert await sent(budgets(daily={"money": "9"}), verbatim) == 100
+
+
 async def test_what_answers_took_says_what_one_needs(budgets):
     """After ten answers of 5 tokens, one is asked where 10 can be paid; after ten of 90, none is."""
     for wrote, asked in ((5, True), (90, False)):

@@ -6,17 +6,20 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from coterie.config.section import Money
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import TRACE_HEADER, send_event
 from coterie.gateway.errors import WireError
 from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.deployed import deployed_answer
 from coterie.gateway.openai.translation import ROUTED
+from coterie.gateway.wire import Wire
 from coterie.gateway.work import Gateway
 from coterie.network.relaying import RelayAnswer, Relayed, read_body
 from coterie.observe.plain import EGRESS_HEADER, EGRESS_IN_STREAM
@@ -50,21 +53,31 @@ def relaying(path: str, otherwise: Handler, local: Local | None = None) -> Handl
             raise WireError("unsupported_parameter", said, param="model")
         if names[key].local and local is not None:
             return local(gateway, caller, body, key)
-        label, ignored = _own_options(content)
+        options, ignored = _own_options(content)
         common: dict[str, Any] = {"gateway": gateway, "caller": caller, "model": key, "path": path, "body": body}
-        return Relay(content=content, label=label, ignored=ignored, **common)
+        return Relay(content=content, label=options.label, budget=options.budget, ignored=ignored, **common)
 
     return handle
 
 
-def _own_options(content: Mapping[str, Any]) -> tuple[Label | None, frozenset[str]]:
-    """The label in the `coterie` object of a body that is passed on, and what else in it has no effect here."""
-    options = content.get("coterie")
-    if not isinstance(options, dict):
-        return None, frozenset()
-    label = options.get("label")
-    found = None if label is None else _label_of(label, "coterie.label")
-    return found, frozenset(f"coterie.{name}" for name, value in options.items() if name != "label" and value)
+class RelayOptions(Wire):
+    """What of a `coterie` object acts where the body is passed on as it is."""
+
+    label: Label | None = None
+    budget: Money | None = None
+
+
+class _Body(Wire):
+    coterie: RelayOptions = RelayOptions()
+
+
+def _own_options(content: Mapping[str, Any]) -> tuple[RelayOptions, frozenset[str]]:
+    """The options of a body that act, and what else in them has no effect here. Raises pydantic's `ValidationError`."""
+    given = content.get("coterie")
+    if not isinstance(given, dict):
+        return RelayOptions(), frozenset()
+    others = frozenset(f"coterie.{name}" for name in given.keys() - RelayOptions.model_fields.keys())
+    return _Body.model_validate({"coterie": given}).coterie, others
 
 
 def may_relay(gateway: Gateway, caller: Caller, model: str) -> bool:
@@ -104,6 +117,8 @@ class Relay:
     """What the body asked for and the model is not asked for."""
     label: Label | None = None
     """Sensitivity that the body says; a header may say a higher one."""
+    budget: Decimal | None = None
+    """Money per 1,000 such requests, which the body says."""
 
     @property
     def named(self) -> dict[str, str]:
@@ -121,6 +136,7 @@ class Relay:
             content=self.content,
             principal=Principal(tenant=self.caller.tenant, key=self.caller.key_id, clearance=most),
             label=_highest(self.label, _label(Headers(scope=scope))),
+            budget=self.budget,
             release_slot=self.caller.release_slot,
         )
 
@@ -151,17 +167,14 @@ class Relay:
 
 
 def _label(headers: Headers) -> Label | None:
-    said = headers.get(LABEL_HEADER)
-    return None if said is None else _label_of(said, LABEL_HEADER)
+    if (said := headers.get(LABEL_HEADER)) is None:
+        return None
+    try:
+        return Label(said)
+    except ValueError:
+        known = ", ".join(label.value for label in Label)
+        raise WireError("invalid_request", f"The header {LABEL_HEADER} is {said[:50]!r}; labels are {known}.") from None
 
 
 def _highest(*labels: Label | None) -> Label | None:
     return max((each for each in labels if each is not None), default=None)
-
-
-def _label_of(said: object, place: str) -> Label:
-    found = next((label for label in Label if label.value == said), None)
-    if found is None:
-        known = ", ".join(label.value for label in Label)
-        raise WireError("invalid_request", f"{place} is {str(said)[:50]!r}; labels are {known}.", param=place)
-    return found
