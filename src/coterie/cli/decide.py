@@ -193,8 +193,9 @@ def _read(path: Path | None) -> list[Question]:
     try:
         return read_questions(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
-        shown = str(error)
+        shown = (error.strerror if isinstance(error, OSError) else None) or str(error)
         if isinstance(error, ValidationError):
             wrong = error.errors(include_url=False, include_input=False)[0]
-            shown = f"{'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}"
-        raise InputError(f"--questions {str(path)!r} cannot be read: {shown}.") from error
+            shown = ": ".join(filter(None, [".".join(map(str, wrong["loc"][1:])), wrong["msg"]]))
+        form = 'Write questions by name: {"late": {"type": "noul", "instructions": "It is late."}}.'
+        raise InputError(f"--questions {str(path)!r} cannot be read: {shown}.", hint=form) from error

@@ -41,6 +41,25 @@ def test_json_and_a_file(run, folder, network, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "read: Dictionary"),
+        ('{"k": {"type": "odd"}}', "read: k: "),
+        ("[", "read: Expecting"),
+        (None, "read: No such file or directory."),
+    ],
+)
+def test_a_file_that_has_no_questions(run, folder, network, tmp_path, *, content, said):
+    """The message has the place, and how to write one."""
+    network()
+    file = tmp_path / "questions.json"
+    if content is not None:
+        file.write_text(content)
+    told = run("-C", folder, "decide", "where?", "--questions", file)
+    assert (told.code, said in told.err, '"type": "noul"' in told.err) == (2, True, True), told.err
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("where?",),
