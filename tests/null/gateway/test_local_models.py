@@ -10,6 +10,7 @@ from coterie.gateway.anthropic.messages import MessageView
 from coterie.gateway.openai.completions import CompletionView
 from coterie.gateway.openai.responses import ResponseView
 from coterie.network.relaying import RelayModel
+from coterie.testing import make_finding
 from coterie.types import Label, Output, RelayHead, Usage
 
 WORDS = ["It ", "is ", "at ", "home."]
@@ -252,6 +253,32 @@ async def test_the_coterie_object_of_a_model(client, network, local, path):
         (name,) = option
         response = await client().post(path, json=_body(path, coterie=option))
         assert (response.status_code, response.json()["error"]["param"]) == (400, f"coterie.{name}")
+
+
+class _Deployed:
+    """A flywheel with a specialist that answers in the model's place."""
+
+    def enter(self, **about):
+        """Everything is its job."""
+        return about
+
+    async def answer(self, entered, *, call):
+        """A label."""
+        return make_finding("card_lost")
+
+    def leave(self, entered, said, **about):
+        """Nothing is kept."""
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_deployment_in_the_place_of_a_model(client, network, local, path, stream):
+    """Its answer comes in the shape of the API, and the model is not asked."""
+    network.flywheel = _Deployed()
+    response = await client().post(path, json=_body(path, stream=stream))
+    assert response.status_code == 200, response.text
+    assert "card_lost" in response.text
+    assert local.seen == []
 
 
 async def test_what_a_model_remembers(client, local):

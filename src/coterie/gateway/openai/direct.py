@@ -86,7 +86,7 @@ def ask_model(
         tools = tools_of(wire)
         schema = reply_schema(tools)
         messages.insert(0, {"role": "system", "content": told_of(tools)})
-    kept["messages"] = _joined(messages)
+    kept |= {"model": wire.model, "messages": _joined(messages)}
     ignored |= unread | (without_effect(wire) - _ACTING - (_TOOLS if calling or not wire.tools else set()))
     common: dict[str, Any] = {"gateway": gateway, "caller": caller, "model": model, "path": _PATH, "ignored": ignored}
     common["label"] = label
