@@ -32,13 +32,14 @@ from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate
-from coterie.flywheel.gates import Truths, audit_sample, drawn, teacher_accuracy, truths_of
+from coterie.flywheel.gates import Truths, audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
 from coterie.flywheel.overview import ladder_of, served_share, stream_of
 from coterie.flywheel.training import TRAINABLE
 from coterie.types import (
     AnsweredCall,
     CapturedExample,
     ComparedAnswer,
+    ComparedStream,
     FlywheelChanged,
     FlywheelRecord,
     GivenLabel,
@@ -133,12 +134,11 @@ class _Ahead:
     """What the gate of a deployment waits for."""
 
     accepts_from: float
-    """The threshold that is tried; differences below it need no label yet."""
+    """A threshold; differences below it need no label yet."""
     labels: float
     """Expected to be needed."""
     coverage: float
-    """Share of calls that it would answer from there, or from where it is expected to break even."""
-    compared: int
+    """Share of calls that it would answer from there."""
 
     def price(self, served: float) -> float:
         """Return the labels for each call that it answers beyond today."""
@@ -238,32 +238,47 @@ class ReviewQueue:
         served = await served_share(self.books, job.id)
         audits = max(0, self.section.audits - sum(each.purpose == "audit" for each in labels))
         for each in lanes:
-            ahead = await self._ahead(each, truths)
-            if ahead is not None and ahead.compared:
+            for ahead in await self._ahead(each, truths):
                 # Differences that wait beyond the rows that its gate still takes need no label.
                 needed = ahead.labels + (0 if each.serves else audits)
                 gain = JobWorth(job=job.id, calls=pace * max(0.0, ahead.coverage - served), labels=needed)
                 best = max(best, gain, key=lambda worth: worth.each)
         return best
 
-    async def _ahead(self, deployment: Deployment, truths: Truths) -> _Ahead | None:
-        """What the gate of a deployment waits for; None if that is nothing: it was passed, or it is decided."""
+    async def _ahead(self, deployment: Deployment, truths: Truths) -> list[_Ahead]:
+        """What the gate of a deployment waits for; nothing if it was passed, or is decided.
+
+        With thresholds that is the one that is tried, and the one that is expected to break even, or else the next.
+        """
         if deployment.serves and not deployment.thresholds:
-            return None
+            return []
         stream = await stream_of(self.books, deployment)
-        ladder = await asyncio.to_thread(ladder_of, stream, truths, self.section, deployment)
-        evidence, accepts_from = ladder.ahead, ladder.ahead_from
+        return await asyncio.to_thread(self._ahead_in, stream, truths, deployment)
+
+    def _ahead_in(self, stream: ComparedStream, truths: Truths, deployment: Deployment) -> list[_Ahead]:
+        ladder = ladder_of(stream, truths, self.section, deployment)
         if not deployment.thresholds:
-            evidence, accepts_from = ladder.shown, 0.0
-        if evidence is None or accepts_from is None or evidence.decision != "open":
-            return None
-        aim = accepts_from if deployment.accepts_from is None else min(accepts_from, deployment.accepts_from)
-        return _Ahead(
-            accepts_from=accepts_from,
-            labels=evidence.rows_left * evidence.disagreement * evidence.coverage,
-            coverage=stream.at(aim).accepted / max(1, stream.compared) if deployment.thresholds else evidence.coverage,
-            compared=evidence.compared,
-        )
+            tried = [(0.0, ladder.shown)]
+        elif ladder.ahead is None or ladder.ahead_from is None:
+            return []
+        else:
+            tried = [(ladder.ahead_from, ladder.ahead)]
+            lower = [each for each in deployment.thresholds if each < ladder.ahead_from]
+            aim = deployment.accepts_from
+            further = aim if aim in lower else next(iter(lower), None)
+            if further is not None and ladder.ahead.decision == "open":
+                margin, alpha = self.section.margin, self.section.alpha
+                found = judge_differences(stream.at(further), truths, margin=margin, alpha=alpha)
+                tried.append((further, found))
+        return [
+            _Ahead(
+                accepts_from=accepts_from,
+                labels=evidence.rows_left * evidence.disagreement * evidence.coverage,
+                coverage=evidence.coverage,
+            )
+            for accepts_from, evidence in tried
+            if evidence.compared and evidence.decision == "open"
+        ]
 
     async def left(self, *, now: float | None = None) -> int:
         """Return how many labels people may still be asked for this week."""
@@ -383,12 +398,12 @@ class ReviewQueue:
         few = sum(each.purpose == "disagreement" for each in labels) < _DECIDES
         for each in live:
             ahead = await self._lately(("ahead", each.id), partial(self._ahead, each, truths))
-            start = each.accepts_from or 0.0 if ahead is None else ahead.accepts_from
-            waiting = await store.differences(each.id, accepts_from=start if each.thresholds else 0.0)
-            if ahead is None:
-                late += waiting
-            else:
-                open_ += [(0.0 if few else ahead.price(served), row) for row in waiting]
+            for step in ahead:
+                waiting = await store.differences(each.id, accepts_from=step.accepts_from)
+                open_ += [(0.0 if few else step.price(served), row) for row in waiting]
+            if not ahead:
+                start = (each.accepts_from or 0.0) if each.thresholds else 0.0
+                late += await store.differences(each.id, accepts_from=start)
         unsure = [
             row
             for each in live

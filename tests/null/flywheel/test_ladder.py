@@ -94,16 +94,16 @@ async def test_a_shadow_goes_live_from_the_lowest_threshold_that_was_shown(books
     assert [moved.took(replace(stored, confidence=each)) for each in (0.5, 0.7)] == [False, True]
 
 
-async def test_people_see_differences_of_the_threshold_that_is_tried(books, section, store):
-    """Those below it may never be needed."""
+async def test_people_see_differences_of_the_thresholds_that_come_next(books, section, store):
+    """Those below the one that is tried, and below the one that is expected to break even, may never be needed."""
     calls = examples(60)
     made = await books.move(await begin(books), "shadow", by="flywheel", reason="r")
     rows = [replace(row, answer="other", same=False) for row in compared(made.id, calls)]
     await store.flywheel.add_examples(calls, rows)
     items = await ReviewQueue(books, section).upcoming("triage", 40, reviewer="ann")
-    sure = {row.example for row in rows if row.confidence >= STEPS[0]}
-    assert {each.example for each in items if each.purpose == "disagreement"} <= sure
-    assert {each.purpose for each in items} >= {"disagreement"}
+    asked = {each.example for each in items if each.purpose == "disagreement"}
+    by_example = {row.example: row.confidence for row in rows}
+    assert 0.6 <= min(by_example[each] for each in asked) < 0.8
 
 
 async def test_what_a_champion_answers_counts_for_lower_thresholds(books, section, store):
