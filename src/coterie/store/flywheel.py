@@ -204,7 +204,7 @@ class FlywheelTables:
                 same=kind_of.count(3),
                 failed=sum(kind_of.count(kind) for kind in range(4, 8)),
                 differing=tuple(DifferingAnswer(place, *row) for place, row in zip(places, rows, strict=True)),
-                agreeing=tuple(confidence for _, _, kind, confidence in all_rows if kind == 3),
+                agreeing=tuple(sorted(confidence for _, _, kind, confidence in all_rows if kind == 3)),
             )
 
         return await self._read(query)

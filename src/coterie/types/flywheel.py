@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self
@@ -119,12 +120,12 @@ class ComparedStream:
     differing: tuple[DifferingAnswer, ...] = ()
     """The accepted ones with another answer, in order."""
     agreeing: tuple[float, ...] = ()
-    """Confidences of the accepted ones with the same answer."""
+    """Confidences of the accepted ones with the same answer, rising."""
 
     def at(self, accepts_from: float) -> Self:
         """Return the stream as it would be if the deployment answered from a confidence on."""
         differing = tuple(each for each in self.differing if each.confidence >= accepts_from)
-        agreeing = tuple(each for each in self.agreeing if each >= accepts_from)
+        agreeing = self.agreeing[bisect_left(self.agreeing, accepts_from) :]
         same = len(agreeing)
         return replace(self, accepted=same + len(differing), same=same, differing=differing, agreeing=agreeing)
 

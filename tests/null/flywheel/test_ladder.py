@@ -50,7 +50,7 @@ def test_thresholds_are_tried_one_after_the_other():
         for i, row in enumerate(bad)
         if not row.same
     )
-    same = tuple(row.confidence for row in bad if row.same)
+    same = tuple(sorted(row.confidence for row in bad if row.same))
     stream = ComparedStream(compared=900, accepted=900, same=len(same), failed=0, differing=differing, agreeing=same)
     found = judge_ladder(stream, answers, STEPS, margin=0.02, alpha=0.05)
     assert (found.accepts_from, found.ahead_from) == (0.8, 0.6)
