@@ -350,6 +350,8 @@ class FlywheelRunner:
             except FlywheelChanged:
                 self._note("wait", "somebody moved it at the same moment", job=job.name, deployment=each.id)
                 under_way.append(each)
+        now = {each.id: each for each in await self.books.deployments(job.id)}  # a new champion retired older shadows
+        under_way = [now[each.id] for each in under_way if now[each.id].state in {"shadow", "canary"}]
         full = len(under_way) >= _SIDE_BY_SIDE and not retrain
         oldest = await self._least_shown(under_way) if full else None
         if not full or oldest is not None:

@@ -462,6 +462,30 @@ async def test_a_second_shadow_beside_the_first_once_there_are_more_rows(bench):
     assert [each.state for each in await bench.books.deployments()] == ["retired", "retired", "champion"]
 
 
+async def test_a_shadow_that_a_new_champion_retired_takes_no_place(bench, monkeypatch):
+    """It was still under way when the run came to it: the next version is trained beside the other one."""
+    made = await shadow(bench)
+    bench.runner.config = parse_config("[flywheel]\ncalls = 200\naudits = 5\naudit_share = 0.2\n")
+    for _ in range(2):
+        bench.books.clock.advance(3600)
+        job = await bench.books.job(made.job)
+        about = {"by": "x", "reason": "r", "figures": {}, "changed": job}
+        await bench.books.move(await bench.books.begin(job, f"v{_}", **about), "shadow", by="x", reason="r")
+    canary = (await bench.books.deployments())[1]
+    canary = await bench.books.move(canary, "canary", by="x", reason="r", share=0.5, stage=2)
+
+    async def advance(job, deployment, *, dry_run):
+        if deployment.id == canary.id:
+            await bench.runner._move(job, deployment, "champion", "r", {}, share=0.98)
+        return deployment.id != canary.id
+
+    monkeypatch.setattr(bench.runner, "_advance", advance)
+    await bench.books.store.add_examples([replace(each, job=made.job) for each in calls(900, 3, 5000)])
+    assert ("train", True) in await bench.run()
+    states = [each.state for each in await bench.books.deployments()]
+    assert states == ["retired", "champion", "shadow", "shadow"]
+
+
 async def test_what_a_deployment_accepts_from_is_where_it_costs_nothing(bench, monkeypatch):
     """Rows say it, out of fold; with a model that slips often it answers from a lower confidence."""
     from coterie.policy.acceptance import CalibrationOutcomes
