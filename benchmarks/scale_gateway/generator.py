@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
+_SETTLE_SECONDS = 0.5
+"""After which a server has taken the 256 connections of an open loop; it answers requests beside that, but later."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
@@ -115,6 +118,8 @@ async def run_load(
         (await loop.create_connection(Connection, parts.hostname, parts.port))[1]
         for _ in range(callers if rate is None else 256)
     ]
+    if rate is not None:
+        await asyncio.sleep(_SETTLE_SECONDS)  # a connection is there before the server has taken it
     latencies: list[float] = []
     statuses: Counter[int] = Counter()
     with _no_collector():

@@ -124,9 +124,12 @@ async def open_network(
         servers=config.mcp,
     )
     flywheel = await _flywheel(config, folder, store, audit, encoder, detector=detector, scheduled=warm)
+    router = _router(config, specialists, versions, encoder)
+    for memo in (memo for each in (router, *specialists.values()) for memo in getattr(each, "memos", ())):
+        encoder.follow(memo)
     return Network(
         specialists=specialists,
-        router=_router(config, specialists, versions, encoder),
+        router=router,
         store=store,
         meter=meter,
         encoder=encoder,

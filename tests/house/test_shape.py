@@ -54,7 +54,7 @@ BUDGETS = {
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
     "decisions": 1070,  # typed questions: a new concept; deployments for questions; a second encoder; drawn options
-    "engines": 6200,  # vLLM; encoders by name; relay; a transport as seam, plain HTTP; models that read and check
+    "engines": 6240,  # vLLM; encoders by name; relay; a transport as seam; models that read and check; made ahead
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5420,  # jobs, evidence, capture, review, runs; thresholds tried in order, objects; repeats; confusions
@@ -75,7 +75,7 @@ BUDGETS = {
     "reports": 300,
     "rightsizing": 2060,
     "routing": 2725,  # the second specialist, descriptions as a whole; texts of a batch together; documents
-    "runtime": 1860,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
+    "runtime": 1880,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel

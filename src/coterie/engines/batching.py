@@ -26,6 +26,9 @@ R = TypeVar("R")
 Work = Callable[[Sequence[T]], Sequence[R]]
 """Turns a batch into one result an item, in order. Called in a worker thread."""
 
+Then = Callable[[Sequence[R], int], None]
+"""Called in a worker thread with the results of a batch before they are handed out, and with how many items wait."""
+
 Choose = Callable[[Sequence[T]], int]
 """Which of the waiting items, the oldest first, is taken next. Called with the queue held, so it must be quick."""
 
@@ -51,6 +54,7 @@ class Batcher(Generic[T, R]):
         max_waiting: int = 256,
         workers: int = 1,
         choose: Choose[T] | None = None,
+        then: Then[R] | None = None,
     ) -> None:
         """Threads start with the first items.
 
@@ -61,10 +65,11 @@ class Batcher(Generic[T, R]):
             max_waiting: Items that may wait for a worker.
             workers: Threads.
             choose: Takes items out of turn, none before more than 16 others; by default the oldest comes first.
+            then: What else is done with the results of a batch; it raises nothing.
         """
         self._engine = engine
         self._max_waiting = max_waiting
-        self._queue: _Queue[T, R] = _Queue(engine, work, max_batch, choose)
+        self._queue: _Queue[T, R] = _Queue(engine, work, max_batch, choose, then)
         self._workers = workers
         # Runs when the batcher is dropped and, at the latest, before the interpreter goes down.
         weakref.finalize(self, _abandon, self._queue)
@@ -135,11 +140,13 @@ _Ended = tuple[_Job[T, R], R | None, BaseException | None]
 class _Queue(Generic[T, R]):
     """What the worker threads hold: no reference to the batcher, so that a dropped one ends them."""
 
-    def __init__(self, engine: str, work: Work[T, R], max_batch: int, choose: Choose[T] | None) -> None:
+    def __init__(
+        self, engine: str, work: Work[T, R], max_batch: int, choose: Choose[T] | None, then: Then[R] | None
+    ) -> None:
         self.engine = engine
         self.work = work
         self.max_batch = max_batch
-        self.choose = choose
+        self.choose, self.then = choose, then
         self.jobs: deque[_Job[T, R]] = deque()
         self.changed = threading.Condition()
         self.closed = False
@@ -200,6 +207,8 @@ class _Queue(Generic[T, R]):
             else:
                 _tell([(batch[0], None, self._mapped(error))])
         else:
+            if self.then is not None:
+                self.then(results, len(self.jobs))
             _tell([(job, result, None) for job, result in zip(batch, results, strict=True)])
 
     def _results(self, batch: Sequence[_Job[T, R]]) -> Sequence[R]:

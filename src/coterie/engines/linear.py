@@ -130,6 +130,11 @@ class TextHead:
                 total = total + vector @ self._projection
         return total
 
+    @property
+    def memos(self) -> tuple[BatchMemo[np.ndarray], ...]:
+        """What may be prepared for a batch of vectors."""
+        return () if self.kernel is None else (self._kernel_memo,)
+
     @cached_property
     def _kernel_memo(self) -> BatchMemo[np.ndarray]:
         assert self.kernel is not None  # noqa: S101
@@ -218,6 +223,11 @@ class LinearEngine:
                 f"A stored head cannot be read: {type(error).__name__} {error}.",
                 hint="Train it again: coterie train NAME",
             ) from error
+
+    @property
+    def memos(self) -> tuple[BatchMemo[np.ndarray], ...]:
+        """What may be prepared for a batch of vectors."""
+        return self._head.memos if isinstance(self._head, TextHead) else ()
 
     @property
     def size(self) -> int:

@@ -12,13 +12,14 @@ import hashlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import onnxruntime
@@ -29,6 +30,7 @@ from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.runtime.known import KnownTexts
+from coterie.runtime.rows import BatchMemo
 from coterie.text.unicode import valid_text
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
 
@@ -157,7 +159,13 @@ class OnnxEncoder:
         self._batcher = self._queue()
 
     def _queue(self) -> Batcher[_Asked, _Encoded]:
-        return Batcher(self._model.encode, engine=self.name, max_batch=self._max_batch, max_waiting=self._max_waiting)
+        return Batcher(
+            self._model.encode,
+            engine=self.name,
+            max_batch=self._max_batch,
+            max_waiting=self._max_waiting,
+            then=self._model.prepare,
+        )
 
     def shared(self) -> OnnxEncoder:
         """The same model and known texts with a queue of its own: closing one leaves the other open."""
@@ -195,6 +203,11 @@ class OnnxEncoder:
     def about(self) -> Mapping[str, str]:
         """What a report says of it: `name`, `source`, `sha256`, `licence`."""
         return {**self._model.origin, "sha256": self.sha256}
+
+    def follow(self, memo: BatchMemo[Any]) -> None:
+        """Have a memo prepared in the encoder's thread, unless texts wait, as long as somebody holds it."""
+        model = self._model
+        model.followers = (*(each for each in model.followers if each() is not None), weakref.ref(memo))
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the whole text, also beyond the window."""
@@ -356,6 +369,7 @@ class OnnxModel:
         self.max_tokens = provenance.max_tokens
         self.origin, self.languages = provenance.origin, provenance.languages
         self._states = provenance.states
+        self.followers: tuple[weakref.ref[BatchMemo[Any]], ...] = ()
         self._graph, self._place = graph, place
         self._stateful, self._opening = False, threading.Lock()
         self.tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
@@ -427,6 +441,14 @@ class OnnxModel:
                     *((of_tokens[inner], np.array(piece.offsets[inner])) if asked[row].states else ()),
                 )
         return [result for result in results if result is not None]
+
+    def prepare(self, encoded: Sequence[_Encoded], waiting: int) -> None:
+        """Prepare what follows a batch, unless texts wait: then others have more time for it."""
+        memos = [memo for each in self.followers if (memo := each()) is not None]
+        if memos and not waiting:
+            for batch in {id(each.vector.base): each.vector.base for each in encoded}.values():
+                for memo in memos if batch is not None else ():
+                    memo.prepare(batch)
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)
         """The vectors of some texts, in one native call."""

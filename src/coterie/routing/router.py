@@ -162,7 +162,8 @@ class LearnedRouter:
         """Those that others may wait for, or that wait: of a thousand specialists a few."""
         self._stages: dict[tuple[str, AbstractSet[str]], PlannedStages] = {}
         self._known = KnownTexts[Route](_MOST_KNOWN)
-        self._memo = BatchMemo(self._measure)
+        self.memos = (BatchMemo(self._measure),)
+        """What may be prepared for a batch of vectors."""
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
     async def route(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Route:
@@ -479,7 +480,7 @@ class LearnedRouter:
         """How each text fits each specialist, of very many those that are nearest."""
         vectors = [np.asarray(output.vector) for output in outputs]
         if len(vectors) == 1 and len(self._names) <= MOST_COMPARED:  # as most requests: along with those beside it
-            whole, place = self._memo.of(vectors[0])
+            whole, place = self.memos[0].of(vectors[0])
             measured = whole.row(place)
         else:
             measured = self._measure(np.stack(vectors))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -11,10 +12,24 @@ T = TypeVar("T")
 _MOST_ROWS = 64
 _FEW = 16
 """Texts that are compared one by one."""
+_KEPT = 8
+"""Batches that are remembered: an encoder may be some ahead of who asks about their rows."""
+_WANTED, _NEWEST = 0.5, 0.1
+"""Share of batches that are asked about from which they are prepared, and the weight of the latest in it."""
+
+
+class _Batch(Generic[T]):
+    """A batch, what was made of it, and whether that was asked for."""
+
+    __slots__ = ("asked", "made", "vectors")
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self.vectors, self.asked = vectors, False
+        self.made: T | None = None
 
 
 class BatchMemo(Generic[T]):
-    """Calls a function of many vectors once for a whole batch, and remembers what it gave for the latest batch.
+    """Calls a function of many vectors once for a whole batch, and remembers what it gave for the latest batches.
 
     A vector that an encoder made along with others is a row of their array, and the others are asked for in a moment.
     What a vector is compared with (megabytes of examples) is read from memory once for all of them then; for each by
@@ -24,18 +39,36 @@ class BatchMemo(Generic[T]):
     def __init__(self, work: Callable[[np.ndarray], T]) -> None:
         """Take what is called with vectors (B, D)."""
         self._work = work
-        self._latest: tuple[np.ndarray | None, T | None] = (None, None)
+        self._kept: tuple[_Batch[T], ...] = ()
+        self._share = 0.0
+
+    def prepare(self, batch: np.ndarray) -> None:
+        """Make it in the thread that made the batch, before anybody asks, if most batches before were asked about.
+
+        Megabytes that are read there leave what the event loop works with in the caches of its core.
+        """
+        kept = self._keep(batch)
+        if self._share >= _WANTED and len(batch) <= _MOST_ROWS:
+            with suppress(Exception):  # who asks has it made again, and hears of that
+                kept.made = self._work(batch)
 
     def of(self, vector: np.ndarray) -> tuple[T, int]:  # (D,)
         """Return what was made of the vector's batch, or of it alone, and its row there."""
         batch = vector.base
         if not isinstance(batch, np.ndarray) or not _is_row(vector, batch):
             return self._work(vector[None]), 0
-        known, made = self._latest
-        if known is not batch or made is None:
-            made = self._work(batch)
-            self._latest = (batch, made)
-        return made, (_place(vector) - _place(batch)) // batch.strides[0]
+        kept = next((each for each in self._kept if each.vectors is batch), None) or self._keep(batch)
+        kept.asked = True
+        if kept.made is None:
+            kept.made = self._work(batch)
+        return kept.made, (_place(vector) - _place(batch)) // batch.strides[0]
+
+    def _keep(self, vectors: np.ndarray) -> _Batch[T]:
+        before, kept = self._kept, _Batch[T](vectors)
+        if len(before) == _KEPT:
+            self._share += (before[0].asked - self._share) * _NEWEST
+        self._kept = (*before[1 - _KEPT :], kept)
+        return kept
 
 
 def _is_row(vector: np.ndarray, batch: np.ndarray) -> bool:
@@ -43,7 +76,7 @@ def _is_row(vector: np.ndarray, batch: np.ndarray) -> bool:
     return (
         batch.ndim == 2
         and batch.shape[1:] == vector.shape
-        and 1 < len(batch) <= _MOST_ROWS
+        and 1 <= len(batch) <= _MOST_ROWS
         and batch.dtype == vector.dtype
         and batch.flags.c_contiguous
     )

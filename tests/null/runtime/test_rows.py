@@ -1,6 +1,7 @@
 """What is made of a vector is made once for its whole batch."""
 
 import numpy as np
+import pytest
 
 from coterie.runtime.rows import BatchMemo, products
 
@@ -55,3 +56,60 @@ def test_vector_of_a_buffer():
     vector = np.frombuffer(np.ones(3, dtype=np.float32).tobytes(), dtype=np.float32)
     made, row = BatchMemo(Doubles()).of(vector)
     assert np.array_equal(made[row], [2, 2, 2])
+
+
+def asked_about(memo, batch):
+    """Ask about each row of a batch."""
+    return [memo.of(row) for row in batch]
+
+
+def test_batches_that_are_asked_about_are_prepared():
+    """Once most batches are asked about, they are made where they come from, and nobody who asks makes them again."""
+    work, batches = Doubles(), [np.full((2, 3), number, dtype=np.float32) for number in range(40)]
+    memo = BatchMemo(work)
+    for batch in batches[:30]:
+        memo.prepare(batch)
+        asked_about(memo, batch)
+    work.shapes.clear()
+    for batch in batches[30:]:
+        memo.prepare(batch)
+    assert work.shapes == [(2, 3)] * 10
+    for batch in batches[-8:]:  # whoever encodes is ahead of whoever asks
+        for made, row in asked_about(memo, batch):
+            assert np.array_equal(made[row], batch[0] * 2)
+    assert work.shapes == [(2, 3)] * 10
+
+
+def test_batches_that_nobody_asks_about_are_not_prepared():
+    """What few texts need is made for those alone; also where it was prepared before."""
+    work = Doubles()
+    memo = BatchMemo(work)
+    for number in range(60):
+        batch = np.full((1, 3), number, dtype=np.float32)
+        memo.prepare(batch)
+        if number % 4 == 0:
+            asked_about(memo, batch)
+    assert len(work.shapes) == 15
+
+    for _ in range(60):
+        batch = np.ones((1, 3), dtype=np.float32)
+        memo.prepare(batch)
+        asked_about(memo, batch)
+    work.shapes.clear()
+    for _ in range(60):
+        memo.prepare(np.ones((1, 3), dtype=np.float32))
+    assert 8 < len(work.shapes) < 30
+
+
+def test_what_cannot_be_prepared_fails_where_it_is_asked():
+    """An error is none of the encoder's: who asks gets it."""
+
+    def work(vectors):
+        raise ValueError("not of this kind")
+
+    memo = BatchMemo(work)
+    for _ in range(40):
+        batch = np.ones((2, 3), dtype=np.float32)
+        memo.prepare(batch)
+        with pytest.raises(ValueError, match="not of this kind"):
+            memo.of(batch[0])

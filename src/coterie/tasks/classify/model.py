@@ -136,12 +136,13 @@ class ScopeScore:
             logits: (L,) divided by the temperature.
             vector: (D,) the text's encoding.
         """
-        found = [memo.of(vector) for memo in self._memos]
+        found = [memo.of(vector) for memo in self.memos]
         signs = np.array([logits.max(), *(each[row] for each, row in found)])
         return float(self.standardised(signs))
 
     @cached_property
-    def _memos(self) -> Sequence[BatchMemo[np.ndarray]]:
+    def memos(self) -> Sequence[BatchMemo[np.ndarray]]:
+        """What may be prepared for a batch of vectors."""
         return [BatchMemo(each.of) for each in self.nearness]
 
     def standardised(self, signs: np.ndarray) -> np.ndarray:  # (..., 1 + K) -> (...)
@@ -272,6 +273,11 @@ class ClassifySpecialist:
             return shared, (), self.encoder is not None and task.truncated
         (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)], call=call)
         return encoded.vector, (self._step(self.encoder, encoded),), encoded.finish == "length"
+
+    @property
+    def memos(self) -> tuple[BatchMemo[np.ndarray], ...]:
+        """What may be prepared for a batch of the shared encoder's vectors."""
+        return () if self.engines else (*getattr(self.head, "memos", ()), *(self.scope.memos if self.scope else ()))
 
     @property
     def engines(self) -> tuple[Engine, ...]:
