@@ -445,10 +445,10 @@ class OnnxModel:
     def prepare(self, encoded: Sequence[_Encoded], waiting: int) -> None:
         """Prepare what follows a batch, unless texts wait: then others have more time for it."""
         memos = [memo for each in self.followers if (memo := each()) is not None]
-        if memos and not waiting:
-            for batch in {id(each.vector.base): each.vector.base for each in encoded}.values():
-                for memo in memos if batch is not None else ():
-                    memo.prepare(batch)
+        batches = {id(each.vector.base): each.vector.base for each in encoded} if memos and not waiting else {}
+        for batch in batches.values():
+            for memo in memos if batch is not None else ():
+                memo.prepare(batch)
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)
         """The vectors of some texts, in one native call."""

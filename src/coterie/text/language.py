@@ -15,7 +15,7 @@ import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import islice
@@ -55,6 +55,8 @@ SCRIPT_LANGUAGES: Mapping[str, frozenset[str]] = MappingProxyType(
 _PATTERNS = tuple((language, re.compile(f"[{letters}]")) for language, letters in _SCRIPTS)
 _LETTER = re.compile(r"[^\W\d_]")
 _NOISE = re.compile(r"(?<!\S)\S*?(?:://|@|www\.)\S*|[\d_#|*<>{}\[\]=/\\]+")
+_LONGEST_WORD, _MOST_WORDS = 24, 8192
+"""Bytes of a word that is remembered, and such words."""
 _FEWEST = 3
 """Letters of a text that has a language."""
 
@@ -73,17 +75,33 @@ class NgramAutomaton:
     rows: array[int]
     """Of each state the row of the longest n-gram that is its end; -1 for none."""
 
+    known: dict[tuple[int, bytes], tuple[int, tuple[int, ...]]] = field(default_factory=dict, repr=False)
+    """Of a state and a word with the blank before it: the state behind it, and the rows on the way. Words come again."""
+
     def read(self, encoded: bytes) -> Counter[int]:
         """How often each n-gram is the longest one that ends at a byte, by its row."""
-        move, shorter, rows, state, found = self.moves.get, self.shorter, self.rows, 0, list[int]()
-        for byte in encoded:
+        known, state, found = self.known, 0, list[int]()
+        for number, word in enumerate(encoded.split(b" ")):
+            piece = b" " + word if number else word
+            state, rows = known.get((state, piece)) or self._read_piece(state, piece)
+            found += rows
+        counts = Counter(found)
+        del counts[-1]
+        return counts
+
+    def _read_piece(self, before: int, piece: bytes) -> tuple[int, tuple[int, ...]]:
+        move, shorter, rows, state, found = self.moves.get, self.shorter, self.rows, before, list[int]()
+        for byte in piece:
             while (after := move(state << 8 | byte)) is None and state:
                 state = shorter[state]
             state = after or 0
             found.append(rows[state])
-        counts = Counter(found)
-        del counts[-1]
-        return counts
+        read = state, tuple(found)
+        if len(piece) <= _LONGEST_WORD:
+            if len(self.known) >= _MOST_WORDS:
+                self.known.clear()
+            self.known[before, piece] = read
+        return read
 
     @classmethod
     def of(cls, grams: np.ndarray, lengths: np.ndarray) -> NgramAutomaton:

@@ -65,6 +65,22 @@ def test_n_grams_are_counted_in_one_pass():
         assert automaton.read(text) == Counter(grams.index(gram) for gram in longest if gram is not None)
 
 
+def test_words_that_come_again_count_the_same():
+    """What is remembered of a word holds for the state before it alone; blanks may stand anywhere, and in n-grams."""
+    grams = [b"a", b"b a", b" a", b"aa", b"b  ", b"  b"]
+    lengths = np.array([len(gram) for gram in grams], dtype=np.int64)
+    automaton = NgramAutomaton.of(np.frombuffer(b"".join(grams), dtype=np.uint8).astype(np.int64), lengths)
+    draw = random.Random(3)  # noqa: S311 - texts
+    for _ in range(500):
+        text = bytes(draw.choices(b"ab c", k=draw.randint(0, 12)))
+        plain = Counter[int]()
+        for end in range(1, len(text) + 1):
+            longest = max((gram for gram in grams if text[:end].endswith(gram)), key=len, default=None)
+            if longest is not None:
+                plain[grams.index(longest)] += 1
+        assert automaton.read(text) == automaton.read(text) == plain
+
+
 def test_long_texts_cost_no_more():
     """Only the beginning is read."""
     start = SENTENCES["de"] + ". "
