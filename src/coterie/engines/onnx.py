@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -446,8 +447,8 @@ class OnnxModel:
         """Prepare what follows a batch, unless texts wait: then others have more time for it."""
         memos = [memo for each in self.followers if (memo := each()) is not None]
         batches = {id(each.vector.base): each.vector.base for each in encoded} if memos and not waiting else {}
-        for batch in batches.values():
-            for memo in memos if batch is not None else ():
+        for batch, memo in product(batches.values(), memos):
+            if batch is not None:
                 memo.prepare(batch)
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)

@@ -76,7 +76,7 @@ class NgramAutomaton:
     """Of each state the row of the longest n-gram that is its end; -1 for none."""
 
     known: dict[tuple[int, bytes], tuple[int, tuple[int, ...]]] = field(default_factory=dict, repr=False)
-    """Of a state and a word with the blank before it: the state behind it, and the rows on the way. Words come again."""
+    """Of a state and a word with the blank before it: the state behind it, and the rows on the way."""
 
     def read(self, encoded: bytes) -> Counter[int]:
         """How often each n-gram is the longest one that ends at a byte, by its row."""

@@ -70,7 +70,7 @@ def test_words_that_come_again_count_the_same():
     grams = [b"a", b"b a", b" a", b"aa", b"b  ", b"  b"]
     lengths = np.array([len(gram) for gram in grams], dtype=np.int64)
     automaton = NgramAutomaton.of(np.frombuffer(b"".join(grams), dtype=np.uint8).astype(np.int64), lengths)
-    draw = random.Random(3)  # noqa: S311 - texts
+    draw = random.Random(3)
     for _ in range(500):
         text = bytes(draw.choices(b"ab c", k=draw.randint(0, 12)))
         plain = Counter[int]()
