@@ -124,12 +124,9 @@ async def open_network(
         servers=config.mcp,
     )
     flywheel = await _flywheel(config, folder, store, audit, encoder, detector=detector, scheduled=warm)
-    router = _router(config, specialists, versions, encoder)
-    for memo in (memo for each in (router, *specialists.values()) for memo in getattr(each, "memos", ())):
-        encoder.follow(memo)
     return Network(
         specialists=specialists,
-        router=router,
+        router=_router(config, specialists, versions, encoder),
         store=store,
         meter=meter,
         encoder=encoder,
@@ -614,7 +611,7 @@ def _check_base(version: Version, name: str, path: Path) -> None:
 def _router(
     config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: OnnxEncoder
 ) -> Router:
-    """Return the configured router, with the profiles of the champions."""
+    """Return the configured router, with the profiles of the champions; the encoder prepares for all who are asked."""
     profiles = {
         name: Profile.from_bytes(version.files[PROFILE_FILE])
         for name, version in versions.items()
@@ -626,7 +623,10 @@ def _router(
         encoder=encoder,
         untrained=_untrained(config, versions),
     )
-    return ROUTER_TYPES.load(config.router.kind).open(config.router, parts)
+    router = ROUTER_TYPES.load(config.router.kind).open(config.router, parts)
+    for memo in (memo for each in (router, *specialists.values()) for memo in getattr(each, "memos", ())):
+        encoder.follow(memo)
+    return router
 
 
 def _generalist(config: Config, models: Mapping[str, StreamingEngine], meter: Meter) -> PromptedGeneralist | None:
