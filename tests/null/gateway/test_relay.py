@@ -175,6 +175,11 @@ async def test_who_may(relayed, upstream, tmp_path):
                 )
                 assert response.status_code in {200, 404}
                 found[relay, name] = response.status_code == 200
+                listed = (await http.get("/v1/models", headers={"authorization": f"Bearer {token}"})).json()
+                assert ("large" in [each["id"] for each in listed["data"]]) == found[relay, name]
+                assert "large" not in [each["name"] for each in listed["models"]]
+                shown = await http.get("/v1/models/large", headers={"authorization": f"Bearer {token}"})
+                assert (shown.status_code == 200) == found[relay, name]
     allowed = {pair for pair, may in found.items() if may}
     assert allowed == {
         (("role:admin",), "ada"), (("bea", "dan"), "bea"), (("bea", "dan"), "dan"),

@@ -1,4 +1,4 @@
-"""`GET /v1/models`: the router and each specialist, as models a client can choose."""
+"""`GET /v1/models`: what a client can choose: the router, each specialist, and the models that it may ask alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import JSONBody
+from coterie.gateway.openai.relay import may_relay
 from coterie.gateway.openai.translation import model_names, model_view, pinned_specialist
 from coterie.gateway.work import Gateway
 
@@ -19,12 +20,17 @@ async def list_models(http: HTTPRequest) -> Response:
     """All of them, the router first: as OpenAI lists models (`data`), and as System One does (`models`)."""
     gateway, seen = Gateway.of(http), _seen(http)
     data = [_view(gateway, name, seen) for name in model_names(seen)]
-    return JSONBody({"object": "list", "data": data, "models": [_systemone_view(each) for each in data]})
+    models = [_systemone_view(each) for each in data]  # of those that are asked alone none decides
+    data += [_alone(gateway, key) for key in _relayed(http)]
+    return JSONBody({"object": "list", "data": data, "models": models})
 
 
 async def show_model(http: HTTPRequest) -> Response:
     """One of them. Raises `WireError` when there is none of that name."""
-    return JSONBody(_view(Gateway.of(http), http.path_params["model"], _seen(http)))
+    gateway, model = Gateway.of(http), http.path_params["model"]
+    if model in _relayed(http):
+        return JSONBody(_alone(gateway, model))
+    return JSONBody(_view(gateway, model, _seen(http)))
 
 
 def _systemone_view(view: dict[str, Any]) -> dict[str, str]:
@@ -40,6 +46,16 @@ def _seen(http: HTTPRequest) -> list[str]:
     """The specialists that who asks may know of."""
     caller = Caller.of(http.scope)
     return [name for name in Gateway.of(http).network.specialists if caller.sees(name)]
+
+
+def _relayed(http: HTTPRequest) -> list[str]:
+    """The keys of `[models]` that who asks may name."""
+    gateway, caller = Gateway.of(http), Caller.of(http.scope)
+    return [key for key in gateway.network.models if may_relay(gateway, caller, key)]
+
+
+def _alone(gateway: Gateway, key: str) -> dict[str, Any]:
+    return model_view(key, None, created=gateway.opened, owner=gateway.network.name)
 
 
 def _view(gateway: Gateway, model: str, seen: Collection[str]) -> dict[str, Any]:
