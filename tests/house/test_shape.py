@@ -58,7 +58,7 @@ BUDGETS = {
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5420,  # jobs, evidence, capture, review, runs; thresholds tried in order, objects; repeats; confusions
-    "gateway": 7680,  # changes in the folder; deployments, review over HTTP; local models at each door; late workers
+    "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; late workers
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3560,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 7000,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
