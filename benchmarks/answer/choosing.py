@@ -4,7 +4,8 @@
 
 The questions are those of `reread.py` whose texts may be passed on: medicine (MedQuAD), contracts (CUAD's training
 contracts) and this project's pages and documents, `--each` of each domain, drawn by seed 0. Each comes with its
-likeliest sentences, as a model is shown them, and with what the looks before say. What has personal data in it by the
+likeliest sentences, as a model is shown them, and with what the looks before say by lines that were fitted on the other
+domains: a user's documents are of none of them. What has personal data in it by the
 patterns of the gate is left out.
 """
 
@@ -18,13 +19,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reread import gather
+from reread import fit, gather
 
 from _record import ROOT
 from coterie.engines.reading import bundled_reader
 from coterie.privacy.patterns import PatternDetector
 from coterie.tasks.answer.choosing import offer
-from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.fit_choosing import QUESTIONS_FILE
 
 DOMAINS = ("medicine", "contracts", "everyday pages", "everyday documents")
@@ -34,20 +34,20 @@ def main() -> None:
     """Look, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "src/coterie/tasks/answer" / QUESTIONS_FILE)
-    parser.add_argument("--each", type=int, default=60, help="questions of a domain")
-    parser.add_argument("--encyclopaedia", dest="each_encyclopaedia", type=int, default=0)
+    parser.add_argument("--drawn", type=int, default=50, help="questions of a domain")
+    parser.add_argument("--each", type=int, default=45)
     parser.add_argument("--medicine", type=int, default=340)
-    parser.add_argument("--papers", type=int, default=0)
+    parser.add_argument("--papers", type=int, default=150)
     parser.add_argument("--contracts", type=int, default=6)
     parser.add_argument("--looks", type=Path, help="file that remembers the first look at all questions")
     given = parser.parse_args()
-    rereading, drawn, questions = load_defaults().rereading, random.Random(0), []  # noqa: S311 - a sample
-    assert rereading is not None, "the reading model is in the package"  # noqa: S101
-    items, detector = [each for each in gather(given) if each.domain in DOMAINS], PatternDetector()
+    drawn, detector, questions = random.Random(0), PatternDetector(), []  # noqa: S311 - a sample
+    items = gather(given)
     for domain in DOMAINS:
         own = [each for each in items if each.domain == domain]
-        for each in drawn.sample(own, min(given.each, len(own))):
-            found = rereading.judge(each.seen, each.first, each.looked)
+        lines = fit([each for each in items if each.domain != domain], bundled_reader().sha256)
+        for each in drawn.sample(own, min(given.drawn, len(own))):
+            found = lines.judge(each.seen, each.first, each.looked)
             rows, offered = offer(each.seen, found.scores)
             if any(detector.find(text) for text in (offered.question, *offered.lines)):
                 continue

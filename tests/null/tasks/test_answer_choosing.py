@@ -15,6 +15,7 @@ from coterie.tasks.answer.choosing import (
     WEIGHED,
     Choosing,
     Offered,
+    Pick,
     SentenceChooser,
     offer,
     prompt_of,
@@ -64,7 +65,7 @@ def view() -> ContextView:
     return ContextView(entries=(Entry(content=passage(), producer="index", label=Label.PUBLIC, time=0.0),))
 
 
-PICKS = Choosing(bonus=20.0, right=line(WEIGHED, bias=-4.0, picked=8.0), stated=line(WEIGHED, bias=4.0, none=-8.0))
+PICKS = Choosing(bonus=20.0, right=line(WEIGHED, likes=4.0), stated=line(WEIGHED, none=-4.0))
 """Believes whatever the model says."""
 
 
@@ -169,7 +170,9 @@ def test_the_likeliest_are_offered_in_order():
 )  # fmt: skip
 def test_what_is_read_of_an_answer(text, pick):
     """The first number, if so many were shown."""
-    assert read_pick(text, 3) == pick
+    assert read_pick(text, -0.5, 3).place == pick
+    assert read_pick("1", -0.5, 3).probability == pytest.approx(np.exp(-0.5))
+    assert read_pick("1", None, 3) == Pick(0)
 
 
 def test_lines_come_back_from_json():
@@ -206,11 +209,11 @@ def drawn(count: int, *, seed: int = 0) -> list[AskedQuestion]:
     return questions
 
 
-def picks(questions: list[AskedQuestion], *, right: float, seed: int = 1) -> list[int]:
+def picks(questions: list[AskedQuestion], *, right: float, seed: int = 1) -> list[Pick]:
     """A model that is right so often, and else says anything."""
     random = np.random.default_rng(seed)
     true = [int(each.answers.argmax()) if each.is_stated else NONE for each in questions]
-    return [each if random.random() < right else int(random.integers(NONE, 4)) for each in true]
+    return [Pick(each if random.random() < right else int(random.integers(NONE, 4))) for each in true]
 
 
 @pytest.mark.parametrize("right", [1.0, 0.95, 0.9])
@@ -234,16 +237,25 @@ def test_a_model_that_knows_more_answers_more_at_the_risk(right):
 def test_a_model_that_knows_nothing_gets_no_say(says):
     """At random, or always the first: no confidence holds the risk, or nothing more is answered."""
     questions = drawn(240)
-    said = [0] * len(questions) if says == "first" else picks(questions, right=0.0)
+    said = [Pick(0)] * len(questions) if says == "first" else picks(questions, right=0.0)
     fitted = fit_choosing(questions, said, sure=0.9, risk=0.1)
 
     assert fitted is None or fitted.answered - fitted.before < 0.1 * fitted.asked
 
 
+def test_what_a_pick_gives_to_each():
+    """Most to the picked one, the rest in equal shares, and the same to all where nothing was read."""
+    sure, read = Pick(1, 0.9), Pick(UNREAD)
+    odds = [sure.given_to(place) for place in (1, 0, NONE)]
+
+    assert odds[0] == pytest.approx(np.log(9))
+    assert odds[1] == odds[2] < read.given_to(0) == read.given_to(NONE) < odds[0]
+
+
 def test_a_bonus_goes_to_the_picked_one():
     """And to nobody where none is picked."""
-    assert with_bonus(np.array([1.0, 0.0]), 1, 3.0).tolist() == [1.0, 3.0]
-    assert with_bonus(np.array([1.0, 0.0]), NONE, 3.0).tolist() == [1.0, 0.0]
+    assert with_bonus(np.array([1.0, 0.0]), Pick(1), 3.0).tolist() == [1.0, 3.0]
+    assert with_bonus(np.array([1.0, 0.0]), Pick(NONE), 3.0).tolist() == [1.0, 0.0]
 
 
 def test_a_threshold_counts_what_is_given_in_any_case():

@@ -7,6 +7,7 @@ answer, and an answer surer or less sure; what is given is a quotation all the s
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,17 +36,36 @@ _INSTRUCTION = (
 WEIGHED: tuple[str, ...] = (
     "right",  # log-odds of the looks before that their best sentence answers
     "stated",  # and that anything does
-    "picked",  # whether the model picks the best sentence by all looks
-    "none",  # whether it says that none answers
+    "likes",  # log-odds that the model gives the best sentence by all looks
+    "none",  # and that it gives to none
     "moved",  # whether that is another one than the looks before had
 )
-"""Of an answer as a whole. How sure the model is of its pick adds nothing to these (docs/decisions/380)."""
+"""Of an answer as a whole."""
 
 Floats = np.ndarray
 
 
 NONE, UNREAD = -1, -2
 """In place of a sentence's: none of them answers; the model said nothing that names one."""
+_UNTOLD = 0.75
+"""Probability of a pick where the engine gives none: what that means is fitted for each model."""
+
+
+class Pick(NamedTuple):
+    """What the model says."""
+
+    place: int
+    """Of a sentence among those shown, `NONE` or `UNREAD`."""
+    probability: float = _UNTOLD
+
+    def given_to(self, place: int) -> float:
+        """Log-odds of a sentence, or of `NONE`: what the pick leaves is divided among the others."""
+        sure = min(max(self.probability, _LEAST), 1 - _LEAST)
+        if self.place == UNREAD:
+            sure = 1 / (SHOWN + 1)
+        elif self.place != place:
+            sure = (1 - sure) / SHOWN
+        return math.log(sure / (1 - sure))
 
 
 class Offered(NamedTuple):
@@ -65,13 +85,13 @@ class Choosing:
     right: LinearScore
     stated: LinearScore
 
-    def judge(self, reading: AnswerReading, rows: Floats, pick: int) -> AnswerReading:
+    def judge(self, reading: AnswerReading, rows: Floats, pick: Pick) -> AnswerReading:
         """What is made of the looks before.
 
         Args:
             reading: What they found.
             rows: (K,) the places of the sentences that the model was shown.
-            pick: The place among them that it named, `NONE` or `UNREAD`.
+            pick: What it said.
         """
         own = with_bonus(reading.scores[rows], pick, self.bonus)
         scores = np.full(len(reading.scores), -_FAR)
@@ -98,12 +118,12 @@ class Choosing:
         )
 
 
-def with_bonus(scores: Floats, pick: int, bonus: float) -> Floats:  # (K,) -> (K,)
+def with_bonus(scores: Floats, pick: Pick, bonus: float) -> Floats:  # (K,) -> (K,)
     """The log-odds of the sentences shown, by all looks."""
-    return np.asarray(scores + bonus * (np.arange(len(scores)) == pick))
+    return np.asarray(scores + bonus * (np.arange(len(scores)) == pick.place))
 
 
-def weighed_features(best: int, right: float, stated: float, pick: int) -> Floats:
+def weighed_features(best: int, right: float, stated: float, pick: Pick) -> Floats:
     """What is seen of an answer (len(WEIGHED),): see there.
 
     Args:
@@ -113,7 +133,7 @@ def weighed_features(best: int, right: float, stated: float, pick: int) -> Float
         pick: What the model said.
     """
     before = (float(logit(np.clip(each, _LEAST, 1 - _LEAST))) for each in (right, stated))
-    return np.array([*before, float(pick == best), float(pick == NONE), float(best != 0)])
+    return np.array([*before, pick.given_to(best), pick.given_to(NONE), float(best != 0)])
 
 
 def offer(seen: SentenceSurvey, scores: Floats) -> tuple[Floats, Offered]:
@@ -136,14 +156,16 @@ def prompt_of(offered: Offered, label: Label, label_without_pii: Label | None = 
         label=label,
         label_without_pii=label_without_pii,
         max_tokens=4,
+        logprobs=True,
     )
 
 
-def read_pick(text: str, shown: int) -> int:
-    """What an answer says: the first number in it, if that many sentences were shown."""
+def read_pick(text: str, logprob: float | None, shown: int) -> Pick:
+    """What an answer says: the first number in it, if that many sentences were shown; `logprob` is of the text."""
     found = _NUMBER.search(text)
     number = int(found.group()) if found is not None and len(found.group()) < 3 else -1
-    return number - 1 if 0 <= number <= shown else UNREAD
+    sure = _UNTOLD if logprob is None else math.exp(min(logprob, 0.0))
+    return Pick(number - 1, sure) if 0 <= number <= shown else Pick(UNREAD)
 
 
 class Consulted(NamedTuple):
@@ -190,7 +212,7 @@ class SentenceChooser:
             return Consulted(reading, verdicts=(refusal.verdict,))
         except (EngineError, TooLong, Overloaded):
             return Consulted(reading)
-        pick = read_pick(output.text, len(rows))
+        pick = read_pick(output.text, output.logprob, len(rows))
         found = self.choosing.judge(reading, rows, pick)
         best = seen.sentences[int(found.scores.argmax())]
         found = replace(found, cited=reading.cited if best is reading.cited[0] else (best,))

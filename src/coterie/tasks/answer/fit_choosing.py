@@ -36,6 +36,7 @@ from coterie.tasks.answer.choosing import (
     WEIGHED,
     Choosing,
     Offered,
+    Pick,
     prompt_of,
     read_pick,
     weighed_features,
@@ -134,7 +135,7 @@ def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> Fit
         return Reason("choosing.not_asked", model=asked.key, why=str(error))
     picks = [pick for pick in said if pick is not None]
     given = [each for each, pick in zip(drawn, said, strict=True) if pick is not None]
-    named = sum(pick != UNREAD for pick in picks)
+    named = sum(pick.place != UNREAD for pick in picks)
     if named < _READ * len(said):
         return Reason("choosing.no_numbers", model=asked.key, named=named, asked=len(said))
     sure = proven_at(load_defaults().proven["answering"], job.section.target_risk).confidence
@@ -147,18 +148,18 @@ def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> Fit
 
 async def _ask(
     asked: AskedModel, questions: Sequence[AskedQuestion], progress: Progress, title: str
-) -> list[int | None]:
+) -> list[Pick | None]:
     """The model's picks, side by side; None of a question that the gate keeps here. The first error ends the others."""
     engine = asked.open()
 
-    async def one(question: AskedQuestion) -> int | None:
+    async def one(question: AskedQuestion) -> Pick | None:
         try:
             (output,) = await engine.run([prompt_of(question.offered, Label.PUBLIC)], call=SYSTEM)
         except PolicyError:
             return None
         finally:
             progress.advance(1)
-        return read_pick(output.text, len(question.offered.lines))
+        return read_pick(output.text, output.logprob, len(question.offered.lines))
 
     prompts = [prompt_of(each.offered, Label.PUBLIC) for each in questions]
     new = [each for each in prompts if not engine.knows(each)]
@@ -180,7 +181,7 @@ async def _ask(
 
 
 def fit_choosing(
-    questions: Sequence[AskedQuestion], picks: Sequence[int], *, sure: float, risk: float
+    questions: Sequence[AskedQuestion], picks: Sequence[Pick], *, sure: float, risk: float
 ) -> FittedChoosing | None:
     """Lines and thresholds from a model's picks among public questions; None if no threshold holds the risk.
 
@@ -231,7 +232,7 @@ class ChoiceOutcome(NamedTuple):
     """And that anything answers."""
 
 
-def outcome(choosing: Choosing, question: AskedQuestion, pick: int) -> ChoiceOutcome:
+def outcome(choosing: Choosing, question: AskedQuestion, pick: Pick) -> ChoiceOutcome:
     """What becomes of a question by some lines."""
     best = int(with_bonus(question.scores, pick, choosing.bonus).argmax())
     weighed = weighed_features(best, question.right, question.stated, pick)
@@ -239,7 +240,7 @@ def outcome(choosing: Choosing, question: AskedQuestion, pick: int) -> ChoiceOut
     return ChoiceOutcome(right=bool(question.answers[best]), sure=right, stated=stated)
 
 
-def fit_lines(questions: Sequence[AskedQuestion], picks: Sequence[int]) -> Choosing:
+def fit_lines(questions: Sequence[AskedQuestion], picks: Sequence[Pick]) -> Choosing:
     """The bonus that makes most best sentences right, and the lines.
 
     Each domain counts as much as the square root of its questions.
