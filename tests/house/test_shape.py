@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
-    "tasks": 18320,  # a larger model that chooses; cells; functions; the task tools; a second look; a model that checks
+    "tasks": 18360,  # a larger model that chooses; cells; functions; the task tools; a second look; a model that checks
     "testing": 2010,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2345,  # an automaton for n-grams, its words; one normaliser with the way back to the text; tables are data
     "training": 525,  # candidates that serve nobody
