@@ -40,7 +40,7 @@ HELD_OUT = 10
 """Every tenth row."""
 MOST_TALK = 0.003
 """The same of requests that are taken for small talk."""
-LEAST_LEANING = 0.4
+LEAST_LEANING = 0.26
 """Probability from which a turn leans, chosen on the half `dev` of `benchmarks/followups`."""
 Arrays = dict[str, np.ndarray]
 
@@ -98,7 +98,7 @@ def train_leans(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) 
     weights = np.array([1 / np.sqrt((sources == source).sum()) for source in sources])
     held = np.random.default_rng(SEED).random(len(rows)) < 1 / HELD_OUT
     trained = train_head(
-        features[~held], leans[~held], weights[~held] / weights.mean(), classes=2, hidden=48, epochs=6, seed=SEED,
+        features[~held], leans[~held], weights[~held] / weights.mean(), classes=2, hidden=48, epochs=10, seed=SEED,
         batch=256, decay=0.01,
     )  # fmt: skip
     scores, own = odds(head_of(trained), features[held]), leans[held]

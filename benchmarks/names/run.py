@@ -107,7 +107,10 @@ def main() -> None:
     given = parser.parse_args()
     threadpool_limits(1)
     chain = NameDetector.bundled()
-    tagger = NameTagger(load_tagger(given.model), long_texts=chain) if given.model else NameTagger.bundled()
+    tagger = NameTagger.bundled()
+    if given.model:
+        classifier, head = load_tagger(given.model)
+        tagger = NameTagger(classifier, long_texts=chain, head=head)
     detectors: dict[str, Detector] = {"tagger": tagger, "chain": chain}
     record = Record(claim=CLAIM)
     record.figures["milliseconds by characters"] = {name: latency(each) for name, each in detectors.items()}

@@ -49,6 +49,8 @@ _NOT_NEW = frozenset({"AFFIRM", "NEGATE", "SELECT"})
 _COURTEOUS = frozenset({"THANK_YOU", "GOODBYE", "NEGATE", "AFFIRM"})
 _ENDING = frozenset({"THANK_YOU", "GOODBYE"})
 _GOING_ON = frozenset({"REQUEST", "INFORM", "REQUEST_ALTS"})
+_DRAWN_AGAIN = (77, 78)
+"""Seeds of further draws of requests that stand alone: most turns of a help desk do."""
 
 
 @dataclass(kw_only=True)
@@ -225,7 +227,9 @@ def turns(folder: Path, languages: Sequence[str], seed: int) -> list[Turn]:
     found = [*_of_canard(folder, rng), *_of_gecor(folder), *_of_followup(folder), *_of_sgd(folder)]
     if "de" in languages:
         found += _of_bcontrast(folder)
-    found += _beside(singles(folder), languages, rng)
+    alone = singles(folder)
+    for draws in (rng, *map(random.Random, _DRAWN_AGAIN)):
+        found += _beside(alone, languages, draws)
     return [turn for turn in found if turn.before and turn.text.strip()]
 
 

@@ -69,7 +69,7 @@ BUDGETS = {
     "network": 2540,  # relay, routes by schema, feedback, misspelt labels, functions, the second, follow-ups
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
-    "privacy": 3390,  # names by a token classifier; values in every form: encoded, in look-alike letters, cut over seve
+    "privacy": 3470,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut
     "protocols": 710,  # what gates read; functions; the flywheel and its store, its calls
     "registry": 1930,  # the chain of champions and its check
     "reports": 300,

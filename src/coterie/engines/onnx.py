@@ -379,7 +379,7 @@ class OnnxModel:
         self._prefix = self.tokenizer.encode(provenance.prefix.strip()).ids[1:-1] if provenance.prefix else []
         self.lead = 1 + len(self._prefix)
         """Tokens before those of the text: the mark at its beginning, and the prefix."""
-        if states and graph is not None:
+        if states:
             with suppress(ArtefactRefused):  # it has none: who asks for them hears of it
                 self._session, self._stateful = self._opened_with_states(files[GRAPH_FILE]), True
         if not self._stateful:
@@ -461,13 +461,15 @@ class OnnxModel:
         """One output of the graph for some texts, in one native call; `given` are inputs that are no tokens."""
         return np.asarray(self._session.run([output], {**self._feed(ids), **(given or {})})[0], dtype=np.float32)
 
-    def states(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:  # (B, D), (B, T, D)
+    def states(
+        self, ids: Sequence[Sequence[int]], output: str = "embedding"
+    ) -> tuple[np.ndarray, np.ndarray]:  # (B, ...), (B, T, D)
         """One native call that also gives the tokens' states, those of padding included."""
         with self._opening:
             if not self._stateful:
                 self._session, self._stateful = self._opened_with_states(), True
-        vectors, states = self._session.run(["embedding", self._states], self._feed(ids))
-        return np.asarray(vectors, dtype=np.float32), np.asarray(states, dtype=np.float32)
+        found, states = self._session.run([output, self._states], self._feed(ids))
+        return np.asarray(found, dtype=np.float32), np.asarray(states, dtype=np.float32)
 
     def _feed(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
         """The graph's inputs for texts of these tokens: not every architecture has types of tokens."""
@@ -482,13 +484,13 @@ class OnnxModel:
 
     def _opened_with_states(self, verified: bytes | None = None) -> onnxruntime.InferenceSession:
         """The same graph with one output more; it takes the place of the one without, so memory is taken once."""
-        if self._graph is None:
-            raise _refused(self._place, GRAPH_FILE, "it was not opened from a file, so its states cannot be read")
-        content = self._graph.read_bytes() if verified is None else verified
         if verified is None:
-            _verify({GRAPH_FILE: content}, GRAPH_FILE, self.sha256, self._place)
+            if self._graph is None:
+                raise _refused(self._place, GRAPH_FILE, "it was not opened from a file, so its states cannot be read")
+            verified = self._graph.read_bytes()
+            _verify({GRAPH_FILE: verified}, GRAPH_FILE, self.sha256, self._place)
         try:
-            return _opened_lightly(with_output(content, self._states))
+            return _opened_lightly(with_output(verified, self._states))
         except Exception as error:
             raise _refused(self._place, GRAPH_FILE, f"it has no states of tokens ({error})") from error
 
@@ -576,6 +578,8 @@ class TokenTags(NamedTuple):
 
     offsets: np.ndarray  # (T, 2) characters
     logits: np.ndarray  # (T, L)
+    states: np.ndarray | None = None
+    """(T, D) of the layer below the logits, where the tagger gives them."""
 
 
 class OnnxTagger:
@@ -591,6 +595,7 @@ class OnnxTagger:
         place: str = "these files",
         max_batch: int = 32,
         max_waiting: int = 256,
+        states: bool = False,
     ) -> None:
         """Load it.
 
@@ -600,12 +605,13 @@ class OnnxTagger:
             place: Where the files come from, for errors.
             max_batch: Texts that are worked on together.
             max_waiting: Texts that may wait; one more is `Overloaded`.
+            states: Whether it also gives the states below the logits.
 
         Raises:
             ArtefactRefused: a file is missing or not what the provenance says.
         """
-        self.name = name
-        self._model = OnnxModel(files, place, None)
+        self.name, self._states = name, states
+        self._model = OnnxModel(files, place, None, states=states)
         self._batcher: Batcher[str, _Tagged] = Batcher(
             self._tag, engine=name, max_batch=max_batch, max_waiting=max_waiting
         )
@@ -643,17 +649,19 @@ class OnnxTagger:
             encodings = [self._model.tokenizer.encode(valid_text(text)) for text in texts]
             cut = [windows(each.ids, self._model.max_tokens) for each in encodings]
             every = [ids for each in cut for ids in each]
-            logits: list[np.ndarray] = [np.empty(0)] * len(every)
+            read: list[tuple[np.ndarray, ...]] = [()] * len(every)
             for rows in group_rows([len(ids) for ids in every], max(len(every), 1)):
-                found = self._model.call([every[row] for row in rows], TAGS_OUTPUT)
-                for row, each in zip(rows, found, strict=True):
-                    logits[row] = each[1 : len(every[row]) - 1]
+                ids = [every[row] for row in rows]
+                found = self._model.states(ids, TAGS_OUTPUT) if self._states else (self._model.call(ids, TAGS_OUTPUT),)
+                for at, row in enumerate(rows):
+                    read[row] = tuple(each[at, 1 : len(every[row]) - 1] for each in found)
         spent = took.cpu_seconds / max(sum(map(len, every)), 1)
         ends = np.cumsum([0, *map(len, cut)])
         return [
             _Tagged(
                 TokenTags(
-                    np.array(encoding.offsets[1:-1], dtype=np.int64).reshape(-1, 2), np.concatenate(logits[first:last])
+                    np.array(encoding.offsets[1:-1], dtype=np.int64).reshape(-1, 2),
+                    *(np.concatenate(each) for each in zip(*read[first:last], strict=True)),
                 ),
                 tokens := sum(map(len, every[first:last])),
                 spent * tokens,
