@@ -28,8 +28,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
-from coterie.flywheel.evidence import first_decision, paths_at
-from coterie.flywheel.gates import judge_frozen
+from coterie.flywheel.evidence import first_decision
+from coterie.flywheel.gates import judge_frozen, judge_ladder
+from coterie.types import ComparedStream, DifferingAnswer
 
 CLAIM = "Candidates that are worse are not promoted, however they are worse; equal ones are, with few labels."
 ROWS, EVERY, FROZEN, SLIPS, MARGIN, ALPHA = 2_500, 100, 100, 0.03, 0.02, 0.05
@@ -48,6 +49,8 @@ different ways; and a label on which the candidate loses a share more."""
 
 STEPS = np.asarray([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
 """Shares of calls that a candidate answers from each of its thresholds."""
+AIM = STEPS[4]
+"""The one that is expected to break even."""
 LADDERS = {
     "worse with each": lambda answered: np.where(answered < STEPS[0], MARGIN / STEPS[0], 0.0),
     "worse in the second half": lambda answered: np.where(answered < 0.5, 0.0, 0.06),
@@ -105,12 +108,21 @@ def climbed(kind: str, rng: np.random.Generator) -> tuple[float, bool]:
     answered = rng.random(ROWS)
     excess, chance = LADDERS[kind](answered), rng.random(ROWS)
     signs = np.where(chance < excess + DIFFERS / 2, -1, np.where(chance < excess + DIFFERS, 1, 0))
-    reached = 0.0
-    for step in STEPS:
-        at = np.flatnonzero((signs != 0) & (answered < step))
-        if paths_at(np.asarray([ROWS - 1]), at, signs[at], margin=MARGIN)[0][-1] < -math.log(ALPHA):
-            break
-        reached = float(step)
+    differing = tuple(
+        DifferingAnswer(int(i), str(i), "ours", "theirs", 1 - float(answered[i])) for i in np.flatnonzero(signs)
+    )
+    agreeing = tuple(np.sort(1 - answered[signs == 0]).tolist())
+    same = len(agreeing)
+    found = judge_ladder(
+        ComparedStream(compared=ROWS, accepted=ROWS, same=same, failed=0, differing=differing, agreeing=agreeing),
+        {each.example: "ours" if signs[each.place] > 0 else "theirs" for each in differing},
+        tuple(1 - STEPS),
+        margin=MARGIN,
+        alpha=ALPHA,
+        aim=float(1 - AIM),
+    )
+    passed = found.shown.decision == "better" and found.accepts_from is not None
+    reached = float(1 - found.accepts_from) if passed else 0.0  # type: ignore[operator]
     grid = (np.arange(10_000) + 0.5) / 10_000
     return reached, float(LADDERS[kind](grid)[grid < reached].sum() / 10_000) >= MARGIN - 1e-9
 

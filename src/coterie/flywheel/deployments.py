@@ -97,6 +97,8 @@ class Deployment:
     thresholds: tuple[float, ...] = ()
     """Confidences from which it may come to answer, the highest first, laid down before anything was compared. What it
     says is compared from the last one on, and it answers from the lowest that its gate has shown to be no worse."""
+    aim: float | None = None
+    """The one of them that is expected to break even."""
     created: float = 0.0
     since: float = 0.0
     """When it came into its state or stage."""
@@ -236,6 +238,7 @@ class Deployments:
             fields=fields or {},
             accepts_from=accepts_from,
             thresholds=tuple(thresholds),
+            aim=accepts_from if thresholds else None,
             created=now,
             since=now,
         )

@@ -175,8 +175,11 @@ def ladder_of(
     """Return how far down its thresholds the stream of a deployment shows it to be no worse."""
     live = deployment.state in LIVE
     current = deployment.accepts_from if deployment.serves or not live or not deployment.thresholds else None
-    steps = deployment.thresholds if live else deployment.thresholds[:1]
-    return judge_ladder(stream, truths, steps, margin=section.margin, alpha=section.alpha, current=current)
+    about = {"margin": section.margin, "alpha": section.alpha}
+    steps = deployment.thresholds
+    if not live and steps and deployment.accepts_from is not None:  # nothing more is tried
+        stream, steps = stream.at(deployment.accepts_from), ()
+    return judge_ladder(stream, truths, steps, **about, aim=deployment.aim, current=current)
 
 
 async def evidence_of(books: Deployments, section: FlywheelSection, deployment: Deployment) -> LadderEvidence:

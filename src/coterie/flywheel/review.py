@@ -248,7 +248,7 @@ class ReviewQueue:
     async def _ahead(self, deployment: Deployment, truths: Truths) -> list[_Ahead]:
         """What the gate of a deployment waits for; nothing if it was passed, or is decided.
 
-        With thresholds that is the one that is tried, and the one that is expected to break even, or else the next.
+        With thresholds those are the ones that are tried, and where that is one, the next below it.
         """
         if deployment.serves and not deployment.thresholds:
             return []
@@ -257,19 +257,11 @@ class ReviewQueue:
 
     def _ahead_in(self, stream: ComparedStream, truths: Truths, deployment: Deployment) -> list[_Ahead]:
         ladder = ladder_of(stream, truths, self.section, deployment)
-        if not deployment.thresholds:
-            tried = [(0.0, ladder.shown)]
-        elif ladder.ahead is None or ladder.ahead_from is None:
-            return []
-        else:
-            tried = [(ladder.ahead_from, ladder.ahead)]
-            lower = [each for each in deployment.thresholds if each < ladder.ahead_from]
-            aim = deployment.accepts_from
-            further = aim if aim in lower else next(iter(lower), None)
-            if further is not None and ladder.ahead.decision == "open":
-                margin, alpha = self.section.margin, self.section.alpha
-                found = judge_differences(stream.at(further), truths, margin=margin, alpha=alpha)
-                tried.append((further, found))
+        tried = list(ladder.ahead) if deployment.thresholds else [(0.0, ladder.shown)]
+        lower = [each for each in deployment.thresholds if tried and each < tried[0][0]]
+        if len(tried) == 1 and lower and tried[0][1].decision == "open":
+            margin, alpha = self.section.margin, self.section.alpha
+            tried.append((lower[0], judge_differences(stream.at(lower[0]), truths, margin=margin, alpha=alpha)))
         return [
             _Ahead(
                 accepts_from=accepts_from,

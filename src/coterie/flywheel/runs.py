@@ -363,7 +363,8 @@ class FlywheelRunner:
         for each in under_way:
             if each.state == "shadow":
                 ladder = await evidence_of(self.books, self.config.flywheel, each)
-                found.append(((ladder.ahead or ladder.shown).rows_left, -each.created, each))
+                left = min((ahead.rows_left for _, ahead in ladder.ahead), default=ladder.shown.rows_left)
+                found.append((left, -each.created, each))
         least = max(found, key=lambda item: item[:2], default=None)
         return least[2] if least is not None and least[0] > _NEAR else None
 
