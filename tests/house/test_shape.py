@@ -57,7 +57,7 @@ BUDGETS = {
     "engines": 6240,  # vLLM; encoders by name; relay; a transport as seam; models that read and check; made ahead
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
-    "flywheel": 5420,  # jobs, evidence, capture, review, runs; thresholds tried in order, objects; repeats; confusions
+    "flywheel": 5440,  # jobs, evidence, capture, review, runs; thresholds tried in order, objects; repeats; confusions
     "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; late workers
     "generalist": 1590,  # whole answers asked for whole; functions
     "governance": 3560,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
