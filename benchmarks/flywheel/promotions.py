@@ -147,10 +147,11 @@ def main() -> None:
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--thresholds", action="store_true", help="candidates with thresholds alone")
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
     bars = []
-    for name in CANDIDATES:
+    for name in () if given.thresholds else CANDIDATES:
         rng = np.random.default_rng([given.seed, len(name)])
         runs = [judged(name, rng) for _ in range(given.runs)]
         figures = {key: float(np.mean([each[key] for each in runs])) for key in runs[0]}
@@ -164,7 +165,7 @@ def main() -> None:
             bars += [Bar(what=f"promoted: {name}", measured=figures["promoted"], limit=limit, at_most=True)]
     for kind in LADDERS:
         rng = np.random.default_rng([given.seed, 100 + len(kind)])
-        ends = [climbed(kind, rng) for _ in range(5 * given.runs)]
+        ends = [climbed(kind, rng) for _ in range(given.runs)]
         wrong = float(np.mean([worse for _, worse in ends]))
         record.figures[f"thresholds, {kind}"] = {
             "wrong": wrong,

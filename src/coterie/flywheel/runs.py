@@ -473,7 +473,7 @@ class FlywheelRunner:
         teacher = teacher_accuracy(truths, examples, (), sample)
         if teacher.worth:
             figures["teacher"] = {"accuracy": round(teacher.share, 3), "low": teacher.low, "high": teacher.high}
-        reason = f"trained on {len(rows.rows)} rows"
+        reason, steps = f"trained on {len(rows.rows)} rows", even.thresholds if section.thresholds else ()
         begun = await self.books.begin(
             job,
             made.version,
@@ -481,8 +481,8 @@ class FlywheelRunner:
             reason=reason,
             figures=figures,
             changed=changed,
-            accepts_from=next(iter(even.thresholds), None) if even.confidence is None else even.confidence,
-            thresholds=even.thresholds,
+            accepts_from=next(iter(steps), None) if even.confidence is None else even.confidence,
+            thresholds=steps,
             fields=fields,
         )
         self._note("train", reason, job=job.name, deployment=begun.id, figures=figures, done=True)
