@@ -50,7 +50,7 @@ BUDGETS = {
     "api": 1800,  # ToolCaller
     "assembly": 640,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
     "cli": 7590,  # plans; encoders, models by name; import and mcp; what feedback may name; ledger, log; workers
-    "config": 1560,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
+    "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
     "decisions": 1070,  # typed questions: a new concept; deployments for questions; a second encoder; drawn options
