@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("peft", reason="needs the extra `train`")
 
+import gguf
 import torch
 from peft import PeftModel
 from safetensors.torch import load
@@ -23,7 +24,15 @@ from coterie.models.catalogue import installed
 from coterie.tasks.generate.draft import Drafting
 from coterie.tuning import causal as _precision
 from coterie.tuning.base import Checkpoints, find_causal_base
-from coterie.tuning.causal import ATTENTION, FEED_FORWARD, TokenPair, add_adapter, load_causal, load_tokens
+from coterie.tuning.causal import (
+    ATTENTION,
+    FEED_FORWARD,
+    TokenPair,
+    add_adapter,
+    load_causal,
+    load_tokens,
+    one_table_of_names,
+)
 from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, completion_loss, tune_adapter
 from coterie.tuning.plain_loop import plain_lora
 from coterie.types import Prompt
@@ -374,3 +383,12 @@ def test_a_base_is_given_back_as_it_was(smollm2):
         assert model.unload() is network
 
     assert found[0] == found[1]
+
+
+def test_a_table_of_names_is_made_once():
+    """While a model is read, whoever asks for the names of its tensors gets one table; afterwards nothing is kept."""
+    make = gguf.get_tensor_name_map
+    with one_table_of_names():
+        tables = [gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2) for _ in range(2)]
+    assert tables[0] is tables[1]
+    assert gguf.get_tensor_name_map is make

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+import gguf
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.nn.functional import linear
@@ -111,7 +112,7 @@ def load_causal(base: CausalBase, *, dtype: torch.dtype | None = None) -> torch.
     Raises:
         ArtefactRefused: the file cannot be read.
     """
-    with _quiet(), _explained(base):
+    with _quiet(), _explained(base), one_table_of_names():
         network: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
             str(base.path.parent), gguf_file=base.path.name, dtype=dtype or quickest_dtype()
         )
@@ -129,6 +130,17 @@ def add_adapter(network: torch.nn.Module, *, rank: int, alpha: int, modules: Seq
         adapted = get_peft_model(network, config)
     assert isinstance(adapted, PeftModel)  # noqa: S101 - there is no other kind without a prompt learner
     return adapted
+
+
+@contextmanager
+def one_table_of_names() -> Iterator[None]:
+    """Let gguf make its table of tensors' names once: transformers has it made for each part of a network."""
+    make = gguf.get_tensor_name_map
+    gguf.get_tensor_name_map = cache(make)
+    try:
+        yield
+    finally:
+        gguf.get_tensor_name_map = make
 
 
 @contextmanager
