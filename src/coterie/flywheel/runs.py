@@ -276,6 +276,8 @@ class FlywheelRunner:
         else:
             new = _unknown_wordings(found, discovery, calls, homes)
             job = replace(old, templates=(*old.templates, *new), labels={**_spelled(found, calls), **old.labels})
+            if old.merged_into:  # it stands apart again
+                job = replace(job, templates=new_job.templates, ignored=False, merged_into="")
             if first not in deployed and old.shape != found.answers.shape:  # few calls do not show a closed set
                 labels = _spelled(found, calls)
                 job = replace(job, shape=found.answers.shape, task=found.task, labels=labels)
@@ -286,6 +288,7 @@ class FlywheelRunner:
                 job = replace(job, templates=(*job.templates, *known[key].templates))
                 known[key] = replace(known[key], ignored=True, merged_into=job.id, templates=())
                 await self.books.put_job(known[key])
+                known[key] = await self.books.job(key)
         if job != old:
             await self.books.put_job(job)
             kept = await self.books.job(job.id)

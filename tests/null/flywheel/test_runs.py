@@ -166,6 +166,39 @@ async def test_wordings_that_few_calls_kept_apart_are_joined_when_there_are_more
     assert {each.job for each in await bench.books.store.newest()} == {"job-b"}
 
 
+async def test_a_job_that_is_joined_to_another_and_found_apart_in_one_run_stands(bench, monkeypatch):
+    """It was written once already: the run goes on from what it wrote, and the job gets its calls back."""
+    await bench.books.store.add_examples(calls(100))
+    await bench.run()
+    (first,) = await bench.books.jobs()
+    other = [
+        replace(
+            each, prompt=(("user", each.prompt[0][1].replace(ASKED, "Ticket of the bank, give its category now:")),)
+        )
+        for each in calls(250, 3, 1000)
+    ]
+    found = discover([RecordedCall(prompt=each.prompt, answer=each.answer) for each in other])
+    apart = KnownJob(id="job-b", name="b", labels=first.labels, templates=found.jobs[0].wordings, found=NOW)
+    await bench.books.put_job(apart)
+    await bench.books.store.add_examples(
+        [replace(each, job="job-b", template=0, input=found.input_of(i)) for i, each in enumerate(other)]
+    )
+
+    def once_more(logged, **settings):
+        whole = discover(logged, **settings)
+        (joined,) = whole.jobs
+        own = [i for i in joined.calls if ASKED in logged[i].prompt[0][1]][:40]
+        rest = tuple(i for i in joined.calls if i not in own)
+        apart = replace(joined, calls=tuple(own), wordings=first.templates)
+        return replace(whole, jobs=(replace(joined, calls=rest), apart))
+
+    monkeypatch.setattr("coterie.flywheel.runs.discover", once_more)
+    assert ("discover", True) in await bench.run()
+    jobs = {each.id: each for each in await bench.books.jobs()}
+    assert (jobs[first.id].merged_into, jobs[first.id].ignored) == ("", False)
+    assert {each.job for each in await bench.books.store.newest()} == {"job-b", first.id}
+
+
 @pytest.mark.parametrize(("every", "waits"), [(2, True), (1, False)])
 async def test_a_version_that_answers_less_does_not_take_the_champions_place(bench, every, waits):
     """It passes its gate, and would answer half of the calls that the champion answers: it waits."""

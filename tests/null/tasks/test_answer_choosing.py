@@ -252,6 +252,16 @@ def test_what_a_pick_gives_to_each():
     assert odds[1] == odds[2] < read.given_to(0) == read.given_to(NONE) < odds[0]
 
 
+def test_a_few_questions_show_nothing():
+    """Of one domain, or all alike: no say, and no error."""
+    questions = drawn(60)
+    same = [replace(each, domain="a") for each in questions]
+    never = [replace(each, answers=np.zeros(4, dtype=bool), is_stated=False) for each in questions]
+
+    assert fit_choosing(same, picks(same, right=1.0), sure=0.9, risk=0.1) is None
+    assert fit_choosing(never, picks(never, right=1.0), sure=0.9, risk=0.1) is None
+
+
 def test_a_bonus_goes_to_the_picked_one():
     """And to nobody where none is picked."""
     assert with_bonus(np.array([1.0, 0.0]), Pick(1), 3.0).tolist() == [1.0, 3.0]

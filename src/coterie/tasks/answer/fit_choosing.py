@@ -2,7 +2,7 @@
 
 The questions (`asked.json`, made by `benchmarks/answer/choosing.py`) come with their likeliest sentences and with what
 the looks before say of each, so that nothing but the model is asked. A confidence holds its risk as a mean over
-domains, by lines that did not see the question's group.
+domains, by lines that did not see the question's domain.
 """
 
 from __future__ import annotations
@@ -49,12 +49,14 @@ from coterie.text.unicode import estimate_tokens
 from coterie.types import SYSTEM, Label, Reason
 
 QUESTIONS_FILE = "asked.json"
-_FOLDS = 10
 _STRENGTH = 0.1
 """Of the lines' regularisation (scikit-learn's `C`): few questions are asked."""
+_SURE = 4.0
 _BONUSES = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
 _FEWEST, _DOMAINS = 8, 2
 """Answers from which a domain counts, and domains that must."""
+_WORTH = 0.05
+"""Share of what is stated that its say must add to be worth a call for each unsure question."""
 _READ = 0.8
 """Of the model's answers so many must name a sentence or none: below, it is not up to this."""
 
@@ -89,7 +91,7 @@ class FittedChoosing:
     before: int
     """Of these the answered ones without the model, at the same risk."""
     answered: int
-    """And with it, by lines that did not see the question's group."""
+    """And with it, by lines that did not see the question's domain."""
 
 
 @cache
@@ -141,7 +143,7 @@ def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> Fit
     sure = proven_at(load_defaults().proven["answering"], job.section.target_risk).confidence
     certain = 1.0 if sure is None else sure  # where no confidence is proven, nothing less answers by itself
     fitted = fit_choosing(given, picks, sure=certain, risk=job.section.target_risk)
-    if fitted is None or fitted.answered <= fitted.before:
+    if fitted is None or fitted.answered - fitted.before < _WORTH * fitted.asked:
         return Reason("choosing.no_gain", model=asked.key, asked=len(given), risk=job.section.target_risk)
     return fitted
 
@@ -191,16 +193,15 @@ def fit_choosing(
         sure: Confidence from which the looks before answer by themselves: the model is not asked then.
         risk: Share of wrong ones among all that is answered, with and without the model.
     """
-    groups = {name: number for number, name in enumerate(sorted({each.group for each in questions}))}
-    folds = np.array([groups[each.group] % _FOLDS for each in questions])
-    judged = [ChoiceOutcome(right=False, sure=0.0, stated=0.0)] * len(questions)
-    for fold in range(_FOLDS):
-        rest, own = (np.flatnonzero(which).tolist() for which in (folds != fold, folds == fold))
-        if own:
-            lines = fit_lines([questions[row] for row in rest], [picks[row] for row in rest])
-            for row in own:
-                judged[row] = outcome(lines, questions[row], picks[row])
     domains = np.array([each.domain for each in questions])
+    if len(set(domains.tolist())) < _DOMAINS:
+        return None
+    judged = [ChoiceOutcome(right=False, sure=0.0, stated=0.0)] * len(questions)
+    for domain in np.unique(domains):
+        rest, own = (np.flatnonzero(which).tolist() for which in (domains != domain, domains == domain))
+        lines = fit_lines([questions[row] for row in rest], [picks[row] for row in rest])
+        for row in own:
+            judged[row] = outcome(lines, questions[row], picks[row])
     stated = np.array([each.is_stated for each in questions])
     alone = np.array([each.right >= max(sure, 1 - each.stated) for each in questions])
     right = np.where(alone, [bool(each.answers[0]) for each in questions], [each.right for each in judged])
@@ -262,7 +263,9 @@ def fit_lines(questions: Sequence[AskedQuestion], picks: Sequence[Pick]) -> Choo
 
 
 def _line(features: Floats, right: np.ndarray, weights: Floats) -> LinearScore:
-    """A logistic line of `WEIGHED`."""
+    """A logistic line of `WEIGHED`; where all are alike, what nearly always holds."""
+    if len(np.unique(right)) < 2:
+        return LinearScore(names=WEIGHED, weights=np.zeros(len(WEIGHED)), bias=_SURE if right.all() else -_SURE)
     mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
     model = LogisticRegression(C=_STRENGTH, max_iter=500)
     model.fit((features - mean) / spread, right, sample_weight=weights / weights.mean())
