@@ -169,6 +169,7 @@ async def test_a_replacement_that_never_answers(tmp_path):
             said = [(await server.process.stderr.readline()).decode() for _ in range(2)]
         assert "did not answer within 0.5 seconds" in said[1]
         assert await server.until(lambda there: len(there) == 2) == before
+        await until(note.exists)  # written once it was said
         assert "did not answer within 0.5 seconds" in json.loads(note.read_text())["why"]
         assert await server.ask() == 200
 

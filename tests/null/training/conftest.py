@@ -42,6 +42,9 @@ class WordEncoder(EchoEngine):
     def words(self):
         return ()
 
+    def follow(self, memo):
+        """It prepares nothing."""
+
     def exceeds(self, texts):
         return np.array([len(text.split()) > self.max_tokens for text in texts], dtype=bool)
 
