@@ -53,7 +53,7 @@ def main() -> None:
                 continue
             questions.append(
                 {
-                    "domain": domain, "group": each.group, "question": offered.question, "lines": offered.lines,
+                    "domain": domain, "question": offered.question, "lines": offered.lines,
                     "scores": [round(float(score), 4) for score in found.scores[rows]],
                     "answers": [bool(right) for right in each.answers[rows]], "right": round(found.right, 4),
                     "is_stated_by_looks": round(found.stated, 4), "stated": each.stated,

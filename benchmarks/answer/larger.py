@@ -50,7 +50,7 @@ def questions_of(items: Sequence[Item], each: int) -> list[AskedQuestion]:
             rows, offered = offer(item.seen, seen.scores)
             found.append(
                 AskedQuestion(
-                    domain=domain, group=item.group, offered=offered, scores=seen.scores[rows], right=seen.right,
+                    domain=domain, offered=offered, scores=seen.scores[rows], right=seen.right,
                     stated=seen.stated, answers=item.answers[rows], is_stated=item.stated,
                 )
             )  # fmt: skip

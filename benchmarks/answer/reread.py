@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "reading"))
@@ -47,6 +46,8 @@ from coterie.knowledge.open import open_index
 from coterie.learning.dataset import Row
 from coterie.learning.metrics import auroc
 from coterie.tasks.answer.default import DEFAULT_FILE, load_defaults
+from coterie.tasks.answer.fit_choosing import met
+from coterie.tasks.answer.fit_scoring import fit_line
 from coterie.tasks.answer.metrics import holds_answer
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, survey
 from coterie.tasks.answer.rereading import JUDGED, LOOKED, Looked, Rereading, features, judged, read_passages
@@ -58,8 +59,8 @@ from coterie.types import Label, Passage
 RISKS = (0.05, 0.1, 0.15, 0.2, 0.25)
 PRECISION = 0.9
 """Of sentences that are cited beside the best one."""
-FEWEST, DOMAINS = 12, 2
-"""Answers from which a domain counts, and domains that must."""
+FEWEST, STRENGTH = 12, 0.5
+"""Answers from which a domain counts, and the lines' regularisation (scikit-learn's `C`)."""
 FOLDS = 5
 ALSO = Path(__file__).parent / "judged.json"
 """Sentences that answer a question beside those that its set names."""
@@ -257,14 +258,6 @@ def passage_at(document: str, text: str, start: int, end: int) -> Passage:
     )
 
 
-def line(features: Floats, right: np.ndarray, weights: Floats, names: Sequence[str]) -> LinearScore:
-    """A logistic line of named features."""
-    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
-    model = LogisticRegression(C=0.5, max_iter=500).fit((features - mean) / spread, right, sample_weight=weights)
-    found = model.coef_[0] / spread
-    return LinearScore(names=tuple(names), weights=found, bias=float(model.intercept_[0] - found @ mean))
-
-
 def evenly(domains: Sequence[str]) -> Floats:
     """Weights by which each domain counts as much as the square root of its questions."""
     names, counts = np.unique(domains, return_counts=True)
@@ -278,7 +271,7 @@ def fit_sentence(items: Sequence[Item]) -> LinearScore:
     seen = np.vstack([features(each.first.scores, each.looked) for each in items])
     right = np.concatenate([each.answers[each.looked.rows] for each in items])
     weights = np.repeat(evenly([each.domain for each in items]), [len(each.looked.rows) for each in items])
-    return line(seen, right, weights, LOOKED)
+    return fit_line(LOOKED, seen, right, strength=STRENGTH, weights=weights)
 
 
 def outcomes(items: Sequence[Item], rereading: Rereading) -> tuple[Floats, np.ndarray, list[AnswerReading]]:
@@ -315,7 +308,8 @@ def fit(items: Sequence[Item], model: str) -> Rereading:
     fine = np.flatnonzero((shares >= PRECISION) & (np.arange(len(order)) >= 20))
     also = float(np.array(values)[order[fine[-1]]]) if len(fine) else 1e9
     return Rereading(
-        sentence=sentence, right=line(seen, right, weights, JUDGED), stated=line(seen, stated, weights, JUDGED),
+        sentence=sentence, right=fit_line(JUDGED, seen, right, strength=STRENGTH, weights=weights),
+        stated=fit_line(JUDGED, seen, stated, strength=STRENGTH, weights=weights),
         also=also, model=model,
     )  # fmt: skip
 
@@ -334,29 +328,11 @@ def thresholds(
     ):
         steps = []
         for risk in RISKS:
-            value = _met(confidence[own], good[own], domains[own], risk)
-            if value <= 1:  # else it cannot be held
+            value = met(confidence[own], good[own], domains[own], risk, fewest=FEWEST)
+            if value is not None:  # else it cannot be held
                 steps.append({"risk": risk, "value": round(value, 4)})
         found[name] = steps
     return found
-
-
-def _met(confidence: Floats, right: np.ndarray, domains: np.ndarray, risk: float) -> float:
-    """The lowest confidence from which the share of wrong ones, and of one more, is held.
-
-    The share is the mean of the domains' that have enough answers there; with fewer than two such domains none is held.
-    """
-    best = 1.01
-    for value in np.unique(np.round(confidence, 3))[::-1]:
-        kept = confidence >= value
-        shares = [
-            float((~own).mean())
-            for own in (right[(domains == domain) & kept] for domain in np.unique(domains))
-            if len(own) >= FEWEST
-        ]
-        if len(shares) >= DOMAINS and np.mean(shares) + 1 / kept.sum() <= risk:
-            best = float(value)
-    return best
 
 
 def figures(

@@ -141,8 +141,8 @@ async def test_calls_become_a_job_and_a_shadow_in_one_run(bench):
     assert await bench.run() == [("wait", False)]
 
 
-async def test_wordings_that_few_calls_kept_apart_are_joined_when_there_are_more(bench):
-    """Every call has a job; jobs are looked for again when calls grew as for a further version."""
+async def two_wordings(bench):
+    """Return a job that was found in 100 calls, and the calls of a job `job-b` of another wording."""
     await bench.books.store.add_examples(calls(100))
     await bench.run()
     (first,) = await bench.books.jobs()
@@ -155,7 +155,12 @@ async def test_wordings_that_few_calls_kept_apart_are_joined_when_there_are_more
     found = discover([RecordedCall(prompt=each.prompt, answer=each.answer) for each in other])
     apart = KnownJob(id="job-b", name="b", labels=first.labels, templates=found.jobs[0].wordings, found=NOW)
     await bench.books.put_job(apart)
-    ours = [replace(each, job="job-b", template=0, input=found.input_of(i)) for i, each in enumerate(other)]
+    return first, [replace(each, job="job-b", template=0, input=found.input_of(i)) for i, each in enumerate(other)]
+
+
+async def test_wordings_that_few_calls_kept_apart_are_joined_when_there_are_more(bench):
+    """Every call has a job; jobs are looked for again when calls grew as for a further version."""
+    first, ours = await two_wordings(bench)
     await bench.books.store.add_examples(ours[:20])
     assert ("discover", False) not in await bench.run(dry_run=True)
     await bench.books.store.add_examples(ours[20:])
@@ -168,21 +173,8 @@ async def test_wordings_that_few_calls_kept_apart_are_joined_when_there_are_more
 
 async def test_a_job_that_is_joined_to_another_and_found_apart_in_one_run_stands(bench, monkeypatch):
     """It was written once already: the run goes on from what it wrote, and the job gets its calls back."""
-    await bench.books.store.add_examples(calls(100))
-    await bench.run()
-    (first,) = await bench.books.jobs()
-    other = [
-        replace(
-            each, prompt=(("user", each.prompt[0][1].replace(ASKED, "Ticket of the bank, give its category now:")),)
-        )
-        for each in calls(250, 3, 1000)
-    ]
-    found = discover([RecordedCall(prompt=each.prompt, answer=each.answer) for each in other])
-    apart = KnownJob(id="job-b", name="b", labels=first.labels, templates=found.jobs[0].wordings, found=NOW)
-    await bench.books.put_job(apart)
-    await bench.books.store.add_examples(
-        [replace(each, job="job-b", template=0, input=found.input_of(i)) for i, each in enumerate(other)]
-    )
+    first, ours = await two_wordings(bench)
+    await bench.books.store.add_examples(ours)
 
     def once_more(logged, **settings):
         whole = discover(logged, **settings)

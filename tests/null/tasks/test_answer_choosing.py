@@ -197,7 +197,6 @@ def drawn(count: int, *, seed: int = 0) -> list[AskedQuestion]:
         questions.append(
             AskedQuestion(
                 domain=f"domain {number % 3}",
-                group=f"group {number}",
                 offered=Offered(f"question {number}", ("a", "b", "c", "d")),
                 scores=scores,
                 right=float(random.uniform(0.2, 0.6)),

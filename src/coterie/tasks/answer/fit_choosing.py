@@ -16,7 +16,6 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from coterie.errors import (
     ArtefactRefused,
@@ -43,15 +42,15 @@ from coterie.tasks.answer.choosing import (
     with_bonus,
 )
 from coterie.tasks.answer.default import load_defaults, proven_at
-from coterie.tasks.answer.scoring import LinearScore, probability
+from coterie.tasks.answer.fit_scoring import fit_line
+from coterie.tasks.answer.scoring import probability
 from coterie.tasks.answer.section import AnswerSection
 from coterie.text.unicode import estimate_tokens
-from coterie.types import SYSTEM, Label, Reason
+from coterie.types import SYSTEM, Label, Prompt, Reason
 
 QUESTIONS_FILE = "asked.json"
 _STRENGTH = 0.1
 """Of the lines' regularisation (scikit-learn's `C`): few questions are asked."""
-_SURE = 4.0
 _BONUSES = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
 _FEWEST, _DOMAINS = 8, 2
 """Answers from which a domain counts, and domains that must."""
@@ -68,7 +67,6 @@ class AskedQuestion:
     """A public question with its likeliest sentences, by the looks before."""
 
     domain: str
-    group: str
     offered: Offered
     scores: Floats  # (K,) log-odds
     right: float
@@ -104,7 +102,6 @@ def asked_questions() -> tuple[str, tuple[AskedQuestion, ...]]:
 def _restored(stored: Mapping[str, Any]) -> AskedQuestion:
     return AskedQuestion(
         domain=stored["domain"],
-        group=stored["group"],
         offered=Offered(stored["question"], tuple(stored["lines"])),
         scores=np.array(stored["scores"]),
         right=stored["right"],
@@ -154,22 +151,23 @@ async def _ask(
     """The model's picks, side by side; None of a question that the gate keeps here. The first error ends the others."""
     engine = asked.open()
 
-    async def one(question: AskedQuestion) -> Pick | None:
+    prompts = [prompt_of(each.offered, Label.PUBLIC) for each in questions]
+
+    async def one(question: AskedQuestion, prompt: Prompt) -> Pick | None:
         try:
-            (output,) = await engine.run([prompt_of(question.offered, Label.PUBLIC)], call=SYSTEM)
+            (output,) = await engine.run([prompt], call=SYSTEM)
         except PolicyError:
             return None
         finally:
             progress.advance(1)
         return read_pick(output.text, output.logprob, len(question.offered.lines))
 
-    prompts = [prompt_of(each.offered, Label.PUBLIC) for each in questions]
     new = [each for each in prompts if not engine.knows(each)]
     tokens = sum(estimate_tokens(message.text) for each in new for message in each.messages)
     progress.start(title, None)
     progress.finish(f"{len(new):,} questions, about {tokens:,} tokens, {asked.in_words(tokens, 2 * len(new))}")
     progress.start(title, len(questions))
-    work = [asyncio.ensure_future(one(each)) for each in questions]
+    work = [asyncio.ensure_future(one(*each)) for each in zip(questions, prompts, strict=True)]
     try:
         async with reporting_kept_answers(engine):
             picks = list(await asyncio.gather(*work))
@@ -255,35 +253,27 @@ def fit_lines(questions: Sequence[AskedQuestion], picks: Sequence[Pick]) -> Choo
     rows = np.array(
         [weighed_features(at, q.right, q.stated, pick) for at, (q, pick) in zip(places[chosen], pairs, strict=True)]
     )
+    stated = np.array([each.is_stated for each in questions])
     return Choosing(
         bonus=_BONUSES[chosen],
-        right=_line(rows, good[chosen], weights),
-        stated=_line(rows, np.array([each.is_stated for each in questions]), weights),
+        right=fit_line(WEIGHED, rows, good[chosen], strength=_STRENGTH, weights=weights),
+        stated=fit_line(WEIGHED, rows, stated, strength=_STRENGTH, weights=weights),
     )
 
 
-def _line(features: Floats, right: np.ndarray, weights: Floats) -> LinearScore:
-    """A logistic line of `WEIGHED`; where all are alike, what nearly always holds."""
-    if len(np.unique(right)) < 2:
-        return LinearScore(names=WEIGHED, weights=np.zeros(len(WEIGHED)), bias=_SURE if right.all() else -_SURE)
-    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
-    model = LogisticRegression(C=_STRENGTH, max_iter=500)
-    model.fit((features - mean) / spread, right, sample_weight=weights / weights.mean())
-    found = model.coef_[0] / spread
-    return LinearScore(names=WEIGHED, weights=found, bias=float(model.intercept_[0] - found @ mean))
-
-
-def met(confidence: Floats, right: np.ndarray, domains: np.ndarray, risk: float) -> float | None:
+def met(
+    confidence: Floats, right: np.ndarray, domains: np.ndarray, risk: float, *, fewest: int = _FEWEST
+) -> float | None:
     """The lowest confidence from which the share of wrong ones, and of one more, is held; None if there is none.
 
     The share is the mean of the domains' that have enough answers there; with fewer than two such domains none is held.
-    What has no finite confidence is given in any case (infinity) or in none.
+    What has no finite confidence is given in any case (infinity) or in none. A domain counts from `fewest` answers on.
     """
     best = None
     for value in np.unique(np.round(confidence[np.isfinite(confidence)], 3))[::-1]:
         kept = confidence >= value
         every = (right[(domains == domain) & kept] for domain in np.unique(domains))
-        shares = [float((~own).mean()) for own in every if len(own) >= _FEWEST]
+        shares = [float((~own).mean()) for own in every if len(own) >= fewest]
         if len(shares) >= _DOMAINS and np.mean(shares) + 1 / kept.sum() <= risk:
             best = float(value)
     return best

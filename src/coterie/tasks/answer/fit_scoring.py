@@ -227,7 +227,7 @@ def fit_scorer(
     scores: list[Floats] = [np.empty(0)] * len(features)
     mixed = np.zeros(len(features))
     for fold in np.unique(folds):
-        line = _line(names, stacked[owners != fold], answers[owners != fold])
+        line = fit_line(names, stacked[owners != fold], answers[owners != fold])
         for number in np.flatnonzero(folds == fold).tolist():
             scores[number] = line.of(features[number])
             if known is not None:
@@ -248,7 +248,7 @@ def fit_scorer(
     lines, probable = _sureness(outcomes, (best, stated), before, folds)
     new = lines.get(False) or lines[True]
     scorer = AnswerScorer(
-        sentence=_line(names, stacked, answers),
+        sentence=fit_line(names, stacked, answers),
         right=new.right,
         stated=new.stated,
         also=also.get(False, _NEVER),
@@ -266,7 +266,7 @@ def _sureness(
     probable = np.zeros((2, len(outcomes)))  # that it answers, that anything does
     for again in {bool(each) for each in before}:
         own = before == again
-        lines[again] = AnswerConfidence(*(_line(OUTCOME, outcomes[own], each[own]) for each in true))
+        lines[again] = AnswerConfidence(*(fit_line(OUTCOME, outcomes[own], each[own]) for each in true))
         probable[:, own] = [_cross_fitted(outcomes[own], each[own], folds[own]) for each in true]
     return lines, probable
 
@@ -289,22 +289,38 @@ def _outcomes(
     return np.vstack(rows)
 
 
-def _line(names: Sequence[str], features: Floats, right: np.ndarray) -> LinearScore:
-    """Logistic regression on standardised features, as a line of the features themselves."""
+def fit_line(
+    names: Sequence[str],
+    features: Floats,  # (N, F)
+    right: np.ndarray,  # (N,) bool
+    *,
+    strength: float = 1.0,
+    weights: Floats | None = None,  # (N,)
+) -> LinearScore:
+    """Logistic regression on standardised features, as a line of the features themselves.
+
+    Args:
+        names: Of the features, in order.
+        features: A row for each example.
+        right: What is to be told.
+        strength: scikit-learn's `C`.
+        weights: How much each example counts; None for all alike.
+    """
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread < 1e-6, 1.0, spread)
     if right.all() or not right.any():
         odds = np.log((right.sum() + 1) / ((~right).sum() + 1))
         return LinearScore(names=tuple(names), weights=np.zeros(len(names)), bias=float(odds))
-    model = LogisticRegression(C=1.0, max_iter=300).fit((features - mean) / spread, right)
-    weights = np.asarray(model.coef_[0] / spread, dtype=np.float64)
-    return LinearScore(names=tuple(names), weights=weights, bias=float(model.intercept_[0] - weights @ mean))
+    model = LogisticRegression(C=strength, max_iter=500)
+    model.fit((features - mean) / spread, right, sample_weight=None if weights is None else weights / weights.mean())
+    found = np.asarray(model.coef_[0] / spread, dtype=np.float64)
+    return LinearScore(names=tuple(names), weights=found, bias=float(model.intercept_[0] - found @ mean))
 
 
 def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Floats:
     found = np.zeros(len(features))
     for fold in np.unique(folds):
-        line = _line(OUTCOME, features[folds != fold], right[folds != fold])
+        line = fit_line(OUTCOME, features[folds != fold], right[folds != fold])
         found[folds == fold] = 1 / (1 + np.exp(-line.of(features[folds == fold])))
     return found
 
