@@ -126,7 +126,8 @@ TEMPLATES: Mapping[str, str] = {
     "choosing.no_gain": "{model!r} only words: asked {asked} public questions, its choice answers no more of them at a "
     "risk of {risk:.0%} than the reader alone",
     "choosing.no_numbers": "{model!r} only words: {named} of its {asked} answers name a sentence, or none",
-    "choosing.not_asked": "{model!r} only words: it could not be asked what its choice is worth ({why})",
+    "choosing.not_asked": "{model!r} only words: it could not be asked what its choice is worth ({why}); train again "
+    "when it can, or set `calibration_calls = 0`",
     "choosing.other_reader": "the model only words: another reading model than the one here read the public questions",
     # --- a column of structured input
     "column.missing": "{column} is missing",
