@@ -7,7 +7,7 @@ and are, of all questions of their language, among the likest to this part: as a
 paragraph that XQuAD holds and every question of the test half of SQuAD 2.0's development set, in any language. Every
 twelfth document is `held`: it measures.
 
-    COTERIE_DATA=... python scripts/reading/corpus.py BASE OUT.jsonl.gz
+    COTERIE_DATA=... python scripts/reading/corpus.py BASE OUT.jsonl.gz [SEED]
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import load  # noqa: E402
 
 RANDOM = random.Random(SEED)  # noqa: S311 - a sample, no secret
 SETS = {
-    ("squad2_dev", "en"): (9999, 5), ("squad_train_slice", "en"): (2600, 3), ("tydiqa_goldp", "en"): (1700, 1),
+    ("squad2_dev", "en"): (9999, 5), ("squad_train_slice", "en"): (2600, 3), ("tydiqa_goldp", "en"): (3600, 1),
     ("tydiqa_goldp", "ko"): (450, 1), ("tydiqa_goldp", "sw"): (250, 1), ("squad_it_test", "it"): (300, 3),
     ("squad_es_v2_dev", "es"): (9999, 4), ("piaf_fr", "fr"): (350, 3), ("jaquad_slice", "ja"): (350, 3),
     ("cmrc2018", "zh"): (300, 3), ("drcd_dev", "zh-Hant"): (120, 3), ("faquad_pt", "pt"): (150, 3),
@@ -190,7 +190,7 @@ def joined(sentences: list[str]) -> tuple[str, list[int]]:
 
 def selected(windows: Windows) -> Iterator[dict]:
     """Sentences chosen by people (SelQA)."""
-    for r in RANDOM.sample(load.read("qa/selqa/selqa_ass.jsonl.gz"), 900):
+    for r in RANDOM.sample(load.read("qa/selqa/selqa_ass.jsonl.gz"), 1800):
         lengths = [len(e.ids) for e in windows.tokenizer.encode_batch(r["candidates"], add_special_tokens=False)]
         if r["answers"]:
             first, last = windows.around(lengths, r["answers"][0], LONG)
@@ -204,7 +204,7 @@ def selected(windows: Windows) -> Iterator[dict]:
 
 def tables(windows: Windows) -> Iterator[dict]:
     """Rows of tables (FeTaQA)."""
-    for r in RANDOM.sample(load.read("qa/fetaqa/fetaqa.jsonl.gz"), 900):
+    for r in RANDOM.sample(load.read("qa/fetaqa/fetaqa.jsonl.gz"), 1800):
         used = {a - 1 for a, _ in r["cells"] if a > 0}
         if not 0 < len(used) < 3 or len(r["table"]) <= 3:
             continue
@@ -239,7 +239,7 @@ def denied() -> Iterator[dict]:
 
 def yes_or_no(windows: Windows) -> Iterator[dict]:
     """Questions for a yes or a no (BoolQ)."""
-    rows = RANDOM.sample(load.read("qa/boolq_dev/boolq_dev.jsonl.gz"), 900)
+    rows = RANDOM.sample(load.read("qa/boolq_dev/boolq_dev.jsonl.gz"), 1800)
     for r, other in zip(rows, rows[1:] + rows[:1], strict=True):
         cut, lengths = windows.sentences(r["passage"])
         first, last = windows.around(lengths, 0, LONG)
@@ -253,7 +253,7 @@ def yes_or_no(windows: Windows) -> Iterator[dict]:
 
 def typed(windows: Windows) -> Iterator[dict]:
     """Questions typed into a search engine, with passages in which a name was exchanged."""
-    for r in RANDOM.sample(load.read("qa/nq_swap/nq_swap.jsonl.gz"), 1400):
+    for r in RANDOM.sample(load.read("qa/nq_swap/nq_swap.jsonl.gz"), 3000):
         context = " ".join(re.sub(r"</?\w+>", " ", r["context"]).split())
         at = context.find(r["answer"])
         if at < 0:
@@ -309,6 +309,7 @@ def add_mined(parts: list[dict]) -> int:
 
 def main() -> None:
     """Write the rows, shuffled, and say how many of what."""
+    RANDOM.seed(int(sys.argv[3]) if len(sys.argv) > 3 else SEED)
     windows = Windows(Path(sys.argv[1]))
     over = set(json.loads((FOLDER / "qa/xquad_overlap_ids.json").read_text())["ids"])
     asked = {q["id"] for p in load.read("qa/squad2_dev/squad2_dev.jsonl.gz") if p["split"] == "test" for q in p["qas"]}

@@ -5,7 +5,7 @@ with two names exchanged, a number changed, a denial taken away, a clause moved 
 with another question's answer. Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which of the
 two). Kept out are the test parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
 
-    COTERIE_DATA=... python scripts/reading/statements_corpus.py BASE OUT.jsonl.gz
+    COTERIE_DATA=... python scripts/reading/statements_corpus.py BASE OUT.jsonl.gz [SEED]
 """
 
 from __future__ import annotations
@@ -314,6 +314,8 @@ def of_questions(p: dict, lang: str, key: str) -> Iterator[dict]:
 
 def main() -> None:
     """Write the rows that are short enough, shuffled, and say how many of what."""
+    for drawn in (RANDOM, corpus.RANDOM):
+        drawn.seed(int(sys.argv[3]) if len(sys.argv) > 3 else SEED)
     tokenizer = Tokenizer.from_file(str(Path(sys.argv[1]) / "tokenizer.json"))
     rows = [*paraphrases(), *judged(), *divided(), *made()]
     rows = [r for r in rows if r["p"].strip() and r["c"].strip()]

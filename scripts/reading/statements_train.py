@@ -201,9 +201,9 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=300, help="rows of each set that are measured")
     parser.add_argument("--after", action="store_true", help="measure when trained")
     args = parser.parse_args()
-    torch.manual_seed(SEED)
+    torch.manual_seed(args.seed or SEED)
     torch.set_num_threads(1)
-    rng = random.Random(SEED)  # noqa: S311 - a sample, no secret
+    rng = random.Random(args.seed or SEED)  # noqa: S311 - a sample, no secret
     args.out.mkdir(parents=True, exist_ok=True)
     rows = rows_of(args.corpus)
     tokenizer = Tokenizer.from_file(str(args.base / "tokenizer.json"))

@@ -170,9 +170,9 @@ def main() -> None:
     parser = options(__doc__, minutes=80, rate=1.5e-4)
     parser.add_argument("--comparer", type=Path, help="the statement model, whose comparing network is taken")
     args = parser.parse_args()
-    torch.manual_seed(SEED)
+    torch.manual_seed(args.seed or SEED)
     torch.set_num_threads(1)
-    rng = random.Random(SEED)  # noqa: S311 - a sample, no secret
+    rng = random.Random(args.seed or SEED)  # noqa: S311 - a sample, no secret
     args.out.mkdir(parents=True, exist_ok=True)
     rows = [row for row in rows_of(args.corpus) if row["p"].strip()]
     tokenizer = Tokenizer.from_file(str(args.base / "tokenizer.json"))

@@ -137,6 +137,7 @@ def options(about: str | None, minutes: float, rate: float) -> argparse.Argument
     parser.add_argument("--minutes", type=float, default=minutes)
     parser.add_argument("--clock", type=float, help="minutes by the clock, if others may pause this")
     parser.add_argument("--rate", type=float, default=rate)
+    parser.add_argument("--seed", type=int, help="of the order of rows, another one than that of the rows before")
     parser.add_argument("--begin", type=Path, help="weights to begin with")
     parser.add_argument("--measure", type=Path, help="only measure these weights, on what was held")
     return parser

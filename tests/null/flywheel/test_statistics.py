@@ -137,6 +137,17 @@ def test_stable_streams_raise_few_alarms():
     assert alarms <= 4
 
 
+def test_false_alarms_are_as_rare_as_asked_and_hardly_rarer():
+    """The mean number of rows before one is at least the patience; a line far above it would see changes late."""
+    rows = []
+    for seed in range(150):
+        rng = random.Random(seed)
+        watch = Watch(calibration=[rng.random() for _ in range(100)], patience=200, seed=seed)
+        rows.append(watch.see_all(rng.random() for _ in range(5_000)).row)
+
+    assert 200 <= np.mean(rows) <= 300
+
+
 def test_a_drop_raises_an_alarm_that_says_since_when():
     """After a fifth of the rows have become unsure, the alarm comes soon and names about the right row."""
     rng = random.Random(5)
@@ -154,3 +165,5 @@ def test_a_watch_needs_something_to_compare_with():
     """Too few calibration scores are refused."""
     with pytest.raises(ValueError, match="20 calibration scores"):
         Watch(calibration=[0.5] * 19)
+    with pytest.raises(ValueError, match="a patience of 100 or more, found 50 and 99"):
+        Watch(calibration=[0.5] * 50, patience=99)
