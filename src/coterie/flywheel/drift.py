@@ -4,8 +4,8 @@ Each score becomes a conformal p-value: its rank among the scores seen so far, t
 stream is exchangeable with the calibration scores, p-values are independent and uniform (Vovk, Gammerman, Shafer,
 *Algorithmic Learning in a Random World*, 2005). Low scores give small p-values. A mixture of CUSUM statistics of power
 bets on them is an e-detector (Shin, Ramdas, Rinaldo, *E-detectors*, 2024): with its line at L, at least L rows pass in
-the mean before a false alarm. That bound is loose. As p-values are uniform whatever the scores are, the mean number is a
-property of the bets alone, and simulated: 12.8 to 15.3 times L (`benchmarks/flywheel/run_length.py`).
+the mean before a false alarm. That bound is loose. As p-values are uniform whatever the scores are, the mean number is
+a property of the bets alone, and simulated: 12.8 to 15.3 times L (`benchmarks/flywheel/run_length.py`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Watch:
     def __post_init__(self) -> None:
         if len(self.calibration) < 20 or self.patience < _LEAST_PATIENCE:
             raise ValueError(
-                f"needs 20 calibration scores and a patience of {_LEAST_PATIENCE} or more, found {len(self.calibration)} and {self.patience}"
+                f"needs 20 calibration scores and a patience of {_LEAST_PATIENCE} or more, "
+                f"found {len(self.calibration)} and {self.patience}"
             )
         self._seen = sorted(map(float, self.calibration))
         self._random = random.Random(self.seed)  # noqa: S311 - it breaks ties
