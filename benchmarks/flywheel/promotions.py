@@ -7,11 +7,6 @@ does: the e-process, looked at after each row, where each difference costs a lab
 ties, and `judge_frozen` over 100 rows of the audit slice. Beside them, on the same streams, what is usual: a
 z-test that is looked at each 100 rows, and "agrees in 95% of calls".
 
-`thresholds` are candidates with nine thresholds, as a deployment has them (`judge_ladder`): how often one answers from
-one with which it is worse by the margin, and how much it answers. It loses among its surest answers, and is exactly
-the margin worse with each threshold; among the less sure half, and is worse with the last two; everywhere alike, and is
-exactly the margin worse with the last; or nowhere.
-
 The student of a wrong teacher agrees with the model in 87% of calls and is right in 69% where that is in 75%: the
 figures that were measured with a systematically wrong teacher.
 """
@@ -29,8 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
 from coterie.flywheel.evidence import first_decision
-from coterie.flywheel.gates import judge_frozen, judge_ladder
-from coterie.types import ComparedStream, DifferingAnswer
+from coterie.flywheel.gates import judge_frozen
 
 CLAIM = "Candidates that are worse are not promoted, however they are worse; equal ones are, with few labels."
 ROWS, EVERY, FROZEN, SLIPS, MARGIN, ALPHA = 2_500, 100, 100, 0.03, 0.02, 0.05
@@ -45,21 +39,6 @@ CANDIDATES = {
 }
 """Model's accuracy; shares of rows that the candidate alone, the model alone, has right; that both have wrong in
 different ways; and a label on which the candidate loses a share more."""
-
-
-STEPS = np.asarray([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-"""Shares of calls that a candidate answers from each of its thresholds."""
-AIM = STEPS[4]
-"""The one that is expected to break even."""
-LADDERS = {
-    "worse with each": lambda answered: np.where(answered < STEPS[0], MARGIN / STEPS[0], 0.0),
-    "worse in the second half": lambda answered: np.where(answered < 0.5, 0.0, 0.06),
-    "worse with the last": lambda answered: np.full(len(answered), MARGIN),
-    "worse nowhere": lambda answered: np.zeros(len(answered)),
-}
-"""How much more often a call is lost than won, by the share of calls of which the candidate is surer."""
-DIFFERS = 0.06
-"""Share of calls that are won or lost beside that, each as often."""
 
 
 def stream(name: str, rows: int, rng: np.random.Generator) -> tuple[list[str], list[str], list[str]]:
@@ -103,30 +82,6 @@ def judged(name: str, rng: np.random.Generator) -> dict[str, float]:
     return found
 
 
-def climbed(kind: str, rng: np.random.Generator) -> tuple[float, bool]:
-    """The share of calls that a candidate answers after all rows, and whether it is the margin worse with that."""
-    answered = rng.random(ROWS)
-    excess, chance = LADDERS[kind](answered), rng.random(ROWS)
-    signs = np.where(chance < excess + DIFFERS / 2, -1, np.where(chance < excess + DIFFERS, 1, 0))
-    differing = tuple(
-        DifferingAnswer(int(i), str(i), "ours", "theirs", 1 - float(answered[i])) for i in np.flatnonzero(signs)
-    )
-    agreeing = tuple(np.sort(1 - answered[signs == 0]).tolist())
-    same = len(agreeing)
-    found = judge_ladder(
-        ComparedStream(compared=ROWS, accepted=ROWS, same=same, failed=0, differing=differing, agreeing=agreeing),
-        {each.example: "ours" if signs[each.place] > 0 else "theirs" for each in differing},
-        tuple(1 - STEPS),
-        margin=MARGIN,
-        alpha=ALPHA,
-        aim=float(1 - AIM),
-    )
-    passed = found.shown.decision == "better" and found.accepts_from is not None
-    reached = float(1 - found.accepts_from) if passed else 0.0  # type: ignore[operator]
-    grid = (np.arange(10_000) + 0.5) / 10_000
-    return reached, float(LADDERS[kind](grid)[grid < reached].sum() / 10_000) >= MARGIN - 1e-9
-
-
 def enumerate_ids(values: Sequence[str]) -> list[tuple[str, str]]:
     """Values by a number."""
     return [(f"{i:05d}", value) for i, value in enumerate(values)]
@@ -147,11 +102,10 @@ def main() -> None:
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--thresholds", action="store_true", help="candidates with thresholds alone")
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
     bars = []
-    for name in () if given.thresholds else CANDIDATES:
+    for name in CANDIDATES:
         rng = np.random.default_rng([given.seed, len(name)])
         runs = [judged(name, rng) for _ in range(given.runs)]
         figures = {key: float(np.mean([each[key] for each in runs])) for key in runs[0]}
@@ -163,16 +117,6 @@ def main() -> None:
         else:
             limit = 0.0 if "student" in name else 0.05
             bars += [Bar(what=f"promoted: {name}", measured=figures["promoted"], limit=limit, at_most=True)]
-    for kind in LADDERS:
-        rng = np.random.default_rng([given.seed, 100 + len(kind)])
-        ends = [climbed(kind, rng) for _ in range(given.runs)]
-        wrong = float(np.mean([worse for _, worse in ends]))
-        record.figures[f"thresholds, {kind}"] = {
-            "wrong": wrong,
-            "answers": float(np.mean([share for share, _ in ends])),
-        }
-        print(kind, record.figures[f"thresholds, {kind}"], flush=True)
-        bars += [Bar(what=f"answers from too low a threshold: {kind}", measured=wrong, limit=0.05, at_most=True)]
     record.bars = bars
     record.write(given.out)
 

@@ -77,7 +77,6 @@ enabled = true
 [flywheel]
 audits = 20
 """
-SEVERAL = "thresholds = true\n"
 
 
 def teach(answer: str, job: str, labels: list[str], draw: random.Random) -> str:
@@ -130,11 +129,9 @@ def read_recorded() -> None:
 class Replay:
     """One month."""
 
-    def __init__(
-        self, folder: Path, store: SQLiteStore, encoder: RememberingEncoder, seed: int, config: str = CONFIG
-    ) -> None:
+    def __init__(self, folder: Path, store: SQLiteStore, encoder: RememberingEncoder, seed: int) -> None:
         """Open a network's folder without a server."""
-        self.config = parse_config(config)
+        self.config = parse_config(CONFIG)
         self.clock = FakeClock(1_700_000_000.0)
         self.books = Deployments(store=store.flywheel, clock=self.clock)
         load = deployment_loader(self.config, folder, encoder)
@@ -212,9 +209,7 @@ class Replay:
             return "no job recognised"
         if entered.arm is None:
             return "control or canary" if any(each.deployment.serves for each in entered.others) else "nobody serves"
-        if entered.found is None:
-            return "failed"
-        return "abstain.below_override" if entered.found.accepted else entered.found.reason.code
+        return "failed" if entered.found is None else entered.found.reason.code
 
     async def ceilings(self) -> dict[str, Any]:
         """What the specialists that serve, or else the newest, could answer of the last days' calls without loss."""
@@ -348,7 +343,7 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
     until = time.monotonic() + 60 * given.minutes
     store = await SQLiteStore.open(folder / "db", session_days=30.0, keep_content=False)
     encoder = RememberingEncoder(given.vectors)
-    month = Replay(folder, store, encoder, given.seed, CONFIG + SEVERAL * given.thresholds)
+    month = Replay(folder, store, encoder, given.seed)
     month.go_on(kept)
     await month.live.open()
     try:
@@ -437,7 +432,6 @@ def main() -> None:
         "--teacher", nargs="+", default=[], metavar="KIND|JOB=KIND", help=f"of all jobs, or of one: {', '.join(KINDS)}"
     )
     parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--thresholds", action="store_true", help="give deployments several thresholds (decision 350)")
     parser.add_argument("--stop-after", type=int, metavar="DAY", help="write down what was reached by this day")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()

@@ -566,11 +566,8 @@ class FlywheelStore(Protocol):
         """Return the next comparisons of a deployment behind a place, oldest first."""
         ...
 
-    async def stream(self, deployment: str, *, job: str = "") -> ComparedStream:
-        """Return what a gate reads of a deployment's comparisons: counts, and where the answers differ.
-
-        With its job the calls that it answered itself count too, as answered alike.
-        """
+    async def stream(self, deployment: str) -> ComparedStream:
+        """Return what a gate reads of a deployment's comparisons: counts, and where the answers differ."""
         ...
 
     async def confidences(self, deployment: str, *, since: float) -> Sequence[ComparedConfidence]:
@@ -581,17 +578,15 @@ class FlywheelStore(Protocol):
         """Return the newest calls of a job, oldest first, as far as a sample is drawn by them."""
         ...
 
-    async def differences(
-        self, deployment: str, *, limit: int = 500, accepts_from: float = 0.0
-    ) -> Sequence[ComparedAnswer]:
+    async def differences(self, deployment: str, *, limit: int = 500) -> Sequence[ComparedAnswer]:
         """Return accepted answers of a deployment that differ and that no person labelled, oldest first."""
         ...
 
-    async def unsure(self, deployment: str, *, limit: int = 100, accepts_from: float = 0.0) -> Sequence[ComparedAnswer]:
+    async def unsure(self, deployment: str, *, limit: int = 100) -> Sequence[ComparedAnswer]:
         """Return accepted answers that do not differ and that no person labelled, the least sure first."""
         ...
 
-    async def coverage(self, deployment: str, *, accepts_from: float = 0.0) -> tuple[int, int]:
+    async def coverage(self, deployment: str) -> tuple[int, int]:
         """Return how many calls were compared, and how many of them the deployment would have answered."""
         ...
 

@@ -64,8 +64,6 @@ class FlywheelSection(BaseModel):
     """Mean number of calls between two false alarms of a deployment."""
     on_alarm: Literal["back", "tell"] = "back"
     """An alarm takes the job back to the model of before, or is only shown."""
-    thresholds: bool = False
-    """Give a deployment several accept thresholds, which its gate tries one after the other, in place of one."""
     promote: bool = True
     """Let a run move deployments on where the evidence allows it; off, a person does."""
     cpu_seconds: float = Field(default=3_600.0, gt=0)

@@ -1,4 +1,4 @@
-"""Keys of an older `coterie.toml` under the names that they have now."""
+"""Keys of an older `coterie.toml` under the names that they have now, without those that decide nothing any more."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def renamed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
             )
         _warn(f"{source}: [cascade] is now [policy]; rename the section.")
         found = {("policy" if name == "cascade" else name): section for name, section in found.items()}
+    flywheel = found.get("flywheel")
+    if isinstance(flywheel, Mapping) and "thresholds" in flywheel:
+        _warn(f"{source}: [flywheel] thresholds has no effect, a deployment has one threshold; remove the key.")
+        found["flywheel"] = {name: value for name, value in flywheel.items() if name != "thresholds"}
     tables = found.get("specialists")
     if isinstance(tables, Mapping):
         today = {name: renamed_table(table) if isinstance(table, Mapping) else table for name, table in tables.items()}

@@ -17,9 +17,6 @@ the version says of them. All that is an estimate: the gates judge every deploym
 A deployment that is no better and no worse than the model needs thousands of calls to show it. One that answers less,
 and more surely, is through its gate sooner: the threshold is the one at which most calls of the next month are
 answered, those left out that the gate takes. A later version with more rows goes further.
-
-What is expected of training rows is often wrong of live calls. So a deployment gets `thresholds` beside it, from one at
-which a fifth of the calls is expected to be answered down to one at which all are: its gate tries them in this order.
 """
 
 from __future__ import annotations
@@ -47,8 +44,6 @@ _KNOWN, _TRIED = 20, 0.3
 surest, that a version is tried on in shadow where it does not seem to break even on any."""
 _UNFORESEEN, _RECALL = 8, 0.05
 """Rows of an answer from which it counts as one that nothing foretells, if no more than this share is foreseen."""
-_SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Shares of the calls, expected to be answered, of the thresholds that a gate tries."""
 _HEAVIEST = 10.0
 """Weight of a row, at most."""
 
@@ -107,8 +102,6 @@ class BreakEven:
     """Share of those on which the model says something else, expected."""
     allowed: float
     """Share that breaks even."""
-    thresholds: tuple[float, ...] = ()
-    """Confidences that the gate tries, the highest first, this one among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,8 +205,6 @@ def break_even(
     taken, other = np.cumsum(weights[order]), np.cumsum((weights * differs)[order])
     won, lost = np.cumsum((weights * wins)[order]), np.cumsum((weights * losses)[order])
     total = float(taken[-1]) if len(taken) else 0.0
-    reached = [known & (taken >= min(share * total, taken[known][-1])) for share in _SHARES] if total > 0 else []
-    steps = {float(confidence[order[int(each.argmax())]]) for each in reached}
     even = (lost + 1 <= won + model.slips * taken + ALLOWED * margin * total) & known
     places = np.flatnonzero(even & (np.arange(len(order)) >= _FEWEST - 1))
     if len(places) and within is not None:
@@ -224,9 +215,7 @@ def break_even(
         places = places[: int(served.argmax()) + 1] if served.any() else places
     if not len(places) or taken[places[-1]] < _LEAST_SHARE * total:
         if within is None or model.judged >= _KNOWN or not known.any() or taken[-1] <= 0:
-            return BreakEven(
-                confidence=None, accepted=0.0, differing=0.0, allowed=model.slips, thresholds=_falling(steps)
-            )
+            return BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=model.slips)
         places = np.flatnonzero(known & (taken >= min(_TRIED * total, taken[known][-1])))[:1]
     last = int(places[-1])
     return BreakEven(
@@ -234,12 +223,7 @@ def break_even(
         accepted=float(taken[last] / total),
         differing=float(other[last] / taken[last]),
         allowed=float(model.slips + (other[last] - lost[last] + won[last]) / taken[last]),
-        thresholds=_falling(steps | {float(confidence[order[last]])}),
     )
-
-
-def _falling(steps: Collection[float]) -> tuple[float, ...]:
-    return tuple(sorted(steps, reverse=True))
 
 
 def row_differences(right: Sequence[bool], labels: Sequence[str], answers: Sequence[str]) -> np.ndarray:  # (N,) bool

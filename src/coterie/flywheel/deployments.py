@@ -25,7 +25,7 @@ from coterie.errors import InputError
 from coterie.flywheel.templates import Template
 from coterie.protocols import Audit, FlywheelStore
 from coterie.runtime.codec import from_json, to_json
-from coterie.types import AcceptanceOverride, AuditEvent, ComparedAnswer, DeploymentState, FlywheelRecord, Reason
+from coterie.types import AcceptanceOverride, AuditEvent, DeploymentState, FlywheelRecord, Reason
 
 T = TypeVar("T")
 
@@ -33,11 +33,10 @@ STEPS: Mapping[DeploymentState, frozenset[DeploymentState]] = {
     "candidate": frozenset({"shadow", "retired"}),
     "shadow": frozenset({"canary", "retired"}),
     "canary": frozenset({"canary", "champion", "retired"}),
-    "champion": frozenset({"champion", "retired"}),
+    "champion": frozenset({"retired"}),
     "retired": frozenset({"shadow"}),
 }
-"""Where it may go. `canary` to `canary` is the next stage, `champion` to `champion` a lower threshold; a person may
-take one that is retired back into shadow."""
+"""Where it may go. `canary` to `canary` is the next stage; a person may take one that is retired back into shadow."""
 SERVING: frozenset[DeploymentState] = frozenset({"canary", "champion"})
 LIVE: frozenset[DeploymentState] = frozenset({"shadow", "canary", "champion"})
 
@@ -92,13 +91,7 @@ class Deployment:
     share: float = 0.0
     """Share of callers that it answers: 0 unless it serves."""
     accepts_from: float | None = None
-    """Confidence from which it answers; None for the version's own threshold. With `thresholds`, in shadow: the one
-    that is expected to break even."""
-    thresholds: tuple[float, ...] = ()
-    """Confidences from which it may come to answer, the highest first, laid down before anything was compared. What it
-    says is compared from the last one on, and it answers from the lowest that its gate has shown to be no worse."""
-    aim: float | None = None
-    """The one of them that is expected to break even."""
+    """Confidence from which it answers; None for the version's own threshold."""
     created: float = 0.0
     since: float = 0.0
     """When it came into its state or stage."""
@@ -111,19 +104,10 @@ class Deployment:
 
     @property
     def acceptance(self) -> AcceptanceOverride | None:
-        """What takes the place of the version's own threshold when it is asked; `answers` says what is used of it."""
-        lowest = self.thresholds[-1] if self.thresholds else self.accepts_from
-        if lowest is None:
+        """What takes the place of the version's own threshold."""
+        if self.accepts_from is None:
             return None
-        return AcceptanceOverride(confidence=lowest, reason=Reason("flywheel.breaks_even"))
-
-    def answers(self, confidence: float) -> bool:
-        """Return whether it answers with an accepted answer of some confidence."""
-        return not self.thresholds or self.accepts_from is None or confidence >= self.accepts_from
-
-    def took(self, row: ComparedAnswer) -> bool:
-        """Return whether it would have answered a call that was compared."""
-        return row.accepted and not row.failed and self.answers(row.confidence)
+        return AcceptanceOverride(confidence=self.accepts_from, reason=Reason("flywheel.breaks_even"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +209,6 @@ class Deployments:
         figures: Mapping[str, Any],
         changed: KnownJob,
         accepts_from: float | None = None,
-        thresholds: Sequence[float] = (),
         fields: Mapping[str, str] | None = None,
     ) -> Deployment:
         """Make a candidate of a version, in one transaction with what changed about its job."""
@@ -237,8 +220,6 @@ class Deployments:
             version=version,
             fields=fields or {},
             accepts_from=accepts_from,
-            thresholds=tuple(thresholds),
-            aim=accepts_from if thresholds else None,
             created=now,
             since=now,
         )
@@ -262,11 +243,8 @@ class Deployments:
         stage: int = 0,
         figures: Mapping[str, Any] | None = None,
         alarm: JobAlarm | None = None,
-        accepts_from: float | None = None,
     ) -> Deployment:
         """Move a deployment on, or back. A new champion retires the one before, in the same transaction.
-
-        With `accepts_from` it answers from that confidence on. A champion that stays one begins nothing anew.
 
         Raises:
             InputError: it cannot go there from where it is.
@@ -279,10 +257,6 @@ class Deployments:
             )
         now = self.clock()
         moved = replace(deployment, state=state, share=share if state in SERVING else 0.0, stage=stage, since=now)
-        if accepts_from is not None:
-            moved = replace(moved, accepts_from=accepts_from)
-        if deployment.state == state == "champion":
-            moved = replace(moved, since=deployment.since)
         changes = [(deployment, moved, reason)]
         others = [each for each in await self.deployments(deployment.job) if each.id != deployment.id]
         for other in others if state in SERVING else ():

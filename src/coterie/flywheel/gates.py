@@ -39,8 +39,6 @@ _WON, _LOST, _BEFORE = 0.4, 0.3, 10
 """Shares of differences that a deployment is taken to win and lose before it was judged, worth so many differences."""
 _LEAST_LEFT = 0.1
 """Part of the rows that a gate is expected to take in all that it takes yet, at least, while it is not passed."""
-_FROM_FIRST = 0.2
-"""Part of alpha with which thresholds are tried from the highest down; the rest is for the one that is expected."""
 _PLACES = 40
 """Of the way that evidence grew."""
 Truths = Mapping[str, str | None]
@@ -195,77 +193,6 @@ def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, 
             (int(place) + 1, round(float(a), 4), round(float(b), 4)) for place, a, b in zip(places, *grown, strict=True)
         ),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LadderEvidence:
-    """How far down its thresholds a deployment was shown to be no worse."""
-
-    shown: StreamEvidence
-    """With the lowest threshold that passed, or that it answers from; while none did, with the expected one."""
-    accepts_from: float | None
-    """That threshold; None for the version's own."""
-    ahead: tuple[tuple[float, StreamEvidence], ...] = ()
-    """Lower thresholds that are tried and have not passed."""
-
-
-def judge_ladder(
-    stream: ComparedStream,
-    truths: Truths,
-    thresholds: Sequence[float],
-    *,
-    margin: float,
-    alpha: float,
-    aim: float | None = None,
-    current: float | None = None,
-) -> LadderEvidence:
-    """Return how far down its thresholds a deployment is shown to be no worse.
-
-    Two walks go down the thresholds, each to the next one once the one before has passed: one from the threshold that
-    is expected to break even, with four fifths of alpha, one from the highest, with the rest. Where they meet they are
-    one, with all of it. Of the thresholds with which the deployment is worse by the margin a walk has to pass the first
-    that it comes to before any other, and does so with a probability of at most its part of alpha. So at most alpha is
-    the chance that the deployment ever answers from one of them, however often it is looked at (fixed-sequence testing
-    with a split alpha, as in the graphical procedures of Bretz et al., Statistics in Medicine 2009).
-
-    Args:
-        stream: Of comparisons down to the lowest threshold.
-        truths: What people say.
-        thresholds: From the highest down, laid down before the stream began.
-        margin: How much worse the deployment may be, as a share of calls.
-        alpha: Bound on the probability of each wrong decision.
-        aim: The threshold that is expected to break even, one of them; None for the highest.
-        current: What it answers from already.
-    """
-
-    def judged(accepts_from: float, level: float = alpha) -> StreamEvidence:
-        return judge_differences(stream.at(accepts_from), truths, margin=margin, alpha=level)
-
-    if not thresholds:
-        whole = judge_differences(stream, truths, margin=margin, alpha=alpha)
-        return LadderEvidence(shown=whole, accepts_from=current)
-    count, passed = len(thresholds), dict[int, StreamEvidence]()
-    start = thresholds.index(aim) if aim in thresholds else 0
-    tried: dict[int, StreamEvidence] = {}
-    while True:
-        main = next((place for place in range(start, count) if place not in passed), count)
-        first = next((place for place in range(count) if place not in passed), count)
-        levels = (
-            {main: alpha} if main in {first, count} else {main: alpha * (1 - _FROM_FIRST), first: alpha * _FROM_FIRST}
-        )
-        tried = {place: judged(thresholds[place], level) for place, level in levels.items() if place < count}
-        if not (found := {place: each for place, each in tried.items() if each.decision == "better"}):
-            break
-        passed |= found
-    tries = [(thresholds[place], each) for place, each in tried.items()]
-    if passed and (current is None or thresholds[max(passed)] <= current):
-        lowest, shown = thresholds[max(passed)], passed[max(passed)]
-    elif current is not None:
-        lowest, shown = current, judged(current)
-    else:
-        lowest, shown = next((each for each in tries if each[1].decision == "open"), tries[0])
-        return LadderEvidence(shown=shown, accepts_from=lowest, ahead=tuple(tries))
-    return LadderEvidence(shown=shown, accepts_from=lowest, ahead=tuple(each for each in tries if each[0] < lowest))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,7 +114,7 @@ class EnteredCall:
     others: Sequence[Serving] = ()
     """Deployments that are compared."""
     found: Finding | None = None
-    """What the arm says; used if it is accepted, and as sure as the deployment answers from."""
+    """What the arm says."""
     options: tuple[str, ...] = ()
 
 
@@ -280,8 +280,7 @@ class LiveFlywheel:
         if entered.arm is None:
             return None
         finding = entered.found = await self._ask(entered.arm, entered, call)
-        used = finding is not None and finding.accepted and entered.arm.deployment.answers(finding.confidence)
-        return finding if used else None
+        return finding if finding is not None and finding.accepted else None
 
     def leave(
         self,
@@ -457,10 +456,7 @@ class LiveFlywheel:
     async def _serving(self, job: KnownJob, deployment: Deployment) -> Serving | None:
         """A deployment with its specialist, loaded once; one that is damaged or gone is retired."""
         old = self._loaded.get(deployment.id)
-        if old is not None and (old.deployment.serves, old.deployment.accepts_from) == (
-            deployment.serves,
-            deployment.accepts_from,
-        ):
+        if old is not None and old.deployment.serves == deployment.serves:
             return replace(old, deployment=deployment)
         try:
             specialist = await self._load(job, deployment) if old is None else old.specialist
@@ -468,8 +464,7 @@ class LiveFlywheel:
             with suppress(FlywheelChanged):
                 await self.books.move(deployment, "retired", by="flywheel", reason=f"cannot be loaded: {error.code}")
             return None
-        rows = await self.store.comparisons(deployment.id)
-        before = [replace(each, accepted=deployment.took(each)) for each in rows]
+        before = await self.store.comparisons(deployment.id)
         return Serving(
             deployment=deployment, specialist=specialist, watch=DeploymentWatch(before, self.section.patience)
         )
@@ -517,7 +512,7 @@ class LiveFlywheel:
     async def _compare(self, entered: EnteredCall, answer: str) -> list[ComparedAnswer]:
         """What the deployments say to a call that the model answered."""
         found: list[ComparedAnswer] = []
-        if entered.arm is not None and entered.found is not None and not entered.example.by_specialist:
+        if entered.arm is not None and entered.found is not None and not entered.found.accepted:
             found.append(_compared(entered.arm.deployment, entered, entered.found, answer, 0.0))
         if self._queue.qsize() > _SHADOWS_UP_TO:
             self.counts["shadows_left_out"] += len(entered.others)
@@ -530,7 +525,7 @@ class LiveFlywheel:
             row = _compared(each.deployment, entered, finding, answer, took)
             found.append(row)
             self.counts["shadows"] += 1
-            if each.deployment.took(row) and not entered.example.by_specialist:
+            if row.accepted and not row.failed and not entered.example.by_specialist:
                 self._alarmed(each, each.watch.compared(same=row.same), entered.example)
         return found
 

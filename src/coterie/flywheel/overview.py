@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob, next_step
-from coterie.flywheel.gates import LadderEvidence, StreamEvidence, Truths, judge_ladder, truths_of
-from coterie.types import ComparedStream, DeploymentState, JobVolume
+from coterie.flywheel.gates import StreamEvidence, judge_differences, truths_of
+from coterie.types import DeploymentState, JobVolume
 
 _DAY, _MONTH = 86_400.0, 30 * 86_400.0
 
@@ -114,7 +114,7 @@ async def _coverage(books: Deployments, deployment: Deployment | None) -> float 
         return None
     if deployment.state == "champion":
         return await served_share(books, deployment.job)
-    compared, accepted = await books.store.coverage(deployment.id, accepts_from=deployment.accepts_from or 0.0)
+    compared, accepted = await books.store.coverage(deployment.id)
     return accepted / compared if compared else None
 
 
@@ -163,30 +163,11 @@ async def served_share(books: Deployments, job: str) -> float:
     return sum(each.by_specialist for each in calls) / len(calls) if calls else 0.0
 
 
-async def stream_of(books: Deployments, deployment: Deployment) -> ComparedStream:
-    """Return what a deployment said beside what was answered; while it serves, also where it answered itself."""
-    job = deployment.job if deployment.serves and deployment.thresholds else ""
-    return await books.store.stream(deployment.id, job=job)
-
-
-def ladder_of(
-    stream: ComparedStream, truths: Truths, section: FlywheelSection, deployment: Deployment
-) -> LadderEvidence:
-    """Return how far down its thresholds the stream of a deployment shows it to be no worse."""
-    live = deployment.state in LIVE
-    current = deployment.accepts_from if deployment.serves or not live or not deployment.thresholds else None
-    about = {"margin": section.margin, "alpha": section.alpha}
-    steps = deployment.thresholds
-    if not live and steps and deployment.accepts_from is not None:  # nothing more is tried
-        stream, steps = stream.at(deployment.accepts_from), ()
-    return judge_ladder(stream, truths, steps, **about, aim=deployment.aim, current=current)
-
-
-async def evidence_of(books: Deployments, section: FlywheelSection, deployment: Deployment) -> LadderEvidence:
+async def evidence_of(books: Deployments, section: FlywheelSection, deployment: Deployment) -> StreamEvidence:
     """Return what the compared answers of a deployment say so far."""
-    stream = await stream_of(books, deployment)
+    stream = await books.store.stream(deployment.id)
     truths = truths_of(await books.store.labels(job=deployment.job, feedback=False))
-    return ladder_of(stream, truths, section, deployment)
+    return judge_differences(stream, truths, margin=section.margin, alpha=section.alpha)
 
 
 async def deployment_views(
@@ -200,7 +181,7 @@ async def deployment_views(
     for each in await books.deployments():
         if each.job not in jobs:
             continue
-        evidence = (await evidence_of(books, section, each)).shown
+        evidence = await evidence_of(books, section, each)
         steps = await books.transitions(each.id)
         state, _, share = step_after(each, section, volumes)
         last = each.state in {"champion", "retired"}
@@ -274,17 +255,13 @@ async def promote(
     found = await books.deployment(deployment)
     if found.state == "champion":
         raise InputError(f"Deployment {deployment!r} is champion: there is no next step.")
-    ladder = await evidence_of(books, section, found)
-    evidence = ladder.shown
+    evidence = await evidence_of(books, section, found)
     passed = evidence.decision == "better"  # one that is forced goes through every stage
     state, stage, share = step_after(found, section, await books.store.volumes() if passed else ())
     if found.state not in {"candidate", "retired"} and not force and (why := waits_for(evidence, found)):
         raise InputError(f"Deployment {deployment!r} cannot be promoted: {why}.", hint="Force it, with a reason.")
     figures = {**evidence.figures(), "forced": force and not passed}
-    reached = ladder.accepts_from if passed else None
-    return await books.move(
-        found, state, by=by, reason=reason, share=share, stage=stage, figures=figures, accepts_from=reached
-    )
+    return await books.move(found, state, by=by, reason=reason, share=share, stage=stage, figures=figures)
 
 
 async def roll_back(books: Deployments, deployment: str, *, by: str, reason: str) -> Deployment:

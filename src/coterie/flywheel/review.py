@@ -32,14 +32,13 @@ from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate
-from coterie.flywheel.gates import Truths, audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
-from coterie.flywheel.overview import ladder_of, served_share, stream_of
+from coterie.flywheel.gates import audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
+from coterie.flywheel.overview import served_share
 from coterie.flywheel.training import TRAINABLE
 from coterie.types import (
     AnsweredCall,
     CapturedExample,
     ComparedAnswer,
-    ComparedStream,
     FlywheelChanged,
     FlywheelRecord,
     GivenLabel,
@@ -127,22 +126,6 @@ class JobWorth:
     def each(self) -> float:
         """Calls a month that a label brings."""
         return self.calls / max(1.0, self.labels)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Ahead:
-    """What the gate of a deployment waits for."""
-
-    accepts_from: float
-    """A threshold; differences below it need no label yet."""
-    labels: float
-    """Expected to be needed."""
-    coverage: float
-    """Share of calls that it would answer from there."""
-
-    def price(self, served: float) -> float:
-        """Return the labels for each call that it answers beyond today."""
-        return self.labels / max(self.coverage - served, _LEAST_GAIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,42 +218,23 @@ class ReviewQueue:
         truths, best = truths_of(labels), JobWorth(job=job.id, calls=0.0, labels=0.0)
         pace = volume.calls * _MONTH / max(volume.last - volume.first, _DAY)
         lanes = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
+        margin, alpha = self.section.margin, self.section.alpha
+        streams = {each.id: await self.books.store.stream(each.id) for each in lanes}
+        judged = {
+            key: await asyncio.to_thread(judge_differences, each, truths, margin=margin, alpha=alpha)
+            for key, each in streams.items()
+        }
         served = await served_share(self.books, job.id)
         audits = max(0, self.section.audits - sum(each.purpose == "audit" for each in labels))
         for each in lanes:
-            for ahead in await self._ahead(each, truths):
-                # Differences that wait beyond the rows that its gate still takes need no label.
-                needed = ahead.labels + (0 if each.serves else audits)
-                gain = JobWorth(job=job.id, calls=pace * max(0.0, ahead.coverage - served), labels=needed)
-                best = max(best, gain, key=lambda worth: worth.each)
+            evidence = judged[each.id]
+            if each.serves or evidence.decision != "open" or not evidence.compared:
+                continue
+            # Differences that wait beyond the rows that its gate still takes need no label.
+            needed = evidence.rows_left * evidence.disagreement * evidence.coverage + audits
+            gain = JobWorth(job=job.id, calls=pace * max(0.0, evidence.coverage - served), labels=needed)
+            best = max(best, gain, key=lambda worth: worth.each)
         return best
-
-    async def _ahead(self, deployment: Deployment, truths: Truths) -> list[_Ahead]:
-        """What the gate of a deployment waits for; nothing if it was passed, or is decided.
-
-        With thresholds those are the ones that are tried, and where that is one, the next below it.
-        """
-        if deployment.serves and not deployment.thresholds:
-            return []
-        stream = await stream_of(self.books, deployment)
-        return await asyncio.to_thread(self._ahead_in, stream, truths, deployment)
-
-    def _ahead_in(self, stream: ComparedStream, truths: Truths, deployment: Deployment) -> list[_Ahead]:
-        ladder = ladder_of(stream, truths, self.section, deployment)
-        tried = list(ladder.ahead) if deployment.thresholds else [(0.0, ladder.shown)]
-        lower = [each for each in deployment.thresholds if tried and each < tried[0][0]]
-        if len(tried) == 1 and lower and tried[0][1].decision == "open":
-            margin, alpha = self.section.margin, self.section.alpha
-            tried.append((lower[0], judge_differences(stream.at(lower[0]), truths, margin=margin, alpha=alpha)))
-        return [
-            _Ahead(
-                accepts_from=accepts_from,
-                labels=evidence.rows_left * evidence.disagreement * evidence.coverage,
-                coverage=evidence.coverage,
-            )
-            for accepts_from, evidence in tried
-            if evidence.compared and evidence.decision == "open"
-        ]
 
     async def left(self, *, now: float | None = None) -> int:
         """Return how many labels people may still be asked for this week."""
@@ -386,23 +350,14 @@ class ReviewQueue:
         served = await served_share(self.books, job.id)
         open_: list[tuple[float, ComparedAnswer]] = []
         late: list[ComparedAnswer] = []
-        truths = truths_of(labels)
-        few = sum(each.purpose == "disagreement" for each in labels) < _DECIDES
         for each in live:
-            ahead = await self._lately(("ahead", each.id), partial(self._ahead, each, truths))
-            for step in ahead:
-                waiting = await store.differences(each.id, accepts_from=step.accepts_from)
-                open_ += [(0.0 if few else step.price(served), row) for row in waiting]
-            if not ahead:
-                start = (each.accepts_from or 0.0) if each.thresholds else 0.0
-                late += await store.differences(each.id, accepts_from=start)
-        unsure = [
-            row
-            for each in live
-            for row in await store.unsure(
-                each.id, limit=_SHOWN, accepts_from=(each.accepts_from or 0.0) if each.thresholds else 0.0
-            )
-        ]
+            waiting = await store.differences(each.id)
+            price = await self._price(each, labels, served) if waiting else None
+            if price is None:
+                late += waiting
+            else:
+                open_ += [(price, row) for row in waiting]
+        unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
         answered, sample = await self._lately(("calls", job.id), partial(self._calls, job, live))
         return _Desk(
             job=job,
@@ -414,6 +369,25 @@ class ReviewQueue:
             unsure=sorted(unsure, key=lambda row: row.confidence),
             labels=labels,
         )
+
+    async def _price(self, deployment: Deployment, labels: Sequence[GivenLabel], served: float) -> float | None:
+        """Labels that the gate of a deployment is expected to take yet, for each call that it answers beyond today.
+
+        None if it needs no more: it was passed, or the labels that are there decide it.
+        """
+        if deployment.serves:
+            return None
+        if sum(each.purpose == "disagreement" for each in labels) < _DECIDES:
+            return 0.0
+
+        async def judged() -> float | None:
+            stream, truths = await self.books.store.stream(deployment.id), truths_of(labels)
+            margin, alpha = self.section.margin, self.section.alpha
+            found = await asyncio.to_thread(judge_differences, stream, truths, margin=margin, alpha=alpha)
+            more = max(found.coverage - served, _LEAST_GAIN)
+            return found.rows_left * found.disagreement * found.coverage / more if found.decision == "open" else None
+
+        return await self._lately(("decided", deployment.id), judged)
 
     async def _calls(self, job: KnownJob, live: Sequence[Deployment]) -> tuple[list[AnsweredCall], list[str]]:
         """The newest calls of a job, and those of the audit slice that are to have a label."""

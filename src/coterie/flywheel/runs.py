@@ -348,8 +348,8 @@ class FlywheelRunner:
                     await self._to_shadow(job, each, dry_run=dry_run)
                 elif each.state in {"shadow", "canary"} and await self._advance(job, each, dry_run=dry_run):
                     under_way.append(each)
-                elif each.state == "champion" and not await self._check_serving(job, each, dry_run=dry_run):
-                    await self._lower(job, each, dry_run=dry_run)
+                elif each.state == "champion":
+                    await self._check_serving(job, each, dry_run=dry_run)
             except FlywheelChanged:
                 self._note("wait", "somebody moved it at the same moment", job=job.name, deployment=each.id)
                 under_way.append(each)
@@ -365,9 +365,8 @@ class FlywheelRunner:
         found = []
         for each in under_way:
             if each.state == "shadow":
-                ladder = await evidence_of(self.books, self.config.flywheel, each)
-                left = min((ahead.rows_left for _, ahead in ladder.ahead), default=ladder.shown.rows_left)
-                found.append((left, -each.created, each))
+                evidence = await evidence_of(self.books, self.config.flywheel, each)
+                found.append((evidence.rows_left, -each.created, each))
         least = max(found, key=lambda item: item[:2], default=None)
         return least[2] if least is not None and least[0] > _NEAR else None
 
@@ -476,7 +475,7 @@ class FlywheelRunner:
         teacher = teacher_accuracy(truths, examples, (), sample)
         if teacher.worth:
             figures["teacher"] = {"accuracy": round(teacher.share, 3), "low": teacher.low, "high": teacher.high}
-        reason, steps = f"trained on {len(rows.rows)} rows", even.thresholds if section.thresholds else ()
+        reason = f"trained on {len(rows.rows)} rows"
         begun = await self.books.begin(
             job,
             made.version,
@@ -484,8 +483,7 @@ class FlywheelRunner:
             reason=reason,
             figures=figures,
             changed=changed,
-            accepts_from=next(iter(steps), None) if even.confidence is None else even.confidence,
-            thresholds=steps,
+            accepts_from=even.confidence,
             fields=fields,
         )
         self._note("train", reason, job=job.name, deployment=begun.id, figures=figures, done=True)
@@ -531,7 +529,7 @@ class FlywheelRunner:
         """From which confidence a version, tried with any, costs nothing against what answers today."""
         before = [row for each in await self.books.deployments(job.id) for row in await self._compared(each)]
         served = {
-            row.example: each.took(row)
+            row.example: row.accepted
             for each in await self.books.deployments(job.id)
             if each.serves
             for row in await self._compared(each)
@@ -627,7 +625,7 @@ class FlywheelRunner:
         return judge_frozen(
             truths,
             {key: each.answer for key, each in given.items()},
-            {each.example: each.answer if deployment.took(each) else None for each in said},
+            {each.example: each.answer if each.accepted else None for each in said},
         )
 
     async def _to_shadow(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> None:
@@ -651,13 +649,12 @@ class FlywheelRunner:
         section = self.config.flywheel
         if not dry_run and deployment.serves and await self._check_serving(job, deployment, dry_run=dry_run):
             return False
-        ladder = await evidence_of(self.books, section, deployment)
-        evidence, reached = ladder.shown, replace(deployment, accepts_from=ladder.accepts_from)
+        evidence = await evidence_of(self.books, section, deployment)
         figures = evidence.figures()
         if evidence.decision == "worse":
             await self._move(job, deployment, "retired", "worse than what answers", figures, dry_run=dry_run)
             return False
-        why = waits_for(evidence, deployment) or await self._also_waits_for(job, reached)
+        why = waits_for(evidence, deployment) or await self._also_waits_for(job, deployment)
         if not why and evidence.coverage < _WORTH_IT:
             why = f"it answers {evidence.coverage:.0%} of calls"
         if not why and not section.promote:
@@ -665,8 +662,8 @@ class FlywheelRunner:
         if why:
             self._note("wait", why, job=job.name, deployment=deployment.id, figures=figures)
             return True
-        if deployment.state == "shadow" or reached != deployment:
-            frozen = await self._frozen(job, reached)
+        if deployment.state == "shadow":
+            frozen = await self._frozen(job, deployment)
             figures = {**figures, **frozen.figures()}
             if not frozen.passed:
                 reason = f"worse on frozen rows: {', '.join(frozen.worse)}"
@@ -674,25 +671,8 @@ class FlywheelRunner:
                 return False
         state, stage, share = step_after(deployment, section, await self.books.store.volumes())
         reason = f"not worse by {section.margin:.0%}, {evidence.judged} calls judged"
-        about: dict[str, Any] = {"stage": stage, "share": share, "accepts_from": reached.accepts_from}
-        await self._move(job, deployment, state, reason, figures, dry_run=dry_run, **about)
+        await self._move(job, deployment, state, reason, figures, stage=stage, share=share, dry_run=dry_run)
         return state != "champion"
-
-    async def _lower(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> None:
-        """Let a champion answer from a lower threshold, once its gate has shown it to be no worse from there."""
-        if not deployment.thresholds or deployment.accepts_from == deployment.thresholds[-1]:
-            return
-        section = self.config.flywheel
-        ladder = await evidence_of(self.books, section, deployment)
-        reached = replace(deployment, accepts_from=ladder.accepts_from)
-        if reached == deployment or not section.promote:
-            return
-        frozen = await self._frozen(job, reached)
-        figures = {**ladder.shown.figures(), **frozen.figures(), "accepts_from": reached.accepts_from}
-        if frozen.passed:
-            reason = f"not worse by {section.margin:.0%} from a lower threshold, {ladder.shown.judged} calls judged"
-            about: dict[str, Any] = {"share": deployment.share, "accepts_from": reached.accepts_from}
-            await self._move(job, deployment, "champion", reason, figures, dry_run=dry_run, **about)
 
     async def _also_waits_for(self, job: KnownJob, deployment: Deployment) -> str:
         """What the next step needs beside the evidence of the stream; empty for nothing."""
@@ -722,8 +702,8 @@ class FlywheelRunner:
         self, deployment: Deployment, champion: Deployment, examples: Sequence[CapturedExample]
     ) -> str:
         """That a shadow would answer fewer of the same calls than the champion does; empty if it would not."""
-        mine = {each.example: deployment.took(each) for each in await self._compared(deployment)}
-        theirs = {each.example: champion.took(each) for each in await self._compared(champion)}
+        mine = {each.example: each.accepted for each in await self._compared(deployment)}
+        theirs = {each.example: each.accepted for each in await self._compared(champion)}
         both = [
             (mine[each.id], each.policy == champion.id or theirs.get(each.id, False))
             for each in examples
@@ -752,13 +732,13 @@ class FlywheelRunner:
         compared = list(await store.comparisons(deployment.id))
         before = [each for each in compared if each.time < first]
         after = [each for each in compared if each.time >= first]  # what it abstained from, and what others answered
-        kept_back = sum(not deployment.took(each) for each in after)
-        gave = sum(deployment.took(each) for each in after) + ours
+        kept_back = sum(not each.accepted for each in after)
+        gave = sum(each.accepted for each in after) + ours
         pairs = {
             "complaints": ((against, ours - against), (others, theirs - others)),
             "abstention": (
                 (kept_back, gave),
-                (sum(not deployment.took(each) for each in before), sum(map(deployment.took, before))),
+                (sum(not each.accepted for each in before), sum(each.accepted for each in before)),
             ),
         }
         from scipy.stats import fisher_exact  # noqa: PLC0415 - serving needs none of it
@@ -815,13 +795,13 @@ class FlywheelRunner:
         *,
         stage: int = 0,
         share: float = 0.0,
-        accepts_from: float | None = None,
         dry_run: bool = False,
     ) -> None:
         if not dry_run:
-            to: dict[str, Any] = {"stage": stage, "share": share, "accepts_from": accepts_from}
-            await self.books.move(deployment, state, by="flywheel", reason=reason, figures=figures, **to)
-        if state == "champion" and deployment.state != state and not dry_run:
+            await self.books.move(
+                deployment, state, by="flywheel", reason=reason, figures=figures, stage=stage, share=share
+            )
+        if state == "champion" and not dry_run:
             for each in await self.books.deployments(job.id):
                 if each.state == "shadow" and each.created < deployment.created:
                     await self._move(job, each, "retired", f"{deployment.id}, which is newer, answers", {})

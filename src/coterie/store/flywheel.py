@@ -177,25 +177,16 @@ class FlywheelTables:
         values = (deployment, after[0], after[0], after[1], limit)
         return await self._read(lambda c: [_comparison(row) for row in c.execute(statement, values).fetchall()])
 
-    async def stream(self, deployment: str, *, job: str = "") -> ComparedStream:
-        """Return what a gate reads of a deployment's comparisons: counts, and where the answers differ.
-
-        With its job the calls that it answered itself count too: with each threshold below they get the same answer.
-        """
-        kinds = (
-            "SELECT time, example, accepted + 2 * same + 4 * failed, confidence FROM comparisons WHERE deployment = ? "
-            "UNION ALL SELECT time, id, 3, coalesce(confidence, 1.0) FROM examples WHERE job = ? AND policy = ? "
-            "ORDER BY 1, 2"
-        )
+    async def stream(self, deployment: str) -> ComparedStream:
+        """Return what a gate reads of a deployment's comparisons: counts, and where the answers differ."""
+        kinds = "SELECT accepted + 2 * same + 4 * failed FROM comparisons WHERE deployment = ? ORDER BY time, example"
         differing = (
-            "SELECT c.example, c.answer, e.answer, c.confidence FROM comparisons c "
-            "LEFT JOIN examples e ON e.id = c.example "
+            "SELECT c.example, c.answer, e.answer FROM comparisons c LEFT JOIN examples e ON e.id = c.example "
             "WHERE c.deployment = ? AND c.accepted = 1 AND c.failed = 0 AND c.same = 0 ORDER BY c.time, c.example"
         )
 
         def query(connection: Connection) -> ComparedStream:
-            all_rows = connection.execute(kinds, (deployment, job, deployment)).fetchall()
-            kind_of = bytes(kind for _, _, kind, _ in all_rows)
+            kind_of = bytes(kind for (kind,) in connection.execute(kinds, (deployment,)).fetchall())
             places = (place for place, kind in enumerate(kind_of) if kind == 1)
             rows = connection.execute(differing, (deployment,)).fetchall()
             return ComparedStream(
@@ -204,7 +195,6 @@ class FlywheelTables:
                 same=kind_of.count(3),
                 failed=sum(kind_of.count(kind) for kind in range(4, 8)),
                 differing=tuple(DifferingAnswer(place, *row) for place, row in zip(places, rows, strict=True)),
-                agreeing=tuple(sorted(confidence for _, _, kind, confidence in all_rows if kind == 3)),
             )
 
         return await self._read(query)
@@ -229,38 +219,31 @@ class FlywheelTables:
             lambda c: list(map(AnsweredCall._make, reversed(c.execute(statement, (job, limit)).fetchall())))
         )
 
-    async def differences(
-        self, deployment: str, *, limit: int = 500, accepts_from: float = 0.0
-    ) -> list[ComparedAnswer]:
+    async def differences(self, deployment: str, *, limit: int = 500) -> list[ComparedAnswer]:
         """Return accepted answers of a deployment that differ and that no person labelled, oldest first."""
-        return await self._accepted(deployment, accepts_from, same=0, order="c.time, c.example", limit=limit)
+        return await self._accepted(deployment, same=0, order="c.time, c.example", limit=limit)
 
-    async def unsure(self, deployment: str, *, limit: int = 100, accepts_from: float = 0.0) -> list[ComparedAnswer]:
+    async def unsure(self, deployment: str, *, limit: int = 100) -> list[ComparedAnswer]:
         """Return accepted answers that do not differ and that no person labelled, the least sure first."""
-        return await self._accepted(deployment, accepts_from, same=1, order="c.confidence, c.example", limit=limit)
+        return await self._accepted(deployment, same=1, order="c.confidence, c.example", limit=limit)
 
-    async def _accepted(
-        self, deployment: str, accepts_from: float, *, same: int, order: str, limit: int
-    ) -> list[ComparedAnswer]:
+    async def _accepted(self, deployment: str, *, same: int, order: str, limit: int) -> list[ComparedAnswer]:
         columns = ", ".join(f"c.{name}" for name in _COMPARISON)
         statement = (
             f"SELECT {columns} FROM comparisons c WHERE c.deployment = ? AND c.accepted = 1 AND c.failed = 0 "  # noqa: S608 - our names
-            f"AND c.same = {same} AND c.confidence >= ? AND NOT EXISTS "  # its value stands in an index
+            f"AND c.same = {same} AND NOT EXISTS "  # its value stands in an index
             "(SELECT 1 FROM labels l WHERE l.example = c.example AND l.origin = 'person') "
             f"ORDER BY {order} LIMIT ?"
         )
-        values = (deployment, accepts_from, limit)
+        values = (deployment, limit)
         return await self._read(lambda c: [_comparison(row) for row in c.execute(statement, values).fetchall()])
 
-    async def coverage(self, deployment: str, *, accepts_from: float = 0.0) -> tuple[int, int]:
+    async def coverage(self, deployment: str) -> tuple[int, int]:
         """Return how many calls were compared, and how many of them the deployment would have answered."""
-        statement = (
-            "SELECT count(*), coalesce(sum(CASE WHEN confidence >= ? THEN accepted ELSE 0 END), 0) "
-            "FROM comparisons WHERE deployment = ?"
-        )
+        statement = "SELECT count(*), coalesce(sum(accepted), 0) FROM comparisons WHERE deployment = ?"
 
         def query(connection: Connection) -> tuple[int, int]:
-            compared, accepted = connection.execute(statement, (accepts_from, deployment)).fetchone()
+            compared, accepted = connection.execute(statement, (deployment,)).fetchone()
             return int(compared), int(accepted)
 
         return await self._read(query)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from coterie.types.label import Label
 
@@ -104,7 +103,6 @@ class DifferingAnswer(NamedTuple):
     answer: str
     given: str | None
     """What was answered; None where the call was erased."""
-    confidence: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,15 +117,6 @@ class ComparedStream:
     failed: int
     differing: tuple[DifferingAnswer, ...] = ()
     """The accepted ones with another answer, in order."""
-    agreeing: tuple[float, ...] = ()
-    """Confidences of the accepted ones with the same answer, rising."""
-
-    def at(self, accepts_from: float) -> Self:
-        """Return the stream as it would be if the deployment answered from a confidence on."""
-        differing = tuple(each for each in self.differing if each.confidence >= accepts_from)
-        agreeing = self.agreeing[bisect_left(self.agreeing, accepts_from) :]
-        same = len(agreeing)
-        return replace(self, accepted=same + len(differing), same=same, differing=differing, agreeing=agreeing)
 
 
 class ComparedConfidence(NamedTuple):

@@ -52,3 +52,11 @@ def test_the_former_name_of_a_section_is_accepted_with_a_warning():
     assert config == parse_config("[policy]\nbudget = 2.5\nspot_checks = 0.1\n")
     with pytest.raises(ConfigError, match="both"):
         parse_config("[cascade]\nbudget = 1\n[policy]\nbudget = 1\n")
+
+
+def test_a_key_that_decides_nothing_any_more_is_accepted_with_a_warning():
+    """A file that gave deployments several thresholds is read as one that did not."""
+    with pytest.warns(FutureWarning, match=r"\[flywheel\] thresholds has no effect"):
+        config = parse_config("[flywheel]\nthresholds = true\ncalls = 200\n")
+
+    assert config == parse_config("[flywheel]\ncalls = 200\n")

@@ -147,7 +147,7 @@ async def test_a_row_whose_example_was_erased_is_no_row(books, section, store):
     calls = examples(50)
     made = await begin(books)
     await store.flywheel.add_examples(calls[1:], compared(made.id, calls, differ=lambda i: i == 0))
-    assert (await evidence_of(books, section, made)).shown.judged == 49
+    assert (await evidence_of(books, section, made)).judged == 49
 
 
 def test_the_stream_stops_at_what_nobody_has_judged():

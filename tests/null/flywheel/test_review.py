@@ -61,7 +61,7 @@ async def test_what_decides_the_gate_ends_its_questions(queue, books, section):
     asked = [item.purpose for item in items]
     late = len(asked) - asked[::-1].index("margin")
     (made,) = await books.deployments()
-    assert (await evidence_of(books, section, made)).shown.decision == "worse"
+    assert (await evidence_of(books, section, made)).decision == "worse"
     assert "disagreement" not in asked[asked.index("margin") : late]
     assert asked.count("disagreement") < 20
 
@@ -158,7 +158,7 @@ async def test_the_shadow_that_is_nearest_its_decision_is_asked_about_first(queu
     await store.flywheel.add_examples(earlier, compared(other.id, earlier, differ=lambda i: i % 2 == 1))
     first = [item.example for item in await ask(queue, 16) if item.purpose == "disagreement"]
     assert first[0].startswith("a")  # before anything is known, in order of time
-    near = {each.id: (await evidence_of(books, section, each)).shown.not_worse for each in await books.deployments()}
+    near = {each.id: (await evidence_of(books, section, each)).not_worse for each in await books.deployments()}
     items = [item.example for item in await ask(queue, 9) if item.purpose == "disagreement"]
     nearest = max(near, key=near.get)
     assert all(each.startswith("a") == (nearest == other.id) for each in items)

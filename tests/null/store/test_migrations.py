@@ -43,7 +43,6 @@ SCHEMA = {
 INDEXES = {
     "decisions_by_site",
     "examples_by_job",
-    "examples_by_policy",
     "examples_by_request",
     "examples_by_time",
     "comparisons_in_order",
