@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib.util
 import os
 import re
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from html.parser import HTMLParser
 from importlib import metadata
 from pathlib import Path
@@ -72,6 +73,20 @@ _offer_entry_points()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How many seeds the simulation of the whole network takes."""
     parser.addoption("--seeds", type=int, default=40, help="seeds of tests/simulation (COTERIE_SEED=N: that one alone)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the garbage collector: ten thousand tests are collected, and all of them stay.
+
+    It would look through them again and again, while they are made and while they run.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_unconfigure() -> None:

@@ -57,6 +57,23 @@ def shop(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def shop_of_words(shop) -> Path:
+    """The same network with its lexical classifier only."""
+    folder = shop.with_name("words")
+    shutil.copytree(shop, folder)
+    toml = folder / "coterie.toml"
+    toml.write_text(toml.read_text().split("[specialists.intents]")[0])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page_of_words(shop_of_words, tmp_path_factory):
+    """Its page, without an encoder, and what was said of it; who changes it changes a copy."""
+    folder = tmp_path_factory.mktemp("packed") / "words"
+    return folder, build_page(shop_of_words, folder)
+
+
+@pytest.fixture(scope="module")
 def runtime(tmp_path_factory) -> str:
     """onnxruntime-web: what COTERIE_TEST_ORT_WEB names, else what npm gives."""
     if named := os.environ.get("COTERIE_TEST_ORT_WEB"):
@@ -133,19 +150,13 @@ def alike(found: list, expected: list, apart: float) -> None:
 
 
 @pytest.mark.slow
-def test_words_alone_need_no_runtime(shop, tmp_path, opened, monkeypatch):
+def test_words_alone_need_no_runtime(shop_of_words, page_of_words, opened):
     """A lexical specialist answers as in Python, to the last digits; nothing else is read."""
-    toml = shop / "coterie.toml"
-    before = toml.read_text()
-    toml.write_text(before.split("[specialists.intents]")[0])
-    try:
-        made = build_page(shop, tmp_path / "page")
-        texts = [*(text for each in TEXTS.values() for text in each), *ASKED]
-        tab, wrong = opened(tmp_path / "page")
-        found = tab.evaluate(ASK, ["words", texts])
-        alike(found, consulted(shop, "words", texts), 1e-5)
-    finally:
-        toml.write_text(before)
+    folder, made = page_of_words
+    texts = [*(text for each in TEXTS.values() for text in each), *ASKED]
+    tab, wrong = opened(folder)
+    found = tab.evaluate(ASK, ["words", texts])
+    alike(found, consulted(shop_of_words, "words", texts), 1e-5)
     assert made.specialists == ("words",)
     assert made.bytes < 300_000
     assert wrong == []
@@ -195,9 +206,9 @@ def test_a_person_asks(page, opened):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["coterie.js", "page.css", "specialists/words/weights.safetensors.packed"])
-def test_a_changed_byte_is_refused(page, tmp_path, opened, name):
+def test_a_changed_byte_is_refused(page_of_words, tmp_path, opened, name):
     """The browser checks every file against `index.html` and does not run what is another."""
-    shutil.copytree(page[0], tmp_path / "page")
+    shutil.copytree(page_of_words[0], tmp_path / "page")
     path = tmp_path / "page" / name
     content = bytearray(path.read_bytes())
     if name.endswith(".packed"):
@@ -217,26 +228,11 @@ def test_a_changed_byte_is_refused(page, tmp_path, opened, name):
     assert any("integrity" in each.lower() for each in wrong)
 
 
-def test_json_and_a_folder_that_exists(shop, tmp_path):
+def test_json_and_a_folder_that_exists(shop_of_words, tmp_path):
     """`--web --json` says what was made and left out; a folder that exists is not overwritten."""
-    toml = shop / "coterie.toml"
-    before = toml.read_text()
-    toml.write_text(before.split("[specialists.intents]")[0])
-    try:
-        command = [
-            sys.executable,
-            "-m",
-            "coterie",
-            "-C",
-            str(shop),
-            "bundle",
-            str(tmp_path / "page"),
-            "--web",
-            "--json",
-        ]
-        first, second = (subprocess.run(command, check=False, capture_output=True, text=True) for _ in range(2))
-    finally:
-        toml.write_text(before)
+    command = [sys.executable, "-m", "coterie", "-C", str(shop_of_words), "bundle", str(tmp_path / "page")]
+    command += ["--web", "--json"]
+    first, second = (subprocess.run(command, check=False, capture_output=True, text=True) for _ in range(2))
     assert json.loads(first.stdout)["specialists"] == ["words"]
     assert second.returncode != 0
     assert json.loads(second.stdout)["error"]["code"]

@@ -32,6 +32,7 @@ from coterie.tuning.causal import (
     load_causal,
     load_tokens,
     one_table_of_names,
+    plain_bytes,
 )
 from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, completion_loss, tune_adapter
 from coterie.tuning.plain_loop import plain_lora
@@ -383,6 +384,30 @@ def test_a_base_is_given_back_as_it_was(smollm2):
         assert model.unload() is network
 
     assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_tokens_are_read_once(smollm2):
+    """The second specialist of a training that is tuned from a base gets the tokenizer that the first one read."""
+    base, tokens, _ = smollm2
+
+    assert load_tokens(base) is tokens
+
+
+@pytest.mark.slow
+def test_fields_are_the_same_cut_from_a_plain_array(smollm2):
+    """While a model is read its file is a plain array, with the same fields and tensors; afterwards it is as it was."""
+    base, _, _ = smollm2
+    slow = gguf.GGUFReader(base.path)
+    with plain_bytes():
+        quick = gguf.GGUFReader(base.path)
+    assert type(quick) is not type(slow)
+    assert type(quick.data) is np.ndarray
+    assert quick.fields.keys() == slow.fields.keys()
+    assert all(quick.fields[name].contents() == field.contents() for name, field in slow.fields.items())
+    assert [each.name for each in quick.tensors] == [each.name for each in slow.tensors]
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(quick.tensors[:9], slow.tensors[:9], strict=True))
+    assert gguf.GGUFReader is type(slow)
 
 
 def test_a_table_of_names_is_made_once():

@@ -28,7 +28,9 @@ test_calls = 6
 [models.small]
 engine = "llama"
 name = "smollm2"
+threads = 1
 parallel = 1
+window = 512
 """
 
 

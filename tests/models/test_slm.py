@@ -94,8 +94,10 @@ async def test_classify(tmp_path):
     assert "small" in [step.engine for step in finding.steps]
 
 
-def test_right_sizing(tmp_path):
+def test_right_sizing(tmp_path, monkeypatch):
     """The rung stands beside the floor with its own latency and memory, measured in a process of its own."""
+    recipe = LoraRecipe(epochs=1, batch=4, rate=2e-3)  # how good it is does not matter here
+    monkeypatch.setattr("coterie.learning.adapters.lora_recipe_for", lambda rows: recipe)
     data = write_texts(tmp_path / "rows.jsonl", 12)
     section = make_section(task="classify", data=str(data), rungs=("lexical", "slm"), model="small")
     found = rightsize(

@@ -53,6 +53,14 @@ def invoices() -> list[dict[str, object]]:
     ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few_trees():
+    """Scorecards of two bags of trees in place of eight: a note tells everything here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coterie.tasks.score.fit_scorecard.BAGS", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bank")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,6 +27,14 @@ def messages(each: int = 30) -> tuple[list[str], list[str]]:
             texts.append(f"{FILLER[i % 6]} {first} {second} {FILLER[(i // 6) % 6]}")
             labels.append(label)
     return texts, labels
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _few_trees() -> Iterator[None]:
+    """Scorecards of two bags of trees in place of eight: one column tells everything here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coterie.tasks.score.fit_scorecard.BAGS", 2)
+        yield
 
 
 @pytest.fixture(scope="session")
