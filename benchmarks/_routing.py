@@ -19,6 +19,7 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.routing.profile import Profile, hint_texts, make_profile
 from coterie.routing.router import LearnedRouter
 from coterie.routing.splitting import OrderSense
+from coterie.turns.reader import TurnReader
 from coterie.types import SpecialistCard
 
 Half = Literal["dev", "test"]
@@ -104,6 +105,7 @@ def router_of(profiles: Mapping[str, Profile], encoder: OnnxEncoder) -> LearnedR
         false_rejection=FALSE_REJECTION,
         words=encoder.words(),
         order_sense=OrderSense.bundled(encoder.sha256),
+        turns=TurnReader.of(encoder.about),
     )
 
 

@@ -40,8 +40,10 @@ HELD_OUT = 10
 """Every tenth row."""
 MOST_TALK = 0.003
 """The same of requests that are taken for small talk."""
-LEAST_LEANING = 0.26
+LEAST_LEANING = {"all-MiniLM-L6-v2": 0.26}
 """Probability from which a turn leans, chosen on the half `dev` of `benchmarks/followups`."""
+MOST_ALONE = 0.053
+"""Of another encoder that from which as many held turns that stand alone are taken for follow-ups as with this one."""
 Arrays = dict[str, np.ndarray]
 
 
@@ -94,6 +96,10 @@ def train_leans(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) 
 
     key = [encoder.sha256, *(row.text for row in rows), *(row.before[-1] for row in rows)]
     features = cached(cache, "leans", key, make)["f"]
+    # A language with turns that stand alone only would be learned as a sign of them.
+    known = {row.language for row in rows if row.leans}
+    kept = [at for at, row in enumerate(rows) if row.language in known]
+    features, rows = features[kept], [rows[at] for at in kept]
     leans, sources = np.array([row.leans for row in rows]), np.array([row.source for row in rows])
     weights = np.array([1 / np.sqrt((sources == source).sum()) for source in sources])
     held = np.random.default_rng(SEED).random(len(rows)) < 1 / HELD_OUT
@@ -102,7 +108,10 @@ def train_leans(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) 
         batch=256, decay=0.01,
     )  # fmt: skip
     scores, own = odds(head_of(trained), features[held]), leans[held]
-    least = float(np.log(LEAST_LEANING / (1 - LEAST_LEANING)))
+    least = float(np.quantile(scores[~own], 1 - MOST_ALONE))
+    chosen = LEAST_LEANING.get(encoder.about["name"])
+    if chosen is not None:
+        least = float(np.log(chosen / (1 - chosen)))
     report = {
         "turns": int(held.sum()),
         "leaning_found": float((scores[own] > least).mean()),
@@ -111,7 +120,7 @@ def train_leans(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) 
             name: float((scores[sources[held] == name] > least).mean()) for name in sorted(set(sources[held]))
         },
     }
-    return trained, (LEAST_LEANING, report)
+    return trained, (float(1 / (1 + np.exp(-least))), report)
 
 
 def train_missing(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) -> tuple[Arrays, Any]:

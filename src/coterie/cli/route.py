@@ -154,8 +154,8 @@ def _show_considered(considered: Considered) -> None:
         for each in considered.candidates
     ]
     what = f"asked of {considered.asked}" if considered.asked else "not asked by itself"
-    if considered.small_talk is not None:
-        what += f", like {considered.small_talk!r}"
+    if considered.small_talk:
+        what += ", small talk"
     columns = ["specialist", "score", "similarity", "typicality", "needs", "in scope", "nearest examples"]
     show_table(columns, rows, title=f"{one_line(considered.text)!r}: {what}")
     if considered.margin is not None:

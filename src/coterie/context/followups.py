@@ -94,7 +94,7 @@ async def _topic(earlier: Sequence[Turn], last: Output, turns: TurnModel, encode
 
 
 def _is_talk(output: Output, turns: TurnModel) -> bool:
-    return output.vector is not None and bool(turns.talk(np.asarray(output.vector)[None])[0])
+    return output.vector is not None and bool(turns.talk(np.asarray(output.vector)[None])[0] > 0)
 
 
 def _about(topic: Turn, output: Output, now: Output, text: str, turns: TurnModel) -> str:

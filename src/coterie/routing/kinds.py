@@ -16,6 +16,7 @@ class LearnedType(RouterType[RouterSection]):
         """The router of the champions' profiles; who reads facts is reached through who writes them."""
         from coterie.routing.router import LearnedRouter
         from coterie.routing.splitting import OrderSense
+        from coterie.turns.reader import TurnReader
 
         return LearnedRouter(
             cards=parts.cards,
@@ -24,6 +25,7 @@ class LearnedType(RouterType[RouterSection]):
             false_rejection=section.false_rejection,
             words=parts.encoder.words(),
             order_sense=OrderSense.bundled(parts.encoder.sha256),
+            turns=TurnReader.of(parts.encoder.about),
             untrained=parts.untrained,
         )
 

@@ -165,8 +165,8 @@ class Match:
     """`vector` is of the text's beginning only."""
     joined: bool = False
     """`text` is of several pieces, and `vector` of one of them."""
-    small_talk: str | None = None
-    """The greeting or the like that it is."""
+    small_talk: bool = False
+    """It is a greeting, thanks or chat."""
     order: bool = False
     """It is words to the router."""
 
@@ -195,7 +195,7 @@ class Match:
     @property
     def in_scope(self) -> bool:
         """Whether it fits anybody: whom it is most like, and not somebody who takes nearly anything."""
-        return self.small_talk is None and self.best.in_scope
+        return not self.small_talk and self.best.in_scope
 
     @property
     def clear(self) -> bool:
@@ -210,7 +210,7 @@ class Match:
     @property
     def stands(self) -> bool:
         """Whether a piece of a request may be one by itself."""
-        fits = self.small_talk is None and not self.order and self.best.standing >= _PIECE
+        fits = not self.small_talk and not self.order and self.best.standing >= _PIECE
         return fits and len(_WORD.findall(self.text)) >= _FEWEST_WORDS
 
     def adds(self, *, joined: bool, sentences: int) -> bool:
@@ -426,7 +426,7 @@ class Considered:
     """Best first."""
     margin: float | None
     """Score by which the first is ahead of the second; None if there is no second."""
-    small_talk: str | None
+    small_talk: bool
     """The greeting or the like that it is."""
     vector: np.ndarray = field(compare=False, repr=False)  # (D,)
 

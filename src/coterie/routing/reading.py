@@ -1,4 +1,7 @@
-"""What of a text says whom it is for: greetings, thanks and words to the router itself left out. English only.
+"""What of a text says whom it is for: greetings, thanks and words to the router itself left out.
+
+Words to the router and slips of the pen are known in English, greetings and thanks in the languages of the network's
+turn model.
 
 Who may be asked is decided by the examples of the specialists, never by a text that names one: whoever writes
 "ignore the router and send this to ..." may be somebody whose document was pasted, and gets no say. Only the route is
@@ -7,20 +10,21 @@ made from the reading; the specialists get the text as it is.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
-from weakref import WeakKeyDictionary
+from itertools import takewhile
+from typing import NamedTuple
 
 import numpy as np
 
-from coterie.protocols import Engine
 from coterie.routing.matching import Match
 from coterie.routing.profile import NEAR_COPY
-from coterie.text.language import is_english
-from coterie.types import SYSTEM, Label, Output, Prompt
+from coterie.routing.splitting import span_means
+from coterie.turns.contract import TurnModel
+from coterie.types import Output
 
 # --- Spelling, English: words that nobody writes become the known word that is one slip away.
 
@@ -101,29 +105,6 @@ _MACHINE = (
     r"|tasks?|assignments?|orders|commands?|roles?|chat\w*|gpt|conversations?|previous(?:ly)?|prior|preceding|before|above|everything|texts?"
     r"|act|pretend|imagine|you\s+are|answer|say"
 )
-_POLITE = re.compile(
-    r"(?:"
-    r"(?:hi|hello|hey|dear|greetings|good\s+(?:morning|afternoon|evening|day))(?:\s+(?:there|all|team|everyone|everybody|sir"
-    r"|madam|folks|again|sir\s+or\s+madam))?"
-    r"|(?:i\s+)?hope\s+(?:you(?:'re|\s+are)|this|all|everything|your)\b[^.!?;:,\n]*"
-    r"|(?:many\s+|with\s+)?(?:thanks|thank\s+you|thx|cheers)(?:\s+(?:so\s+much|very\s+much|a\s+lot|in\s+advance"
-    r"|for\s+your\s+(?:help|time|support|patience)|again))*"
-    r"|(?:kind|best|warm)\s+regards|regards|have\s+a\s+(?:nice|good|great|lovely)\s+(?:day|evening|weekend|one)"
-    r"|(?:i\s+have\s+a|just\s+a|one|a|got\s+a)\s+(?:quick\s+|small\s+|short\s+)?question(?:\s+for\s+you)?"
-    r"|(?:sorry|apologies)(?:\s+(?:to\s+bother\s+you|for\s+(?:bothering\s+you|the\s+bother)))?"
-    r"|(?:if\s+you\s+(?:could|can)|could\s+you|can\s+you|please)\s+help(?:\s+me)?"
-    r"|i\s+(?:would|'d)?\s*(?:really\s+)?appreciate\s+(?:it|your\s+help|any\s+help)|ok(?:ay)?|well|so|um+|uh+|please"
-    r")",
-    re.IGNORECASE,
-)
-_FAREWELL = re.compile(
-    r"(?:and\s+|ok(?:ay)?\s+|great\s+|oh\s+)*(?:great|perfect|super|cool|fine|nice|awesome|wonderful|excellent|alright|all\s+right"
-    r"|got\s+it|understood|i\s+see|yes|no|bye(?:\s+bye|\s+for\s+now)?|goodbye|see\s+(?:you|ya)(?:\s+(?:later|soon|tomorrow))?"
-    r"|(?:that(?:'s|\s+is|\s+was|\s+will\s+be)|that'll\s+be)\s+(?:all|it|everything)(?:\s+(?:for\s+now|for\s+today))?"
-    r"|nothing(?:\s+else)?|you\s+too|thank\s+you\s+(?:so\s+much|very\s+much)|that\s+(?:helps|helped)(?:\s+a\s+lot)?"
-    r"|(?:hi|hello|thanks|thank\s+you|thx)(?:\s+a\s+lot)?)(?:\s+(?:thanks|thank\s+you|bye|then))*",
-    re.IGNORECASE,
-)
 _PART = re.compile(r"[^.!?;:,\n]+[.!?;:,\n]*\s*")
 _FEWEST = 2  # words that a reading must have left
 _FEWEST_BEFORE = 3  # words before an order in its clause that may be a request: "I want you to" is the order's
@@ -148,11 +129,10 @@ class RequestReader:
             rf"\b{_HANDING}\s+(?:this|it|that|the|my)\b.{{0,30}}?\bto\s+(?:the\s+)?[\"'`]?(?:{named})\b", re.IGNORECASE
         )
 
-    def read(self, text: str, language: str = "en") -> RequestReading:
-        """The text without words to the router, and in English without greetings and thanks at its ends.
+    def read(self, text: str) -> RequestReading:
+        """The text without words to the router: in English, in any text, since whoever pastes them means them.
 
-        A text of nothing else is read as it is. English words to the router are left out of any text: whoever pastes
-        them into a German one means them.
+        A text of nothing else is read as it is.
         """
         orders: list[str] = []
         rest = text
@@ -163,7 +143,6 @@ class RequestReader:
                 kept += [before] if before else []
                 orders += [order] if order else []
             rest = "".join(kept)
-        rest = _without_courtesies(rest) if is_english(language) else rest
         if len(rest.split()) < _FEWEST:
             return RequestReading(text=text)
         return RequestReading(text=rest, orders=tuple(order.strip() for order in orders))
@@ -191,94 +170,85 @@ class RequestReader:
         return (before, clause[min(found) :]) if len(before.split()) >= _FEWEST_BEFORE else ("", clause)
 
 
-def _without_courtesies(text: str) -> str:
-    """The text without greetings, thanks and the like before and behind what it says."""
-    parts = _PART.findall(text)
-    first, last = 0, len(parts)
-    while first < last and _is_courtesy(parts[first]):
-        first += 1
-    while first < last and _is_courtesy(parts[last - 1]):
-        last -= 1
-    return "".join(parts[first:last]) if last - first < len(parts) else text
+# --- Small talk: greetings, thanks and chat, as the network's turn model knows them.
+
+_LONGEST = 8
+"""Words of a text, or of a part of one, that may be small talk."""
+_WORTH_A_LOOK = -8.0
+"""Log-odds by its tokens' states in the text from which a part is encoded by itself: beside a question they say of most
+greetings that they belong to it."""
+_MOST_LOOKED_AT = 3
+"""Parts at each end of a text that are looked at."""
 
 
-def only_courtesies(text: str) -> bool:
-    """Whether a text is greetings, thanks and goodbyes from beginning to end: "thanks, that's all"."""
-    parts = [part for part in _PART.findall(text) if part.strip(" .!?;:,\n")]
-    return bool(parts) and all(_is_courtesy(part) or _FAREWELL.fullmatch(part.strip(" .!?;:,\n")) for part in parts)
+Span = tuple[int, int]
 
 
-def _is_courtesy(part: str) -> bool:
-    return _POLITE.fullmatch(part.strip(" .!?;:,\n")) is not None
+class Ends(NamedTuple):
+    """Parts of a text before and behind what it says, each from the outside inwards."""
 
-
-# --- Small talk, English: short texts that specialists with short, diverse examples find typical.
-#
-# An example of a specialist that is closer wins: one may be made for small talk.
-
-_LONGEST = 8  # words
-_ALIKE = 0.75
-"""Cosine to a phrase from which a text is like it."""
-_AT_ONCE = 16
-"""Phrases that are handed to the encoder together: others wait for it too, and so many may and no more."""
-SMALL_TALK = (
-    *("hi", "hello", "hey", "hey there", "hi there", "hello, how are you?", "how is it going?", "what's up?"),
-    *("good morning", "good afternoon", "good evening", "nice to meet you", "is anybody there?", "welcome"),
-    *("thanks", "thank you", "thank you very much", "great, thanks", "cheers", "well done", "good job"),
-    *("ok", "okay", "sure", "yes", "no", "yes please", "no thanks", "maybe", "I see", "all right", "correct", "wrong"),
-    *("bye", "goodbye", "see you later", "have a nice day", "good night", "sorry", "excuse me", "please"),
-    *("help", "help me", "I need help", "can you help me?", "I have a question", "stop", "start", "continue", "cancel"),
-    *("who are you?", "what are you?", "what is your name?", "what can you do?", "are you a robot?", "are you human?"),
-    *("how old are you?", "where are you from?", "what can I ask you?", "do you understand me?", "tell me a joke"),
-    *("test", "testing", "this is a test", "asdf", "qwerty", "foo bar", "hello world", "lol", "haha", "hmm", "wow"),
-    *(
-        "what?",
-        "why?",
-        "how?",
-        "really?",
-        "never mind",
-        "I don't know",
-        "tell me more",
-        "what did you say?",
-        "I love you",
-    ),
-)
+    before: list[Span]
+    behind: list[Span]
 
 
 class SmallTalk:
-    """Recognises small talk. Its phrases are encoded when the first short text needs them."""
+    """Recognises greetings, thanks and chat, in the languages that its model knows."""
 
-    def __init__(self, encoder: Engine) -> None:
-        self._encoder = encoder
-        self._vectors: np.ndarray | None = None  # (P, D)
-        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+    def __init__(self, turns: TurnModel | None) -> None:
+        self._turns = turns
 
-    async def find(self, matches: Sequence[Match]) -> list[str | None]:
-        """The phrase that each text is like, None for those that are no small talk or no specialist wants anyway."""
-        return [
-            await self._phrase(match)
-            if (match.in_scope and match.best.closest < NEAR_COPY and len(match.text.split()) <= _LONGEST)
-            else None
-            for match in matches
-        ]
+    def knows(self, language: str) -> bool:
+        """Whether it can tell in a language."""
+        return self._turns is not None and language.partition("-")[0] in self._turns.languages
 
-    async def _phrase(self, match: Match) -> str | None:
-        cosines = await self._phrases() @ match.vector
-        nearest = int(cosines.argmax())
-        if only_courtesies(match.text):
-            return SMALL_TALK[nearest]
-        own = max(fit.closest for fit in match.fits.values())
-        return SMALL_TALK[nearest] if cosines[nearest] >= _ALIKE and cosines[nearest] > own else None
+    def are_talk(self, vectors: Sequence[np.ndarray]) -> list[bool]:
+        """Which vectors (D,) are of small talk."""
+        return [odds > 0 for odds in self._odds(np.stack(vectors))]
 
-    async def _phrases(self) -> np.ndarray:  # (P, D)
-        """Their encodings. The first to ask has them made, and those who ask meanwhile wait for them."""
-        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-            if self._vectors is None:
-                found: list[Output] = []
-                for start in range(0, len(SMALL_TALK), _AT_ONCE):
-                    phrases = SMALL_TALK[start : start + _AT_ONCE]
-                    found += await self._encoder.run(
-                        [Prompt(text=phrase, label=Label.PUBLIC) for phrase in phrases], call=SYSTEM
-                    )
-                self._vectors = np.stack([np.asarray(each.vector) for each in found])
-            return self._vectors
+    def is_nobodys(self, match: Match) -> bool:
+        """Whether a text is small talk that a specialist would take because its own examples are short and diverse.
+
+        One whose nearest example is small talk too is made for it.
+        """
+        best = match.best
+        if not match.in_scope or best.closest >= NEAR_COPY or len(match.text.split()) > _LONGEST:
+            return False
+        if not self.are_talk([match.vector])[0]:
+            return False
+        examples = best.profile.vectors
+        return not self.are_talk([examples[int((examples @ match.vector).argmax())]])[0]
+
+    def around(self, text: str, output: Output) -> Ends:
+        """What stands before and behind what a text says and may be small talk; the text's tokens have states."""
+        parts = [match.span() for match in _PART.finditer(text)]
+        if output.states is None or output.offsets is None or len(parts) < _FEWEST:
+            return Ends([], [])
+        sides = parts[:_MOST_LOOKED_AT], parts[: -_MOST_LOOKED_AT - 1 : -1]
+        spans = [*sides[0], *sides[1]]
+        odds = self._odds(span_means(output.states, output.offsets, np.array(spans)))
+        read = int(output.offsets[:, 1].max(initial=0))  # of a long text the encoder did not see the end
+        worth = {
+            span
+            for span, each in zip(spans, odds, strict=True)
+            if len(text[slice(*span)].split()) <= _LONGEST and (span[1] > read or each > _WORTH_A_LOOK)
+        }
+        return Ends(*(list(takewhile(worth.__contains__, side)) for side in sides))
+
+    def _odds(self, vectors: np.ndarray) -> list[float]:  # (N, D)
+        if self._turns is None:
+            return [-np.inf] * len(vectors)
+        return [float(each) for each in self._turns.talk(vectors)]
+
+
+def without_talk(text: str, ends: Ends, talk: AbstractSet[Span]) -> str:
+    """A text without the small talk at its ends; all of it where too little else is there.
+
+    Args:
+        text: What is asked.
+        ends: What stands around it.
+        talk: Which of these are small talk.
+    """
+    before, behind = (list(takewhile(talk.__contains__, side)) for side in ends)
+    start, end = before[-1][1] if before else 0, behind[-1][0] if behind else len(text)
+    rest = text[start:end]
+    return rest if len(rest.split()) >= _FEWEST else text

@@ -34,7 +34,7 @@ from coterie.routing.matching import (
 )
 from coterie.routing.plan import PlannedStages, plan_parts, plan_stages
 from coterie.routing.profile import COLD_SIMILARITY, MOST_COMPARED, Bank, Compared, Profile, Shortlist
-from coterie.routing.reading import RequestReader, RequestReading, SmallTalk, Spelling
+from coterie.routing.reading import RequestReader, RequestReading, SmallTalk, Spelling, without_talk
 from coterie.routing.splitting import (
     LONGEST,
     OrderSense,
@@ -51,6 +51,7 @@ from coterie.runtime.known import KnownTexts
 from coterie.runtime.rows import BatchMemo
 from coterie.runtime.values import replace
 from coterie.text.language import is_english, language_of
+from coterie.turns.contract import TurnModel
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -131,6 +132,7 @@ class LearnedRouter:
         false_rejection: float,
         words: Sequence[str] = (),
         order_sense: OrderSense | None = None,
+        turns: TurnModel | None = None,
         untrained: Sequence[str] = (),
     ) -> None:
         """A router over profiles.
@@ -142,6 +144,7 @@ class LearnedRouter:
             false_rejection: Share of texts like the examples that may be taken for out of scope.
             words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
             order_sense: Knows words to the router by their vectors; without it they are known by patterns only.
+            turns: Knows greetings, thanks and chat; without it they are texts like others.
             untrained: Specialists that nobody can be sent to yet: a text that is nobody's may have been for them.
         """
         self._cards = cards
@@ -152,7 +155,7 @@ class LearnedRouter:
         self._discriminant = Discriminant(self._profiles)
         self._scope = RoutingScope(self._profiles, false_rejection=false_rejection)
         self._encoder = encoder
-        self._small_talk = SmallTalk(encoder)
+        self._small_talk = SmallTalk(turns)
         self._false_rejection = false_rejection
         self._reader = RequestReader(cards)
         self._spelling = Spelling(words)
@@ -216,7 +219,7 @@ class LearnedRouter:
         known = known_facts(context) & self._read
         by_columns = self._by_columns(request)
         language = request.language or language_of(request.text, "en")
-        reading = await aside(len(request.text), partial(self._reader.read, request.text, language))
+        reading = await aside(len(request.text), partial(self._reader.read, request.text))
         if not _WRITTEN.search(request.text) or not self._names:
             route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
             return _Made(route=route, reading=reading, names=tuple(by_columns))
@@ -263,7 +266,7 @@ class LearnedRouter:
         Only one without examples: what it knows stands in its documents, of which its description says little. It
         abstains by what it finds there.
         """
-        if whole.small_talk is not None or whole.order:
+        if whole.small_talk or whole.order:
             return None
         looking = (name for name in whole.ranked if self._cards[name].looks_up and whole.fits[name].profile.cold)
         return next(looking, None)
@@ -339,8 +342,8 @@ class LearnedRouter:
 
     def _why_not(self, match: Match) -> Reason:
         fit = match.best
-        if match.small_talk is not None:
-            return Reason("route.small_talk", like=match.small_talk)
+        if match.small_talk:
+            return Reason("route.small_talk")
         if fit.profile.cold:
             return Reason(
                 "route.unlike_description", specialist=match.name, similarity=fit.similarity, needed=COLD_SIMILARITY
@@ -358,7 +361,10 @@ class LearnedRouter:
     async def _read_whole(
         self, reading: RequestReading, request: Request, call: CallContext, language: str
     ) -> tuple[RequestReading, Output, tuple[Step, ...]]:
-        """The reading with slips of the pen mended where that helps, without words to the router, and encoded."""
+        """The reading with slips of the pen mended where that helps, encoded.
+
+        Without words to the router, and without greetings and thanks around what it says.
+        """
         # Each unknown word is compared with some thousand others: ten times as long as a look at its letters.
         english = is_english(language)
         mended = [await aside(10 * len(reading.text), partial(self._spelling.mend, reading.text))] if english else []
@@ -369,11 +375,30 @@ class LearnedRouter:
         spans = self._reader.clauses(text) if self._order_sense is not None else []
         orders = self._orders_in(text, output, spans)
         rest = _without(text, orders) if orders else ""
-        if not rest.strip():
-            return replace(reading, text=text), output, steps
-        (output,), again = await self._encode([rest], request, call, states=True)
-        named = (*reading.orders, *(text[start:end].strip() for start, end in orders))
-        return replace(reading, text=rest, orders=named), output, (*steps, *again)
+        named = reading.orders
+        if rest.strip():
+            named = (*named, *(text[start:end].strip() for start, end in orders))
+            (output,), again = await self._encode([rest], request, call, states=True)
+            text, steps = rest, (*steps, *again)
+        rest, further = await self._without_talk(text, output, request, call, language)
+        if rest != text:
+            (output,), again = await self._encode([rest], request, call, states=True)
+            text, further = rest, (*further, *again)
+        return replace(reading, text=text, orders=named), output, (*steps, *further)
+
+    async def _without_talk(
+        self, text: str, output: Output, request: Request, call: CallContext, language: str
+    ) -> tuple[str, tuple[Step, ...]]:
+        """A text without the greetings, thanks and the like around what it says."""
+        if not self._small_talk.knows(language):
+            return text, ()
+        ends = await aside(len(text), partial(self._small_talk.around, text, output))
+        spans = list(dict.fromkeys([*ends.before, *ends.behind]))
+        if not spans:
+            return text, ()
+        outputs, steps = await self._encode([text[start:end] for start, end in spans], request, call)
+        talk = self._small_talk.are_talk([np.asarray(each.vector) for each in outputs])
+        return without_talk(text, ends, {span for span, small in zip(spans, talk, strict=True) if small}), steps
 
     def _orders_in(self, text: str, output: Output, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Which of a text's clauses are words to the router, by its tokens' states."""
@@ -400,21 +425,20 @@ class LearnedRouter:
         root = await aside(len(text), partial(self._propose, text, whole, language))
         pieces = [piece for piece in root.walk() if piece is not root]
         further, steps = await self._encode([piece.text for piece in pieces], request, call) if pieces else ([], ())
-        matches = await self._heard(self._match([root, *pieces], [whole, *further]), language)
+        matches = self._heard(self._match([root, *pieces], [whole, *further]), language)
         return root, dict(zip([root, *pieces], matches, strict=True)), steps
 
-    async def _heard(self, matches: Sequence[Match], language: str) -> list[Match]:
-        """The same, with those that are small talk in English known as such."""
-        if not is_english(language):
+    def _heard(self, matches: Sequence[Match], language: str) -> list[Match]:
+        """The same, with those that are small talk known as such."""
+        if not self._small_talk.knows(language):
             return list(matches)
-        phrases = await self._small_talk.find(matches)
-        return [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
+        return [replace(match, small_talk=True) if self._small_talk.is_nobodys(match) else match for match in matches]
 
     async def _look_closer(
         self, text: str, whole: Output, root: Piece, match: Match, request: Request, *, call: CallContext, language: str
     ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
         """Further pieces of a text that is hardly anybody's: those whose tokens are most like somebody's examples."""
-        if whole.states is None or whole.offsets is None or match.small_talk is not None:
+        if whole.states is None or whole.offsets is None or match.small_talk:
             return {}, ()
         spans = [(end.start, end.end) for end in root.ends] or [(0, len(text))]
         find = partial(propose_clearest, text, whole.states, whole.offsets, self._judge, spans)
@@ -422,7 +446,7 @@ class LearnedRouter:
         if not found:
             return {}, ()
         further, steps = await self._encode([piece.text for piece in found], request, call)
-        matches = await self._heard(self._match([root, *found], [whole, *further]), language)
+        matches = self._heard(self._match([root, *found], [whole, *further]), language)
         return dict(zip(found, matches[1:], strict=True)), steps
 
     async def _look_among(
@@ -442,7 +466,7 @@ class LearnedRouter:
         if not found:
             return {}, steps
         further, again = await self._encode([piece.text for piece in found], request, call)
-        matches = await self._heard(self._match([root, *found], [output, *further]), language)
+        matches = self._heard(self._match([root, *found], [output, *further]), language)
         return dict(zip(found, matches[1:], strict=True)), (*steps, *again)
 
     def _clearest(self, outputs: Sequence[Output]) -> int:

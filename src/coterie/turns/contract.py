@@ -28,7 +28,7 @@ class TurnModel(Protocol):
         ...
 
     def talk(self, vectors: np.ndarray) -> np.ndarray:
-        """Return which texts are greetings, thanks or chat, by their vectors: (N, D) -> (N,)."""
+        """Return log-odds that texts are greetings, thanks or chat: vectors (N, D) -> (N,). From 0 on they are."""
         ...
 
     def missing(self, question: str, output: Output, now: Output, text: str) -> tuple[list[str], list[float]]:

@@ -82,10 +82,10 @@ class TurnReader:
         heads = bundled_heads(about.get("name", ""))
         return None if heads is None else cls(heads)
 
-    def talk(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,) bool
-        """Which texts are greetings, thanks or chat, by their vectors."""
+    def talk(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
+        """Log-odds that texts are greetings, thanks or chat, by their vectors, over those that are enough."""
         logits = self._heads.heads["talk"].logits(vectors * SCALE)
-        return np.asarray(logits[:, 1] - logits[:, 0] > self._heads.thresholds["talk"])
+        return np.asarray(logits[:, 1] - logits[:, 0] - self._heads.thresholds["talk"])
 
     @property
     def least_leaning(self) -> float:

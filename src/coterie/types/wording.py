@@ -218,7 +218,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.not_in_schema": "{model} gave no JSON of the schema: {found}",
     "route.pinned": "the request names {specialist!r}",
     "route.second": "second is {specialist}, {fit}",
-    "route.small_talk": "it is like {like!r}, which is nobody's job here",
+    "route.small_talk": "it is a greeting, thanks or chat, which is nobody's job here",
     "route.unlike_description": "it is like nobody's examples: the nearest specialist is {specialist} (similarity "
     "{similarity:.2f}, needs {needed:g})",
     "route.unlike_examples": "it is like nobody's examples: the nearest specialist is {specialist} (similarity "

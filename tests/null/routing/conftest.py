@@ -10,6 +10,7 @@ import pytest
 
 from coterie.routing.profile import Profile, make_profile
 from coterie.routing.router import LearnedRouter
+from coterie.turns.contract import TurnModel
 from coterie.types import Context, Label, Output, Request, Route, SpecialistCard, Usage
 
 DIMENSION = 48
@@ -83,11 +84,12 @@ def router(
     cards: Sequence[SpecialistCard] = (),
     false_rejection: float = 0.04,
     finish: str = "stop",
+    turns: TurnModel | None = None,
 ) -> LearnedRouter:
     """A router over profiles; specialists without a card of their own get a plain one."""
     known = {name: card(name) for name in profiles} | {each.name: each for each in cards}
     encoder = Places(places or {}, finish)
-    return LearnedRouter(cards=known, profiles=profiles, encoder=encoder, false_rejection=false_rejection)
+    return LearnedRouter(cards=known, profiles=profiles, encoder=encoder, false_rejection=false_rejection, turns=turns)
 
 
 async def route(by: LearnedRouter, text: str, **more: object) -> Route:

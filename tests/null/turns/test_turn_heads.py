@@ -30,9 +30,10 @@ def copied(tmp_path, monkeypatch):
     bundled_heads.cache_clear()
 
 
-def test_they_are_for_one_encoder():
+def test_they_are_for_encoders_by_name():
     """Another one has none, and its network rewrites nothing."""
     assert bundled_heads(NAME).languages == {"en"}
+    assert bundled_heads("multilingual-e5-small").languages == {"en", "de", "fr", "es", "it", "nl", "pt"}
     assert bundled_heads("another") is None
     assert TurnReader.of({"name": "another"}) is None
     assert TurnReader.of({}) is None
@@ -40,7 +41,7 @@ def test_they_are_for_one_encoder():
 
 def test_a_changed_file_is_refused(copied):
     """By its checksum."""
-    (file,) = copied.glob("*.safetensors")
+    file = copied / f"{NAME.lower()}.turns.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(bytes(content))
@@ -53,7 +54,7 @@ def test_a_file_that_is_none_is_refused(copied):
     """Though its checksum is the one that is stated."""
     import hashlib
 
-    (file,) = copied.glob("*.safetensors")
+    file = copied / f"{NAME.lower()}.turns.safetensors"
     file.write_bytes(b"nothing")
     about = json.loads((copied / "provenance.json").read_text())
     about["encoders"][NAME]["files"] = {file.name: hashlib.sha256(b"nothing").hexdigest()}
@@ -63,12 +64,13 @@ def test_a_file_that_is_none_is_refused(copied):
         bundled_heads(NAME)
 
 
-def test_features_fit_the_heads():
+@pytest.mark.parametrize("name", [NAME, "multilingual-e5-small"])
+def test_features_fit_the_heads(name):
     """What is read of a turn and of a word is as wide as the heads that were trained on it."""
     draw = np.random.default_rng(0)
     states, offsets = draw.normal(size=(5, WIDTH)), np.array([[0, 2], [3, 5], [6, 8], [9, 11], [12, 14]])
     vector = draw.normal(size=WIDTH)
-    heads = bundled_heads(NAME).heads
+    heads = bundled_heads(name).heads
     words = words_of("ab cd ef gh ij")
     missing = missing_features(words, states, offsets, vector, frozenset({"cd"}))
 
