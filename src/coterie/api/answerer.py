@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, overload
 
 from coterie.api.inputs import Values, check_lengths, read_column, read_texts
 from coterie.api.options import FitOptions
@@ -78,8 +78,14 @@ class Answerer(FittedSpecialist):
         columns = {} if document is None else {DOCUMENT: document}
         return self._predict([Row(text=question, columns=columns)])[0]
 
-    def predict(self, questions: Values) -> list[Prediction]:
-        """Answer each question."""
+    @overload
+    def predict(self, questions: str) -> Prediction: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, questions: Values) -> list[Prediction]: ...
+    def predict(self, questions: str | Values) -> Prediction | list[Prediction]:
+        """Answer each question; of a single one one prediction."""
+        if isinstance(questions, str):
+            return self.ask(questions)
         return self._predict([Row(text=text) for text in read_texts(questions, "questions")])
 
     def evaluate(self, questions: Values, answers: Values) -> Evaluation:

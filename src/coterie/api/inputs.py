@@ -39,7 +39,7 @@ def read_column(values: Values, what: str) -> list[object]:
         values = values.reshape(-1)  # type: ignore[attr-defined]
     listed = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(listed, Iterable) or isinstance(listed, str | bytes):
-        raise DataError(f"{what} is a {type(values).__name__}; it takes a list of values.")
+        raise DataError(f"{what} is of type {type(values).__name__}; it takes a list of values.")
     return [_plain(value) for value in listed]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self, Unpack
+from typing import Self, Unpack, overload
 
 from coterie.api.inputs import Values, check_lengths, check_several_labels, read_labels, read_texts
 from coterie.api.options import FitOptions
@@ -54,8 +54,14 @@ class PairClassifier(FittedSpecialist):
         check_several_labels([row["label"] for row in rows])
         return cls._fit(options, {"pair_column": _PAIR}, rows, None if test is None else _rows(*test))
 
-    def predict(self, texts: Values, hypotheses: Values) -> list[Prediction]:
-        """Predict the label of each pair, with the words of the text that decide as `quotes`."""
+    @overload
+    def predict(self, texts: str, hypotheses: str) -> Prediction: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, texts: Values, hypotheses: Values) -> list[Prediction]: ...
+    def predict(self, texts: str | Values, hypotheses: str | Values) -> Prediction | list[Prediction]:
+        """Predict the label of each pair, with the words of the text that decide as `quotes`; of one pair one."""
+        if isinstance(texts, str) and isinstance(hypotheses, str):
+            return self._predict([Row(text=texts, columns={self._stored.section.pair_column: hypotheses})])[0]
         columns = read_texts(texts), read_texts(hypotheses, "hypotheses")
         check_lengths(texts=columns[0], hypotheses=columns[1])
         second = self._stored.section.pair_column

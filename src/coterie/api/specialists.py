@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from coterie.errors import InputError
 from coterie.learning.dataset import Row
 from coterie.learning.evaluate import LookUp, consult_rows, evaluate
 from coterie.learning.evaluation import Evaluation
+from coterie.learning.splits import shared_rows
 from coterie.protocols import Specialist
 from coterie.runtime.bridge import run
 from coterie.tasks.loading import load_specialist
@@ -73,7 +75,13 @@ class FittedSpecialist:
             name = mine[0]
         stored = open_stored(folder, name, version)
         if name not in mine:
-            raise InputError(f"{name!r} has the task {stored.section.task!r}; {cls.__name__} does not load it.")
+            other = next(
+                (each.__name__ for each in FittedSpecialist.__subclasses__() if each._is_mine(stored.section)), ""
+            )
+            raise InputError(
+                f"{name!r} has the task {stored.section.task!r}; {cls.__name__} does not load it.",
+                hint=f"Load it with {other}.load." if other else "",
+            )
         return cls(stored)
 
     def save(self, folder: Path | str, name: str | None = None, *, replace: bool = False) -> Saved:
@@ -200,6 +208,10 @@ class FittedSpecialist:
             file = Path(folder, "rows.jsonl")
             write_rows(file, rows)
             data = task.read_rows(section, file, for_evaluation=True)
+        learned = None if section.data is None else self._stored.folder / section.data
+        if learned is not None and learned.is_file():
+            for remark in shared_rows(task.read_rows(section, learned, for_evaluation=True), data):
+                warnings.warn(remark, stacklevel=3)
         vectors, truncated = self._encoded(data.rows)
         judged = evaluate(
             self._specialist,

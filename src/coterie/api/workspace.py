@@ -21,7 +21,7 @@ from coterie.config.file import Config, load_config, parse_config
 from coterie.config.section import FILE_NAME
 from coterie.engines.encoders import BUNDLED, open_encoder
 from coterie.engines.onnx import OnnxEncoder
-from coterie.errors import InputError, UnknownSpecialist
+from coterie.errors import ConfigError, InputError, SetupError, UnknownSpecialist
 from coterie.knowledge.build import index_declared
 from coterie.learning.progress import Progress, Silent
 from coterie.registry.registry import open_registry
@@ -114,11 +114,18 @@ def fit_in_workspace(plan: Plan, options: FitOptions) -> StoredSpecialist:
         _index(folder, plan.tables, progress_of(options))
         report = train(folder, [plan.name], progress=progress_of(options), encoder=shared_encoder())
         stored = open_stored(folder, plan.name, report.specialists[plan.name].version)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, ConfigError):  # nobody knows the temporary file
+            raise ConfigError(_without_place(error.message, folder, plan.name), hint=error.hint) from None
         raise
     weakref.finalize(stored, shutil.rmtree, folder, ignore_errors=True)
     return stored
+
+
+def _without_place(message: str, folder: Path, name: str) -> str:
+    """What is wrong with the options, in place of with the file that they were written to."""
+    return message.replace(str(folder / FILE_NAME), "What was given to fit").replace(f"specialists.{name}.", "")
 
 
 def open_stored(folder: Path, name: str, version: str | None = None) -> StoredSpecialist:
@@ -147,6 +154,17 @@ def save_stored(stored: StoredSpecialist, folder: Path, name: str, *, replace: b
         InputError: the network has a specialist, model or index of this name with other settings.
         SetupError: something cannot be written.
     """
+    try:
+        return _save(stored, folder, name, replace=replace)
+    except OSError as error:
+        what = error.filename2 or error.filename or str(folder)
+        raise SetupError(
+            f"Cannot write {str(what)!r}: {error.strerror or type(error).__name__}.",
+            hint="Check that it is a folder, that you may write there, and the disk's room.",
+        ) from error
+
+
+def _save(stored: StoredSpecialist, folder: Path, name: str, *, replace: bool) -> Saved:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
     if not path.exists():

@@ -97,19 +97,24 @@ def evaluate(
     dataset = _read(folder, data, section.model_copy(update=given(context)))
     measured = run(_measure(name, config, folder, version, dataset))
     unknown, warnings = _unknown(dataset, section, version)
+    trained_on = _trained_on(version, dataset)
+    if not trained_on and section.data is not None and (folder / section.data).is_file():
+        from coterie.learning.splits import shared_rows
+
+        warnings += shared_rows(_read(folder, section.data, section), dataset)
     document = {
         "specialist": name,
         "version": version.version,
         "file": dataset.name,
         **measured.to_json(),
         "unknown_labels": unknown,
-        "trained_on": _trained_on(version, dataset),
+        "trained_on": trained_on,
     }
     warn((*dataset.warnings, *warnings))
     if measured.truncated:
         many = f"{measured.truncated:,} of {measured.n:,} texts"
         warn([f"{many} are longer than the model's window: only their beginning was read"])
-    if document["trained_on"]:
+    if trained_on:
         held_out = f"`coterie registry show {name}` has those of rows that were held out."
         warn([f"version {version.version} was trained on rows of this file, so these figures are too good; {held_out}"])
     give(document, lambda: _show(document), as_json=as_json)

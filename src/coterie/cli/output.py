@@ -197,6 +197,8 @@ def explain(error: Exception, *, as_json: bool) -> int:
         show_json({"error": document})
     elif document["code"] == "usage_error":
         error.show()  # type: ignore[attr-defined] # typer's own wording, with the command's usage line
+        if document["hint"] != _HELP:
+            remark(document["hint"])
     else:
         remark(f"Error: {document['message']}")
         if document["hint"]:
@@ -211,6 +213,20 @@ def _suggest(error: Any) -> None:  # noqa: ANN401 - typer's or click's
         return
     known = [name for each in context.command.get_params(context) for name in each.opts if name.startswith("--")]
     error.possibilities = [*(error.possibilities or ()), *(name for name in known if name.startswith(f"{typed}-"))]
+
+
+_HELP = "Run it with --help."
+
+
+def _after_dashes(error: Any) -> str:  # noqa: ANN401 - typer's or click's
+    """How to give a text that begins with one dash, where an option is unknown and the command takes a text."""
+    context, typed = getattr(error, "ctx", None), getattr(error, "option_name", None)
+    if context is None or typed is None or typed.startswith("--"):
+        return ""
+    texts = [each for each in context.command.get_params(context) if each.param_type_name == "argument"]
+    if not texts:
+        return ""
+    return f"If {typed!r} begins a text and no option, put -- before the text: {context.command_path} -- '...'"
 
 
 def error_document(error: CoterieError) -> dict[str, Any]:
@@ -230,7 +246,7 @@ def _describe(error: Exception) -> tuple[int, dict[str, Any]]:
         return code, _document(error.code, error.message, error.hint, retryable=error.retryable)
     # typer's base class is click's in older versions and its own in newer ones; the shape is the same.
     if hasattr(error, "format_message") and hasattr(error, "show"):
-        return USAGE, _document("usage_error", error.format_message(), "Run it with --help.")
+        return USAGE, _document("usage_error", error.format_message(), _after_dashes(error) or _HELP)
     if isinstance(error, OSError):
         named = error.filename2 or error.filename  # of a copy that finds no room, the target
         what = "the output" if named is None else repr(str(named))

@@ -209,6 +209,9 @@ class ColumnBins:
     """Of a category: bin i holds values[i - 1]."""
     gaps: bool = False
     """Training rows fell into bin 0, so it has a learnt effect; otherwise it counts as the average row."""
+    low: float | None = None
+    high: float | None = None
+    """Of a number: the smallest and largest one of training; None where any value is fine, and in earlier versions."""
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(edge) for edge in self.edges) or any(a >= b for a, b in pairwise(self.edges)):
@@ -233,7 +236,22 @@ class ColumnBins:
         number = as_number(value)
         if number is None:
             return Binned(UNKNOWN, Reason("column.no_number", column=self.name, value=quoted(value)))
+        if self._is_far(number):
+            learnt = f"{self.low:g} to {self.high:g}"
+            return Binned(UNKNOWN, Reason("column.far", column=self.name, value=quoted(value), learnt=learnt))
         return Binned(1 + bisect_right(self.edges, number), None)
+
+    def _is_far(self, number: float) -> bool:
+        """Whether it is beyond all that was learnt by more than that spans: of another unit or misread.
+
+        Of numbers that are all above zero also one below half of the smallest or above twice the largest.
+        """
+        if self.low is None or self.high is None or self.low <= number <= self.high:
+            return False
+        if self.low > 0:
+            return number < self.low / 2 or number > 2 * self.high
+        span = self.high - self.low
+        return number < self.low - span or number > self.high + span
 
     @cached_property
     def _position(self) -> Mapping[str, int]:
@@ -242,7 +260,7 @@ class ColumnBins:
     def describe(self) -> dict[str, object]:
         """The JSON side."""
         other = "values" if self.kind == "number" else "edges"
-        return {key: value for key, value in to_json(self).items() if key != other}
+        return {key: value for key, value in to_json(self).items() if key != other and value is not None}
 
 
 def as_number(value: object) -> float | None:

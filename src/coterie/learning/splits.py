@@ -105,7 +105,7 @@ def folds(dataset: Dataset, k: int, seed: int, *, in_order: bool = False) -> Int
 
 def compare_datasets(train: Dataset, test: Dataset) -> tuple[str, ...]:
     """What makes figures on `test` doubtful: rows that occur in `train`, and labels that do not."""
-    return (*_shared_rows(train, test), *describe_unknown(test, train.label_names, train.name))
+    return (*shared_rows(train, test), *describe_unknown(test, train.label_names, train.name))
 
 
 def find_copies(train: Sequence[Row], test: Sequence[Row]) -> list[Duplicate]:
@@ -326,7 +326,8 @@ def _without_copies(dataset: Dataset, train: Ints, test: Ints) -> Dataset:
     return dataset.take(kept, warnings=[warning])
 
 
-def _shared_rows(train: Dataset, test: Dataset) -> list[str]:
+def shared_rows(train: Dataset, test: Dataset) -> list[str]:
+    """What is wrong with figures on `test` rows that are also in `train`; nothing where none is."""
     copies = find_copies(train.rows, test.rows)
     if not copies:
         return []

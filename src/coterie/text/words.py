@@ -46,6 +46,23 @@ def terms(text: str, language: str = "en") -> list[str]:
     return found
 
 
+def marks(text: str, language: str = "en", *, sentence: bool = True) -> list[str]:
+    """The single letters and capitals that `terms` passes over, in small letters: `Pier A`, `plan c`, `IT`.
+
+    They name things. One that is a small word otherwise counts in capitals only, and not at the beginning of a
+    sentence, where any word has a capital.
+    """
+    small = small_words(language)
+    found = []
+    for match in _WORD.finditer(text):
+        word = match[0]
+        low = word.casefold()
+        named = low not in small or (word.isupper() and bool(match.start() or not sentence))
+        if named and not word.isdigit() and (len(word) == 1 or low in small) and not _KANA.search(word):
+            found.append(low)
+    return found
+
+
 @lru_cache(maxsize=50_000)
 def stem(word: str, language: str = "en") -> str:
     """A word without the first of its language's endings that it has: crude, and the same for both sides."""

@@ -79,6 +79,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.results": "it makes calls and answers nothing from their results",
     "abstain.rounds": "after {rounds} rounds of calls there was no answer",
     "abstain.reply_cut": "the reply did not end within its tokens (`max_tokens`)",
+    "abstain.other_row": "no row that was found is for {asked}; the nearest is {row!r}",
     "abstain.index_not_searched": "index {index!r} could not be searched: {why}",
     "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
     "abstain.unsupported": "it says what no finding says: {added}",
@@ -130,6 +131,7 @@ TEMPLATES: Mapping[str, str] = {
     "when it can, or set `calibration_calls = 0`",
     "choosing.other_reader": "the model only words: another reading model than the one here read the public questions",
     # --- a column of structured input
+    "column.far": "{column} is {value}, far from all that it learnt ({learnt})",
     "column.missing": "{column} is missing",
     "column.no_number": "{column} is {value}, not a number",
     "column.unlearnt": "{column} is {value}, a value it never learnt",

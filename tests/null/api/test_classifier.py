@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 
 import coterie
 from coterie import Classifier, Extractor, PairClassifier
-from coterie.errors import ConfigError, DataError, InputError, UnknownSpecialist
+from coterie.errors import ConfigError, DataError, InputError, SetupError, UnknownSpecialist
 from coterie.training.train import train
 
 
@@ -232,14 +233,42 @@ def test_a_worse_version_is_only_the_candidate(tmp_path, data):
 
 def test_what_cannot_be_loaded_is_explained(folder):
     """Another task, another name, or no name where there is none of the task."""
-    with pytest.raises(InputError, match="task 'classify'"):
+    with pytest.raises(InputError, match="task 'classify'") as caught:
         Extractor.load(folder, "triage")
+    assert "Classifier.load" in caught.value.hint
     with pytest.raises(InputError):
         PairClassifier.load(folder, "triage")
     with pytest.raises(UnknownSpecialist):
         Classifier.load(folder, "nobody")
     with pytest.raises(InputError, match="needs a name"):
         Extractor.load(folder)
+
+
+def test_what_cannot_be_saved_is_explained(tmp_path, classifier):
+    """A place that is no folder is an error of the setup, like on the command line."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(SetupError, match="file"):
+        classifier.save(tmp_path / "file" / "network")
+
+
+def test_wrong_options_are_those_of_fit(data):
+    """An error names the option that was given, and no file that nobody has."""
+    for wrong in ({"target_risk": 2.0}, {"rungs": ["magic"]}, {"settings": {"foo": 1}}):
+        with pytest.raises(ConfigError) as caught:
+            Classifier.fit(*data, **wrong)
+        assert "coterie.toml" not in caught.value.message
+        assert next(iter(wrong.get("settings", wrong))) in caught.value.message
+
+
+def test_rows_of_training_flatter(classifier, data):
+    """Figures on rows that it learned from come with a warning, those on others without."""
+    with pytest.warns(UserWarning, match=r"\d+ of 6 rows .* also in"):
+        classifier.evaluate(data[0][:6], data[1][:6])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        classifier.evaluate(["where did you leave the box"], ["parcel"])
+    assert not caught
 
 
 # --- what a notebook shows -----------------------------------------------------------------------

@@ -32,6 +32,7 @@ def test_pairs(pairs, tmp_path):
     (prediction,) = pairs.predict(texts, hypotheses)
 
     assert prediction.label == "entailed"
+    assert pairs.predict(texts[0], hypotheses[0]).label == "entailed"
     assert set(prediction.scores) == {"entailed", "contradicted"}
     assert pairs.evaluate(texts, hypotheses, ["entailed"]).accuracy == 1
     pairs.save(tmp_path)

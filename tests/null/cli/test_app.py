@@ -51,6 +51,17 @@ def test_no_command_shows_the_help(run):
     assert "Commands:" in result.err + result.out
 
 
+def test_a_text_that_begins_with_a_dash(run, tmp_path):
+    """A text like "-80 alarm" is read as options: how to give it is said, for commands that take one."""
+    asked = run("-C", tmp_path, "ask", "-80 alarm")
+    misspelt = run("-C", tmp_path, "ask", "--sesion", "a", "text")
+    textless = run("-C", tmp_path, "report", "-8")
+
+    assert "coterie ask -- '...'" in asked.err
+    assert "-- '...'" not in misspelt.err + textless.err
+    assert {asked.code, misspelt.code, textless.code} == {2}
+
+
 def test_version(run):
     """`--version` says name and version."""
     from coterie import __version__

@@ -310,6 +310,15 @@ def test_eval_on_what_it_was_trained_on(run, folder, measured, learned_from):
     assert "`coterie registry show triage`" in same.err
 
 
+def test_eval_on_some_of_what_it_was_trained_on(run, folder, measured):
+    """Rows that another file shares with the training data are counted."""
+    rows = (folder / "data" / "triage.csv").read_text().splitlines()
+    (folder / "some.csv").write_text("\n".join([*rows[:4], f"a text of its own,{rows[1].rsplit(',', 1)[1]}"]))
+    result = run("-C", folder, "eval", "triage", "--data", folder / "some.csv")
+
+    assert "3 of 4 rows of some.csv also in triage.csv" in result.err
+
+
 def test_eval_as_a_table(run, folder, measured):
     """Without `--json`: figures with their intervals, and the labels that are most often confused, brackets and all."""
     out = run("-C", folder, "eval", "triage", "--data", "data/triage.csv").out

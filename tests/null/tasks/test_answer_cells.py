@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.tasks.answer.cells import akin, asked_cells, look_up, ranges_of
+from coterie.tasks.answer.cells import akin, asked_cells, asks_for_another, look_up, named, ranges_of
 from coterie.tasks.answer.sentences import cut_passages
 from coterie.types import ContextView, Entry, Label, Passage, Task
 
@@ -91,6 +91,63 @@ async def test_a_blank_cell_is_no_answer():
 
     assert not finding.accepted
     assert {"abstain.blank_cell", "answer.not_stated"} & set(finding.reason.codes)
+
+
+PIERS = """| Pier | Length limit | Depth | Shore power |
+|---|---|---|---|
+| A | 9 m | 1.8 m | 16 A |
+| B | 10.5 m | 2.4 m | 16 A |
+| C | 18 m | 3.1 m | 32 A |"""
+HEADS = """| Department | Head |
+|---|---|
+| IT | Ann Bell |
+| HR | Leo Marsh |
+| Region A | Kim Roe |
+| Region B | Pat Poe |"""
+
+
+@pytest.mark.parametrize(
+    ("question", "table", "row"),
+    [
+        ("What is the depth of pier C?", PIERS, "C | 18 m | 3.1 m | 32 A"),
+        ("What is the depth of pier b?", PIERS, "B | 10.5 m | 2.4 m | 16 A"),
+        ("What is the length limit of pier A?", PIERS, "A | 9 m | 1.8 m | 16 A"),
+        ("Wie tief ist es an Steg B?", PIERS, "B | 10.5 m | 2.4 m | 16 A"),
+        ("Is a head of IT known?", HEADS, "IT | Ann Bell"),
+        ("Who is the head of region B?", HEADS, "Region B | Pat Poe"),
+        ("Who is the head of region A?", HEADS, "Region A | Kim Roe"),
+    ],
+)
+def test_a_row_that_is_known_by_a_letter(question, table, row):
+    """A letter that is no word of the question otherwise tells the row, also where it is a small word elsewhere."""
+    sentences = cut_passages([passage(table, document="t.md")])
+    matched = look_up(question, sentences, "de" if question.startswith("Wie") else "en").matched
+
+    assert [each.text for each, score in zip(sentences, matched, strict=True) if score == matched.max()] == [row]
+
+
+@pytest.mark.parametrize(
+    ("question", "table", "other"),
+    [
+        ("What is the depth of pier D?", PIERS, "d"),
+        ("What is the depth of pier C?", PIERS, ""),
+        ("What depth do I need a pier for?", PIERS, ""),
+        ("Who is the head of region D?", HEADS, ""),
+    ],
+)
+def test_another_letter_is_another_row(question, table, other):
+    """A row known by a letter alone is none of another letter; "I", "a" and longer names say nothing."""
+    row = named(cut_passages([passage(table, document="t.md")])[-1])
+
+    assert asks_for_another(question, row, "en") == other
+
+
+async def test_nothing_is_said_of_another_row():
+    """Who asks for pier D is told nothing of another pier."""
+    finding = await ask("What is the depth of pier D?", passage(PIERS, document="t.md"))
+
+    assert not finding.accepted
+    assert {"abstain.other_row", "answer.not_stated"} & set(finding.reason.codes)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`score`: a probability, the reasons for it, and what was not known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,35 @@ async def test_accepted_in_words():
     assert finding.facts[0].value == finding.value
     assert finding.reason.code == "accept.above_threshold"
     assert (finding.reason.values["needed"], finding.reason.values["risk_percent"]) == (0.7, 15)
+
+
+@pytest.mark.parametrize(
+    ("income", "code"),
+    [
+        ("1.000,50", "column.no_number"),
+        (90_000, "column.far"),
+        (4, "column.far"),
+        ("8", None),
+        (150, None),
+    ],
+)
+@pytest.mark.parametrize("gaps", [(), ("income",)])
+async def test_a_number_that_is_misread_is_not_known(income, code, gaps):
+    """One that cannot be read, or is far from all that was learnt, is no missing value: the score abstains."""
+    who = specialist(gaps=gaps)
+    who = replace(who, bins=tuple(replace(c, low=10.0, high=80.0) if c.name == "income" else c for c in who.bins))
+    finding = await consult(who, {"income": income, "home": "rent"})
+
+    assert (code in finding.reason.codes) == (code is not None)
+    assert ("abstain.too_little_known" in finding.reason.codes) == (code is not None)
+
+
+def test_far_from_what_was_learnt():
+    """A column around zero reaches as far again as it spans; one without bounds takes any number."""
+    around = ColumnBins(name="x", kind="number", edges=(0.0,), low=-1.0, high=3.0)
+
+    assert [around.place(x).problem is None for x in (-5, -6, 7, 8)] == [True, False, True, False]
+    assert replace(around, low=None, high=None).place(1e30).problem is None
 
 
 async def test_a_sure_no_is_as_sure():

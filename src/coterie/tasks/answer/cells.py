@@ -19,7 +19,7 @@ import numpy as np
 from coterie.tasks.answer.sentences import Sentence
 from coterie.text.language import language_of
 from coterie.text.numbers import find_numbers
-from coterie.text.words import terms
+from coterie.text.words import marks, small_words, terms
 
 Pair = tuple[str, str]
 """The name of a column, empty for one without, and a row's cell."""
@@ -120,15 +120,28 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str) -> Cell
 def _rows_of(
     question: str, asked: Sequence[str], rows: Sequence[Sequence[Pair]], first: Sentence, language: str
 ) -> list[tuple[set[str], set[str]]]:
-    """Of each row the question's words that its cells say without having them, and all that they say."""
+    """Of each row the question's words that its cells say without having them, and all that they say.
+
+    A letter that names a thing ("pier C") is among all that they say: nothing else may tell one row from another.
+    """
     cells = [{term for _, value in row for term in _terms(value, language)} for row in rows]
+    marked = _marked(question, rows, language)
     numbers = _numbers_of(question, rows, language_of(first.passage.text, language), language)
     everywhere = set().union(*cells)
     found = []
-    for own, ranged in zip(cells, numbers, strict=True):
+    for own, ranged, mark in zip(cells, numbers, marked, strict=True):
         kin = {term for term in asked if term not in everywhere and any(akin(term, other) for other in own)}
-        found.append((kin | ranged, kin | ranged | own.intersection(asked)))
+        found.append((kin | ranged, kin | ranged | mark | own.intersection(asked)))
     return found
+
+
+def _marked(question: str, rows: Sequence[Sequence[Pair]], language: str) -> list[set[str]]:
+    """Of each row the letters of the question that its cells say, by column; none that a whole column says."""
+    asked = set(marks(question, language))
+    own = [
+        {f"{name}: {mark}" for name, value in row for mark in _marks(value, language) if mark in asked} for row in rows
+    ]
+    return [each - set.intersection(*own) for each in own] if len(own) > 1 else own
 
 
 def _numbers_of(question: str, rows: Sequence[Sequence[Pair]], written: str, language: str) -> list[set[str]]:
@@ -222,7 +235,8 @@ class Asked(NamedTuple):
 def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], language: str) -> Asked:
     """The cells of a row that a question asks for."""
     asked = list(dict.fromkeys(_terms(question, language)))
-    known = {name for name, value in row if _share(asked, value, language)}
+    named_by = set(marks(question, language))
+    known = {n for n, v in row if _share(asked, v, language) or not named_by.isdisjoint(_marks(v, language))}
     if not known:
         known = {row[0][0]}
     columns = [name for name in names if name and name not in known]
@@ -239,6 +253,15 @@ def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], langua
     return Asked([pair for pair in row if pair[0] in chosen | known or pair == row[0]], "", present)
 
 
+def asks_for_another(question: str, row: Sequence[Pair], language: str) -> str:
+    """The letter that a question names things by ("pier D") where the row is known by another; empty otherwise."""
+    asked = marks(question, language)
+    own = {mark for _, value in row for mark in _marks(value, language)}
+    known = any(_marks(value, language) and not _terms(value, language) for _, value in row)
+    letters = [mark for mark in asked if mark not in small_words(language)]
+    return letters[0] if known and letters and own.isdisjoint(asked) else ""
+
+
 def _matches(asked: Sequence[str], text: str, language: str) -> set[str]:
     own = _terms(text, language)
     return {term for term in asked if any(term == other or akin(term, other) for other in own)}
@@ -251,3 +274,8 @@ def _share(asked: Sequence[str], text: str, language: str) -> bool:
 @lru_cache(maxsize=16384)
 def _terms(text: str, language: str) -> tuple[str, ...]:
     return tuple(terms(text, language))
+
+
+@lru_cache(maxsize=16384)
+def _marks(text: str, language: str) -> tuple[str, ...]:
+    return tuple(marks(text, language, sentence=False))

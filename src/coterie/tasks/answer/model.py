@@ -28,7 +28,7 @@ from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
-from coterie.tasks.answer.cells import asked_cells, named
+from coterie.tasks.answer.cells import asked_cells, asks_for_another, named
 from coterie.tasks.answer.choosing import SentenceChooser
 from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.default import load_defaults, proven_at
@@ -375,8 +375,10 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
 
 
 def _blank(best: Sentence, seen: SentenceSurvey) -> Reason | None:
-    """Why a row does not answer whose cell in the column asked for is blank; None of any other sentence."""
+    """Why a row does not answer: it is another one, or has no cell in the column; None of any other sentence."""
     row = named(best)
+    if row and (asked := asks_for_another(seen.question, row, seen.language)):
+        return Reason("abstain.other_row", row=row[0][1], asked=asked.upper())
     column = asked_cells(seen.question, row, seen.names_of(best), seen.language).missing if row else ""
     return Reason("abstain.blank_cell", row=row[0][1], column=column) if column else None
 

@@ -6,15 +6,16 @@ The same folds serve both models, so no row is ever scored by a text model that 
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from coterie.engines.features import TableHead
+from coterie.engines.features import TableHead, as_category, quoted
 from coterie.engines.linear import LinearEngine, TextHead, dump_head
 from coterie.learning.calibration import fit_platt
 from coterie.learning.candidates import Candidate, Figure
@@ -219,6 +220,9 @@ def _fit(job: Job[ScoreSection], text: TextColumn | None, fold_of: np.ndarray, e
     start = time.perf_counter()
     rows, targets = _with_text(job.train.columns, text), _targets(job.train)
     plan = plan_columns(rows, excluded.reasons)
+    if text is not None:  # log-odds may be any
+        columns = (replace(each, low=None, high=None) if each.name == text.name else each for each in plan.columns)
+        plan = replace(plan, columns=tuple(columns))
     bins = bin_rows(plan.columns, rows)
     held, floor = np.zeros(len(targets)), np.zeros(len(targets))
     job.progress.start(f"{job.name}: scorecard{' with text' if text else ''}", len(np.unique(fold_of)) + 1)
@@ -238,9 +242,23 @@ def _fit(job: Job[ScoreSection], text: TextColumn | None, fold_of: np.ndarray, e
         out_of_fold=line.slope * held + line.intercept,
         floor=floor,
         plan=plan,
-        warnings=excluded.warnings,
+        warnings=(*excluded.warnings, *_unused(plan, excluded, rows)),
         seconds=time.perf_counter() - start + (text.seconds if text else 0.0),
     )
+
+
+_SEPARATED = re.compile(r"\W*\d[\d.,'\s]*\W*")  # a number as people write it: 8.442,00 or 1,200 %
+
+
+def _unused(plan: ColumnPlan, excluded: Exclusion, rows: Sequence[Columns]) -> Iterator[str]:
+    """Which columns say nothing to the score, although nobody excluded them."""
+    for name, reason in plan.left_out.items():
+        if name in excluded.reasons:
+            continue
+        values = [str(value) for row in rows if as_category(value := row.get(name)) is not None]
+        hint = "; write its numbers as 1234.5" if values and all(map(_SEPARATED.fullmatch, values)) else ""
+        first = f", such as {quoted(values[0])}" if values else ""
+        yield f"column {name!r} is not used: {reason}{first}{hint}"
 
 
 def _targets(data: Dataset) -> np.ndarray:  # (N,) of 0 and 1

@@ -76,7 +76,8 @@ def _plan_column(name: str, values: Sequence[Scalar]) -> ColumnBins | str:
         return "it has one value only" if counts else "it is empty"
     numbers = [number for value in present if (number := as_number(value)) is not None]
     if len(numbers) == len(present):
-        return ColumnBins(name=name, kind="number", edges=_edges(np.array(numbers)), gaps=len(present) < len(values))
+        edges, gaps = _edges(np.array(numbers)), len(present) < len(values)
+        return ColumnBins(name=name, kind="number", edges=edges, gaps=gaps, low=min(numbers), high=max(numbers))
     common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
     kept = sorted(value for value, n in common if n >= FEWEST_ROWS)
     if len(kept) < 2:

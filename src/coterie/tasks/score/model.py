@@ -114,6 +114,7 @@ def load_text_model(
 
 MOST_UNKNOWN = 0.25
 """Share of what the score rests on that may be missing or unknown before it abstains."""
+_UNREAD = frozenset({"column.no_number", "column.far"})
 _MOST_REASONS = 4  # as many as adverse action notices usually give
 _LEAST_REASON = 0.05  # log-odds below which a column is no reason
 _DECIMALS = 6  # of a probability that is passed on
@@ -185,9 +186,11 @@ class ScoreSpecialist:
     def _unknown(self, columns: Columns) -> float:
         """The share of the score that rests on columns of which nothing is known, 0 to 1.
 
-        Where training had missing values, a missing one says what it said there.
+        Where training had missing values, a missing one says what it said there. One that is there and cannot be read
+        is not missing.
         """
-        silent = [c.name for c in self.bins if not c.gaps and c.place(columns.get(c.name)).problem]
+        problems = [(column, column.place(columns.get(column.name)).problem) for column in self.bins]
+        silent = [c.name for c, problem in problems if problem and (not c.gaps or problem.code in _UNREAD)]
         return sum(self.importance[name] for name in silent) / (sum(self.importance.values()) or 1.0)
 
     def _remarks(self, columns: Columns) -> Iterator[Reason]:
