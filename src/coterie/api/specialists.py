@@ -76,7 +76,7 @@ class FittedSpecialist:
         stored = open_stored(folder, name, version)
         if name not in mine:
             other = next(
-                (each.__name__ for each in FittedSpecialist.__subclasses__() if each._is_mine(stored.section)), ""
+                (each.__name__ for each in FittedSpecialist.__subclasses__() if each.task == stored.section.task), ""
             )
             raise InputError(
                 f"{name!r} has the task {stored.section.task!r}; {cls.__name__} does not load it.",

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coterie.text.words import marks
 from coterie.turns.contract import TurnModel
 from coterie.types import Context, Entry, FindingSummary, Label, Message, Output, label_without_pii
 
@@ -108,6 +109,8 @@ def _about(topic: Turn, output: Output, now: Output, text: str, turns: TurnModel
     if not chosen:
         best = sorted(np.argsort(-np.asarray(scores), kind="stable")[:_FEW])
         chosen = [found[at] for at in best]
+    if marks(text):  # "and on pier A?" has a letter of its own in place of the earlier one
+        chosen = [word for word in chosen if word.casefold() not in marks(topic.question)]
     return " ".join(dict.fromkeys([*words, *chosen])) or topic.question.strip().rstrip(".?!")
 
 

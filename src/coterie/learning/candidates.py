@@ -59,6 +59,9 @@ class Candidate:
     warnings: tuple[str, ...] = ()
     """What whoever trains it should know."""
 
+    usual: bool = True
+    """Whether what is usual between two rungs counts: not in a language that the encoder does not know."""
+
     @property
     def quality(self) -> str:
         """Name of the measure that ranks."""
@@ -124,12 +127,12 @@ def expected_gain(richer: Candidate, cheaper: Candidate) -> float | None:
     """Accuracy that the rung `embedding` is expected to have more than `lexical`, of which it has the n-grams too.
 
     The difference on the same out-of-fold rows, where what both get right or wrong cancels, with the usual one added as
-    if it had been seen on some rows more. None for other rungs, and where they were not asked about the same rows.
+    if it had been seen on some rows more, where the encoder knows the texts' language. None for other rungs, and where they were not asked about the same rows.
     """
     if (cheaper.rung, richer.rung) != ("lexical", "embedding") or cheaper.right is None or richer.right is None:
         return None
     more = int(richer.right.sum()) - int(cheaper.right.sum())
-    return (more + _USUAL_GAIN) / (len(richer.right) + _USUAL_ROWS)
+    return (more + _USUAL_GAIN * richer.usual) / (len(richer.right) + _USUAL_ROWS)
 
 
 def _richer(taken: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:

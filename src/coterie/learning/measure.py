@@ -134,20 +134,27 @@ _FOREIGN = 0.1
 """Share of the texts from which their language is said to be none of the encoder's."""
 
 
-def language_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
-    """Which language of the training texts the encoder does not know, in a sentence."""
+def foreign_languages(job: Job[SpecialistSection]) -> dict[str, float]:
+    """The shares of the training texts in languages that the encoder does not know; none where that is a few texts."""
     known = {base(each) for each in job.encoder.languages}
     if not job.has_texts or not known or "all" in known:
-        return
+        return {}
     texts = job.train.texts[:: max(len(job.train) // _ASKED_OF, 1)]
     found = Counter(language for text in texts if (language := detect(text)) is not None)
-    foreign = {language: count for language, count in found.items() if language not in known}
-    if not foreign or sum(foreign.values()) < _FOREIGN * found.total():
+    shares = {language: count / found.total() for language, count in found.items() if language not in known}
+    return shares if sum(shares.values()) >= _FOREIGN else {}
+
+
+def language_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
+    """Which language of the training texts the encoder does not know, in a sentence."""
+    foreign = foreign_languages(job)
+    if not foreign:
         return
+    known = {base(each) for each in job.encoder.languages}
     most = max(foreign, key=lambda language: (foreign[language], language))
     name = job.encoder.about.get("name")
     yield (
-        f"{foreign[most] / found.total():.0%} of the texts are in {most!r}, which the encoder {name!r} does not know "
+        f"{foreign[most]:.0%} of the texts are in {most!r}, which the encoder {name!r} does not know "
         f"({', '.join(sorted(known))}): rungs and routes that use it are worse there; "
         f"coterie models pull multilingual-e5-small --languages {most}, then name it as [network] encoder"
     )

@@ -232,6 +232,7 @@ TEMPLATES: Mapping[str, str] = {
     "note.apart": "{what} {before:.3f} there, {after:.3f} here",
     "note.before": "before that: {why}",
     "note.clause_truncated": "a clause was too long for the encoder, which saw its beginning only",
+    "note.as_asked": "read as it was asked: with what the earlier question was about nothing answers it",
     "note.missing": "missing: {columns}",
     "note.nearest": "nearest to it is {quote!r}",
     "note.neighbours_truncated": "its neighbours were looked for by its beginning only",

@@ -65,6 +65,14 @@ async def test_what_was_found_is_given_back():
     assert query.reason == "it leans on an earlier question (0.80)"
 
 
+async def test_a_letter_of_its_own_takes_the_place_of_the_earlier_one():
+    """Who asks for pier A after pier B gets back what was asked of it, and not its letter."""
+    query = await rewritten("and pier A +", asked("the DEPTH at pier B"))
+
+    assert query.text == "and pier A + (DEPTH)"
+    assert (await rewritten("and there +", asked("the DEPTH at pier B"))).text == "and there + (DEPTH B)"
+
+
 async def test_what_was_asked_is_given_back():
     """Where no classifier was sure, it is the words that the turn lacks of the last question that stood alone."""
     query = await rewritten(

@@ -82,6 +82,38 @@ async def test_an_answer_is_quoted_with_its_place():
     assert TEXTS["loans.md"][citation.start - 50 : citation.end - 50] == citation.text
 
 
+FOLLOWED = Task(
+    text="What is the late fee of a loan instalment? (valid cards)", asked="What is the late fee of a loan instalment?"
+)
+
+
+async def test_a_question_that_was_taken_for_a_follow_up():
+    """Where it gets no answer with what an earlier question was about, it is read as it was asked."""
+    with_more, alone = [
+        (await specialist().consult(task, view())).confidence for task in (replace(FOLLOWED, asked=""), LATE)
+    ]
+    between = specialist(answering=(with_more + alone) / 2)
+    finding = await between.consult(FOLLOWED, view())
+
+    assert with_more < alone
+    assert finding.accepted
+    assert finding.confidence == alone
+    assert "note.as_asked" in finding.reason.codes
+    assert len(finding.steps) == 2 * len((await between.consult(LATE, view())).steps)
+    assert not (await between.consult(replace(FOLLOWED, asked="Something else"), view())).accepted
+
+
+async def test_a_follow_up_gets_no_silence_as_it_was_asked():
+    """That the documents do not answer the words alone says nothing of the question."""
+    follow_up = Task(text="Who may sign it in my place? (late fee of 12 pounds)", asked="Who may sign it in my place?")
+    unsure = specialist(answering=None)
+    finding, alone = [await unsure.consult(each, view()) for each in (follow_up, Task(text=follow_up.asked))]
+
+    assert (alone.accepted, alone.value) == (True, NOT_STATED)
+    assert not finding.accepted
+    assert "note.as_asked" not in finding.reason.codes
+
+
 async def test_what_is_not_stated_is_said_not_to_be():
     """Nothing is cited, and the finding says so with a confidence."""
     finding = await specialist().consult(ELSEWHERE, view())

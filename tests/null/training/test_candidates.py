@@ -70,6 +70,17 @@ def named(rung: str, right: np.ndarray, *, half: float) -> Candidate:
     return replace(candidate(rung, float(right.mean()), half=half), right=right)
 
 
+def test_what_is_usual_counts_where_the_encoder_knows_the_language():
+    """Of texts in another language the rows alone decide: equal ones are no reason for the richer rung, more right are."""
+    rows = np.arange(60)
+    lexical, equal, better = (named("lexical" if n == 36 else "embedding", rows < n, half=0.13) for n in (36, 36, 40))
+    equal, better = (replace(each, rung="embedding", usual=False) for each in (equal, better))
+
+    assert choose([lexical, equal], {}).candidate is lexical
+    assert choose([lexical, replace(equal, usual=True)], {}).candidate.rung == "embedding"
+    assert choose([lexical, better], {}).candidate is better
+
+
 def test_few_rows_do_not_hide_what_the_richer_rung_gains():
     """Of 60 rows it is right on 6 more, which its interval alone does not show; equal ones take it too, many do not."""
     rows = np.arange(60)

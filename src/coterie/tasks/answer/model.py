@@ -136,8 +136,22 @@ class AnswerSpecialist:
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         found = await self._answer(task, view, call)
+        if not found.accepted and (asked := _as_asked(task)):
+            found = await self._again(found, replace(task, text=asked, vector=None), view, call)
         label = max([task.label, *(entry.label for entry in view.entries)])
         return replace(found, label=label, label_without_pii=label_without_pii(task, *view.entries))
+
+    async def _again(self, found: Finding, task: Task, view: ContextView, call: CallContext) -> Finding:
+        """A question that was taken for a follow-up and got no answer, read as it was asked; what it takes is added.
+
+        That nothing answers it is no answer then: it may be a follow-up after all.
+        """
+        alone = await self._answer(task, view, call)
+        steps, verdicts = (*found.steps, *alone.steps), (*found.verdicts, *alone.verdicts)
+        if not alone.accepted or not alone.citations:
+            return replace(found, steps=steps, verdicts=verdicts)
+        noted = alone.reason.noting(Reason("note.as_asked"))
+        return replace(alone, reason=noted, steps=steps, verdicts=verdicts)
 
     async def _answer(self, task: Task, view: ContextView, call: CallContext) -> Finding:
         """The same, before it is said how sensitive it is."""
@@ -372,6 +386,12 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
         citations=citations,
         contradictions=contradictions,
     )
+
+
+def _as_asked(task: Task) -> str:
+    """The question without what an earlier one gave it back; empty where nothing was."""
+    asked = task.asked.strip()
+    return asked if asked and task.text != asked and task.text.startswith(f"{asked} (") else ""
 
 
 def _blank(best: Sentence, seen: SentenceSurvey) -> Reason | None:

@@ -22,7 +22,15 @@ from coterie.learning.evaluation import Evaluation
 from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
 from coterie.learning.job import Job
 from coterie.learning.kernel import UNSAID
-from coterie.learning.measure import Encoded, ask_held_out, held_out_vectors, held_out_warnings, rated, window_warnings
+from coterie.learning.measure import (
+    Encoded,
+    ask_held_out,
+    foreign_languages,
+    held_out_vectors,
+    held_out_warnings,
+    rated,
+    window_warnings,
+)
 from coterie.learning.provable import provable
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
@@ -124,6 +132,7 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
         measured=measured if job.cross_validated else None,
         answered=Answered(round(threshold.coverage * threshold.n), threshold.n, shown.risk),
         right=_in_order(right, fit.rows, len(job.train)),
+        usual=fit.rung != "embedding" or not foreign_languages(job),
         notes={
             **({"measured": f"{len(np.unique(examples.folds))}-fold cross-validation"} if job.cross_validated else {}),
             "temperature": temperature,
