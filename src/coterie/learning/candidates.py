@@ -127,7 +127,8 @@ def expected_gain(richer: Candidate, cheaper: Candidate) -> float | None:
     """Accuracy that the rung `embedding` is expected to have more than `lexical`, of which it has the n-grams too.
 
     The difference on the same out-of-fold rows, where what both get right or wrong cancels, with the usual one added as
-    if it had been seen on some rows more, where the encoder knows the texts' language. None for other rungs, and where they were not asked about the same rows.
+    if it had been seen on some rows more, where the encoder knows the texts' language. None for other rungs, and where
+    they were not asked about the same rows.
     """
     if (cheaper.rung, richer.rung) != ("lexical", "embedding") or cheaper.right is None or richer.right is None:
         return None

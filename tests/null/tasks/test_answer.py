@@ -105,10 +105,12 @@ async def test_a_question_that_was_taken_for_a_follow_up():
 
 async def test_a_follow_up_gets_no_silence_as_it_was_asked():
     """That the documents do not answer the words alone says nothing of the question."""
-    follow_up = Task(text="Who may sign it in my place? (late fee of 12 pounds)", asked="Who may sign it in my place?")
-    unsure = specialist(answering=None)
-    finding, alone = [await unsure.consult(each, view()) for each in (follow_up, Task(text=follow_up.asked))]
+    follow_up = Task(text=f"{ELSEWHERE.text} (late fee of an instalment)", asked=ELSEWHERE.text)
+    first, second = [await specialist(answering=None).consult(each, view()) for each in (follow_up, ELSEWHERE)]
+    between = replace(specialist(answering=None), silence=accepting((first.confidence + second.confidence) / 2))
+    finding, alone = [await between.consult(each, view()) for each in (follow_up, ELSEWHERE)]
 
+    assert first.confidence < second.confidence
     assert (alone.accepted, alone.value) == (True, NOT_STATED)
     assert not finding.accepted
     assert "note.as_asked" not in finding.reason.codes

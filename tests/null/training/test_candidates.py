@@ -71,7 +71,7 @@ def named(rung: str, right: np.ndarray, *, half: float) -> Candidate:
 
 
 def test_what_is_usual_counts_where_the_encoder_knows_the_language():
-    """Of texts in another language the rows alone decide: equal ones are no reason for the richer rung, more right are."""
+    """In another language the rows alone decide: as many right are no reason for the richer rung, more are."""
     rows = np.arange(60)
     lexical, equal, better = (named("lexical" if n == 36 else "embedding", rows < n, half=0.13) for n in (36, 36, 40))
     equal, better = (replace(each, rung="embedding", usual=False) for each in (equal, better))
