@@ -259,7 +259,10 @@ async def promote(
     passed = evidence.decision == "better"  # one that is forced goes through every stage
     state, stage, share = step_after(found, section, await books.store.volumes() if passed else ())
     if found.state not in {"candidate", "retired"} and not force and (why := waits_for(evidence, found)):
-        raise InputError(f"Deployment {deployment!r} cannot be promoted: {why}.", hint="Force it, with a reason.")
+        raise InputError(
+            f"Deployment {deployment!r} cannot be promoted: {why}.",
+            hint='Decide it all the same with --force (`"force": true` over HTTP) and a reason.',
+        )
     figures = {**evidence.figures(), "forced": force and not passed}
     return await books.move(found, state, by=by, reason=reason, share=share, stage=stage, figures=figures)
 

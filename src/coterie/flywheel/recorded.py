@@ -12,6 +12,7 @@ from pathlib import Path
 from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, fold
 from coterie.logs.exchanges import CallReader, LoggedCall
 from coterie.logs.records import read_log
+from coterie.logs.rows import nothing_in
 from coterie.runtime.files import write_with
 
 
@@ -30,7 +31,7 @@ def read_calls(files: Sequence[Path]) -> Recorded:
         files: JSONL, JSON or CSV files.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: a file cannot be read, or has records and no call among them.
     """
     found = Recorded()
     reader = CallReader(skipped=found.skipped)
@@ -38,6 +39,8 @@ def read_calls(files: Sequence[Path]) -> Recorded:
         for record in read_log(path, found.skipped):
             found.calls += map(_call, reader.read(record.value))
     reader.finish()
+    if not found.calls and any(found.skipped.values()):
+        raise nothing_in(files, found.skipped)
     return found
 
 

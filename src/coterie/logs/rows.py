@@ -126,11 +126,7 @@ def import_logs(
         for exchange, source in _exchanges(paths, found, progress):
             _count(exchange, source, found, spool)
         if not found.exchanges:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.skipped.most_common())
-            raise DataError(
-                f"No question with an answer in {', '.join(path.name for path in paths)} ({reasons or 'no records'}).",
-                hint="`coterie import --help` names the formats.",
-            )
+            raise nothing_in(paths, found.skipped)
         if missing := [name for name in only if name not in found.fields]:
             raise InputError(f"No field {missing[0]!r} in the answers.", hint=f"There is: {', '.join(found.fields)}.")
         plans = _plans(found, task, only)
@@ -139,6 +135,15 @@ def import_logs(
             targets = {plan.name: None if out is None else _open(out / plan.name, files) for plan in plans}
             _write(map(json.loads, spool), plans, targets, found)
     return found
+
+
+def nothing_in(paths: Sequence[Path], skipped: Counter[str]) -> DataError:
+    """Say that files hold no call, and what they hold in its place."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in skipped.most_common() if count)
+    return DataError(
+        f"No question with an answer in {', '.join(path.name for path in paths)} ({reasons or 'no records'}).",
+        hint="`coterie import --help` names the formats.",
+    )
 
 
 def _exchanges(

@@ -67,6 +67,15 @@ def test_bad_input(run, log, words):
     assert run("discover", *([log] if words[0].startswith("--") else []), *words).code != 0
 
 
+def test_what_is_no_log_is_an_error(run, tmp_path):
+    """A file of something else is refused, as by `coterie import`, and not shown as a log without jobs."""
+    (tmp_path / "notes.txt").write_text("root:x:0:0\ndaemon:x:1:1\n")
+    found = [run(name, tmp_path / "notes.txt", "--json") for name in ("discover", "import")]
+
+    assert {each.code for each in found} == {2}
+    assert {each.json["error"]["code"] for each in found} == {"data_error"}
+
+
 def test_an_empty_log_has_no_job(run, tmp_path):
     """Nothing recorded is no job and no error."""
     (tmp_path / "empty.jsonl").write_text("")
