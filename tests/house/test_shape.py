@@ -49,12 +49,12 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1830,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 640,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7615,  # texts after --, rows of training; plans; encoders, models by name; import and mcp; what feedback may name; ledger, log; workers
+    "cli": 7615,  # plans; encoders, models by name; import and mcp; feedback; ledger, log; workers; rows of training
     "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
     "decisions": 1070,  # typed questions: a new concept; deployments for questions; a second encoder; drawn options
-    "engines": 6260,  # numbers far from training; vLLM; encoders by name; relay; a transport as seam; models that read and check; made ahead
+    "engines": 6260,  # vLLM; encoders by name; relay; a transport as seam; models that read; made ahead; far numbers
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5440,  # jobs, evidence, capture, review, runs; thresholds tried in order, objects; repeats; confusions
@@ -80,9 +80,9 @@ BUDGETS = {
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
-    "tasks": 18440,  # a larger model that chooses; cells, their letters; as it was asked; functions; the task tools; a second look; a model that checks
+    "tasks": 18440,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
     "testing": 2010,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2355,  # letters that are names; an automaton for n-grams, its words; one normaliser with the way back to the text; tables are data
+    "text": 2355,  # an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 525,  # candidates that serve nobody
     "tuning": 2350,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 250,  # heads on the encoder in place of word lists
