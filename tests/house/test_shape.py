@@ -47,7 +47,7 @@ BUDGETS = {
     "__init__": 105,  # ToolCaller
     "__main__": 10,
     "accounting": 1100,
-    "api": 1830,  # ToolCaller; errors without the temporary folder, single pairs
+    "api": 1840,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 640,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
     "cli": 7615,  # plans; encoders, models by name; import and mcp; feedback; ledger, log; workers; rows of training
     "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
-    "tasks": 18440,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
+    "tasks": 18475,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
     "testing": 2010,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2355,  # an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 525,  # candidates that serve nobody

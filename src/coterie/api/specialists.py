@@ -75,9 +75,7 @@ class FittedSpecialist:
             name = mine[0]
         stored = open_stored(folder, name, version)
         if name not in mine:
-            other = next(
-                (each.__name__ for each in FittedSpecialist.__subclasses__() if each.task == stored.section.task), ""
-            )
+            other = _class_of(stored.section.task)
             raise InputError(
                 f"{name!r} has the task {stored.section.task!r}; {cls.__name__} does not load it.",
                 hint=f"Load it with {other}.load." if other else "",
@@ -240,6 +238,17 @@ class TextSpecialist(FittedSpecialist):
         if isinstance(texts, str):
             return self._predict([Row(text=texts)])[0]
         return self._predict([Row(text=text) for text in read_texts(texts)])
+
+
+def _class_of(task: str) -> str:
+    """The name of the class whose specialists have a task; empty if there is none."""
+    classes: list[type[FittedSpecialist]] = [FittedSpecialist]
+    while classes:
+        each = classes.pop()
+        if vars(each).get("task") == task:
+            return each.__name__
+        classes += each.__subclasses__()
+    return ""
 
 
 def _bounds(interval: Sequence[float] | None) -> str:

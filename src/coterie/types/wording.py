@@ -79,6 +79,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.results": "it makes calls and answers nothing from their results",
     "abstain.rounds": "after {rounds} rounds of calls there was no answer",
     "abstain.reply_cut": "the reply did not end within its tokens (`max_tokens`)",
+    "abstain.not_said": "the text does not say {value}, as the texts that it learnt from do",
     "abstain.other_row": "no row that was found is for {asked}; the nearest is {row!r}",
     "abstain.index_not_searched": "index {index!r} could not be searched: {why}",
     "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",

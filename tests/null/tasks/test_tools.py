@@ -108,6 +108,33 @@ async def test_what_is_no_call(who, code):
     assert (finding.accepted, finding.called, finding.reason.code) == (False, False, code)
 
 
+async def test_a_choice_that_is_always_said():
+    """Where training texts say the value of a choice, one that the text does not say is no call."""
+    room = function_of(
+        "go", "", {"type": "object", "properties": {"bay": {"enum": ["A", "bay 12"]}}, "required": ["bay"]}
+    )
+
+    async def ask(text, value, *, literal=True):
+        who = ToolsSpecialist(
+            card=SpecialistCard(name="calls", task="tools", description="", rung="lexical", version="0"),
+            functions={"go": room},
+            arguments=arguments_of([room]),
+            chooser=_Says("go"),
+            reader=None,
+            choices={("go", "bay"): _Says(json.dumps(value))},
+            literal=frozenset({("go", "bay")} if literal else ()),
+        )
+        return await who.consult(Task(text=text), ContextView())
+
+    assert (await ask("go to a", "A")).accepted
+    assert (await ask("Bay 12, now", "bay 12")).accepted
+    assert (await ask("go to D", "A", literal=False)).accepted
+    for text in ("go to D", "go to AB", "bay 123"):
+        found = await ask(text, "A" if text[0] == "g" else "bay 12")
+        assert not found.accepted
+        assert "abstain.not_said" in found.reason.codes
+
+
 async def test_no_function_is_an_answer():
     """It is accepted or not as the label is, and is never a call."""
     finding = await _ask(_tools("no_function"), tools=Tools(functions=(PING,)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -23,7 +23,7 @@ from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.task import TASK as EXTRACT
 from coterie.tasks.tools.arguments import Argument, arguments_of, field_types, in_words
 from coterie.tasks.tools.loading import CHOOSER, READER, assemble, choice_prefix, prefixed
-from coterie.tasks.tools.model import NOTHING, as_label, describe_functions
+from coterie.tasks.tools.model import NOTHING, as_label, describe_functions, says
 from coterie.tasks.tools.rows import ARGUMENTS, functions_of
 from coterie.tasks.tools.section import ToolsSection
 from coterie.types import Function
@@ -70,6 +70,7 @@ def _candidate(
         "rung": chooser.rung,
         "labels": labels,
         "functions": describe_functions(functions),
+        "literal": [list(each) for each in _literal(job.train, arguments_of(functions.values()))],
         "columns": [],
     }
     text = json.dumps(described, ensure_ascii=False, indent=1)
@@ -108,6 +109,21 @@ def _fillers(job: Job[ToolsSection], arguments: Mapping[str, tuple[Argument, ...
             warnings += [f"{function}.{argument.name}: {each}" for each in chosen.warnings]
             notes[f"{function}.{argument.name}"] = {"rung": chosen.rung, chosen.quality: chosen.figure.value}
     return Fillers(files, notes, warnings)
+
+
+_FEWEST_SAID, _UNSAID = 10, 0.05
+"""Rows of a choice that show whether its values are said, and the share of them in which one may not be."""
+
+
+def _literal(data: Dataset, arguments: Mapping[str, tuple[Argument, ...]]) -> Iterator[tuple[str, str]]:
+    """The choices whose value stands in the text of the rows: of these another value is not to be guessed."""
+    for function, own in arguments.items():
+        rows = [row for row in data.rows if row.labels == (function,)]
+        made = [(row.text, parse_json(str(row.columns[ARGUMENTS]))) for row in rows]
+        for name in (each.name for each in own if each.kind == "choice"):
+            said = [says(text, given[name]) for text, given in made if given.get(name) is not None]
+            if len(said) >= _FEWEST_SAID and said.count(False) <= _UNSAID * len(said):
+                yield function, name
 
 
 def _choice(job: Job[ToolsSection], function: str, argument: Argument, encoded: Encoded) -> Candidate | str:

@@ -55,7 +55,13 @@ def assemble(
     several = [(name, each.name) for name, own in arguments.items() for each in own if each.kind == "choice"]
     choices = {key: found for place, key in enumerate(several) if (found := classifier(choice_prefix(place)))}
     return ToolsSpecialist(
-        card=card, functions=functions, arguments=arguments, chooser=chooser, reader=reader, choices=choices
+        card=card,
+        functions=functions,
+        arguments=arguments,
+        chooser=chooser,
+        reader=reader,
+        choices=choices,
+        literal=frozenset((str(name), str(argument)) for name, argument in described.get("literal", ())),
     )
 
 

@@ -8,6 +8,7 @@ the error of accepted calls is at most the sum of theirs. What a call misses, or
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -50,6 +51,8 @@ class ToolsSpecialist:
     """An `extract` specialist of arguments; None where none is said in words."""
     choices: Mapping[tuple[str, str], Specialist] = field(default_factory=dict)
     """`classify` specialists of values, as JSON, by function and argument."""
+    literal: frozenset[tuple[str, str]] = frozenset()
+    """Choices whose value stands in the text, as training rows show: one that is not said is not what is asked for."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """The call, that no function fits, or an abstention."""
@@ -66,7 +69,7 @@ class ToolsSpecialist:
             each.consult(replace(task, vector=None if each is self.reader else task.vector), view, call=call)
             for each in self._asked(name)
         )
-        arguments, confidence, doubt = self._filled(name, found)
+        arguments, confidence, doubt = self._filled(name, found, task.text)
         called = FunctionCall(name=name, arguments=arguments)
         reason = Reason("accept.function", function=name, why=chosen.reason)
         if doubt is not None or not chosen.accepted:
@@ -91,7 +94,7 @@ class ToolsSpecialist:
         choosing = [self.choices[name, each.name] for each in self.arguments[name] if (name, each.name) in self.choices]
         return [*([self.reader] if reads and self.reader is not None else []), *choosing]
 
-    def _filled(self, name: str, found: list[Finding]) -> tuple[dict[str, Any], float, Reason | None]:
+    def _filled(self, name: str, found: list[Finding], text: str) -> tuple[dict[str, Any], float, Reason | None]:
         """The arguments, how sure they are together, and why they are not to be relied on."""
         said = list(found)
         reads = self.reader is not None and any(each.field for each in self.arguments[name])
@@ -112,6 +115,8 @@ class ToolsSpecialist:
                 value = parse_json(str(choice.value)) if choice.value is not None else None
                 confidence *= choice.confidence
                 doubt = doubt or (None if choice.accepted else _unsure(name, argument, choice.reason))
+                if value is not None and (name, argument.name) in self.literal and not says(text, value):
+                    doubt = doubt or _unsure(name, argument, Reason("abstain.not_said", value=as_label(value)))
             if value is not None:
                 made[argument.name] = value
         wrong = fault(self.functions[name].schema, made)
@@ -152,6 +157,12 @@ def _value(argument: Argument, value: object, text: str) -> object:
 
 def _unsure(name: str, argument: Argument, why: Reason) -> Reason:
     return Reason("abstain.argument", function=name, argument=argument.name, why=why)
+
+
+def says(text: str, value: object) -> bool:
+    """Whether a value of an argument stands in a text as words of its own, in capitals or not."""
+    words = str(value if isinstance(value, str) else as_label(value)).casefold()
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text.casefold()) is not None
 
 
 def describe_functions(functions: Mapping[str, Function]) -> list[dict[str, object]]:
