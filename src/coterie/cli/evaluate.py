@@ -101,7 +101,7 @@ def evaluate(
     if not trained_on and section.data is not None and (folder / section.data).is_file():
         from coterie.learning.splits import shared_rows
 
-        warnings += shared_rows(_read(folder, section.data, section), dataset)
+        warnings += shared_rows(_read(folder, Path(section.data), section), dataset)
     document = {
         "specialist": name,
         "version": version.version,
