@@ -203,6 +203,13 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def one_epoch(monkeypatch):
+    """Where it does not matter how good the encoder becomes."""
+    recipe = Recipe(epochs=1, batch=16, rate=1e-3)
+    monkeypatch.setattr("coterie.tasks.classify.fit_encoder.recipe_for", lambda _: recipe)
+
+
 async def test_train_and_ask(folder):
     """The rung is trained, stored with its own encoder, opened and asked; its report says what rounding cost."""
     report = (await asyncio.to_thread(train, folder)).specialists["topic"].report
@@ -248,14 +255,14 @@ async def test_a_chain_holds_its_own_encoder(folder):
     assert [engine.name for engine in network.engines] == ["onnx", "encoder of topic"]
 
 
-async def test_the_same_data_give_the_same_version(folder):
+async def test_the_same_data_give_the_same_version(folder, one_epoch):
     """Also through fine-tuning and export."""
     first, second = [(await asyncio.to_thread(train, folder)).specialists["topic"].version for _ in range(2)]
 
     assert first == second
 
 
-def test_right_sizing_trains_the_rung_too(folder):
+def test_right_sizing_trains_the_rung_too(folder, one_epoch):
     """`train_rungs`, behind `coterie rightsize`, finds the base itself."""
     section = make_section(task="classify", data="rows.jsonl", rungs=("encoder",), base=str(folder / "tiny"))
     rows = read_dataset(folder / "rows.jsonl", task="classify")
@@ -358,7 +365,7 @@ def test_no_finite_loss_leaves_nothing(folder, monkeypatch):
     assert Registry(folder / "registry").champion("topic").version == before
 
 
-def test_texts_longer_than_the_base_knows_positions(folder):
+def test_texts_longer_than_the_base_knows_positions(folder, one_epoch):
     """They are cut to what the base reads, with the end mark kept, and the report counts them."""
     long = rows(40)
     for row in long[5:12]:

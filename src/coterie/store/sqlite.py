@@ -147,7 +147,7 @@ class SQLiteStore:
         told = partial(explain, path=path)
         writer = WriteThread(
             connect=opens,
-            prepare=check_current if read_only else partial(_prepare, synchronous="normal" if sync_seconds else "full"),
+            prepare=check_current if read_only else partial(_prepare, syncs_later=bool(sync_seconds)),
             maintain=_nothing if read_only else sweep,
             explain=told,
             limit=queue,
@@ -431,8 +431,9 @@ def _nothing(_: DatabaseConnection) -> None:
     """Work that only waits for its turn."""
 
 
-def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
+def _prepare(connection: sqlite3.Connection, *, syncs_later: bool) -> None:
+    if syncs_later:
+        connection.execute("PRAGMA synchronous = normal")
     migrate(connection)
     check_writable(connection)
 

@@ -4,6 +4,7 @@ import pytest
 
 from coterie.config.flywheel import FlywheelSection
 from coterie.flywheel.deployments import Deployments, KnownJob
+from coterie.store.connection import connect
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import FakeClock
 from coterie.types import CapturedExample, ComparedAnswer
@@ -38,9 +39,16 @@ class Log:
         """Nothing to close."""
 
 
+def _without_fsync(path, busy_seconds):
+    """A connection that does not wait for the disk: what is tested here is not what a cut of the power leaves."""
+    connection = connect(path, busy_seconds)
+    connection.execute("PRAGMA synchronous = off")
+    return connection
+
+
 @pytest.fixture
 async def store(tmp_path):
-    opened = await SQLiteStore.open(tmp_path / "db", session_days=30.0, keep_content=False)
+    opened = await SQLiteStore.open(tmp_path / "db", session_days=30.0, keep_content=False, connect=_without_fsync)
     yield opened
     await opened.close()
 
