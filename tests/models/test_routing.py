@@ -13,6 +13,7 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.routing.profile import hint_texts, make_profile
 from coterie.routing.router import LearnedRouter
 from coterie.routing.splitting import OrderSense
+from coterie.turns.reader import TurnReader
 from coterie.types import Context, Request, SpecialistCard
 
 DATA = Path(__file__).parents[2] / "examples" / "lender" / "data"
@@ -61,6 +62,7 @@ def router():
         false_rejection=0.03,
         words=encoder.words(),
         order_sense=OrderSense.bundled(encoder.sha256),
+        turns=TurnReader.of(encoder.about),
     )
     asyncio.run(encoder.close())
 
@@ -92,6 +94,29 @@ async def test_two_requests_are_found(router, joiner):
 async def test_noise_changes_nothing(router, text):
     """Case, slips, greetings, orders to the router and a long text before the question leave the route as it is."""
     assert await asked(router, text) == ("triage",)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        ("Hi there! ", " Thanks a lot."),
+        ("Good morning team,\n", "\nMany thanks!"),
+        ("Hello, sorry to bother you again. ", " Have a lovely weekend!"),
+    ],
+)
+async def test_greetings_and_thanks_around_a_question_are_left_out(router, before, behind):
+    """In words that are on no list; the specialist gets the text as it is."""
+    text = f"{before}{LOST}{behind}"
+    found = await router.explain(Request(text=text), Context())
+
+    assert found.read_as.strip() == LOST
+    assert [part.text for part in found.route.parts] == [text]
+
+
+@pytest.mark.parametrize("text", ["hi", "thanks, that's all", "who made you?", "you are great"])
+async def test_small_talk_is_for_nobody(router, text):
+    """Where no specialist is made for it."""
+    assert await asked(router, text) == ()
 
 
 async def test_a_description_is_enough(router):

@@ -34,7 +34,7 @@ from coterie.routing.matching import (
 )
 from coterie.routing.plan import PlannedStages, plan_parts, plan_stages
 from coterie.routing.profile import COLD_SIMILARITY, MOST_COMPARED, Bank, Compared, Profile, Shortlist
-from coterie.routing.reading import RequestReader, RequestReading, SmallTalk, Spelling, without_talk
+from coterie.routing.reading import RequestReader, RequestReading, SmallTalk, Spelling
 from coterie.routing.splitting import (
     LONGEST,
     OrderSense,
@@ -397,8 +397,8 @@ class LearnedRouter:
         if not spans:
             return text, ()
         outputs, steps = await self._encode([text[start:end] for start, end in spans], request, call)
-        talk = self._small_talk.are_talk([np.asarray(each.vector) for each in outputs])
-        return without_talk(text, ends, {span for span, small in zip(spans, talk, strict=True) if small}), steps
+        vectors = {span: np.asarray(each.vector) for span, each in zip(spans, outputs, strict=True)}
+        return self._small_talk.without(text, ends, vectors), steps
 
     def _orders_in(self, text: str, output: Output, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Which of a text's clauses are words to the router, by its tokens' states."""

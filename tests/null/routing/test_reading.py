@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from coterie.routing.reading import Ends, RequestReader, SmallTalk, without_talk
+from coterie.routing.reading import RequestReader, SmallTalk
 from coterie.types import Output, Usage
 
 read = RequestReader(["triage", "clauses", "utility"]).read
@@ -34,9 +34,10 @@ def encoded(text, read=None):
 
 def trimmed(text, read=None):
     """The text without the parts in capitals at its ends, as the router leaves them out."""
-    ends = SmallTalk(Marked()).around(text, encoded(text, read))
-    talk = {span for side in ends for span in side if text[slice(*span)].isupper()}
-    return without_talk(text, ends, talk)
+    talk = SmallTalk(Marked())
+    ends = talk.around(text, encoded(text, read))
+    alone = {span: np.array([float(text[slice(*span)].isupper()), 0.0]) for span in (*ends.before, *ends.behind)}
+    return talk.without(text, ends, alone) if alone else text
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,8 @@ def test_three_parts_at_each_end_are_looked_at():
     text = "A, B, C, D, where is my parcel, E, F, G, H."
     assert trimmed(text) == "D, where is my parcel, E, "
     assert trimmed("where is it and so on. BYE.", read=22) == "where is it and so on. "
-    assert SmallTalk(Marked()).around("where is it. and so on", encoded("where is it. and so on")) == Ends([], [])
+    ends = SmallTalk(Marked()).around("where is it. and so on", encoded("where is it. and so on"))
+    assert (ends.before, ends.behind) == ([], [])
     assert trimmed("ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE. where is it") == (
         "ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE. where is it"
     )
