@@ -45,6 +45,8 @@ _SETTLING = 60.0
 _IS_REQUEST = b'"kind":"request"'
 _DISK_NEEDED = 200_000_000
 """Bytes: a trained example and its ledger, with room."""
+_DISK_FULL = 1_000_000
+"""Bytes below which the audit log cannot be relied on to be written: nothing is answered then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,8 @@ def examine(folder: Path) -> Iterator[Check]:
     yield from _workers(folder)
     free = shutil.disk_usage(folder).free
     fix = "Make room: 200 MB are needed."
-    yield _Note(name="disk", ok=free >= _DISK_NEEDED, found=f"{free / 1e9:.1f} GB free", fix=fix)
+    full = free < _DISK_FULL  # nothing can be written, so nothing is answered
+    yield Check(name="disk", ok=free >= _DISK_NEEDED, required=full, found=f"{free / 1e9:.1f} GB free", fix=fix)
 
 
 def _python() -> Check:

@@ -24,7 +24,10 @@ _FINGERPRINT = 16  # hexadecimal digits
 def check_questions(questions: Sequence[Question]) -> None:
     """Refuse what cannot be answered. Raises `InputError` that names the question and what was found."""
     if not 1 <= len(questions) <= MOST_QUESTIONS:
-        raise InputError(f"Found {len(questions)} questions; 1 to {MOST_QUESTIONS} can be asked at once.")
+        raise InputError(
+            f"Found {len(questions)} questions; 1 to {MOST_QUESTIONS} can be asked at once.",
+            hint="Give at least one (`coterie decide`: --choice NAME=A|B), or ask in several calls.",
+        )
     if (options := sum(len(question.options) for question in questions)) > MOST_IN_ALL:
         raise InputError(f"The questions have {options} options together; at most {MOST_IN_ALL} are weighed at once.")
     for place, question in enumerate(questions):

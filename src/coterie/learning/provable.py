@@ -165,8 +165,8 @@ def warn_silent(threshold: Threshold, risk: float, shows: float | None = None) -
     rows = f"{threshold.n:,} row{'' if threshold.n == 1 else 's'}"
     higher = "a higher target_risk" if shows is None else f"target_risk = {shows:g}, which they show, if that is right"
     return (
-        f"it answers nothing, every request is an abstention: from no confidence on do its {rows} show an error of "
-        f"{risk:.0%} or below. Add examples, or set {higher}"
+        f"it answers nothing, every request is an abstention: at no confidence, however high, do its {rows} show an "
+        f"error of {risk:.0%} or below. Add examples, or set {higher}"
     )
 
 

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,6 +85,15 @@ def test_not_trained(run, folder, examine):
     assert checks["trained triage"]["fix"] == f"coterie -C {folder} train triage"
     assert not checks["router"]["ok"]
     assert "MISSING" in run("-C", folder, "doctor").out
+
+
+@pytest.mark.parametrize(("free", "code", "ok"), [(0, 1, False), (50_000_000, 0, False), (10**12, 0, True)])
+def test_a_full_disk(trained, examine, monkeypatch, free, code, ok):
+    """Where nothing can be written, nothing is answered: that is missing; little room is a note."""
+    monkeypatch.setattr("coterie.cli.checks.shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    found, checks = examine(trained)
+
+    assert (found, checks["disk"]["ok"]) == (code, ok)
 
 
 def test_no_network(tmp_path, examine):

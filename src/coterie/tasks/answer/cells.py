@@ -138,10 +138,10 @@ def _rows_of(
 def _marked(question: str, rows: Sequence[Sequence[Pair]], language: str) -> list[set[str]]:
     """Of each row the letters of the question that its cells say, by column; none that a whole column says."""
     asked = set(marks(question, language))
-    own = [
-        {f"{name}: {mark}" for name, value in row for mark in _marks(value, language) if mark in asked} for row in rows
-    ]
-    return [each - set.intersection(*own) for each in own] if len(own) > 1 else own
+    own = [{f"{name}: {mark}" for name, value in row for mark in _marks(value, language)} for row in rows]
+    told = [{each for each in cells if each.rpartition(" ")[2] in asked} for cells in own]
+    common: set[str] = set.intersection(*told) if len(told) > 1 else set()
+    return [each - common for each in told]
 
 
 def _numbers_of(question: str, rows: Sequence[Sequence[Pair]], written: str, language: str) -> list[set[str]]:
