@@ -87,13 +87,13 @@ def test_not_trained(run, folder, examine):
     assert "MISSING" in run("-C", folder, "doctor").out
 
 
-@pytest.mark.parametrize(("free", "code", "ok"), [(0, 1, False), (50_000_000, 0, False), (10**12, 0, True)])
-def test_a_full_disk(trained, examine, monkeypatch, free, code, ok):
+@pytest.mark.parametrize(("free", "expected"), [(0, (1, False)), (50_000_000, (0, False)), (10**12, (0, True))])
+def test_a_full_disk(trained, examine, monkeypatch, free, expected):
     """Where nothing can be written, nothing is answered: that is missing; little room is a note."""
     monkeypatch.setattr("coterie.cli.checks.shutil.disk_usage", lambda path: SimpleNamespace(free=free))
-    found, checks = examine(trained)
+    code, checks = examine(trained)
 
-    assert (found, checks["disk"]["ok"]) == (code, ok)
+    assert (code, checks["disk"]["ok"]) == expected
 
 
 def test_no_network(tmp_path, examine):
