@@ -80,6 +80,9 @@ def decide(
             for each in answer.decisions
         ],
     )
+    for each in answer.decisions:
+        if not each.accepted and not each.zero_shot:
+            remark(f"{each.question}: {each.reason}")
     if any(each.zero_shot for each in answer.decisions):
         remark("Zero-shot confidence is calibrated only once outcomes are known, so none of it is accepted.")
 

@@ -1,12 +1,15 @@
 """`coterie decide`, `decisions` and `adapt`."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from coterie.decisions.adaptation import read_fitted
 from coterie.engines.onnx import OnnxEncoder
+from coterie.types import Reason
 
+UNSURE = {"confidence": 0.96, "needed": 0.97, "decimals": 2}
 CHOICE = ("--choice", "way=by post|by hand|by van")
 
 
@@ -27,6 +30,22 @@ def test_answers_and_sites(run, folder, network):
         "s": ("score", 1),
     }
     assert run("-C", folder, "decisions").out.count("choice: by post") == 1
+
+
+def test_why_a_specialist_is_not_sure(run, folder, monkeypatch):
+    """What a trained specialist does not accept is said with its reason; what was answered zero-shot has one for all."""
+    common = {"value": "by post", "confidence": 0.96, "answered_by": "triage", "site": "0" * 16}
+    unsure = SimpleNamespace(
+        question="way", accepted=False, zero_shot=False, reason=Reason("abstain.below_threshold", **UNSURE), **common
+    )
+    answer = SimpleNamespace(
+        decisions=[unsure, SimpleNamespace(**{**vars(unsure), "question": "late", "zero_shot": True})]
+    )
+    monkeypatch.setattr("coterie.cli.decide.with_network", lambda *_: answer)
+    told = run("-C", folder, "decide", "where is it?", *CHOICE)
+
+    assert f"way: {unsure.reason}" in told.err
+    assert "late:" not in told.err
 
 
 def test_json_and_a_file(run, folder, network, tmp_path):
