@@ -53,7 +53,7 @@ BUDGETS = {
     "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3700,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
-    "decisions": 1075,  # typed questions: a new concept; what to do; deployments for questions; a second encoder; drawn options
+    "decisions": 1075,  # typed questions, a new concept; deployments for questions; a second encoder; drawn options
     "engines": 6260,  # vLLM; encoders by name; relay; a transport as seam; models that read; made ahead; far numbers
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
@@ -80,9 +80,9 @@ BUDGETS = {
     "specialists": 410,
     "store": 4200,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
-    "tasks": 18475,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
+    "tasks": 18485,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
     "testing": 2010,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2355,  # an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
+    "text": 2375,  # an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 525,  # candidates that serve nobody
     "tuning": 2350,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 250,  # heads on the encoder in place of word lists

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from itertools import pairwise
 
 from coterie.text.language import base
 from coterie.text.locales import table
@@ -60,6 +61,18 @@ def marks(text: str, language: str = "en", *, sentence: bool = True) -> list[str
         named = low not in small or (word.isupper() and bool(match.start() or not sentence))
         if named and not word.isdigit() and (len(word) == 1 or low in small) and not _KANA.search(word):
             found.append(low)
+    return found
+
+
+def numbered(text: str, language: str = "en") -> set[tuple[str, str]]:
+    """Words with the number or letter right behind them, by which things of one kind are told apart: `room 4`."""
+    tokens = list(_WORD.finditer(text))
+    found = set()
+    for before, after in pairwise(tokens):
+        told = after[0].isdigit() or after[0].casefold() in marks(after[0], language, sentence=False)
+        word = terms(before[0], language)
+        if told and len(word) == 1 and not before[0].isdigit() and text[before.end() : after.start()].isspace():
+            found.add((word[0], after[0].casefold()))
     return found
 
 

@@ -33,7 +33,7 @@ def test_answers_and_sites(run, folder, network):
 
 
 def test_why_a_specialist_is_not_sure(run, folder, monkeypatch):
-    """What a trained specialist does not accept is said with its reason; what was answered zero-shot has one for all."""
+    """What a trained specialist does not accept is said with its reason; zero-shot answers have one for all."""
     common = {"value": "by post", "confidence": 0.96, "answered_by": "triage", "site": "0" * 16}
     unsure = SimpleNamespace(
         question="way", accepted=False, zero_shot=False, reason=Reason("abstain.below_threshold", **UNSURE), **common

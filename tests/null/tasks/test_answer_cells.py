@@ -98,6 +98,10 @@ PIERS = """| Pier | Length limit | Depth | Shore power |
 | A | 9 m | 1.8 m | 16 A |
 | B | 10.5 m | 2.4 m | 16 A |
 | C | 18 m | 3.1 m | 32 A |"""
+DEVICES = """| Ger\u00e4t | Raum |
+|---|---|
+| Zentrifuge 1 | 2.04 |
+| Zentrifuge 2 | 2.07 |"""
 HEADS = """| Department | Head |
 |---|---|
 | IT | Ann Bell |
@@ -132,14 +136,20 @@ def test_a_row_that_is_known_by_a_letter(question, table, row):
         ("What is the depth of pier D?", PIERS, "d"),
         ("What is the depth of pier C?", PIERS, ""),
         ("What depth do I need a pier for?", PIERS, ""),
-        ("Who is the head of region D?", HEADS, ""),
+        ("Who is the head of region D?", HEADS, "d"),
+        ("Who is the head of region B?", HEADS, ""),
+        ("In welchem Raum steht Zentrifuge 3?", DEVICES, "3"),
+        ("In welchem Raum steht Zentrifuge 2?", DEVICES, ""),
+        ("Steht Zentrifuge 2 neben Zentrifuge 3?", DEVICES, ""),
+        ("Welche Zentrifuge wird 2026 gepr\u00fcft?", DEVICES, ""),
+        ("Was kostet Nummer 2?", DEVICES, ""),
     ],
 )
 def test_another_letter_is_another_row(question, table, other):
-    """A row known by a letter alone is none of another letter; "I", "a" and longer names say nothing."""
+    """A row known by a letter, or a number behind a word, is none of another one; "I" and "a" say nothing."""
     row = named(cut_passages([passage(table, document="t.md")])[-1])
 
-    assert asks_for_another(question, row, "en") == other
+    assert asks_for_another(question, row, "de" if table is DEVICES else "en") == other
 
 
 async def test_nothing_is_said_of_another_row():

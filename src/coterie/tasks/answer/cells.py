@@ -19,7 +19,7 @@ import numpy as np
 from coterie.tasks.answer.sentences import Sentence
 from coterie.text.language import language_of
 from coterie.text.numbers import find_numbers
-from coterie.text.words import marks, small_words, terms
+from coterie.text.words import marks, numbered, small_words, terms
 
 Pair = tuple[str, str]
 """The name of a column, empty for one without, and a row's cell."""
@@ -254,12 +254,21 @@ def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], langua
 
 
 def asks_for_another(question: str, row: Sequence[Pair], language: str) -> str:
-    """The letter that a question names things by ("pier D") where the row is known by another; empty otherwise."""
+    """What a question names a thing by ("pier D", "room 4") where the row is known by another; empty otherwise.
+
+    That is a letter where a cell of the row is another letter, or a number or letter behind a word behind which a cell
+    has another one.
+    """
     asked = marks(question, language)
     own = {mark for _, value in row for mark in _marks(value, language)}
     known = any(_marks(value, language) and not _terms(value, language) for _, value in row)
     letters = [mark for mark in asked if mark not in small_words(language)]
-    return letters[0] if known and letters and own.isdisjoint(asked) else ""
+    if known and letters and own.isdisjoint(asked):
+        return letters[0]
+    wanted = numbered(question, language)
+    here = {pair for _, value in row for pair in numbered(value, language)}
+    other = sorted(told for word, told in wanted - here if any(word == name for name, _ in here - wanted))
+    return other[0] if other and not here & wanted else ""
 
 
 def _matches(asked: Sequence[str], text: str, language: str) -> set[str]:
