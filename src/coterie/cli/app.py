@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -105,6 +106,10 @@ for _group in (flywheel, audit, keys, privacy, registry, models):
 app.command()(doctor)
 
 
+_built = cache(typer.main.get_command)
+"""An app's commands with their options, made once: it takes 50 ms, and a program may run many command lines."""
+
+
 def main(arguments: Sequence[str] | None = None, *, command: typer.Typer = app, name: str = "coterie") -> int:
     """Run one command line of an app and return its exit code; `docs/reference/cli.md` lists the codes.
 
@@ -116,7 +121,7 @@ def main(arguments: Sequence[str] | None = None, *, command: typer.Typer = app, 
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        result = typer.main.get_command(command).main(words, prog_name=name, standalone_mode=False)
+        result = _built(command).main(words, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except typer.Abort:
         result = INTERRUPTED
