@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -46,7 +47,7 @@ from coterie.gateway.api.flywheel import (
     show_deployment,
 )
 from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
-from coterie.gateway.connection import ClientGone, JSONBody
+from coterie.gateway.connection import ClientGone, JSONBody, encode
 from coterie.gateway.decisions.translation import decide_openai
 from coterie.gateway.decisions.wire import DecisionsRequest, DecisionsResponse
 from coterie.gateway.errors import WireError, error_response
@@ -79,6 +80,7 @@ from coterie.gateway.wire import (
 )
 from coterie.gateway.work import Gateway, Work, open_gateway
 from coterie.governance.keys import KeyRing, Permission
+from coterie.runtime.concurrency import AT_ONCE, aside
 
 if TYPE_CHECKING:
     from coterie.network.network import Network
@@ -173,7 +175,12 @@ async def _answer_error(http: HTTPRequest, error: Exception) -> Response:
 
 async def show_api(_http: HTTPRequest) -> Response:
     """The OpenAPI document."""
-    return JSONBody(describe_api(ENDPOINTS))
+    return Response(await aside(AT_ONCE + 1, _written_api), media_type=JSONBody.media_type)
+
+
+@cache
+def _written_api() -> bytes:
+    return encode(describe_api(ENDPOINTS))
 
 
 def _asked(path: str, serve: Callable[..., ASGIApp], summary: str, **wire: Any) -> Endpoint:  # noqa: ANN401 - classes of the wire

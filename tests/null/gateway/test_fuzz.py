@@ -25,10 +25,9 @@ generation = pytest.importorskip("schemathesis.generation")
 
 EXAMPLES = os.environ.get("COTERIE_FUZZ")
 BASE = "http://127.0.0.1:8321"
+DOCUMENT = describe_api(ENDPOINTS)
 OPERATIONS = {
-    f"{method.upper()} {path}": (path, method)
-    for path, methods in describe_api(ENDPOINTS)["paths"].items()
-    for method in methods
+    f"{method.upper()} {path}": (path, method) for path, methods in DOCUMENT["paths"].items() for method in methods
 }
 BODIES = [name for name, (path, method) in OPERATIONS.items() if method == "post"]
 """Endpoints of which there can be wrong requests: the others take any text as the name of something, or nothing."""
@@ -96,7 +95,7 @@ def note(*said) -> None:
 def test_every_endpoint(served, name, mode):
     """What the document allows and what it does not, of each endpoint: an answer, or an error in our shape."""
     path, method = OPERATIONS[name]
-    operation = schemathesis.openapi.from_dict(describe_api(ENDPOINTS))[path][method]
+    operation = schemathesis.openapi.from_dict(DOCUMENT)[path][method]
     strategy = operation.as_strategy(generation_mode=generation.GenerationMode[mode])
     statuses: list[int] = []
 
