@@ -21,7 +21,7 @@ from coterie.learning.job import Job
 from coterie.learning.measure import Encoded
 from coterie.learning.progress import Silent
 from coterie.tasks.classify.heads import TextFit, fit_text
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 from coterie.types import Prompt
 
 

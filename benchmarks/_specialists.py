@@ -32,7 +32,7 @@ from coterie.learning.progress import Silent
 from coterie.protocols import Specialist
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.registry.version import Version
-from coterie.tasks.registry import TASK_TYPES, task_of
+from coterie.tasks.contract import TASK_TYPES, task_of
 from coterie.training.train import train
 from coterie.types import SYSTEM, ContextView, Finding, Rung, Task, Usage
 

@@ -28,13 +28,14 @@ from tokenizers import Tokenizer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "names"))
 
+from chain import fit_names
 from corpus import Labelled, corpus, without_names
 
 from _personal import SETS, Count, Span, Text, annotated, as_scored, count, read_texts
 from coterie.engines.onnx import BUNDLED_ENCODER, GRAPH_FILE, TOKENIZER_FILE
 from coterie.privacy.detection import PersonalData
+from coterie.privacy.evaluation import AnnotatedText
 from coterie.privacy.names import ChainModel, NameDetector, store_model
-from coterie.privacy.training import AnnotatedText, fit_names
 from coterie.privacy.words import Lexicon
 
 ROOT = Path(__file__).resolve().parents[1]

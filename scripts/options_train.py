@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from coterie.decisions.questions import folded
 from coterie.tuning.base import BaseEncoder, find_base
-from coterie.tuning.corrections import FOLDER
+from coterie.tuning.encoders import FOLDER
 from coterie.tuning.finetune import load_transformer
 
 SCALE, SHARPNESS, NAMES, TEXTS, MOST_TOKENS = 2.0, 20.0, 60, 40, 40

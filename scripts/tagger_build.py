@@ -47,8 +47,8 @@ from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TAGS_OUTPUT, TOKEN
 from coterie.privacy.detection import Kind
 from coterie.privacy.names import NAME_KINDS, TAGS
 from coterie.tuning.e5 import packed_words, read_packed
+from coterie.tuning.encoders import renumbered
 from coterie.tuning.export import QUANTISATION, export_graph, quantise_products, replace_gather
-from coterie.tuning.vocabulary import renumbered
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS, WINDOW, LONGEST = 6, 256, 160

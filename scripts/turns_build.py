@@ -31,8 +31,7 @@ from train import train_head
 
 from coterie.engines.encoders import open_encoder
 from coterie.engines.onnx import OnnxEncoder
-from coterie.turns.heads import FOLDER, PROVENANCE, Perceptron
-from coterie.turns.reader import leaning_features, missing_features, words_of
+from coterie.turns.reader import FOLDER, PROVENANCE, Perceptron, leaning_features, missing_features, words_of
 from coterie.types import Output
 
 SEED = 7

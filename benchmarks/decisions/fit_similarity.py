@@ -22,7 +22,7 @@ from run import judged, read_banking
 from scipy.optimize import minimize, minimize_scalar
 
 from _data import find
-from coterie.decisions.adaptation import forms_of
+from coterie.decisions.zero_shot import forms_of
 from coterie.engines.encoders import open_encoder
 from coterie.engines.onnx import OnnxEncoder
 from coterie.types import Option, Question

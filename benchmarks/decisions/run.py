@@ -33,7 +33,6 @@ from _data import find
 from _record import Bar, Record, arguments, sha256
 from coterie import Classifier, open_network
 from coterie.config.decisions import DecisionsSection
-from coterie.decisions.adaptation import FittedOptions, fit_question
 from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import folded
 from coterie.decisions.states import request_about
@@ -50,7 +49,6 @@ PARTS = ("zero_shot", "latency")
 """Each is written to a file of its own, `result_PART.json`."""
 FIVE_BAR, MANY_BAR, ZERO_SHOT_BAR = 15.0, 60.0, 0.68
 DRAWN = ", options drawn towards the rows asked before"
-FITTED = "encoder, options fitted to the other split's texts"
 SPECIALISTS, LABELS, ROWS_A_LABEL = 5, 30, 40
 
 
@@ -190,13 +188,12 @@ async def by_product(
     names: Sequence[str],
     *,
     models: Mapping[str, ZeroShot] = MappingProxyType({}),
-    fitted: Mapping[str, FittedOptions] = MappingProxyType({}),
     choosing: tuple[Remembered, ...] = (),
     adapt: bool = False,
 ) -> dict[str, object]:
     """What `network.decide` answers, with the encoder or with a model."""
     section = DecisionsSection(model=next(iter(models), None), adapt=adapt)
-    decider = Decider(specialists={}, encoder=encoder, section=section, models=models, fitted=fitted, choosing=choosing)
+    decider = Decider(specialists={}, encoder=encoder, section=section, models=models, choosing=choosing)
     question = asked_about(names)
     right, sure, start = [], [], time.perf_counter()
     for text, label in rows:
@@ -222,15 +219,12 @@ def by_sparrow(rows: Sequence[tuple[str, str]], names: Sequence[str]) -> dict[st
     return judged(right, sure, time.perf_counter() - start)
 
 
-def by_others(rows: Sequence[tuple[str, str]], texts: Sequence[str]) -> dict[str, object]:
-    """What is compared with: the nearest name, sparrow, and options fitted to many texts. On the other core."""
+def by_others(rows: Sequence[tuple[str, str]]) -> dict[str, object]:
+    """What is compared with: the nearest name, and sparrow. On the other core."""
     names = sorted({label for _, label in rows})
-    encoder = OnnxEncoder.bundled()
-    known = fit_question(asked_about(names), encoder.encode(texts), encoder)
     return {
-        "nearest name": nearest_name(encoder, rows, names),
+        "nearest name": nearest_name(OnnxEncoder.bundled(), rows, names),
         "sparrow-decider nano": by_sparrow(rows, names),
-        FITTED: asyncio.run(by_product(encoder, rows, names, fitted={known.site: known})),
     }
 
 
@@ -244,11 +238,8 @@ async def measure_zero_shot(given: Namespace, record: Record) -> dict[str, objec
     rows = rows[: given.rows]
     encoder = Remembered(OnnxEncoder.bundled(), given.vectors)
     record.notes.append(f"ms a row of a rung{DRAWN}: without the reading, which the rung before it has")
-    other = next(each for each in find("banking77") if each.name != path.name)
-    record.data[f"banking77/{other.name}"] = sha256(other)
-    texts = list(dict.fromkeys(text for text, _ in read_banking(other)))  # no label of them is looked at
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as core:
-        others = None if given.keep else core.submit(by_others, rows, texts)
+        others = None if given.keep else core.submit(by_others, rows)
         found: dict[str, Any] = {}
         if not given.keep:
             found["encoder"] = await by_product(encoder, rows, names)
@@ -302,7 +293,7 @@ async def measure(part: str, given: Namespace) -> Record:
     if part == "zero_shot":
         record.figures = found = await measure_zero_shot(given, record)
         for what, rungs in {
-            "BANKING77 by names, each row alone": [rung for rung in found if rung != FITTED and DRAWN not in rung],
+            "BANKING77 by names, each row alone": [rung for rung in found if DRAWN not in rung],
             "BANKING77 by names, options drawn towards the rows before": [rung for rung in found if DRAWN in rung],
         }.items():
             best = max(found[rung]["accuracy"] for rung in rungs if found[rung])

@@ -7,7 +7,7 @@ import re
 from _cuad import FIELDS
 
 from coterie.learning.values import MANY, find_values, normalise_value
-from coterie.tasks.extract.document import TextRange, TokenizedText
+from coterie.tasks.extract.ranking import TextRange, TokenizedText
 from coterie.types import (
     Field,
     Finding,

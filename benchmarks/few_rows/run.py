@@ -38,13 +38,12 @@ from coterie.learning.examples import FOLDS, cut_folds, deal_folds, text_example
 from coterie.learning.job import Job
 from coterie.learning.measure import Encoded
 from coterie.learning.numerics import one_thread
-from coterie.learning.prior import ConfidencePrior
 from coterie.learning.progress import Silent
-from coterie.learning.provable import provable
+from coterie.learning.provable import ConfidencePrior, provable
 from coterie.learning.splits import split_dataset
 from coterie.tasks.classify.heads import fit_text
 from coterie.tasks.classify.section import ClassifySection
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 from coterie.types import Prompt
 
 CLAIM = "With 8 or 10 rows a label, far more is answered and right at the same target risk, held in 95% of the splits."

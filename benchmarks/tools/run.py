@@ -29,7 +29,7 @@ from coterie.assembly import open_network
 from coterie.config.file import load_config
 from coterie.engines.llama import LlamaEngine
 from coterie.structured.functions import function_of, read_reply, reply_schema, told_of, within, written_calls
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 from coterie.tasks.tools.metrics import judge
 from coterie.training.train import train
 from coterie.types import Finding, Message, Prompt, Request, Tools, worded

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from coterie.errors import InputError
+from coterie.policy.acceptance import DELTA, mean_p_value
 from coterie.policy.cost_quality import Aim
-from coterie.policy.mean_test import DELTA, mean_p_value
 
 _RATES = 60
 _BARELY = 1e-12

@@ -27,15 +27,9 @@ from typing import TYPE_CHECKING
 from coterie.runtime.offline import report_nothing
 
 if TYPE_CHECKING:
-    from coterie.api.answerer import Answerer
-    from coterie.api.classifier import Classifier
-    from coterie.api.extractor import Extractor
-    from coterie.api.generator import Generator
     from coterie.api.network import SyncNetwork, connect
-    from coterie.api.pairs import PairClassifier
     from coterie.api.predictions import Prediction
-    from coterie.api.scorer import Scorer
-    from coterie.api.tool_caller import ToolCaller
+    from coterie.api.tasks import Answerer, Classifier, Extractor, Generator, PairClassifier, Scorer, ToolCaller
     from coterie.assembly import open_network
     from coterie.errors import CoterieError
     from coterie.network.network import Network
@@ -68,22 +62,22 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "types",
-    "Answerer": "api.answerer",
-    "Classifier": "api.classifier",
+    "Answerer": "api.tasks",
+    "Classifier": "api.tasks",
     "CoterieError": "errors",
     "Delta": "types",
     "Document": "types",
-    "Extractor": "api.extractor",
+    "Extractor": "api.tasks",
     "Finding": "types",
-    "Generator": "api.generator",
+    "Generator": "api.tasks",
     "Label": "types",
     "Network": "network.network",
-    "PairClassifier": "api.pairs",
+    "PairClassifier": "api.tasks",
     "Prediction": "api.predictions",
     "Request": "types",
-    "Scorer": "api.scorer",
+    "Scorer": "api.tasks",
     "SyncNetwork": "api.network",
-    "ToolCaller": "api.tool_caller",
+    "ToolCaller": "api.tasks",
     "connect": "api.network",
     "open_network": "assembly",
 }

@@ -20,7 +20,6 @@ from coterie.accounting.meter import CostMeter
 from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, VllmModel, load_config
 from coterie.config.operation import PrivacySection
 from coterie.config.specialists import SpecialistSection
-from coterie.decisions.adaptation import read_fitted
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity, ZeroShot
 from coterie.engines.contract import ENGINE_TYPES, EnginePlace, local_type
 from coterie.engines.encoders import open_encoder
@@ -64,8 +63,8 @@ from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.on_demand import OnDemand, WeightMemory
 from coterie.store.opening import database_of, open_store
+from coterie.tasks.contract import task_of
 from coterie.tasks.loading import card_of, load_specialist
-from coterie.tasks.registry import task_of
 from coterie.text.language import detect
 from coterie.turns.reader import TurnReader
 from coterie.types import Request
@@ -110,7 +109,6 @@ async def open_network(
     specialists = _specialists(config, versions, encoder, models, budget=memory, servers=servers)
     # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
     await asyncio.to_thread(detect, "The first request waits for no table.")
-    fitted = read_fitted(folder, encoder.sha256)
     choosing = await asyncio.to_thread(_choosing_encoders, config, folder, encoder)
     others = [each for each in choosing if each is not encoder]
     if warm:
@@ -147,8 +145,7 @@ async def open_network(
         overhead=ProcessOverhead(every=CLOCK_SECONDS),
         flywheel=flywheel,
         deciding=config.decisions,
-        zero_shot=_zero_shot(config, models, Similarity(encoder=encoder, fitted=fitted, choosing=choosing)),
-        fitted=fitted,
+        zero_shot=_zero_shot(config, models, Similarity(encoder=encoder, choosing=choosing)),
         deciding_encoders=choosing,
     )
 

@@ -16,12 +16,10 @@ from coterie.engines.encoders import encoder_folder, open_encoder
 from coterie.engines.onnx import PROVENANCE_FILE
 from coterie.errors import ArtefactRefused, InputError, ModelMissing
 from coterie.models.catalogue import CATALOGUE
-from coterie.tuning import corrections, encoders
-from coterie.tuning.corrections import corrected, read_correction
+from coterie.tuning import encoders
 from coterie.tuning.e5 import read_packed
-from coterie.tuning.encoders import build_encoder
+from coterie.tuning.encoders import build_encoder, corrected, cut_vocabulary, read_correction
 from coterie.tuning.finetune import SentenceNetwork
-from coterie.tuning.vocabulary import cut_vocabulary
 
 HIDDEN, LAYERS, INNER = 32, 2, 64
 WORDS = ["\u2581die", "\u2581Katze", "\u2581schl\u00e4ft", "\u2581the", "\u2581cat", "\u2581sleeps", "\u2581query", ":"]
@@ -166,7 +164,7 @@ def written_correction(folder, monkeypatch, sha256):
     (folder / "multilingual-e5-small.safetensors").write_bytes(
         save(arrays, metadata={"base_sha256": sha256, "scale": "0.5"})
     )
-    monkeypatch.setattr(corrections, "FOLDER", folder)
+    monkeypatch.setattr(encoders, "FOLDER", folder)
     monkeypatch.setattr(encoders, "read_correction", lambda *given: read_correction(*given, folder=folder))
     return f"{name}.weight", 0.5 * b @ a
 

@@ -14,7 +14,7 @@ from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds
 from coterie.learning.job import Job
 from coterie.learning.kernel import PARTS_OF_FEW, expected_gain, fit_kernel, hold_back_in_parts
 from coterie.learning.progress import Silent
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 
 INTENTS = (
     *("activate_my_card", "age_limit", "apple_pay_or_google_pay", "atm_support", "automatic_top_up", "card_arrival"),

@@ -21,8 +21,8 @@ from coterie.engines.llama import LlamaEngine
 from coterie.errors import ArtefactRefused, ModelMissing, TooLong
 from coterie.models.catalogue import locate
 from coterie.registry.registry import Registry
-from coterie.tasks.extract.document import TokenizedText
 from coterie.tasks.extract.quotes import Quoting, QuotingModel
+from coterie.tasks.extract.ranking import TokenizedText
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints

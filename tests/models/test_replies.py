@@ -14,8 +14,8 @@ from coterie.errors import DataError
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.job import Job
 from coterie.learning.progress import Silent
+from coterie.tasks.contract import task_of
 from coterie.tasks.generate.fit_replies import _spread_replies, read_pairs
-from coterie.tasks.registry import task_of
 
 SOURCES = {"card_lost": "Freeze it under Cards.", "card_arrival": "A new card takes 5 days."}
 GOOD = {"text": "where is it", "intent": "card_arrival", "reply": "Thank you. A new card takes 5 days."}

@@ -21,7 +21,7 @@ from coterie.config.file import load_config
 from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder, OnnxTagger, windows
 from coterie.errors import ArtefactRefused, TrainingDiverged
 from coterie.registry.registry import Registry
-from coterie.tasks.extract.document import TextRange
+from coterie.tasks.extract.ranking import TextRange
 from coterie.tasks.extract.tagging import ReadTags
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train

@@ -21,7 +21,7 @@ from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing, TrainingDiverged
 from coterie.models.catalogue import CATALOGUE, installed
 from coterie.registry.registry import Registry
-from coterie.tasks.registry import read_dataset
+from coterie.tasks.contract import read_dataset
 from coterie.training.rungs import possible_rungs, train_rungs
 from coterie.training.train import train
 from coterie.tuning.base import Checkpoints, find_base

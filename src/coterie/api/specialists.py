@@ -37,8 +37,8 @@ from coterie.learning.evaluation import Evaluation
 from coterie.learning.splits import shared_rows
 from coterie.protocols import Specialist
 from coterie.runtime.bridge import run
+from coterie.tasks.contract import task_of
 from coterie.tasks.loading import load_specialist
-from coterie.tasks.registry import task_of
 from coterie.types.html import html_table, html_text
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import configured
-from coterie.cli.files import find_file
-from coterie.cli.options import check_index_name
+from coterie.cli.options import check_index_name, find_file
 from coterie.cli.output import Json, give, say, shell, warn
 from coterie.cli.settings import check_task, given, task_for
 from coterie.errors import ConfigError, InputError
@@ -157,7 +156,7 @@ def _as_indexed(folder: Path, index: str) -> dict[str, str]:
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:
     """Read every row where it is now; how many there are, and what is odd about them."""
-    from coterie.tasks.registry import task_of
+    from coterie.tasks.contract import task_of
 
     read = {
         key: task_of(section).read_rows(section, files[key].source, for_evaluation=key == "test")

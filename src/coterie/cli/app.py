@@ -17,9 +17,9 @@ from coterie.cli.add import add
 from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
 from coterie.cli.bundle import bundle
-from coterie.cli.decide import adapt, decide, decisions
+from coterie.cli.checks import doctor
+from coterie.cli.decide import decide, decisions
 from coterie.cli.discover import discover
-from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
 from coterie.cli.flywheel import bootstrap, flywheel, retrain
@@ -83,7 +83,6 @@ for _command in (
     ask,
     decide,
     decisions,
-    adapt,
     route,
     serve,
     bundle,

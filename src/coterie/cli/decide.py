@@ -127,38 +127,6 @@ def decisions(context: typer.Context, *, as_json: Json = False) -> None:
     )
 
 
-def adapt(
-    context: typer.Context,
-    *,
-    questions: Annotated[Path, typer.Option(metavar="FILE", help="Questions as JSON, as of `coterie decide`.")],
-    texts: Annotated[Path, typer.Option(metavar="FILE", help="Texts without labels: CSV or JSONL.")],
-    text_column: Annotated[str, typer.Option(metavar="NAME", help="Column with the text.")] = "text",
-    as_json: Json = False,
-) -> None:
-    """Fit the options of questions to texts without labels, for better zero-shot answers.
-
-    Ten texts an option or more, such as people write where the questions are asked. Only the encoder's own answers
-    to these questions change, from when the network is opened next.
-    """
-    from coterie.decisions.adaptation import fit_question, write_fitted
-    from coterie.decisions.questions import check_questions
-    from coterie.engines.encoders import open_encoder
-    from coterie.learning.reading import RowReader
-
-    folder: Path = context.obj
-    config = configured(folder)
-    asked = _read(questions)
-    check_questions(asked)
-    rows = list(dict.fromkeys(RowReader(text=text_column, label=None).read(texts, for_evaluation=True).texts))
-    encoder = open_encoder(config.network.encoder, folder)
-    fitted = {question.name: fit_question(question, encoder.encode(rows), encoder) for question in asked}
-    written = {name: write_fitted(folder, each).name for name, each in fitted.items()}
-    document = {"texts": len(rows), "sites": written}
-    give(
-        document, f"Fitted {', '.join(written)} to {len(rows):,} texts: {', '.join(written.values())}", as_json=as_json
-    )
-
-
 def _shown(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:.2f}"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import configured, registry_of, run, section_of
-from coterie.cli.files import find_file
+from coterie.cli.options import find_file
 from coterie.cli.output import Json, give, interval, number, say, show_table, warn
 from coterie.cli.settings import given
 from coterie.errors import InputError
@@ -83,7 +83,7 @@ def evaluate(
     With rows that have no label, also how well it tells what does not belong to it. Columns are those of the training
     data unless they are named.
     """
-    from coterie.tasks.registry import task_of
+    from coterie.tasks.contract import task_of
 
     folder: Path = context.obj
     config = configured(folder)
@@ -121,7 +121,7 @@ def evaluate(
 
 
 def _read(folder: Path, file: Path, section: SpecialistSection) -> Dataset:
-    from coterie.tasks.registry import task_of
+    from coterie.tasks.contract import task_of
 
     ungrouped = section.model_copy(update={"group_column": None})
     return task_of(section).read_rows(ungrouped, find_file(folder, file), for_evaluation=True)
@@ -130,7 +130,7 @@ def _read(folder: Path, file: Path, section: SpecialistSection) -> Dataset:
 def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> tuple[dict[str, int], list[str]]:
     """Labels of the file that the version cannot give, by their rows, and what that means in words."""
     from coterie.learning.splits import describe_unknown, unknown_labels
-    from coterie.tasks.registry import task_of
+    from coterie.tasks.contract import task_of
 
     if task_of(section).form != "label":
         return {}, []
@@ -152,7 +152,7 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     from coterie.cli.progress import stage
     from coterie.learning.evaluate import evaluate as ask_about
     from coterie.tasks.answer.metrics import look_up_with, with_quotes
-    from coterie.tasks.registry import task_of
+    from coterie.tasks.contract import task_of
 
     section, label = config.specialists[name], config.network.default_label
     judge = partial(task_of(section).judge, section=section)
@@ -240,7 +240,7 @@ def fairness(
     what to look at. The column need not be one that the score uses; a protected attribute is not. Measure on rows that
     it was not trained on: of those that it was, the version's report has the figures out of fold.
     """
-    from coterie.tasks.registry import task_of
+    from coterie.tasks.contract import task_of
 
     folder: Path = context.obj
     config = configured(folder)

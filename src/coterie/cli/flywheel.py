@@ -282,9 +282,8 @@ def import_calls(
     """
     from coterie.assembly import capture_detector
     from coterie.cli.imports import SKIPPED
-    from coterie.flywheel.imported import batches, log_examples, priced
     from coterie.flywheel.live import caller_secret
-    from coterie.flywheel.recorded import read_calls
+    from coterie.flywheel.recorded import batches, log_examples, priced, read_calls
     from coterie.privacy.contract import open_detector
 
     folder: Path = context.obj

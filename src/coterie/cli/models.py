@@ -15,10 +15,9 @@ from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.config.file import Config, LlamaModel
-    from coterie.models.catalogue import KnownModel
+    from coterie.models.catalogue import KnownModel, SmallModel
     from coterie.models.download import Progress
     from coterie.models.files import Snapshot
-    from coterie.models.small import SmallModel
 
 models = group("models", "List and get model files.")
 
@@ -53,7 +52,7 @@ def _list_available(*, as_json: bool) -> None:
     """The small language models by name, with what one must know to choose."""
     from dataclasses import asdict
 
-    from coterie.models.small import SMALL_MODELS
+    from coterie.models.catalogue import SMALL_MODELS
 
     document = {"models": [asdict(model) | {"here": _is_here(model)} for model in SMALL_MODELS.values()]}
     rows = [
@@ -137,8 +136,8 @@ def pull(
     that changes later is refused. A download that broke off is taken up where it stopped.
     """
     from coterie.cli.progress import DownloadProgress
+    from coterie.models.catalogue import SMALL_MODELS
     from coterie.models.pull import pull as pull_model
-    from coterie.models.small import SMALL_MODELS
 
     if languages is None and (pieces is not None or prefix is not None):
         raise InputError("--pieces and --prefix belong to an encoder that is built.", hint="Give --languages too.")
@@ -195,8 +194,7 @@ def use(
     from coterie.config.edit import add_tables
     from coterie.config.file import LlamaModel
     from coterie.config.section import FILE_NAME
-    from coterie.models.catalogue import locate
-    from coterie.models.small import SMALL_MODELS
+    from coterie.models.catalogue import SMALL_MODELS, locate
 
     folder: Path = context.obj
     config = configured(folder)

@@ -31,7 +31,7 @@ EXIT_CODES = {
     SETUP: "the set-up needs a change (the hint says which), or `doctor` found something required missing",
     USAGE: "the command line, the request or the data cannot be used as it is",
     BAR_MISSED: "`train`: all were trained and stored, but one missed its bar or is worse than its champion; "
-    "`rightsize`: no rung is shown to meet the bar; `privacy train`: the new model is worse and was not written",
+    "`rightsize`: no rung is shown to meet the bar",
     FORBIDDEN: "a policy forbids it, `registry promote` refused a version, or `audit verify` found a change",
     ENGINE: 'an engine failed or is overloaded; with `"retryable": true` the same command may succeed later',
     UNVOUCHED: "`audit verify` or `registry verify`: nothing is changed, but nothing vouches for a part of it",

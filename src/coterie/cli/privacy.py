@@ -1,9 +1,8 @@
-"""`coterie privacy`: personal data in texts found, a model of names trained, a detector measured."""
+"""`coterie privacy`: personal data in texts found, a detector measured."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,15 +10,14 @@ import typer
 
 from coterie.cli.bridge import configured
 from coterie.cli.options import check_choice, group, read_text
-from coterie.cli.output import BAR_MISSED, Json, dim, give, number, one_line, remark, say, shell, show_table, warn
-from coterie.errors import InputError
+from coterie.cli.output import Json, dim, give, number, one_line, remark, say, show_table, warn
 
 if TYPE_CHECKING:
     from coterie.config.operation import PrivacySection
     from coterie.privacy.detection import PersonalData
-    from coterie.privacy.training import AnnotatedFile, SpanFigures
+    from coterie.privacy.evaluation import AnnotatedFile, SpanFigures
 
-privacy = group("privacy", "Personal data and secrets in texts: find, redact, learn from marked texts, measure.")
+privacy = group("privacy", "Personal data and secrets in texts: find, redact, measure.")
 
 _Detector = Annotated[
     str | None,
@@ -31,7 +29,6 @@ _Data = Annotated[
         metavar="DATA", help='JSONL: {"text": "I am Ann.", "spans": [{"kind": "PERSON", "start": 5, "end": 8}]}'
     ),
 ]
-_FOLDER = "detector"
 
 
 @privacy.command()
@@ -113,71 +110,6 @@ def _show(document: Mapping[str, Any]) -> None:
     dim("It asks for no label of its own." if label is None else f"The least label of this text is {label}.")
 
 
-@privacy.command()
-def train(
-    context: typer.Context,
-    *,
-    data: _Data,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help=f"Folder for the model; default: {_FOLDER} in the network's folder."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Train the model of names on texts of yours.
-
-    It goes on from the model that comes with Coterie: what your texts do not speak of stays as it was. A fifth of the
-    texts is held out, and both models are measured on it; then it is trained on all. Where it is worse on the held-out
-    texts, nothing is written and the exit code is 3. Kinds that you mark nowhere are taken as the model had them.
-    Name the folder in coterie.toml: `[privacy]`, detector = "names", model = "detector".
-    """
-    from coterie.privacy.names import bundled_model, store_model
-    from coterie.privacy.training import read_annotated, train_names
-
-    folder: Path = context.obj
-    target = folder / _FOLDER if out is None else out
-    if target.exists() and not (target / "names.json").is_file():
-        raise InputError(f"{str(target)!r} is there and is no model of names.", hint="Give another folder with --out.")
-    marked = read_annotated(data)
-    _warn_unknown(marked)
-    trained = train_names(marked.texts, bundled_model(), say=dim if not as_json else lambda _: None)
-    about = {"made_by": "coterie privacy train", "texts": len(marked.texts), "data": {data.name: marked.sha256}}
-    size = None if trained.worse else _replace(target, lambda new: store_model(trained.model, new, about))
-    document = {
-        "data": {"file": data.name, "sha256": marked.sha256, "texts": trained.texts, "held_out": trained.held_out},
-        "before": _figures(trained.before),
-        "after": _figures(trained.after),
-        "model": str(target) if size else None,
-        "bytes": size,
-        "unknown_kinds": dict(marked.unknown),
-    }
-    give(document, lambda: _show_both(trained.before, trained.after), as_json=as_json)
-    if size is None:
-        remark(f"It finds less than before on {trained.held_out} held-out texts: nothing was written.")
-        raise typer.Exit(BAR_MISSED)
-    if not as_json:
-        here, home = target.resolve(), folder.resolve()
-        named = str(here.relative_to(home)) if here.is_relative_to(home) else str(here)
-        say(f'{size / 1e6:.1f} MB in {target}. Use it: [privacy] detector = "names", model = {named!r}')
-        dim(f"Measure it on other texts: {shell(folder, 'privacy', 'eval', 'DATA')}")
-
-
-def _replace(target: Path, write: Callable[[Path], int]) -> int:
-    """Write beside the folder first, so that a model that serves is there until the new one is whole."""
-    new = target.with_name(f"{target.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        size = write(new)
-        if target.exists():
-            shutil.rmtree(target)
-        new.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"Cannot write {str(target)!r}: {error.strerror or error}.", hint="Give another folder with --out."
-        ) from None
-    return size
-
-
 def _warn_unknown(marked: AnnotatedFile) -> None:
     if marked.unknown:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(marked.unknown.items()))
@@ -188,23 +120,12 @@ def _figures(figures: Mapping[str, SpanFigures]) -> dict[str, Any]:
     return {kind: each._asdict() for kind, each in figures.items()}
 
 
-def _show_both(before: Mapping[str, SpanFigures], after: Mapping[str, SpanFigures]) -> None:
-    rows = [
-        (kind, each.marked, number(before[kind].f1), number(each.f1), number(each.precision), number(each.recall))
-        for kind, each in after.items()
-    ]
-    show_table(["kind", "marked", "F1 before", "F1", "precision", "recall"], rows, title="On held-out texts")
-
-
 @privacy.command("eval")
 def evaluate(
     context: typer.Context,
     *,
     data: _Data,
     detector: _Detector = None,
-    model: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A model that `coterie privacy train` made, for names.")
-    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a detector of personal data on marked texts.
@@ -212,16 +133,12 @@ def evaluate(
     Precision, recall and F1 of each kind that is marked in the file; only the same place with the same kind is right.
     """
     from coterie.privacy.contract import open_detector
-    from coterie.privacy.names import NameDetector, load_model
-    from coterie.privacy.training import measure_detector, read_annotated
+    from coterie.privacy.evaluation import measure_detector, read_annotated
 
     folder: Path = context.obj
-    if model is not None and detector not in {None, "names"}:
-        raise InputError(f"--model is of names, and --detector is {detector!r}.", hint="Leave one of them out.")
     marked = read_annotated(data)
     _warn_unknown(marked)
-    asked = NameDetector(load_model(model)) if model else open_detector(_section(folder, detector)[0], folder)
-    figures = measure_detector(asked, marked.texts)
+    figures = measure_detector(open_detector(_section(folder, detector)[0], folder), marked.texts)
     about = {"file": data.name, "sha256": marked.sha256, "texts": len(marked.texts)}
     document = {**about, "kinds": _figures(figures), "unknown_kinds": dict(marked.unknown)}
     rows = [

@@ -15,8 +15,7 @@ import typer
 
 from coterie import __version__
 from coterie.cli.bridge import configured, run
-from coterie.cli.files import check_writable, find_file
-from coterie.cli.options import parse_label, parse_money
+from coterie.cli.options import check_writable, find_file, parse_label, parse_money
 from coterie.cli.output import (
     BAR_MISSED,
     Json,
@@ -233,7 +232,7 @@ def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
     """What an interruption leaves, where minutes of fine-tuning may be lost."""
     from coterie.cli.progress import say_fine_tuning_is_kept
     from coterie.rightsizing.rightsize import CHECKPOINTS_FOLDER
-    from coterie.tasks.registry import task_of
+    from coterie.tasks.contract import task_of
 
     if keep is not None and say_fine_tuning_is_kept(keep / CHECKPOINTS_FOLDER):
         return
@@ -263,7 +262,7 @@ def _check_asking(model: str | None, tune: str | None, save: Path | None) -> Non
 
 def _section(folder: Path, task: str, data: Path, fields: dict[str, Any]) -> SpecialistSection:
     """The specialist that was described. Raises `InputError` for what no specialist can be."""
-    from coterie.tasks.registry import TASK_TYPES
+    from coterie.tasks.contract import TASK_TYPES
 
     task = task_for(task, fields)
     check_task(task, fields)

@@ -150,15 +150,6 @@ class PrivacySection(BaseModel):
     then a request that names somebody is confidential, and takes some milliseconds more. `presidio` joins the patterns
     with Microsoft Presidio (`coterie[presidio]`). An installed package may add others.
     """
-    model: str | None = Field(default=None, min_length=1)
-    """Folder of a model of names that `coterie privacy train` made, from the network's folder; without it `names` has
-    the one that comes with Coterie."""
-
-    @model_validator(mode="after")
-    def _model_is_used(self) -> PrivacySection:
-        if self.model is not None and self.detector != "names":
-            raise ValueError(f'`model` is for detector = "names", and the detector is "{self.detector}"')
-        return self
 
 
 class RetentionSection(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from coterie.errors import ConfigError
@@ -24,10 +24,9 @@ def renamed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
             )
         _warn(f"{source}: [cascade] is now [policy]; rename the section.")
         found = {("policy" if name == "cascade" else name): section for name, section in found.items()}
-    flywheel = found.get("flywheel")
-    if isinstance(flywheel, Mapping) and "thresholds" in flywheel:
-        _warn(f"{source}: [flywheel] thresholds has no effect, a deployment has one threshold; remove the key.")
-        found["flywheel"] = {name: value for name, value in flywheel.items() if name != "thresholds"}
+    for section, key, instead in _without_effect(found):
+        _warn(f"{source}: [{section}] {key} has no effect any more: {instead}; remove the key.")
+        found[section] = {name: value for name, value in found[section].items() if name != key}
     tables = found.get("specialists")
     if isinstance(tables, Mapping):
         today = {name: renamed_table(table) if isinstance(table, Mapping) else table for name, table in tables.items()}
@@ -35,6 +34,15 @@ def renamed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
             _warn(f'{source}: specialists.{name} is of task "pairs" now, for its pair_column; set task = "pairs".')
         found["specialists"] = today
     return found
+
+
+def _without_effect(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Section and key of what decided something before, with what holds in its place."""
+    flywheel, privacy = document.get("flywheel"), document.get("privacy")
+    if isinstance(flywheel, Mapping) and "thresholds" in flywheel:
+        yield "flywheel", "thresholds", "a deployment has one threshold"
+    if isinstance(privacy, Mapping) and privacy.get("detector") == "names" and "model" in privacy:
+        yield "privacy", "model", "names are found by the classifier that comes with Coterie"
 
 
 def renamed_table(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.registry.promotion import compare, figure, interval_of, mapping, measures, promote_version, rung_row
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry
 from coterie.registry.version import Version
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 from coterie.types import LedgerRow, Totals, TotalsPart
 
 _DAY, _WEEK = 86_400.0, 7 * 86_400.0

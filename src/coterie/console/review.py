@@ -21,8 +21,7 @@ from coterie.errors import CoterieError, SetupError
 from coterie.flywheel.estimates import Estimate, exact
 from coterie.flywheel.gates import drawn
 from coterie.flywheel.review import TWICE, ReviewItem, ReviewQueue, agreement_of
-from coterie.gateway.api.feedback import take_feedback
-from coterie.gateway.api.operations import find_trace
+from coterie.gateway.api.operations import find_trace, take_feedback
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import WireError
 from coterie.governance.keys import OWN_TENANT

@@ -15,7 +15,7 @@ from coterie.console.visits import Visit, chosen
 from coterie.errors import InputError
 from coterie.reports.charts import Axis, Chart
 from coterie.runtime.files import write_new
-from coterie.tasks.registry import TASK_TYPES
+from coterie.tasks.contract import TASK_TYPES
 
 _UPLOADS = Path("state", "console", "uploads")
 _SUFFIXES = (".csv", ".jsonl", ".json")

@@ -14,8 +14,7 @@ from coterie.console import charts
 from coterie.console.corrections import correctable, teach
 from coterie.console.visits import LABELS, Visit
 from coterie.errors import CoterieError
-from coterie.gateway.api.feedback import take_feedback
-from coterie.gateway.api.operations import find_trace
+from coterie.gateway.api.operations import find_trace, take_feedback
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import WireError, no_trace
 from coterie.knowledge.documents import DocumentIndex

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from coterie.config.decisions import DecisionsSection
-from coterie.decisions.adaptation import FittedOptions
 from coterie.decisions.drawing import Drawing
 from coterie.decisions.matching import AnswerWeights, Assignment, assign, read_finding
 from coterie.decisions.questions import check_questions, fingerprint, spaced
@@ -41,8 +40,6 @@ class Decider:
     section: DecisionsSection = field(default_factory=DecisionsSection)
     models: Mapping[str, ZeroShot] = field(default_factory=dict)
     """Zero-shot answerers by `[models]` key."""
-    fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
-    """Options that were fitted to texts without labels, by site."""
     choosing: tuple[Engine, ...] = ()
     """The encoders whose mean likeness weighs a choice; none means the network's alone."""
     flywheel: Flywheel | None = None
@@ -51,7 +48,7 @@ class Decider:
 
     def __post_init__(self) -> None:
         drawing = Drawing() if self.section.adapt else None
-        self.floor = Similarity(encoder=self.encoder, fitted=self.fitted, choosing=self.choosing, drawing=drawing)
+        self.floor = Similarity(encoder=self.encoder, choosing=self.choosing, drawing=drawing)
 
     def inherit(self, before: Decider) -> None:
         """Go on with the options that another one has drawn, where the same encoders weigh them."""
@@ -192,7 +189,7 @@ class Decider:
                         del asked[site]
         if not asked:
             return answers, steps
-        behind = {site: self._texts_behind(site, question, call) for site, question in asked.items()}
+        behind = {site: self._texts_behind(question, call) for site, question in asked.items()}
         found, took = await self.floor.weigh(state, list(asked.values()), call=call)
         for (site, question), weights in zip(asked.items(), found, strict=True):
             decision = _guess(question, site, weights, self.floor, state)
@@ -202,10 +199,8 @@ class Decider:
             answers[site] = decision if failed is None else replace(decision, reason=decision.reason.noting(failed))
         return answers, (*steps, *took)
 
-    def _texts_behind(self, site: str, question: Question, call: CallContext) -> int:
-        """How many texts the options of a question were fitted to, or drawn towards."""
-        if site in self.fitted:
-            return self.fitted[site].texts
+    def _texts_behind(self, question: Question, call: CallContext) -> int:
+        """How many texts the options of a question were drawn towards."""
         drawn = self.floor.drawing and self.floor.drawing.find(call.principal.tenant, question)
         return drawn.texts if drawn else 0
 

@@ -16,13 +16,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from coterie.decisions.adaptation import FittedOptions, forms_of
 from coterie.decisions.drawing import Drawing
-from coterie.decisions.questions import fingerprint
+from coterie.decisions.questions import folded
 from coterie.errors import EngineBroken
 from coterie.protocols import Engine
 from coterie.specialists.prompts import Prompting, answers
-from coterie.types import CallContext, DecisionMethod, Message, Option, Output, Prompt, Question, Step, Task
+from coterie.types import YES, CallContext, DecisionMethod, Message, Option, Output, Prompt, Question, Step, Task
 
 PRODUCER = "decisions"
 """Producer of its steps in the ledger."""
@@ -76,10 +75,8 @@ class Similarity:
     """
 
     encoder: Engine
-    fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
-    """Options that were fitted to texts, by site."""
     choosing: tuple[Engine, ...] = ()
-    """Encoders whose cosines count alike in choices and scores, of options that were not fitted; none: `encoder`."""
+    """Encoders whose cosines count alike in choices and scores; none: `encoder`."""
     drawing: Drawing | None = None
     """Options of choices that are drawn towards the texts that are asked about; None leaves all where they are."""
     method: DecisionMethod = "similarity"
@@ -93,17 +90,10 @@ class Similarity:
 
     async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
         """Return softmax of cosines; the options' vectors are remembered."""
-        fitted = [self.fitted.get(fingerprint(question)) if self.fitted else None for question in questions]
-        texts = [
-            [] if each else [forms_of(question, option) for option in question.options]
-            for question, each in zip(questions, fitted, strict=True)
-        ]
+        texts = [[forms_of(question, option) for option in question.options] for question in questions]
         every = list(dict.fromkeys(form for options in texts for forms in options for form in forms))
         vector, likeness, steps = await self._compare(self.encoder, every, state, state.vector, call)
-        chosen = [
-            bool(self.choosing) and question.kind != "predicate" and not each
-            for question, each in zip(questions, fitted, strict=True)
-        ]
+        chosen = [bool(self.choosing) and question.kind != "predicate" for question in questions]
         seen, mean = [vector], likeness
         if any(chosen):
             weighed_by = [options for options, among in zip(texts, chosen, strict=True) if among]
@@ -114,22 +104,20 @@ class Similarity:
                 side, cosines, took = await self._compare(encoder, again, state, vector if own else None, call)
                 seen, near, steps = [*seen, side], [*near, cosines], (*steps, *took)
             mean = {text: sum(each[text] for each in near) / len(near) for text in again}
-        found = [
-            each.of(question.names) @ vector
-            if each
-            else np.array([_mean(mean if among else likeness, forms) for forms in options])
-            for question, each, options, among in zip(questions, fitted, texts, chosen, strict=True)
-        ]
         weighed = [
-            _weights(question, each, _SHARPNESS_OF_TWO if among else _SHARPNESS)
-            for question, each, among in zip(questions, found, chosen, strict=True)
+            _weights(
+                question,
+                np.array([_mean(mean if among else likeness, forms) for forms in options]),
+                _SHARPNESS_OF_TWO if among else _SHARPNESS,
+            )
+            for question, options, among in zip(questions, texts, chosen, strict=True)
         ]
         if self.drawing is not None:
             drawn_by = np.concatenate(seen) / math.sqrt(len(seen))
             sharpness = _SHARPNESS_OF_TWO if self.choosing else _SHARPNESS
             encoders = self.choosing or (self.encoder,)
             for place, question in enumerate(questions):
-                if question.kind == "choice" and not fitted[place]:
+                if question.kind == "choice":
                     names = partial(self._names, texts[place], encoders)
                     options = self.drawing.of(call.principal.tenant, question, names)
                     weighed[place] = options.weigh(state.text, drawn_by, question.names, sharpness)
@@ -170,6 +158,15 @@ class Similarity:
         while len(known) > max(_REMEMBERED, len(texts)):
             known.popitem(last=False)
         return tuple(_step(encoder, each) for each in outputs)
+
+
+def forms_of(question: Question, option: Option) -> tuple[str, ...]:
+    """Return what is compared with the state for an option; nothing for a case that nobody describes."""
+    if question.kind == "predicate":
+        said = option.description or (question.instructions if option.name == YES else "")
+        return (said,) if said.strip() else ()
+    name = folded(option.name) or option.name
+    return (name, f"{name}?", *((option.description,) if option.description.strip() else ()))
 
 
 def _step(encoder: Engine, output: Output) -> Step:

@@ -30,7 +30,7 @@ from coterie.errors import InputError, SetupError
 from coterie.models.catalogue import locate
 from coterie.registry.registry import REGISTRY_FOLDER, open_registry
 from coterie.registry.signature import Signer
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 
 _ASKED = ("What is this about?", "Please help me with my account, 25 March 2026, EUR 12.50.")
 """Requests that are served to see what is imported."""

@@ -12,8 +12,7 @@ is looked at.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -40,81 +39,6 @@ def _mixture(logs: np.ndarray) -> np.ndarray:  # (B, N) -> (N,)
     weighed = logs + _PRIOR_LOGS[:, None]
     top = weighed.max(axis=0)
     return np.asarray(top + np.log(np.exp(weighed - top).sum(axis=0)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wealth:
-    """Wealth of the mixture against "the mean of the rows is at most `mean`". A value: `after` returns the next one."""
-
-    mean: float
-    """The largest mean of the null hypothesis, above -1 and below 1."""
-    logs: tuple[float, ...] = (0.0,) * len(BETS)
-    """Logarithm of the wealth of each bet."""
-
-    def after(self, rows: np.ndarray) -> Self:  # (N,) in [-1, 1]
-        """Return the wealth after more rows, in order."""
-        won = _gains(rows, self.mean).sum(axis=1)
-        return type(self)(mean=self.mean, logs=tuple((np.asarray(self.logs) + won).tolist()))
-
-    @property
-    def log(self) -> float:
-        """Logarithm of the mixture's wealth: the evidence against the null hypothesis, 0 at the start."""
-        return float(_mixture(np.asarray(self.logs)[:, None])[0])
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairedComparison:
-    """Evidence of both kinds about one candidate: that it is not worse by the margin, and that it is."""
-
-    margin: float
-    """How much worse the candidate may be, as a share of rows."""
-    alpha: float = 0.05
-    """Bound on the probability of each of the two wrong decisions."""
-    rows: int = 0
-    wins: int = 0
-    losses: int = 0
-    passes: Wealth
-    """Against "worse by the margin or more"."""
-    fails: Wealth
-    """Against "not worse by the margin", of rows with the sign turned."""
-
-    @classmethod
-    def begin(cls, *, margin: float, alpha: float = 0.05) -> Self:
-        """Start without a row.
-
-        Raises:
-            ValueError: the margin is not in [0, 1), or alpha not in (0, 1).
-        """
-        if not 0 <= margin < 1 or not 0 < alpha < 1:
-            raise ValueError(f"margin must lie in [0, 1) and alpha in (0, 1), found {margin} and {alpha}")
-        return cls(margin=margin, alpha=alpha, passes=Wealth(mean=-margin), fails=Wealth(mean=margin))
-
-    def after(self, rows: np.ndarray) -> Self:  # (N,) of -1, 0, 1
-        """Return the comparison after more rows.
-
-        Raises:
-            ValueError: a row is not -1, 0 or 1.
-        """
-        rows = np.asarray(rows)
-        if not np.isin(rows, (-1, 0, 1)).all():
-            raise ValueError(f"rows are -1, 0 or 1, found {sorted(set(rows.tolist()) - {-1, 0, 1})[:3]}")
-        return type(self)(
-            margin=self.margin,
-            alpha=self.alpha,
-            rows=self.rows + len(rows),
-            wins=self.wins + int((rows == 1).sum()),
-            losses=self.losses + int((rows == -1).sum()),
-            passes=self.passes.after(rows),
-            fails=self.fails.after(-rows),
-        )
-
-    @property
-    def decision(self) -> StreamDecision:
-        """`better`: not worse by the margin. `worse`: worse by more. `open`: more rows are needed."""
-        line = math.log(1 / self.alpha)
-        if self.passes.log >= line:
-            return "better"
-        return "worse" if self.fails.log >= line else "open"
 
 
 def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> tuple[StreamDecision, int]:

@@ -31,7 +31,6 @@ from coterie.types import (
     ComparedAnswer,
     ComparedConfidence,
     ComparedStream,
-    DifferingAnswer,
     GivenLabel,
 )
 
@@ -121,35 +120,8 @@ class StreamEvidence:
         }
 
 
-def judge_stream(
-    compared: Sequence[ComparedAnswer], answers: Mapping[str, str], truths: Truths, *, margin: float, alpha: float
-) -> StreamEvidence:
-    """Return the evidence of compared answers.
-
-    Args:
-        compared: In order of time.
-        answers: What was given, by example, of at least those that differ.
-        truths: What people say.
-        margin: How much worse the deployment may be, as a share of calls.
-        alpha: Bound on the probability of each wrong decision.
-    """
-    accepted = [each for each in compared if each.accepted and not each.failed]
-    stream = ComparedStream(
-        compared=len(compared),
-        accepted=len(accepted),
-        same=sum(each.same for each in accepted),
-        failed=sum(each.failed for each in compared),
-        differing=tuple(
-            DifferingAnswer(place, each.example, each.answer, answers.get(each.example, ""))
-            for place, each in enumerate(compared)
-            if each.accepted and not each.failed and not each.same
-        ),
-    )
-    return judge_differences(stream, truths, margin=margin, alpha=alpha)
-
-
 def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, alpha: float) -> StreamEvidence:
-    """Return the evidence of a stream, of which only the rows that differ are looked at; see `judge_stream`."""
+    """Return the evidence of a stream, of which only the rows that differ are looked at."""
     judged: list[tuple[int, int]] = []
     pending: list[str] = []
     erased, end = 0, stream.compared

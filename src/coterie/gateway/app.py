@@ -29,8 +29,8 @@ from coterie.gateway.anthropic.messages import (
     MessageView,
     answer_message,
     message_directly,
+    message_format,
 )
-from coterie.gateway.api.feedback import take_feedback
 from coterie.gateway.api.flywheel import (
     AlarmAction,
     DeploymentAction,
@@ -46,24 +46,41 @@ from coterie.gateway.api.flywheel import (
     settle_alarm,
     show_deployment,
 )
-from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
+from coterie.gateway.api.operations import show_metrics, show_trace, take_feedback, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody, encode
-from coterie.gateway.decisions.translation import decide_openai
-from coterie.gateway.decisions.wire import DecisionsRequest, DecisionsResponse
+from coterie.gateway.decisions.translation import DecisionsRequest, DecisionsResponse, decide_openai
 from coterie.gateway.errors import WireError, error_response
 from coterie.gateway.mcp.endpoint import speak_mcp
 from coterie.gateway.openai.chat import complete_chat
-from coterie.gateway.openai.completions import CompletionRequest, CompletionView, complete_directly, complete_text
-from coterie.gateway.openai.direct import chat_directly
+from coterie.gateway.openai.completions import (
+    CompletionRequest,
+    CompletionView,
+    complete_directly,
+    complete_text,
+    completion_format,
+)
+from coterie.gateway.openai.direct import chat_directly, chat_format
 from coterie.gateway.openai.embeddings import embed
 from coterie.gateway.openai.models import list_models, show_model
 from coterie.gateway.openai.relay import relaying
 from coterie.gateway.openai.rerank import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse, rerank, score
-from coterie.gateway.openai.responses import ResponseEvent, ResponsesRequest, ResponseView, respond, respond_directly
+from coterie.gateway.openai.responses import (
+    ResponseEvent,
+    ResponsesRequest,
+    ResponseView,
+    respond,
+    respond_directly,
+    response_format,
+)
 from coterie.gateway.openapi import Endpoint, describe_api
 from coterie.gateway.systemone.translation import PATH as SYSTEM_ONE
-from coterie.gateway.systemone.translation import decide_systemone, systemone_error
-from coterie.gateway.systemone.wire import SystemOneError, SystemOneRequest, SystemOneResponse
+from coterie.gateway.systemone.translation import (
+    SystemOneError,
+    SystemOneRequest,
+    SystemOneResponse,
+    decide_systemone,
+    systemone_error,
+)
 from coterie.gateway.wire import (
     ChatChunk,
     ChatCompletion,
@@ -200,7 +217,7 @@ def _flywheel(
 ENDPOINTS: Sequence[Endpoint] = (
     _asked(
         "/v1/chat/completions",
-        relaying("/chat/completions", complete_chat, chat_directly),
+        relaying("/chat/completions", complete_chat, chat_directly, chat_format),
         "Ask the network; `stream` gives the answer as it is made.",
         request=ChatRequest,
         response=ChatCompletion,
@@ -215,7 +232,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     _asked(
         "/v1/responses",
-        relaying("/responses", respond, respond_directly),
+        relaying("/responses", respond, respond_directly, response_format),
         "Ask the network through the Responses API, on the session of an earlier response or by itself.",
         request=ResponsesRequest,
         response=ResponseView,
@@ -231,7 +248,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     _asked(
         "/v1/messages",
-        relaying("/messages", answer_message, message_directly),
+        relaying("/messages", answer_message, message_directly, message_format),
         "Ask the network through Anthropic's Messages API.",
         request=MessagesRequest,
         response=MessageView,
@@ -240,7 +257,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     _asked(
         "/v1/completions",
-        relaying("/completions", complete_text, complete_directly),
+        relaying("/completions", complete_text, complete_directly, completion_format),
         "Ask the network with a prompt, for clients that know no chat.",
         request=CompletionRequest,
         response=CompletionView,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from coterie.gateway.connection import TRACE_HEADER, ClientGone, JSONBody, send_event
@@ -97,6 +98,20 @@ class AnswerFormat(Protocol):
         ...
 
 
+STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
+
+
+def written(
+    form: AnswerFormat, answer: ToldAnswer, *, stream: bool, headers: Mapping[str, str], refused: bool = False
+) -> Response:
+    """What sends an answer that is there as a whole, in one piece or as the events of a stream."""
+    if not stream:
+        return JSONBody(form.whole(answer, refused=refused), headers=dict(headers))
+    piece = form.calls(answer.text) if answer.called else form.piece(answer.text, refused=refused)
+    body = form.begin() + piece + form.end(answer, refused=refused)
+    return Response(body, headers={**headers, **STREAM_HEADERS})
+
+
 @asynccontextmanager
 async def failing_in_stream(gateway: Gateway, form: AnswerFormat, send: Send) -> AsyncIterator[None]:
     """Say what fails within as the last event of a stream: its status is sent."""
@@ -160,8 +175,7 @@ class Exchange:
             aclosing(self._pieces(events)) as pieces,
         ):
             first, written, offered = await anext(pieces)
-            told = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
-            told |= {EGRESS_HEADER: EGRESS_IN_STREAM}
+            told = {**STREAM_HEADERS, EGRESS_HEADER: EGRESS_IN_STREAM}
             headers = [
                 (k.encode(), v.encode()) for k, v in (told | self._headers(written=written, offered=offered)).items()
             ]

@@ -17,6 +17,10 @@ from coterie.governance.keys import FORGOTTEN, Key, KeyRing, read_key
 from coterie.runtime.codec import parse_json, to_json
 from coterie.runtime.postgres import PostgresAddress, PostgresConnection, explained
 
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS used_tokens (digest TEXT PRIMARY KEY, until DOUBLE PRECISION NOT NULL)",
+)
 FRESH, STALE = 1.0, 10.0
 """Seconds after which keys are read again, beside the requests; and after which none is accepted before they are."""
 
@@ -36,6 +40,7 @@ class TableKeyRing(KeyRing):
         self._keys: Mapping[str, Key] = {}
         self._read_at = self._failed_at = float("-inf")
         self._reading = threading.Lock()
+        self._made = False
 
     def _read(self) -> Mapping[str, Key]:
         """The keys as they were a second ago at most, if anybody looked."""
@@ -80,10 +85,13 @@ class TableKeyRing(KeyRing):
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.lock("keys")
-            connection.make_schema()
-            connection.execute("CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, body TEXT NOT NULL)")
+            if not self._made:
+                connection.make_schema()
+                for table in _TABLES:
+                    connection.execute(table)
             yield connection
             connection.execute("COMMIT")
+            self._made = True
         finally:
             connection.close()  # what was not committed is undone
 
@@ -91,14 +99,11 @@ class TableKeyRing(KeyRing):
         """Return whether a token is used for the first time, on whichever host it was used before."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         with explained(self._address), self._connected() as connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS used_tokens (digest TEXT PRIMARY KEY, until DOUBLE PRECISION NOT NULL)"
-            )
             connection.execute("DELETE FROM used_tokens WHERE until < ?", (self._clock() - FORGOTTEN,))
-            known = connection.execute("SELECT 1 FROM used_tokens WHERE digest = ?", (digest,)).fetchall()
-            if not known:
-                connection.execute("INSERT INTO used_tokens (digest, until) VALUES (?, ?)", (digest, until))
-        return not known
+            first = connection.execute(
+                "INSERT INTO used_tokens VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING digest", (digest, until)
+            ).fetchall()
+        return bool(first)
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Key]]:

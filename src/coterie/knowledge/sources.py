@@ -113,6 +113,45 @@ def _forms(path: Path) -> tuple[Path, ...]:
     return path, Path(os.path.normpath(path)), path.resolve()
 
 
+class Naming:
+    """What documents are called: by their path from the network's folder, whatever this machine calls the rest.
+
+    A file elsewhere is called by the path that was named for it, as far as that lies in the folder (a link), else by
+    the end of that path: as much of it as no other such path, and nothing in the folder, has.
+
+    Args:
+        folder: The network's.
+        places: Paths of the whole index, and those that are searched.
+    """
+
+    def __init__(self, folder: Path, places: Sequence[Path]) -> None:
+        self._home, forms = folder.resolve(), _forms(folder.absolute())
+        named = {root: place for place in reversed(places) if not (root := place.resolve()).is_relative_to(self._home)}
+        self._roots: dict[Path, str] = {}
+        for root, place in named.items():
+            if not any(other in root.parents for other in named):
+                below = (each.relative_to(home) for each in _forms(place)[:2] for home in forms if home in each.parents)
+                self._roots[root] = next(map(Path.as_posix, below), "") or self._end(root, named)
+
+    def _end(self, root: Path, others: Iterable[Path]) -> str:
+        for count in range(1, len(root.parts)):
+            end = root.parts[-count:]
+            if not (self._home / Path(*end)).exists() and all(
+                each == root or each.parts[-count:] != end for each in others
+            ):
+                return "/".join(end)
+        return root.as_posix()
+
+    def of(self, path: Path) -> str:
+        """The name of a file or folder by its real path; bytes of it that are no UTF-8 are written out."""
+        if path.is_relative_to(self._home):
+            name = path.relative_to(self._home).as_posix()
+        else:
+            root = next((each for each in (path, *path.parents) if each in self._roots), None)
+            name = path.as_posix() if root is None else (Path(self._roots[root]) / path.relative_to(root)).as_posix()
+        return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 # --- The lines of a text file, packed by gzip or not.
 
 
@@ -208,8 +247,8 @@ def find_files(
     """The readable files of these files and folders.
 
     Hidden files and folders are passed over, and so are links that lead out of the folder that was named. A file that
-    is named itself is always taken. A file's name is its real path; its label is the most sensitive of those of every
-    path that leads to it (see `Names`).
+    is named itself is always taken. What a file is called says `Naming`; its label is the most sensitive of those of
+    every path that leads to it (see `Names`).
 
     Args:
         folder: The network's folder: names are relative to it where a file is inside.
@@ -224,7 +263,9 @@ def find_files(
     places = [_located(folder, path) for path in paths]
     roots = [place.resolve() for place in places]
     walks = [Walk() if root.is_file() else walk(root) for root in roots]
-    names = _names(folder, places, walks, index) if access.labels else None
+    whole = [place for path in index if (place := _place(folder, path)) is not None]
+    called = Naming(folder, [*whole, *places]).of
+    names = _names(folder, places, walks, whole) if access.labels else None
     sources: dict[str, Source] = {}
     kinds, matched = Counter[str](), set[str]()
     for place, root, walked in zip(places, roots, walks, strict=True):
@@ -232,16 +273,16 @@ def find_files(
             if file != root and file.suffix.lower() not in SUFFIXES:
                 kinds[file.suffix.lower()] += 1
                 continue
-            name = _name(folder, file)
+            name = called(file)
             known = (name, *(() if names is None else names.of(place / file.relative_to(root), file)))
             label = access.of(*known)
             matched.update(access.matching(*known))
             if name in sources:  # found below two of the paths
                 label = max(label, sources[name].label, key=lambda each: each.rank)
             sources[name] = Source(name=name, label=label, tenant=access.tenant, path=file)
-    outside = tuple(_name(folder, link) for each in walks for link in each.outside)
-    closed = {_name(folder, path): reason for each in walks for path, reason in each.closed.items()}
-    kept = [_name(folder, root) for root in roots]
+    outside = tuple(called(link) for each in walks for link in each.outside)
+    closed = {called(path): reason for each in walks for path, reason in each.closed.items()}
+    kept = [each for root in roots for each in (called(root), root.as_posix())]  # their names were whole paths before
     return FoundFiles(
         sources=tuple(sources.values()),
         kinds=kinds,
@@ -261,7 +302,7 @@ def below(name: str, folders: Iterable[str]) -> bool:
 
 def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], index: Sequence[Path]) -> Names:
     """What files are known by, with the links of the whole index: a part of it keeps its labels indexed again."""
-    whole = [place for path in index if (place := _place(folder, path)) is not None and place not in places]
+    whole = [place for place in index if place not in places]
     walks = [*walks, *(walk(place.resolve()) for place in whole if place.is_dir())]
     return Names([folder, *places, *whole], [link for each in walks for link in each.links])
 
@@ -333,13 +374,3 @@ def _located(folder: Path, path: Path) -> Path:
 
 def _place(folder: Path, path: Path) -> Path | None:
     return next((place.absolute() for place in (path, folder / path) if place.exists()), None)
-
-
-def _name(folder: Path, file: Path) -> str:
-    """A file's name in the index: its path from the network's folder, or its whole path if it lies elsewhere.
-
-    Bytes of it that are no UTF-8, which a file system takes and nothing else does, are written out.
-    """
-    inside = file.is_relative_to(folder.resolve())
-    name = file.relative_to(folder.resolve()).as_posix() if inside else file.as_posix()
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -160,7 +160,6 @@ def fit_chain(
     kinds: int = 1,
     penalty: float = PENALTY,
     rounds: int = _ROUNDS,
-    prior: ChainFit | None = None,
 ) -> ChainFit:
     """The chain of highest penalised likelihood.
 
@@ -171,7 +170,6 @@ def fit_chain(
         kinds: How many kinds of value the tags tell apart; K = 1 + 2 * kinds.
         penalty: Of the squared weights.
         rounds: Of L-BFGS, at most.
-        prior: Weights to begin with, from which the squared differences are counted; zeros if None.
     """
     from scipy.optimize import minimize  # noqa: PLC0415 - training alone needs it
 
@@ -187,14 +185,11 @@ def fit_chain(
         score = float((emissions[np.arange(len(tags)), tags]).sum() + (pairs * moves).sum())
         gradient = np.concatenate([(np.asarray(transposed @ marginals) - observed).ravel(), (moved - pairs).ravel()])
         return (
-            logarithm - score + penalty / 2 * float((flat - start) @ (flat - start)),
-            gradient + penalty * (flat - start),
+            logarithm - score + penalty / 2 * float(flat @ flat),
+            gradient + penalty * flat,
         )
 
     start = np.zeros(columns * size + size * size)
-    if prior is not None:
-        free = np.where(prior.transitions <= FORBIDDEN, 0.0, prior.transitions)
-        start = np.concatenate([prior.weights.ravel(), free.ravel()]).astype(np.float64)
     best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": rounds, "maxcor": 6}).x
     weights, moves = best[: columns * size].reshape(columns, size), best[columns * size :].reshape(size, size)
     return ChainFit(weights.astype(np.float32), _allowed(moves).astype(np.float32))

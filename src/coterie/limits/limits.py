@@ -36,8 +36,18 @@ from coterie.limits import storage as table
 from coterie.limits.allotments import Allotments, Need
 from coterie.limits.allowance import RULE, MemoryAllowance, network_allowance
 from coterie.limits.costs import UsualAnswers, most_of, most_within, taken_by_answers, taken_by_failure
-from coterie.limits.spans import BudgetSpan, piece_of, span_of
-from coterie.limits.storage import MICRO, NANO, BudgetDatabase, BudgetFile, BudgetStorage, micro, nano
+from coterie.limits.storage import (
+    MICRO,
+    NANO,
+    BudgetDatabase,
+    BudgetFile,
+    BudgetSpan,
+    BudgetStorage,
+    micro,
+    nano,
+    piece_of,
+    span_of,
+)
 from coterie.runtime.concurrency import to_the_end
 from coterie.store.statements import DatabaseConnection
 from coterie.types import Allowance, Amount, CallContext, Output, Principal, Prompt, Reason, Usage, Verdict

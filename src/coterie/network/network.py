@@ -9,7 +9,6 @@ from functools import cached_property
 from time import time as wall_clock
 
 from coterie.config.decisions import DecisionsSection
-from coterie.decisions.adaptation import FittedOptions
 from coterie.decisions.deciding import Decider
 from coterie.decisions.zero_shot import ZeroShot
 from coterie.generalist.collaboration import DocumentReading
@@ -69,8 +68,6 @@ class Network(Pipeline):
     """Who answers typed questions."""
     zero_shot: Mapping[str, ZeroShot] = field(default_factory=dict)
     """What answers them without training, by `[models]` key, beside the encoder."""
-    fitted: Mapping[str, FittedOptions] = field(default_factory=dict)
-    """Options of typed questions that were fitted to texts, by site."""
     deciding_encoders: tuple[Engine, ...] = ()
     """The encoders that weigh choices without training; none means the network's own alone."""
     turns: TurnModel | None = None
@@ -156,7 +153,6 @@ class Network(Pipeline):
             encoder=self.encoder,
             section=self.deciding,
             models=self.zero_shot,
-            fitted=self.fitted,
             choosing=self.deciding_encoders,
             flywheel=self.flywheel,
         )

@@ -29,14 +29,27 @@ from typing import NamedTuple
 
 from coterie.errors import NotTrained
 from coterie.network.admission import Admission, Admitted
-from coterie.network.composition import Channel, Collected, compose, composing, heading
-from coterie.network.consultation import Say, consult
-from coterie.network.escalation import decide, escalated, filled, handed_up, without_call
 from coterie.network.gathering import SecretFinder, charged, gather
 from coterie.network.outcomes import Outcome, calls_of, kind_of, outcome_of, render, verified, verify
 from coterie.network.questions import begin_questions, question_steps, record_answers
-from coterie.network.selection import in_one, schema_route, select
 from coterie.network.settlement import audit_entry, is_quickly_traced, session_entries, texts_in, traced
+from coterie.network.stages import (
+    Channel,
+    Collected,
+    Say,
+    compose,
+    composing,
+    consult,
+    decide,
+    escalated,
+    filled,
+    handed_up,
+    heading,
+    in_one,
+    schema_route,
+    select,
+    without_call,
+)
 from coterie.network.state import RequestState, generalist_for
 from coterie.protocols import (
     AcceptancePolicy,

@@ -92,11 +92,17 @@ class Relayed:
 
 @dataclass(frozen=True, kw_only=True)
 class RelayAnswer:
-    """The answer of a deployment in place of the model's: the only event then. The door writes it in its own shape."""
+    """An answer whose request is settled, which the door writes in its own shape.
+
+    Of `relay` it is that of a deployment in place of the model's: the only event then.
+    """
 
     text: str
-    time: float
-    usage: Usage
+    trace: Trace
+    called: bool = False
+    """The text is calls of functions."""
+    cut: bool = False
+    """It ends because it might be no longer."""
 
 
 class RelayingNetwork(Protocol):
@@ -219,9 +225,9 @@ async def _deployed(network: RelayingNetwork, course: _Course, entered: Any) -> 
     if course.finding is None:
         return None
     course.usage = total_usage(step.usage for step in course.finding.steps)
-    await _settle(network, course)
+    trace = await _settle(network, course)
     _leave(network, entered, course)
-    return RelayAnswer(text=answer_text(course.finding), time=course.admitted, usage=course.usage)
+    return RelayAnswer(text=answer_text(course.finding), trace=trace)
 
 
 def _entered(network: RelayingNetwork, course: _Course) -> Any:  # noqa: ANN401 - the flywheel's own
@@ -346,7 +352,7 @@ def _skip(text: str, at: int) -> int:
     return at
 
 
-async def _settle(network: RelayingNetwork, course: _Course) -> None:
+async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
     """Write ledger, trace and audit entry, whoever is cancelled meanwhile. Raises what the store or the log raises."""
     course.settled = True
     relayed, name = course.relayed, course.relayed.model
@@ -382,6 +388,7 @@ async def _settle(network: RelayingNetwork, course: _Course) -> None:
     else:
         entry = audit_request(trace, request, answer, cards={}, digest=network.audit.digest)
         await network.store.record(settlement, entry, network.audit)
+    return trace
 
 
 def _step_of(network: RelayingNetwork, name: str, usage: Usage) -> tuple[Step, ...]:

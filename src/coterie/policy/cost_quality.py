@@ -14,8 +14,7 @@ from decimal import Decimal
 import numpy as np
 
 from coterie.errors import InputError
-from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find_accept_threshold
-from coterie.policy.mean_test import mean_interval
+from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find_accept_threshold, mean_interval
 from coterie.policy.outcomes import RecordedOutcomes
 from coterie.policy.spot_checks import SpotChecks, find_checked_threshold
 from coterie.runtime.values import replace

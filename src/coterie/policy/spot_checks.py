@@ -19,8 +19,14 @@ from hashlib import sha256
 import numpy as np
 
 from coterie.errors import ArtefactRefused
-from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find_accept_threshold
-from coterie.policy.mean_test import DELTA, group_means, mean_p_value
+from coterie.policy.acceptance import (
+    DELTA,
+    AcceptThreshold,
+    CalibrationOutcomes,
+    find_accept_threshold,
+    group_means,
+    mean_p_value,
+)
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.types import Feedback, Finding, Reason, Trace
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coterie.policy.acceptance import CalibrationOutcomes
-from coterie.policy.mean_test import DELTA, group_means, mean_p_value
+from coterie.policy.acceptance import DELTA, CalibrationOutcomes, group_means, mean_p_value
 
 STOPS = (0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.85, 0.8, 0.7)
 """Candidates, from strict to lax, fixed before any row is seen."""

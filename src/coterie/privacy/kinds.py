@@ -32,11 +32,10 @@ class NamesType(DetectorType[PrivacySection]):
     )
 
     def open(self, section: PrivacySection, folder: Path) -> Detector:
-        """With the section's own chain, or the classifier that comes with Coterie."""
-        from coterie.privacy.names import NameDetector, load_model
+        """The classifier that comes with Coterie."""
         from coterie.privacy.tagger import NameTagger
 
-        return NameDetector(load_model(folder / section.model)) if section.model else NameTagger.bundled()
+        return NameTagger.bundled()
 
 
 class PresidioType(DetectorType[PrivacySection]):

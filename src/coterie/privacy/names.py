@@ -351,7 +351,7 @@ def load_model(folder: Path) -> ChainModel:
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ArtefactRefused(
             f"The model of names in {str(folder)!r} cannot be used: {error}.",
-            hint="Train it again: coterie privacy train." if folder != FOLDER else "Install Coterie again.",
+            hint="Install Coterie again.",
         ) from error
 
 

@@ -33,9 +33,8 @@ from coterie.rightsizing.small import open_small
 from coterie.rightsizing.verdict import figure
 from coterie.runtime.bridge import run
 from coterie.tasks.classify.section import ClassifySection
-from coterie.tasks.contract import HELD_OUT
+from coterie.tasks.contract import HELD_OUT, task_of
 from coterie.tasks.loading import load_specialist
-from coterie.tasks.registry import task_of
 from coterie.types import Finding, Label, Step, Usage, total_usage
 
 # --- The rows of one job: read, checked, divided.

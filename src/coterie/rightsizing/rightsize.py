@@ -26,7 +26,7 @@ from coterie.rightsizing.bench import NAME, Bench, Probe, Rows, chain_curve
 from coterie.rightsizing.probe import probe as probe_alone
 from coterie.rightsizing.result import Comparison, Conditions, LargeRow, RightSizing, RungRow
 from coterie.rightsizing.verdict import decide, difference
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 from coterie.training.rungs import TrainedRungs, possible_rungs, train_rungs
 from coterie.tuning.base import Checkpoints
 

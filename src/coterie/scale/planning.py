@@ -28,7 +28,7 @@ from coterie.runtime.codec import DecodeError, from_json, parse_json, to_json
 from coterie.runtime.files import write_bytes
 from coterie.scale.curves import Curve, CurvePoint, Expected, RequestCost, expected, replicas_for
 from coterie.scale.load import SHARES, LoadStep, quantile, run_open_loop
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 from coterie.types import Ledger
 
 PLAN_FILE = "state/plan.json"

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from coterie.config.specialists import SpecialistSection
+from coterie.runtime.plugins import PluginGroup
 from coterie.types import AnswerForm, Finding, Label, Option, Rung, SpecialistCard
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from coterie.learning.judging import Case
     from coterie.learning.measure import Encoded
     from coterie.protocols import Engine, FunctionServer, Retriever, Specialist
+
 
 S = TypeVar("S", bound=SpecialistSection)
 
@@ -261,3 +263,25 @@ class TaskType(ABC, Generic[S]):
             LookupError, TypeError, ValueError: the files do not describe one.
             ConfigError: its model is not among the open ones.
         """
+
+
+# --- The tasks that are installed, ours registered in the same way as others'.
+
+TASK_TYPES: PluginGroup[TaskType[Any]] = PluginGroup("coterie.tasks", TaskType, "task")
+"""Every task by its name."""
+
+
+def task_of(section: SpecialistSection) -> TaskType[Any]:
+    """The task of a section. Raises `ConfigError` where no installed package has it."""
+    return TASK_TYPES.load(section.task)
+
+
+def read_dataset(path: Path | str, *, task: str, for_evaluation: bool = False, **settings: Any) -> Dataset:  # noqa: ANN401 - the keys of its section
+    """Read a file for a task, with those keys of its section that say how; the others are left out.
+
+    Raises:
+        DataError: the file cannot be used; the message names lines and values, the hint what to do.
+    """
+    found = TASK_TYPES.load(task)
+    section = found.section.model_construct(task=task, **settings)
+    return found.read_rows(section, path, for_evaluation=for_evaluation)

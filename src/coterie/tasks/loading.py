@@ -15,8 +15,7 @@ from coterie.learning.job import make_card
 from coterie.protocols import Engine, FunctionServer, Specialist
 from coterie.registry.version import Version
 from coterie.runtime.codec import parse_json
-from coterie.tasks.contract import Parts, Stored
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import Parts, Stored, task_of
 from coterie.types import Label, SpecialistCard
 
 

@@ -10,7 +10,7 @@ from coterie.learning.job import Job
 from coterie.learning.lineage import describe_base, describe_data, describe_origin, licence_warnings
 from coterie.learning.measure import language_warnings
 from coterie.learning.metrics import pack
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 
 
 def write_report(job: Job[Any], choice: RungChoice, candidates: Sequence[Candidate]) -> dict[str, object]:

@@ -16,7 +16,7 @@ from coterie.learning.job import Job, TextEncoder, check_job
 from coterie.learning.measure import Encoded, encode
 from coterie.learning.numerics import one_thread
 from coterie.learning.progress import Progress, Silent
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 from coterie.tuning.base import Checkpoints
 
 

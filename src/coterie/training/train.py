@@ -45,8 +45,7 @@ from coterie.registry.promotion import champion_of, compare, judge
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry, open_registry
 from coterie.registry.version import Version
 from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
-from coterie.tasks.contract import Trained, Workplace
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import Trained, Workplace, task_of
 from coterie.tasks.report import write_report
 from coterie.training.rungs import TrainedRungs, fit_rungs
 from coterie.tuning.base import Checkpoints

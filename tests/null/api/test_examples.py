@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 
 import pytest
 
 import coterie
 
 
-@pytest.mark.parametrize("module", ["classifier", "pairs", "scorer", "extractor", "answerer"])
-def test_an_example_does_what_it_shows(module):
+@pytest.mark.parametrize("name", ["Classifier", "PairClassifier", "Scorer", "Extractor", "ToolCaller", "Answerer"])
+def test_an_example_does_what_it_shows(name):
     """Each class shows how it is used, and that is so."""
-    found = doctest.testmod(importlib.import_module(f"coterie.api.{module}"))
+    (example,) = doctest.DocTestFinder(recurse=False).find(getattr(coterie, name), name, globs={})
+    found = doctest.DocTestRunner().run(example)
 
     assert found.attempted > 0
     assert found.failed == 0

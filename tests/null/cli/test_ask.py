@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from coterie.errors import EngineUnavailable, StoreError
-from coterie.network.consultation import consult
+from coterie.network.stages import consult
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist

@@ -54,9 +54,13 @@ def test_the_former_name_of_a_section_is_accepted_with_a_warning():
         parse_config("[cascade]\nbudget = 1\n[policy]\nbudget = 1\n")
 
 
-def test_a_key_that_decides_nothing_any_more_is_accepted_with_a_warning():
-    """A file that gave deployments several thresholds is read as one that did not."""
-    with pytest.warns(FutureWarning, match=r"\[flywheel\] thresholds has no effect"):
-        config = parse_config("[flywheel]\nthresholds = true\ncalls = 200\n")
+@pytest.mark.parametrize(
+    ("section", "key", "rest"),
+    [("flywheel", "thresholds = true", "calls = 200"), ("privacy", 'model = "detector"', 'detector = "names"')],
+)
+def test_a_key_that_decides_nothing_any_more_is_accepted_with_a_warning(section, key, rest):
+    """A file that sets it is read as one that does not."""
+    with pytest.warns(FutureWarning, match=rf"\[{section}\] {key.split()[0]} has no effect"):
+        config = parse_config(f"[{section}]\n{key}\n{rest}\n")
 
-    assert config == parse_config("[flywheel]\ncalls = 200\n")
+    assert config == parse_config(f"[{section}]\n{rest}\n")

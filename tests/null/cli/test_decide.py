@@ -1,12 +1,10 @@
-"""`coterie decide`, `decisions` and `adapt`."""
+"""`coterie decide` and `decisions`."""
 
 import json
 from types import SimpleNamespace
 
 import pytest
 
-from coterie.decisions.adaptation import read_fitted
-from coterie.engines.onnx import OnnxEncoder
 from coterie.types import Reason
 
 UNSURE = {"confidence": 0.96, "needed": 0.97, "decimals": 2}
@@ -110,19 +108,3 @@ def test_a_question_that_lacks_something(folder, run, tmp_path):
     result = run("-C", folder, "decide", "hi", "--questions", tmp_path / "q.json", "--json")
     assert result.code == 2
     assert "topic.choice.criteria: Field required" in result.json["error"]["message"]
-
-
-def test_adapt(run, folder, tmp_path):
-    """Options are fitted to texts without labels and found by the next opening; too few texts are refused."""
-    questions, texts = tmp_path / "questions.json", tmp_path / "texts.csv"
-    questions.write_text(json.dumps({"way": {"type": "choice", "criteria": {"by post": None, "by hand": None}}}))
-    texts.write_text("text\n" + "".join(f"send it {n} by {way}\n" for n in range(12) for way in ("mail", "courier")))
-    told = run("-C", folder, "adapt", "--questions", questions, "--texts", texts, "--json")
-    (fitted,) = read_fitted(folder, OnnxEncoder.bundled().sha256).values()
-
-    assert told.json == {"texts": 24, "sites": {"way": f"{fitted.site}.safetensors"}}
-    assert (fitted.options, fitted.texts) == (("by post", "by hand"), 24)
-    texts.write_text("text\nonly one\n")
-    few = run("-C", folder, "adapt", "--questions", questions, "--texts", texts)
-    assert few.code != 0
-    assert "at least 20" in few.err

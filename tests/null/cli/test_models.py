@@ -7,8 +7,7 @@ import pytest
 
 from coterie.config.file import load_config
 from coterie.errors import ArtefactRefused, ModelMissing, ModelUnpinned
-from coterie.models.catalogue import CATALOGUE, locate
-from coterie.models.small import SMALL_MODELS
+from coterie.models.catalogue import CATALOGUE, SMALL_MODELS, locate
 
 
 @pytest.fixture(autouse=True)

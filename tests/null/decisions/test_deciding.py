@@ -7,7 +7,6 @@ import pytest
 from pydantic import ValidationError
 
 from coterie.config.decisions import DecisionsSection, SiteSection
-from coterie.decisions.adaptation import FittedOptions
 from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import fingerprint
 from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity
@@ -49,15 +48,12 @@ def intents(name="intents", labels=LABELS, **more):
     return Specialist(card=card, **{"weights": weights, **more})
 
 
-async def decide(
-    questions, *specialists, section=None, models=None, encoder=None, fitted=None, second=None, choosing=(), **more
-):
+async def decide(questions, *specialists, section=None, models=None, encoder=None, second=None, choosing=(), **more):
     decider = Decider(
         specialists={each.card.name: each for each in specialists},
         encoder=encoder or EchoEngine("encoder"),
         section=section or DecisionsSection(),
         models=models or {},
-        fitted=fitted or {},
         choosing=(encoder, second) if second else choosing,
     )
 
@@ -224,7 +220,7 @@ async def test_options_that_the_encoder_cannot_tell_apart():
 
 
 async def test_two_encoders():
-    """The mean of both cosines weighs a choice; a predicate and fitted options are left to the first encoder."""
+    """The mean of both cosines weighs a choice; a predicate is left to the first encoder."""
     first, second = EchoEngine("first"), EchoEngine("second", dimension=16)
     questions = [Question.choice(["x", "yy", "zzz"], name="c"), Question.predicate(STATE.text, name="p")]
     alone, held = await decide(questions, encoder=first)
@@ -238,12 +234,6 @@ async def test_two_encoders():
     assert order(both) / np.abs(order(both)).max() == pytest.approx(mean / np.abs(mean).max())
     assert held_again.probabilities == held.probabilities
     assert both.answered_by == "encoder"
-    fitted = FittedOptions(
-        site=both.site, encoder="", options=("x", "yy", "zzz"), vectors=np.eye(3, 8, dtype=np.float32), texts=30
-    )
-    (one,) = await decide(questions[:1], encoder=first, fitted={both.site: fitted})
-    (two,) = await decide(questions[:1], encoder=first, fitted={both.site: fitted}, second=second)
-    assert one.probabilities == two.probabilities
 
 
 async def test_encoders_in_place_of_the_first():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from coterie.decisions.states import LONGEST_STATE, request_about
 from coterie.errors import InputError
-from coterie.tasks.registry import read_dataset
+from coterie.tasks.contract import read_dataset
 from coterie.text.records import render_record
 from coterie.types import Message
 

@@ -4,10 +4,11 @@ import pytest
 
 from coterie.config.flywheel import FlywheelSection
 from coterie.flywheel.deployments import Deployments, KnownJob
+from coterie.flywheel.gates import judge_differences
 from coterie.store.connection import connect
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import FakeClock
-from coterie.types import CapturedExample, ComparedAnswer
+from coterie.types import CapturedExample, ComparedAnswer, ComparedStream, DifferingAnswer
 
 NOW = 1_700_000_000.0
 LABELS = {"lost": "lost", "fee": "fee"}
@@ -100,3 +101,21 @@ def compared(deployment, calls, *, differ=lambda i: False, accepted=lambda i: Tr
         )
         for i, each in enumerate(calls)
     ]
+
+
+def judge_stream(compared, answers, truths, *, margin, alpha):
+    """The evidence of compared answers, in order of time, with what was given by example."""
+    accepted = [each for each in compared if each.accepted and not each.failed]
+    differing = tuple(
+        DifferingAnswer(place, each.example, each.answer, answers.get(each.example, ""))
+        for place, each in enumerate(compared)
+        if each.accepted and not each.failed and not each.same
+    )
+    stream = ComparedStream(
+        compared=len(compared),
+        accepted=len(accepted),
+        same=sum(each.same for each in accepted),
+        failed=sum(each.failed for each in compared),
+        differing=differing,
+    )
+    return judge_differences(stream, truths, margin=margin, alpha=alpha)

@@ -8,12 +8,12 @@ import pytest
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import AuditError, InputError
 from coterie.flywheel.deployments import Deployment, Deployments, next_step
-from coterie.flywheel.gates import audit_sample, is_audit, judge_frozen, judge_stream, truths_of
+from coterie.flywheel.gates import audit_sample, is_audit, judge_frozen, truths_of
 from coterie.flywheel.overview import deployment_views, evidence_of, job_views, promote, roll_back
 from coterie.flywheel.templates import Template
 from coterie.types import FlywheelChanged, GivenLabel
 
-from .conftest import NOW, compared, examples
+from .conftest import NOW, compared, examples, judge_stream
 
 
 async def begin(books, version="a" * 16):

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from coterie.config.file import parse_config
-from coterie.flywheel.imported import priced
-from coterie.flywheel.recorded import read_calls
+from coterie.flywheel.recorded import priced, read_calls
 
 CONFIG = """
 [models.large]

@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 
-from coterie.flywheel.drift import Watch
 from coterie.flywheel.estimates import estimate, exact
-from coterie.flywheel.evidence import PairedComparison, first_decision, paths_at, rows_needed
+from coterie.flywheel.evidence import BETS, PRIOR, first_decision, paths_at, rows_needed
+from coterie.flywheel.watch import Watch
 
 
 def paired(rng, *, wins, losses, rows):
@@ -34,19 +34,6 @@ def test_an_equal_candidate_is_promoted_and_a_bad_one_is_turned_down():
     assert bad.count("better") == 0
 
 
-def test_the_comparison_goes_on_where_it_stopped():
-    """Rows taken in pieces give what they give at once."""
-    rows = paired(np.random.default_rng(2), wins=0.05, losses=0.04, rows=500)
-    pieces = PairedComparison.begin(margin=0.02)
-    for piece in np.split(rows, [3, 100, 101]):
-        pieces = pieces.after(piece)
-    whole = PairedComparison.begin(margin=0.02).after(rows)
-
-    assert (pieces.rows, pieces.wins, pieces.losses) == (500, whole.wins, whole.losses)
-    assert pieces.passes.log == pytest.approx(whole.passes.log)
-    assert pieces.fails.log == pytest.approx(whole.fails.log)
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_evidence_at_some_places_is_that_of_the_whole_way(seed):
     """Computed from the rows that are not 0 alone, it is at each place what it is when every row is looked at."""
@@ -54,14 +41,13 @@ def test_evidence_at_some_places_is_that_of_the_whole_way(seed):
     rows = paired(rng, wins=0.04 * (seed % 3), losses=0.05 * (seed % 4), rows=int(rng.integers(1, 300)))
     places = np.unique(rng.integers(0, len(rows), 40))
     at = np.flatnonzero(rows[: places[-1] + 1])
-    highest = np.zeros((len(rows), 2))
-    comparison = PairedComparison.begin(margin=0.02)
-    for place, row in enumerate(rows):
-        comparison = comparison.after(np.asarray([row]))
-        highest[place] = np.maximum(highest[place - 1], (comparison.passes.log, comparison.fails.log))
 
-    for found, whole in zip(paths_at(places, at, rows[at], margin=0.02), highest.T, strict=True):
-        assert found == pytest.approx(whole[places], abs=1e-9)
+    for found, sign in zip(paths_at(places, at, rows[at], margin=0.02), (1, -1), strict=True):
+        # The wealth of each bet against "the mean is at most -.02", or at most .02 of the rows with the sign turned.
+        stakes = np.asarray(BETS) / max(1.0, 1 - sign * 0.02)
+        wealth = np.cumprod(1 + np.outer(sign * rows + sign * 0.02, stakes), axis=0)
+        highest = np.maximum.accumulate(np.maximum(np.log(wealth @ np.asarray(PRIOR)), 0.0))
+        assert found == pytest.approx(highest[places], abs=1e-9)
 
 
 def test_rows_that_a_gate_is_expected_to_take():
@@ -78,24 +64,12 @@ def test_rows_that_a_gate_is_expected_to_take():
 
 
 def test_losses_alone_never_end_in_nonsense():
-    """Wealth stays a number, also after a long run of losses at the widest margin."""
-    comparison = PairedComparison.begin(margin=0.99).after(np.full(5000, -1))
+    """Evidence stays a number, also after a long run of losses at the widest margin."""
+    rows = np.full(5_000, -1)
+    better, _ = paths_at(np.arange(5_000), np.arange(5_000), rows, margin=0.99)
 
-    assert np.isfinite(comparison.passes.log)
-    assert PairedComparison.begin(margin=0.0).after(np.full(50, -1)).decision == "worse"
-
-
-@pytest.mark.parametrize(("margin", "alpha"), [(-0.1, 0.05), (1.0, 0.05), (0.1, 0.0), (0.1, 1.0)])
-def test_a_margin_that_means_nothing_is_refused(margin, alpha):
-    """Margins and levels are shares."""
-    with pytest.raises(ValueError, match="margin"):
-        PairedComparison.begin(margin=margin, alpha=alpha)
-
-
-def test_a_row_is_a_comparison():
-    """Anything but -1, 0 and 1 is refused."""
-    with pytest.raises(ValueError, match="rows are"):
-        PairedComparison.begin(margin=0.1).after(np.asarray([0.5]))
+    assert np.isfinite(better).all()
+    assert first_decision(rows[:50], margin=0.0)[0] == "worse"
 
 
 @pytest.mark.parametrize("useful", [True, False])

@@ -305,7 +305,7 @@ def test_a_linked_folder_has_the_labels_of_its_name_and_of_its_real_path(place, 
     (real / "hr").mkdir(parents=True)
     (real / "hr" / "pay.txt").write_text("The director earns too much.")
     (place / "linked").symlink_to(real)
-    name = (real / "hr" / "pay.txt").resolve().as_posix()
+    name = "linked/hr/pay.txt"
 
     for pattern in ("linked/hr/**", "hr/*", "pay.txt", f"{real.resolve()}/**", str(place / "linked/hr/*")):
         wanted = "internal" if pattern == "pay.txt" else "restricted"
@@ -315,13 +315,31 @@ def test_a_linked_folder_has_the_labels_of_its_name_and_of_its_real_path(place, 
 
 
 def test_a_linked_file_that_is_named_itself_has_the_label_of_its_name(place, tmp_path):
-    """The pattern is of the link, the document is called by its real path."""
+    """The pattern is of the link, and so is the document's name."""
     (tmp_path / "pay.txt").write_text("The director earns too much.")
     (place / "wages.txt").symlink_to(tmp_path / "pay.txt")
 
     found = find(place, "wages.txt", labels={"wages.txt": Label.RESTRICTED})
 
-    assert labels_of(found) == {(tmp_path / "pay.txt").resolve().as_posix(): "restricted"}
+    assert labels_of(found) == {"wages.txt": "restricted"}
+
+
+def test_documents_elsewhere_are_called_without_the_machine_s_path(place, tmp_path):
+    """By the end of the path that was named, as much of it as tells them apart, also where a part is indexed again."""
+    for folder in ("a/docs", "b/docs", "c/notes"):
+        (tmp_path / folder / "x").mkdir(parents=True)
+        (tmp_path / folder / "x" / "fees.md").write_text(folder)
+    paths = [tmp_path / each for each in ("a/docs", "b/docs", "c/notes", "c/notes/x")]
+
+    found = find(place, *paths)
+    assert [each.name for each in found.sources] == ["a/docs/x/fees.md", "b/docs/x/fees.md", "notes/x/fees.md"]
+    part = find(place, tmp_path / "a" / "docs" / "x", exact=False, index=paths)
+    assert [each.name for each in part.sources] == ["a/docs/x/fees.md"]
+    assert part.scope("a/docs/x/gone.md")
+    assert part.scope(f"{(tmp_path / 'a/docs/x').resolve()}/gone.md")  # what an index of before called it
+    assert not part.scope("b/docs/x/gone.md")
+    alone = find(place, tmp_path / "a" / "docs")  # the network has a folder of that name
+    assert [each.name for each in alone.sources] == ["a/docs/x/fees.md"]
 
 
 def test_links_below_a_folder_give_their_label(place):

@@ -1,6 +1,6 @@
 import pytest
 
-from coterie.tasks.registry import read_dataset
+from coterie.tasks.contract import read_dataset
 
 
 @pytest.fixture

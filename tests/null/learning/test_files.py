@@ -4,7 +4,7 @@ import json
 import pytest
 
 from coterie.errors import DataError
-from coterie.tasks.registry import read_dataset
+from coterie.tasks.contract import read_dataset
 
 
 def jsonl(*records):

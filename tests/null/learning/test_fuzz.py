@@ -17,7 +17,7 @@ from coterie.config.file import parse_config
 from coterie.errors import ConfigError, DataError
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Unreadable
-from coterie.tasks.registry import read_dataset
+from coterie.tasks.contract import read_dataset
 
 EXAMPLES = os.environ.get("COTERIE_FUZZ")
 ROOT = Path(__file__).resolve().parents[3]

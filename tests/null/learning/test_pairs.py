@@ -5,7 +5,7 @@ import json
 import pytest
 
 from coterie.errors import DataError
-from coterie.tasks.registry import read_dataset
+from coterie.tasks.contract import read_dataset
 
 TEXT = "Pets are welcome. No deposit is due. Rent is paid monthly."
 

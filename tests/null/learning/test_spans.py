@@ -6,7 +6,7 @@ import pytest
 
 from coterie.errors import DataError
 from coterie.learning.dataset import FieldSpan
-from coterie.tasks.registry import read_dataset
+from coterie.tasks.contract import read_dataset
 
 TEXT = "Made on May 8, 2014 between Acme\nInc. and Bolt LLC."
 TYPES = {"signed": "date", "parties": "text*", "law": "choice"}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from coterie.policy.mean_test import mean_p_value
+from coterie.policy.acceptance import mean_p_value
 
 
 def test_the_p_value_is_one():

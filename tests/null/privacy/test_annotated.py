@@ -6,8 +6,8 @@ import pytest
 
 from coterie.errors import DataError
 from coterie.privacy.detection import PersonalData
+from coterie.privacy.evaluation import AnnotatedText, measure_detector, read_annotated
 from coterie.privacy.patterns import PatternDetector
-from coterie.privacy.training import AnnotatedText, measure_detector, read_annotated
 
 
 def written(path, *rows):

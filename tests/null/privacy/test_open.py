@@ -7,9 +7,8 @@ import pytest
 
 from coterie.config.file import parse_config
 from coterie.config.operation import PrivacySection
-from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing
+from coterie.errors import ConfigError, ExtraMissing
 from coterie.privacy.contract import open_detector
-from coterie.privacy.names import bundled_model, store_model
 from coterie.privacy.patterns import PatternDetector
 from coterie.privacy.presidio import PresidioDetector
 from coterie.privacy.tagger import NameTagger
@@ -28,18 +27,6 @@ def test_names():
     assert isinstance(open_detector(PrivacySection(detector="names")), NameTagger)
     with pytest.raises(ConfigError, match="There is no detector"):
         parse_config('[privacy]\ndetector = "magic"')
-
-
-def test_own_model(tmp_path):
-    """A model of one's own is read from the network's folder; one that is missing, or is for nobody, is refused."""
-    store_model(bundled_model(), tmp_path / "own", {})
-    section = PrivacySection(detector="names", model="own")
-
-    assert open_detector(section, tmp_path).find("My name is Maria Schneider.")
-    with pytest.raises(ArtefactRefused, match="coterie privacy train"):
-        open_detector(section, tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match="the detector is"):
-        parse_config('[privacy]\nmodel = "own"')
 
 
 def test_presidio_is_missing(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from coterie.errors import DataError
 from coterie.learning.dataset import Row
 from coterie.rightsizing.large import HeldOutRows, Prices, RecordedAnswer, judge_answers
-from coterie.tasks.registry import TASK_TYPES
+from coterie.tasks.contract import TASK_TYPES
 
 ROWS = (
     Row(text="where is it", labels=("parcel",)),

@@ -15,7 +15,7 @@ from coterie.knowledge.contract import INDEX_TYPES
 from coterie.privacy.contract import DETECTOR_TYPES
 from coterie.routing.contract import ROUTER_TYPES
 from coterie.runtime.plugins import PluginGroup
-from coterie.tasks.registry import TASK_TYPES
+from coterie.tasks.contract import TASK_TYPES
 
 OURS = {
     TASK_TYPES: {"answer", "classify", "extract", "generate", "pairs", "score"},

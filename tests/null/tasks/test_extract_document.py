@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from coterie.tasks.extract.document import TokenizedText
+from coterie.tasks.extract.ranking import TokenizedText
 from coterie.tasks.extract.tagging import word_features
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from coterie.runtime.codec import from_json, to_json
-from coterie.tasks.extract.document import TokenizedText
 from coterie.tasks.extract.quotes import Quoting, Said, quoted
+from coterie.tasks.extract.ranking import TokenizedText
 
 TEXT = 'Made by "Acme  Inc."\nand Bolt Partners. The law of Ohio\\Utah governs. Goods are checked. Fees are due.'
 SCORES = np.array([[4.0, -3.0], [-2.0, 5.0], [-4.0, -4.0], [-5.0, -5.0]])

@@ -16,9 +16,9 @@ from coterie.config.file import load_config
 from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
+from coterie.tasks.contract import read_dataset
 from coterie.tasks.extract.fit import _shown
 from coterie.tasks.loading import load_specialist
-from coterie.tasks.registry import read_dataset
 from coterie.training.train import train
 from coterie.types import ContextView, Task
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coterie.tasks.extract.document import TokenizedText
 from coterie.tasks.extract.extractor import SIGNS, FieldModel
 from coterie.tasks.extract.fit_tagging import fit_weigher
+from coterie.tasks.extract.ranking import TokenizedText
 from coterie.tasks.extract.tagging import EVIDENCE, CandidateSpan
 
 TEXT = "Ohio law and Utah law and the laws of Ohio"

@@ -8,9 +8,8 @@ from coterie.learning.candidates import Answered, Candidate, Figure, choose
 from coterie.learning.duplicates import pattern_groups
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.metrics import Interval
-from coterie.learning.prior import prior_threshold
-from coterie.learning.provable import provable
-from coterie.tasks.registry import task_of
+from coterie.learning.provable import prior_threshold, provable
+from coterie.tasks.contract import task_of
 
 
 def drawn(rows: int, seed: int, *, slope: float = 0.75, intercept: float = 0.2, floor: float = 0.0, mean: float = 3.0):

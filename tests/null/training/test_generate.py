@@ -12,10 +12,9 @@ from coterie.learning.job import Job
 from coterie.learning.progress import Silent
 from coterie.models.catalogue import CATALOGUE
 from coterie.runtime.codec import from_json
-from coterie.tasks.contract import Workplace
+from coterie.tasks.contract import Workplace, read_dataset, task_of
 from coterie.tasks.generate.draft import EXCHANGES, INSTRUCTION, Drafting, SupportedDraft, one_line
 from coterie.tasks.generate.fit import train_generate
-from coterie.tasks.registry import read_dataset, task_of
 
 CONFIG = """
 [specialists.triage]

@@ -8,7 +8,7 @@ from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds
 from coterie.learning.job import Job
 from coterie.learning.kernel import expected_gain
 from coterie.learning.progress import Silent
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 
 
 def drawn(labels: int, each: int, noise: float, seed: int = 0) -> tuple[Dataset, TextExamples, np.ndarray]:

@@ -12,7 +12,7 @@ from coterie.learning.measure import Encoded
 from coterie.learning.progress import Silent
 from coterie.tasks.classify import fit_encoder as tuning
 from coterie.tasks.classify.heads import fit_text
-from coterie.tasks.registry import task_of
+from coterie.tasks.contract import task_of
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ana", "elo", "iru", "otu", "uwi")]
 

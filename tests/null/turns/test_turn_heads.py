@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from coterie.errors import ArtefactRefused
-from coterie.turns import heads as heads_of_turns
-from coterie.turns.heads import FOLDER, bundled_heads
-from coterie.turns.reader import TurnReader, leaning_features, missing_features, words_of
+from coterie.turns import reader as heads_of_turns
+from coterie.turns.reader import FOLDER, TurnReader, bundled_heads, leaning_features, missing_features, words_of
 from coterie.types import Output
 
 NAME = "all-MiniLM-L6-v2"

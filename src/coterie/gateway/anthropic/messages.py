@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -14,7 +16,7 @@ from coterie.gateway.connection import encode
 from coterie.gateway.errors import ErrorResponse, WireError, as_anthropic
 from coterie.gateway.exchange import ToldAnswer
 from coterie.gateway.openai.chat import abstaining, asked_of, exchange
-from coterie.gateway.openai.direct import Translated, ask_model
+from coterie.gateway.openai.direct import ask_model
 from coterie.gateway.openai.translation import finish_reason, made_calls
 from coterie.gateway.wire import ChatRequest, Extension, Wire
 from coterie.gateway.work import Gateway
@@ -110,12 +112,13 @@ def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 def message_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
     """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
     wire = MessagesRequest.model_validate_json(body)
-    chat = ask_model(gateway, caller, _as_chat(wire), model, ignored=_without_types(wire))
+    form = partial(message_format, gateway, {"model": wire.model})
+    return ask_model(gateway, caller, _as_chat(wire), model, form=form, ignored=_without_types(wire))
 
-    def form(trace_id: str) -> MessageFormat:
-        return MessageFormat(name=trace_id, model=wire.model, function="")
 
-    return Translated(chat=chat, form=form, stream=bool(wire.stream))
+def message_format(_gateway: Gateway, content: Mapping[str, Any], trace_id: str) -> MessageFormat:
+    """The format of an answer to a body."""
+    return MessageFormat(name=trace_id, model=content["model"], function="")
 
 
 def _without_types(wire: MessagesRequest) -> frozenset[str]:

@@ -24,8 +24,8 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     trace_id, abstain = network.new_id(), abstaining(gateway, wire.coterie, asked.request)
     form = ChatFormat(
         trace_id,
-        asked,
         model=wire.model,
+        function=asked.function,
         abstain=abstain,
         created=int(network.clock()),
         with_usage=bool(wire.stream_options and wire.stream_options.include_usage),

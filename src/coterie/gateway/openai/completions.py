@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -14,8 +15,8 @@ from coterie.gateway.connection import DONE, event
 from coterie.gateway.errors import ErrorResponse, WireError
 from coterie.gateway.exchange import ToldAnswer
 from coterie.gateway.openai.chat import abstaining, asked_of, exchange
-from coterie.gateway.openai.direct import Translated, ask_model
-from coterie.gateway.openai.translation import finish_reason, token_usage
+from coterie.gateway.openai.direct import ask_model
+from coterie.gateway.openai.translation import finish_reason, token_usage, with_usage
 from coterie.gateway.wire import ChatRequest, Extension, SamplingWire, StreamOptions, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
@@ -58,15 +59,15 @@ def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     asked = replace(asked, set=asked.set | _without_chat(wire))
     trace_id = gateway.network.new_id()
     abstain = abstaining(gateway, wire.coterie, asked.request)
-    form = _form(gateway, wire, trace_id)
+    form = completion_format(gateway, _about(wire), trace_id)
     return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
 
 
 def complete_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
     """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
     wire = CompletionRequest.model_validate_json(body)
-    chat = ask_model(gateway, caller, _as_chat(wire), model, ignored=_without_chat(wire))
-    return Translated(chat=chat, form=partial(_form, gateway, wire), stream=bool(wire.stream))
+    form = partial(completion_format, gateway, _about(wire))
+    return ask_model(gateway, caller, _as_chat(wire), model, form=form, ignored=_without_chat(wire))
 
 
 def _without_chat(wire: CompletionRequest) -> frozenset[str]:
@@ -74,10 +75,15 @@ def _without_chat(wire: CompletionRequest) -> frozenset[str]:
     return frozenset(name for name in ("tools", "tool_choice") if (wire.model_extra or {}).get(name))
 
 
-def _form(gateway: Gateway, wire: CompletionRequest, trace_id: str) -> CompletionFormat:
+def _about(wire: CompletionRequest) -> dict[str, Any]:
+    return wire.model_dump(include={"model", "stream_options"})
+
+
+def completion_format(gateway: Gateway, content: Mapping[str, Any], trace_id: str) -> CompletionFormat:
+    """The format of an answer to a body."""
     created = int(gateway.network.clock())
-    head = {"id": f"cmpl-{trace_id}", "object": "text_completion", "created": created, "model": wire.model}
-    return CompletionFormat(head=head, with_usage=bool(wire.stream_options and wire.stream_options.include_usage))
+    head = {"id": f"cmpl-{trace_id}", "object": "text_completion", "created": created, "model": content["model"]}
+    return CompletionFormat(head=head, with_usage=with_usage(content))
 
 
 def _as_chat(wire: CompletionRequest) -> ChatRequest:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -16,8 +17,7 @@ from coterie.config.section import Money
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import TRACE_HEADER, send_event
 from coterie.gateway.errors import WireError
-from coterie.gateway.exchange import ignored_header
-from coterie.gateway.openai.deployed import deployed_answer
+from coterie.gateway.exchange import AnswerFormat, ignored_header, written
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.wire import Wire
 from coterie.gateway.work import Gateway
@@ -33,10 +33,21 @@ Handler = Callable[[Gateway, Caller, bytes], ASGIApp]
 
 Local = Callable[[Gateway, Caller, bytes, str], ASGIApp]
 """Answers a body that names a model in this process, by its key."""
+Form = Callable[[str], AnswerFormat]
+"""Makes the format of an answer from the id of its trace."""
+ReadForm = Callable[[Gateway, Mapping[str, Any], str], AnswerFormat]
+"""Makes it from a body and that id."""
 
 
-def relaying(path: str, otherwise: Handler, local: Local | None = None) -> Handler:
-    """The handler of an endpoint that relays what names one of the models, and does `otherwise` with the rest."""
+def relaying(path: str, otherwise: Handler, local: Local | None = None, form: ReadForm | None = None) -> Handler:
+    """The handler of an endpoint that relays what names one of the models, and does `otherwise` with the rest.
+
+    Args:
+        path: Below `/v1`.
+        otherwise: Serves what names none.
+        local: Asks one that runs in this process; None where none can be asked.
+        form: Writes the answer of a deployment in the model's place; None where there are none.
+    """
     known: tuple[object, dict[str, str], Sequence[bytes]] = (None, {}, ())
 
     def handle(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
@@ -53,8 +64,9 @@ def relaying(path: str, otherwise: Handler, local: Local | None = None) -> Handl
             raise WireError("unsupported_parameter", said, param="model")
         if names[key].local and local is not None:
             return local(gateway, caller, body, key)
-        options, ignored = _own_options(content)
+        options, ignored = own_options(content.get("coterie"))
         common: dict[str, Any] = {"gateway": gateway, "caller": caller, "model": key, "path": path, "body": body}
+        common["form"] = None if form is None else partial(form, gateway, content)
         return Relay(content=content, label=options.label, budget=options.budget, ignored=ignored, **common)
 
     return handle
@@ -67,17 +79,19 @@ class RelayOptions(Wire):
     budget: Money | None = None
 
 
+def own_options(given: object, acting: Collection[str] = ("label", "budget")) -> tuple[RelayOptions, frozenset[str]]:
+    """The options of a `coterie` object that act, and what else in it has no effect.
+
+    Raises pydantic's `ValidationError`.
+    """
+    if not isinstance(given, Mapping):
+        return RelayOptions(), frozenset()
+    others = frozenset(f"coterie.{name}" for name in given.keys() - set(acting))
+    return _Body.model_validate({"coterie": {name: given[name] for name in acting if name in given}}).coterie, others
+
+
 class _Body(Wire):
     coterie: RelayOptions = RelayOptions()
-
-
-def _own_options(content: Mapping[str, Any]) -> tuple[RelayOptions, frozenset[str]]:
-    """The options of a body that act, and what else in them has no effect here. Raises pydantic's `ValidationError`."""
-    given = content.get("coterie")
-    if not isinstance(given, dict):
-        return RelayOptions(), frozenset()
-    others = frozenset(f"coterie.{name}" for name in given.keys() - RelayOptions.model_fields.keys())
-    return _Body.model_validate({"coterie": given}).coterie, others
 
 
 def may_relay(gateway: Gateway, caller: Caller, model: str) -> bool:
@@ -119,6 +133,8 @@ class Relay:
     """Sensitivity that the body says; a header may say a higher one."""
     budget: Decimal | None = None
     """Money per 1,000 such requests, which the body says."""
+    form: Form | None = None
+    """In which an answer is written that is not the model's own bytes."""
 
     @property
     def named(self) -> dict[str, str]:
@@ -140,16 +156,27 @@ class Relay:
             release_slot=self.caller.release_slot,
         )
 
+    async def settled(self, trace_id: str, text: str, *, called: bool = False, cut: bool = False) -> RelayAnswer:
+        """What the model said, with the trace of its request."""
+        trace = await self.gateway.network.store.trace(trace_id, self.caller.tenant)
+        if trace is None:
+            raise AssertionError("a request is settled before its answer is complete")
+        return RelayAnswer(text=text, trace=trace, called=called, cut=cut)
+
+    def answer(self, answer: RelayAnswer, *, stream: bool, refused: bool = False) -> ASGIApp:
+        """What sends an answer of which nothing left this machine, in the format of its API."""
+        if self.form is None:
+            raise AssertionError(f"{self.path} has no format of its own")
+        headers = {**self.named, EGRESS_HEADER: "none", TRACE_HEADER: answer.trace.id, "cache-control": "no-store"}
+        return written(self.form(answer.trace.id), answer, stream=stream, headers=headers, refused=refused)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay. What fails before the first byte has a status of its own; afterwards the answer is cut off."""
         trace_id, length = self.gateway.network.new_id(), None
         async with aclosing(self.gateway.network.relay(self.asked(scope), trace_id=trace_id)) as events:
             async for said in events:
                 if isinstance(said, RelayAnswer):
-                    headers = {**self.named, EGRESS_HEADER: "none", TRACE_HEADER: trace_id, "cache-control": "no-store"}
-                    await deployed_answer(self.path, self.content, said, trace_id, headers=headers)(
-                        scope, receive, send
-                    )
+                    await self.answer(said, stream=bool(self.content.get("stream")))(scope, receive, send)
                     return
                 if isinstance(said, RelayHead):
                     length = said.length

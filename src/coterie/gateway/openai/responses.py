@@ -7,7 +7,7 @@ Item and tool types that are nobody's here are left out, since agents send them 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from coterie.gateway.connection import DONE, encode
 from coterie.gateway.errors import ErrorResponse, WireError
 from coterie.gateway.exchange import ToldAnswer
 from coterie.gateway.openai.chat import abstaining, asked_of, exchange
-from coterie.gateway.openai.direct import Translated, ask_model
+from coterie.gateway.openai.direct import ask_model
 from coterie.gateway.openai.translation import AskedChat, finish_reason, made_calls
 from coterie.gateway.wire import ChatMessage, ChatRequest, Extension, SamplingWire, Wire
 from coterie.gateway.work import Gateway
@@ -128,13 +128,19 @@ def respond_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) 
     if wire.previous_response_id is not None:
         said = "A model that is asked directly remembers nothing: send the earlier items along."
         raise WireError("unsupported_parameter", said, param="previous_response_id")
-    chat = ask_model(gateway, caller, _as_chat(wire), model, ignored=without_types(wire))
 
     def form(trace_id: str) -> ResponseFormat:
         head = _head(wire, f"resp_{trace_id}{trace_id}", stored=False)
         return ResponseFormat(head=head, function="", created=int(gateway.network.clock()))
 
-    return Translated(chat=chat, form=form, stream=bool(wire.stream))
+    return ask_model(gateway, caller, _as_chat(wire), model, form=form, ignored=without_types(wire))
+
+
+def response_format(gateway: Gateway, content: Mapping[str, Any], trace_id: str) -> ResponseFormat:
+    """The format of an answer to a body that nobody else has read."""
+    about = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "incomplete_details": None, "error": None}
+    head = {"id": f"resp_{trace_id}", "object": "response", "model": content["model"], **about}
+    return ResponseFormat(head=head, function="", created=int(gateway.network.clock()))
 
 
 def _read(body: bytes) -> ResponsesRequest:

@@ -378,10 +378,12 @@ class ChatFormat:
     """A `chat.completion`, or its chunks."""
 
     def __init__(
-        self, trace_id: str, asked: AskedChat, *, model: str, abstain: str, created: int, with_usage: bool
+        self, trace_id: str, *, model: str, created: int, with_usage: bool, function: str = "", abstain: str = "refusal"
     ) -> None:
-        self._head = chunk_head(trace_id, model=model, created=created, with_usage=with_usage)
-        self._call_id, self._function = f"call_{trace_id[:24]}", asked.function
+        # `usage` is there, and null, only where the caller asked for it.
+        head = {"id": f"chatcmpl-{trace_id}", "object": "chat.completion.chunk", "created": created, "model": model}
+        self._head = {**head, "usage": None} if with_usage else head
+        self._call_id, self._function = f"call_{trace_id[:24]}", function
         self._filtered, self._with_usage = abstain == "content_filter", with_usage
 
     def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
@@ -465,6 +467,12 @@ def made_calls(text: str, forced: str, *, called: bool) -> list[tuple[str, str]]
     return [(forced, text)] if forced else []
 
 
+def with_usage(content: Mapping[str, Any]) -> bool:
+    """Whether a body asks for token counts at the end of a stream."""
+    options = content.get("stream_options")
+    return isinstance(options, Mapping) and bool(options.get("include_usage"))
+
+
 def finish_reason(answer: ToldAnswer) -> str:
     """`length` where a text of the answer ends because it might be no longer, else `stop`."""
     return "length" if answer.cut else "stop"
@@ -473,17 +481,6 @@ def finish_reason(answer: ToldAnswer) -> str:
 def chunk(head: Mapping[str, Any], delta: Mapping[str, Any], *, finish: str | None = None) -> dict[str, Any]:
     """A piece of an answer as a `chat.completion.chunk`; `head` is what all chunks of a stream share."""
     return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
-
-
-def chunk_head(trace_id: str, *, model: str, created: int, with_usage: bool) -> dict[str, Any]:
-    """What all chunks of a stream share. `usage` is there, and null, only where the caller asked for it."""
-    head = {"id": completion_id(trace_id), "object": "chat.completion.chunk", "created": created, "model": model}
-    return {**head, "usage": None} if with_usage else head
-
-
-def completion_id(trace_id: str) -> str:
-    """The id of a completion, by its trace."""
-    return f"chatcmpl-{trace_id}"
 
 
 def token_usage(trace: Trace) -> dict[str, int]:

@@ -13,9 +13,8 @@ from coterie.engines.features import stored_array
 from coterie.learning.numerics import expit
 from coterie.learning.values import MANY, TEXT, TypedValue, find_values, normalise_value
 from coterie.runtime.codec import from_json, to_json
-from coterie.tasks.extract.document import TextRange, TokenizedText
 from coterie.tasks.extract.quotes import Quoting, Said, quoted
-from coterie.tasks.extract.ranking import Ranker, best_rows
+from coterie.tasks.extract.ranking import Ranker, TextRange, TokenizedText, best_rows
 from coterie.tasks.extract.tagging import (
     EVIDENCE,
     CandidateSpan,

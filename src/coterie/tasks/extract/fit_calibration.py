@@ -16,11 +16,11 @@ from scipy.special import expit
 
 from coterie.learning.dataset import Row
 from coterie.specialists.acceptance import Acceptance
-from coterie.tasks.extract.document import TokenizedText
 from coterie.tasks.extract.extractor import SIGNS, Calibrator, FieldModel, FieldStatement, Statement, Weigher
 from coterie.tasks.extract.fit_tagging import fit_weigher, spans_of
 from coterie.tasks.extract.metrics import is_right
 from coterie.tasks.extract.model import as_fields
+from coterie.tasks.extract.ranking import TokenizedText
 from coterie.tasks.extract.tagging import CandidateSpan
 from coterie.text.language import language_of
 from coterie.types import Finding, Reason

@@ -17,9 +17,8 @@ from tokenizers import Encoding
 from coterie.engines.onnx import OnnxTagger, TokenTags, windows
 from coterie.learning.examples import deal_folds
 from coterie.learning.job import Job
-from coterie.tasks.extract.document import TextRange
 from coterie.tasks.extract.fit_tagging import Corpus, tag_words
-from coterie.tasks.extract.ranking import best_rows
+from coterie.tasks.extract.ranking import TextRange, best_rows
 from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.tagging import ReadTags, first_tokens, passages, rows_to_read
 from coterie.tuning.base import BaseEncoder

@@ -17,9 +17,8 @@ from coterie.learning.dataset import Dataset, FieldSpan, Row
 from coterie.learning.numerics import multinomial
 from coterie.learning.sequence import TAGS, ChainFit, fit_chain, numbered
 from coterie.learning.values import CHOICE, MANY, TEXT
-from coterie.tasks.extract.document import TextRange, TokenizedText
 from coterie.tasks.extract.extractor import OUTCOMES, FieldModel, Weigher, options, shortlist
-from coterie.tasks.extract.ranking import PLACES, Ranker, place_features
+from coterie.tasks.extract.ranking import PLACES, Ranker, TextRange, TokenizedText, place_features
 from coterie.tasks.extract.tagging import (
     EVIDENCE,
     RANK_FEATURES,

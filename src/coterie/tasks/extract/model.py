@@ -25,9 +25,9 @@ from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
-from coterie.tasks.extract.document import TokenizedText
 from coterie.tasks.extract.extractor import DocumentSurvey, FieldExtractor, FieldModel, FieldStatement
 from coterie.tasks.extract.quotes import QuotingModel, Said
+from coterie.tasks.extract.ranking import TokenizedText
 from coterie.tasks.extract.tagging import ReadTags
 from coterie.types import (
     SYSTEM,

@@ -16,8 +16,7 @@ import numpy as np
 
 from coterie.errors import TooLong
 from coterie.protocols import Engine
-from coterie.tasks.extract.document import TextRange, TokenizedText
-from coterie.tasks.extract.ranking import best_rows
+from coterie.tasks.extract.ranking import TextRange, TokenizedText, best_rows
 from coterie.tasks.extract.tagging import CandidateSpan, lead_of, log_odds, lowest, passages
 from coterie.types import CallContext, Label, Message, Prompt, Usage
 

@@ -12,8 +12,7 @@ import numpy as np
 from coterie.engines.features import stored_array
 from coterie.learning.sequence import TAGS, stretches
 from coterie.learning.values import typed_spans
-from coterie.tasks.extract.document import TextRange, TokenizedText
-from coterie.tasks.extract.ranking import best_rows
+from coterie.tasks.extract.ranking import TextRange, TokenizedText, best_rows
 
 # --- What a tagger sees of a word: itself, its form, its neighbours, and whether it stands in a typed value.
 #

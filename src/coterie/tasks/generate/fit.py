@@ -19,10 +19,9 @@ from coterie.learning.job import Job
 from coterie.learning.lineage import describe_data, describe_origin, licence_warnings
 from coterie.models.catalogue import CATALOGUE, describe_model
 from coterie.runtime.codec import to_json
-from coterie.tasks.contract import Trained, Workplace
+from coterie.tasks.contract import Trained, Workplace, task_of
 from coterie.tasks.generate.draft import EXCHANGES, INSTRUCTION, Drafting
 from coterie.tasks.generate.section import GenerateSection
-from coterie.tasks.registry import task_of
 from coterie.text.unicode import estimate_tokens
 
 if TYPE_CHECKING:

@@ -1,17 +1,12 @@
-"""Options fitted to texts without labels."""
+"""Options drawn towards the texts that are asked about."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from coterie.config.decisions import DecisionsSection
-from coterie.decisions.adaptation import FEWEST, fit_options, fit_question, read_fitted, write_fitted
 from coterie.decisions.deciding import Decider
 from coterie.decisions.drawing import DrawnOptions
-from coterie.decisions.questions import fingerprint
-from coterie.errors import ArtefactRefused, InputError
 from coterie.types import SYSTEM, Output, Question, Task
 
 NAMES = {"north": 0, "east": 90}
@@ -31,50 +26,6 @@ class Plane:
 
 
 QUESTION = Question.choice(["north", "east"])
-
-
-def texts(seed=0):
-    """Two clouds, each 30 degrees from the name that it is nearest to, and both on one side."""
-    rng = np.random.default_rng(seed)
-    return Plane().encode([f"{angle}" for centre in (35, 125) for angle in rng.normal(centre, 4, 60)])
-
-
-def test_drawn_to_the_texts():
-    """Each option ends near the cloud that its name is nearest to, and a text between the names changes sides."""
-    names = Plane().encode(["north", "east"])
-    fitted = fit_options(names, texts())
-    angles = np.degrees(np.arctan2(fitted[:, 1], fitted[:, 0]))
-
-    assert angles == pytest.approx([35, 125], abs=8)
-    between = Plane().encode(["60"])
-    assert (names @ between[0]).argmax() == 1
-    assert (fitted @ between[0]).argmax() == 0
-    assert np.linalg.norm(fitted, axis=1) == pytest.approx(1)
-
-
-def test_too_few_texts():
-    """Ten an option are needed, since fewer make it worse."""
-    with pytest.raises(InputError, match="at least 20"):
-        fit_options(Plane().encode(["north", "east"]), texts()[: 2 * FEWEST - 1])
-    with pytest.raises(InputError, match="predicate"):
-        fit_question(Question.predicate("?"), texts(), Plane())
-
-
-async def test_stored_and_asked(tmp_path):
-    """The options are found by the question's site, in any order of them, and the reason says that they are fitted."""
-    fitted = fit_question(QUESTION, texts(), Plane())
-    write_fitted(tmp_path, fitted)
-    found = read_fitted(tmp_path, Plane.sha256)
-    state, turned = Task(text="60"), Question.choice(["east", "north"])
-    plain = await Decider(specialists={}, encoder=Plane()).decide(state, [turned], consult=None, call=SYSTEM)
-    decider = Decider(specialists={}, encoder=Plane(), fitted=found)
-    (decision,) = (await decider.decide(state, [turned], consult=None, call=SYSTEM)).decisions
-
-    assert plain.decisions[0].choice == "east"
-    assert (decision.choice, decision.accepted, decision.zero_shot) == ("north", False, True)
-    assert "note.fitted_options" in decision.reason.codes
-    assert set(found) == {fingerprint(QUESTION)}
-    assert read_fitted(tmp_path, "another encoder") == {}
 
 
 async def decided(decider, angle, question=QUESTION, call=SYSTEM):
@@ -150,12 +101,3 @@ def test_no_more_texts_than_are_allowed(monkeypatch):
     for angle in (10, 20, 80):
         options.weigh(str(angle), Plane().encode([str(angle)])[0], ["a", "b"], 16.0)
     assert options.texts == 2
-
-
-@pytest.mark.parametrize("damage", [b"", b"x" * 100, json.dumps({}).encode()])
-def test_a_damaged_file(tmp_path, damage):
-    """It is refused by its name."""
-    path = write_fitted(tmp_path, fit_question(QUESTION, texts(), Plane()))
-    path.write_bytes(damage)
-    with pytest.raises(ArtefactRefused, match=path.name):
-        read_fitted(tmp_path, Plane.sha256)

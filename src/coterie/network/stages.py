@@ -1,0 +1,256 @@
+"""What the stages of the pipeline call: whom to ask, asking, who answers in the end, several findings as one answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import cast
+
+from coterie.context.entries import entries_of
+from coterie.errors import AuditError, EngineError, InputError, PolicyError, SetupError
+from coterie.generalist.pack import pack_context, topic
+from coterie.network.outcomes import (
+    Outcome,
+    abstain,
+    for_generalist,
+    nothing_to_read,
+    refused,
+    rendered_findings,
+    said_by,
+    task_of,
+    verify,
+)
+from coterie.network.state import RequestState
+from coterie.protocols import Generalist, Router, SpeakingSpecialist, Specialist
+from coterie.routing.plan import permitted, pinned_route, plan_stages
+from coterie.runtime.values import replace
+from coterie.structured.filling import PropertySlot, assign, fill, fill_freely, is_free
+from coterie.structured.schema import Node
+from coterie.types import (
+    CallContext,
+    Context,
+    ContextView,
+    Delta,
+    Finding,
+    Part,
+    Reason,
+    Request,
+    Route,
+    SpecialistCard,
+    Task,
+    all_of,
+)
+
+
+class Channel:
+    """Pieces of one part's answer, on their way to whoever shows them in the order of the parts."""
+
+    def __init__(self, *, muted: bool) -> None:
+        """Open it; of a muted one only the end is heard."""
+        self._pieces: asyncio.Queue[Delta | None] = asyncio.Queue()
+        self._muted = muted
+
+    def say(self, piece: Delta) -> None:
+        """Pass a piece on."""
+        if not self._muted:
+            self._pieces.put_nowait(piece)
+
+    def end(self) -> None:
+        """No piece comes any more."""
+        self._pieces.put_nowait(None)
+
+    async def next(self) -> Delta | None:
+        """The next piece; None at the end."""
+        return await self._pieces.get()
+
+
+class Collected:
+    """The pieces of the only part of an answer that nobody sees before it is whole."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Delta] = []
+
+    def say(self, piece: Delta) -> None:
+        """Keep a piece."""
+        self.pieces.append(piece)
+
+    def end(self) -> None:
+        """Do nothing: who worked on it is waited for."""
+
+
+def composing(large: Specialist | None, parts: Sequence[Part]) -> Generalist | None:
+    """The generalist, if it is to put into one what is found: of several parts, or several side by side."""
+    several = len(parts) > 1 or any(len(part.stages[-1]) > 1 for part in parts if part.stages)
+    return cast("Generalist", large) if several and getattr(large, "composes", False) else None
+
+
+async def compose(generalist: Generalist, state: RequestState) -> Finding:
+    """The generalist's text of all findings. What it may not say is an abstention."""
+    found = [finding for outcome in state.outcomes for finding in rendered_findings(outcome)]
+    whole = Part(text=state.question.text, stages=(), score=0.0)
+    return await generalist.compose(task_of(whole, state.question, state.request.text), found, call=state.call)
+
+
+def heading(outcomes: Sequence[Outcome], index: int) -> tuple[str, str]:
+    """What stands before the pieces of a part: a gap, and what the part is about where there are several."""
+    about = f"{topic(outcomes[index].part.text)}: " if len(outcomes) > 1 else ""
+    return "\n\n" if index else "", about
+
+
+# --- Asking one specialist. What its engine cannot do becomes an abstention with the reason.
+
+Say = Callable[[Delta], None]
+"""Shows a piece of a part's answer as soon as it is certain."""
+
+
+async def consult(
+    specialist: Specialist, task: Task, view: ContextView, *, call: CallContext, say: Say | None
+) -> Finding:
+    """A specialist's finding; where it can speak and `say` is given, its pieces are said as they come.
+
+    Raises:
+        Overloaded: an engine's queue is full; the whole request may come again.
+        AuditError: the audit log cannot be written, so nothing was sent to a remote engine.
+    """
+    try:
+        if blind := nothing_to_read(view):
+            return abstain(specialist.card.name, task, blind)
+        if say is None or not hasattr(specialist, "speak"):  # asking a protocol takes longer than many a specialist
+            return await specialist.consult(task, view, call=call)
+        return await _listen(cast("SpeakingSpecialist", specialist), task, view, say=say, call=call)
+    except PolicyError as refusal:
+        return abstain(specialist.card.name, task, refusal.reason, refusal.verdict)
+    except AuditError:  # what cannot be written down is not done: no abstention may hide it
+        raise
+    except (EngineError, InputError, SetupError) as error:
+        return abstain(specialist.card.name, task, error.reason)
+
+
+async def _listen(
+    specialist: SpeakingSpecialist, task: Task, view: ContextView, *, say: Say, call: CallContext
+) -> Finding:
+    """Pass a specialist's deltas on and return its finding."""
+    events = specialist.speak(task, view, call=call)
+    try:
+        async for event in events:
+            if isinstance(event, Finding):
+                return event
+            say(event)
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
+    raise AssertionError("speak ends with a Finding")
+
+
+# --- Whether a part is answered by its specialists, by the generalist, or by nobody.
+
+
+def decide(outcome: Outcome, route_reason: Reason) -> Outcome:
+    """Accept what the specialists found, or abstain with their reasons; with the route's where nobody was asked."""
+    if outcome.answering:
+        return replace(outcome, status="accepted")
+    doubts = [said_by(finding) for finding in outcome.findings if not finding.accepted]
+    return replace(outcome, status="abstained", reason=all_of(doubts or [route_reason]))
+
+
+def without_call(outcome: Outcome) -> Outcome:
+    """The outcome of a request that requires a call: answered only by calls."""
+    if any(finding.called for finding in outcome.answering):
+        return outcome
+    reason = outcome.reason if outcome.status == "abstained" else Reason("abstain.no_call")
+    return replace(outcome, status="abstained", reason=reason)
+
+
+def filled(
+    outcome: Outcome, schema: Node, slots: Mapping[str, PropertySlot], cards: Mapping[str, SpecialistCard]
+) -> Outcome:
+    """The outcome of a request for JSON: accepted only if what was found makes JSON of the schema."""
+    if is_free(schema):
+        text = fill_freely(outcome.answering, cards) if outcome.answering else ""
+        return replace(outcome, filled=text)
+    text, why_not = fill(schema, slots, outcome.findings) if slots else ("", None)
+    if text:
+        return replace(outcome, status="accepted", filled=text)
+    reasons = [] if why_not is None else [why_not]
+    known = outcome.reason if outcome.status == "abstained" else None
+    return replace(outcome, status="abstained", reason=all_of([*reasons, *([known] if known else [])]))
+
+
+def handed_up(
+    task: Task, context: Context, *, asked: Sequence[SpecialistCard], above: SpecialistCard
+) -> tuple[Task, ContextView]:
+    """The task and the context pack that the generalist is given, where these specialists could not answer."""
+    return for_generalist(task, asked), pack_context(context, above)
+
+
+def escalated(outcome: Outcome, finding: Finding, task: Task, view: ContextView, *, now: float) -> Outcome:
+    """An abstention after the generalist was asked: answered by it, or with its reason beside the others."""
+    finding = verify(finding, (), task, view)
+    outcome = outcome.having([finding], {finding.specialist: view}, entries_of([(finding, view)], now=now))
+    failed = None if (finding.accepted and not finding.broken) or refused(finding) else finding.reason
+    if finding.accepted:
+        return replace(outcome, status="escalated", reason=finding.reason, degraded=failed)
+    return replace(outcome, reason=outcome.reason.noting(said_by(finding)), degraded=failed)
+
+
+# --- Whom to ask: the specialist that a request names, the reader of its document, or whom the router names.
+
+
+async def select(
+    request: Request,
+    context: Context,
+    *,
+    router: Router,
+    specialists: Mapping[str, Specialist],
+    reader: str,
+    call: CallContext,
+) -> Route:
+    """The route of an admitted request, without those who may not be asked.
+
+    Args:
+        request: It stands on its own.
+        context: What is known beside it.
+        router: Asked where the request neither names a specialist nor brings a document.
+        specialists: By name.
+        reader: Name of who reads documents.
+        call: On whose behalf.
+    """
+    if request.document is not None:
+        part = Part(text=request.text, stages=((reader,),), score=1.0)
+        route = Route(parts=(part,), reason=Reason("route.document"))
+    elif request.specialist is None:
+        route = await router.route(request, context, call=call)
+    else:
+        cards = {name: specialist.card for name, specialist in specialists.items()}
+        route = pinned_route(request, cards)
+    return permitted(route, request.allowed)
+
+
+def schema_route(
+    request: Request, cards: Mapping[str, SpecialistCard]
+) -> tuple[Route | None, Mapping[str, PropertySlot]]:
+    """The route of a request for JSON: those who fill it in, or nobody. None for any object: the router names them."""
+    if request.schema is None or is_free(request.schema):
+        return None, {}
+    asked = {request.specialist} if request.specialist is not None else set(request.allowed or cards)
+    slots = assign(request.schema, {name: card for name, card in cards.items() if name in asked})
+    if isinstance(slots, Reason):
+        return Route(parts=(), reason=slots), {}
+    names = dict.fromkeys(slot.specialist for slot in slots.values())
+    parts = tuple(Part(text=request.text, stages=plan_stages(name, cards, readers=False), score=1.0) for name in names)
+    return in_one(Route(parts=parts, reason=Reason("route.schema", specialists=", ".join(names))), request), slots
+
+
+def in_one(route: Route, request: Request) -> Route:
+    """The route with one part, the whole request, which all who were named are asked about."""
+    if not route.parts:
+        return route
+    depth = max(len(part.stages) for part in route.parts)
+    asked: set[str] = set()
+    stages = []
+    for i in range(depth):
+        stage = dict.fromkeys(name for part in route.parts for name in (part.stages[i : i + 1] or ((),))[0])
+        stages.append(tuple(name for name in stage if name not in asked))
+        asked |= stage.keys()
+    whole = Part(text=request.text, stages=tuple(filter(None, stages)), score=max(part.score for part in route.parts))
+    return replace(route, parts=(whole if len(route.parts) > 1 else route.parts[0],))
