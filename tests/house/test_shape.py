@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4190,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
-    "tasks": 18470,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
+    "tasks": 18485,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2375,  # an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 525,  # candidates that serve nobody

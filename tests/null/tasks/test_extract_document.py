@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from coterie.tasks.extract.ranking import TokenizedText
+from coterie.tasks.extract.ranking import TextRange, TokenizedText
 from coterie.tasks.extract.tagging import word_features
 
 
@@ -19,6 +19,27 @@ def test_a_line_break_inside_a_sentence_does_not_end_it():
         "This Agreement shall be\ngoverned by the laws of Ohio.",
         "It ends\nin May.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "whole"),
+    [
+        ("run at 7.5?", "7", "7.5"),
+        ("zu 1.200,50 Euro", "200", "1.200,50"),
+        ("at 1,250,000 pounds", "1", "1,250,000"),
+        ("at 7.5 ml", "5 ml", "7.5 ml"),
+        ("on 3.05.2026", "3", "3"),  # a date has parts
+        ("pages 4,5,6", "5", "5"),
+        ("room 12.", "12", "12"),
+        ("run at 7.5?", "at", "at"),
+    ],
+)
+def test_a_number_is_not_cut(text, part, whole):
+    """A stretch that has a part of a number has all of it."""
+    start = text.index(part)
+    found = TokenizedText(text).whole(TextRange(start, start + len(part)))
+
+    assert text[found.start : found.end] == whole
 
 
 def test_a_blank_line_ends_a_sentence():

@@ -20,6 +20,9 @@ from coterie.text.segmentation import Span, sentences
 # ends at a blank line, and at `.`, `;` or `:` where the next word begins like a new one. A sentence that is too long to
 # be one is cut at white space.
 
+_NUMBER = re.compile(r"(?<!\d)(?<!\d[.,])(?:\d{1,3}(?:[.,]\d{3})+(?:[.,]\d+)?|\d+[.,]\d+)(?![.,]?\d)")
+_DIGITS = 40
+"""Characters around a stretch in which a number is looked for that goes on."""
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)?|[^\w\s]")
 _LONGEST = 600
 """Characters of a sentence."""
@@ -47,6 +50,14 @@ class TokenizedText:
     def sentences(self) -> list[Span]:
         """Every stretch of the text that is not blank, in order."""
         return sentences(self.text, language=self.spoken, clauses=True, longest=_LONGEST)
+
+    def whole(self, place: TextRange) -> TextRange:
+        """The stretch with all of a number that it has a part of: never the 7 of 7.5, nor the 200 of 1,200."""
+        start, end = place
+        for number in _NUMBER.finditer(self.text, max(0, start - _DIGITS), end + _DIGITS):
+            if number.start() < end < number.end() or number.start() < start < number.end():
+                start, end = min(start, number.start()), max(end, number.end())
+        return TextRange(start, end)
 
     def words(self, place: TextRange) -> list[TextRange]:
         """Words and signs of a stretch."""

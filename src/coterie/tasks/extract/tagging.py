@@ -276,7 +276,8 @@ class Tagger:
                 emissions = emissions + odds @ self.odds_weights[number].astype(np.float64)
             for each in stretches(emissions, self.transitions[number].astype(np.float64)):
                 sentence = float(scores[words.sentence[each.first]])
-                start, end = words.places[each.first].start, words.places[each.last].end
+                place = TextRange(words.places[each.first].start, words.places[each.last].end)
+                start, end = reading.document.whole(place)
                 evidence = (
                     log_odds(each.probability),
                     log_odds(each.begins),
