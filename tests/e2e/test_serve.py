@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -199,3 +200,18 @@ async def test_pipelined_and_broken_http(address):
         received += await asyncio.wait_for(reader.read(65536), 120)
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+async def test_the_garbage_collector_is_left_as_it_was(serving, network, frozen):
+    """While it serves, what was made before is not looked through; afterwards that is so if it was so before."""
+    before = gc.get_threshold()
+    if not frozen:
+        gc.unfreeze()
+    try:
+        async with serving(network, GatewaySection(port=0)):
+            assert gc.get_freeze_count() > 1000
+        assert gc.get_threshold() == before
+        assert (gc.get_freeze_count() > 0) is frozen
+    finally:
+        gc.freeze()

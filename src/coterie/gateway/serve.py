@@ -79,7 +79,7 @@ async def serve(
         SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
     """
     refuse_public(section.host, ring)
-    interval, before = sys.getswitchinterval(), gc.get_threshold()
+    interval, before, frozen = sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
     with bind(section) if place is None else place.listener as listener:
         network, gateway = await open_network(), None
         try:
@@ -96,7 +96,8 @@ async def serve(
         finally:
             sys.setswitchinterval(interval)
             gc.set_threshold(*before)
-            gc.unfreeze()
+            if not frozen:  # by the program that serves: what it froze stays so
+                gc.unfreeze()
             await (network if gateway is None else gateway.network).close()
 
 
