@@ -116,12 +116,13 @@ def _forms(path: Path) -> tuple[Path, ...]:
 class Naming:
     """What documents are called: by their path from the network's folder, whatever this machine calls the rest.
 
-    A file elsewhere is called by the path that was named for it, as far as that lies in the folder (a link), else by
-    the end of that path: as much of it as no other such path, and nothing in the folder, has.
+    A file elsewhere is called by the path of the index that leads to it, as far as that lies in the folder (a link),
+    else by the end of that path: as much of it as no other such path, and nothing in the folder, has. Below none of
+    these paths it is called by its whole path: what is named for one moment could be named otherwise the next time.
 
     Args:
         folder: The network's.
-        places: Paths of the whole index, and those that are searched.
+        places: Paths of the whole index.
     """
 
     def __init__(self, folder: Path, places: Sequence[Path]) -> None:
@@ -264,7 +265,7 @@ def find_files(
     roots = [place.resolve() for place in places]
     walks = [Walk() if root.is_file() else walk(root) for root in roots]
     whole = [place for path in index if (place := _place(folder, path)) is not None]
-    called = Naming(folder, [*whole, *places]).of
+    called = Naming(folder, whole).of
     names = _names(folder, places, walks, whole) if access.labels else None
     sources: dict[str, Source] = {}
     kinds, matched = Counter[str](), set[str]()

@@ -309,9 +309,11 @@ def test_a_linked_folder_has_the_labels_of_its_name_and_of_its_real_path(place, 
 
     for pattern in ("linked/hr/**", "hr/*", "pay.txt", f"{real.resolve()}/**", str(place / "linked/hr/*")):
         wanted = "internal" if pattern == "pay.txt" else "restricted"
-        assert labels_of(find(place, "linked", labels={pattern: Label.RESTRICTED})) == {name: wanted}, pattern
+        found = find(place, "linked", labels={pattern: Label.RESTRICTED}, index=["linked"])
+        assert labels_of(found) == {name: wanted}, pattern
     both = {"linked/**": Label.CONFIDENTIAL, f"{real.resolve()}/hr/**": Label.RESTRICTED, "hr/**": Label.PUBLIC}
-    assert labels_of(find(place, "linked", labels=both)) == {name: "restricted"}
+    assert labels_of(find(place, "linked", labels=both, index=["linked"])) == {name: "restricted"}
+    assert labels_of(find(place, "linked", labels=both)) == {f"{real.resolve()}/hr/pay.txt": "restricted"}
 
 
 def test_a_linked_file_that_is_named_itself_has_the_label_of_its_name(place, tmp_path):
@@ -319,7 +321,7 @@ def test_a_linked_file_that_is_named_itself_has_the_label_of_its_name(place, tmp
     (tmp_path / "pay.txt").write_text("The director earns too much.")
     (place / "wages.txt").symlink_to(tmp_path / "pay.txt")
 
-    found = find(place, "wages.txt", labels={"wages.txt": Label.RESTRICTED})
+    found = find(place, "wages.txt", labels={"wages.txt": Label.RESTRICTED}, index=["wages.txt"])
 
     assert labels_of(found) == {"wages.txt": "restricted"}
 
@@ -331,15 +333,17 @@ def test_documents_elsewhere_are_called_without_the_machine_s_path(place, tmp_pa
         (tmp_path / folder / "x" / "fees.md").write_text(folder)
     paths = [tmp_path / each for each in ("a/docs", "b/docs", "c/notes", "c/notes/x")]
 
-    found = find(place, *paths)
+    found = find(place, *paths, index=paths)
     assert [each.name for each in found.sources] == ["a/docs/x/fees.md", "b/docs/x/fees.md", "notes/x/fees.md"]
     part = find(place, tmp_path / "a" / "docs" / "x", exact=False, index=paths)
     assert [each.name for each in part.sources] == ["a/docs/x/fees.md"]
     assert part.scope("a/docs/x/gone.md")
     assert part.scope(f"{(tmp_path / 'a/docs/x').resolve()}/gone.md")  # what an index of before called it
     assert not part.scope("b/docs/x/gone.md")
-    alone = find(place, tmp_path / "a" / "docs")  # the network has a folder of that name
+    alone = find(place, paths[0], index=paths[:1])  # the network has a folder of that name
     assert [each.name for each in alone.sources] == ["a/docs/x/fees.md"]
+    (moment,) = find(place, paths[0], exact=False).sources  # of no path that the index has
+    assert moment.name == (paths[0] / "x" / "fees.md").resolve().as_posix()
 
 
 def test_links_below_a_folder_give_their_label(place):
