@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -131,10 +132,16 @@ def main(arguments: Sequence[str] | None = None, *, command: typer.Typer = app, 
         abandon_output()
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001 - the last door: whatever comes here is shown to the user, not raised
-        return explain(error, as_json=_wants_json(words))
+        return explain(error, as_json=_wants_json(words), folder=_folder_of(words))
     if result == INTERRUPTED:
         typer.echo("Interrupted.", err=True)
     return result if isinstance(result, int) else 0
+
+
+def _folder_of(words: Sequence[str]) -> Path:
+    """The folder that `-C` names: asked of the words, as `--json` is."""
+    given = [after for before, after in pairwise(words) if before == "-C"]
+    return Path(given[0]) if given else Path()
 
 
 def _wants_json(words: Sequence[str]) -> bool:

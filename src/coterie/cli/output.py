@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -182,14 +183,24 @@ def shell(folder: Path, *words: str) -> str:
 # --- Errors --------------------------------------------------------------------------------------
 
 
-def explain(error: Exception, *, as_json: bool) -> int:
-    """Show an error to the user and return the exit code it stands for."""
+_ANYWHERE = "init|import|discover"
+"""Commands that need no network."""
+
+
+def explain(error: Exception, *, as_json: bool, folder: Path | None = None) -> int:
+    """Show an error to the user and return the exit code it stands for.
+
+    Commands of its hint are those for the folder of the network, as one would type them.
+    """
     if os.environ.get("COTERIE_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
     _suggest(error)
     code, document = _describe(error)
+    if folder is not None and folder != Path():
+        command = rf"(?:^|(?<=: )|(?<=`))coterie (?!(?:{_ANYWHERE})\b)(?=[a-z])"
+        document["hint"] = re.sub(command, lambda _: f"{shell(folder)} ", document["hint"])
     if isinstance(error, OSError) and error.filename is None:  # the output itself cannot be written
         abandon_output()
         as_json = False

@@ -104,6 +104,28 @@ def test_errors_become_exit_codes(run, monkeypatch, error, code):
     assert result.err == f"Error: {error.message}\nh\n"
 
 
+@pytest.mark.parametrize(
+    ("hint", "shown"),
+    [
+        ("Run: coterie train help", "Run: coterie -C '{}' train help"),
+        ("`coterie audit verify` says more.", "`coterie -C '{}' audit verify` says more."),
+        ("Run `coterie init DIR`, or `coterie -C DIR ...`.", "Run `coterie init DIR`, or `coterie -C DIR ...`."),
+        ("Use what coterie offers.", "Use what coterie offers."),
+    ],
+)
+def test_a_hint_is_a_command_for_this_folder(run, monkeypatch, tmp_path, hint, shown):
+    """What a hint says to run can be copied: it names the folder that `-C` named."""
+
+    def fail(folder):
+        raise errors.ConfigError("m", hint=hint)
+
+    monkeypatch.setattr("coterie.config.file.load_config", fail)
+    place = tmp_path / "my shop"
+
+    assert run("-C", place, "report").err == f"Error: m\n{shown.format(place)}\n"
+    assert run("report").err == f"Error: m\n{hint}\n"
+
+
 def test_errors_as_json(run, tmp_path):
     """With `--json` an error is a JSON document on standard output, with its stable code."""
     result = run("-C", tmp_path, "report", "--json")
