@@ -18,9 +18,9 @@ from coterie.cli.add import add
 from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
 from coterie.cli.bundle import bundle
-from coterie.cli.checks import doctor
 from coterie.cli.decide import decide, decisions
 from coterie.cli.discover import discover
+from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
 from coterie.cli.flywheel import bootstrap, flywheel, retrain

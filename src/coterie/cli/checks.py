@@ -14,17 +14,15 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import typer
-
 from coterie.accounting.cards import open_cards
 from coterie.accounting.energy import POWERCAP, PackageMeter
 from coterie.cli.bridge import run
-from coterie.cli.output import SETUP, Json, give, remark, say, shell
+from coterie.cli.output import shell
 from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config
 from coterie.engines.encoders import BUNDLED, open_encoder
 from coterie.engines.onnx import OnnxEncoder
@@ -429,31 +427,3 @@ def _port(config: Config) -> Check:
 
 
 # --- `coterie doctor`: what is missing, and the command that fixes it.
-
-
-def doctor(context: typer.Context, *, as_json: Json = False) -> None:
-    """Say what is missing and the command that fixes it.
-
-    It looks at Python, the packages, coterie.toml, data, trained versions, the router, model files and their
-    checksums, indexes, the store, secrets (whether they are set, never their value), the gateway's port and the disk,
-    and changes nothing. The exit code is 1 if something required is missing.
-    """
-    from coterie.cli.checks import examine
-
-    folder: Path = context.obj
-    checks = list(examine(folder))
-    missing = [check for check in checks if check.required and not check.ok]
-    document = {"ok": not missing, "folder": str(folder), "checks": [asdict(check) for check in checks]}
-    give(document, lambda: _show(checks, len(missing)), as_json=as_json)
-    if missing:
-        raise typer.Exit(SETUP)
-
-
-def _show(checks: list[Check], missing: int) -> None:
-    width = max(len(check.name) for check in checks)
-    for check in checks:
-        word = "ok" if check.ok else "MISSING" if check.required else "note"
-        say(f"{word:8}{check.name:{width}}  {check.found}")
-        if not check.ok and check.fix:
-            say(f"{'':8}{'':{width}}  -> {check.fix}")
-    remark(f"{missing} of {len(checks)} checks need you." if missing else "Everything required is there.")

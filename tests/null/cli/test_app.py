@@ -57,7 +57,7 @@ def test_a_text_that_begins_with_a_dash(run, tmp_path):
     misspelt = run("-C", tmp_path, "ask", "--sesion", "a", "text")
     textless = run("-C", tmp_path, "report", "-8")
 
-    assert "coterie ask -- '...'" in asked.err
+    assert f"coterie -C {tmp_path} ask -- '...'" in asked.err
     assert "-- '...'" not in misspelt.err + textless.err
     assert {asked.code, misspelt.code, textless.code} == {2}
 

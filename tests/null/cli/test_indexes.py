@@ -101,7 +101,7 @@ def test_a_label_raised_in_the_file_holds_at_once(run, shop):
 
     refused = run("-C", shop, "search", "docs", "late")
     assert refused.code != 0
-    assert "coterie index docs" in refused.err
+    assert f"coterie -C {shop} index docs" in refused.err
     assert "labels['papers/**'] = 'restricted'" in run("-C", shop, "doctor").out
     run("-C", shop, "index", "docs", shop / "papers" / "hr")
     assert run("-C", shop, "search", "docs", "late").code != 0

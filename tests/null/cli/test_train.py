@@ -347,7 +347,7 @@ def test_eval_of_nobody(run, folder):
 
     untrained = run("-C", folder, "eval", "triage", "--data", "data/triage.csv", "--json")
     assert (untrained.code, untrained.json["error"]["code"]) == (1, NotTrained.code)
-    assert "coterie train triage" in untrained.json["error"]["hint"]
+    assert f"coterie -C {folder} train triage" in untrained.json["error"]["hint"]
 
 
 def test_eval_without_its_file(run, folder, measured):
