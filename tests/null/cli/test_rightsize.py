@@ -117,7 +117,7 @@ def test_another_base_encoder(run, tmp_path, data, light, monkeypatch):
     result = run("-C", tmp_path, "rightsize", data, "--rungs", "lexical,encoder", "--base", "someone/tiny")
 
     assert result.code == 1
-    assert "coterie models pull someone/tiny" in result.err
+    assert "models pull someone/tiny" in result.err
 
 
 def test_a_chain(run, tmp_path, data, light):
