@@ -424,6 +424,3 @@ def _port(config: Config) -> Check:
     except OSError as error:
         return _Note(name="port", ok=False, found=f"{host}:{port}: {error.strerror or error}", fix=fix)
     return _Note(name="port", ok=True, found=f"{host}:{port} is free")
-
-
-# --- `coterie doctor`: what is missing, and the command that fixes it.
