@@ -189,6 +189,7 @@ class _Server(uvicorn.Server):
         """Leave the address to other workers, and answer once more on connections that may be bringing a request."""
         if self._acceptor is not None:
             self._acceptor.stop()
+            await self._acceptor.entered()
         self._connections.leaving = True
         loop = asyncio.get_running_loop()
         end = loop.time() + _LEAVE_SECONDS
@@ -239,6 +240,11 @@ class SharedAcceptor:
         self._loop.remove_reader(self._listener)
         if self._again is not None:
             self._again.cancel()
+
+    async def entered(self) -> None:
+        """Wait until every connection that was taken is open: before that nobody counts it among those there are."""
+        while self._entering:
+            await asyncio.wait(self._entering)
 
     def _accept(self) -> None:
         try:

@@ -171,6 +171,22 @@ async def test_processes_that_share_a_socket_each_have_their_part():
     assert all(len(mine) >= 2 for mine in taken.values()), taken
 
 
+async def test_a_connection_that_was_just_taken_is_waited_for():
+    """Who stops then would close on it: it is not among the open ones yet."""
+    taken: list = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reading = SharedAcceptor(listener, lambda: Taken(taken), open_here=lambda: len(taken))
+        with socket.create_connection(listener.getsockname()):
+            reading.start()
+            async with asyncio.timeout(LONG):
+                while not reading._entering:  # noqa: ASYNC110 - the system sets no event here
+                    await asyncio.sleep(0)
+            reading.stop()
+            assert taken == []
+            await reading.entered()
+    assert len(taken) == 1
+
+
 class Taken(asyncio.Protocol):
     """A connection that was taken by somebody."""
 
