@@ -173,7 +173,7 @@ class RequestReader:
 
 _LONGEST = 8
 """Words of a text, or of a part of one, that may be small talk."""
-_WORTH_A_LOOK = -8.0
+_WORTH_A_LOOK = -6.0
 """Log-odds by its tokens' states in the text from which a part is encoded by itself: beside a question they say of most
 greetings that they belong to it."""
 _IN_PLACE, _ENOUGH = 0.35, -1.0
