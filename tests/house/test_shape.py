@@ -54,7 +54,7 @@ BUDGETS = {
     "console": 3660,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
     "decisions": 940,  # typed questions, a new concept; deployments for questions; a second encoder; drawn options
-    "engines": 6260,  # vLLM; encoders by name; relay; a transport as seam; models that read; made ahead; far numbers
+    "engines": 6_290,  # vLLM; encoders by name; relay; a transport as seam; models that read; made ahead; far numbers
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5150,  # jobs, evidence, capture, review, runs; objects; repeats; confusions
@@ -74,7 +74,7 @@ BUDGETS = {
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2040,
-    "routing": 2725,  # the second specialist, descriptions as a whole; texts of a batch together; documents
+    "routing": 2_755,  # the second specialist, descriptions as a whole; texts of a batch together; documents
     "runtime": 1880,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from coterie.engines.onnx import BUNDLED_ENCODER, OnnxEncoder, group_rows
+from coterie.engines.onnx import _BUNDLED_UNRELATED, _UNRELATED, BUNDLED_ENCODER, OnnxEncoder, group_rows
 from coterie.errors import ArtefactRefused, EngineUnavailable, Overloaded
 from coterie.knowledge.documents import Chunk, IndexedDocument
 from coterie.knowledge.local import LocalIndex
@@ -42,6 +42,25 @@ def prompts(*texts):
 async def test_contract():
     """It keeps the contract of an engine."""
     await check_engine(OnnxEncoder.bundled())
+
+
+def test_texts_with_nothing_in_common(encoder):
+    """The number that other encoders are held against is this one's; where all texts are alike it is high."""
+    vectors = encoder.encode(list(_UNRELATED))
+    cosines = (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
+    assert cosines.mean() == pytest.approx(_BUNDLED_UNRELATED, abs=0.005)
+    assert encoder.unrelated == 0.0
+
+    class Pressed(OnnxEncoder):
+        about = {"name": "another"}  # noqa: RUF012
+
+        def encode(self, texts):
+            shared = np.full((len(texts), 1), 3.0)
+            vectors = np.hstack([encoder.encode(texts), shared])
+            return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    pressed = Pressed.__new__(Pressed)
+    assert pressed.unrelated == pytest.approx(0.9, abs=0.01)
 
 
 async def test_vectors(encoder):

@@ -14,6 +14,7 @@ class LearnedType(RouterType[RouterSection]):
 
     def open(self, section: RouterSection, parts: RouterParts) -> Router:
         """The router of the champions' profiles; who reads facts is reached through who writes them."""
+        from coterie.routing.profile import CosineScale
         from coterie.routing.router import LearnedRouter
         from coterie.routing.splitting import OrderSense
         from coterie.turns.reader import TurnReader
@@ -25,6 +26,7 @@ class LearnedType(RouterType[RouterSection]):
             false_rejection=section.false_rejection,
             words=parts.encoder.words(),
             order_sense=OrderSense.bundled(parts.encoder.sha256),
+            scale=CosineScale.of(parts.encoder),
             turns=TurnReader.of(parts.encoder.about),
             untrained=parts.untrained,
         )

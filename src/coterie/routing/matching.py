@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coterie.routing.profile import COLD_SIMILARITY, NEAR_COPY, Profile
+from coterie.routing.profile import BUNDLED_SCALE, CosineScale, Profile
 from coterie.routing.splitting import SHORTEST_ALONE, Mark, Piece
 from coterie.runtime.values import replace
 from coterie.types import Reason, Route
@@ -45,7 +45,10 @@ class Typicality(NamedTuple):
 class RoutingScope:
     """Says how typical texts are of specialists."""
 
-    def __init__(self, profiles: Sequence[Profile], *, false_rejection: float) -> None:
+    def __init__(
+        self, profiles: Sequence[Profile], *, false_rejection: float, scale: CosineScale = BUNDLED_SCALE
+    ) -> None:
+        self._scale = scale
         self._profiles = profiles
         self._false_rejection = false_rejection
         self._counts = np.array([len(profile.typical) for profile in profiles], dtype=np.int64)  # (S,)
@@ -73,9 +76,9 @@ class RoutingScope:
         for column in np.flatnonzero(~self._cold[which]):
             less[:, column] = self._profiles[which[column]].typical.searchsorted(similarity[:, column], side="right")
         p_value = (less + _SHARED * everybody) / (self._counts[which] + _SHARED)
-        p_value = np.where(closest >= NEAR_COPY, np.maximum(p_value, CLEAR * share), p_value)
+        p_value = np.where(closest >= self._scale.near_copy, np.maximum(p_value, CLEAR * share), p_value)
         cold = self._cold[which]
-        inside = cold & (similarity >= COLD_SIMILARITY)
+        inside = cold & (similarity >= self._scale.cold)
         p_value = np.where(cold, np.where(inside, np.clip(similarity, share, 1.0), 0.0), p_value)
         return Typicality(p_value, np.where(inside, np.maximum(p_value / share, CLEAR), p_value / share))
 
@@ -446,28 +449,28 @@ class Explanation:
     """The whole first, then the pieces that were proposed, in order."""
 
 
-def consider(match: Match, chosen: Sequence[Match], false_rejection: float) -> Considered:
+def consider(match: Match, chosen: Sequence[Match], false_rejection: float, scale: CosineScale) -> Considered:
     """What is told of a match; `chosen` are those that are asked about."""
     asked = any(each.start == match.start and each.end == match.end for each in chosen)
     ranked = [match.fits[name] for name in match.ranked[:2]]
     return Considered(
         text=match.text,
         asked=match.name if asked and match.in_scope else None,
-        candidates=tuple(_candidate(name, match, false_rejection) for name in match.ranked[:SHOWN_CANDIDATES]),
+        candidates=tuple(_candidate(name, match, false_rejection, scale) for name in match.ranked[:SHOWN_CANDIDATES]),
         margin=round(ranked[0].score - ranked[1].score, 4) if len(ranked) > 1 else None,
         small_talk=match.small_talk,
         vector=match.vector,
     )
 
 
-def _candidate(name: str, match: Match, false_rejection: float) -> CandidateSpecialist:
+def _candidate(name: str, match: Match, false_rejection: float, scale: CosineScale) -> CandidateSpecialist:
     fit = match.fits[name]
     return CandidateSpecialist(
         specialist=name,
         score=round(fit.score, 4),
         similarity=round(fit.similarity, 4),
         typicality=round(fit.p_value, 4),
-        needed=COLD_SIMILARITY if fit.profile.cold else false_rejection,
+        needed=scale.cold if fit.profile.cold else false_rejection,
         cold=fit.profile.cold,
         in_scope=fit.in_scope,
         nearest=tuple(

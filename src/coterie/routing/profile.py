@@ -45,6 +45,23 @@ NEAR_COPY = 0.8
 is to what somebody writes in other words. A text that is a near copy of an example is in scope, however alike the
 examples are. Of 700 texts that are nobody's 2 to 11 in 1,000 are one."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class CosineScale:
+    """`NEAR_COPY` and `COLD_SIMILARITY` for an encoder: of some, texts with nothing in common have cosines of .8."""
+
+    near_copy: float = NEAR_COPY
+    cold: float = COLD_SIMILARITY
+
+    @classmethod
+    def of(cls, encoder: object) -> CosineScale:
+        """Stretched from what the encoder says of `unrelated` texts to 1; as they are where it says nothing."""
+        floor = float(getattr(encoder, "unrelated", 0.0))
+        return cls(near_copy=floor + (1 - floor) * NEAR_COPY, cold=floor + (1 - floor) * COLD_SIMILARITY)
+
+
+BUNDLED_SCALE = CosineScale()
+
 _ENUMERATION = re.compile(r"[.;:]\s+|,\s+|\s+(?:and|or)\s+")
 _SHORTEST_PHRASE = 4  # characters
 
@@ -174,6 +191,7 @@ def make_profile(
     hints: np.ndarray,
     hint_texts: Sequence[str],
     seed: int,
+    scale: CosineScale = BUNDLED_SCALE,
 ) -> Profile:
     """The profile of a trained specialist.
 
@@ -184,12 +202,13 @@ def make_profile(
         hints: (H, D) encodings of `hint_texts`.
         hint_texts: Description and label names.
         seed: Decides which examples are kept.
+        scale: What cosines of the encoder mean.
     """
     kept = _spread(labels, seed)
     names = tuple(labels[i] for i in kept) + tuple(hint_texts)
     own = [groups[i] for i in kept]
     together = np.vstack([vectors[kept].reshape(-1, hints.shape[1]), hints]).astype(np.float32)
-    density, typical = _measure(together, own, len(kept), copy=NEAR_COPY)
+    density, typical = _measure(together, own, len(kept), copy=scale.near_copy)
     if len(typical) < FEWEST_EXAMPLES:  # all are copies of one: what is far from them is foreign all the same
         density, typical = _measure(together, own, len(kept), copy=np.inf)
     if len(typical) < FEWEST_EXAMPLES:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.routing.matching import Match
-from coterie.routing.profile import NEAR_COPY
+from coterie.routing.profile import BUNDLED_SCALE, CosineScale
 from coterie.routing.splitting import span_means
 from coterie.turns.contract import TurnModel
 from coterie.types import Output
@@ -199,8 +199,8 @@ class Ends(NamedTuple):
 class SmallTalk:
     """Recognises greetings, thanks and chat, in the languages that its model knows."""
 
-    def __init__(self, turns: TurnModel | None) -> None:
-        self._turns = turns
+    def __init__(self, turns: TurnModel | None, scale: CosineScale = BUNDLED_SCALE) -> None:
+        self._turns, self._near_copy = turns, scale.near_copy
 
     def knows(self, language: str) -> bool:
         """Whether it can tell in a language."""
@@ -212,7 +212,7 @@ class SmallTalk:
         One whose nearest example is small talk too is made for it.
         """
         best = match.best
-        if not match.in_scope or best.closest >= NEAR_COPY or len(match.text.split()) > _LONGEST:
+        if not match.in_scope or best.closest >= self._near_copy or len(match.text.split()) > _LONGEST:
             return False
         if self._odds(match.vector[None])[0] <= 0:
             return False

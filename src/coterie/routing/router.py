@@ -33,7 +33,7 @@ from coterie.routing.matching import (
     consider,
 )
 from coterie.routing.plan import PlannedStages, plan_parts, plan_stages
-from coterie.routing.profile import COLD_SIMILARITY, MOST_COMPARED, Bank, Compared, Profile, Shortlist
+from coterie.routing.profile import BUNDLED_SCALE, MOST_COMPARED, Bank, Compared, CosineScale, Profile, Shortlist
 from coterie.routing.reading import RequestReader, RequestReading, SmallTalk, Spelling
 from coterie.routing.splitting import (
     LONGEST,
@@ -133,6 +133,7 @@ class LearnedRouter:
         words: Sequence[str] = (),
         order_sense: OrderSense | None = None,
         turns: TurnModel | None = None,
+        scale: CosineScale = BUNDLED_SCALE,
         untrained: Sequence[str] = (),
     ) -> None:
         """A router over profiles.
@@ -145,6 +146,7 @@ class LearnedRouter:
             words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
             order_sense: Knows words to the router by their vectors; without it they are known by patterns only.
             turns: Knows greetings, thanks and chat; without it they are texts like others.
+            scale: What cosines of the encoder mean.
             untrained: Specialists that nobody can be sent to yet: a text that is nobody's may have been for them.
         """
         self._cards = cards
@@ -153,9 +155,10 @@ class LearnedRouter:
         self._profiles = self._bank.profiles
         self._shortlist = Shortlist(self._profiles)
         self._discriminant = Discriminant(self._profiles)
-        self._scope = RoutingScope(self._profiles, false_rejection=false_rejection)
+        self._scope = RoutingScope(self._profiles, false_rejection=false_rejection, scale=scale)
         self._encoder = encoder
-        self._small_talk = SmallTalk(turns)
+        self._scale = scale
+        self._small_talk = SmallTalk(turns, scale)
         self._false_rejection = false_rejection
         self._reader = RequestReader(cards)
         self._spelling = Spelling(words)
@@ -200,7 +203,7 @@ class LearnedRouter:
             asked=made.names,
             read_as=made.reading.text,
             orders=made.reading.orders,
-            considered=tuple(consider(match, made.asked, self._false_rejection) for match in made.matches),
+            considered=tuple(consider(match, made.asked, self._false_rejection, self._scale) for match in made.matches),
         )
 
     async def _consider(self, request: Request, context: Context, call: CallContext) -> _Made:
@@ -346,7 +349,7 @@ class LearnedRouter:
             return Reason("route.small_talk")
         if fit.profile.cold:
             return Reason(
-                "route.unlike_description", specialist=match.name, similarity=fit.similarity, needed=COLD_SIMILARITY
+                "route.unlike_description", specialist=match.name, similarity=fit.similarity, needed=self._scale.cold
             )
         return Reason(
             "route.unlike_examples",

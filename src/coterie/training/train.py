@@ -44,7 +44,7 @@ from coterie.registry.card import write_card
 from coterie.registry.promotion import champion_of, compare, judge
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry, open_registry
 from coterie.registry.version import Version
-from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
+from coterie.routing.profile import PROFILE_FILE, CosineScale, Profile, hint_texts, make_profile
 from coterie.tasks.contract import Trained, Workplace, task_of
 from coterie.tasks.report import write_report
 from coterie.training.rungs import TrainedRungs, fit_rungs
@@ -330,6 +330,7 @@ def _profile(job: Job[SpecialistSection], fitted: TrainedRungs) -> Profile:
         hints=job.encoder.encode(hints).reshape(-1, job.encoder.dimension) if hints else empty,
         hint_texts=hints,
         seed=job.section.seed,
+        scale=CosineScale.of(job.encoder),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from coterie.routing.profile import Profile, make_profile
+from coterie.routing.profile import BUNDLED_SCALE, CosineScale, Profile, make_profile
 from coterie.routing.router import LearnedRouter
 from coterie.turns.contract import TurnModel
 from coterie.types import Context, Label, Output, Request, Route, SpecialistCard, Usage
@@ -85,11 +85,14 @@ def router(
     false_rejection: float = 0.04,
     finish: str = "stop",
     turns: TurnModel | None = None,
+    scale: CosineScale = BUNDLED_SCALE,
 ) -> LearnedRouter:
     """A router over profiles; specialists without a card of their own get a plain one."""
     known = {name: card(name) for name in profiles} | {each.name: each for each in cards}
     encoder = Places(places or {}, finish)
-    return LearnedRouter(cards=known, profiles=profiles, encoder=encoder, false_rejection=false_rejection, turns=turns)
+    return LearnedRouter(
+        cards=known, profiles=profiles, encoder=encoder, false_rejection=false_rejection, turns=turns, scale=scale
+    )
 
 
 async def route(by: LearnedRouter, text: str, **more: object) -> Route:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.routing.profile import Compared, Profile, make_profile
+from coterie.routing.profile import Compared, CosineScale, Profile, make_profile
 from coterie.testing import check_router
 from coterie.types import CallContext, Context, Label, Principal, Reason, Request
 
@@ -373,6 +373,43 @@ async def test_examples_made_from_patterns_do_not_shut_out_other_words(tools):
 
     assert (await tools.route(by, "near")).specialists == ("it",)
     assert (await tools.route(by, "far")).specialists == ()
+
+
+# --- Encoders all of whose vectors are alike -----------------------------------------------------
+
+
+class Alike:
+    """What of an encoder says that texts with nothing in common have a cosine of .8."""
+
+    unrelated = 0.8
+
+
+def pressed(vectors):
+    """Vectors of unit length as such an encoder gives them: beside a large part that all share."""
+    shared = np.full((len(vectors), 1), np.sqrt(Alike.unrelated))
+    return np.hstack([vectors * np.sqrt(1 - Alike.unrelated), shared])
+
+
+async def test_a_cosine_means_what_it_means_with_the_encoder(tools):
+    """Where all are alike a foreign text is no near copy of an example, and a copy still is one."""
+    cloud, scale = tools.Cloud(1), CosineScale.of(Alike())
+    vectors = pressed(cloud.draw(120))
+    profile = make_profile(
+        vectors, ["label"] * 120, [None] * 120, hints=vectors[:1], hint_texts=["it"], seed=0, scale=scale
+    )
+    (foreign,) = pressed(tools.Cloud(7).draw(1))
+    assert (profile.vectors @ foreign).max() > 0.8
+    by = tools.router({"it": profile}, {"foreign": foreign, "own": vectors[0]}, scale=scale)
+
+    assert (await tools.route(by, "foreign")).parts == ()
+    assert (await tools.route(by, "own")).specialists == ("it",)
+
+
+def test_the_scale_of_an_encoder():
+    """Stretched between what it says of unrelated texts and 1; the bundled one's where it says nothing."""
+    assert CosineScale.of(object()) == CosineScale()
+    scale = CosineScale.of(Alike())
+    assert (scale.near_copy, scale.cold) == (pytest.approx(0.96), pytest.approx(0.84))
 
 
 # --- Small talk ------------------------------------------------------------------------------------

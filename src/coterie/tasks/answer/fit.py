@@ -28,7 +28,7 @@ from coterie.learning.metrics import Interval, score_interval
 from coterie.learning.provable import RISKS, as_met, met_from
 from coterie.learning.threshold import Threshold, accept_threshold
 from coterie.protocols import Retriever
-from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
+from coterie.routing.profile import PROFILE_FILE, CosineScale, Profile, hint_texts, make_profile
 from coterie.runtime.bridge import run
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
@@ -94,6 +94,7 @@ def answer_profile(job: Job[AnswerSection], indexes: Mapping[str, Retriever], la
         hints=np.vstack([hinted, read]),
         hint_texts=names,
         seed=job.section.seed,
+        scale=CosineScale.of(job.encoder),
     )
 
 
