@@ -1,4 +1,4 @@
-"""How many rows pass before a false alarm of `flywheel.drift`, over the line that its statistic must reach.
+"""How many rows pass before a false alarm of `flywheel.watch`, over the line that its statistic must reach.
 
     python benchmarks/flywheel/run_length.py
 

@@ -49,7 +49,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1800,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 640,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7505,  # plans; encoders, models by name; import and mcp; feedback; ledger, log; workers; rows of training
+    "cli": 7515,  # plans; encoders, models by name; import and mcp; feedback; ledger, log; workers; rows of training
     "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3660,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from coterie.engines.onnx import _BUNDLED_UNRELATED, _UNRELATED, BUNDLED_ENCODER, OnnxEncoder, group_rows
+from coterie.engines.onnx import _BUNDLED_UNRELATED, _UNRELATED, BUNDLED_ENCODER, OnnxEncoder, OnnxModel, group_rows
 from coterie.errors import ArtefactRefused, EngineUnavailable, Overloaded
 from coterie.knowledge.documents import Chunk, IndexedDocument
 from coterie.knowledge.local import LocalIndex
@@ -51,16 +52,24 @@ def test_texts_with_nothing_in_common(encoder):
     assert cosines.mean() == pytest.approx(_BUNDLED_UNRELATED, abs=0.005)
     assert encoder.unrelated == 0.0
 
-    class Pressed(OnnxEncoder):
-        about = {"name": "another"}  # noqa: RUF012
+    class Pressed(OnnxModel):
+        origin = {"name": "another"}  # noqa: RUF012
+        asked = 0
 
-        def encode(self, texts):
-            shared = np.full((len(texts), 1), 3.0)
-            vectors = np.hstack([encoder.encode(texts), shared])
+        def __init__(self):
+            """Nothing is loaded."""
+
+        def cut(self, text):
+            return SimpleNamespace(ids=text)
+
+        def vectors(self, texts):
+            self.asked += 1
+            vectors = np.hstack([encoder.encode(texts), np.full((len(texts), 1), 3.0)])
             return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    pressed = Pressed.__new__(Pressed)
-    assert pressed.unrelated == pytest.approx(0.9, abs=0.01)
+    pressed = Pressed()
+    assert pressed.unrelated == pressed.unrelated == pytest.approx(0.9, abs=0.01)
+    assert pressed.asked == 1
 
 
 async def test_vectors(encoder):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import configured
-from coterie.cli.options import check_index_name, find_file
+from coterie.cli.files import find_file
+from coterie.cli.options import check_index_name
 from coterie.cli.output import Json, give, say, shell, warn
 from coterie.cli.settings import check_task, given, task_for
 from coterie.errors import ConfigError, InputError

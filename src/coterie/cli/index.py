@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 import typer
 
 from coterie.cli.bridge import configured, run
-from coterie.cli.options import Clearance, check_choice, check_index_name, check_utf8, find_file, parse_label
+from coterie.cli.files import find_file
+from coterie.cli.options import Clearance, check_choice, check_index_name, check_utf8, parse_label
 from coterie.cli.output import (
     USAGE,
     Json,

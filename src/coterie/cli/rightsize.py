@@ -15,7 +15,8 @@ import typer
 
 from coterie import __version__
 from coterie.cli.bridge import configured, run
-from coterie.cli.options import check_writable, find_file, parse_label, parse_money
+from coterie.cli.files import check_writable, find_file
+from coterie.cli.options import parse_label, parse_money
 from coterie.cli.output import (
     BAR_MISSED,
     Json,

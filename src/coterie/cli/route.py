@@ -11,7 +11,8 @@ import typer
 
 from coterie.cli.ask import read_request
 from coterie.cli.bridge import run, say_untrained
-from coterie.cli.options import Clearance, Columns, ContentLabel, find_file, parse_label
+from coterie.cli.files import find_file
+from coterie.cli.options import Clearance, Columns, ContentLabel, parse_label
 from coterie.cli.output import Json, dim, give, number, one_line, paragraph, say, show_table, warn
 from coterie.errors import InputError
 

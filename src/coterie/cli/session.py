@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from coterie.cli.bridge import configured, log_command, run, with_store
-from coterie.cli.options import OutputFile, Tenant, group, pretty, write_private
+from coterie.cli.files import write_private
+from coterie.cli.options import OutputFile, Tenant, group, pretty
 from coterie.cli.output import USAGE, Json, counted, dim, give, local_time, remark, say, show_json, show_table
 from coterie.errors import InputError
 from coterie.runtime.codec import parse_json

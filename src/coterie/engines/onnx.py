@@ -219,18 +219,13 @@ class OnnxEncoder:
         """What a report says of it: `name`, `source`, `sha256`, `licence`."""
         return {**self._model.origin, "sha256": self.sha256}
 
-    @cached_property
+    @property
     def unrelated(self) -> float:
         """Mean cosine of texts that have nothing in common, where the bundled encoder's is taken for 0.
 
         Of multilingual-e5-small it is .76: all its vectors lie in one direction.
         """
-        if self.about.get("name") == _BUNDLED_NAME:
-            return 0.0
-        vectors = self.encode(list(_UNRELATED))
-        cosines = (vectors @ vectors.T)[np.triu_indices(len(_UNRELATED), 1)]
-        floor = (float(cosines.mean()) - _BUNDLED_UNRELATED) / (1 - _BUNDLED_UNRELATED)
-        return floor if floor > _ALIKE else 0.0
+        return self._model.unrelated
 
     def follow(self, memo: BatchMemo[Any]) -> None:
         """Have a memo prepared in the encoder's thread, unless texts wait, as long as somebody holds it."""
@@ -417,6 +412,16 @@ class OnnxModel:
     def vocabulary(self) -> int:
         """How many token ids there are."""
         return int(self.tokenizer.get_vocab_size())
+
+    @cached_property
+    def unrelated(self) -> float:
+        """See `OnnxEncoder.unrelated`: found once for all encoders that share this model, at the first question."""
+        if self.origin.get("name") == _BUNDLED_NAME:
+            return 0.0
+        vectors = self.vectors([self.cut(text).ids for text in _UNRELATED])
+        cosines = (vectors @ vectors.T)[np.triu_indices(len(_UNRELATED), 1)]
+        floor = (float(cosines.mean()) - _BUNDLED_UNRELATED) / (1 - _BUNDLED_UNRELATED)
+        return floor if floor > _ALIKE else 0.0
 
     def tokenise(self, text: str) -> list[int]:
         """Token ids of the whole text, with the special ones at both ends."""

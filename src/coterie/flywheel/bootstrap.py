@@ -1,7 +1,7 @@
 """Rows for a specialist from a description and a few examples, by a teacher: any entry of `[models]`.
 
 The teacher writes texts for each label, shown the description and the examples of that label, some at a time; or it
-labels texts that are given. Its labels are weighed against the examples (`flywheel.taught`): a label that it gets wrong
+labels texts that are given. Its labels are weighed against the examples: a label that it gets wrong
 each time costs less then. Each row says which example it was written from, so that training never splits what has one
 origin. What the teacher says is kept as it comes (`learning.asked`): a run that failed half-way goes on from there and
 pays for nothing twice. The rows are a teacher's word: a sample of them belongs before a person.

@@ -430,7 +430,7 @@ class Considered:
     margin: float | None
     """Score by which the first is ahead of the second; None if there is no second."""
     small_talk: bool
-    """The greeting or the like that it is."""
+    """It is a greeting, thanks or chat that nobody is made for."""
     vector: np.ndarray = field(compare=False, repr=False)  # (D,)
 
 

@@ -28,7 +28,7 @@ class TurnModel(Protocol):
         ...
 
     def talk(self, vectors: np.ndarray) -> np.ndarray:
-        """Return log-odds that texts are greetings, thanks or chat: vectors (N, D) -> (N,). From 0 on they are."""
+        """Return log-odds that texts are greetings, thanks or chat: vectors (N, D) -> (N,). Above 0 they are."""
         ...
 
     def missing(self, question: str, output: Output, now: Output, text: str) -> tuple[list[str], list[float]]:
