@@ -49,7 +49,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1800,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 640,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7515,  # plans; encoders, models by name; import and mcp; feedback; ledger, log; workers; rows of training
+    "cli": 7540,  # changed documents; encoders by name; import, mcp; feedback; ledger, log; workers; rows of training
     "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3660,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 580,
@@ -61,8 +61,8 @@ BUDGETS = {
     "gateway": 7540,  # changes in the folder; deployments, review over HTTP; local models at each door; late workers
     "generalist": 1560,  # whole answers asked for whole; functions
     "governance": 3560,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
-    "knowledge": 6870,  # XLSX, PPTX, tables of PDF, names of columns by what cells hold, dates of documents
-    "learning": 5720,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
+    "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
+    "learning": 5760,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
     "limits": 1580,  # spans beside storage; calls capped; allotments leased from a file or PostgreSQL, one clock
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models

@@ -28,9 +28,12 @@ from coterie.engines.encoders import BUNDLED, open_encoder
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned, SetupError
 from coterie.governance.audit_events import read_entry, read_time
+from coterie.knowledge.build import changed_documents
 from coterie.knowledge.generation import index_state
 from coterie.knowledge.guard import declared_access, why_refused
+from coterie.knowledge.kinds import open_reranker
 from coterie.knowledge.open import index_folder
+from coterie.knowledge.sources import find_files
 from coterie.models.catalogue import locate
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE
@@ -43,6 +46,8 @@ _COMPARED = 1000
 _SETTLING = 60.0
 """Seconds that a request may be on its way to the one and the other."""
 _IS_REQUEST = b'"kind":"request"'
+_NAMED = 3
+"""Changed documents that are named."""
 _DISK_NEEDED = 200_000_000
 """Bytes: a trained example and its ledger, with room."""
 _DISK_FULL = 1_000_000
@@ -263,11 +268,29 @@ def _indexes(config: Config, folder: Path) -> Iterator[Check]:
                 found, fix = f"made with another encoder ({state.encoder[:12]})", f"{fix} --rebuild"
             elif said := why_refused(index_folder(folder, name), declared_access(config, name)):
                 ok, found = False, f"indexed before coterie.toml said {said} of it"
-        if ok and state is not None and state.is_outdated:
-            found = f"{found}, read by an older version that cuts tables: index it again"
+        older = ""
+        if ok and state is not None:
+            older = "read by an older version that cuts tables" if state.is_outdated else _changed(folder, config, name)
+        if older:
+            found = f"{found}; {older}: index it again"
             yield Check(name=f"index {name}", ok=False, required=False, found=found, fix=shell(folder, "index", name))
         else:
             yield Check(name=f"index {name}", ok=ok, required=name in read, found=found, fix=fix)
+
+
+def _changed(folder: Path, config: Config, name: str) -> str:
+    """That documents changed since an index was made, and which; empty where none did, or the index names no paths."""
+    section, own = config.knowledge[name], index_folder(folder, name)
+    paths = [folder / path for path in section.paths]
+    reranker = open_reranker(section, _encoder_sha256(config, folder) or "")
+    try:
+        found = find_files(folder, paths, declared_access(config, name), exact=True, index=paths)
+        changed = changed_documents(own, found, packing="" if reranker is None else reranker.packing) if paths else []
+    except (CoterieError, OSError, sqlite3.Error) as error:
+        return f"its documents cannot be compared ({error})"
+    more = f" and {len(changed) - _NAMED:,} more" if len(changed) > _NAMED else ""
+    named = ", ".join(changed[:_NAMED])
+    return f"{len(changed):,} documents changed since, are new or gone ({named}{more})" if changed else ""
 
 
 def _secrets(config: Config) -> Iterator[Check]:

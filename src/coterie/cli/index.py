@@ -144,7 +144,8 @@ def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeS
 def _found(
     folder: Path, config: Config, section: KnowledgeSection, *, name: str, paths: list[Path], beir: Path | None
 ) -> FoundFiles:
-    from coterie.knowledge.sources import Access, find_files, read_corpus
+    from coterie.knowledge.open import index_folder
+    from coterie.knowledge.sources import Access, find_files, read_corpus, remembered_names
 
     label = section.label or config.network.default_label
     access = Access(label=label, labels=section.labels, tenant=section.tenant)
@@ -160,7 +161,8 @@ def _found(
             hint=f"Give files or folders: {shell(folder, 'index', name, 'PATH')}",
         )
     whole = [folder / path for path in section.paths]
-    return find_files(folder, paths or whole, access, exact=not paths, index=whole)
+    known = remembered_names(index_folder(folder, name))
+    return find_files(folder, paths or whole, access, exact=not paths, index=whole, remembered=known)
 
 
 def _build(
@@ -191,7 +193,7 @@ def _build(
                 folder=index_folder(folder, name),
                 name=name,
                 progress=stack.enter_context(TerminalProgress()),
-                reranker=open_reranker(section, encoder),
+                reranker=open_reranker(section, encoder.sha256),
                 declared=declared,
                 given=None if known else IndexedAccess(label=section.label, tenant=section.tenant),
             )

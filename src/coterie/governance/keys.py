@@ -51,6 +51,8 @@ _ERASED = "(erased)"  # no key can be named so
 _TOKEN = re.compile(r"ctr_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
+# No name that somebody's tools could take for a path, an option or two names.
+_TENANT = re.compile(r"[^\W_](?: ?[\w.@:&+-])*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,10 +162,10 @@ class KeyRing:
             raise InputError(
                 f"A key was to be named {name[:100]!r}.", hint="Use letters, digits and . _ @ -, at most 63."
             )
-        if not tenant.isprintable() or tenant != tenant.strip() or not 0 < len(tenant) <= _LONGEST_TENANT:
+        if not _TENANT.fullmatch(tenant) or tenant != tenant.strip() or len(tenant) > _LONGEST_TENANT:
             raise InputError(
                 f"A key was to be of the tenant {tenant[:100]!r}.",
-                hint=f"Use 1 to {_LONGEST_TENANT} printable characters, without white space around them.",
+                hint=f"Use up to {_LONGEST_TENANT} letters, digits, single blanks and . _ @ : & + -, no sign first.",
             )
         if days is not None and not 0 < days <= _MOST_DAYS:
             raise InputError(f"A key was to last {days:g} days.", hint=f"Use up to {_MOST_DAYS:,}, or none for never.")

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -29,14 +29,14 @@ from coterie.errors import StoreError
 from coterie.knowledge.chunking import CHUNK_TOKENS, chunk, encoded_text
 from coterie.knowledge.dating import document_date
 from coterie.knowledge.documents import Chunk, DocumentIndex, IndexedDocument
-from coterie.knowledge.generation import READ_VERSION, sole_writer
+from coterie.knowledge.generation import DATABASE, READ_VERSION, hashes, open_read, present, sole_writer
 from coterie.knowledge.guard import IndexedAccess, declared_access, keep_access
 from coterie.knowledge.kinds import open_reranker
 from coterie.knowledge.open import index_folder, open_index
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Parsed, Unreadable
 from coterie.knowledge.rerank import Reranker
-from coterie.knowledge.sources import Access, FoundFiles, Source, below, find_files
+from coterie.knowledge.sources import Access, FoundFiles, Source, below, find_files, remember_names
 from coterie.models.files import hash_file
 from coterie.runtime.codec import parse_json
 from coterie.types import Label
@@ -346,6 +346,7 @@ async def build_index(
                 await index.update(build.ready(), gone)
                 progress.finish("")
             build.done()
+            remember_names(folder, found.remembered)
             if declared is not None:
                 whole = all(found.scope(each) or below(each, found.closed) for each in present)
                 keep_access(folder, declared, whole=whole, given=given or IndexedAccess())
@@ -534,6 +535,29 @@ def _fingerprint(source: Source, packing: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+def changed_documents(folder: Path, found: FoundFiles, *, packing: str) -> list[str]:
+    """Names of documents that are not as the index in a folder has them: other content, not in it, or gone.
+
+    Args:
+        folder: The index's; it is in files.
+        found: What is to stand on it.
+        packing: The reranker's, empty without one.
+
+    Raises:
+        sqlite3.Error: the index cannot be read.
+    """
+    generation = present(folder)
+    if generation is None:
+        return [source.name for source in found.sources]
+    with closing(open_read(generation / DATABASE)) as connection:
+        stand = hashes(connection)
+    files = {}
+    for source in found.sources:
+        with suppress(Unreadable):
+            files[source.name] = _fingerprint(source, packing)
+    return sorted(name for name in {*stand, *files} if stand.get(name) != files.get(name))
+
+
 def _file(source: Source) -> Path:
     if source.path is None:
         raise Unreadable("it has neither a file nor a text")
@@ -567,7 +591,7 @@ async def index_declared(
             folder=index_folder(folder, name),
             name=name,
             progress=progress,
-            reranker=open_reranker(section, encoder),
+            reranker=open_reranker(section, encoder.sha256),
             declared=access,
         )
     finally:

@@ -44,6 +44,8 @@ create table packed (chunk integer primary key references chunk on delete cascad
 create index chunk_document on chunk (document);
 create index document_group on document (label, tenant);
 """
+DATABASE = "shelf.db"
+"""The file of a generation that holds them."""
 _MANY = 500
 """Keys of one query."""
 _SIGNS = """

@@ -12,19 +12,18 @@ from coterie.knowledge.contract import IndexPlace, IndexType
 
 if TYPE_CHECKING:
     from coterie.knowledge.documents import DocumentIndex, Mode
-    from coterie.knowledge.local import TokenEncoder
     from coterie.knowledge.rerank import Reranker
 
 
-def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker | None:
-    """The bundled reranker, if the section wants one and the encoder is the one it was made for.
+def open_reranker(section: KnowledgeSection, encoder: str) -> Reranker | None:
+    """The bundled reranker, if the section wants one and the encoder of this checksum is the one it was made for.
 
     An index in PostgreSQL keeps no tokens of passages, so it has none.
     """
     from coterie.knowledge.rerank import Reranker
 
     reranker = Reranker.bundled() if section.rerank and section.index_kind == "local" else None
-    return reranker if reranker is not None and reranker.encoder == encoder.sha256 else None
+    return reranker if reranker is not None and reranker.encoder == encoder else None
 
 
 def _mode(section: KnowledgeSection) -> Mode:
@@ -40,7 +39,7 @@ class LocalType(IndexType[KnowledgeSection]):
         """The index in its own folder."""
         from coterie.knowledge.local import LocalIndex  # as below: a section is checked without numpy
 
-        reranker = open_reranker(section, place.encoder)
+        reranker = open_reranker(section, place.encoder.sha256)
         return LocalIndex(
             place.folder,
             name=place.name,

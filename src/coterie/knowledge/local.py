@@ -108,7 +108,6 @@ T = TypeVar("T")
 
 FORMAT = 2
 """Of a generation's files; another one is refused."""
-_DATABASE = "shelf.db"
 _LOCK = "writing.lock"
 _RERANKED = 60
 """Chunks that the reranker looks at."""
@@ -404,7 +403,7 @@ class _Part(NamedTuple):
 class _Generation:
     def __init__(self, path: Path, encoder: str, parts: Mapping[Group, _Part]) -> None:
         self.path, self.encoder, self.parts = path, encoder, parts
-        self.rows = table.open_read(path / _DATABASE)
+        self.rows = table.open_read(path / table.DATABASE)
 
     @classmethod
     def open(cls, path: Path) -> _Generation:
@@ -453,10 +452,10 @@ def _write(
     """Fill the folder of the next generation."""
     known = _folders(old)
     if old is None:
-        connection = table.create(new / _DATABASE)
+        connection = table.create(new / table.DATABASE)
     else:
-        shutil.copyfile(old / _DATABASE, new / _DATABASE)
-        connection = table.reopen(new / _DATABASE)
+        shutil.copyfile(old / table.DATABASE, new / table.DATABASE)
+        connection = table.reopen(new / table.DATABASE)
     with closing(connection):
         connection.execute("begin")
         changed = table.remove(connection, remove)

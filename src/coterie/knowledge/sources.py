@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,6 +17,7 @@ from unicodedata import normalize
 from coterie.errors import DataError, InputError
 from coterie.knowledge.parsed import SUFFIXES, Heading, Parsed
 from coterie.runtime.codec import parse_json
+from coterie.runtime.files import replacing, write_new
 from coterie.types import Label
 
 # --- Files below a folder, with every path that leads to one: a file reached through a link keeps its label on all.
@@ -117,15 +120,26 @@ class Naming:
     """What documents are called: by their path from the network's folder, whatever this machine calls the rest.
 
     A file elsewhere is called by the path of the index that leads to it, as far as that lies in the folder (a link),
-    else by the end of that path: as much of it as no other such path, and nothing in the folder, has. Below none of
-    these paths it is called by its whole path: what is named for one moment could be named otherwise the next time.
+    else by the end of that path: as much of it as no other such path, and nothing in the folder, has. So is what is
+    named for one moment only; that it is called the same the next time is remembered beside the index, as digests.
 
     Args:
         folder: The network's.
         places: Paths of the whole index.
+        named: Paths that are named for this moment.
+        remembered: Digests of paths that were named before, each with that of its name.
     """
 
-    def __init__(self, folder: Path, places: Sequence[Path]) -> None:
+    def __init__(
+        self, folder: Path, places: Sequence[Path], named: Iterable[Path] = (), remembered: Mapping[str, str] = {}
+    ) -> None:
+        self.remembered = dict(remembered)
+        self._declare(folder, places)
+        for path in named:
+            if not path.is_relative_to(self._home) and self._root(path) is None:
+                self.remembered[_digest(path)] = _digest(self._end(path, (), {*self.remembered.values()}))
+
+    def _declare(self, folder: Path, places: Sequence[Path]) -> None:
         self._home, forms = folder.resolve(), _forms(folder.absolute())
         named = {root: place for place in reversed(places) if not (root := place.resolve()).is_relative_to(self._home)}
         self._roots: dict[Path, str] = {}
@@ -134,23 +148,43 @@ class Naming:
                 below = (each.relative_to(home) for each in _forms(place)[:2] for home in forms if home in each.parents)
                 self._roots[root] = next(map(Path.as_posix, below), "") or self._end(root, named)
 
-    def _end(self, root: Path, others: Iterable[Path]) -> str:
-        for count in range(1, len(root.parts)):
-            end = root.parts[-count:]
-            if not (self._home / Path(*end)).exists() and all(
-                each == root or each.parts[-count:] != end for each in others
+    def _end(self, root: Path, others: Iterable[Path], taken: Collection[str] = ()) -> str:
+        for end in _ends(root):
+            if (
+                not (self._home / end).exists()
+                and all(each == root or each.parts[-len(end.parts) :] != end.parts for each in others)
+                and end.as_posix() not in self._roots.values()
+                and _digest(end) not in taken
             ):
-                return "/".join(end)
+                return end.as_posix()
         return root.as_posix()
+
+    def _root(self, path: Path) -> tuple[Path, str] | None:
+        """The nearest path above that has a name, and that name."""
+        for each in (path, *path.parents):
+            if each in self._roots:
+                return each, self._roots[each]
+            if (name := self.remembered.get(_digest(each))) is not None:
+                return each, next((end.as_posix() for end in _ends(each) if _digest(end) == name), each.as_posix())
+        return None
 
     def of(self, path: Path) -> str:
         """The name of a file or folder by its real path; bytes of it that are no UTF-8 are written out."""
         if path.is_relative_to(self._home):
             name = path.relative_to(self._home).as_posix()
         else:
-            root = next((each for each in (path, *path.parents) if each in self._roots), None)
-            name = path.as_posix() if root is None else (Path(self._roots[root]) / path.relative_to(root)).as_posix()
+            root = self._root(path)
+            name = path.as_posix() if root is None else (Path(root[1]) / path.relative_to(root[0])).as_posix()
         return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _ends(path: Path) -> Iterator[Path]:
+    """The last part of a path, the last two, and so on; not all of it."""
+    return (Path(*path.parts[-count:]) for count in range(1, len(path.parts)))
+
+
+def _digest(path: Path | str) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
 # --- The lines of a text file, packed by gzip or not.
@@ -238,12 +272,20 @@ class FoundFiles:
     """Folders that cannot be looked into, each with the reason: what the index has from there is not gone."""
     access: Access | None = None
     """Who may see what is found."""
+    remembered: Mapping[str, str] = field(default_factory=dict)
+    """See `Naming`."""
     nothing: InputError | None = None
     """What is said where there is no file to read, and no document in the index that could be gone."""
 
 
 def find_files(
-    folder: Path, paths: Sequence[Path], access: Access, *, exact: bool, index: Sequence[Path] = ()
+    folder: Path,
+    paths: Sequence[Path],
+    access: Access,
+    *,
+    exact: bool,
+    index: Sequence[Path] = (),
+    remembered: Mapping[str, str] = {},
 ) -> FoundFiles:
     """The readable files of these files and folders.
 
@@ -257,6 +299,7 @@ def find_files(
         access: Who may see what is found.
         exact: The index is to hold these and nothing else; otherwise, what it has from elsewhere stays.
         index: The paths of the whole index, where `paths` are a part of it: patterns may be relative to them.
+        remembered: What `remembered_names` says of the index.
 
     Raises:
         InputError: a path is not there.
@@ -265,7 +308,8 @@ def find_files(
     roots = [place.resolve() for place in places]
     walks = [Walk() if root.is_file() else walk(root) for root in roots]
     whole = [place for path in index if (place := _place(folder, path)) is not None]
-    called = Naming(folder, whole).of
+    naming = Naming(folder, whole, roots, remembered)
+    called = naming.of
     names = _names(folder, places, walks, whole) if access.labels else None
     sources: dict[str, Source] = {}
     kinds, matched = Counter[str](), set[str]()
@@ -292,8 +336,26 @@ def find_files(
         scope=lambda name: (exact or below(name, kept)) and not below(name, closed),
         closed=closed,
         access=access,
+        remembered=naming.remembered,
         nothing=None if sources else _nothing(paths, kinds, outside, closed),
     )
+
+
+_REMEMBERED = "names.json"
+
+
+def remembered_names(folder: Path) -> Mapping[str, str]:
+    """How paths were called that were named for one moment, by the folder of an index; see `Naming`."""
+    with suppress(OSError, ValueError, AttributeError):
+        return {str(path): str(name) for path, name in parse_json((folder / _REMEMBERED).read_bytes()).items()}
+    return {}
+
+
+def remember_names(folder: Path, names: Mapping[str, str]) -> None:
+    """Write it down for the next time."""
+    if names and names != remembered_names(folder):
+        with replacing(folder / _REMEMBERED) as written:
+            write_new(written, f"{json.dumps(names)}\n".encode(), mode=0o600)
 
 
 def below(name: str, folders: Iterable[str]) -> bool:

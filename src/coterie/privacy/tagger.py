@@ -109,7 +109,7 @@ def named_spans(text: str, tags: TokenTags) -> list[PersonalData]:
     begun, open_at = 0, 0  # the kind of the name that is open, from 1; the token it began at
     path = [*best_tags(logs), 0]
     for at, tag in enumerate(path):
-        if tag and tag % 2 == 0:
+        if tag and tag % 2 == 0 and not (tag == _PERSON_GOES_ON and _parted(text, tags, at)):
             continue  # goes on
         if begun:
             sure = chances[open_at:at, 2 * begun - 1] + chances[open_at:at, 2 * begun]
@@ -120,6 +120,14 @@ def named_spans(text: str, tags: TokenTags) -> list[PersonalData]:
                 found.append(PersonalData(kind=kind, start=start, end=end, score=float(sure.mean())))
         begun, open_at = (tag + 1) // 2, at
     return found
+
+
+_PERSON_GOES_ON = 2 + 2 * NAME_KINDS.index(Kind.PERSON)
+
+
+def _parted(text: str, tags: TokenTags, at: int) -> bool:
+    """Whether a paragraph ends before this token, as in `ends_name` of the chain: no name of a person goes over it."""
+    return text.count("\n", int(tags.offsets[at - 1, 1]), int(tags.offsets[at, 0])) > 1
 
 
 def best_tags(logs: np.ndarray) -> list[int]:  # (T, TAGS)

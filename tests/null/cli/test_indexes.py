@@ -78,6 +78,46 @@ def test_index_and_search(run, shop):
     assert set(passage) == {"document", "start", "end", "score", "label", "text", "heading", "page"}
 
 
+def test_documents_that_changed_since_they_were_indexed(run, shop, tmp_path):
+    """Doctor names them, says how to index them again, and says nothing once that is done."""
+
+    def said():
+        checks = {check["name"]: check for check in run("-C", shop, "doctor", "--json").json["checks"]}
+        return checks["index docs"]["ok"], checks["index docs"]["found"], checks["index docs"]["fix"]
+
+    run("-C", shop, "index", "docs")
+    assert said()[0]
+    (shop / "papers" / "fees.md").write_text("# Fees\n\nThe late fee is six dollars.")
+    (shop / "papers" / "more.md").write_text("More.")
+    (shop / "papers" / "hr" / "pay.txt").unlink()
+    ok, found, fix = said()
+    assert not ok
+    assert all(name in found for name in ("papers/fees.md", "papers/more.md", "papers/hr/pay.txt"))
+    assert fix.endswith("index docs")
+    run("-C", shop, "index", "docs")
+    assert said()[0]
+    with (shop / "coterie.toml").open("a") as file:
+        file.write("rerank = false\n")
+    run("-C", shop, "index", "docs")
+    assert said()[0]
+
+
+def test_a_document_named_by_a_full_path_does_not_keep_it(run, shop, tmp_path):
+    """It is called by its own name, the same each time, and another file of that name by more of its path."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "lease.md").write_text(f"The rent of {folder} is due.")
+        run("-C", shop, "index", "loose", tmp_path / folder / "lease.md")
+    again = run("-C", shop, "index", "loose", tmp_path / "one" / "lease.md", "--json").json
+    passages = run("-C", shop, "search", "loose", "rent", "--json").json["passages"]
+
+    assert (again["documents"], again["unchanged"]) == (2, 1)
+    assert {each["document"]: each["text"] for each in passages} == {
+        "lease.md": "The rent of one is due.",
+        "two/lease.md": "The rent of two is due.",
+    }
+
+
 def test_search_as_somebody(run, shop):
     """With a higher clearance more is found; an unknown label or mode is an error."""
     run("-C", shop, "index", "docs")

@@ -118,9 +118,15 @@ def test_odd_names(ring, name):
         ring.create(name)
 
 
-@pytest.mark.parametrize("tenant", ["", " ", " acme", "acme\n", "a\x1fb", "a\u2028b", "x" * 201])
+@pytest.mark.parametrize(
+    "tenant",
+    [
+        *("", " ", " acme", "acme\n", "a\x1fb", "a\u2028b", "x" * 201, "a  b", "a\u00a0b", "a\u200bb"),
+        *("../x", "a/b", "a\\b", "..", ".acme", "-acme", "a,b", "a;b", "a*", "a'b", "<a>", "a|b"),
+    ],
+)
 def test_odd_tenants(ring, tenant):
-    """A tenant whose name cannot be read, or is another's but for white space, is none."""
+    """A tenant whose name cannot be read, is another's but for white space, or looks like a path or option, is none."""
     with pytest.raises(InputError, match="of the tenant"):
         ring.create("anna", tenant=tenant)
     assert ring.is_empty()

@@ -60,9 +60,10 @@ def access(**options):
     return Access(**{"label": Label.INTERNAL, "labels": {}, **options})
 
 
-def find(folder, *paths, exact=True, index=(), **options):
-    whole = [folder / path for path in index]
-    return find_files(folder, [folder / path for path in paths], access(**options), exact=exact, index=whole)
+def find(folder, *paths, exact=True, index=(), remembered=None, **options):
+    whole, known = [folder / path for path in index], remembered or {}
+    places = [folder / path for path in paths]
+    return find_files(folder, places, access(**options), exact=exact, index=whole, remembered=known)
 
 
 def labels_of(found):
@@ -313,7 +314,7 @@ def test_a_linked_folder_has_the_labels_of_its_name_and_of_its_real_path(place, 
         assert labels_of(found) == {name: wanted}, pattern
     both = {"linked/**": Label.CONFIDENTIAL, f"{real.resolve()}/hr/**": Label.RESTRICTED, "hr/**": Label.PUBLIC}
     assert labels_of(find(place, "linked", labels=both, index=["linked"])) == {name: "restricted"}
-    assert labels_of(find(place, "linked", labels=both)) == {f"{real.resolve()}/hr/pay.txt": "restricted"}
+    assert labels_of(find(place, "linked", labels=both)) == {"share/hr/pay.txt": "restricted"}
 
 
 def test_a_linked_file_that_is_named_itself_has_the_label_of_its_name(place, tmp_path):
@@ -342,8 +343,18 @@ def test_documents_elsewhere_are_called_without_the_machine_s_path(place, tmp_pa
     assert not part.scope("b/docs/x/gone.md")
     alone = find(place, paths[0], index=paths[:1])  # the network has a folder of that name
     assert [each.name for each in alone.sources] == ["a/docs/x/fees.md"]
-    (moment,) = find(place, paths[0], exact=False).sources  # of no path that the index has
-    assert moment.name == (paths[0] / "x" / "fees.md").resolve().as_posix()
+    # So is what is named for one moment, and what was named before keeps its name.
+    first = find(place, paths[0], exact=False)
+    assert [each.name for each in first.sources] == ["a/docs/x/fees.md"]
+    file = paths[1] / "x" / "fees.md"
+    second = find(place, file, exact=False, remembered=first.remembered)
+    third = find(place, paths[1], paths[0], exact=False, remembered=second.remembered)
+    assert [each.name for each in second.sources] == ["fees.md"]
+    assert [each.name for each in third.sources] == ["fees.md", "a/docs/x/fees.md"]
+    assert second.scope(file.resolve().as_posix())  # what an index of before called it
+    (other,) = find(place, paths[2] / "x" / "fees.md", exact=False, remembered=third.remembered).sources
+    assert other.name == "x/fees.md"
+    assert str(tmp_path) not in str(third.remembered)
 
 
 def test_links_below_a_folder_give_their_label(place):

@@ -50,6 +50,17 @@ def test_pieces_become_names():
     assert found(text, [*pieces, ("Prague.", PLACE, 9)]) == [("Maria Novak", Kind.PERSON), ("Prague", Kind.LOCATION)]
 
 
+def test_a_name_ends_with_its_paragraph():
+    """What is signed and the paragraph below are two names; a name that a line cuts is one, and an address goes on."""
+    address = 1 + 2 * NAME_KINDS.index(Kind.ADDRESS)
+    signed = [("Tom", PERSON, 9), ("Best", PERSON + 1, 9), ("wishes", 0, 9)]
+    assert found("Tom\n\nBest wishes", signed) == [("Tom", Kind.PERSON), ("Best", Kind.PERSON)]
+    assert found("12 Elm Road\n\nLeeds", [("12", address, 9), ("Road", address + 1, 9), ("Leeds", address + 1, 9)]) == [
+        ("12 Elm Road\n\nLeeds", Kind.ADDRESS)
+    ]
+    assert found("Ann\nLee", [("Ann", PERSON, 9), ("Lee", PERSON + 1, 9)]) == [("Ann\nLee", Kind.PERSON)]
+
+
 def test_whole_words():
     """A name that begins or ends within a word has the word; Chinese has no blanks, and stays as it is."""
     assert found("seit Novaks Brief", [("seit", 0, 9), ("Nov", PERSON, 9), ("aks", 0, 9), ("Brief", 0, 9)]) == [
