@@ -231,10 +231,8 @@ class OpenAIEngine:
                 kept = {name: value for name in _RELAYED if (value := response.headers.get(name)) is not None}
                 streamed = kept.get("content-type", "").startswith("text/event-stream")
                 body = b"" if streamed else self._connection.arrived(response) or b""
-                yield RelayHead(status=response.status, headers=kept, length=len(body) or None)
-                if body:
-                    yield body
-                else:
+                yield RelayHead(status=response.status, headers=kept, body=body)
+                if not body:
                     pieces = list[bytes]()
                     async with aclosing(self._connection.chunks(response, deadline)) as chunks:
                         async for chunk in chunks:

@@ -26,6 +26,7 @@ REPAIR = "repair"
 EGRESS = "egress"
 """Kind of an entry that says what is about to leave. The entry with its outcome names its id under `egress`."""
 
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _BEGINNING = re.compile(rb'\{"prev":"([0-9a-f]{64})","n":(\d{1,18}),"time":')
 _TIME = re.compile(rb'"time":(-?[\d.eE+-]{1,40})[,}]')
 
@@ -57,7 +58,7 @@ def write_line(
 ) -> tuple[bytes, LogPosition]:
     """One more line, without its end, and where the log stands after it."""
     entry = {"prev": after.digest, "n": after.n + 1, "time": time, "kind": kind, "tenant": tenant, "about": about}
-    line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    line = _encoder.encode(entry).encode("utf-8", "replace")
     return line, LogPosition(after.n + 1, digest_of(line))
 
 

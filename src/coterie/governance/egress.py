@@ -19,7 +19,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from coterie.config.file import RemoteModel
 from coterie.config.mcp import McpSection
@@ -113,8 +113,8 @@ class Gate:
             options: Put something in place of the network, the clock and chance: see `OpenAIEngine`.
         """
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
-        engine = _Unslotted(
-            ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(adapters=adapters or {}, options=options))
+        engine = ENGINE_TYPES.load(model.engine).open(
+            name, model, EnginePlace(adapters=adapters or {}, options=options)
         )
         return _GatedEngine(engine, judge, self._journal, self._limits)
 
@@ -129,7 +129,7 @@ class Gate:
         """
         server = McpEngine(name, section, **options)
         judge = _Judge(policy=self._policy, detector=self._detector, name=server.name, model=section)
-        engine = _GatedEngine(_Unslotted(server), judge, self._journal, self._limits)
+        engine = _GatedEngine(server, judge, self._journal, self._limits)
         return McpServer(server=server, engine=engine, detector=self._detector, label=section.label or label)
 
     def check(self, name: str, model: RemoteModel, label: Label) -> None:
@@ -297,9 +297,18 @@ class _Judge:
 
 
 class _GatedEngine:
-    """A remote engine that is given only what the policy lets out and the limits can bear."""
+    """A remote engine that is given only what the policy lets out and the limits can bear.
 
-    def __init__(self, engine: StreamingEngine, judge: _Judge, journal: _Journal, limits: StoredLimits | None) -> None:
+    The worker slot of a request is others' while the engine is waited for.
+    """
+
+    def __init__(
+        self,
+        engine: Any,  # noqa: ANN401 - each has what its caller asks of it
+        judge: _Judge,
+        journal: _Journal,
+        limits: StoredLimits | None,
+    ) -> None:
         self.name = engine.name
         self.clearance = engine.clearance
         self._engine = engine
@@ -316,7 +325,8 @@ class _GatedEngine:
             self._journal.around(sent, self.name, call) as answered,
         ):
             inner = replace(call, before_retry=held.before_retry)
-            held.outputs = outputs = await self._engine.run(held.prompts, call=inner)
+            async with call.release_slot():
+                held.outputs = outputs = await self._engine.run(held.prompts, call=inner)
             answered()
         return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
 
@@ -332,9 +342,8 @@ class _GatedEngine:
             self._journal.around([sent], self.name, call) as answered,
         ):
             inner = replace(call, before_retry=held.before_retry)
-            # `stream` of an engine is an async generator; closing it ends the request.
-            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(held.prompts[0], call=inner))
-            async with aclosing(pieces) as events:
+            pieces = self._engine.stream(held.prompts[0], call=inner)  # closing it ends the request
+            async with call.release_slot(), aclosing(pieces) as events:
                 async for event in events:
                     if isinstance(event, Output):
                         held.outputs = [event]
@@ -356,8 +365,8 @@ class _GatedEngine:
             self._limits.held([sent.prompt], self._judge.model, self.name, call) as held,
             self._journal.around([sent], self.name, call) as answered,
         ):
-            events = self._engine.relay(sent.prompt, path=path, call=call)  # type: ignore[attr-defined]
-            async with aclosing(events):
+            pieces = self._engine.relay(sent.prompt, path=path, call=call)
+            async with call.release_slot(), aclosing(pieces) as events:
                 async for event in events:
                     if isinstance(event, Output):
                         held.outputs = [event]
@@ -423,34 +432,6 @@ class McpServer:
     async def close(self) -> None:
         """End the connection."""
         await self.server.close()
-
-
-class _Unslotted:
-    """A remote engine. The worker slot of a request is others' while it is waited for."""
-
-    def __init__(self, engine: Any) -> None:  # noqa: ANN401 - each has what its caller asks of it
-        self.name, self.clearance, self.close = engine.name, engine.clearance, engine.close
-        self.load = getattr(engine, "load", None)
-        self._engine = engine
-
-    async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
-        async with call.release_slot():
-            outputs: Sequence[Output] = await self._engine.run(batch, call=call)
-            return outputs
-
-    async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
-        pieces = self._engine.stream(prompt, call=call)
-        async with call.release_slot(), aclosing(pieces) as events:
-            async for event in events:
-                yield event
-
-    async def relay(
-        self, prompt: Prompt, *, path: str, call: CallContext
-    ) -> AsyncGenerator[RelayHead | bytes | Output, None]:
-        pieces = self._engine.relay(prompt, path=path, call=call)
-        async with call.release_slot(), aclosing(pieces) as events:
-            async for event in events:
-                yield event
 
 
 def _restorer(hidden: Disguised, call: CallContext, *, as_json: bool) -> Restorer | None:

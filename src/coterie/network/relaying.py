@@ -39,7 +39,7 @@ from coterie.types import (
 )
 
 _END = b"[DONE]"
-"""After it clients read no more of a stream: it is passed on once the request is settled."""
+"""After it clients read no more of a stream."""
 _FAILED = 400
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _FIELDS = ("model", "messages", "role", "content", "input", "prompt", "type", "text")
@@ -139,6 +139,25 @@ class _Course:
     """Of a deployment that answered."""
     cost: Decimal | None = None
 
+    def passes(self, event: RelayHead | bytes | Output) -> bool:
+        """Note what the model says; whether the caller may have it at once.
+
+        What completes an answer waits: a whole one, or the end of a stream, after which clients read no further.
+        """
+        if isinstance(event, Output):
+            self.usage = event.usage
+            return False
+        if isinstance(event, RelayHead):
+            self.status, completes = event.status, bool(event.body)
+            self.answer += event.body
+        else:
+            completes = event.rstrip().endswith(_END)
+            self.answer += event
+        if self.held or completes:
+            self.held.append(event)
+            return False
+        return True
+
     @property
     def milliseconds(self) -> float:
         """Since it began."""
@@ -173,10 +192,11 @@ async def relay(
         deployed = await _deployed(network, course, entered)
         if deployed is not None:
             yield deployed
-        async with aclosing(_said(model, prompt, course, answered=deployed is not None)) as events:
-            async for event in events:
-                yield event
-        if deployed is None:
+        else:
+            async with aclosing(model.engine.relay(prompt, path=relayed.path, call=call)) as events:
+                async for event in events:
+                    if course.passes(event):
+                        yield event
             await _settle(network, course)
             _leave(network, entered, course)
     except (asyncio.CancelledError, GeneratorExit, Exception) as error:
@@ -189,32 +209,6 @@ async def relay(
             await to_the_end(network.limits.settle(reserved, course.usage))
     for event in course.held:
         yield event
-
-
-async def _said(
-    model: RelayModel, prompt: Prompt, course: _Course, *, answered: bool
-) -> AsyncGenerator[RelayHead | bytes]:
-    """What the model says, without what completes it; nothing if it is answered."""
-    if answered:
-        return
-    async with aclosing(model.engine.relay(prompt, path=course.relayed.path, call=course.call)) as events:
-        async for event in events:
-            if isinstance(event, Output):
-                course.usage = event.usage
-                continue
-            if isinstance(event, RelayHead):
-                course.status = event.status
-            else:
-                course.answer += event
-            if course.held or _completes(event):
-                course.held.append(event)
-            else:
-                yield event
-
-
-def _completes(event: RelayHead | bytes) -> bool:
-    """Whether a client has its answer with this and reads no further: the head of a whole one, the end of a stream."""
-    return event.length is not None if isinstance(event, RelayHead) else event.rstrip().endswith(_END)
 
 
 async def _deployed(network: RelayingNetwork, course: _Course, entered: Any) -> RelayAnswer | None:  # noqa: ANN401

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from coterie.errors import StoreError
-from coterie.store.rollups import create_tables
+from coterie.store.rollups import create_mark, create_tables
 from coterie.store.statements import DatabaseConnection
 
 Connect = Callable[[Path, float], sqlite3.Connection]
@@ -209,10 +209,15 @@ def _step(file: Path) -> Callable[[DatabaseConnection], None]:
     return take
 
 
-STEPS: Mapping[str, Callable[[DatabaseConnection], None]] = {m008_read_models.__name__: m008_read_models} | {
-    f"m{file.stem}": _step(file) for file in Path(__file__).with_name("migrations").glob("*.sql")
-}
-"""By name: the files of `migrations`, and the step that is code."""
+def m013_sums_follow(connection: DatabaseConnection) -> None:
+    """In a file sums follow what is settled: a mark says how far they are."""
+    create_mark(connection)
+
+
+STEPS: Mapping[str, Callable[[DatabaseConnection], None]] = {
+    each.__name__: each for each in (m008_read_models, m013_sums_follow)
+} | {f"m{file.stem}": _step(file) for file in Path(__file__).with_name("migrations").glob("*.sql")}
+"""By name: the files of `migrations`, and the steps that are code."""
 MIGRATIONS: tuple[Callable[[DatabaseConnection], None], ...] = tuple(STEPS[name] for name in sorted(STEPS))
 """Every step, in order."""
 

@@ -1,9 +1,12 @@
-"""The ledger added up by hour and by day, as it is written: what reports and the console read.
+"""The ledger added up by hour and by day: what reports and the console read.
 
-Each settlement adds to a row for its hour and one for its day, in its own transaction: for all requests of its tenant,
-for each specialist and for each model. Money is added as decimal numbers. Latencies are counted in buckets that are 2%
-wide, so a percentile read from them is at most 1% off. A ledger of an earlier Coterie is added up in pieces, oldest
-request first; where that stands is in the file, so a process that ends goes on where it was.
+Each settlement adds to a row for its hour and one for its day: for all requests of its tenant, for each specialist and
+for each model. Money is added as decimal numbers. Latencies are counted in buckets that are 2% wide, so a percentile
+read from them is at most 1% off.
+
+In PostgreSQL a settlement adds itself, in its own transaction. In a SQLite file the sums follow: up to which request
+they go is written with them, in one transaction, so whoever was killed, each request counts once. Whoever reads sums
+first has what was settled added up; nobody who only asks waits for it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from coterie.store.statements import DatabaseConnection, insert_many
@@ -115,18 +119,6 @@ class Additions:
         self._latencies[key] = self._latencies.get(key, 0) + 1
         self._add_parts(row, start, steps, findings)
 
-    def add_settled(
-        self,
-        request: Sequence[Any],
-        steps: Iterable[Sequence[Any]],
-        findings: Iterable[Sequence[Any]],
-        *,
-        left: BackfillState | None,
-    ) -> None:
-        """Add a request that is being settled, unless the rest of an earlier ledger is still to come to it."""
-        if left is None or not (left.time, left.id) < (request[1], request[0]) or request[1] > left.until:
-            self.add(request, steps, findings)
-
     def _add_parts(
         self, row: _Request, start: int, steps: Iterable[Sequence[Any]], findings: Iterable[Sequence[Any]]
     ) -> None:
@@ -200,26 +192,28 @@ def _with_money(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]])
 
     All that stands there is read as one row, for one step of a statement; of a row that adds none it stays as it is.
     """
-    nothing, first = ("0",) * len(_MONEY), len(rows[0]) - len(_MONEY)
+    nothing, first, keys = ("0",) * len(_MONEY), len(rows[0]) - len(_MONEY), len(_KEY)
     paid = [row for row in rows if row[first:] != nothing]
     if not paid:
         return list(rows)
-    keys, values = len(_KEY), [value for row in paid for value in row[: len(_KEY)]]
-    places = ", ".join([f"({', '.join('?' * keys)})"] * len(paid))
-    (found,) = connection.execute(
-        f"WITH wanted ({', '.join(_KEY)}) AS (VALUES {places}) "  # noqa: S608 - no value is in it
-        f"SELECT json_group_array(json_array({', '.join((*_KEY, *_MONEY))})) "
-        f"FROM wanted CROSS JOIN rollups USING ({', '.join(_KEY)})",
-        values,
-    ).fetchone()
+    values = [value for row in paid for value in row[:keys]]
+    (found,) = connection.execute(_selection(len(paid)), values).fetchone()
     known = {tuple(row[:keys]): row[keys:] for row in json.loads(found)}
     return [
-        (
-            *row[:first],
-            *(str(Decimal(a) + Decimal(b)) for a, b in zip(row[first:], known.get(row[:keys], nothing), strict=True)),
-        )
-        for row in rows
+        (*row[:first], *map(_plus, row[first:], before)) if (before := known.get(row[:keys])) else row for row in rows
     ]
+
+
+@lru_cache(maxsize=256)
+def _selection(rows: int) -> str:
+    """The statement that reads the money of so many rows; the same object each time, as in `insert_many`."""
+    keys, places = ", ".join(_KEY), ", ".join([f"({', '.join('?' * len(_KEY))})"] * rows)
+    shown = f"json_group_array(json_array({keys}, {', '.join(_MONEY)}))"
+    return f"WITH wanted ({keys}) AS (VALUES {places}) SELECT {shown} FROM wanted CROSS JOIN rollups USING ({keys})"  # noqa: S608 - no value is in it
+
+
+def _plus(added: str, before: str) -> str:
+    return before if added == "0" else str(Decimal(added) + Decimal(before))
 
 
 class _Request(NamedTuple):
@@ -268,59 +262,79 @@ _UNPRICED, _COMPARED, _COMPARED_UNPRICED, _COST, _COUNTERFACTUAL, _COMPARED_COST
 _FIRST_MONEY = _COST
 
 
-# --- An earlier ledger.
+# --- How far a file is added up.
 
 
-class BackfillState(NamedTuple):
-    """How far an earlier ledger is added up."""
-
-    time: float
-    id: str
-    """`time` and `id`: of the last request that is."""
-    until: float
-    """Time of the newest one that is to be."""
-
-
-def backfill_left(connection: DatabaseConnection) -> BackfillState | None:
-    """Where adding up an earlier ledger stands; None once it is done."""
-    row = connection.execute("SELECT time, id, until FROM rollup_backfill").fetchone()
-    return None if row is None else BackfillState(*row)
+def create_mark(connection: DatabaseConnection) -> None:
+    """Have the sums of a file follow; those that an earlier Coterie had begun only are begun anew."""
+    begun = connection.execute("SELECT 1 FROM rollup_backfill").fetchone() is not None
+    connection.execute("DROP TABLE rollup_backfill")
+    if not adds_later(connection):
+        return
+    if begun:
+        connection.execute("DELETE FROM rollups")
+        connection.execute("DELETE FROM latencies")
+    connection.execute("CREATE TABLE summed (upto INTEGER NOT NULL, earlier INTEGER NOT NULL)")
+    (newest,) = connection.execute("SELECT coalesce(max(rowid), 0) FROM requests").fetchone()
+    connection.execute("INSERT INTO summed VALUES (?, ?)", (0 if begun else newest, newest))
 
 
-def backfill(connection: DatabaseConnection, *, piece: int = PIECE) -> bool:
-    """Add up the next requests of an earlier ledger, in a transaction; whether more are left."""
-    if backfill_left(connection) is None:
+def adds_later(connection: DatabaseConnection) -> bool:
+    """Whether sums follow what is settled: one thread writes a file, and has a moment for it now and then."""
+    return isinstance(connection, sqlite3.Connection)
+
+
+def is_whole(connection: DatabaseConnection) -> bool:
+    """Whether the sums have all of an earlier Coterie's ledger."""
+    return not adds_later(connection) or _mark(connection)[0] >= _mark(connection)[1]
+
+
+def _mark(connection: DatabaseConnection) -> tuple[int, int]:
+    """The last request that is in the sums, and the last one of an earlier Coterie, by their places in the file.
+
+    No request is ever deleted. So they stand in the order in which they were settled, also once it is written anew.
+    """
+    upto, earlier = connection.execute("SELECT upto, earlier FROM summed").fetchone()
+    return upto, earlier
+
+
+def add_up(connection: DatabaseConnection, *, piece: int = PIECE) -> bool:
+    """Add up the next requests of a file that the sums lack, in a transaction; whether more may be left."""
+    upto, _ = _mark(connection)
+    requests = connection.execute(
+        "SELECT rowid, * FROM requests WHERE rowid > ? ORDER BY rowid LIMIT ?", (upto, piece)
+    ).fetchall()
+    if not requests:
+        return False
+    stretch, parts = (upto, requests[-1][0]), dict[tuple[str, str], list[Sequence[Any]]]()
+    for table in ("steps", "findings"):
+        for row in connection.execute(
+            f"SELECT {table}.* FROM requests JOIN {table} ON request = id "  # noqa: S608 - our names
+            "WHERE requests.rowid > ? AND requests.rowid <= ?",
+            stretch,
+        ).fetchall():
+            parts.setdefault((table, row[0]), []).append(row)
+    additions = Additions()
+    for _, *request in requests:
+        additions.add(request, *(parts.get((table, request[0]), ()) for table in ("steps", "findings")))
+    additions.write(connection)
+    connection.execute("UPDATE summed SET upto = ?", stretch[1:])
+    return len(requests) == piece
+
+
+def catch_up(connection: DatabaseConnection, *, piece: int) -> bool:
+    """The same in a transaction of its own, if there is any such request."""
+    behind = "SELECT 1 FROM requests WHERE rowid > (SELECT upto FROM summed) LIMIT 1"
+    if connection.execute(behind).fetchone() is None:
         return False  # without a lock
     connection.execute("BEGIN IMMEDIATE")
     try:
-        more = _add_piece(connection, piece)
+        more = add_up(connection, piece=piece)
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
     return more
-
-
-def _add_piece(connection: DatabaseConnection, piece: int) -> bool:
-    left = backfill_left(connection)  # another process may have added up some meanwhile
-    if left is None:
-        return False
-    requests = connection.execute(
-        "SELECT * FROM requests WHERE (time, id) > (?, ?) AND time <= ? ORDER BY time, id LIMIT ?", (*left, piece)
-    ).fetchall()
-    additions = Additions()
-    for request in requests:
-        parts = (
-            connection.execute(f"SELECT * FROM {table} WHERE request = ?", (request[0],)).fetchall()  # noqa: S608 - our names
-            for table in ("steps", "findings")
-        )
-        additions.add(request, *parts)
-    additions.write(connection)
-    if len(requests) < piece:
-        connection.execute("DELETE FROM rollup_backfill")
-        return False
-    connection.execute("UPDATE rollup_backfill SET time = ?, id = ?", (requests[-1][1], requests[-1][0]))
-    return True
 
 
 # --- Reading.

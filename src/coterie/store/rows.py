@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from coterie.errors import InputError, StoreError
 from coterie.runtime.codec import dumps, from_json, loads, parse_json
 from coterie.store.content import without_content
-from coterie.store.rollups import Additions, backfill_left
+from coterie.store.rollups import Additions, adds_later
 from coterie.store.statements import Cursor, DatabaseConnection, insert_many
 from coterie.types import (
     CONTENT_KINDS,
@@ -83,7 +83,7 @@ def insert_settlements(
     """
     rows = defaultdict[str, list[Row]](list)
     used: dict[tuple[str, str], float] = {}
-    left, added = backfill_left(connection), Additions()
+    added = None if adds_later(connection) else Additions()
     for settlement in settlements:
         trace = settlement.trace
         request, steps, findings = _request_row(trace), list(_step_rows(trace)), list(_finding_rows(trace))
@@ -93,7 +93,8 @@ def insert_settlements(
         rows["decisions"] += _decision_rows(trace)
         kept = trace if keep_content else without_content(trace, settlement.texts)
         rows["traces"].append((trace.id, dumps(kept)))
-        added.add_settled(request, steps, findings, left=left)
+        if added is not None:
+            added.add(request, steps, findings)
         if trace.session is not None:
             key = trace.tenant, trace.session
             used[key] = max(used.get(key, float("-inf")), float(trace.time))
@@ -103,7 +104,8 @@ def insert_settlements(
         insert_many(connection, table, written)
     _use_sessions(connection, used, expired=expired)
     insert_many(connection, "entries (tenant, session, time, producer, label, kind, content)", entries)
-    added.write(connection)  # last: all writers add to the same rows, and wait for each other until the end
+    if added is not None:
+        added.write(connection)  # last: all writers add to the same rows, and wait for each other until the end
 
 
 def select_context(

@@ -15,11 +15,12 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from coterie.errors import InputError, StoreError
+from coterie.errors import CoterieError, InputError, StoreError
 from coterie.protocols import Audit
 from coterie.store.connection import (
     Connect,
@@ -43,7 +44,7 @@ from coterie.store.reads import (
     select_said,
     select_session_page,
 )
-from coterie.store.rollups import backfill
+from coterie.store.rollups import PIECE, add_up, adds_later, catch_up
 from coterie.store.rows import (
     Complaints,
     SettlementWork,
@@ -87,6 +88,8 @@ from coterie.types import (
 _DAY = 86_400.0
 _SWEEP = 3600.0
 """Seconds between two looks for expired sessions; the file is written anew for them once a day at most."""
+_BATCHES = 32
+"""Commits after which sums follow, where there is no pause before; about a millisecond's work."""
 _WIPES, _PAUSE = 100, 0.05
 """Tries to overwrite what was erased, and seconds between two of them."""
 
@@ -278,10 +281,12 @@ class SQLiteStore:
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
         """Totals over requests admitted at or after `since`; never delays the other reads."""
+        await self._add_up()
         return await self._totals.run(partial(select_summary, since=since))
 
     async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
         """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
+        await self._add_up()
         return await self._totals.run(partial(select_ledger, since=since, by=by))
 
     async def totals(
@@ -295,8 +300,14 @@ class SQLiteStore:
         name: str | None = None,
     ) -> Totals:
         """Totals of whole hours and days, of a tenant or of all tenants; parts are those of one name alone."""
+        await self._add_up()
         work = partial(select_totals, since=since, until=until, tenant=tenant, hours=hours, parts=parts, name=name)
         return await self._lookups.run(work)
+
+    async def _add_up(self) -> None:
+        """Have what was settled added up; where that cannot be written, sums are read as they stand."""
+        with suppress(CoterieError):
+            await self._writer.run(_add_up)
 
     async def request_page(self, wanted: RequestFilter) -> RequestPage:
         """The next page of a tenant's requests, the newest first."""
@@ -356,8 +367,10 @@ class Sweep:
     """Deletes expired sessions now and then, and overwrites what was deleted wherever it may still stand.
 
     `secure_delete` is not enough for that: when SQLite splits or joins pages it moves rows, and what it leaves of them
-    in the old page is not overwritten when the row is deleted later. So the file is written anew.
+    in the old page is not overwritten when the row is deleted later. So the file is written anew. And has sums follow.
     """
+
+    _sums_follow = True
 
     def __init__(self, *, clock: Callable[[], float], keep: float, keep_traces: float | None = None) -> None:
         self._clock, self._keep, self._keep_traces = clock, keep, keep_traces
@@ -365,7 +378,7 @@ class Sweep:
         self._erased = False
         self._deleted = False
         self._unwiped = False
-        self._more = True  # an earlier ledger may be left to add up; only opening the file makes one
+        self._unsummed = 1  # batches since sums were added up; what an earlier process left counts as one
 
     @property
     def wiped(self) -> bool:
@@ -383,12 +396,19 @@ class Sweep:
         """A session last used before this time is forgotten."""
         return self._clock() - self._keep
 
-    def __call__(self, connection: DatabaseConnection) -> bool:
-        """Do what is due; whether more of an earlier ledger is left to add up."""
+    def __call__(self, connection: DatabaseConnection, *, idle: bool) -> bool:
+        """Do what is due; whether something is left to add up.
+
+        Args:
+            connection: Outside a transaction.
+            idle: Nothing waits to be written.
+        """
         self._sweep(connection)
-        if self._more:  # a look would be needless after each commit: it waits for the interpreter's lock
-            self._more = backfill(connection)
-        return self._more
+        self._unsummed += not idle
+        if self._sums_follow and (self._unsummed > _BATCHES or (idle and self._unsummed)):
+            more = catch_up(connection, piece=PIECE if idle else _BATCHES)
+            self._unsummed = _BATCHES if more else 0
+        return self._sums_follow and self._unsummed > 0
 
     def _is_due(self, now: float) -> bool:
         """Whether to look for what is too old; once an hour."""
@@ -427,7 +447,12 @@ class Sweep:
         return gone
 
 
-def _nothing(_: DatabaseConnection) -> None:
+def _add_up(connection: DatabaseConnection) -> None:
+    if adds_later(connection):
+        add_up(connection)
+
+
+def _nothing(_: DatabaseConnection, **_more: object) -> None:
     """Work that only waits for its turn."""
 
 

@@ -15,9 +15,9 @@ from coterie.store.rollups import (
     Rollup,
     Stretch,
     added_up,
-    backfill_left,
     bucket_of,
     count_requests,
+    is_whole,
     percentile_of,
     select_latencies,
     select_rollups,
@@ -193,7 +193,7 @@ class _Rolled(NamedTuple):
 
 def _rolled(connection: DatabaseConnection, since: float, exact: int) -> _Rolled | None:
     """Whether the rows of hours and days are to be added up; None if there are few requests, or not all are in them."""
-    if backfill_left(connection) is not None:
+    if not is_whole(connection):
         return None
     limit = connection.execute(
         "SELECT coalesce(sum(requests), 0) FROM rollups WHERE span = ? AND kind = 'request' AND start >= ?",
@@ -467,7 +467,7 @@ def select_totals(
         specialists=_rows(sums.kinds["specialist"]),
         models=_rows(sums.kinds["model"]),
         recent=_recent(sums.recent, since, 3600 if hours else int(DAY)),
-        summed=backfill_left(connection) is None,
+        summed=is_whole(connection),
     )
 
 

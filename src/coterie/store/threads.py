@@ -38,6 +38,14 @@ class JointWork(Protocol):
         ...
 
 
+class Maintain(Protocol):
+    """What is done between two batches."""
+
+    def __call__(self, connection: DatabaseConnection, /, *, idle: bool) -> bool | None:
+        """Do what is due, `idle` if nothing waits; whether there is more to do."""
+        ...
+
+
 _BATCH = 256
 """At most so many works share a commit, so that the first of them does not wait long."""
 _PAUSE = 0.02
@@ -61,8 +69,8 @@ class WriteThread:
     Args:
         connect: Opens the connection; called in the thread, again after a failure that broke it.
         prepare: Called with each new connection, outside a transaction: migrations.
-        maintain: Called outside a transaction after a batch, and every `idle` seconds without any. True means that
-            there is more to do: it is called again as soon as nothing waits.
+        maintain: Called outside a transaction after a batch, and every `idle` seconds without any, which it is told.
+            True means that there is more to do: it is called again as soon as nothing waits.
         explain: Makes an error of the library one of ours.
         limit: Works that may wait; one more is refused.
         idle: Seconds.
@@ -75,7 +83,7 @@ class WriteThread:
         *,
         connect: Callable[[], DatabaseConnection],
         prepare: Work,
-        maintain: Callable[[DatabaseConnection], bool | None],
+        maintain: Maintain,
         explain: Callable[[Exception], StoreError],
         limit: int,
         idle: float = 600.0,
@@ -152,7 +160,7 @@ class WriteThread:
             self._answer([opened], [error])
             return
         self._answer([opened], [None])
-        self._try_to_maintain()
+        self._try_to_maintain(idle=True)
         ending = False
         while not ending:
             batch, ending = self._next_batch()
@@ -161,7 +169,7 @@ class WriteThread:
                 if self._due is None:
                     self._due = time.monotonic() + self._sync_after
             self._try_to_sync(at_once=ending)
-            self._try_to_maintain()
+            self._try_to_maintain(idle=ending or not batch)
         if self._syncer is not None:
             self._syncer.shutdown()
         self._discard()
@@ -261,11 +269,11 @@ class WriteThread:
         self._syncer = self._syncer or ThreadPoolExecutor(1, "coterie-store-sync", initializer=roam)
         self._syncer.submit(self._sync)  # a disk that fails is heard of by the next commit
 
-    def _try_to_maintain(self) -> None:
+    def _try_to_maintain(self, *, idle: bool) -> None:
         self._more = False
         self._queue.read_by(0)
         with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it
-            self._more = bool(self._maintain(self._open()))
+            self._more = bool(self._maintain(self._open(), idle=idle))
 
     def _open(self) -> DatabaseConnection:
         if self._connection is None:

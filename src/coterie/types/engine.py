@@ -70,8 +70,8 @@ class RelayHead:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    length: int | None = None
-    """Bytes of the body, where all of it is here and follows in one piece; None while it may still come."""
+    body: bytes = b""
+    """The whole body, where it is here already; pieces of it follow otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ SCHEMA = {
     " unpriced compared compared_unpriced cpu_seconds joules joules_low joules_high joules_measured cost counterfactual"
     " compared_cost",
     "latencies": "span start tenant bucket n",
-    "rollup_backfill": "time id until",
+    "summed": "upto earlier",
     "trainings": "specialist version time seconds cpu_seconds joules joules_kind cost",
     "examples": "id request time tenant label api job template prompt input answer cost milliseconds failed policy "
     "propensity confidence in_scope caller",

@@ -9,7 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.store.rollups import backfill, backfill_left, bucket_of, create_tables, latency_of, stretches
+from coterie.store.rollups import bucket_of, catch_up, create_mark, create_tables, is_whole, latency_of, stretches
+from coterie.store.rows import insert_settlements
 from coterie.store.summary import select_ledger, select_summary
 from coterie.types import Feedback, Label, LedgerRow, RequestFilter, Step, Usage, total_usage
 
@@ -61,6 +62,7 @@ async def filled(open_store, path, count=300, *, seed=7):
     for each in rng.sample(requests, count // 10):
         said = Feedback(trace_id=each.trace.id, time=NOW, tenant=each.trace.tenant, thumb=rng.choice(["up", "down"]))
         await store.feedback(said)
+    await store.totals(since=0)  # who asks for sums has them added up
     return store
 
 
@@ -103,14 +105,15 @@ async def test_an_earlier_ledger_is_added_up_in_pieces(open_store, path):
     await store.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         exact = select_ledger(connection, since=0, by="specialist")
-        for table in ("rollups", "latencies", "rollup_backfill"):
+        for table in ("rollups", "latencies", "summed"):
             connection.execute(f"DROP TABLE {table}")
         for index in ("requests_by_tenant", "requests_by_status", "sessions_by_tenant"):
             connection.execute(f"DROP INDEX {index}")
         create_tables(connection)
+        create_mark(connection)
         assert select_ledger(connection, since=0, by="specialist", exact=0) == exact  # row by row, until it is done
-        backfill(connection, piece=50)
-        assert backfill_left(connection) is not None
+        catch_up(connection, piece=50)
+        assert not is_whole(connection)
 
     store = await open_store()  # the writer adds up the rest, piece by piece
     rng = random.Random(3)
@@ -125,8 +128,27 @@ async def test_an_earlier_ledger_is_added_up_in_pieces(open_store, path):
         assert_equal(a, b)
 
 
+async def test_sums_follow_whoever_settled(open_store, path):
+    """Of what a killed process left, and of what several settle, each request counts once, in a file written anew."""
+    rng, stores = random.Random(5), [await open_store() for _ in range(2)]
+    await stores[0].totals(since=0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        insert_settlements(connection, [drawn(rng, number) for number in range(40)], keep_content=False, expired=0.0)
+        connection.execute("COMMIT")  # and the process is gone before anything is added up
+        connection.execute("VACUUM")
+    await asyncio.gather(*(stores[number % 2].settle(drawn(rng, number)) for number in range(40, 120)))
+    found = [await each.totals(since=0) for each in stores]
+    assert [each.total.requests for each in found] == [120, 120]
+    with closing(sqlite3.connect(path)) as connection:
+        exact = select_ledger(connection, since=0, by="specialist")
+        rolled = select_ledger(connection, since=0, by="specialist", exact=0)
+    for a, b in zip((exact.total, *exact.rows), (rolled.total, *rolled.rows), strict=True):
+        assert_equal(a, b)
+
+
 async def test_a_settlement_that_fails_is_not_added(open_store, path):
-    """The rows of hours and days are of the same transaction."""
+    """What is not in the file is not in the rows of hours and days."""
     store = await open_store()
     await store.settle(settlement())
     with pytest.raises(Exception, match="UNIQUE"):

@@ -172,22 +172,21 @@ class Relay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay. What fails before the first byte has a status of its own; afterwards the answer is cut off."""
-        trace_id, length = self.gateway.network.new_id(), None
+        trace_id = self.gateway.network.new_id()
         async with aclosing(self.gateway.network.relay(self.asked(scope), trace_id=trace_id)) as events:
             async for said in events:
                 if isinstance(said, RelayAnswer):
                     await self.answer(said, stream=bool(self.content.get("stream")))(scope, receive, send)
                     return
                 if isinstance(said, RelayHead):
-                    length = said.length
                     headers = {**said.headers, **self.named, TRACE_HEADER: trace_id, "cache-control": "no-store"}
-                    if length is not None:
-                        headers["content-length"] = str(length)
+                    if said.body:
+                        headers["content-length"] = str(len(said.body))
                     told = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
                     await send({"type": "http.response.start", "status": said.status, "headers": told})
-                elif length is not None:
-                    await send({"type": "http.response.body", "body": said})
-                    return
+                    if said.body:
+                        await send({"type": "http.response.body", "body": said.body})
+                        return
                 else:
                     await send_event(send, said)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
