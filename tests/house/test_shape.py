@@ -60,13 +60,13 @@ BUDGETS = {
     "flywheel": 5150,  # jobs, evidence, capture, review, runs; objects; repeats; confusions
     "gateway": 7540,  # changes in the folder; deployments, review over HTTP; local models at each door; late workers
     "generalist": 1560,  # whole answers asked for whole; functions
-    "governance": 3560,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
+    "governance": 3540,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
     "learning": 5760,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
     "limits": 1580,  # spans beside storage; calls capped; allotments leased from a file or PostgreSQL, one clock
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
-    "network": 2560,  # stages in one module; relay, routes by schema, feedback, misspelt labels, functions, follow-ups
+    "network": 2550,  # stages in one module; relay, routes by schema, feedback, misspelt labels, functions, follow-ups
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
     "privacy": 3260,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut
@@ -78,7 +78,7 @@ BUDGETS = {
     "runtime": 1880,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
-    "store": 4190,  # calls by caller; many rows a statement, one thread for ledger and audit log; read models; flywheel
+    "store": 4220,  # calls by caller; sums that follow; many rows a statement, one thread for ledger and audit log; read models; flywheel
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
     "tasks": 18485,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder

@@ -66,8 +66,6 @@ class PostgresStore(SQLiteStore):
 class PostgresSweep(Sweep):
     """Deletes what is too old, in one process at a time, and writes tables anew from which something was erased."""
 
-    _sums_follow = False
-
     def lock(self, connection: DatabaseConnection) -> None:
         """Let nobody write what is about to be erased; others go on reading."""
         connection.execute(

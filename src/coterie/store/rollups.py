@@ -300,6 +300,8 @@ def _mark(connection: DatabaseConnection) -> tuple[int, int]:
 
 def add_up(connection: DatabaseConnection, *, piece: int = PIECE) -> bool:
     """Add up the next requests of a file that the sums lack, in a transaction; whether more may be left."""
+    if not adds_later(connection):
+        return False
     upto, _ = _mark(connection)
     requests = connection.execute(
         "SELECT rowid, * FROM requests WHERE rowid > ? ORDER BY rowid LIMIT ?", (upto, piece)
@@ -325,7 +327,7 @@ def add_up(connection: DatabaseConnection, *, piece: int = PIECE) -> bool:
 def catch_up(connection: DatabaseConnection, *, piece: int) -> bool:
     """The same in a transaction of its own, if there is any such request."""
     behind = "SELECT 1 FROM requests WHERE rowid > (SELECT upto FROM summed) LIMIT 1"
-    if connection.execute(behind).fetchone() is None:
+    if not adds_later(connection) or connection.execute(behind).fetchone() is None:
         return False  # without a lock
     connection.execute("BEGIN IMMEDIATE")
     try:

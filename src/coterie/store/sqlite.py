@@ -44,7 +44,7 @@ from coterie.store.reads import (
     select_said,
     select_session_page,
 )
-from coterie.store.rollups import PIECE, add_up, adds_later, catch_up
+from coterie.store.rollups import PIECE, add_up, catch_up
 from coterie.store.rows import (
     Complaints,
     SettlementWork,
@@ -307,7 +307,7 @@ class SQLiteStore:
     async def _add_up(self) -> None:
         """Have what was settled added up; where that cannot be written, sums are read as they stand."""
         with suppress(CoterieError):
-            await self._writer.run(_add_up)
+            await self._writer.run(add_up)
 
     async def request_page(self, wanted: RequestFilter) -> RequestPage:
         """The next page of a tenant's requests, the newest first."""
@@ -370,8 +370,6 @@ class Sweep:
     in the old page is not overwritten when the row is deleted later. So the file is written anew. And has sums follow.
     """
 
-    _sums_follow = True
-
     def __init__(self, *, clock: Callable[[], float], keep: float, keep_traces: float | None = None) -> None:
         self._clock, self._keep, self._keep_traces = clock, keep, keep_traces
         self._due = self._rewrite_due = float("-inf")
@@ -396,19 +394,14 @@ class Sweep:
         """A session last used before this time is forgotten."""
         return self._clock() - self._keep
 
-    def __call__(self, connection: DatabaseConnection, *, idle: bool) -> bool:
-        """Do what is due; whether something is left to add up.
-
-        Args:
-            connection: Outside a transaction.
-            idle: Nothing waits to be written.
-        """
+    def __call__(self, connection: DatabaseConnection, idle: bool) -> bool:  # noqa: FBT001 - see `WriteThread`
+        """Do what is due, `idle` if nothing waits to be written; whether something is left to add up."""
         self._sweep(connection)
         self._unsummed += not idle
-        if self._sums_follow and (self._unsummed > _BATCHES or (idle and self._unsummed)):
+        if self._unsummed > _BATCHES or (idle and self._unsummed):
             more = catch_up(connection, piece=PIECE if idle else _BATCHES)
             self._unsummed = _BATCHES if more else 0
-        return self._sums_follow and self._unsummed > 0
+        return self._unsummed > 0
 
     def _is_due(self, now: float) -> bool:
         """Whether to look for what is too old; once an hour."""
@@ -447,12 +440,7 @@ class Sweep:
         return gone
 
 
-def _add_up(connection: DatabaseConnection) -> None:
-    if adds_later(connection):
-        add_up(connection)
-
-
-def _nothing(_: DatabaseConnection, **_more: object) -> None:
+def _nothing(*_: object) -> None:
     """Work that only waits for its turn."""
 
 

@@ -22,7 +22,7 @@ from coterie.runtime.cores import roam
 from coterie.store.statements import DatabaseConnection
 
 T = TypeVar("T")
-Work = Callable[[DatabaseConnection], None]
+Work = Callable[[DatabaseConnection], object]
 """Writes something, inside a transaction that it neither begins nor ends."""
 
 
@@ -35,14 +35,6 @@ class JointWork(Protocol):
 
     def joined(self, works: Sequence[Any], /) -> Work:
         """Return the work that writes all of these, which are of this kind."""
-        ...
-
-
-class Maintain(Protocol):
-    """What is done between two batches."""
-
-    def __call__(self, connection: DatabaseConnection, /, *, idle: bool) -> bool | None:
-        """Do what is due, `idle` if nothing waits; whether there is more to do."""
         ...
 
 
@@ -69,8 +61,8 @@ class WriteThread:
     Args:
         connect: Opens the connection; called in the thread, again after a failure that broke it.
         prepare: Called with each new connection, outside a transaction: migrations.
-        maintain: Called outside a transaction after a batch, and every `idle` seconds without any, which it is told.
-            True means that there is more to do: it is called again as soon as nothing waits.
+        maintain: Called outside a transaction after a batch, and with True every `idle` seconds without any. True means
+            that there is more to do: it is called again as soon as nothing waits.
         explain: Makes an error of the library one of ours.
         limit: Works that may wait; one more is refused.
         idle: Seconds.
@@ -83,7 +75,7 @@ class WriteThread:
         *,
         connect: Callable[[], DatabaseConnection],
         prepare: Work,
-        maintain: Maintain,
+        maintain: Callable[[DatabaseConnection, bool], bool | None],
         explain: Callable[[Exception], StoreError],
         limit: int,
         idle: float = 600.0,
@@ -273,7 +265,7 @@ class WriteThread:
         self._more = False
         self._queue.read_by(0)
         with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it
-            self._more = bool(self._maintain(self._open(), idle=idle))
+            self._more = bool(self._maintain(self._open(), idle))
 
     def _open(self) -> DatabaseConnection:
         if self._connection is None:
