@@ -78,7 +78,7 @@ BUDGETS = {
     "runtime": 1880,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
-    "store": 4220,  # calls by caller; sums that follow; many rows a statement, one thread for ledger and audit log; read models; flywheel
+    "store": 4220,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
     "tasks": 18485,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder

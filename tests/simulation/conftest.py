@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
+from coterie.store import threads
+
 
 def pytest_generate_tests(metafunc) -> None:
     """`--seeds N` of them, or the one that COTERIE_SEED names."""
@@ -11,3 +15,9 @@ def pytest_generate_tests(metafunc) -> None:
         one = os.environ.get("COTERIE_SEED")
         seeds = [int(one)] if one else range(metafunc.config.getoption("--seeds"))
         metafunc.parametrize("seed", seeds)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch) -> None:
+    """The store's thread does nothing in its pauses: how long they are is no part of a simulation."""
+    monkeypatch.setattr(threads, "_PAUSE", 600.0)

@@ -205,6 +205,11 @@ class InTurn:
         async with self._turn:
             await self._loop.outside(self._store.record(settlement, entry, audit), put=True)
 
+    async def summary(self):
+        """Its writer adds up first."""
+        async with self._turn:
+            return await self._loop.outside(self._store.summary(), put=True)
+
     async def erase(self, session, tenant):
         """The same; it waits for readers."""
         async with self._turn:

@@ -67,17 +67,24 @@ def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) 
         texts: In their order.
         found: What was found in each.
     """
-    numbered = sum(not text.isascii() or digits_between(text) is not None for text in texts)
-    if len(texts) < 2 or not numbered or (numbered == 1 and not any(map(has_token_sign, texts))):
-        return []  # every such piece has a digit, but for one of a token
+    if not _may_be_cut(texts):
+        return []
     folds = [fold(text) for text in texts]
     # What was found is blanked where it is written: a blank as long is folded to one as long.
     left = [
         without_found(text, each) if folded is None else _without(folded, text, each)
         for text, folded, each in zip(texts, folds, found, strict=True)
     ]
+    if not _may_be_cut(left):  # what had digits was found whole
+        return []
     values = [value for value in cut_values(left) if len({piece.text for piece in value.pieces}) > 1]
     return [value._replace(pieces=tuple(_written(piece, folds) for piece in value.pieces)) for value in values]
+
+
+def _may_be_cut(texts: Sequence[str]) -> bool:
+    """Whether a value may be cut over some texts: every piece of one has a digit, but for one of a token."""
+    numbered = sum(not text.isascii() or digits_between(text) is not None for text in texts)
+    return len(texts) > 1 and (numbered > 1 or (numbered == 1 and any(map(has_token_sign, texts))))
 
 
 def _without(folded: Folded, text: str, found: Iterable[PersonalData]) -> str:
