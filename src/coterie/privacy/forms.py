@@ -75,9 +75,8 @@ def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) 
         without_found(text, each) if folded is None else _without(folded, text, each)
         for text, folded, each in zip(texts, folds, found, strict=True)
     ]
-    if not _may_be_cut(left):  # what had digits was found whole
-        return []
-    values = [value for value in cut_values(left) if len({piece.text for piece in value.pieces}) > 1]
+    cut = cut_values(left) if _may_be_cut(left) else ()  # what had digits may have been found whole
+    values = [value for value in cut if len({piece.text for piece in value.pieces}) > 1]
     return [value._replace(pieces=tuple(_written(piece, folds) for piece in value.pieces)) for value in values]
 
 
