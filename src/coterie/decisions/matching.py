@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from coterie.config.decisions import DecisionsSection, SiteSection
-from coterie.decisions.questions import folded
+from coterie.text.words import folded
 from coterie.types import YES, Finding, Question, Reason, SpecialistCard
 
 _FEWEST = 3

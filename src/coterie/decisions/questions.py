@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from coterie.errors import InputError
 from coterie.types import NO, YES, Question
@@ -75,9 +73,3 @@ def fingerprint(question: Question) -> str:
 def spaced(text: str) -> str:
     """Return a text in normal form C, with one space where it has white space."""
     return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-@lru_cache(maxsize=65_536)
-def folded(name: str) -> str:
-    """Return a name without case and with one space where it has spaces, hyphens or underscores."""
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()

@@ -17,10 +17,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from coterie.decisions.drawing import Drawing
-from coterie.decisions.questions import folded
 from coterie.errors import EngineBroken
 from coterie.protocols import Engine
 from coterie.specialists.prompts import Prompting, answers
+from coterie.text.words import folded
 from coterie.types import YES, CallContext, DecisionMethod, Message, Option, Output, Prompt, Question, Step, Task
 
 PRODUCER = "decisions"

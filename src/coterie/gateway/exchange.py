@@ -22,9 +22,14 @@ from coterie.types import Answer, Delta, Request, Trace
 
 IGNORED_HEADER = "x-coterie-ignored"
 """Names what a request asked for and nobody could do."""
-SAMPLING = frozenset({"temperature", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty"})
+SAMPLING = frozenset(
+    {
+        *("temperature", "top_p", "seed", "stop", "stop_sequences", "frequency_penalty", "presence_penalty"),
+        *("max_tokens", "max_completion_tokens", "max_output_tokens"),
+    }
+)
 """What acts where a model writes, and nowhere else."""
-FUNCTIONS = frozenset({"tools", "parallel_tool_calls"})
+FUNCTIONS = frozenset({"tools", "parallel_tool_calls", "tool_choice.disable_parallel_tool_use"})
 """What acts where such a model may call functions."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST_NAMED = 64

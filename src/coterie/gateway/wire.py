@@ -14,11 +14,13 @@ from pydantic import (
     AliasChoices,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
+    Tag,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -142,6 +144,8 @@ class ChatMessage(Wire):
 class StreamOptions(Wire):
     """How to stream."""
 
+    model_config = ConfigDict(extra="allow")
+
     include_usage: bool = False
     """Send a last chunk with the token counts."""
 
@@ -192,6 +196,20 @@ class NamedTool(Wire):
     function: NamedFunction
 
 
+class AllowedSet(Wire):
+    """Some of the tools."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Field(max_length=128)]
+
+
+class AllowedTools(Wire):
+    """Leaves the other tools out."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedSet
+
+
 class NamedSchema(Wire):
     """The schema of an answer."""
 
@@ -205,6 +223,26 @@ class ChatResponseFormat(Wire):
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
+
+
+def _kind_of(choice: object) -> str | None:
+    if not isinstance(choice, dict):
+        return None
+    return "AllowedTools" if choice.get("type") == "allowed_tools" else "NamedTool"
+
+
+ToolChoice = (
+    Literal["none", "auto", "required"]
+    | Annotated[
+        Annotated[NamedTool, Tag("NamedTool")] | Annotated[AllowedTools, Tag("AllowedTools")],
+        Discriminator(
+            _kind_of,
+            custom_error_type="tool_choice",
+            custom_error_message="an object of the type 'function' or 'allowed_tools'",
+        ),
+    ]
+    | None
+)
 
 
 class ChatRequest(SamplingWire):
@@ -225,7 +263,7 @@ class ChatRequest(SamplingWire):
     """Only 1: there is one answer."""
     tools: Annotated[list[ToolWire], Field(max_length=128)] | None = None
     """Functions that a model may call. A forced call is also made by specialists whose answers are its arguments."""
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    tool_choice: ToolChoice = None
     response_format: ChatResponseFormat | None = None
     """`json_schema` is answered by the specialists whose labels or fields it asks for, else by the generalist."""
     logprobs: bool | None = None

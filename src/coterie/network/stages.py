@@ -24,7 +24,7 @@ from coterie.network.state import RequestState
 from coterie.protocols import Generalist, Router, SpeakingSpecialist, Specialist
 from coterie.routing.plan import permitted, pinned_route, plan_stages
 from coterie.runtime.values import replace
-from coterie.structured.filling import PropertySlot, assign, fill, fill_freely, is_free
+from coterie.structured.filling import Place, PropertySlot, assign, fill, fill_freely, is_free
 from coterie.structured.schema import Node
 from coterie.types import (
     CallContext,
@@ -162,13 +162,13 @@ def without_call(outcome: Outcome) -> Outcome:
 
 
 def filled(
-    outcome: Outcome, schema: Node, slots: Mapping[str, PropertySlot], cards: Mapping[str, SpecialistCard]
+    outcome: Outcome, schema: Node, slots: Mapping[Place, PropertySlot], cards: Mapping[str, SpecialistCard]
 ) -> Outcome:
     """The outcome of a request for JSON: accepted only if what was found makes JSON of the schema."""
     if is_free(schema):
         text = fill_freely(outcome.answering, cards) if outcome.answering else ""
         return replace(outcome, filled=text)
-    text, why_not = fill(schema, slots, outcome.findings) if slots else ("", None)
+    text, why_not = fill(schema, slots, outcome.findings, cards) if slots else ("", None)
     if text:
         return replace(outcome, status="accepted", filled=text)
     reasons = [] if why_not is None else [why_not]
@@ -228,17 +228,27 @@ async def select(
 
 def schema_route(
     request: Request, cards: Mapping[str, SpecialistCard]
-) -> tuple[Route | None, Mapping[str, PropertySlot]]:
+) -> tuple[Route | None, Mapping[Place, PropertySlot]]:
     """The route of a request for JSON: those who fill it in, or nobody. None for any object: the router names them."""
     if request.schema is None or is_free(request.schema):
         return None, {}
     asked = {request.specialist} if request.specialist is not None else set(request.allowed or cards)
+    makers = [name for name, card in cards.items() if name in asked and _makes(card, request)]
+    if len(makers) == 1:  # trained for this call, where others have fields or labels of its arguments' names
+        part = Part(text=request.text, stages=plan_stages(makers[0], cards, readers=False), score=1.0)
+        return Route(parts=(part,), reason=Reason("route.schema", specialists=makers[0])), {}
     slots = assign(request.schema, {name: card for name, card in cards.items() if name in asked})
     if isinstance(slots, Reason):
         return Route(parts=(), reason=slots), {}
     names = dict.fromkeys(slot.specialist for slot in slots.values())
     parts = tuple(Part(text=request.text, stages=plan_stages(name, cards, readers=False), score=1.0) for name in names)
     return in_one(Route(parts=parts, reason=Reason("route.schema", specialists=", ".join(names))), request), slots
+
+
+def _makes(card: SpecialistCard, request: Request) -> bool:
+    """Whether it was trained for a function that must be called."""
+    wanted = () if request.tools is None else request.tools.names
+    return card.task == "tools" and any(option.name in wanted for option in card.options)
 
 
 def in_one(route: Route, request: Request) -> Route:

@@ -15,7 +15,7 @@ from coterie.network.admission import Admitted
 from coterie.network.outcomes import Outcome, refused, rendered_findings, task_of
 from coterie.protocols import Attendance, Generalist, Limits, Overhead, Specialist
 from coterie.runtime.values import replace
-from coterie.structured.filling import PropertySlot
+from coterie.structured.filling import Place, PropertySlot
 from coterie.types import (
     CallContext,
     Context,
@@ -69,7 +69,7 @@ class RequestState:
     """The same, standing on its own where it depended on earlier turns."""
     context: Context = field(default_factory=Context)
     route: Route = field(default_factory=lambda: Route(parts=(), reason=Reason("route.not_yet")))
-    slots: Mapping[str, PropertySlot] = field(default_factory=dict)
+    slots: Mapping[Place, PropertySlot] = field(default_factory=dict)
     """Who fills in which property of the schema that the request gives."""
     outcomes: list[Outcome] = field(default_factory=list)
     """One a part, kept up to date while they are worked on."""

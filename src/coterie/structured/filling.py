@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from coterie.structured.schema import Node, fault
+from coterie.text.words import folded
 from coterie.types import Finding, Reason, SpecialistCard
+
+Place = tuple[str, ...]
+"""Where a property stands: its name, behind those of the objects that it is in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PropertySlot:
-    """What one property is filled with: a specialist's value, one of its fields, or all of them as an object."""
+    """What one property is filled with: a specialist's value, or one of its fields."""
 
     specialist: str
     field: str = ""
-    whole: bool = False
     named: bool = False
     """The property has the specialist's name or that of its fact, which decides between several that fit."""
 
@@ -27,42 +30,100 @@ def is_free(schema: Node) -> bool:
     return schema.get("type") == "object" and not schema["properties"] and schema["additionalProperties"] is True
 
 
-def assign(schema: Node, cards: Mapping[str, SpecialistCard]) -> Mapping[str, PropertySlot] | Reason:
+def assign(schema: Node, cards: Mapping[str, SpecialistCard]) -> Mapping[Place, PropertySlot] | Reason:
     """A slot for each property that one specialist fits; a reason if a required property has none, or several."""
     if schema.get("type") != "object" or not schema["properties"]:
         return Reason("route.schema_unowned", wanted="an object with properties of theirs")
-    slots: dict[str, PropertySlot] = {}
+    slots, lacking = _owned(schema, cards, ())
+    return lacking or slots or Reason("route.schema_unowned", wanted="any of its properties")
+
+
+def _owned(
+    schema: Node, cards: Mapping[str, SpecialistCard], place: Place
+) -> tuple[dict[Place, PropertySlot], Reason | None]:
+    """The slots of an object: those of one whose fields it has, or by property."""
+    properties = schema["properties"]
+    whole = {name: card for name, card in cards.items() if properties.keys() <= dict(card.fields).keys()}
+    named = {name: card for name, card in whole.items() if place and place[-1] in {card.name, *card.writes}}
+    for among in filter(None, (named, whole)):
+        slots, lacking = _by_property(schema, among, place)
+        if lacking is None:
+            return slots, None
+    return _by_property(schema, cards, place)
+
+
+def _by_property(
+    schema: Node, cards: Mapping[str, SpecialistCard], place: Place
+) -> tuple[dict[Place, PropertySlot], Reason | None]:
+    slots: dict[Place, PropertySlot] = {}
     for name, node in schema["properties"].items():
+        at, lacking = (*place, name), None
         fitting = [slot for card in cards.values() for slot in _slots(card, name, node)]
         fitting = [slot for slot in fitting if slot.named] or fitting
         if len({slot.specialist for slot in fitting}) == 1:
-            slots[name] = fitting[0]
-        elif name in schema["required"] and _constant(node) is None:
-            several = ", ".join(sorted({slot.specialist for slot in fitting}))
-            code = "route.schema_ambiguous" if several else "route.schema_unowned"
-            return Reason(code, wanted=name[:100], **({"specialists": several} if several else {}))
-    return slots or Reason("route.schema_unowned", wanted="any of its properties")
-
-
-def fill(schema: Node, slots: Mapping[str, PropertySlot], findings: Sequence[Finding]) -> tuple[str, Reason | None]:
-    """Compact JSON of the schema, or why there is none."""
-    said = {finding.specialist: finding for finding in findings}
-    made: dict[str, Any] = {}
-    for name, node in schema["properties"].items():
-        slot, constant = slots.get(name), _constant(node)
-        if slot is None:
-            if constant is not None:
-                made[name] = constant[0]
+            slots[at] = fitting[0]
             continue
-        known, value = _value(slot, said.get(slot.specialist), node)
-        if known and not fault(node, value):
-            made[name] = value
-        elif name in schema["required"]:
-            return "", Reason("abstain.not_filled", property=name[:100], specialist=slot.specialist)
-    wrong = fault(schema, made)
-    if wrong:
+        if fitting:
+            several = ", ".join(sorted({slot.specialist for slot in fitting}))
+            lacking = Reason("route.schema_ambiguous", wanted=_shown(at), specialists=several)
+        elif (inside := _object_of(node)) is not None:
+            below, lacking = _owned(inside, cards, at)
+            slots |= below
+        elif _constant(node) is None:
+            lacking = Reason("route.schema_unowned", wanted=_shown(at))
+        if lacking is not None and name in schema["required"]:
+            return {}, lacking
+    return slots, None
+
+
+def fill(
+    schema: Node,
+    slots: Mapping[Place, PropertySlot],
+    findings: Sequence[Finding],
+    cards: Mapping[str, SpecialistCard],
+) -> tuple[str, Reason | None]:
+    """Compact JSON of the schema, or why there is none: somebody has to know something of it."""
+    known = {finding.specialist: _Known(finding, cards.get(finding.specialist)) for finding in findings}
+    made, why = _filled(schema, slots, known, ())
+    if made is None:
+        return "", why
+    if not any(slot.specialist in known and known[slot.specialist].knows(slot) for slot in slots.values()):
+        place, slot = next(iter(slots.items()))
+        return "", Reason("abstain.not_filled", property=_shown(place), specialist=slot.specialist)
+    if wrong := fault(schema, made):
         return "", Reason("abstain.not_in_schema", model="the specialists", found=wrong)
     return _json(made), None
+
+
+def _filled(
+    schema: Node, slots: Mapping[Place, PropertySlot], known: Mapping[str, _Known], place: Place
+) -> tuple[dict[str, Any] | None, Reason | None]:
+    """An object, without the optional properties that nobody knows."""
+    made: dict[str, Any] = {}
+    for name, node in schema["properties"].items():
+        at, why = (*place, name), None
+        slot, constant, inside = slots.get(at), _constant(node), _object_of(node)
+        if slot is not None:
+            own = known.get(slot.specialist)
+            if own is not None and own.knows(slot) and not fault(node, value := own.value(slot, node)):
+                made[name] = value
+                continue
+            why = Reason("abstain.not_filled", property=_shown(at), specialist=slot.specialist)
+        elif constant is not None:
+            made[name] = constant[0]
+            continue
+        elif inside is not None and any(other[: len(at)] == at for other in slots):
+            found, why = _filled(inside, slots, known, at)
+            if found is not None:
+                made[name] = found
+                continue
+        if why is not None and name in schema["required"]:
+            return None, why
+    return made, None
+
+
+def _shown(place: Place) -> str:
+    return ".".join(place)[:100]
 
 
 def fill_freely(findings: Sequence[Finding], cards: Mapping[str, SpecialistCard]) -> str:
@@ -71,7 +132,7 @@ def fill_freely(findings: Sequence[Finding], cards: Mapping[str, SpecialistCard]
     for finding in findings:
         card = cards.get(finding.specialist)
         if finding.fields:
-            made |= _fields(finding, None)
+            made |= _Known(finding, card).fields
         else:
             name = card.writes[0] if card is not None and card.writes else finding.specialist
             made[name] = list(finding.value) if isinstance(finding.value, tuple) else finding.value
@@ -97,10 +158,14 @@ def _slots(card: SpecialistCard, name: str, node: Node) -> Iterator[PropertySlot
         types = dict(card.fields)
         if name in types and _takes_field(types[name], kind):
             yield PropertySlot(specialist=card.name, field=name)
-        elif kind.get("type") == "object" and kind["properties"] and kind["properties"].keys() <= types.keys():
-            yield PropertySlot(specialist=card.name, whole=True, named=named)
     elif named and kind.get("type") in {"number": ("number",), "text": ("string",)}.get(card.form, ()):
         yield PropertySlot(specialist=card.name, named=True)
+
+
+def _object_of(node: Node) -> Node | None:
+    """The object with properties that a property is; None if it is something else."""
+    kind = _without_null(node)
+    return kind if kind.get("type") == "object" and kind["properties"] else None
 
 
 def _without_null(node: Node) -> Node:
@@ -119,11 +184,17 @@ def _takes_labels(card: SpecialistCard, node: Node, *, named: bool) -> bool:
             return False
         node = node["items"]
     if node.get("type") == "boolean":
-        return set(card.labels) == {"true", "false"}
+        return named and set(card.labels) == {"true", "false"}
     if node.get("type") == "string":
         return named
-    options = set(map(str, node.get("enum", ())))
-    return bool(options) and options <= set(card.labels) and (named or len(options) > 1)
+    options, labels = {folded(str(each)) for each in node.get("enum", ())}, [folded(each) for each in card.labels]
+    one_to_one = len(options) == len(node.get("enum", ())) and len(set(labels)) == len(labels)
+    telling = len(options) > 1 and not options <= _TRUTHS
+    return bool(options) and one_to_one and options <= set(labels) and (named or telling)
+
+
+_TRUTHS = frozenset({"yes", "no", "true", "false"})
+"""Values that say nothing of what is asked: as with a boolean, only the property's name does."""
 
 
 def _takes_field(kind: str, node: Node) -> bool:
@@ -135,36 +206,41 @@ def _takes_field(kind: str, node: Node) -> bool:
     return node.get("type") == "string" or (bool(node.get("enum")) and all(isinstance(v, str) for v in node["enum"]))
 
 
-def _value(slot: PropertySlot, finding: Finding | None, node: Node) -> tuple[bool, Any]:
-    """Whether something is known, and what: null for what is not stated."""
-    if finding is None or (not finding.accepted and not finding.fields):
-        return False, None
-    if slot.field:
-        fields = _fields(finding, [slot.field])
-        return slot.field in fields, fields.get(slot.field)
-    if slot.whole:
+class _Known:
+    """What one finding says: its value, and its accepted fields by name, those that may be several as lists."""
+
+    def __init__(self, finding: Finding, card: SpecialistCard | None) -> None:
+        self.finding = finding
+        lists = {name for name, kind in (card.fields if card is not None else ()) if kind.endswith("*")}
+        self.fields: dict[str, Any] = {}
+        for each in finding.fields:
+            if not each.accepted:
+                continue
+            value: Any = each.value if each.value is not None or not each.stated else each.text
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
+            if each.name in lists:
+                self.fields.setdefault(each.name, []).extend([] if value is None else [value])
+            else:
+                self.fields[each.name] = value
+
+    def knows(self, slot: PropertySlot) -> bool:
+        """Whether it says anything: that a field is not stated, too."""
+        return slot.field in self.fields if slot.field else self.finding.accepted and self.finding.value is not None
+
+    def value(self, slot: PropertySlot, node: Node) -> object:
+        """The value, as the schema writes it: null for what is not stated."""
+        value = self.finding.value
+        if slot.field:
+            return self.fields[slot.field]
         kind = _without_null(node)
-        fields = _fields(finding, list(kind["properties"]))
-        return True, {key: v for key, v in fields.items() if v is not None or not fault(kind["properties"][key], None)}
-    if isinstance(finding.value, tuple):
-        return True, list(finding.value)
-    if _without_null(node).get("type") == "boolean":
-        return finding.value in {"true", "false"}, finding.value == "true"
-    return finding.value is not None, finding.value
+        if isinstance(value, tuple):
+            return [_as_written(each, kind["items"]) for each in value]
+        if kind.get("type") == "boolean":
+            return {"true": True, "false": False}.get(str(value), value)
+        return _as_written(value, kind)
 
 
-def _fields(finding: Finding, names: Sequence[str] | None) -> dict[str, Any]:
-    """The values of accepted fields by name; several of one field as a list."""
-    found: dict[str, Any] = {}
-    many = {each.name for each in finding.fields if sum(other.name == each.name for other in finding.fields) > 1}
-    for each in finding.fields:
-        if not each.accepted or (names is not None and each.name not in names):
-            continue
-        value: Any = each.value if each.value is not None or not each.stated else each.text
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if each.name in many:
-            found.setdefault(each.name, []).append(value)
-        else:
-            found[each.name] = value
-    return found
+def _as_written(value: object, node: Node) -> object:
+    """A label as the enum writes it."""
+    return next((each for each in node.get("enum", ()) if folded(str(each)) == folded(str(value))), value)

@@ -6,6 +6,7 @@ Crude, and the same for both sides of a comparison. A language without a table k
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -24,6 +25,12 @@ _SHORTEST = 3
 def plain(text: str) -> str:
     """Return a text in small letters with one space where it has any, as repeats are told."""
     return " ".join(text.casefold().split())
+
+
+@lru_cache(maxsize=65_536)
+def folded(name: str) -> str:
+    """Return a name without case and with one space where it has spaces, hyphens or underscores."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 @cache

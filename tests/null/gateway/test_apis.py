@@ -34,6 +34,10 @@ async def test_a_response(client):
     assert told["usage"]["total_tokens"] == 5
     refused = (await _respond(client, "weather")).json()
     assert refused["output"][0]["content"] == [{"type": "refusal", "refusal": SAID}]
+    assert (refused["status"], refused["incomplete_details"]) == ("completed", None)
+    filtered = (await _respond(client, "weather", coterie={"abstain": "content_filter"})).json()
+    assert (filtered["status"], filtered["incomplete_details"]) == ("incomplete", {"reason": "content_filter"})
+    assert filtered["output"][0]["content"] == refused["output"][0]["content"]
     cut = (await _respond(client, "write", max_output_tokens=4)).json()
     assert (cut["status"], cut["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
 
@@ -126,6 +130,20 @@ async def test_a_message(client):
     refused = (await _message(client, "weather")).json()
     assert (refused["stop_reason"], refused["content"][0]["text"]) == ("refusal", SAID)
     assert (await _message(client, "write", max_tokens=4)).json()["stop_reason"] == "max_tokens"
+
+
+async def test_a_refusal_where_json_was_asked_for(client):
+    """Clients read each text of such a message as JSON, so the reason is the explanation alone, whole and streamed."""
+    form = {"format": {"type": "json_schema", "schema": {"type": "object", "properties": {"x": {"type": "string"}}}}}
+    told = (await _message(client, output_config=form)).json()
+    assert (told["content"], told["stop_reason"]) == ([], "refusal")
+    assert told["stop_details"]["explanation"].startswith("Not answered")
+    events = _events((await _message(client, output_config=form, stream=True)).text)
+    assert [name for name, _ in events] == ["message_start", "message_delta", "message_stop"]
+    assert events[1][1]["delta"]["stop_details"] == told["stop_details"]
+    plain = (await _message(client, "weather")).json()
+    assert plain["stop_details"]["explanation"] == plain["content"][0]["text"]
+    assert (await _message(client)).json()["stop_details"] is None
 
 
 async def test_a_streamed_message(client):

@@ -184,6 +184,16 @@ async def test_calls_that_are_none(client, call):
         ),
         (_messages(output_config={"effort": "low"}), "output_config.effort"),
         (("/v1/completions", {"model": "coterie", "prompt": "x", "tools": [_FUNCTION]}), "tools"),
+        (
+            _chat(max_tokens=3, stream_options={"include_obfuscation": True}),
+            "max_tokens, stream_options.include_obfuscation",
+        ),
+        (
+            ("/v1/responses", {"model": "coterie", "input": "x", "max_output_tokens": 20, "text": {"verbosity": "low"}}),
+            "max_output_tokens, text.verbosity",
+        ),
+        (_messages(stop_sequences=["x"], top_k=3), "stop_sequences, top_k"),
+        (("/v1/completions", {"model": "coterie", "prompt": "x", "max_tokens": 3}), "max_tokens"),
     ],
 )
 async def test_what_belongs_to_another_api(client, asked, ignored):

@@ -171,6 +171,23 @@ async def test_required_and_alone(client, large):
     assert '"maxItems": 1' in json.dumps(reply)
 
 
+@pytest.mark.parametrize("mode", ["auto", "required"])
+async def test_some_of_the_functions(client, large, mode):
+    """`allowed_tools` leaves the others out; one of them alone that must be called is a forced call."""
+    engine = large({"calls": [CALL]}, {"city": "Oslo"})
+    tools = [_tool("get_weather"), _tool("get_time"), _tool("get_date")]
+    for names in (("get_weather", "get_date"), ("get_weather",)):
+        allowed = [{"type": "function", "function": {"name": name}} for name in names]
+        choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}}
+        engine.prompts.clear()
+        await _chat(client, tools=tools, tool_choice=choice)
+        told = json.dumps([engine.prompts[0].json_schema, [each.text for each in engine.prompts[0].messages]])
+        assert "get_time" not in told
+        assert ("get_date" in told) == ("get_date" in names)
+    response = await _chat(client, tools=tools, tool_choice={"type": "allowed_tools"})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "tool_choice.allowed_tools")
+
+
 async def test_none_leaves_functions_out(client, large):
     """`tool_choice: none` is a request in words; it is nobody's, and the generalist is not asked."""
     engine = large("never")

@@ -25,6 +25,7 @@ from coterie.types import (
     Fact,
     Finding,
     Label,
+    Option,
     Part,
     Reason,
     Request,
@@ -53,6 +54,10 @@ class Says:
     knowledge: tuple[str, ...] = ()
     citations: tuple[Citation, ...] = ()
     view_tokens: int | None = None
+    task: str = "classify"
+    labels: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    called: bool = False
     confidence: float = 0.9
     label: Label | None = None
     clearance: Label = Label.RESTRICTED
@@ -69,8 +74,10 @@ class Says:
         """Its card."""
         return SpecialistCard(
             name=self.name,
-            task="classify",
+            task=self.task,
             form="label",
+            labels=self.labels,
+            options=tuple(Option(name=name) for name in self.options),
             description="",
             rung="lexical",
             version="0",
@@ -99,6 +106,8 @@ class Says:
             confidence=self.confidence,
             accepted=self.accepted,
             reason=self.reason,
+            called=self.called,
+            text='{"calls": []}' if self.called else str(self.value or ""),
             label=self.label or task.label,
             label_without_pii=None if self.label else task.label_without_pii,
             evidence=self.evidence,

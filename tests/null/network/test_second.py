@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from coterie.routing.plan import permitted
-from coterie.types import Part, Request, Route, worded
+from coterie.types import Function, Message, Part, Request, Route, Tools, worded
 
 
 @dataclass
@@ -47,6 +47,15 @@ async def test_the_second_is_asked_where_the_first_abstains(bench, first, second
         assert found.text == answer
 
 
+async def test_results_of_calls_are_for_nobody_else(bench):
+    """A specialist whose call was answered does not go on from the result, and another one knows nothing of it."""
+    first, second = bench.Says("first", accepted=False), bench.Says("second", value="two")
+    tools = Tools(since=(Message(role="user", text="Result of the call: done"),))
+    found = await bench.network(first, second, router=ToBoth()).ask(Request(text="whose is it?", tools=tools))
+
+    assert (found.trace.status, second.tasks) == ("abstained", [])
+
+
 async def test_the_second_reads_what_the_first_s_writers_do_not(bench):
     """Its own writers are asked before it."""
     first = bench.Says("first", accepted=False)
@@ -68,3 +77,17 @@ async def test_who_may_not_be_asked_is_not_the_second(bench):
     assert found.trace.status == "abstained"
     assert not second.tasks
     assert permitted(await ToBoth().route(request, None), ("first",)).parts[0].otherwise == ()
+
+
+async def test_a_function_that_must_be_called_goes_to_who_was_trained_for_it(bench):
+    """Not to one that happens to have fields or labels of its arguments' names."""
+    schema = {"type": "object", "properties": {"side": {"enum": ["port", "starboard"]}}, "required": ["side"]}
+    schema["additionalProperties"] = False
+    tools = Tools(functions=(Function(name="tie_up", parameters=schema, schema=schema),), required=True, most=1)
+    caller = bench.Says("caller", value="tie_up", task="tools", options=("tie_up", "no_function"), called=True)
+    label = bench.Says("label", value="port", labels=("port", "starboard"))
+    request = Request(text="tie her up", schema=schema, tools=tools)
+    for alone in ((), ("caller",), ("label",)):
+        caller.tasks.clear(), label.tasks.clear()
+        await bench.network(caller, label).ask(replace(request, allowed=alone))
+        assert (len(caller.tasks), len(label.tasks)) == ((0, 1) if alone == ("label",) else (1, 0))

@@ -24,6 +24,8 @@ from coterie.observe.plain import summarise
 
 _FUNCTIONS = frozenset({None, "custom"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_NAMES = {"stop": "stop_sequences", "parallel_tool_calls": "tool_choice.disable_parallel_tool_use"}
+"""What this API calls a parameter of chat."""
 
 
 class AnthropicMessage(Wire):
@@ -103,22 +105,25 @@ def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = MessagesRequest.model_validate_json(body)
     asked = asked_of(gateway, caller, _as_chat(wire))
-    asked = replace(asked, set=asked.set | _without_types(wire))
+    idle = {_NAMES.get(name, name) for name in asked.set - {"max_tokens"}}  # that one nobody can leave out
+    asked = replace(asked, set=idle | _without_types(wire))
     trace_id, abstain = gateway.network.new_id(), abstaining(gateway, wire.coterie, asked.request)
-    form = MessageFormat(name=trace_id, model=wire.model, function=asked.function)
+    form = message_format(gateway, wire.model_dump(include={"model", "output_config"}), trace_id, asked.function)
     return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
 
 
 def message_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
     """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
     wire = MessagesRequest.model_validate_json(body)
-    form = partial(message_format, gateway, {"model": wire.model})
+    form = partial(message_format, gateway, wire.model_dump(include={"model", "output_config"}))
     return ask_model(gateway, caller, _as_chat(wire), model, form=form, ignored=_without_types(wire))
 
 
-def message_format(_gateway: Gateway, content: Mapping[str, Any], trace_id: str) -> MessageFormat:
+def message_format(_gateway: Gateway, content: Mapping[str, Any], trace_id: str, function: str = "") -> MessageFormat:
     """The format of an answer to a body."""
-    return MessageFormat(name=trace_id, model=content["model"], function="")
+    config = content.get("output_config")
+    typed = isinstance(config, Mapping) and bool(config.get("format"))
+    return MessageFormat(name=trace_id, model=content["model"], function=function, typed=typed)
 
 
 def _without_types(wire: MessagesRequest) -> frozenset[str]:
@@ -232,6 +237,8 @@ class MessageFormat:
     name: str
     model: str
     function: str
+    typed: bool = False
+    """JSON is asked for: clients read each text as such, so the words of a refusal are its explanation alone."""
     open: bool = False
     """A content block was begun."""
 
@@ -240,8 +247,8 @@ class MessageFormat:
         usage = {"input_tokens": answer.trace.usage.tokens_in, "output_tokens": answer.trace.usage.tokens_out}
         made = [] if refused else made_calls(answer.text, self.function, called=answer.called)
         blocks = [self._use(i, name) | {"input": json.loads(arguments)} for i, (name, arguments) in enumerate(made)]
-        blocks = blocks or [{"type": "text", "text": answer.text}]
-        told = self._head() | {"content": blocks, "stop_reason": self._stop(answer, refused=refused), "usage": usage}
+        words = [] if refused and self.typed else [{"type": "text", "text": answer.text}]
+        told = self._head() | {"content": blocks or words, "usage": usage} | self._ended(answer, refused=refused)
         return told | {"coterie": summarise(answer.trace)}
 
     def begin(self) -> bytes:
@@ -251,6 +258,8 @@ class MessageFormat:
 
     def piece(self, text: str, *, refused: bool) -> bytes:
         """A delta, with the block that it begins."""
+        if refused and self.typed:
+            return b""
         if self.function and not refused:
             return self._stream_calls([(self.function, text)])
         block = {"type": "text", "text": ""}
@@ -274,7 +283,7 @@ class MessageFormat:
         """Why it ends, and the token counts."""
         closing = _event("content_block_stop", index=0) if self.open else b""
         usage = {"input_tokens": answer.trace.usage.tokens_in, "output_tokens": answer.trace.usage.tokens_out}
-        delta = {"stop_reason": self._stop(answer, refused=refused), "stop_sequence": None}
+        delta = {**self._ended(answer, refused=refused), "stop_sequence": None}
         last = _event("message_delta", delta=delta, usage=usage, coterie=summarise(answer.trace))
         return closing + last + _event("message_stop")
 
@@ -288,6 +297,11 @@ class MessageFormat:
 
     def _use(self, place: int, function: str) -> dict[str, Any]:
         return {"type": "tool_use", "id": f"toolu_{self.name[:24]}{f'_{place}' if place else ''}", "name": function}
+
+    def _ended(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
+        """Why it ends, and the words of a refusal."""
+        details = {"type": "refusal", "category": None, "explanation": answer.text} if refused else None
+        return {"stop_reason": self._stop(answer, refused=refused), "stop_details": details}
 
     def _stop(self, answer: ToldAnswer, *, refused: bool) -> str:
         if refused:

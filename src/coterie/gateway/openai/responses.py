@@ -20,7 +20,7 @@ from coterie.gateway.errors import ErrorResponse, WireError
 from coterie.gateway.exchange import ToldAnswer
 from coterie.gateway.openai.chat import abstaining, asked_of, exchange
 from coterie.gateway.openai.direct import ask_model
-from coterie.gateway.openai.translation import AskedChat, finish_reason, made_calls
+from coterie.gateway.openai.translation import AskedChat, finish_reason, made_calls, unread_options
 from coterie.gateway.wire import ChatMessage, ChatRequest, Extension, SamplingWire, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
@@ -29,6 +29,8 @@ from coterie.types import Context, Message, Request, Tools
 _ID = re.compile(r"resp_([0-9a-f]{32})([0-9a-f]{32})")
 _TEXTS = frozenset({"input_text", "output_text", "text"})
 _CHOICES = frozenset({"none", "auto", "required"})
+_NAMES = {"max_completion_tokens": "max_output_tokens"}
+"""What this API calls a parameter of chat."""
 
 
 class ResponsesFormat(Wire):
@@ -41,6 +43,8 @@ class ResponsesFormat(Wire):
 
 class ResponsesText(Wire):
     """How the text is to be."""
+
+    model_config = ConfigDict(extra="allow")
 
     format: ResponsesFormat | None = None
 
@@ -102,13 +106,14 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     root = _root(wire.previous_response_id) or trace_id
     remembered = wire.store is not False and not asked.request.session and gateway.section.sessions
     request = replace(asked.request, session=f"response-{root}" if remembered else asked.request.session)
-    unknown = without_types(wire)
-    asked = replace(asked, request=request, set=asked.set | unknown)
+    idle = {_NAMES.get(name, name) for name in asked.set}
+    asked = replace(asked, request=request, set=idle | without_types(wire))
     abstain = abstaining(gateway, wire.coterie, request)
     form = ResponseFormat(
         head=_head(wire, f"resp_{root}{trace_id}", stored=remembered),
         function=asked.function,
         created=int(network.clock()),
+        filtered=abstain == "content_filter",
     )
 
     def answering(asked: AskedChat) -> ASGIApp:
@@ -206,6 +211,7 @@ def _root(previous: str | None) -> str | None:
 def without_types(wire: ResponsesRequest) -> frozenset[str]:
     """Tools of types that nobody has here, by the name of their type, and the choice of such a one."""
     unknown = {f"tools.{str(each.get('type'))[:40]}" for each in wire.tools or () if each.get("type") != "function"}
+    unknown |= {f"text.{name}" for name in unread_options(wire.text and wire.text.model_extra)}
     chosen = wire.tool_choice.get("type") if isinstance(wire.tool_choice, dict) else None
     return frozenset(unknown if chosen in {None, "function", "allowed_tools"} else {*unknown, "tool_choice"})
 
@@ -325,6 +331,8 @@ class ResponseFormat:
     head: dict[str, Any]
     function: str
     created: int
+    filtered: bool = False
+    """A refusal is marked as filtered content."""
     text: str = ""
     kind: str = ""
     """Of what was begun: `output_text`, `refusal` or `function_call`."""
@@ -338,7 +346,9 @@ class ResponseFormat:
         self.text = answer.text
         if not refused:
             self.made = made_calls(answer.text, self.function, called=answer.called)
-        cut = finish_reason(answer) == "length" and not refused
+        why = "max_output_tokens" if finish_reason(answer) == "length" else None
+        if refused:
+            why = "content_filter" if self.filtered else None
         read, written = answer.trace.usage.tokens_in, answer.trace.usage.tokens_out
         usage = {
             "input_tokens": read,
@@ -347,8 +357,8 @@ class ResponseFormat:
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": read + written,
         }
-        return self._response("incomplete" if cut else "completed", self._items(), usage) | {
-            "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        return self._response("incomplete" if why else "completed", self._items(), usage) | {
+            "incomplete_details": {"reason": why} if why else None,
             "coterie": summarise(answer.trace),
         }
 

@@ -24,6 +24,7 @@ from coterie.gateway.connection import DONE, encode, event
 from coterie.gateway.errors import ErrorResponse, WireError
 from coterie.gateway.exchange import FUNCTIONS, ToldAnswer
 from coterie.gateway.wire import (
+    AllowedTools,
     ChatMessage,
     ChatRequest,
     ContentPart,
@@ -110,14 +111,15 @@ def read_request(
     if request.document is not None and schema is not None:
         message = "An answer about a document is text with citations; it has no JSON form."
         raise WireError("unsupported_parameter", message, param="response_format")
-    return AskedChat(request=request, set=without_effect(wire) - (FUNCTIONS if function else set()), function=function)
+    lengths = {name for name in ("max_tokens", "max_completion_tokens") if getattr(wire, name) is not None}
+    idle = (without_effect(wire) | lengths) - (FUNCTIONS if function else set())
+    return AskedChat(request=request, set=idle, function=function)
 
 
 def tools_of(wire: ChatRequest) -> Tools:
     """The functions that may be called. Raises `WireError` for parameters that cannot be read, or two of a name."""
     if wire.tool_choice == "none" or not wire.tools:
         return Tools()
-    named = wire.tool_choice.function.name if isinstance(wire.tool_choice, NamedTool) else ""
     found: dict[str, Function] = {}
     for place, tool in enumerate(wire.tools):
         function = tool.function
@@ -128,13 +130,25 @@ def tools_of(wire: ChatRequest) -> Tools:
             found[function.name] = function_of(function.name, function.description or "", function.parameters)
         except (SchemaRefused, RecursionError) as refused:
             raise _bad_schema(refused, f"tools[{place}].function.parameters") from None
-    if named and named not in found:
+    allowed, required = allowed_functions(wire)
+    if required and not allowed:
         said = "The function that is to be called is not among `tools`."
         raise WireError("invalid_request", said, param="tool_choice")
-    alone = (wire.model_extra or {}).get("parallel_tool_calls") is False
-    functions = (found[named],) if named else tuple(found.values())
-    required = wire.tool_choice not in {None, "auto"} if not named else True
-    return Tools(functions=functions, required=required, most=1 if alone or named else MOST_CALLS)
+    alone = (wire.model_extra or {}).get("parallel_tool_calls") is False or isinstance(wire.tool_choice, NamedTool)
+    functions = tuple(found[each.name] for each in allowed)
+    return Tools(functions=functions, required=required, most=1 if alone else MOST_CALLS)
+
+
+def allowed_functions(wire: ChatRequest) -> tuple[list[FunctionWire], bool]:
+    """The functions that may be called, and whether one of them must be."""
+    functions, choice = [tool.function for tool in wire.tools or ()], wire.tool_choice
+    match choice:
+        case NamedTool():
+            return [each for each in functions if each.name == choice.function.name], True
+        case AllowedTools():
+            names = {each.function.name for each in choice.allowed_tools.tools}
+            return [each for each in functions if each.name in names], choice.allowed_tools.mode == "required"
+    return functions if choice != "none" else [], choice == "required"
 
 
 def extended(request: Request, extension: Extension | None, *, clearance: Label) -> Request:
@@ -183,9 +197,9 @@ _ACTING = frozenset(
 def without_effect(wire: BaseModel) -> frozenset[str]:
     """Parameters that were set and act only where a model writes, or nowhere."""
     given = {name: getattr(wire, name) for name in wire.model_fields_set} | (wire.model_extra or {})
-    return frozenset(
-        name for name, value in given.items() if name not in _ACTING and value not in (None, False, [], {})
-    )
+    options = unread_options(getattr(given.get("stream_options"), "model_extra", None))
+    names = (name for name, value in given.items() if name not in _ACTING and value not in (None, False, [], {}))
+    return frozenset(names) | {f"stream_options.{name}" for name in options}
 
 
 def unread_options(extra: Mapping[str, Any] | None) -> frozenset[str]:
@@ -247,11 +261,9 @@ def _bad_schema(refused: SchemaRefused | RecursionError, param: str) -> WireErro
 
 def _forced(wire: ChatRequest) -> FunctionWire | None:
     """The one function that must be called; None if none must, or one of several."""
-    functions, choice = [tool.function for tool in wire.tools or ()], wire.tool_choice
-    if choice in {None, "auto", "none"} if not isinstance(choice, NamedTool) else False:
+    functions, required = allowed_functions(wire)
+    if not required:
         return None
-    if isinstance(choice, NamedTool):
-        functions = [each for each in functions if each.name == choice.function.name]
     if len(functions) == 1:
         return functions[0]
     if functions:

@@ -1,0 +1,116 @@
+"""Which specialists fill in a schema, and the JSON that their findings make."""
+
+import json
+
+import pytest
+
+from coterie.structured.filling import assign, fill, fill_freely
+from coterie.structured.schema import read_schema
+from coterie.testing.fakes import make_finding
+from coterie.types import Field, Reason, SpecialistCard
+
+LABELS = ("card lost", "top_up", "Other")
+
+
+def _card(name, **about):
+    return SpecialistCard(name=name, task="classify", description="", rung="lexical", version="1", **about)
+
+
+DESK = _card("desk", labels=LABELS)
+SLIPS = _card("slips", fields=(("boat", "text"), ("nights", "number"), ("extras", "text*")))
+CARDS = {"desk": DESK, "slips": SLIPS}
+
+
+def _object(properties, required=None):
+    required = list(properties) if required is None else required
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+TOPIC = {"enum": list(LABELS)}
+
+
+def _said(label=None, **fields):
+    """What the two found: a label or an abstention, and fields, of which None is not stated."""
+    desk = make_finding(label or "top_up", specialist="desk", accepted=label is not None)
+    stated = []
+    for name, values in fields.items():
+        for value in values if isinstance(values, list) else [values]:
+            place = (None, None) if value is None else (0, 1)
+            about = {"confidence": 1.0, "accepted": True, "reason": Reason("accept.above_threshold")}
+            stated.append(Field(name=name, value=value, text=value or "", start=place[0], end=place[1], **about))
+    return [desk, make_finding(None, specialist="slips", accepted=bool(fields), fields=tuple(stated))]
+
+
+def _made(schema, findings):
+    """The value, or the property that is not filled in."""
+    schema = read_schema(schema)
+    slots = assign(schema, CARDS)
+    if isinstance(slots, Reason):
+        return slots.values["wanted"]
+    text, why = fill(schema, slots, findings, CARDS)
+    return json.loads(text) if text else why.values["property"]
+
+
+def test_a_list_is_a_list_however_many_there_are():
+    """One value of a field that may have several is a list of one, and none is an empty list."""
+    schema = _object({"boat": {"type": "string"}, "extras": TEXTS})
+
+    assert _made(schema, _said(boat="Argo", extras=["ice"])) == {"boat": "Argo", "extras": ["ice"]}
+    assert _made(schema, _said(boat="Argo", extras=["ice", "tea"])) == {"boat": "Argo", "extras": ["ice", "tea"]}
+    assert _made(schema, _said(boat="Argo", extras=None)) == {"boat": "Argo", "extras": []}
+    free = json.loads(fill_freely(_said(boat="Argo", extras=["ice"])[1:], CARDS))
+    assert free == {"boat": "Argo", "extras": ["ice"]}
+
+
+def test_objects_within_objects():
+    """Their properties are filled in as those of the whole are, by one specialist or by several."""
+    slip = _object({"boat": {"type": "string"}, "extras": TEXTS})
+    schema = _object(
+        {"ticket": _object({"topic": TOPIC, "slip": slip}), "v": _object({"n": {"const": 2}}, ["n"])}, ["ticket"]
+    )
+
+    assert _made(schema, _said("top_up", boat="Argo", extras=["ice"])) == {
+        "ticket": {"topic": "top_up", "slip": {"boat": "Argo", "extras": ["ice"]}}
+    }
+    assert _made(schema, _said(boat="Argo", extras=["ice"])) == "ticket.topic"
+    assert _made(_object({"a": _object({"b": {"type": "string"}})}), _said("top_up")) == "a.b"
+
+
+def test_what_is_known_of_none_is_no_answer():
+    """Optional properties are left out where somebody knows another one; nothing at all is an abstention."""
+    schema = _object({"topic": TOPIC, "boat": {"type": "string"}}, [])
+
+    assert _made(schema, _said(boat="Argo")) == {"boat": "Argo"}
+    assert _made(schema, _said()) == "topic"
+    assert _made(_object({"boat": {"type": "string"}}, []), _said(boat=None)) == {}
+
+
+@pytest.mark.parametrize("names", [["Card-Lost", "TOP UP", "other"], ["top-up", "card_lost"]])
+def test_an_enum_may_write_labels_in_its_own_way(names):
+    """Case, spaces, hyphens and underscores do not count, and the answer is in the enum's spelling."""
+    (wanted,) = [name for name in names if name.casefold().startswith("top")]
+    assert _made(_object({"topic": {"enum": names}}), _said("top_up")) == {"topic": wanted}
+    assert _made(_object({"topic": {"enum": ["top_up", "top up", "other"]}}), _said("top_up")) == "topic"
+
+
+def test_of_two_with_a_field_the_one_with_all_of_them_fills_in():
+    """An object is filled in by the one specialist that has all its properties, or by the one of its name."""
+    cards = {**CARDS, "crew": _card("crew", fields=(("boat", "text"), ("nights", "number")))}
+    boat, nights = {"type": "string"}, {"type": "integer"}
+
+    assert {
+        slot.specialist for slot in assign(read_schema(_object({"boat": boat, "extras": TEXTS})), cards).values()
+    } == {"slips"}
+    named = assign(read_schema(_object({"crew": _object({"boat": boat, "nights": nights})})), cards)
+    assert {slot.specialist for slot in named.values()} == {"crew"}
+    assert assign(read_schema(_object({"boat": boat, "nights": nights})), cards).code == "route.schema_ambiguous"
+
+
+@pytest.mark.parametrize("node", [{"type": "boolean"}, {"enum": ["true", "false"]}])
+def test_true_or_false_of_what_is_said_by_the_name(node):
+    """A property that nobody is named like asks something else than a specialist of these labels answers."""
+    cards = {"urgent": _card("urgent", labels=("true", "false"), writes=("in_danger",))}
+
+    for name, fits in (("urgent", True), ("in_danger", True), ("is_spam", False)):
+        assert isinstance(assign(read_schema(_object({name: node})), cards), Reason) != fits
