@@ -189,7 +189,10 @@ async def test_calls_that_are_none(client, call):
             "max_tokens, stream_options.include_obfuscation",
         ),
         (
-            ("/v1/responses", {"model": "coterie", "input": "x", "max_output_tokens": 20, "text": {"verbosity": "low"}}),
+            (
+                "/v1/responses",
+                {"model": "coterie", "input": "x", "max_output_tokens": 20, "text": {"verbosity": "low"}},
+            ),
             "max_output_tokens, text.verbosity",
         ),
         (_messages(stop_sequences=["x"], top_k=3), "stop_sequences, top_k"),
