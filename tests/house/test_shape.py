@@ -58,7 +58,7 @@ BUDGETS = {
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5150,  # jobs, evidence, capture, review, runs; objects; repeats; confusions
-    "gateway": 7540,  # changes in the folder; deployments, review over HTTP; local models at each door; late workers
+    "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; allowed tools
     "generalist": 1560,  # whole answers asked for whole; functions
     "governance": 3540,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
@@ -66,7 +66,7 @@ BUDGETS = {
     "limits": 1580,  # spans beside storage; calls capped; allotments leased from a file or PostgreSQL, one clock
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
-    "network": 2550,  # stages in one module; relay, routes by schema, feedback, misspelt labels, functions, follow-ups
+    "network": 2590,  # stages in one module; relay, routes by schema, feedback, misspelt labels, functions, follow-ups
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
     "privacy": 3260,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut
@@ -79,7 +79,7 @@ BUDGETS = {
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4220,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
-    "structured": 1015,  # schemas read, checked (lengths of patterns too), bounded for decoding, filled in; calls
+    "structured": 1100,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
     "tasks": 18485,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2375,  # an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters

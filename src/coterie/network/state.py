@@ -124,7 +124,8 @@ class RequestState:
 
     def enter(self, admitted: Admitted) -> None:
         """Take the request as it was admitted."""
-        self.request, self.context = admitted.request, admitted.context
+        self.request = self.question = admitted.request
+        self.context = admitted.context
         self.verdicts, self.call = admitted.verdicts, replace(admitted.call, trace=self.id)
 
     def attending(self, overhead: Overhead | None) -> AbstractContextManager[object]:

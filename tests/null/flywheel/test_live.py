@@ -463,6 +463,7 @@ async def test_a_typed_question_is_a_job_and_its_deployment_answers(world):
     first = await world.network.decide(Request(text="what is this fee"), [question])
     (kept,) = await captured(world)
     site = first.decisions[0].site
+    assert kept.label == world.network.default_label
     assert (kept.job, kept.api, kept.answer, kept.policy) == (
         f"site-{site}",
         "decisions",

@@ -152,6 +152,23 @@ async def test_what_may_not_leave(bench, triage):
     assert b"hunter2" not in server.asked[0]
 
 
+async def test_a_state_without_a_label_has_the_network_s(bench, triage):
+    """It may leave to a model of that clearance, and what is found in it raises it."""
+    server = Server()
+    network = replace(remote(bench.network(triage), server), default_label=Label.PUBLIC)
+    sent = await network.decide(request_about("Where is it?"), QUESTIONS)
+    kept = await network.decide(request_about("my password is hunter2-Xy9!kQ"), QUESTIONS)
+
+    assert (sent["urgent"].answered_by, len(server.asked)) == ("jev", 1)
+    assert kept["urgent"].answered_by == "encoder"
+    assert {finding.label for finding in triage_findings(sent)} == {Label.PUBLIC}
+
+
+def triage_findings(answer):
+    """What the specialist found."""
+    return [finding for finding in answer.trace.findings if finding.specialist == "triage"]
+
+
 async def test_a_budget(bench, triage, tmp_path):
     """A call is one request of a budget; one too many is refused before anything is asked."""
     limits = StoredLimits({"all": BudgetSection(requests=2, per="day")}, tmp_path / "budgets.db")
