@@ -72,6 +72,8 @@ class TrainedTask(Protocol):
     """What it does not read of structured input, nobody who answers in its place may read."""
     looks_up: ClassVar[bool]
     """Whether its documents say what it is asked about."""
+    makes_calls: ClassVar[bool]
+    """Whether its findings are calls of functions, which its options name."""
     encodes_texts: ClassVar[bool]
     """Whether its rung `embedding` looks at the encoding of a whole text."""
 
@@ -209,6 +211,7 @@ def make_card(
         options=options,
         guards_columns=task.guards_columns,
         looks_up=task.looks_up,
+        makes_calls=task.makes_calls,
         knowledge=section.knowledge,
         passages=section.passages,
         view_tokens=view_tokens,

@@ -248,7 +248,7 @@ def schema_route(
 def _makes(card: SpecialistCard, request: Request) -> bool:
     """Whether it was trained for a function that must be called."""
     wanted = () if request.tools is None else request.tools.names
-    return card.task == "tools" and any(option.name in wanted for option in card.options)
+    return card.makes_calls and any(option.name in wanted for option in card.options)
 
 
 def in_one(route: Route, request: Request) -> Route:

@@ -117,6 +117,8 @@ class TaskType(ABC, Generic[S]):
     """What model cards say of it."""
     guards_columns: ClassVar[bool] = False
     """What it leaves out of structured input, nobody who answers in its place gets."""
+    makes_calls: ClassVar[bool] = False
+    """Whether its findings are calls of functions, which its options name."""
     looks_up: ClassVar[bool] = False
     """Whether its documents, not examples, say what it is asked about: it abstains by what it finds there."""
     reads_documents: ClassVar[bool] = False

@@ -45,6 +45,8 @@ class SpecialistCard:
     """Labels of which one is right, with their descriptions; empty if its values are others."""
     guards_columns: bool = False
     """Whether columns that it does not read, such as protected attributes, are hidden from the generalist too."""
+    makes_calls: bool = False
+    """Whether its findings are calls of functions, which its options name."""
     looks_up: bool = False
     """Whether its documents, not examples, say what it is asked about: it abstains by what it finds there."""
     knowledge: tuple[str, ...] = ()

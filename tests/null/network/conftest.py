@@ -54,7 +54,6 @@ class Says:
     knowledge: tuple[str, ...] = ()
     citations: tuple[Citation, ...] = ()
     view_tokens: int | None = None
-    task: str = "classify"
     labels: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     called: bool = False
@@ -74,10 +73,11 @@ class Says:
         """Its card."""
         return SpecialistCard(
             name=self.name,
-            task=self.task,
+            task="classify",
             form="label",
             labels=self.labels,
             options=tuple(Option(name=name) for name in self.options),
+            makes_calls=self.called,
             description="",
             rung="lexical",
             version="0",

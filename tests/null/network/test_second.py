@@ -84,7 +84,7 @@ async def test_a_function_that_must_be_called_goes_to_who_was_trained_for_it(ben
     schema = {"type": "object", "properties": {"side": {"enum": ["port", "starboard"]}}, "required": ["side"]}
     schema["additionalProperties"] = False
     tools = Tools(functions=(Function(name="tie_up", parameters=schema, schema=schema),), required=True, most=1)
-    caller = bench.Says("caller", value="tie_up", task="tools", options=("tie_up", "no_function"), called=True)
+    caller = bench.Says("caller", value="tie_up", options=("tie_up", "no_function"), called=True)
     label = bench.Says("label", value="port", labels=("port", "starboard"))
     request = Request(text="tie her up", schema=schema, tools=tools)
     for alone in ((), ("caller",), ("label",)):

@@ -25,7 +25,7 @@ class ToolsTask(TaskType[ToolsSection]):
     kind = "tools"
     section = ToolsSection
     about = CardText(job="chooses a function for a text and fills in its arguments, or says that none fits")
-    needs_profile = True
+    needs_profile = makes_calls = True
     not_rightsized = "A call is a function and its arguments, each of a part of its own. `coterie train` measures both."
 
     def read_rows(self, section: ToolsSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
