@@ -30,7 +30,7 @@ def most_within(prompt: Prompt, prices: TokenPrices, left: Amount | None, *, lea
     """Return the prompt with as many tokens to write as what is left pays for; None below `least` of them.
 
     The server holds `max_tokens`, so what is capped here cannot be overspent. A verbatim request is never capped: its
-    body says how much is written.
+    body is not ours to change.
 
     Args:
         prompt: What is asked.
@@ -52,14 +52,27 @@ def most_within(prompt: Prompt, prices: TokenPrices, left: Amount | None, *, lea
 
 
 class UsualAnswers:
-    """How many tokens the latest answers of each model took, in this process."""
+    """How many tokens the latest answers of each model took, in this process; those that were relayed by themselves."""
 
     def __init__(self) -> None:
         self._took: dict[str, deque[int]] = defaultdict(partial(deque, maxlen=_REMEMBERED))
+        self._relayed: dict[str, deque[int]] = defaultdict(partial(deque, maxlen=_REMEMBERED))
 
-    def note(self, model: str, outputs: Sequence[Output]) -> None:
+    def note(self, model: str, prompts: Sequence[Prompt], outputs: Sequence[Output]) -> None:
         """Remember what answered calls wrote."""
-        self._took[model].extend(output.usage.tokens_out for output in outputs)
+        took = self._took if prompts[0].verbatim is None else self._relayed
+        took[model].extend(output.usage.tokens_out for output in outputs)
+
+    def expected(self, model: str, prompt: Prompt) -> Prompt | None:
+        """A relayed request that says nothing of a length, as long as the longest answers that were relayed.
+
+        None where it says so, or too few are known. Nobody holds the server to it: what it writes beyond is counted
+        when it is settled, so a budget may be exceeded by one answer that is longer than the 200 before it.
+        """
+        took = self._relayed[model]
+        if not prompt.unbounded or len(took) < _KNOWN:
+            return None
+        return replace(prompt, max_tokens=min(prompt.max_tokens, max(took) * prompt.unbounded))
 
     def least(self, model: str, prompt: Prompt) -> int:
         """Tokens below which an answer would likely be cut: nine in ten take no more, of a schema none did.

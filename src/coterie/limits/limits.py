@@ -168,6 +168,10 @@ class StoredLimits:
         try:
             await reservation.add(_sum(held.most))
         except BudgetExceeded:  # not all that is asked for, but perhaps what such a call takes
+            if (expected := self._usual.expected(held.name, held.prompts[0])) is not None:
+                held.most = [most_of(expected, prices)]
+                await reservation.add(held.most[0])
+                return reservation
             least = self._usual.least(held.name, held.prompts[0])
             left = await self._left(buckets, allowances) if len(held.prompts) == 1 else None
             capped = most_within(held.prompts[0], prices, left, least=least)
@@ -182,7 +186,7 @@ class StoredLimits:
         took: Amount | None = None  # of what is cut off nobody knows how far it came, and how often
         if held.outputs:
             took = taken_by_answers(held.most, held.outputs, held.prices)
-            self._usual.note(held.name, held.outputs)
+            self._usual.note(held.name, held.prompts, held.outputs)
         elif isinstance(error, EngineError | Overloaded | TooLong) and len(held.prompts) == 1:
             took = taken_by_failure(held.most[0], error, reservation.total)  # of more, others were cut off with it
         elif isinstance(error, AuditError):
@@ -419,7 +423,8 @@ class Held:
 
     async def _reserve_again(self, prompt: Prompt) -> None:
         if self._reservation is not None:
-            await self._reservation.add(most_of(prompt, self.prices))
+            most = most_of(prompt, self.prices) if prompt.verbatim is None else self.most[0]
+            await self._reservation.add(most)
 
 
 class _Reservation:

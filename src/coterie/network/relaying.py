@@ -273,20 +273,30 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
         verbatim=body,
         messages=messages,
         label=label,
-        max_tokens=_most_written(relayed, model.window),
+        max_tokens=_longest(relayed, model.window) * _answers(relayed),
+        unbounded=0 if _wishes(relayed) else _answers(relayed),
         json_schema=relayed.schema,
     )
 
 
-def _most_written(relayed: Relayed, window: int) -> int:
-    """The most tokens that a request may have written: of the longest answer, as often as it is asked for."""
+def _wishes(relayed: Relayed) -> list[int]:
+    """What a request says of how long an answer may be."""
+    said = [relayed.content.get(name) for name in _WISHES.get(relayed.path, ())]
+    return [each for each in said if isinstance(each, int) and each > 0]
+
+
+def _longest(relayed: Relayed, window: int) -> int:
+    """The most tokens that one answer may have."""
+    return min(max(_wishes(relayed), default=window), window)
+
+
+def _answers(relayed: Relayed) -> int:
+    """How many answers a request may have written: of each prompt, as often as it is asked for."""
     content = relayed.content
-    wishes = [content.get(name) for name in _WISHES.get(relayed.path, ())]
-    wish = max((each for each in wishes if isinstance(each, int) and each > 0), default=window)
     times = [each for name in ("n", "best_of") if isinstance(each := content.get(name), int)]
     prompts = content.get("prompt") if relayed.path == "/completions" else None
     several = len(prompts) if isinstance(prompts, list) and not all(isinstance(each, int) for each in prompts) else 1
-    return min(wish, window) * max([1, *times]) * max(1, several)
+    return max([1, *times]) * max(1, several)
 
 
 def _collect(value: object, texts: list[str]) -> None:

@@ -56,6 +56,8 @@ class Prompt:
     verbatim: bytes | None = None
     """A request in the server's own format, to be sent as it is; `messages` then hold every text in it, for the gate
     and the limits."""
+    unbounded: int = 0
+    """Answers that a verbatim request asks for without saying how long they may be; 0 where it says so."""
     states: bool = False
     """Request the states of the tokens from an encoder; encoders that have none leave them out."""
 

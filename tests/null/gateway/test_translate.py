@@ -126,7 +126,7 @@ def test_what_has_no_effect_is_named():
         }
     )
     asked = read_request(wire, specialists=SPECIALISTS, tenant="default")
-    assert asked.set == {"temperature", "stop", "seed", "tools", "something_of_next_year"}
+    assert asked.set == {"temperature", "max_tokens", "stop", "seed", "tools", "something_of_next_year"}
     assert (asked.request.sampling.temperature, asked.request.sampling.stop) == (0.7, ("\n",))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import sqlite3
 import sys
@@ -118,6 +119,22 @@ async def test_what_is_sent_as_it_is_is_not_capped(budgets):
     with pytest.raises(BudgetExceeded):
         await sent(budgets(other={"money": "0.0031"}), verbatim)
     assert await sent(budgets(daily={"money": "9"}), verbatim) == 100
+
+
+async def test_what_says_no_length_takes_what_such_calls_took(budgets):
+    """Of a relayed body without a length its window is reserved where that is there, else the longest answer before."""
+    made = budgets(daily={"money": "0.128"})  # a window takes 0.120, an answer of 20 tokens 0.0008
+    body = Prompt(messages=PROMPT.messages, max_tokens=4_000, verbatim=b"{}", unbounded=1)
+    for _ in range(12):
+        await sent(made, body, wrote=20)
+    for asked in (body, dataclasses.replace(body, unbounded=2)):
+        async with made.held([asked], MODEL, "large", SYSTEM) as held:
+            assert (held.most[0].tokens, held.prompts[0].verbatim) == (18 + 20 * asked.unbounded, b"{}")
+            held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=20))]
+    with pytest.raises(BudgetExceeded):  # it says how long, and that is what it may take
+        await sent(made, dataclasses.replace(body, unbounded=0))
+    with pytest.raises(BudgetExceeded):  # nothing is known of such calls
+        await sent(budgets(other={"money": "0.0031"}), body)
 
 
 async def test_what_answers_took_says_what_one_needs(budgets):
