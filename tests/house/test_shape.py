@@ -63,7 +63,7 @@ BUDGETS = {
     "governance": 3540,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
     "learning": 5760,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
-    "limits": 1580,  # spans beside storage; calls capped; allotments leased from a file or PostgreSQL, one clock
+    "limits": 1600,  # spans beside storage; calls capped, or as long as such were; allotments leased, one clock
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
     "network": 2590,  # stages in one module; relay, routes by schema, feedback, misspelt labels, functions, follow-ups

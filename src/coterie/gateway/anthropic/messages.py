@@ -105,7 +105,7 @@ def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = MessagesRequest.model_validate_json(body)
     asked = asked_of(gateway, caller, _as_chat(wire))
-    idle = {_NAMES.get(name, name) for name in asked.set - {"max_tokens"}}  # that one nobody can leave out
+    idle = frozenset(_NAMES.get(name, name) for name in asked.set - {"max_tokens"})  # that one nobody can leave out
     asked = replace(asked, set=idle | _without_types(wire))
     trace_id, abstain = gateway.network.new_id(), abstaining(gateway, wire.coterie, asked.request)
     form = message_format(gateway, wire.model_dump(include={"model", "output_config"}), trace_id, asked.function)

@@ -106,7 +106,7 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     root = _root(wire.previous_response_id) or trace_id
     remembered = wire.store is not False and not asked.request.session and gateway.section.sessions
     request = replace(asked.request, session=f"response-{root}" if remembered else asked.request.session)
-    idle = {_NAMES.get(name, name) for name in asked.set}
+    idle = frozenset(_NAMES.get(name, name) for name in asked.set)
     asked = replace(asked, request=request, set=idle | without_types(wire))
     abstain = abstaining(gateway, wire.coterie, request)
     form = ResponseFormat(
@@ -211,7 +211,7 @@ def _root(previous: str | None) -> str | None:
 def without_types(wire: ResponsesRequest) -> frozenset[str]:
     """Tools of types that nobody has here, by the name of their type, and the choice of such a one."""
     unknown = {f"tools.{str(each.get('type'))[:40]}" for each in wire.tools or () if each.get("type") != "function"}
-    unknown |= {f"text.{name}" for name in unread_options(wire.text and wire.text.model_extra)}
+    unknown |= {f"text.{name}" for name in unread_options(None if wire.text is None else wire.text.model_extra)}
     chosen = wire.tool_choice.get("type") if isinstance(wire.tool_choice, dict) else None
     return frozenset(unknown if chosen in {None, "function", "allowed_tools"} else {*unknown, "tool_choice"})
 
