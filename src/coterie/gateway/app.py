@@ -48,7 +48,12 @@ from coterie.gateway.api.flywheel import (
 )
 from coterie.gateway.api.operations import show_metrics, show_trace, take_feedback, tell_health, tell_readiness
 from coterie.gateway.connection import ClientGone, JSONBody, encode
-from coterie.gateway.decisions.translation import DecisionsRequest, DecisionsResponse, decide_openai
+from coterie.gateway.decisions.translation import (
+    OPENAI_ALIASES,
+    DecisionsRequest,
+    DecisionsResponse,
+    decide_openai,
+)
 from coterie.gateway.errors import WireError, error_response
 from coterie.gateway.mcp.endpoint import speak_mcp
 from coterie.gateway.openai.chat import complete_chat
@@ -75,6 +80,7 @@ from coterie.gateway.openai.responses import (
 from coterie.gateway.openapi import Endpoint, describe_api
 from coterie.gateway.systemone.translation import PATH as SYSTEM_ONE
 from coterie.gateway.systemone.translation import (
+    SYSTEM_ONE_ALIASES,
     SystemOneError,
     SystemOneRequest,
     SystemOneResponse,
@@ -225,7 +231,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     _asked(
         "/v1/decisions",
-        decide_openai,
+        relaying("/decisions", decide_openai, aliases=OPENAI_ALIASES),
         "Answer typed questions with probabilities: OpenAI's Decisions API.",
         request=DecisionsRequest,
         response=DecisionsResponse,
@@ -240,7 +246,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     _asked(
         SYSTEM_ONE,
-        decide_systemone,
+        relaying("/systemone", decide_systemone, aliases=SYSTEM_ONE_ALIASES, extension="x_coterie"),
         "Answer typed questions with probabilities: TypeSafe's System One.",
         request=SystemOneRequest,
         response=SystemOneResponse,

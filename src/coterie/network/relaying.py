@@ -53,6 +53,8 @@ _WISHES: Mapping[str, Sequence[str]] = {
     "/responses": ("max_output_tokens",),
 }
 """By path, what says how long an answer may be; what another API has for it bounds nothing."""
+_LONGEST: Mapping[str, int] = {"/embeddings": 0, "/rerank": 0, "/score": 0, "/decisions": 256, "/systemone": 256}
+"""By path, the most tokens that count as written of an answer that is no text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +276,7 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
         messages=messages,
         label=label,
         max_tokens=_longest(relayed, model.window) * _answers(relayed),
-        unbounded=0 if _wishes(relayed) else _answers(relayed),
+        unbounded=0 if _wishes(relayed) or relayed.path in _LONGEST else _answers(relayed),
         json_schema=relayed.schema,
     )
 
@@ -287,7 +289,7 @@ def _wishes(relayed: Relayed) -> list[int]:
 
 def _longest(relayed: Relayed, window: int) -> int:
     """The most tokens that one answer may have."""
-    return min(max(_wishes(relayed), default=window), window)
+    return min(max(_wishes(relayed), default=_LONGEST.get(relayed.path, window)), window)
 
 
 def _answers(relayed: Relayed) -> int:

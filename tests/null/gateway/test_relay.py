@@ -39,6 +39,12 @@ class _Upstream:
         return ScriptedAnswer(status=self.status, headers=headers, body=self.answer if self.whole else pieces)
 
 
+PRICED = OpenAIModel(
+    engine="openai", name="big-1", base_url="http://up.example/v1", clearance=Label.INTERNAL,
+    price_in="0", price_out="1000000",
+)  # fmt: skip
+
+
 @pytest.fixture
 def upstream():
     return _Upstream()
@@ -109,6 +115,25 @@ async def test_what_is_too_sensitive_stays(client, relayed, upstream):
 
 
 @pytest.mark.parametrize(
+    ("path", "name"),
+    [("decisions", "coterie"), ("systemone", "x_coterie"), ("rerank", "coterie"), ("score", "coterie")],
+)
+async def test_doors_that_write_no_text(client, relayed, upstream, path, name):
+    """They relay as the others do: bytes, label and budget hold, and what is reserved is no window."""
+    engine = Gate(ClearancePolicy()).open("large", PRICED, transport=ScriptedTransport(upstream))
+    relayed.models = {"gpt-own": RelayModel(engine=engine, name="big-1", window=4096)}
+    body = f'{{ "model" : "big-1", "odd": [1e3], "{name}": {{"label": "internal", "budget": "300000"}} }}'.encode()
+    response = await client().post(f"/v1/{path}", content=body)
+    assert (response.status_code, upstream.seen[-1][1]) == (200, body), response.text
+    for label, status in (("confidential", 403), ("odd", 422 if path == "systemone" else 400)):
+        refused = await client().post(f"/v1/{path}", content=body.replace(b"internal", label.encode()))
+        assert (refused.status_code, "detail" in refused.json()) == (status, path == "systemone")
+    seen = len(upstream.seen)
+    await client().post(f"/v1/{path}", content=body.replace(b"big-1", b"gpt-own"))
+    assert len(upstream.seen) - seen == (path != "decisions")  # there the name means the network
+
+
+@pytest.mark.parametrize(
     ("path", "asked", "fits"),
     [
         ("chat/completions", {"messages": [], "max_tokens": 10}, True),
@@ -129,11 +154,7 @@ async def test_what_is_too_sensitive_stays(client, relayed, upstream):
 )
 async def test_what_a_request_may_cost(client, relayed, upstream, *, path, asked, fits):
     """Its budget bounds the longest answer that the server may write, as often as it is asked for; nothing is cut."""
-    section = OpenAIModel(
-        engine="openai", name="big-1", base_url="http://up.example/v1", clearance=Label.INTERNAL,
-        price_in="0", price_out="1000000",
-    )  # fmt: skip
-    engine = Gate(ClearancePolicy()).open("large", section, transport=ScriptedTransport(upstream))
+    engine = Gate(ClearancePolicy()).open("large", PRICED, transport=ScriptedTransport(upstream))
     relayed.models = {"large": RelayModel(engine=engine, name="big-1", window=64)}
     body = {"model": "big-1", **asked, "coterie": {"budget": "10000"}}
     response = await client().post(f"/v1/{path}", json=body)

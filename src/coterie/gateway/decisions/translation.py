@@ -124,14 +124,15 @@ class DecisionsResponse(_Asked):
     """Who answered each question, the calibrated confidence, whether it is accepted, and what it took."""
 
 
-_ALIASES = "gpt-"
+OPENAI_ALIASES = "gpt-"
+"""How names begin by which the whole network is meant."""
 
 
 def decide_openai(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return what answers a decisions request. Raises `WireError`, `ValidationError` or `InputError`."""
     wire = DecisionsRequest.model_validate(strict_json(body))
     state = request_about(_state(wire.input))
-    request = request_for(gateway, caller, state, model=wire.model, aliases=_ALIASES, extension=wire.coterie)
+    request = request_for(gateway, caller, state, model=wire.model, aliases=OPENAI_ALIASES, extension=wire.coterie)
     questions = [_question(each, f"questions[{place}]") for place, each in enumerate(wire.questions)]
     return deciding(gateway, request, questions, lambda answer: _response(wire, answer), wire)
 

@@ -39,7 +39,15 @@ ReadForm = Callable[[Gateway, Mapping[str, Any], str], AnswerFormat]
 """Makes it from a body and that id."""
 
 
-def relaying(path: str, otherwise: Handler, local: Local | None = None, form: ReadForm | None = None) -> Handler:
+def relaying(
+    path: str,
+    otherwise: Handler,
+    local: Local | None = None,
+    form: ReadForm | None = None,
+    *,
+    aliases: str = "",
+    extension: str = "coterie",
+) -> Handler:
     """The handler of an endpoint that relays what names one of the models, and does `otherwise` with the rest.
 
     Args:
@@ -47,6 +55,8 @@ def relaying(path: str, otherwise: Handler, local: Local | None = None, form: Re
         otherwise: Serves what names none.
         local: Asks one that runs in this process; None where none can be asked.
         form: Writes the answer of a deployment in the model's place; None where there are none.
+        aliases: How names begin by which the network itself is meant.
+        extension: What its bodies call the `coterie` object.
     """
     known: tuple[object, dict[str, str], Sequence[bytes]] = (None, {}, ())
 
@@ -56,7 +66,7 @@ def relaying(path: str, otherwise: Handler, local: Local | None = None, form: Re
         if names is not current[0]:  # they change with the network alone, and each request asks
             keys = {each.name: key for key, each in names.items()} | {key: key for key in names}
             current = known = names, keys, [json.dumps(name).encode() for name in keys]
-        key, content = _named(body, *current[1:])
+        key, content = _named(body, *current[1:], aliases)
         if key is None or not may_relay(gateway, caller, key):
             return otherwise(gateway, caller, body)
         if names[key].local and local is None:
@@ -64,7 +74,7 @@ def relaying(path: str, otherwise: Handler, local: Local | None = None, form: Re
             raise WireError("unsupported_parameter", said, param="model")
         if names[key].local and local is not None:
             return local(gateway, caller, body, key)
-        options, ignored = own_options(content.get("coterie"))
+        options, ignored = own_options(content.get(extension), name=extension)
         common: dict[str, Any] = {"gateway": gateway, "caller": caller, "model": key, "path": path, "body": body}
         common["form"] = None if form is None else partial(form, gateway, content)
         return Relay(content=content, label=options.label, budget=options.budget, ignored=ignored, **common)
@@ -79,15 +89,17 @@ class RelayOptions(Wire):
     budget: Money | None = None
 
 
-def own_options(given: object, acting: Collection[str] = ("label", "budget")) -> tuple[RelayOptions, frozenset[str]]:
+def own_options(
+    given: object, acting: Collection[str] = ("label", "budget"), *, name: str = "coterie"
+) -> tuple[RelayOptions, frozenset[str]]:
     """The options of a `coterie` object that act, and what else in it has no effect.
 
     Raises pydantic's `ValidationError`.
     """
     if not isinstance(given, Mapping):
         return RelayOptions(), frozenset()
-    others = frozenset(f"coterie.{name}" for name in given.keys() - set(acting))
-    return _Body.model_validate({"coterie": {name: given[name] for name in acting if name in given}}).coterie, others
+    others = frozenset(f"{name}.{option}" for option in given.keys() - set(acting))
+    return _Body.model_validate({"coterie": {each: given[each] for each in acting if each in given}}).coterie, others
 
 
 class _Body(Wire):
@@ -102,7 +114,9 @@ def may_relay(gateway: Gateway, caller: Caller, model: str) -> bool:
     return bool(named & set(gateway.section.relay)) and caller.sees(model)
 
 
-def _named(body: bytes, names: Mapping[str, str], written: Sequence[bytes]) -> tuple[str | None, dict[str, Any]]:
+def _named(
+    body: bytes, names: Mapping[str, str], written: Sequence[bytes], aliases: str
+) -> tuple[str | None, dict[str, Any]]:
     """The key of the model that a body names, if it is one of these, and the body; an own model is never relayed."""
     if not any(name in body for name in written):
         return None, {}
@@ -112,6 +126,8 @@ def _named(body: bytes, names: Mapping[str, str], written: Sequence[bytes]) -> t
         return None, {}
     model = content.get("model")
     if not isinstance(model, str) or model.split("/", maxsplit=1)[0] == ROUTED:
+        return None, {}
+    if aliases and model.startswith(aliases):
         return None, {}
     return names.get(model), content
 

@@ -110,14 +110,17 @@ class SystemOneError(_Asked):
 
 
 PATH = "/v1/systemone"
-_ALIASES = "jev-"
+SYSTEM_ONE_ALIASES = "jev-"
+"""How names begin by which the whole network is meant."""
 
 
 def decide_systemone(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return what answers a System One request. Raises `WireError`, `ValidationError` or `InputError`."""
     wire = SystemOneRequest.model_validate(strict_json(body))
     state = request_about(wire.state)
-    request = request_for(gateway, caller, state, model=wire.model, aliases=_ALIASES, extension=wire.x_coterie)
+    request = request_for(
+        gateway, caller, state, model=wire.model, aliases=SYSTEM_ONE_ALIASES, extension=wire.x_coterie
+    )
     questions = [_question(name, each) for name, each in wire.questions.items()]
     return deciding(gateway, request, questions, lambda answer: _response(wire, answer), wire)
 
