@@ -60,7 +60,7 @@ BUDGETS = {
     "flywheel": 5150,  # jobs, evidence, capture, review, runs; objects; repeats; confusions
     "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; allowed tools
     "generalist": 1560,  # whole answers asked for whole; functions
-    "governance": 3540,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
+    "governance": 3545,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
     "learning": 5760,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
     "limits": 1600,  # spans beside storage; calls capped, or as long as such were; allotments leased, one clock

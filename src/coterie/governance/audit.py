@@ -106,6 +106,7 @@ class AuditLog:
         self._path, self._signer, self._every, self._patience = path, signer, checkpoint_every, sync_seconds
         self._name, self._head_name = str(path), str(head_of(path))
         self._most_waiting, self._clock, self._write, self._sync = most_waiting, clock, write, sync
+        self._audit_errors = _AuditErrors(path)
         self._jobs: TurnQueue[_Job] = TurnQueue()
         self._entrance = threading.Lock()  # guards whether there is a thread
         self._thread: threading.Thread | None = None
@@ -142,16 +143,19 @@ class AuditLog:
             sync: They are on the disk on return.
             on_disk: Called as soon as they are; the head, which nobody need wait for, counts them after that.
         """
-        with self._audit_errors(), self._locked() as file:
+        with self._audit_errors, self._locked() as file:
             begin = self._append(file, events)
             if sync or self._behind:
                 told_first = on_disk is not None and not (self._behind or self._fresh)  # a new log has a head first
-                with self._undone(file, begin):
+                try:
                     self._sync(file)
                     if self._fresh:
                         sync_name(self._path.parent)  # else a cut of the power could lose the file's name
                     if not told_first:
                         self._keep_head(self._place)
+                except OSError:
+                    self._undo(file, begin)
+                    raise
                 if on_disk is not None and told_first:
                     on_disk()
                     try:
@@ -170,7 +174,7 @@ class AuditLog:
     def digest(self, text: str) -> str:
         """A hash of some content under this log's key: equal for equal content, no help in guessing it."""
         if self._keyed is None:
-            with self._audit_errors():
+            with self._audit_errors:
                 secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
             self._keyed = hmac.new(secret, digestmod="sha256")
         # A copy keeps the interpreter's lock for short texts; `hmac.digest` gives it away each time, and a thread that
@@ -210,7 +214,7 @@ class AuditLog:
 
     def _vouch(self) -> None:
         """Bring what stands in the file to the disk, while others go on writing behind it, and count it in the head."""
-        with self._audit_errors():
+        with self._audit_errors:
             with self._locked() as file:
                 self._append(file, ())
                 place, own = self._place, os.open(self._path, os.O_RDONLY)
@@ -281,17 +285,6 @@ class AuditLog:
             with suppress(RuntimeError):  # that loop is closed: nobody waits there any more
                 loop.call_soon_threadsafe(_resolve, [job.done for job in jobs if job.loop is loop], failed)
 
-    @contextmanager
-    def _audit_errors(self) -> Iterator[None]:
-        """What the disk refuses is an `AuditError`."""
-        try:
-            yield
-        except OSError as error:
-            raise AuditError(
-                f"Cannot write the audit log {str(self._path)!r}: {error.strerror or error}.",
-                hint="Nothing is done that is not written down: free space on the disk, or make the file writable.",
-            ) from error
-
     # --- under the lock --------------------------------------------------------------------------
 
     @contextmanager
@@ -319,23 +312,21 @@ class AuditLog:
                 line, place = self._checkpoint(place, self._signer)
                 lines.append(line)
         content = b"".join(line + b"\n" for line in lines)
-        with self._undone(file, begin):
-            left = memoryview(content)
+        left = memoryview(content)
+        try:
             while left:
                 left = left[self._write(file, left) :]
+        except OSError:
+            self._undo(file, begin)
+            raise
         self._end, self._place = begin + len(content), place
         return begin
 
-    @contextmanager
-    def _undone(self, file: int, size: int) -> Iterator[None]:
+    def _undo(self, file: int, size: int) -> None:
         """What cannot be written, or not be brought to the disk, is not there."""
-        try:
-            yield
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(file, size)
-            self._end = -1
-            raise
+        with suppress(OSError):
+            os.ftruncate(file, size)
+        self._end = -1
 
     def _find_end(self, file: int) -> tuple[int, list[AuditEvent]]:
         """The bytes of all whole lines, and what is to be said of what is amiss there.
@@ -383,6 +374,22 @@ class AuditLog:
             os.write(file, json.dumps(head).encode().ljust(_SECTOR - 1) + b"\n")
         finally:
             os.close(file)
+
+
+class _AuditErrors(NamedTuple):
+    """A context: what the disk refuses within is an `AuditError`."""
+
+    path: Path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise AuditError(
+                f"Cannot write the audit log {str(self.path)!r}: {error.strerror or error}.",
+                hint="Nothing is done that is not written down: free space on the disk, or make the file writable.",
+            ) from error
 
 
 class AuditHead(NamedTuple):

@@ -185,7 +185,8 @@ class Allotments:
                     continue
                 allotment, reserved = found
                 spent = reserved if amount is None else amount
-                spent = replace(spent, requests=min(spent.requests, reserved.requests))
+                if spent.requests > reserved.requests:
+                    spent = replace(spent, requests=reserved.requests)
                 allotment.reserved -= reserved
                 allotment.taken += spent
                 if amount is not None:

@@ -324,7 +324,7 @@ def read_body(body: bytes) -> dict[str, Any]:
     Raises:
         InputError: it has a name twice: what was looked at would not be what its server reads.
     """
-    content = json.loads(body, object_pairs_hook=_each_once)
+    content = _decoder.decode(body.decode(json.detect_encoding(body), "surrogatepass"))  # as `json.loads` does
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - a wrong body, not a mistake in our code
     return content
@@ -335,6 +335,9 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise InputError("The request has a name twice in one object.", hint="Send each name once.")
     return found
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_each_once)
 
 
 def with_model(body: bytes, name: str) -> bytes:

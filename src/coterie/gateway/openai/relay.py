@@ -97,9 +97,12 @@ def own_options(
     Raises pydantic's `ValidationError`.
     """
     if not isinstance(given, Mapping):
-        return RelayOptions(), frozenset()
+        return _NO_OPTIONS, frozenset()
     others = frozenset(f"{name}.{option}" for option in given.keys() - set(acting))
     return _Body.model_validate({"coterie": {each: given[each] for each in acting if each in given}}).coterie, others
+
+
+_NO_OPTIONS = RelayOptions()
 
 
 class _Body(Wire):
