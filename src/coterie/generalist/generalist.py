@@ -28,6 +28,7 @@ from coterie.protocols import Meter, StreamingEngine
 from coterie.runtime.codec import parse_json
 from coterie.runtime.values import replace
 from coterie.specialists.acceptance import abstention
+from coterie.structured.filling import is_free
 from coterie.structured.functions import ROOM as TOOL_ROOM
 from coterie.structured.functions import read_reply, reply_schema, told_of, within, written_calls
 from coterie.structured.schema import Node, decodable, read_answer
@@ -65,6 +66,7 @@ LABEL = (
     "there."
 )
 AS_JSON = "Answer with nothing but JSON of this schema:"
+AS_OBJECT = "Answer with nothing but a JSON object."
 TOGETHER = (
     "Narrow models each did a part of the request that follows; what they found stands above. Write one answer, "
     "natural, short, in the order of the request. Repeat figures and quotes exactly, add nothing, and say what was not "
@@ -277,7 +279,8 @@ class Asking:
         asked = question_of(task)
         instruction = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
         if task.schema is not None:
-            instruction = f"{INSTRUCTION} {AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
+            told = AS_OBJECT if is_free(task.schema) else f"{AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
+            instruction = f"{INSTRUCTION} {told}"
         since = () if task.tools is None else task.tools.since
         schema: Mapping[str, Any] | None = None if task.schema is None else decodable(task.schema, level)
         if schema is None and task.tools is not None and task.tools.functions:

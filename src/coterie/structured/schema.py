@@ -1,7 +1,8 @@
 """JSON schemas of answers: the supported subset, normalised; validation; bounds for constrained decoding.
 
-A schema is read once: references are put in, `allOf` is merged, annotations are dropped, and what remains is a schema
-again, of the forms `{}`, `enum`, `anyOf`, `oneOf`, or one `type` with its own keywords. What is not supported,
+A schema is read once: references are put in, `allOf` is merged, annotations are dropped but for the descriptions of
+properties (`descriptions` of their object), and what remains is a schema again, of the forms `{}`, `enum`, `anyOf`,
+`oneOf`, or one `type` with its own keywords. What is not supported,
 recursive, too large or impossible to meet is refused with its place.
 """
 
@@ -39,7 +40,8 @@ _KEYWORDS = {
 _KEYWORDS["integer"] = _KEYWORDS["number"]
 _TYPES = tuple(_KEYWORDS)
 _ANNOTATIONS = {
-    *("$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "example", "examples"),
+    *("$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "descriptions", "default"),
+    *("example", "examples"),
     *("deprecated", "readOnly", "writeOnly", "discriminator", "strict", "contentEncoding", "contentMediaType"),
 }
 _COMBINED = {"$ref", "allOf", "anyOf", "oneOf", "type", "enum", "const"}
@@ -214,6 +216,13 @@ class _Reader:
                     raise
                 # An optional property that nothing can meet is one that is not there.
         node["properties"] = properties
+        read = raw.get("descriptions")  # of a node that was read before
+        before = read if isinstance(read, Mapping) else {}
+        told = {
+            name: _description(sub) or _description({"description": before.get(name)}) for name, sub in given.items()
+        }
+        said = {name: text for name, text in told.items() if name in properties and text}
+        node |= {"descriptions": said} if said else {}
         more = raw.get("additionalProperties", True)
         node["additionalProperties"] = (
             more if isinstance(more, bool) else self.read(more, f"{place}.additionalProperties", depth + 1)
@@ -233,6 +242,12 @@ class _Reader:
             raise SchemaRefused(
                 place, f"it has more than {MOST_VALUES} values or {MOST_CHARACTERS} characters of names and values"
             )
+
+
+def _description(raw: object) -> str:
+    """What a property is said to be, for whoever writes it."""
+    said = raw.get("description") if isinstance(raw, Mapping) else None
+    return said[:MOST_LENGTH] if isinstance(said, str) else ""
 
 
 class _Impossible(SchemaRefused):
@@ -458,6 +473,8 @@ def _objects_together(node: dict[str, Any], a: Node, b: Node, place: str) -> Non
         one, other = ({} if side is True else side for side in sides)
         properties[name] = _merge(one, other, place)
     node["properties"] = properties
+    said = {**a.get("descriptions", {}), **b.get("descriptions", {})}
+    node |= {"descriptions": said} if said else {}
     mores = [each["additionalProperties"] for each in (a, b)]
     if any(more is False for more in mores):
         node["additionalProperties"] = False
@@ -673,7 +690,10 @@ def _bounded_object(node: Node, inner: Callable[[Node], dict[str, Any]], items: 
     most = node.get("maxProperties", math.inf)
     names = sorted(node["properties"], key=lambda name: name not in node["required"])
     names = [name for name in node["properties"] if most == math.inf or name in set(names[: int(most)])]
-    built: dict[str, Any] = {"type": "object", "properties": {name: inner(node["properties"][name]) for name in names}}
+    said = node.get("descriptions", {})
+    told = {name: {"description": said[name]} if name in said else {} for name in names}
+    properties = {name: {**told[name], **inner(node["properties"][name])} for name in names}
+    built: dict[str, Any] = {"type": "object", "properties": properties}
     built |= {"required": names, "additionalProperties": False}
     least, more = node.get("minProperties", 0), node["additionalProperties"]
     if more is not False and (least > len(names) or not names):

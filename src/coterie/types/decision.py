@@ -42,7 +42,9 @@ class Question:
     """By what the caller tells its answer from others."""
 
     @classmethod
-    def choice(cls, options: Iterable[str] | Mapping[str, str], instructions: str = "", *, name: str = "") -> Question:
+    def choice(
+        cls, options: Iterable[str] | Mapping[str, str | None], instructions: str = "", *, name: str = ""
+    ) -> Question:
         """Return a question with one right option; a mapping has their descriptions."""
         return cls(kind="choice", options=_options(options), instructions=instructions, name=name)
 
@@ -53,7 +55,9 @@ class Question:
         return cls(kind="predicate", options=options, instructions=instructions, name=name)
 
     @classmethod
-    def score(cls, levels: Iterable[str] | Mapping[str, str], instructions: str = "", *, name: str = "") -> Question:
+    def score(
+        cls, levels: Iterable[str] | Mapping[str, str | None], instructions: str = "", *, name: str = ""
+    ) -> Question:
         """Return a rating on levels, lowest first; a mapping has their descriptions."""
         return cls(kind="score", options=_options(levels), instructions=instructions, name=name)
 
@@ -63,9 +67,9 @@ class Question:
         return tuple(option.name for option in self.options)
 
 
-def _options(given: Iterable[str] | Mapping[str, str]) -> tuple[Option, ...]:
+def _options(given: Iterable[str] | Mapping[str, str | None]) -> tuple[Option, ...]:
     pairs = given.items() if isinstance(given, Mapping) else ((name, "") for name in given)
-    return tuple(Option(name=name, description=description) for name, description in pairs)
+    return tuple(Option(name=name, description=description or "") for name, description in pairs)
 
 
 @dataclass(frozen=True, kw_only=True)

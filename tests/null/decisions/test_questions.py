@@ -53,3 +53,9 @@ def test_what_cannot_be_answered(questions, said):
     """It is refused with what was found."""
     with pytest.raises(InputError, match=said):
         check_questions(questions)
+
+
+def test_an_option_without_a_description():
+    """None says nothing, as null does in JSON."""
+    assert Question.choice({"a": None, "b": "x"}) == Question.choice({"a": "", "b": "x"})
+    check_questions([Question.score({"low": None, "high": None})])

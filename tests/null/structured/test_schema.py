@@ -190,3 +190,17 @@ def test_what_is_no_json_is_no_answer(text):
     """Half a text, more than one value, numbers that JSON does not have."""
     node = read_schema({"type": "object", "properties": {"a": {"type": "number"}}})
     assert read_answer(node, text)[1]
+
+
+def test_descriptions_of_properties_are_kept():
+    """Whoever writes the answer is told them; they are no part of what is valid."""
+    text = {"type": "string", "description": "In French."}
+    schema = {"type": "object", "properties": {"a": text, "b": {"type": "string"}}, "required": ["a"]}
+    both = {"allOf": [schema, {"type": "object", "properties": {"b": {"type": "string", "description": "A city."}}}]}
+
+    assert read_schema(schema)["descriptions"] == {"a": "In French."}
+    assert read_schema(both)["descriptions"] == {"a": "In French.", "b": "A city."}
+    assert decodable(read_schema(both))["properties"]["a"]["description"] == "In French."
+    assert read_schema(read_schema(both)) == read_schema(both)
+    assert not fault(read_schema(schema), {"a": "x"})
+    assert "descriptions" not in read_schema({"type": "object", "properties": {"a": {"description": 5}}})
