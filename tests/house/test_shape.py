@@ -79,7 +79,7 @@ BUDGETS = {
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4220,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
-    "structured": 1100,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
+    "structured": 1120,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
     "tasks": 18485,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2375,  # an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
