@@ -90,11 +90,15 @@ FORMS: Mapping[str, Form] = {
     "accents on every character": joined("\u0301"),
     "an Arabic vowel sign on every character": joined("\u064e"),
     "enclosed (keycaps)": joined("\u20e3"),
+    "joined by a character for private use": joined("\ue000"),
+    "joined by an unassigned character": joined("\u0378"),
+    "joined by tags of HTML": joined("<wbr>"),
     "double width": shifted,
     "mathematical letters": mathematical,
     "superscript digits": digits("\u2070\xb9\xb2\xb3\u2074\u2075\u2076\u2077\u2078\u2079"),
     "subscript digits": digits("".join(map(chr, range(0x2080, 0x208A)))),
     "circled digits": digits("\u24ea" + "".join(map(chr, range(0x2460, 0x2469)))),
+    "filled circled digits": digits("\U0001f10c" + "".join(map(chr, range(0x278A, 0x2793)))),
     "Arabic digits": digits("".join(map(chr, range(0x660, 0x66A)))),
     "Devanagari digits": digits("".join(map(chr, range(0x966, 0x970)))),
     "Cyrillic look-alikes": lambda value: value.translate(CYRILLIC),
@@ -112,12 +116,15 @@ FORMS: Mapping[str, Form] = {
     "hexadecimal": lambda value: value.encode().hex(),
     "hexadecimal, bytes apart": lambda value: value.encode().hex(" "),
     "groups on several lines": lines,
+    "groups on several lines of a JSON string": lambda value: value.replace(" ", "\\n"),
 }
 NOT_COVERED: Mapping[str, frozenset[str]] = {
     "accents on every character": frozenset({"PERSON"}),
     "Cyrillic look-alikes": frozenset({"PERSON"}),
     "Greek look-alikes": frozenset({"PERSON"}),
     "groups on several lines": frozenset({"CARD", "PHONE", "PERSON"}),
+    "groups on several lines of a JSON string": frozenset({"CARD", "PHONE", "PERSON"}),
+    "joined by tags of HTML": frozenset({"PHONE", "IP", "PERSON"}),
 }
 """By form the kinds that are not found in it, or not always."""
 CUT = ("IBAN", "CARD", "SECRET")

@@ -69,7 +69,7 @@ BUDGETS = {
     "network": 2590,  # stages in one module; relay, routes by schema, feedback, misspelt labels, functions, follow-ups
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
-    "privacy": 3260,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut
+    "privacy": 3290,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
     "protocols": 700,  # what gates read; functions; the flywheel and its store, its calls
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
@@ -82,7 +82,7 @@ BUDGETS = {
     "structured": 1120,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
     "tasks": 18485,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2375,  # an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
+    "text": 2410,  # tags; an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 525,  # candidates that serve nobody
     "tuning": 2330,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 240,  # heads on the encoder in place of word lists

@@ -10,12 +10,13 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from coterie.privacy.contact import find_emails
 from coterie.privacy.cut import WHOLE, CutValue, ValuePiece, cut_values, without_found
 from coterie.privacy.detection import Kind, PersonalData, digits_between, label_of, settle
 from coterie.privacy.secrets import has_token_sign
 from coterie.runtime.concurrency import still_wanted
 from coterie.runtime.values import replace
-from coterie.text.folding import Folded, fold, skeleton
+from coterie.text.folding import Folded, fold, skeleton, untagged
 
 Finder = Callable[[str], Iterable[PersonalData]]
 
@@ -51,6 +52,7 @@ def _find_read(
     numbered = digits_between(shown) is not None
     if depth:
         more += _find_encoded(shown, find, find_exact, depth - 1, numbered=numbered)
+    more += _find_untagged(shown, find_exact, [*plain, *more])
     if numbered:
         left = without_found(shown if alike is None else alike, [*plain, *more])
         more += [piece for value in cut_values([left]) for piece in value.found(0)]
@@ -58,6 +60,20 @@ def _find_read(
         return [*plain, *more] if more else tuple(plain)
     spans = ((each, *folded.span(each.start, each.end)) for each in [*plain, *more])
     return [replace(each, start=start, end=end) for each, start, end in spans]
+
+
+def _find_untagged(text: str, find_exact: Finder, known: Sequence[PersonalData]) -> Iterator[PersonalData]:
+    """What has a form of its own and tags of HTML within it, and is not known already; its place, with the tags."""
+    bare = untagged(text)
+    if bare is None:
+        return
+    stands = {kind: bytearray(len(text)) for kind in {each.kind for each in known}}
+    for each in known:
+        stands[each.kind][each.start : each.end] = b"\1" * (each.end - each.start)
+    for each in [*(one for one in find_exact(bare.text) if one.kind in _EXACT), *find_emails(bare.text)]:
+        start, end = bare.span(each.start, each.end)
+        if end - start > each.end - each.start and not any(stands.get(each.kind, b"")[start:end]):
+            yield replace(each, start=start, end=end)
 
 
 def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) -> list[CutValue]:

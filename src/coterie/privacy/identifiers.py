@@ -313,12 +313,14 @@ CARD_WORDS = ContextWords(
     "cartão, kort, kortti, karta"
 )
 _IBAN = re.compile(
-    r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9](?=[^0-9A-Z]{0,20}[0-9A-Z])", re.IGNORECASE | re.ASCII
+    r"[0-9](?<=[A-Z]{2}[0-9])(?:(?<![^\W_][A-Z]{2}[0-9])|(?<=IBAN[A-Z]{2}[0-9])|(?-i:(?<=[a-z][A-Z]{2}[0-9])))"
+    r"[0-9](?=[^0-9A-Z]{0,20}[0-9A-Z])",
+    re.IGNORECASE | re.ASCII,
 )
 """Its check digits, behind the country: so the library skips to the digits of a text."""
 _LETTER_VALUES = {ord(letter): str(int(letter, 36)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _GROUP = re.compile(r"[0-9A-Za-z]+")
-_GROUP_GAP = re.compile(r"[ \t./\u2010-\u2015-]{0,4}(?:(?:\r?\n|\\[nr]|<br ?/?>)[ \t>|*#-]{0,12}){0,2}")
+_GROUP_GAP = re.compile(r"[ \t./\u2010-\u2015-]{0,4}(?:(?:\r?\n|\r|\\[nrt]|<br ?/?>)[ \t>|*#-]{0,12}){0,4}")
 """Between the groups of an IBAN: blanks, dashes, dots, strokes, and ends of lines with what begins a line."""
 _STRUCTURE = re.compile(r"(\d+)!?([nac])")
 
@@ -352,21 +354,22 @@ def find_ibans(text: str) -> Iterator[PersonalData]:
     """IBANs with the length of their country and the right check number, in one piece or in groups."""
     for match in _IBAN.finditer(text):
         start = match.start() - 2
-        end = _iban_end(text, start, iban_length(text[start : start + 2].upper()))
-        if end is not None and is_iban(text[start:end]):
-            yield PersonalData(kind=Kind.IBAN, start=start, end=end, score=1.0)
+        groups = _iban_groups(text, start, iban_length(text[start : start + 2].upper()))
+        if groups and is_iban("".join(group[0] for group in groups)):
+            yield PersonalData(kind=Kind.IBAN, start=start, end=groups[-1].end(), score=1.0)
 
 
-def _iban_end(text: str, start: int, length: int) -> int | None:
-    """Where so many letters and digits end, in groups on one line or on several; None if they do not."""
+def _iban_groups(text: str, start: int, length: int) -> list[re.Match[str]] | None:
+    """So many letters and digits, in groups on one line or on several; None if there are more or fewer."""
     if not length:
         return None
-    at, left = start, length
+    at, left, groups = start, length, list[re.Match[str]]()
     while group := _GROUP.match(text, at):
+        groups.append(group)
         left -= len(group[0])
         at = group.end()
         if left <= 0:
-            return at if not left else None
+            return groups if not left else None
         if gap := _GROUP_GAP.match(text, at):
             at = gap.end()
     return None

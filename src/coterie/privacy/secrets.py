@@ -11,10 +11,11 @@ from coterie.privacy.detection import Kind, PersonalData, lowered
 
 _SHAPES = re.compile(
     r"(?:(?<![A-Za-z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"  # Amazon Web Services; also in a name: old_AKIA..._2.txt
+    r"|(?<![A-Za-z0-9])(?<![A-Za-z0-9]_)(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"  # GitHub
+    r"|xox[abeoprs]-[A-Za-z0-9-]{10,250})"  # Slack
     r"|(?<![A-Za-z0-9-])(?<![A-Za-z0-9]_)(?:"
-    r"gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"  # GitHub
-    r"|gl(?:pat|dt|rt|ptt|cbt)-[A-Za-z0-9_-]{20,64}"  # GitLab
-    r"|xox[abeoprs]-[A-Za-z0-9-]{10,250}|xapp-[A-Za-z0-9-]{10,250}"  # Slack
+    r"gl(?:pat|dt|rt|ptt|cbt)-[A-Za-z0-9_-]{20,64}"  # GitLab
+    r"|xapp-[A-Za-z0-9-]{10,250}"  # Slack
     r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,250}|whsec_[A-Za-z0-9+/]{20,64}"  # Stripe
     r"|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,250}|GOCSPX-[A-Za-z0-9_-]{28}"  # Google
     r"|sk-(?:[A-Za-z0-9]{2,12}-)?[A-Za-z0-9_-]{20,200}"  # OpenAI, Anthropic and who came after them

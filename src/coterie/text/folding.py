@@ -289,6 +289,8 @@ def _look(sign: str, again: bool) -> _Look | None:  # noqa: FBT001 - part of the
     kind = unicodedata.category(sign)
     if is_ignorable(sign) or kind in {"Cf", "Me"}:
         return _Look("")
+    if kind in {"Cs", "Co", "Cn"}:  # nothing that a text is written in, whatever a font makes of it
+        return _Look(" " if again else "", unclear=True)
     if kind == "Mn":
         return _Look(sign, is_mark=True)
     unclear = kind == "No" or (kind == "Cc" and sign.isspace() and sign not in "\t\n\r")
@@ -299,12 +301,12 @@ def _look(sign: str, again: bool) -> _Look | None:  # noqa: FBT001 - part of the
 def _shown(sign: str, kind: str, again: bool) -> str:  # noqa: FBT001 - as above
     if kind in {"Cc", "Zl", "Zp", "Zs"}:
         return _shown_blank(sign, kind, again)
-    if kind in {"Cs", "Co", "Cn"}:
-        return sign
     if again and kind == "No":
         return " "
     if (digit := unicodedata.digit(sign, None)) is not None:
         return str(digit)
+    if kind == "No" and unicodedata.numeric(sign, None) == 0:  # the circled zeros that have no other property
+        return "0"
     framed = _FRAMED.fullmatch(unicodedata.name(sign, "")) if kind == "So" else None
     flat = framed[1] if framed else unicodedata.normalize("NFKC", sign)
     if len(flat) == 1:
@@ -326,6 +328,33 @@ def _before_base(text: str, end: int) -> int:
     while end < len(text) and (look := _look(text[end], False)) and (look.is_mark or not look.shown):
         end += 1
     return end
+
+
+# --- Tags.
+
+_TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9:-]{0,30}(?:\s[^<>]{0,200})?/?>|<!--[^<>]{0,100}-->")
+_LONGEST_TAG = 240
+
+
+def untagged(text: str) -> Folded | None:
+    """A text without the tags of HTML or XML; None where it has none."""
+    if "<" not in text or ">" not in text:
+        return None
+    edited = _Edited()
+    for begin, end in _pieces(text, _before_tag):
+        at = begin
+        for match in _TAG.finditer(text, begin, end):
+            edited.keep(text[at : match.start()])
+            edited.edit(match.start(), match.end(), "")
+            at = match.end()
+        edited.keep(text[at:end])
+    return Folded("".join(edited.pieces), (edited.level,), unclear=False) if edited.level[0] else None
+
+
+def _before_tag(text: str, end: int) -> int:
+    """Where a piece that is to end here ends without a tag cut in two."""
+    opened = text.rfind("<", end - _LONGEST_TAG, end)
+    return end if opened < 0 or ">" in text[opened:end] else opened
 
 
 # --- Properties that `unicodedata` lacks.

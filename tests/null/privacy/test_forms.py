@@ -15,7 +15,7 @@ from coterie.privacy.detection import redact
 from coterie.privacy.forms import find_between
 from coterie.privacy.names import NameDetector
 from coterie.privacy.patterns import PatternDetector
-from coterie.text.folding import is_ignorable
+from coterie.text.folding import is_ignorable, untagged
 
 VALUES = {
     "EMAIL": "anna.smith@example.org",
@@ -223,3 +223,52 @@ def test_noise_is_nothing():
     noise = [draw.randbytes(200) for _ in range(200)]
     texts = [*(base64.b64encode(each).decode() for each in noise), *(each.hex() for each in noise)]
     assert [text for text in texts if find(text)] == []
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("sign", ["\ud800", "\ue000", "\U0010fffd", "\uffff", "\ufdd0", "\u0378"])
+def test_what_no_text_is_written_in_hides_nothing(kind, sign):
+    """Halves of characters, characters for private use and unassigned ones, within a value and beside it."""
+    for written in (sign.join(VALUES[kind]), f"{sign}{VALUES[kind]}{sign}"):
+        text = f"It is {written} now."
+        assert redact(text, find(text)).strip().replace(sign, "") == f"It is <{kind}_1> now."
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("<b>DE89</b> <b>3704 0044</b> 0532 0130 00", "<b><IBAN_1>"),
+        ("<td>DE89</td><td>3704</td><td>0044</td><td>0532</td><td>0130</td><td>00</td>", "<td><IBAN_1></td>"),
+        ("4111<!-- --> 1111 <i class='x'>1111</i> 1111", "<CARD_1>"),
+        ("anna<wbr>.smith<wbr>@example<wbr>.org", "<EMAIL_1>"),
+        ("<b>Anna</b>anna@example.org<br>Tel", "<b>Anna</b><EMAIL_1><br>Tel"),
+        ("if a < b and c > d: pass", "if a < b and c > d: pass"),
+        ("DE89<br>3704<br/>0044<br>0532<br>0130<br>00", "<IBAN_1>"),
+        (r'{"note": "DE89\n3704\r\n0044\t0532\n0130\n00"}', '{"note": "<IBAN_1>"}'),
+        ("DE89\r3704\r0044\r0532\r0130\r00", "<IBAN_1>"),
+        ("IBANDE89370400440532013000", "IBAN<IBAN_1>"),
+        ("KontoDE89 3704 0044 0532 0130 00", "Konto<IBAN_1>"),
+        ("XDE89370400440532013000", "XDE89370400440532013000"),
+        ("old-ghp_16C7e42F292c6912E7710c838347Ae178B4a_2", "old-<SECRET_1>_2"),
+        ("+49 3\U0001f10b 9\U0001f10b1\u2781\U0001f10b\u2780", "<PHONE_1>"),  # 30 901201 in circled figures
+    ],
+)
+def test_between_tags_lines_and_letters(text, redacted):
+    """Tags of HTML, escaped ends of lines, letters that touch, and figures of which only the value is known."""
+    assert redact(text, find(text)) == redacted
+
+
+@given(text=st.text(alphabet="<>/ab@.-! 1", max_size=60))
+def test_tags_lead_back(text):
+    """A text without its tags gives each of its characters back where it stood."""
+    bare = untagged(text)
+    for at in range(len(bare.text) if bare else 0):
+        start, end = bare.span(at, at + 1)
+        assert text[start:end] == bare.text[at]
+
+
+@pytest.mark.parametrize("before", range(31_960, 32_003, 3))
+def test_a_tag_at_the_end_of_a_piece(before):
+    """Long texts are read in pieces, and no tag is cut by one."""
+    text = "x" * before + " DE89<span class='a'></span>370400440532013000"
+    assert redact(text, find(text)).endswith("x <IBAN_1>")
