@@ -59,7 +59,7 @@ class RewrittenQuery:
 async def rewrite_query(text: str, context: Context, *, turns: TurnModel, encode: Encode) -> RewrittenQuery | None:
     """The question on its own, or None where it stands alone already or there is nothing to depend on.
 
-    It depends on the newest question of the last eight that was classified, or that stands alone itself.
+    It depends on the newest question of the last eight, as that one stands on its own.
     """
     if len(text) > _READ or len(text.split()) > _LONGEST:
         return None
@@ -73,7 +73,7 @@ async def rewrite_query(text: str, context: Context, *, turns: TurnModel, encode
     topic, output = await _topic(earlier, last, turns, encode)
     about = _about(topic, output, now, text, turns)
     return RewrittenQuery(
-        text=f"{text.strip()} ({about})",
+        text=_with(text, about),
         label=topic.label,
         label_without_pii=topic.label_without_pii,
         reason=f"it leans on an earlier question ({chance:.2f})",
@@ -81,17 +81,36 @@ async def rewrite_query(text: str, context: Context, *, turns: TurnModel, encode
 
 
 async def _topic(earlier: Sequence[Turn], last: Output, turns: TurnModel, encode: Encode) -> tuple[Turn, Output]:
-    """The newest question that says what is talked about, with its tokens' states.
+    """The newest question as it stands on its own, with its tokens' states.
 
-    That is one that was classified, or that is no small talk and leans on none before it.
+    What is talked about was said by the newest that was classified, or that is no small talk and leans on none before
+    it. Each one after it that leans is made standalone in turn: it says what the next one leans on, and may be a
+    question of another subject that was taken for a follow-up.
     """
     before = [turn.question for turn in earlier[:-1]]
     outputs = [*(await encode(before) if before else ()), last]
-    for at in range(len(earlier) - 1, 0, -1):
+    at = len(earlier) - 1
+    while at and not earlier[at].found:
         leans = turns.leans(outputs[at], outputs[at - 1]) > turns.least_leaning
-        if earlier[at].found or not (leans or _is_talk(outputs[at], turns)):
-            return earlier[at], outputs[at]
-    return earlier[0], outputs[0]
+        if not (leans or _is_talk(outputs[at], turns)):
+            break
+        at -= 1
+    topic, output = earlier[at], outputs[at]
+    for turn, own in zip(earlier[at + 1 :], outputs[at + 1 :], strict=True):
+        if not _is_talk(own, turns):
+            topic = _standing(turn, topic, _about(topic, output, own, turn.question, turns))
+            (output,) = await encode([topic.question])
+    return topic, output
+
+
+def _standing(turn: Turn, topic: Turn, about: str) -> Turn:
+    """A follow-up with what it is about behind it, as sensitive as both."""
+    label, bare = max(turn.label, topic.label), max(turn.label_without_pii, topic.label_without_pii)
+    return Turn(_with(turn.question, about), topic.found, label, bare)
+
+
+def _with(text: str, about: str) -> str:
+    return f"{text.strip()} ({about})"
 
 
 def _is_talk(output: Output, turns: TurnModel) -> bool:

@@ -210,11 +210,15 @@ def nothing_to_read(view: ContextView) -> Reason | None:
     return all_of(Reason("abstain.index_not_searched", index=name, why=why) for name, why in view.unsearched.items())
 
 
-def task_of(part: Part, request: Request, asked: str) -> Task:
-    """What the specialists of a part are handed; `asked` is the request in the principal's own words."""
+def task_of(part: Part, request: Request, asked: str, *, whole: bool = True) -> Task:
+    """What the specialists of a part are handed.
+
+    `asked` is the request in the principal's own words, and `whole` whether the part is all of it.
+    """
     return Task(
         text=part.text,
         asked=asked,
+        rewritten=whole and request.text != asked,
         columns=request.columns,
         label=label_of(request),
         label_without_pii=request.label_without_pii,

@@ -120,7 +120,8 @@ class RequestState:
 
     def task_of(self, index: int) -> Task:
         """What the specialists of a part are handed."""
-        return task_of(self.outcomes[index].part, self.question, self.request.text)
+        whole = len(self.outcomes) == 1
+        return task_of(self.outcomes[index].part, self.question, self.request.text, whole=whole)
 
     def enter(self, admitted: Admitted) -> None:
         """Take the request as it was admitted."""

@@ -117,6 +117,8 @@ class Task:
     """Text of the part; a follow-up question is self-contained here."""
     asked: str = ""
     """The whole request in the caller's own words; empty if the wording is that of `text`."""
+    rewritten: bool = False
+    """Whether `text` is a follow-up question that got back what it is about: `asked` is the same without it."""
     columns: Columns | None = None
     label: Label = Label.INTERNAL
     label_without_pii: Label | None = field(default=None, metadata=stored(aliases=("impersonal",)))

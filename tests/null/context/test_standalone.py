@@ -74,7 +74,7 @@ async def test_a_letter_of_its_own_takes_the_place_of_the_earlier_one():
 
 
 async def test_what_was_asked_is_given_back():
-    """Where no classifier was sure, it is the words that the turn lacks of the last question that stood alone."""
+    """Where no classifier was sure, it is the words that the turn lacks of the last question as it stands alone."""
     query = await rewritten(
         "is it inherited +",
         asked("the symptoms of SWYER SYNDROME"),
@@ -84,7 +84,22 @@ async def test_what_was_asked_is_given_back():
         asked("thanks a lot !"),
     )
 
-    assert query.text == "is it inherited + (SWYER SYNDROME)"
+    assert query.text == "is it inherited + (TREATMENTS SWYER SYNDROME)"
+
+
+async def test_a_question_taken_for_a_follow_up_is_not_passed_over():
+    """One of another subject says what the next one is about, also where it was thought to lean on the one before."""
+    query = await rewritten("when does it open +", asked("when do quiet hours START"), asked("where is the OFFICE +"))
+
+    assert query.text == "when does it open + (OFFICE START)"
+
+
+async def test_a_follow_up_to_a_follow_up_is_as_sensitive_as_both():
+    """What is given back may be of either."""
+    secret = asked("and the TREATMENTS +", Label.RESTRICTED)
+    query = await rewritten("is it inherited +", asked("about SWYER"), secret, asked("and now +"))
+
+    assert query.label == Label.RESTRICTED
 
 
 async def test_a_label_of_one_word_stands_beside_the_words():
@@ -138,10 +153,11 @@ async def test_a_question_that_stands_alone_costs_one_reading():
 
 
 async def test_eight_questions_are_looked_back_to():
-    """However long the session is; each is read once."""
+    """However long the session is; each is read once as it was asked, and those that lean once more by themselves."""
     await rewritten("and that +", *(asked(f"question {number} +") for number in range(50)))
     read = [text for texts in encoded for text in texts]
-    assert len(set(read) - {"and that +"}) == 8
+    assert len({text for text in read if text.startswith("question") and text.endswith("+")}) == 8
+    assert len(read) == 1 + 8 + 7
     assert len(read) == len(set(read))
 
 

@@ -83,6 +83,7 @@ async def test_an_answer_is_quoted_with_its_place():
 
 
 FOLLOWED = Task(
+    rewritten=True,
     text="What is the late fee of a loan instalment? (valid cards)", asked="What is the late fee of a loan instalment?"
 )
 
@@ -90,7 +91,7 @@ FOLLOWED = Task(
 async def test_a_question_that_was_taken_for_a_follow_up():
     """Where it gets no answer with what an earlier question was about, it is read as it was asked."""
     with_more, alone = [
-        (await specialist().consult(task, view())).confidence for task in (replace(FOLLOWED, asked=""), LATE)
+        (await specialist().consult(task, view())).confidence for task in (replace(FOLLOWED, rewritten=False), LATE)
     ]
     between = specialist(answering=(with_more + alone) / 2)
     finding = await between.consult(FOLLOWED, view())
@@ -100,12 +101,12 @@ async def test_a_question_that_was_taken_for_a_follow_up():
     assert finding.confidence == alone
     assert "note.as_asked" in finding.reason.codes
     assert len(finding.steps) == 2 * len((await between.consult(LATE, view())).steps)
-    assert not (await between.consult(replace(FOLLOWED, asked="Something else"), view())).accepted
+    assert not (await between.consult(replace(FOLLOWED, rewritten=False), view())).accepted
 
 
 async def test_a_follow_up_gets_no_silence_as_it_was_asked():
     """That the documents do not answer the words alone says nothing of the question."""
-    follow_up = Task(text=f"{ELSEWHERE.text} (late fee of an instalment)", asked=ELSEWHERE.text)
+    follow_up = Task(text=f"{ELSEWHERE.text} (late fee of an instalment)", asked=ELSEWHERE.text, rewritten=True)
     first, second = [await specialist(answering=None).consult(each, view()) for each in (follow_up, ELSEWHERE)]
     between = replace(specialist(answering=None), silence=accepting((first.confidence + second.confidence) / 2))
     finding, alone = [await between.consult(each, view()) for each in (follow_up, ELSEWHERE)]

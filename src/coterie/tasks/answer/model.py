@@ -136,8 +136,8 @@ class AnswerSpecialist:
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         found = await self._answer(task, view, call)
-        if not found.accepted and (asked := _as_asked(task)):
-            found = await self._again(found, replace(task, text=asked, vector=None), view, call)
+        if not found.accepted and task.rewritten:
+            found = await self._again(found, replace(task, text=task.asked, vector=None), view, call)
         label = max([task.label, *(entry.label for entry in view.entries)])
         return replace(found, label=label, label_without_pii=label_without_pii(task, *view.entries))
 
@@ -386,12 +386,6 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
         citations=citations,
         contradictions=contradictions,
     )
-
-
-def _as_asked(task: Task) -> str:
-    """The question without what an earlier one gave it back; empty where nothing was."""
-    asked = task.asked.strip()
-    return asked if asked and task.text != asked and task.text.startswith(f"{asked} (") else ""
 
 
 def _blank(best: Sentence, seen: SentenceSurvey) -> Reason | None:
