@@ -10,6 +10,7 @@ import pytest
 
 from coterie.engines.reading import PassageRead
 from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.default import Proven, load_defaults, proven_at
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, _as_shipped, load_answer
 from coterie.tasks.answer.reader import survey
@@ -129,6 +130,34 @@ def test_one_that_is_as_likely_is_read_beside_the_answer():
     read_passages(seen, np.zeros(len(seen.sentences)), model)
 
     assert len(model.asked) == 2
+
+
+def test_what_another_document_says_instead_is_read_though_one_has_answered():
+    """It is shown beside the answer, and is no reason to believe either more or less."""
+    texts = TEXT, TEXT.replace("4 years", "2 years"), "The account is free."
+    seen = survey(QUESTION, several(*texts))
+    scores = np.array([6.0 if each.passage.document == "0.md" else 0.0 for each in seen.sentences])
+    first = replace(load_defaults().readers["lexical"].read(seen), scores=scores)
+    model, alone = Likes("valid"), Likes("valid")
+
+    found = rereading().look(seen, first, model)
+    judged = rereading().judge(seen, first, read_passages(seen, scores, alone))
+
+    assert (len(model.asked), len(alone.asked)) == (2, 1)
+    assert [each.text for each in find_rivals(found, seen)] == ["Cards are valid for 2 years."]
+    assert find_rivals(judged, seen) == []
+    assert (found.right, found.stated, found.cited) == (judged.right, judged.stated, judged.cited)
+
+
+def test_nothing_more_is_read_where_nothing_answers():
+    """A sentence that is no answer has no rival."""
+    seen = survey(QUESTION, several(TEXT, TEXT.replace("4 years", "2 years"), "One.", "Two.", "Three."))
+    scores = np.arange(len(seen.sentences), dtype=float)
+    model = Likes("zebra")
+
+    rereading().look(seen, replace(load_defaults().readers["lexical"].read(seen), scores=scores), model)
+
+    assert len(model.asked) == MOST_READ
 
 
 def test_the_heading_is_read_before_the_passage_and_never_cited():

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -42,25 +43,48 @@ class Values(NamedTuple):
 
 def find_rivals(reading: AnswerReading, seen: SentenceSurvey) -> list[Sentence]:
     """Sentences of other documents that answer otherwise than the best one, the likeliest of each document first."""
-    best = reading.cited[0]
-    at = next(row for row, each in enumerate(seen.sentences) if each is best)
+    at = _best(reading, seen)
+    order = map(int, np.argsort(-reading.scores, kind="stable"))
+    likely = takewhile(lambda row: reading.scores[row] >= reading.scores[at] - _LESS_LIKELY, order)
+    return [seen.sentences[row] for row in _saying_otherwise(at, likely, seen)]
+
+
+def unread_rivals(reading: AnswerReading, seen: SentenceSurvey, read: Sequence[int], first: np.ndarray) -> list[int]:
+    """Such sentences among those that were not read, by the scores (S,) of the first look: whether they answer is open.
+
+    None where the best sentence is no answer.
+    """
+    if reading.right < 1 - reading.stated:
+        return []
+    known = set(read)
+    rows = (row for row in map(int, np.argsort(-first, kind="stable")) if row not in known)
+    return _saying_otherwise(_best(reading, seen), rows, seen)
+
+
+def _best(reading: AnswerReading, seen: SentenceSurvey) -> int:
+    return next(row for row, each in enumerate(seen.sentences) if each is reading.cited[0])
+
+
+def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> list[int]:
+    """The first of these rows of each other document that says another value than the row `at`, in its words."""
+    best = seen.sentences[at]
     own = values_of(best, seen)
     if not own.by_unit:
         return []
-    found: dict[tuple[str, str], Sentence] = {}
+    found: dict[tuple[str, str], int] = {}
     agreed = {(best.passage.index, best.passage.document)}
-    for row in map(int, np.argsort(-reading.scores, kind="stable")):
+    for row in rows:
         each = seen.sentences[row]
         place = (each.passage.index, each.passage.document)
-        if reading.scores[row] < reading.scores[at] - _LESS_LIKELY or len(found) == _MOST:
-            break
         if place in agreed or place in found or seen.words[row, _COVERED] < seen.words[at, _COVERED] - 1e-6:
             continue
         other = values_of(each, seen)
         if len(own.words & other.words) < _SAME_WORDS * min(len(own.words), len(other.words)):
             continue
         if _differ(own.by_unit, other.by_unit, wanted(seen.question, seen.language)):
-            found[place] = each
+            found[place] = row
+            if len(found) == _MOST:
+                break
         elif own.by_unit.keys() & other.by_unit.keys():
             agreed.add(place)
     return list(found.values())

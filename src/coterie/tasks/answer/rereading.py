@@ -15,6 +15,7 @@ import numpy as np
 
 from coterie.engines.reading import PassageRead
 from coterie.learning.numerics import logit, logsumexp
+from coterie.tasks.answer.contradictions import unread_rivals
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
 from coterie.tasks.answer.scoring import LinearScore, probability
 from coterie.text.segmentation import asks
@@ -82,14 +83,26 @@ class Rereading:
     """Checksum of the model that it was fitted with."""
 
     def look(self, seen: SentenceSurvey, reading: AnswerReading, reader: PassageReader) -> AnswerReading:
-        """What is made of the first look after the model has read its best passages."""
-        return self.judge(seen, reading, read_passages(seen, reading.scores, reader))
+        """What is made of the first look after the model has read its best passages.
+
+        What other documents say instead is read, too, and changes nothing but its own scores: the lines judge an answer
+        by what is read to find it.
+        """
+        looked = read_passages(seen, reading.scores, reader)
+        found = self.judge(seen, reading, looked)
+        rivals = unread_rivals(found, seen, looked.rows.tolist(), reading.scores)
+        if not rivals:
+            return found
+        passages = _passages(seen)
+        ranks = dict.fromkeys(seen.sentences[row].rank for row in rivals)
+        further = _together([_read(seen, passages[rank], reader) for rank in ranks])
+        scores = found.scores.copy()
+        scores[further.rows] = self._scores(seen, reading, _together([looked, further]))[further.rows]
+        return replace(found, scores=scores)
 
     def judge(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> AnswerReading:
         """The same from what the model says."""
-        scores = np.full(len(seen.sentences), -_FAR)
-        scores[looked.rows] = self.sentence.of(features(reading.scores, looked))
-        scores[[row for row in looked.rows if asks(seen.sentences[row].text)]] = -_FAR
+        scores = self._scores(seen, reading, looked)
         scores, cited, sure = chosen(seen, scores, self.also)
         values = judged(scores, cited, looked, reading)
         return replace(
@@ -99,6 +112,12 @@ class Rereading:
             stated=probability(float(self.stated.of(values)) + sure),
             scores=scores,
         )
+
+    def _scores(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> Floats:  # (S,)
+        scores = np.full(len(seen.sentences), -_FAR)
+        scores[looked.rows] = self.sentence.of(features(reading.scores, looked))
+        scores[[row for row in looked.rows if asks(seen.sentences[row].text)]] = -_FAR
+        return scores
 
     def describe(self) -> dict[str, object]:
         """As JSON."""
@@ -119,24 +138,35 @@ class Rereading:
 
 def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -> Looked:
     """Have the likeliest passages read, by the scores (S,) of the first look, until one answers."""
-    passages: dict[int, list[int]] = {}
-    for row in sorted(range(len(scores)), key=lambda row: seen.sentences[row].start):
-        passages.setdefault(seen.sentences[row].rank, []).append(row)
+    passages = _passages(seen)
     best = {rank: float(scores[rows].max()) for rank, rows in passages.items()}
     top = max(best.values())
-    rows: list[int] = []
-    read: list[float] = []
-    answers: list[float] = []
+    looked: list[Looked] = []
     for rank in sorted(passages, key=best.__getitem__, reverse=True)[:MOST_READ]:
-        if answers and max(answers) >= ENOUGH and best[rank] < top - BESIDE:
+        enough = any(each.answers[0] >= ENOUGH for each in looked)
+        if enough and best[rank] < top - BESIDE:
             break
-        own = passages[rank]
-        above = heading(seen, own[0])
-        found = reader.read(seen.question, [*above, *(shown(seen, row) for row in own)])
-        rows += own
-        read += found.sentences[len(above) :].tolist()
-        answers += [found.answers] * len(own)
-    return Looked(np.array(rows), np.array(read), np.array(answers))
+        looked.append(_read(seen, passages[rank], reader))
+    return _together(looked)
+
+
+def _passages(seen: SentenceSurvey) -> dict[int, list[int]]:
+    """By the rank of each passage its sentences' rows, in the document's order."""
+    passages: dict[int, list[int]] = {}
+    for row in sorted(range(len(seen.sentences)), key=lambda row: seen.sentences[row].start):
+        passages.setdefault(seen.sentences[row].rank, []).append(row)
+    return passages
+
+
+def _read(seen: SentenceSurvey, rows: Sequence[int], reader: PassageReader) -> Looked:
+    """One passage, by the rows of its sentences."""
+    above = heading(seen, rows[0])
+    found = reader.read(seen.question, [*above, *(shown(seen, row) for row in rows)])
+    return Looked(np.array(rows), found.sentences[len(above) :], np.full(len(rows), found.answers))
+
+
+def _together(looked: Sequence[Looked]) -> Looked:
+    return Looked(*(np.concatenate(each) for each in zip(*looked, strict=True)))
 
 
 def shown(seen: SentenceSurvey, row: int) -> str:
