@@ -19,13 +19,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob, next_step
-from coterie.flywheel.gates import StreamEvidence, judge_differences, truths_of
-from coterie.types import DeploymentState, JobVolume
+from coterie.flywheel.gates import StreamEvidence, audit_sample, judge_differences, truths_of
+from coterie.types import CapturedExample, DeploymentState, JobVolume
 
 _DAY, _MONTH = 86_400.0, 30 * 86_400.0
+NEWEST_ROWS = 20_000
+"""Newest calls of a job that a version is trained on, and that a step is judged by."""
+_NEARLY = 0.95
+"""Share of a stage's hours after which it is over: a daily run comes a little less than a day after one."""
+_COVERED_LESS, _COVERED_BY = 0.02, 50
+"""Share of calls that a version may answer less than the champion, of so many calls at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +209,7 @@ async def deployment_views(
                 covers=await served_share(books, each.job) if each.state == "champion" else evidence.coverage,
                 next_state=None if last else state,
                 next_share=0.0 if last else share,
-                why="" if last else waits_for(evidence, each),
+                why="" if last else waits_for(evidence, each) or await also_waits_for(books, section, each),
                 open_alarms=tuple(alarm.id for alarm in alarms if alarm.deployment == each.id),
                 figures=steps[-1].figures if steps else {},
             )
@@ -232,6 +240,48 @@ def waits_for(evidence: StreamEvidence, deployment: Deployment) -> str:
     if evidence.pending:
         return f"{len(evidence.pending)} differing answers wait for a person"
     return f"{evidence.judged} rows judged; evidence {evidence.not_worse:.0%} of what is needed"
+
+
+async def also_waits_for(books: Deployments, section: FlywheelSection, deployment: Deployment) -> str:
+    """Return in words what the next step of a run needs beside the evidence of the stream; empty for nothing."""
+    job, store = deployment.job, books.store
+    if deployment.state == "shadow":
+        others = await books.deployments(job)
+        if any(each.state == "canary" for each in others):
+            return "another deployment of the job is in canary"
+        examples = await store.newest(job=job, limit=NEWEST_ROWS)
+        labels = await store.labels(job=job)
+        truths = truths_of(labels)
+        sample = audit_sample(examples, section.audits, share=section.audit_share)
+        audited = {each.example for each in labels if each.purpose == "audit"}
+        # The sample moves on with each call; what was labelled for it stays.
+        if (missing := len(sample) - len(audited.union(each for each in sample if each in truths))) > 0:
+            return f"{missing} examples of the audit slice wait for a person"
+        champion = next((each for each in others if each.state == "champion"), None)
+        return "" if champion is None else await _covers_less(books, deployment, champion, examples)
+    rows = await store.examples(job=job, after=(deployment.since, ""), limit=NEWEST_ROWS)
+    served = sum(each.policy == deployment.id for each in rows)
+    hours = (books.clock() - deployment.since) / 3600
+    if served >= section.canary_calls or hours >= _NEARLY * section.canary_hours:
+        return ""
+    return f"{served} of {section.canary_calls} calls, {hours:.1f} of {section.canary_hours:g} hours in this stage"
+
+
+async def _covers_less(
+    books: Deployments, deployment: Deployment, champion: Deployment, examples: Sequence[CapturedExample]
+) -> str:
+    """Return that a shadow would answer fewer of the same calls than the champion does; empty if it would not."""
+    mine = {each.example: each.accepted for each in await books.store.comparisons(deployment.id)}
+    theirs = {each.example: each.accepted for each in await books.store.comparisons(champion.id)}
+    both = [
+        (mine[each.id], each.policy == champion.id or theirs.get(each.id, False))
+        for each in examples
+        if each.id in mine and each.time >= champion.since
+    ]
+    if len(both) < _COVERED_BY:
+        return ""
+    ours, now = (float(np.mean(column)) for column in zip(*both, strict=True))
+    return f"it would answer {ours:.0%} of calls, the champion {now:.0%}" if ours < now - _COVERED_LESS else ""
 
 
 async def promote(

@@ -40,7 +40,7 @@ from coterie.flywheel.acceptance import (
 from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob
 from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, discover, fold
 from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
-from coterie.flywheel.overview import evidence_of, step_after, waits_for
+from coterie.flywheel.overview import NEWEST_ROWS, also_waits_for, evidence_of, step_after, waits_for
 from coterie.flywheel.templates import Template
 from coterie.flywheel.training import TRAINABLE, JobRows, outcomes_of, parts_of, rows_of, train_job
 from coterie.learning.job import TextEncoder
@@ -65,8 +65,6 @@ _LEASED = 3_600.0
 """Seconds after which a run of another machine that did not end is taken for dead."""
 _LOOKED_AT = 50_000
 """Newest calls that jobs are found in."""
-_ROWS = 20_000
-"""Newest calls of a job that a version is trained on."""
 _SIDE_BY_SIDE = 2
 """Shadows and canaries of a job at a time: one with more rows need not wait until the one before it has arrived."""
 _TOLD = 40
@@ -85,12 +83,8 @@ least."""
 _NEAR = 200
 """Rows that a gate is expected to take yet, up to which its shadow makes room for no other: somewhat fewer than one
 without a difference needs from its beginning."""
-_NEARLY = 0.95
-"""Share of a stage's hours after which it is over: a daily run comes a little less than a day after one."""
 _WORTH_IT = 0.05
 """Share of calls that a deployment answers at least, to go on."""
-_COVERED_LESS, _COVERED_BY = 0.02, 50
-"""Share of calls that a version may answer less than the champion, of so many calls at least."""
 _REPEATS = 400
 """Calls of texts that were asked before, at most, by which a version's answers from memory are judged; the newest."""
 _DOUBTFUL = 200
@@ -375,7 +369,7 @@ class FlywheelRunner:
     ) -> None:
         """Train a version if it is due, and let it shadow, in the place of one whose gate could not be passed yet."""
         section = self.config.flywheel
-        examples = await self.books.store.newest(job=job.id, limit=_ROWS)
+        examples = await self.books.store.newest(job=job.id, limit=NEWEST_ROWS)
         callers = len({each.caller for each in examples})
         alarms = [each for each in await self.books.alarms(open_only=True) if each.job == job.id]
         labels = await self.books.store.labels(job=job.id)
@@ -654,7 +648,7 @@ class FlywheelRunner:
         if evidence.decision == "worse":
             await self._move(job, deployment, "retired", "worse than what answers", figures, dry_run=dry_run)
             return False
-        why = waits_for(evidence, deployment) or await self._also_waits_for(job, deployment)
+        why = waits_for(evidence, deployment) or await also_waits_for(self.books, section, deployment)
         if not why and evidence.coverage < _WORTH_IT:
             why = f"it answers {evidence.coverage:.0%} of calls"
         if not why and not section.promote:
@@ -674,46 +668,6 @@ class FlywheelRunner:
         await self._move(job, deployment, state, reason, figures, stage=stage, share=share, dry_run=dry_run)
         return state != "champion"
 
-    async def _also_waits_for(self, job: KnownJob, deployment: Deployment) -> str:
-        """What the next step needs beside the evidence of the stream; empty for nothing."""
-        section = self.config.flywheel
-        if deployment.state == "shadow":
-            others = await self.books.deployments(job.id)
-            if any(each.state == "canary" for each in others):
-                return "another deployment of the job is in canary"
-            examples = await self.books.store.newest(job=job.id, limit=_ROWS)
-            labels = await self.books.store.labels(job=job.id)
-            truths = truths_of(labels)
-            sample = audit_sample(examples, section.audits, share=section.audit_share)
-            audited = {each.example for each in labels if each.purpose == "audit"}
-            # The sample moves on with each call; what was labelled for it stays.
-            if (missing := len(sample) - len(audited.union(each for each in sample if each in truths))) > 0:
-                return f"{missing} examples of the audit slice wait for a person"
-            champion = next((each for each in others if each.state == "champion"), None)
-            return "" if champion is None else await self._covers_less(deployment, champion, examples)
-        rows = await self.books.store.examples(job=job.id, after=(deployment.since, ""), limit=_ROWS)
-        served = sum(each.policy == deployment.id for each in rows)
-        hours = (self.books.clock() - deployment.since) / 3600
-        if served >= section.canary_calls or hours >= _NEARLY * section.canary_hours:
-            return ""
-        return f"{served} of {section.canary_calls} calls, {hours:.1f} of {section.canary_hours:g} hours in this stage"
-
-    async def _covers_less(
-        self, deployment: Deployment, champion: Deployment, examples: Sequence[CapturedExample]
-    ) -> str:
-        """That a shadow would answer fewer of the same calls than the champion does; empty if it would not."""
-        mine = {each.example: each.accepted for each in await self._compared(deployment)}
-        theirs = {each.example: each.accepted for each in await self._compared(champion)}
-        both = [
-            (mine[each.id], each.policy == champion.id or theirs.get(each.id, False))
-            for each in examples
-            if each.id in mine and each.time >= champion.since
-        ]
-        if len(both) < _COVERED_BY:
-            return ""
-        ours, now = (float(np.mean(column)) for column in zip(*both, strict=True))
-        return f"it would answer {ours:.0%} of calls, the champion {now:.0%}" if ours < now - _COVERED_LESS else ""
-
     async def _check_serving(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> bool:
         """Hold what a deployment answers against what the model does: complaints and abstentions; whether it went back.
 
@@ -722,7 +676,7 @@ class FlywheelRunner:
         store = self.books.store
         steps = await self.books.transitions(deployment.id)
         first = min((step.time for step in steps if step.after == "canary"), default=deployment.since)
-        rows = await store.examples(job=job.id, after=(first, ""), limit=_ROWS)
+        rows = await store.examples(job=job.id, after=(first, ""), limit=NEWEST_ROWS)
         ours = sum(each.policy == deployment.id for each in rows)
         theirs = sum(each.policy.startswith("model:") for each in rows)
         said = await store.complaints(since=first)

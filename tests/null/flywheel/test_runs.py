@@ -15,6 +15,7 @@ from coterie.config.file import parse_config
 from coterie.errors import ArtefactRefused
 from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.flywheel.discovery import RecordedCall, discover
+from coterie.flywheel.overview import deployment_views
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.flywheel.training import rows_of
 from coterie.testing import FakeClock
@@ -270,7 +271,10 @@ async def test_few_calls_wait_and_few_callers_train_nothing(bench):
 async def test_from_shadow_to_champion_by_evidence_and_volume(bench):
     """Evidence, audit slice, then each stage with its calls; the next daily run ends one that has too few."""
     made = await shadow(bench)
-    assert await bench.run() == [("wait", False)]  # the audit slice waits for people
+    (waits,) = (await bench.runner.run()).steps
+    (view,) = await deployment_views(bench.books, bench.runner.config.flywheel)
+    assert waits.kind == "wait"  # the audit slice waits for people
+    assert (view.evidence.decision, view.why) == ("better", waits.why)  # pages say the same
     await label_all(bench)
     assert await bench.run() == [("canary", True)]
     assert await bench.run() == [("wait", False)]

@@ -84,7 +84,8 @@ async def test_an_answer_is_quoted_with_its_place():
 
 FOLLOWED = Task(
     rewritten=True,
-    text="What is the late fee of a loan instalment? (valid cards)", asked="What is the late fee of a loan instalment?"
+    text="What is the late fee of a loan instalment? (valid cards)",
+    asked="What is the late fee of a loan instalment?",
 )
 
 

@@ -218,6 +218,38 @@ def test_a_damaged_description_is_refused(folder, shared_encoder, spoil):
         load_specialist("terms", section, replace(version, files=files), encoder=shared_encoder, models={})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "asdf qwer zxcv uiop",
+        "Le chauffage de mon appartement ne marche plus depuis hier soir.",
+        "My parcel has not arrived. Where is it?",
+    ],
+)
+def test_a_text_of_another_kind_is_left_unread(folder, shared_encoder, text):
+    """No field of it is accepted, and the reason says that it is unlike what training knew; a new contract is read."""
+    specialist = _specialist(folder, shared_encoder)
+    known = _ask(specialist, make_contracts(1, seed=77)[0]["text"])
+    finding = _ask(specialist, text)
+
+    assert known.accepted
+    assert finding.reason.code == "abstain.out_of_scope"
+    assert not any(each.accepted for each in finding.fields)
+    assert not finding.evidence
+    assert finding.in_scope < specialist.acceptances[0].scope_threshold <= known.in_scope
+
+
+def test_the_routers_encoding_is_used_for_the_scope(folder, shared_encoder):
+    """The text is encoded once, on whatever rung it is read."""
+    specialist = _specialist(folder, shared_encoder)
+    task = Task(text=make_contracts(1, seed=77)[0]["text"])
+    encoded = replace(task, vector=shared_encoder.encode([task.text])[0])
+    alone, routed = (asyncio.run(specialist.consult(each, ContextView())) for each in (task, encoded))
+
+    assert len(alone.steps) == len(routed.steps) + 1
+    assert alone.in_scope == pytest.approx(routed.in_scope, abs=1e-3)
+
+
 def test_an_empty_text_is_an_abstention(folder, shared_encoder):
     """Nothing to read is a finding that says so."""
     finding = _ask(_specialist(folder, shared_encoder), "  ")

@@ -108,13 +108,13 @@ def _axes(vectors: np.ndarray, hot: np.ndarray) -> np.ndarray:  # (N, D), (N, L)
     """The principal axes of the labels' means, filled up with those of what these leave of the texts."""
     centred = vectors - vectors.mean(axis=0)
     means = hot.T @ centred / np.maximum(hot.sum(axis=0), 1.0)[:, None]  # (L, D)
-    first = _principal(means.T @ means)[:, :AXES]
+    first = principal_axes(means.T @ means)[:, :AXES]
     left = centred - centred @ first @ first.T
-    more = _principal(left.T @ left)[:, : AXES - first.shape[1]]
+    more = principal_axes(left.T @ left)[:, : AXES - first.shape[1]]
     return np.hstack([first, more])
 
 
-def _principal(scatter: np.ndarray) -> np.ndarray:  # (D, D) -> (D, A)
+def principal_axes(scatter: np.ndarray) -> np.ndarray:  # (D, D) -> (D, A)
     """The axes along which there is anything, the longest first."""
     lengths, axes = np.linalg.eigh(scatter)
     there = lengths > _LEAST_SPREAD * max(lengths[-1], _LEAST_SPREAD)

@@ -13,7 +13,7 @@ from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Row
 from coterie.learning.examples import deal_folds
 from coterie.learning.job import Job
-from coterie.learning.measure import encode, held_out_warnings, measure
+from coterie.learning.measure import Encoded, encode, held_out_warnings, measure
 from coterie.learning.provable import Provable, provable
 from coterie.learning.threshold import Threshold
 from coterie.runtime.codec import to_json
@@ -22,6 +22,7 @@ from coterie.specialists.artefacts import own_encoder_files
 from coterie.tasks.extract.extractor import FieldExtractor, FieldModel
 from coterie.tasks.extract.field_reader import FieldReader
 from coterie.tasks.extract.fit_calibration import Unseen, calibrate
+from coterie.tasks.extract.fit_scope import ScopeLine, fit_extract_scope
 from coterie.tasks.extract.fit_tagging import (
     Corpus,
     Ranked,
@@ -33,6 +34,7 @@ from coterie.tasks.extract.fit_tagging import (
 )
 from coterie.tasks.extract.metrics import FieldCase, field_cases, judge_fields
 from coterie.tasks.extract.model import ExtractSpecialist
+from coterie.tasks.extract.scope import ExtractScope, likeliest
 from coterie.tasks.extract.section import ExtractSection
 from coterie.types import Rung
 
@@ -45,34 +47,50 @@ PARTS = 5
 """Parts of what was read so, each weighed and believed as the others teach."""
 
 
-def train_extract(job: Job[ExtractSection]) -> list[Candidate]:
-    """A candidate a rung, cheapest first."""
+def train_extract(job: Job[ExtractSection], encoded: Encoded | None = None) -> list[Candidate]:
+    """A candidate a rung, cheapest first; it knows texts of another kind where there are encodings of the texts."""
     folds = deal_folds(job.train, FOLDS, job.section.seed)
     corpus = Corpus.of(job.train, list(job.section.fields), folds, job.section.seed)
     start = time.perf_counter()
     job.progress.start(f"{job.name}: rank sentences", len(np.unique(folds)) + 1)
     words = rank_by_words(corpus, job.progress.advance)
+    line = None if encoded is None else _scope_line(job, corpus, words, encoded)
     job.progress.finish("")
     spent = time.perf_counter() - start
-    found = [_tagged(job, corpus, "lexical", words, spent)]
+    found = [_tagged(job, corpus, "lexical", words, spent, line=line)]
     if "embedding" in job.measured_rungs:
         start = time.perf_counter()
         ranked = _with_vectors(job, corpus, words)
-        found.append(_tagged(job, corpus, "embedding", ranked, spent + time.perf_counter() - start))
+        found.append(_tagged(job, corpus, "embedding", ranked, spent + time.perf_counter() - start, line=line))
     # Imported here: they need torch, which nothing else does.
     if "encoder" in job.measured_rungs:
         from coterie.tasks.extract.fit_encoder import tune_tags  # noqa: PLC0415
 
         start = time.perf_counter()
         tuned = tune_tags(job, corpus, words.scores)
-        found.append(_tagged(job, corpus, "encoder", words, spent + time.perf_counter() - start, tuned=tuned))
+        took = spent + time.perf_counter() - start
+        found.append(_tagged(job, corpus, "encoder", words, took, tuned=tuned, line=line))
     if "slm" in job.measured_rungs:
         from coterie.tasks.extract.fit_slm import tune_quotes  # noqa: PLC0415
 
         start = time.perf_counter()
         with tune_quotes(job, corpus, words) as reader:
-            found.append(_candidate(job, corpus, reader, spent + time.perf_counter() - start))
+            found.append(_candidate(job, corpus, reader, spent + time.perf_counter() - start, line))
     return found
+
+
+def _scope_line(job: Job[ExtractSection], corpus: Corpus, words: Ranked, encoded: Encoded) -> ScopeLine | None:
+    """From where a text counts as in scope; None where a training text has no sentence."""
+    pieces = np.split(words.scores, corpus.ends[1:-1])
+    if not all(map(len, pieces)):
+        return None
+    return fit_extract_scope(
+        np.array([likeliest(each) for each in pieces]),
+        encoded.vectors,
+        corpus.folds,
+        job.group_numbers(np.arange(len(pieces))),
+        seed=job.section.seed,
+    )
 
 
 def _with_vectors(job: Job[ExtractSection], corpus: Corpus, words: Ranked) -> Ranked:
@@ -90,6 +108,7 @@ def _tagged(
     spent: float,
     *,
     tuned: TunedTags | None = None,
+    line: ScopeLine | None = None,
 ) -> Candidate:
     start = time.perf_counter()
     job.progress.start(f"{job.name}: read ({rung})", corpus.fields * (len(np.unique(corpus.folds)) + 1))
@@ -104,10 +123,12 @@ def _tagged(
         files=own_encoder_files(tuned.files) if tuned else {},
         notes=tuned.notes if tuned else {},
     )
-    return _candidate(job, corpus, reader, spent + time.perf_counter() - start)
+    return _candidate(job, corpus, reader, spent + time.perf_counter() - start, line)
 
 
-def _candidate(job: Job[ExtractSection], corpus: Corpus, reader: FieldReader, spent: float) -> Candidate:
+def _candidate(
+    job: Job[ExtractSection], corpus: Corpus, reader: FieldReader, spent: float, line: ScopeLine | None
+) -> Candidate:
     """Weigh, decide from which confidence to accept, measure on held-out texts."""
     start = time.perf_counter()
     numbers = sorted(reader.candidates)
@@ -132,7 +153,8 @@ def _candidate(job: Job[ExtractSection], corpus: Corpus, reader: FieldReader, sp
     specialist = ExtractSpecialist(
         card=job.card(reader.rung),
         extractor=extractor,
-        acceptances=tuple(_acceptance(each.threshold.value, each.risk) for each in shown),
+        acceptances=tuple(_acceptance(each.threshold.value, each.risk, line.least if line else None) for each in shown),
+        scope=ExtractScope(score=line.score, encoder=job.encoder) if line else None,
         encoder=reader.encoder,
         model=reader.model,
     )
@@ -172,8 +194,8 @@ def _unseen_models(job: Job[ExtractSection], corpus: Corpus) -> dict[int, tuple[
     }
 
 
-def _acceptance(threshold: float | None, target_risk: float) -> Acceptance:
-    return Acceptance(temperature=1.0, threshold=threshold, target_risk=target_risk, scope_threshold=None)
+def _acceptance(threshold: float | None, target_risk: float, least: float | None) -> Acceptance:
+    return Acceptance(temperature=1.0, threshold=threshold, target_risk=target_risk, scope_threshold=least)
 
 
 def _shown(job: Job[ExtractSection], name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> Provable:

@@ -25,9 +25,11 @@ from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
+from coterie.tasks.classify.model import ScopeScore
 from coterie.tasks.extract.extractor import DocumentSurvey, FieldExtractor, FieldModel, FieldStatement
 from coterie.tasks.extract.quotes import QuotingModel, Said
 from coterie.tasks.extract.ranking import TokenizedText
+from coterie.tasks.extract.scope import ExtractScope
 from coterie.tasks.extract.tagging import ReadTags
 from coterie.types import (
     SYSTEM,
@@ -69,6 +71,8 @@ class ExtractSpecialist:
     """On the rung `embedding` the network's, which sees sentences; on `encoder` its own, which tags passages."""
     model: QuotingModel | None = None
     """On the rung `slm`: what is asked for quotes."""
+    scope: ExtractScope | None = None
+    """Whether a text is of the kind that it was trained on; None where that is not asked."""
     turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
         default_factory=WeakKeyDictionary, compare=False, repr=False
     )
@@ -90,9 +94,14 @@ class ExtractSpecialist:
         else:
             outputs, steps = await self._encode(survey, task, call)
             found = await clock.run(self._read, survey, outputs, size=size)
-        fields = as_fields(self.extractor.fields, found, self.acceptances, task.text, survey.document.spoken)
-        steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
-        return self._finding(task, fields, steps, truncated=truncated)
+        looked: tuple[Step, ...] = ()
+        in_scope = None
+        if self.scope is not None:
+            in_scope, looked = await self.scope.of(survey.scores, task, self.card.name, call=call)
+        spoken = survey.document.spoken
+        fields = as_fields(self.extractor.fields, found, self.acceptances, task.text, spoken, in_scope=in_scope)
+        steps = (*steps, *looked, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
+        return self._finding(task, fields, steps, truncated=truncated, in_scope=in_scope)
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -144,9 +153,18 @@ class ExtractSpecialist:
         }
         text = json.dumps({**about, **described}, ensure_ascii=False, sort_keys=True, indent=None)
         contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        return {MODEL_FILE: text.encode(), ARRAYS_FILE: save_arrays(contiguous)}
+        files = {MODEL_FILE: text.encode(), ARRAYS_FILE: save_arrays(contiguous)}
+        return files | (self.scope.score.to_files() if self.scope else {})
 
-    def _finding(self, task: Task, fields: tuple[Field, ...], steps: tuple[Step, ...], *, truncated: bool) -> Finding:
+    def _finding(
+        self,
+        task: Task,
+        fields: tuple[Field, ...],
+        steps: tuple[Step, ...],
+        *,
+        truncated: bool,
+        in_scope: float | None,
+    ) -> Finding:
         sure = [each for each in fields if each.accepted]
         text = "\n".join(f"{name}: {said}" for name, said in summarise_fields(fields).items())
         return Finding(
@@ -168,6 +186,7 @@ class ExtractSpecialist:
             facts=self._facts(fields),
             steps=steps,
             truncated=truncated,
+            in_scope=in_scope,
         )
 
     def _facts(self, fields: Sequence[Field]) -> tuple[Fact, ...]:
@@ -188,17 +207,30 @@ def as_fields(
     acceptances: Sequence[Acceptance],
     text: str,
     language: str,
+    *,
+    in_scope: float | None = None,
 ) -> tuple[Field, ...]:
-    """What was found as fields: quotes cut from the text, values in their types' forms, each accepted or not."""
+    """What was found as fields: quotes cut from the text, values in their types' forms, each accepted or not.
+
+    Of a text that is not of the kind that training knew (`in_scope` below the line) none is.
+    """
     return tuple(
-        _field(model, each, acceptance, text, language)
+        _field(model, each, acceptance, text, language, in_scope=in_scope)
         for model, several, acceptance in zip(models, found, acceptances, strict=True)
         for each in several
     )
 
 
-def _field(model: FieldModel, found: FieldStatement, acceptance: Acceptance, text: str, language: str) -> Field:
-    accepted, reason = acceptance.judge(found.confidence, None)
+def _field(
+    model: FieldModel,
+    found: FieldStatement,
+    acceptance: Acceptance,
+    text: str,
+    language: str,
+    *,
+    in_scope: float | None,
+) -> Field:
+    accepted, reason = acceptance.judge(found.confidence, in_scope)
     quote = "" if found.start is None else text[found.start : found.end]
     return Field(
         name=model.name,
@@ -233,6 +265,8 @@ def _said(each: Field) -> str:
 
 
 def _reason(fields: Sequence[Field]) -> Reason:
+    if all(each.reason.code == "abstain.out_of_scope" for each in fields):
+        return fields[0].reason
     names = list(dict.fromkeys(each.name for each in fields))
     unsure = [name for name in names if not any(each.accepted for each in fields if each.name == name)]
     sure = len(names) - len(unsure)
@@ -265,6 +299,7 @@ def load_extract(
     *,
     encoder: Engine,
     model: Callable[[], Engine],
+    scope: ScopeScore | None = None,
 ) -> ExtractSpecialist:
     """The specialist of a stored version.
 
@@ -272,8 +307,9 @@ def load_extract(
         card: Its card.
         described: Its `model.json`.
         files: All of its files.
-        encoder: The network's, for the rung that looks at it.
+        encoder: The network's, for the rung that looks at it, and for the scope.
         model: Gives the generative engine that holds its adapter, for the rung that asks one.
+        scope: Of the same version, where it has one.
 
     Raises:
         KeyError, TypeError, ValueError: it is none.
@@ -293,6 +329,7 @@ def load_extract(
         acceptances=acceptances,
         encoder=own or (encoder if looks else None),
         model=_asked(card, files, extractor, model) if asks else None,
+        scope=None if scope is None else ExtractScope(score=scope, encoder=encoder),
     )
 
 

@@ -48,7 +48,7 @@ class ExtractTask(TaskType[ExtractSection]):
         """A candidate a rung."""
         from coterie.tasks.extract.fit import train_extract
 
-        return train_extract(job)
+        return train_extract(job, encoded)
 
     def example_label(self, job: Job[ExtractSection], row: Row) -> str:
         """What is asked for."""
@@ -76,10 +76,12 @@ class ExtractTask(TaskType[ExtractSection]):
     def load(self, card: SpecialistCard, section: ExtractSection, stored: Stored, parts: Parts) -> Specialist:
         """The extractor of the version's rung."""
         from coterie.specialists.artefacts import model_of
+        from coterie.tasks.classify.model import ScopeScore
         from coterie.tasks.extract.model import load_extract
 
         asked = partial(model_of, card, section, parts.models)
-        return load_extract(card, stored.described, stored.files, encoder=parts.encoder, model=asked)
+        scope = ScopeScore.from_files(stored.files, labels=0)
+        return load_extract(card, stored.described, stored.files, encoder=parts.encoder, model=asked, scope=scope)
 
 
 TASK = ExtractTask()
