@@ -81,7 +81,7 @@ def main() -> None:
         train(place, progress=Steps())
         version = Registry(place / REGISTRY_FOLDER).champion("terms")
         encoder = OnnxEncoder.bundled()
-        specialist = load_specialist("terms", load_config(place).specialists["terms"], version, encoder=encoder)
+        specialist = load_specialist("terms", load_config(place).specialists["terms"], version, encoder=encoder, models={})
 
         async def ask_all(texts: Sequence[str]) -> list[Finding]:
             return [await specialist.consult(Task(text=text), ContextView()) for text in texts]

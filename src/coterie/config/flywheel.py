@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
 from coterie.config.section import STRICT, Money, Name
+
+ROWS_FOLDER = Path("state", "flywheel")
+"""Below a network's folder: the rows of a job while a version of it is trained. One that was killed leaves them."""
 
 
 class CaptureSection(BaseModel):

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from coterie.config.file import Config
+from coterie.config.flywheel import ROWS_FOLDER
 from coterie.config.specialists import TASKS, SpecialistSection
 from coterie.errors import ArtefactRefused, CoterieError
 from coterie.flywheel.deployments import Deployment, KnownJob
@@ -36,8 +37,6 @@ from coterie.tasks.loading import load_specialist
 from coterie.training.train import TrainedSpecialist, train_candidate
 from coterie.types import CapturedExample, GivenLabel, LabelOrigin
 
-ROWS_FOLDER = Path("state", "flywheel")
-"""Below a network's folder: a file of rows a job, what its last version was trained on."""
 TRAINABLE = frozenset({"labels", "json"})
 """Shapes of answers that a specialist is trained for."""
 _FEWEST = 3
@@ -182,8 +181,11 @@ def _train_rows(
     path = folder / ROWS_FOLDER / f"{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps({"text": text, "label": label}, ensure_ascii=True) for text, label in rows)
-    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
-    return train_candidate(folder, config, name, section, encoder=encoder)
+    try:
+        write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+        return train_candidate(folder, config, name, section, encoder=encoder)
+    finally:  # captured texts are kept in the store alone, which erases and forgets them
+        path.unlink(missing_ok=True)
 
 
 def parts_of(job: KnownJob, version: str, fields: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from coterie.config.file import Config, KnowledgeSection
+from coterie.config.flywheel import ROWS_FOLDER
 from coterie.engines.encoders import open_encoder
 from coterie.errors import NotIndexed
 from coterie.governance.key_storage import open_keys
@@ -128,7 +129,9 @@ async def _indexes(folder: Path, config: Config) -> AsyncIterator[Mapping[str, D
 
 
 def _drop_drafts(folder: Path) -> None:
-    """Throw away what interrupted indexings left: the next one reads it again from the files that are there then."""
+    """Throw away what interrupted indexings and trainings left: the next one makes it again from what is there then."""
+    for path in (folder / ROWS_FOLDER).glob("*.jsonl"):
+        path.unlink(missing_ok=True)
     root = index_folder(folder, "x").parent
     for path in root.iterdir() if root.is_dir() else ():
         drop_draft(path, path.name)
@@ -190,10 +193,11 @@ async def _text(index: DocumentIndex, document: str, tenants: Collection[str]) -
 
 
 def _left(folder: Path, config: Config, mention: Mention) -> Iterator[Left]:
-    """Files that mention somebody. The database is asked by itself."""
+    """Files that mention somebody. The database is asked by itself, and rows of a training go."""
     database = folder / config.store.path
     for path in sorted(folder.rglob("*")):
-        if path.is_symlink() or not path.is_file() or path.name.startswith(database.name):
+        taken = path.name.startswith(database.name) or path.parent == folder / ROWS_FOLDER
+        if taken or path.is_symlink() or not path.is_file():
             continue
         if mention.within(path.name) or _is_about(path, mention):
             yield Left(path=path.relative_to(folder).as_posix(), kind=_kind(path, folder, config))

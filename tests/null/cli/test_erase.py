@@ -8,6 +8,7 @@ import stat
 import pytest
 
 from coterie import assembly
+from coterie.config.flywheel import ROWS_FOLDER
 from coterie.governance.keys import KeyRing
 from coterie.types import Request
 
@@ -53,6 +54,22 @@ async def _asked(folder, callers):
 def hits(folder, pattern):
     found = re.compile(pattern.encode(), re.IGNORECASE)
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and found.search(p.read_bytes())}
+
+
+@pytest.mark.parametrize("whose", [("--tenant", "acme"), ("--subject", "Anna Smith")])
+def test_rows_of_a_training_that_was_killed(run, lived, whose):
+    """What a training of the flywheel left is made again from the store, and goes whole: it is nobody else's file."""
+    rows = lived / ROWS_FOLDER / "triage.jsonl"
+    rows.parent.mkdir(parents=True)
+    rows.write_text(json.dumps({"text": "Anna Smith wants a wombat", "label": "fee"}) + "\n")
+    assert run("-C", lived, "erase", *whose, "--dry-run").code == 0
+    assert rows.exists()
+
+    told = run("-C", lived, "erase", *whose, "--json")
+
+    assert told.code == 0, told.err
+    assert not rows.exists()
+    assert not any(each["path"].startswith("state/flywheel") for each in told.json.get("left", []))
 
 
 def test_of_a_tenant(run, lived):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from coterie.config.file import parse_config
+from coterie.config.flywheel import ROWS_FOLDER
 from coterie.engines.onnx import OnnxEncoder
 from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.flywheel.discovery import fold
@@ -102,6 +103,7 @@ async def test_from_captured_objects_to_a_shadow_that_answers_them(store, tmp_pa
     runner = FlywheelRunner(books=books, config=config, folder=tmp_path, load=load, encoder=encoder)
     kinds = [step.kind for step in (await runner.run()).steps]
     assert kinds == ["discover", "train", "shadow"]
+    assert not list((tmp_path / ROWS_FOLDER).iterdir())  # captured texts are in the store alone
     (job,), (made,) = await books.jobs(), await books.deployments()
     assert (job.shape, set(job.labels), made.fields["lang"]) == ("json", {"intent", "urgent", "lang"}, '="en"')
     specialist = await load(job, made)
