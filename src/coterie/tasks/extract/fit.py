@@ -19,10 +19,11 @@ from coterie.learning.threshold import Threshold
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.specialists.artefacts import own_encoder_files
+from coterie.tasks.classify.scope import ScopeLine
 from coterie.tasks.extract.extractor import FieldExtractor, FieldModel
 from coterie.tasks.extract.field_reader import FieldReader
 from coterie.tasks.extract.fit_calibration import Unseen, calibrate
-from coterie.tasks.extract.fit_scope import ScopeLine, fit_extract_scope
+from coterie.tasks.extract.fit_scope import fit_extract_scope
 from coterie.tasks.extract.fit_tagging import (
     Corpus,
     Ranked,
@@ -154,7 +155,7 @@ def _candidate(
         card=job.card(reader.rung),
         extractor=extractor,
         acceptances=tuple(_acceptance(each.threshold.value, each.risk, line.least if line else None) for each in shown),
-        scope=ExtractScope(score=line.score, encoder=job.encoder) if line else None,
+        scope=ExtractScope(score=line.scope, encoder=job.encoder) if line and line.scope else None,
         encoder=reader.encoder,
         model=reader.model,
     )

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from coterie.learning.calibration import scope_threshold
 from coterie.learning.examples import TextExamples
 from coterie.learning.kernel import hold_out_copies
-from coterie.tasks.classify.model import Neighbours, ScopeScore
+from coterie.tasks.classify.model import Neighbours
 from coterie.tasks.classify.scope import (
     AXES,
     FALSE_REJECTION,
     REJECTED_APART,
+    ScopeLine,
     fit_scope,
     nearest_out_of_fold,
     principal_axes,
 )
-
-
-class ScopeLine(NamedTuple):
-    """The score of a text, and from where it counts as in scope."""
-
-    score: ScopeScore
-    least: float
 
 
 def fit_extract_scope(
@@ -48,4 +40,5 @@ def fit_extract_scope(
     apart = hold_out_copies(examples, vectors, groups)
     fitted = fit_scope(neighbours, nearest_out_of_fold(neighbours, vectors, apart or examples), signs[:, None])
     false_rejection = FALSE_REJECTION if apart is None else REJECTED_APART
-    return ScopeLine(fitted.scope, scope_threshold(fitted.scores, false_rejection=false_rejection))
+    least = scope_threshold(fitted.scores, false_rejection=false_rejection)
+    return ScopeLine(fitted.scope, least, fitted.scores)
