@@ -35,7 +35,7 @@ from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.runtime.bridge import run
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train
-from coterie.types import ContextView, Finding, Task
+from coterie.types import SYSTEM, ContextView, Finding, Task
 
 CLAIM = "An extract specialist leaves texts of another kind unread."
 _SPLIT = "data/clauses.split.json"
@@ -81,10 +81,11 @@ def main() -> None:
         train(place, progress=Steps())
         version = Registry(place / REGISTRY_FOLDER).champion("terms")
         encoder = OnnxEncoder.bundled()
-        specialist = load_specialist("terms", load_config(place).specialists["terms"], version, encoder=encoder, models={})
+        own_section = load_config(place).specialists["terms"]
+        specialist = load_specialist("terms", own_section, version, encoder=encoder, models={})
 
         async def ask_all(texts: Sequence[str]) -> list[Finding]:
-            return [await specialist.consult(Task(text=text), ContextView()) for text in texts]
+            return [await specialist.consult(Task(text=text), ContextView(), call=SYSTEM) for text in texts]
 
         said = {kind: run(ask_all(texts)) for kind, texts in {"contracts": own, **foreign}.items()}
     scores = {kind: np.array([each.in_scope for each in found], dtype=float) for kind, found in said.items()}
