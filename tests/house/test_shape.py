@@ -52,7 +52,7 @@ BUDGETS = {
     "cli": 7540,  # changed documents; encoders by name; import, mcp; feedback; ledger, log; workers; rows of training
     "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3660,  # nine screens; sign-in at a provider, jobs beside the workers
-    "context": 580,
+    "context": 590,
     "decisions": 940,  # typed questions, a new concept; deployments for questions; a second encoder; drawn options
     "engines": 6_290,  # vLLM; encoders by name; relay; a transport as seam; models that read; made ahead; far numbers
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
@@ -60,7 +60,7 @@ BUDGETS = {
     "flywheel": 5150,  # jobs, evidence, capture, review, runs; objects; repeats; confusions
     "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; allowed tools
     "generalist": 1560,  # whole answers asked for whole; functions
-    "governance": 3545,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
+    "governance": 3550,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
     "learning": 5760,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
     "limits": 1600,  # spans beside storage; calls capped, or as long as such were; allotments leased, one clock
@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4220,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1120,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
-    "tasks": 18485,  # a model that chooses; cells, their letters; functions; the task tools; second looks; a checker
+    "tasks": 18660,  # a model that chooses; cells, letters; functions; tools; second looks; a checker; extract's scope
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2410,  # tags; an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 525,  # candidates that serve nobody
