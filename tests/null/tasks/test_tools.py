@@ -108,6 +108,28 @@ async def test_what_is_no_call(who, code):
     assert (finding.accepted, finding.called, finding.reason.code) == (False, False, code)
 
 
+@pytest.mark.parametrize("required", [True, False])
+async def test_a_choice_that_a_text_does_not_say(required):
+    """A required one is no call, whatever its classifier finds likely; another one is left out."""
+    schema = {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"] if required else []}
+    switch = function_of("switch", "", schema)
+    for said in ("said", "null"):
+        who = ToolsSpecialist(
+            card=SpecialistCard(name="calls", task="tools", description="", rung="lexical", version="0"),
+            functions={"switch": switch},
+            arguments=arguments_of([switch]),
+            chooser=_Says("switch"),
+            reader=None,
+            choices={("switch", "on"): _Says("true")},
+            silences={("switch", "on"): _Says(said)},
+        )
+        found = await _ask(who)
+        (call,) = json.loads(found.text)["calls"]
+        assert found.accepted == (said == "said" or not required)
+        assert (call["arguments"] == {}) == (said == "null" and not required)
+        assert ("abstain.not_said" in found.reason.codes) == (said == "null" and required)
+
+
 async def test_a_choice_that_is_always_said():
     """Where training texts say the value of a choice, one that the text does not say is no call."""
     room = function_of(

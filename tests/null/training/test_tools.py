@@ -8,8 +8,10 @@ import pytest
 
 from coterie.config.file import load_config
 from coterie.config.specialists import make_section
+from coterie.learning.dataset import Row
 from coterie.registry.registry import open_registry
 from coterie.tasks.loading import load_specialist
+from coterie.tasks.tools.fit import without_value
 from coterie.types import ContextView, Task
 
 ROOMS = ["kitchen", "hall", "office", "cellar", "attic", "garage"]
@@ -66,6 +68,27 @@ async def test_a_trained_call(stored):
     assert (figures["exact_calls"], figures["no_function_recall"]) == (1.0, 1.0)
     assert report["rung"] == "lexical"
     assert set(specialist.card.labels) == {"light", "lock", "no_function"}
+
+
+async def test_a_value_that_is_not_said(stored):
+    """Every row says on or off: a part of its own tells texts that say neither, stored and loaded with the rest."""
+    specialist, *_ = stored
+    part = specialist.silences["light", "on"]
+    for text, value in (
+        ("turn the light in the attic please 9", "null"),
+        ("turn off the light in the attic 9", "said"),
+    ):
+        assert (await part.consult(Task(text=text), ContextView())).value == value
+
+
+def test_texts_without_the_words_that_tell_a_value():
+    """The words that only one value's rows have go, the rest stays; chance makes no word telling."""
+    texts = [f"turn {word} the light in the {room}" for room in ROOMS for word in ("on", "off")] * 2
+    rows = [Row(text=text, labels=("x",), line=i) for i, text in enumerate(texts)]
+    values = ["true" if " on " in text else "false" for text in texts]
+    assert {row.text for row in without_value(rows, values)} == {f"turn the light in the {room}" for room in ROOMS}
+    assert without_value(rows[:8], values[:8]) == []  # four of each: "on" may be chance
+    assert without_value(rows, ["true"] * len(rows)) == []
 
 
 def test_other_functions_need_another_training(stored):

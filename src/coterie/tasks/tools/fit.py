@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
 
 from coterie.config.specialists import SpecialistSection
 from coterie.learning.candidates import Candidate, choose
@@ -22,8 +27,8 @@ from coterie.tasks.extract.fit import train_extract
 from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.task import TASK as EXTRACT
 from coterie.tasks.tools.arguments import Argument, arguments_of, field_types, in_words
-from coterie.tasks.tools.loading import CHOOSER, READER, assemble, choice_prefix, prefixed
-from coterie.tasks.tools.model import NOTHING, as_label, describe_functions, says
+from coterie.tasks.tools.loading import CHOOSER, READER, assemble, choice_prefix, prefixed, silence_prefix
+from coterie.tasks.tools.model import NOTHING, SAID, as_label, describe_functions, says
 from coterie.tasks.tools.rows import ARGUMENTS, functions_of
 from coterie.tasks.tools.section import ToolsSection
 from coterie.types import Function
@@ -108,6 +113,8 @@ def _fillers(job: Job[ToolsSection], arguments: Mapping[str, tuple[Argument, ...
             files |= prefixed(choice_prefix(place), chosen.files)
             warnings += [f"{function}.{argument.name}: {each}" for each in chosen.warnings]
             notes[f"{function}.{argument.name}"] = {"rung": chosen.rung, chosen.quality: chosen.figure.value}
+            if (silence := _silence(job, function, argument, encoded)) is not None:
+                files |= prefixed(silence_prefix(place), silence.files)
     return Fillers(files, notes, warnings)
 
 
@@ -141,6 +148,60 @@ def _choice(job: Job[ToolsSection], function: str, argument: Argument, encoded: 
     derived = _derived(replace(job, train=rows, held_out=rows), ClassifySection, CLASSIFY, labelled, rungs=_QUICK)
     vectors = Encoded(vectors=encoded.vectors[own], seconds=0.0)
     return choose(train_classify(derived, vectors), {}).candidate
+
+
+def _silence(job: Job[ToolsSection], function: str, argument: Argument, encoded: Encoded) -> Candidate | None:
+    """The classifier of whether a text says the argument; None where rows leave it out, or no word tells its values."""
+    own = [place for place, row in enumerate(job.train.rows) if row.labels == (function,)]
+    given = [parse_json(str(job.train.rows[place].columns[ARGUMENTS])).get(argument.name) for place in own]
+    if any(value is None for value in given):
+        return None
+    rows = [replace(job.train.rows[place], labels=(SAID,)) for place in own]
+    silent = without_value(rows, [as_label(value) for value in given])
+    if not silent:
+        return None
+    texts = [replace(row, labels=(NOTHING,)) for row in silent]
+    data = replace(job.train.take(own), rows=(*rows, *texts), warnings=())
+    vectors = np.concatenate([encoded.vectors[own], job.encoder.encode([row.text for row in texts])])
+    derived = _derived(replace(job, train=data, held_out=data), ClassifySection, CLASSIFY, _unchanged, rungs=_QUICK)
+    return choose(train_classify(derived, Encoded(vectors=vectors, seconds=0.0)), {}).candidate
+
+
+def _unchanged(row: Row) -> Row:
+    return row
+
+
+_SURE, _FEWEST_SILENT = 10.8, 4
+"""The log-likelihood ratio from which a word tells a value (of chance it has so much once in a thousand), and the
+fewest texts without such words that are learned from."""
+_WORDS = re.compile(r"\w+")
+
+
+def without_value(rows: Sequence[Row], values: Sequence[str]) -> list[Row]:
+    """The rows whose words tell their value, without those words: texts that do not say it, each once.
+
+    Where no row leaves an argument out, a text that says nothing of it gets the likeliest value otherwise: a command
+    to switch something, without whether on or off.
+    """
+    of_word: dict[str, Counter[str]] = defaultdict(Counter)
+    for row, value in zip(rows, values, strict=True):
+        for word in set(_WORDS.findall(row.text.casefold())):
+            of_word[word][value] += 1
+    every = Counter(values)
+    telling = {word for word, seen in of_word.items() if _tells(seen, every)}
+    silent: dict[str, Row] = {}
+    for row in rows:
+        kept = _WORDS.sub(lambda found: "" if found[0].casefold() in telling else found[0], row.text)
+        text = " ".join(kept.split())
+        if text != " ".join(row.text.split()) and _WORDS.search(text):
+            silent.setdefault(text.casefold(), replace(row, text=text))
+    return list(silent.values()) if len(silent) >= _FEWEST_SILENT else []
+
+
+def _tells(seen: Counter[str], every: Counter[str]) -> bool:
+    """Whether a word stands in rows of one value only, and in more of them than by chance."""
+    ((value, count), *others) = seen.most_common(2)
+    return not others and -2 * count * math.log(every[value] / every.total()) >= _SURE
 
 
 def _labelled(data: Dataset, change: Callable[[Row], Row]) -> Dataset:

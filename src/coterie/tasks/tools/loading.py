@@ -24,6 +24,11 @@ def choice_prefix(place: int) -> str:
     return f"choice{place}-"
 
 
+def silence_prefix(place: int) -> str:
+    """The same of what tells whether that argument is said at all."""
+    return f"silence{place}-"
+
+
 def prefixed(prefix: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """A part's files under the names that a version gives them."""
     return {prefix + name: content for name, content in files.items()}
@@ -54,6 +59,7 @@ def assemble(
         reader = load_extract(replace(card, rung=about["rung"]), about, read, encoder=encoder, model=_no_model)
     several = [(name, each.name) for name, own in arguments.items() for each in own if each.kind == "choice"]
     choices = {key: found for place, key in enumerate(several) if (found := classifier(choice_prefix(place)))}
+    silences = {key: found for place, key in enumerate(several) if (found := classifier(silence_prefix(place)))}
     return ToolsSpecialist(
         card=card,
         functions=functions,
@@ -61,6 +67,7 @@ def assemble(
         chooser=chooser,
         reader=reader,
         choices=choices,
+        silences=silences,
         literal=frozenset((str(name), str(argument)) for name, argument in described.get("literal", ())),
     )
 

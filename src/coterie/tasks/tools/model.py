@@ -35,6 +35,8 @@ from coterie.types import (
 
 NOTHING = "null"
 """The label of an argument that is left out."""
+SAID = "said"
+"""The label of a text that says an argument."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ class ToolsSpecialist:
     """An `extract` specialist of arguments; None where none is said in words."""
     choices: Mapping[tuple[str, str], Specialist] = field(default_factory=dict)
     """`classify` specialists of values, as JSON, by function and argument."""
+    silences: Mapping[tuple[str, str], Specialist] = field(default_factory=dict)
+    """Those that tell whether a text says a choice at all, where no training row leaves it out."""
     literal: frozenset[tuple[str, str]] = frozenset()
     """Choices whose value stands in the text, as training rows show: one that is not said is not what is asked for."""
 
@@ -91,7 +95,8 @@ class ToolsSpecialist:
     def _asked(self, name: str) -> list[Specialist]:
         """Who fills in the arguments of a function: the reader first, if any is said in words."""
         reads = self.reader is not None and any(each.field for each in self.arguments[name])
-        choosing = [self.choices[name, each.name] for each in self.arguments[name] if (name, each.name) in self.choices]
+        keys = [(name, each.name) for each in self.arguments[name] if (name, each.name) in self.choices]
+        choosing = [part for key in keys for part in (self.choices[key], self.silences.get(key)) if part is not None]
         return [*([self.reader] if reads and self.reader is not None else []), *choosing]
 
     def _filled(self, name: str, found: list[Finding], text: str) -> tuple[dict[str, Any], float, Reason | None]:
@@ -113,9 +118,13 @@ class ToolsSpecialist:
             elif (name, argument.name) in self.choices:
                 choice = said.pop(0)
                 value = parse_json(str(choice.value)) if choice.value is not None else None
+                silent = (name, argument.name) in self.silences and said.pop(0).value == NOTHING
+                if silent and not argument.required:
+                    continue
                 confidence *= choice.confidence
                 doubt = doubt or (None if choice.accepted else _unsure(name, argument, choice.reason))
-                if value is not None and (name, argument.name) in self.literal and not says(text, value):
+                unsaid = (name, argument.name) in self.literal and not says(text, value)
+                if value is not None and (silent or unsaid):
                     doubt = doubt or _unsure(name, argument, Reason("abstain.not_said", value=as_label(value)))
             if value is not None:
                 made[argument.name] = value
@@ -142,7 +151,7 @@ class ToolsSpecialist:
     @property
     def engines(self) -> tuple[Engine, ...]:
         """Engines of its parts that are part of its version."""
-        parts = [self.chooser, *([self.reader] if self.reader else []), *self.choices.values()]
+        parts = [self.chooser, *([self.reader] if self.reader else []), *self.choices.values(), *self.silences.values()]
         return tuple(engine for each in parts for engine in getattr(each, "engines", ()))
 
 
