@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4220,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1120,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
-    "tasks": 18660,  # a model that chooses; cells, letters; functions; tools; second looks; a checker; extract's scope
+    "tasks": 18760,  # a model that chooses; cells, letters; functions; tools, what is not said; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2410,  # tags; an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 525,  # candidates that serve nobody
