@@ -83,7 +83,7 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
     _check_name(name, config.specialists)  # somebody may have taken it meanwhile
     indexes = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
-    text = path.read_bytes().decode("utf-8")
+    text = path.read_bytes().decode("utf-8-sig")
     known = {("knowledge", each): _as_indexed(folder, each) for each in indexes}
     added = add_tables(text, {**known, ("specialists", name): settings})
     try:

@@ -207,7 +207,7 @@ def use(
     if chosen in config.models:
         raise InputError(f"coterie.toml has a model {chosen!r} already.", hint="Give another key: --as KEY")
     path = folder / FILE_NAME
-    write_bytes(path, add_tables(path.read_bytes().decode("utf-8"), {("models", chosen): entry}).encode())
+    write_bytes(path, add_tables(path.read_bytes().decode("utf-8-sig"), {("models", chosen): entry}).encode())
     configured(folder)  # a key that is none is refused here, with the table in sight
     give({"model": chosen, **entry}, f"[models.{chosen}] runs {entry['name']}", as_json=as_json)
 
@@ -241,7 +241,7 @@ def pin(
         raise InputError(f"[models.{key}] names {model.name!r}, and there is no file {str(path)!r}.")
     checksum = hash_file(path)
     config = folder / FILE_NAME
-    write_bytes(config, _with_checksum(config.read_bytes().decode("utf-8"), key, checksum).encode())
+    write_bytes(config, _with_checksum(config.read_bytes().decode("utf-8-sig"), key, checksum).encode())
     done = {"model": key, "path": str(path), "sha256": checksum, "before": model.sha256}
     before = f" (it was {model.sha256})" if model.sha256 not in {None, checksum} else ""
     give(done, f"[models.{key}] is {path} with the checksum {checksum}{before}", as_json=as_json)

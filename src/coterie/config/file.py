@@ -502,7 +502,7 @@ def load_config(folder: Path) -> Config:
     """
     path = folder / FILE_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of the byte order
     except FileNotFoundError:
         raise ConfigError(
             f"No {FILE_NAME} in {str(folder)!r}.",

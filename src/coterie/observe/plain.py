@@ -50,7 +50,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
 
 
 def summarise_decisions(answer: Decisions) -> dict[str, Json]:
-    """What a caller is told beside answers to typed questions: who answered, whether it is calibrated, what it took."""
+    """What a caller is told beside answers to typed questions: who answered, what left, what it took."""
     keys = (
         "question",
         "site",
@@ -65,7 +65,7 @@ def summarise_decisions(answer: Decisions) -> dict[str, Json]:
     )
     decisions: list[Json] = [readable({key: getattr(each, key) for key in keys}) for each in answer.decisions]
     whole = summarise(answer.trace)
-    return {key: whole[key] for key in ("trace_id", "status", "accepted")} | {
+    return {key: whole[key] for key in ("trace_id", "status", "accepted", "egress")} | {
         "decisions": decisions,
         "usage": whole["usage"],
     }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coterie.config.file import _CHOICES, _FORMS, Config, parse_config
+from coterie.config.file import _CHOICES, _FORMS, Config, load_config, parse_config
 from coterie.errors import ConfigError
 
 SPECIALIST = '[specialists.a]\ntask = "extract"\ndata = "a.csv"\n'
@@ -64,3 +64,12 @@ def test_a_key_that_decides_nothing_any_more_is_accepted_with_a_warning(section,
         config = parse_config(f"[{section}]\n{key}\n{rest}\n")
 
     assert config == parse_config(f"[{section}]\n{rest}\n")
+
+
+def test_a_file_that_begins_with_a_mark_of_the_byte_order(run, folder):
+    """As some editors write it: the file is read, and a specialist can be added to it."""
+    path = folder / "coterie.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (folder / "own.csv").write_text("text,label\n" + "".join(f"word {n},{'ab'[n % 2]}\n" for n in range(20)))
+    assert run("-C", folder, "add", "own", "--task", "classify", "--data", folder / "own.csv").code == 0
+    assert load_config(folder).specialists["own"].data is not None

@@ -37,11 +37,13 @@ def test_why_a_specialist_is_not_sure(run, folder, monkeypatch):
         question="way", accepted=False, zero_shot=False, reason=Reason("abstain.below_threshold", **UNSURE), **common
     )
     answer = SimpleNamespace(
-        decisions=[unsure, SimpleNamespace(**{**vars(unsure), "question": "late", "zero_shot": True})]
+        decisions=[unsure, SimpleNamespace(**{**vars(unsure), "question": "late", "zero_shot": True})],
+        trace=SimpleNamespace(egress_summary="large; internal; pseudonymised", id="t1"),
     )
     monkeypatch.setattr("coterie.cli.decide.with_network", lambda *_: answer)
     told = run("-C", folder, "decide", "where is it?", *CHOICE)
 
+    assert "[egress large; internal; pseudonymised; trace t1]" in told.out
     assert f"way: {unsure.reason}" in told.err
     assert "late:" not in told.err
 

@@ -225,3 +225,20 @@ async def test_models(client):
 
     assert [each["name"] for each in told["models"]] == [each["id"] for each in told["data"]]
     assert all(set(each) == {"name", "description", "release_date"} for each in told["models"])
+
+
+async def test_every_door_says_what_left(client):
+    """Typed questions and the encoder's answers too: in a header, and in the JSON of those that may ask elsewhere."""
+    question = {"type": "predicate", "instructions": "Is it about a card?"}
+    asked = {
+        "decisions": {"input": "my card is lost", "questions": [question]},
+        "systemone": {"state": "my card is lost", "questions": {"a": {"type": "noul", "instructions": "A card?"}}},
+        "embeddings": {"input": "a"},
+        "rerank": {"query": "a", "documents": ["a"]},
+        "score": {"text_1": "a", "text_2": "a"},
+    }
+    for path, body in asked.items():
+        response = await client().post(f"/v1/{path}", json={"model": "coterie", **body})
+        assert (response.status_code, response.headers["x-coterie-egress"]) == (200, "none"), path
+        told = response.json().get("coterie" if path == "decisions" else "x_coterie", {"egress": {"summary": "none"}})
+        assert told["egress"]["summary"] == "none"

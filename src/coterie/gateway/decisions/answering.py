@@ -17,6 +17,7 @@ from coterie.gateway.errors import WireError
 from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.translation import pinned_specialist, unread_options
 from coterie.gateway.work import Gateway
+from coterie.observe.plain import EGRESS_HEADER
 from coterie.runtime.codec import Json
 from coterie.types import Decisions, Label, Question, Request
 
@@ -113,7 +114,8 @@ class WholeDecision:
         """Ask and answer."""
         answer = await self.gateway.network.decide(self.request, self.questions)
         self.gateway.metrics.count_answer(answer.trace)
-        headers = {TRACE_HEADER: answer.trace.id, **ignored_header(self.ignored)}
+        left = {EGRESS_HEADER: answer.trace.egress_summary}
+        headers = {TRACE_HEADER: answer.trace.id, **left, **ignored_header(self.ignored)}
         await JSONBody(self.render(answer), headers=headers)(scope, receive, send)
 
 

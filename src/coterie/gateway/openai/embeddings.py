@@ -20,6 +20,7 @@ from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.translation import ROUTED, unread_options
 from coterie.gateway.wire import EmbeddingsRequest
 from coterie.gateway.work import Gateway
+from coterie.observe.plain import EGRESS_HEADER
 from coterie.types import AuditEvent, CallContext, Output, Principal, Step, Usage, total_usage
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ class Embedding(EncoderRequest):
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         rest = encode({"object": "list", "model": ROUTED, "usage": usage})
         body = b'{"data":[' + b",".join(data) + b"]," + rest[1:]
-        headers = ignored_header(self.ignored)
+        headers = {EGRESS_HEADER: "none", **ignored_header(self.ignored)}
         await Response(body, headers=headers, media_type=JSONBody.media_type)(scope, receive, send)
 
     def _write(self, output: Output) -> str | list[float]:

@@ -22,6 +22,7 @@ from coterie.gateway.openai.embeddings import MOST_INPUTS, EncoderRequest
 from coterie.gateway.openai.translation import ROUTED, unread_options
 from coterie.gateway.wire import Wire
 from coterie.gateway.work import Gateway
+from coterie.observe.plain import EGRESS_HEADER
 from coterie.runtime.concurrency import aside
 from coterie.types import Output, Principal
 
@@ -175,7 +176,7 @@ class Reranking(EncoderRequest):
             told |= {"id": f"score-{network.new_id()}", "object": "list", "created": int(network.clock()), "data": data}
         else:
             told |= {"id": f"rerank-{network.new_id()}", "results": self._ordered(scores, self.wire)}
-        await JSONBody(told, headers=ignored_header(self.ignored))(scope, receive, send)
+        await JSONBody(told, headers={EGRESS_HEADER: "none", **ignored_header(self.ignored)})(scope, receive, send)
 
     def _ordered(self, scores: Sequence[float], wire: RerankRequest) -> list[dict[str, Any]]:
         """The results, best first; equal ones in the order of the request."""
