@@ -49,6 +49,8 @@ _NOT_NEW = frozenset({"AFFIRM", "NEGATE", "SELECT"})
 _COURTEOUS = frozenset({"THANK_YOU", "GOODBYE", "NEGATE", "AFFIRM"})
 _ENDING = frozenset({"THANK_YOU", "GOODBYE"})
 _GOING_ON = frozenset({"REQUEST", "INFORM", "REQUEST_ALTS"})
+_FOLLOW_UPS = 500
+"""Of each source, among the requests that are no small talk."""
 _DRAWN_AGAIN = (77, 78)
 """Seeds of further draws of requests that stand alone: most turns of a help desk do."""
 
@@ -183,7 +185,26 @@ def talk(folder: Path, languages: Sequence[str], seed: int) -> list[tuple[str, b
         found += [(text, True, "templates") for text in _courtesies(language, rng)]
     requests = [each for each in singles(folder) if each.language in languages and each.source != "wikisplit"]
     rng.shuffle(requests)
-    return found + [(each.text, False, each.source) for each in requests[:6000]]
+    found += [(each.text, False, each.source) for each in requests[:6000]]
+    return [*found, *_follow_ups(folder, languages, seed, {bare(text) for text, small, _ in found if small})]
+
+
+def _follow_ups(
+    folder: Path, languages: Sequence[str], seed: int, courtesies: set[str]
+) -> Iterator[tuple[str, bool, str]]:
+    """Turns that lean on an earlier one, which are short as small talk is, and none: so many of each source.
+
+    Short answers of the German set's customers are courtesies too often.
+    """
+    rng = random.Random(seed + 1)  # noqa: S311 - reproducible, not secret
+    by_source: dict[str, list[str]] = {}
+    for turn in turns(folder, languages, seed):
+        if turn.leans and turn.source != "bcontrast" and bare(turn.text) not in courtesies:
+            by_source.setdefault(turn.source, []).append(turn.text)
+    for texts in by_source.values():
+        rng.shuffle(texts)
+    for source, texts in by_source.items():
+        yield from ((text, False, f"{source}-leans") for text in texts[:_FOLLOW_UPS])
 
 
 def _chat(folder: Path, languages: Sequence[str], rng: random.Random) -> Iterator[tuple[str, str]]:
