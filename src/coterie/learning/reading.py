@@ -195,18 +195,27 @@ class RowReader:
         if not missing:
             return
         settings = self.settings
-        hints, left = [], [column for column in names if column not in self.wanted]
+        left = [column for column in names if column not in self.wanted]
+        meant: dict[str, str] = {}
         for column in missing:
-            key, usual = settings.get(column, ("group_column", ""))
-            meant = next((other for other in _USUAL_NAMES.get(usual, ()) if other in left), None)
-            meant = meant or nearest(column, left)
-            if meant:
-                left.remove(meant)
-                hints.append(f"Did you mean {meant!r}? Then set {key} = {meant!r} for this specialist.")
+            _, usual = settings.get(column, ("group_column", ""))
+            like = next((other for other in _USUAL_NAMES.get(usual, ()) if other in left), None)
+            if like := like or nearest(column, left):
+                left.remove(like)
+                meant[column] = like
+        unnamed = [column for column in missing if column not in meant]
+        if len(unnamed) == len(left):  # nothing else is there, in whatever language it is named
+            meant |= zip(unnamed, left, strict=True)
+        keys = {column: settings.get(column, ("group_column", ""))[0] for column in meant}
+        hints = [
+            f"Did you mean {meant[column]!r}? Then set {keys[column]} = {meant[column]!r} for this specialist."
+            for column in missing
+            if column in meant
+        ]
         shown = listing((quote(column) for column in names), shown=12)
         raise DataError(
             f"{name} has no column {' or '.join(map(repr, missing))}; its columns are {shown}.",
-            hint=" ".join(hints) or self.usual(),
+            hint=" ".join(hints if len(unnamed) < len(missing) else [*hints, self.usual()]),
         )
 
 

@@ -166,6 +166,9 @@ def test_endless_lines_are_refused(read, monkeypatch):
         ("text,intent", "Did you mean 'intent'? Then set label_column = 'intent'"),
         ("message,intent", "Did you mean 'message'? Then set text_column = 'message'"),
         ("message,intent", "Did you mean 'intent'? Then set label_column = 'intent'"),
+        ("Tekst,Soort vraag", "Did you mean 'Soort vraag'? Then set label_column = 'Soort vraag'"),
+        ("mensaje,categor\u00eda", "Did you mean 'mensaje'? Then set text_column = 'mensaje'"),
+        ("mensaje,categor\u00eda", "Did you mean 'categor\u00eda'? Then set label_column = 'categor\u00eda'"),
     ],
 )
 def test_missing_columns_are_named_with_the_nearest(read, table, header, hint):
