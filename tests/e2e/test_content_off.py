@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -241,6 +242,99 @@ def chats(say):
     yield {"model": "coterie", "messages": [{"role": "user", "content": "x"}], "metadata": {"a": say("metadata")}}
 
 
+def rare(say):
+    """What few callers send: every other field of each API that takes words, to one model after the other."""
+    turn, models = (
+        {"role": "user", "content": "my parcel order"},
+        itertools.cycle(("coterie", "coterie/reply", "large")),
+    )
+    fields = {
+        "stop": [say("stop")],
+        "user": say("user"),
+        "safety_identifier": say("identifier"),
+        "prompt_cache_key": say("cache key"),
+        "service_tier": say("tier"),
+        "prediction": {"type": "content", "content": say("prediction")},
+        "logit_bias": {say("bias"): 1},
+        "metadata": {say("metadata key"): say("metadata value")},
+        "tool_choice": {"type": "function", "function": {"name": say("choice").replace(" ", "_")}},
+        "modalities": [say("modality")],
+        "reasoning_effort": say("effort"),
+        "verbosity": say("verbosity"),
+        "web_search_options": {"user_location": {"city": say("city")}},
+        "seed": say("seed"),
+        "stream_options": {say("stream option"): True},
+        "coterie": {"label": say("label"), "budget": say("budget"), "specialists": [say("specialist")]},
+    }
+    for name, value in fields.items():
+        yield "/v1/chat/completions", {"model": next(models), "messages": [turn], name: value}
+    named = turn | {"name": say("name of a turn").replace(" ", "_")}
+    yield "/v1/chat/completions", {"model": "large", "messages": [named, {"role": "assistant", "content": "y"}, turn]}
+    picture = {"type": "image_url", "image_url": {"url": f"https://x.example/{say('picture')}"}}
+    sound = {"type": "input_audio", "input_audio": {"data": say("sound"), "format": "wav"}}
+    file = {"type": "file", "file": {"filename": say("file"), "file_data": say("file data")}}
+    for extra in ([], [picture], [sound], [file]):
+        content = [{"type": "text", "text": say(f"part beside {len(extra)} {str(extra)[:20]}")}, *extra]
+        yield "/v1/chat/completions", {"model": next(models), "messages": [{"role": "user", "content": content}]}
+    fields = {
+        "previous_response_id": say("previous"),
+        "conversation": say("conversation"),
+        "prompt": {"id": say("prompt id"), "variables": {"a": say("variable")}},
+        "include": [say("include")],
+        "text": {"format": {"type": "json_schema", "name": say("format"), "schema": {}}},
+        "tools": [{"type": "mcp", "server_label": say("server"), "server_url": say("url")}],
+        "input": [
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": say("call")},
+            {"type": "function_call_output", "call_id": "c", "output": say("output")},
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": say("item")}]},
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": say("reasoning")}]},
+        ],
+    }
+    for name, value in fields.items():
+        yield "/v1/responses", {"model": next(models), "input": "my parcel order", "store": False, name: value}
+    thought = {"type": "thinking", "thinking": say("thought"), "signature": "s"}
+    used = {"type": "tool_use", "id": "t", "name": "f", "input": {say("used"): 1}}
+    told = {"type": "tool_result", "tool_use_id": "t", "content": say("told")}
+    fields = {
+        "stop_sequences": [say("sequence")],
+        "metadata": {"user_id": say("user id")},
+        "tools": [{"name": "f", "description": say("tool"), "input_schema": {"title": say("input of a tool")}}],
+        "thinking": {"type": say("thinking")},
+        "mcp_servers": [{"name": say("mcp server"), "url": say("mcp url")}],
+        "messages": [turn, {"role": "assistant", "content": [thought, used]}, {"role": "user", "content": [told]}],
+    }
+    for name, value in fields.items():
+        yield "/v1/messages", {"model": next(models), "max_tokens": 20, "messages": [turn], name: value}
+    yield "/v1/messages/count_tokens", {"model": "coterie", "messages": [{"role": "user", "content": say("counted")}]}
+    yield "/v1/completions", {"model": "large", "prompt": [say("prompts")], "suffix": say("suffix")}
+    yield "/v1/embeddings", {"model": "coterie", "input": {"a": say("odd embedding")}}
+    for path in ("moderations", "audio/speech", "images/generations", "files", "batches", "assistants"):
+        yield f"/v1/{path}", {"model": "coterie", "input": say(path)}
+    call = {"jsonrpc": "2.0", "method": "tools/call"}
+    asked = {"name": "ask", "arguments": {"text": "my parcel order"}}
+    yield "/mcp", call | {"id": say("mcp id"), "params": asked}
+    yield "/mcp", call | {"id": 2, "params": asked | {"_meta": {"progressToken": say("mcp token")}}}
+    about = {"name": say("mcp client"), "version": say("mcp version")}
+    opened = {"protocolVersion": say("mcp protocol"), "capabilities": {say("mcp capability"): {}}, "clientInfo": about}
+    yield "/mcp", {"jsonrpc": "2.0", "id": 3, "method": "initialize", "params": opened}
+    completed = {"ref": {"type": "ref/prompt", "name": say("mcp prompt")}, "argument": {"name": "a", "value": say("m")}}
+    yield "/mcp", {"jsonrpc": "2.0", "id": 4, "method": "completion/complete", "params": completed}
+    yield "/mcp", {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"reason": say("mcp reason")}}
+    for path in ("/api/jobs/", "/api/keys/", "/api/sessions/", "/auth/oidc/callback?error="):
+        yield path + say(f"page {path}").replace(" ", "-"), None
+        yield path + say(f"page with a body {path}").replace(" ", "-"), {"note": say(f"note {path}")}
+
+
+def headers(say):
+    """Headers that programs send, each with a phrase."""
+    for name in (
+        *("authorization", "x-api-key", "user-agent", "referer", "cookie", "x-request-id", "traceparent", "baggage"),
+        *("x-session-id", "x-coterie-session", "idempotency-key", "openai-organization", "x-stainless-lang"),
+        *("anthropic-beta", "accept-language", "mcp-session-id", "x-forwarded-for", "forwarded", "origin", "host"),
+    ):
+        yield name, say(f"header {name}").replace(" ", "-")
+
+
 def doors(say):
     """Method, path and body or keyword arguments of everything that is sent."""
     for body in chats(say):
@@ -299,6 +393,7 @@ def doors(say):
         for n in range(28):
             said = f"my parcel order {say(f'form {n} {model}')}"
             yield "/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": said}]}
+    yield from rare(say)
     for method, params in (
         ("tools/call", {"name": "ask", "arguments": {"text": say("mcp ask")}}),
         ("tools/call", {"name": "ask", "arguments": {"text": say("mcp ask text"), say("mcp argument"): 1}}),
@@ -341,6 +436,10 @@ async def send_all(http: httpx.AsyncClient, say) -> set[tuple[str, int]]:
             continue  # a stream that a provider broke off
         statuses.add((path, reply.status_code))
         traces += re.findall(r'"trace_id": ?"(\w+)"', reply.text)[:1]
+    plain = {"model": "coterie", "messages": [{"role": "user", "content": "my parcel order"}]}
+    for name, value in headers(say):
+        with contextlib.suppress(httpx.HTTPError):
+            await http.post("/v1/chat/completions", json=plain, headers={name: value})
     for trace in traces[:40]:
         body = {"trace_id": trace, "thumb": "down", "value": say(f"value {trace}"), "comment": say(f"comment {trace}")}
         await http.post("/api/feedback", json=body)
@@ -395,6 +494,7 @@ async def test_nothing_is_kept(tmp_path):
                     await asyncio.sleep(0.05)
         await asyncio.gather(*waiting, return_exceptions=True)
         received = b"".join(each.body for each in provider.requests)
+    assert sorted(kept(tmp_path, say)) == []
     answered = {path for path, status in statuses if status == 200}
     assert {
         "/v1/chat/completions",
@@ -406,4 +506,3 @@ async def test_nothing_is_kept(tmp_path):
     } <= answered
     assert {400, 401, 404, 422, 429, 502} - {status for _, status in statuses} <= {401}
     assert len(say.found(received)) > 100  # and all this went to a provider
-    assert kept(tmp_path, say) == set()
