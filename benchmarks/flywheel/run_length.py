@@ -17,7 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
-from coterie.flywheel.watch import _POWERS, _RUN_LENGTH, Watch
+from coterie.flywheel.watch import _LEAST_P, _POWERS, Watch, line_of
 
 CLAIM = "A watch is wrong as seldom as was asked: after `patience` rows in the mean, at least."
 STREAMS = 3_000
@@ -30,9 +30,9 @@ def rows_before(patience: float, rows: int, rng: np.random.Generator) -> float:
     powers = np.array(_POWERS)
     logs, alarms = np.zeros((STREAMS, len(powers))), 0
     for _ in range(rows):
-        p = np.maximum(rng.random((STREAMS, 1)), 1e-9)
+        p = np.maximum(rng.random((STREAMS, 1)), _LEAST_P)
         logs = np.maximum(logs, 0) + np.log(powers) + (powers - 1) * np.log(p)
-        hit = np.exp(logs).mean(1) >= patience / _RUN_LENGTH
+        hit = np.exp(logs).mean(1) >= line_of(patience)
         alarms += int(hit.sum())
         logs[hit] = 0
     return STREAMS * rows / max(alarms, 1)

@@ -12,11 +12,14 @@ they are losses.
 Training rows, each answered by a model that did not see it, say which confidence that is of texts that are new. A text
 that was asked before is answered from memory: with an answer that the model itself gave to it at another time nothing
 is lost, since one of its answers is worth what another is. Such calls count with their share of the traffic, by what
-the version says of them. All that is an estimate: the gates judge every deployment on rows that come later.
+the version says of them. Where versions before were compared on enough calls that nobody else answered, these take the
+place of all that: a version is surer in use than its out-of-fold rows say, and what it then gets wrong shows there. All
+that is an estimate: the gates judge every deployment on rows that come later.
 
 A deployment that is no better and no worse than the model needs thousands of calls to show it. One that answers less,
 and more surely, is through its gate sooner: the threshold is the one at which most calls of the next month are
-answered, those left out that the gate takes. A later version with more rows goes further.
+answered, those left out that the gate takes, or that come until people have said of all differences who was right. A
+later version with more rows goes further.
 """
 
 from __future__ import annotations
@@ -122,6 +125,38 @@ class Within:
     calls: float
     alpha: float
     """Of the gate."""
+    labels: float = math.inf
+    """Differences that people can judge, of each call that comes."""
+    answered: float = 0.0
+    """Share of calls that a version before answers meanwhile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRows:
+    """What versions before said to calls that nobody but the model answered."""
+
+    confidence: np.ndarray  # (L,)
+    differs: np.ndarray  # (L,) bool
+    gains: np.ndarray  # (L,), as those of `break_even`
+
+
+def live_rows(
+    compared: Iterable[ComparedAnswer], given: Mapping[str, str], truths: Mapping[str, str | None]
+) -> LiveRows:
+    """Return the rows of compared answers.
+
+    Args:
+        compared: What versions said, accepted or not.
+        given: Of the calls that count what the model said, folded.
+        truths: What people say, by example.
+    """
+    rows = [each for each in compared if not each.failed and each.example in given]
+    right = [fold(each.answer) == truths.get(each.example) for each in rows]
+    return LiveRows(
+        confidence=np.asarray([each.confidence for each in rows], dtype=float),
+        differs=np.asarray([not each.same for each in rows], dtype=bool),
+        gains=row_gains(right, [truths.get(each.example) for each in rows], [given[each.example] for each in rows]),
+    )
 
 
 def asked_before(texts: Sequence[str]) -> np.ndarray:  # (N,) bool
@@ -210,8 +245,9 @@ def break_even(
     if len(places) and within is not None:
         accepted = taken[places] / total
         gained = won[places] / total + model.slips * accepted
-        left = within.calls - rows_needed(gained, lost[places] / total, margin=margin, alpha=within.alpha)
-        served = accepted * np.maximum(left, 0.0)
+        needed = rows_needed(gained, lost[places] / total, margin=margin, alpha=within.alpha)
+        left = within.calls - needed * np.maximum(1.0, other[places] / total / within.labels)
+        served = np.maximum(accepted - within.answered, 0.0) * np.maximum(left, 0.0)
         places = places[: int(served.argmax()) + 1] if served.any() else places
     if not len(places) or taken[places[-1]] < _LEAST_SHARE * total:
         if within is None or model.judged >= _KNOWN or not known.any() or taken[-1] <= 0:

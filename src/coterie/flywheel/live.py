@@ -465,9 +465,11 @@ class LiveFlywheel:
                 await self.books.move(deployment, "retired", by="flywheel", reason=f"cannot be loaded: {error.code}")
             return None
         before = await self.store.comparisons(deployment.id)
-        return Serving(
-            deployment=deployment, specialist=specialist, watch=DeploymentWatch(before, self.section.patience)
-        )
+        given = await self.store.examples_of([each.example for each in before]) if deployment.serves else {}
+        # Beside a champion a shadow was compared with what that one said, and not with the model.
+        beside = frozenset(key for key, each in given.items() if each.by_specialist)
+        watch = DeploymentWatch(before, self.section.patience, beside=beside)
+        return Serving(deployment=deployment, specialist=specialist, watch=watch)
 
     # --- after the answer ------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from coterie.flywheel.acceptance import (
     asked_before,
     break_even,
     doubtful,
+    live_rows,
     model_slips,
     row_differences,
     row_gains,
@@ -40,9 +41,17 @@ from coterie.flywheel.acceptance import (
 from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob
 from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, discover, fold
 from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
-from coterie.flywheel.overview import NEWEST_ROWS, also_waits_for, evidence_of, step_after, waits_for
+from coterie.flywheel.overview import (
+    NEWEST_ROWS,
+    also_waits_for,
+    evidence_of,
+    served_share,
+    step_after,
+    waits_for,
+)
 from coterie.flywheel.templates import Template
 from coterie.flywheel.training import TRAINABLE, JobRows, outcomes_of, parts_of, rows_of, train_job
+from coterie.flywheel.watch import MONITORS
 from coterie.learning.job import TextEncoder
 from coterie.limits.storage import process_is_alive
 from coterie.policy.acceptance import CalibrationOutcomes
@@ -80,11 +89,15 @@ _LEFT_OVER = 1.2
 _MONTHS, _LEAST_MONTH = 3.0, 4.0
 """Months of calls that a version is to pay off in, with the wait for its gate, and times `calls` that a month has at
 least."""
+_VERSIONS = 2.0
+"""Times the calls until the next version is trained in which a version is to pay off: that one needs a gate, too."""
 _NEAR = 200
 """Rows that a gate is expected to take yet, up to which its shadow makes room for no other: somewhat fewer than one
 without a difference needs from its beginning."""
 _WORTH_IT = 0.05
 """Share of calls that a deployment answers at least, to go on."""
+_LATE, _ENOUGH_LIVE = 2, 200
+"""Versions before whose live comparisons say from where the next one answers, and rows of them that are enough."""
 _REPEATS = 400
 """Calls of texts that were asked before, at most, by which a version's answers from memory are judged; the newest."""
 _DOUBTFUL = 200
@@ -347,12 +360,47 @@ class FlywheelRunner:
             except FlywheelChanged:
                 self._note("wait", "somebody moved it at the same moment", job=job.name, deployment=each.id)
                 under_way.append(each)
+        if (again := await self._after_alarm(job, dry_run=dry_run)) is not None:
+            under_way.append(again)
+            job = await self.books.job(job.id)
         now = {each.id: each for each in await self.books.deployments(job.id)}  # a new champion retired older shadows
         under_way = [now[each.id] for each in under_way if now[each.id].state in {"shadow", "canary"}]
         full = len(under_way) >= _SIDE_BY_SIDE and not retrain
         oldest = await self._least_shown(under_way) if full else None
         if not full or oldest is not None:
             await self._train(job, dry_run=dry_run, retrain=retrain, alone=not under_way, instead_of=oldest)
+
+    async def _after_alarm(self, job: KnownJob, *, dry_run: bool) -> Deployment | None:
+        """Let the version that an alarm took back shadow again, once, judged on the calls since.
+
+        Some alarms are false, and the calls of some drifts it still answers well: then it passes its gate anew.
+        """
+        lanes = {each.id: each for each in await self.books.deployments(job.id)}
+        taken = [
+            each for each in await self.books.alarms(open_only=True) if each.job == job.id and each.kind in MONITORS
+        ]
+        alarm = max(taken, key=lambda each: each.time, default=None)
+        old = None if alarm is None else lanes.get(alarm.deployment)
+        if alarm is None or old is None or old.state != "retired" or any(each.serves for each in lanes.values()):
+            return None
+        later = [each for each in lanes.values() if each.created >= alarm.time and each.id != old.id]
+        if any(each.version == old.version for each in later):
+            return None
+        if dry_run:
+            self._note("shadow", f"again after {alarm.id}", job=job.name, deployment=old.id)
+            return None
+        begun = await self.books.begin(
+            job,
+            old.version,
+            by="flywheel",
+            reason=f"again after {alarm.id}",
+            figures={"alarm": alarm.kind},
+            changed=job,
+            accepts_from=old.accepts_from,
+            fields=old.fields,
+        )
+        await self._to_shadow(await self.books.job(job.id), begun, dry_run=False)
+        return begun
 
     async def _least_shown(self, under_way: Sequence[Deployment]) -> Deployment | None:
         """The shadow whose gate is farthest from passed; None where each is near it, or in canary."""
@@ -521,29 +569,50 @@ class FlywheelRunner:
         outcomes: CalibrationOutcomes,
     ) -> BreakEven:
         """From which confidence a version, tried with any, costs nothing against what answers today."""
-        before = [row for each in await self.books.deployments(job.id) for row in await self._compared(each)]
-        served = {
-            row.example: row.accepted
-            for each in await self.books.deployments(job.id)
-            if each.serves
-            for row in await self._compared(each)
-        }
+        lanes = await self.books.deployments(job.id)
+        before = [row for each in lanes for row in await self._compared(each)]
+        served = {row.example: row.accepted for each in lanes if each.serves for row in await self._compared(each)}
         said = await self._said(job, tried, truths)
         labels, right = [fold(label) for _, label in rows.rows], outcomes.right.tolist()
         slips = unforeseen(labels, right)
         known_labels = labels if job.shape == "json" else job.labels
         formed = {label for label in known_labels if label not in slips}
         model = model_slips(formed, examples, [*before, *said], truths)
+        section = self.config.flywheel
+        month = max(self._a_month_of(examples), _LEAST_MONTH * section.calls)
+        # Of all jobs: the queue gives them to the one where they bring most.
+        labels_a_month = max(section.labels, 1) * _MONTH / _WEEK
+        until_next = _VERSIONS * (section.growth - 1) * len(examples)
+        within = Within(
+            calls=min(_MONTHS * month, max(until_next, section.calls)),
+            alpha=section.alpha,
+            labels=labels_a_month / month,
+            answered=await served_share(self.books, job.id) if any(each.serves for each in lanes) else 0.0,
+        )
+        late = sorted(lanes, key=lambda each: each.created)[-_LATE:]
+        alone = {
+            each.id: answer
+            for each in examples
+            if each.propensity == 1.0 and not each.by_specialist and (answer := fold(each.answer)) in formed
+        }
+        live = live_rows([row for each in late for row in await self._compared(each)], alone, truths)
+        if len(live.confidence) >= _ENOUGH_LIVE:
+            return break_even(
+                live.confidence,
+                live.differs,
+                np.ones(len(live.confidence)),
+                model,
+                margin=section.margin,
+                gains=live.gains,
+                within=within,
+            )
         by_id = {each.id: each for each in examples}
         kept = [by_id[each] for each in rows.examples]
         answers = [fold(each.answer) for each in kept]
         differs = row_differences(right, labels, answers)
         gains = row_gains(right, [truths.get(each) for each in rows.examples], answers)
         weights = row_weights(kept, served) * [label not in slips for label in labels]
-        section = self.config.flywheel
         again = await self._repeats(job, tried, rows, weights)
-        month = max(self._a_month_of(examples), _LEAST_MONTH * section.calls)
-        within = Within(calls=_MONTHS * month, alpha=section.alpha)
         return break_even(
             outcomes.confidence,
             differs,

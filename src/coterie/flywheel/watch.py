@@ -11,7 +11,7 @@ import bisect
 import math
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from coterie.types import ComparedAnswer
@@ -23,16 +23,24 @@ from coterie.types import ComparedAnswer
 # *Algorithmic Learning in a Random World*, 2005). Low scores give small p-values. A mixture of CUSUM statistics of
 # power bets on them is an e-detector (Shin, Ramdas, Rinaldo, *E-detectors*, 2024): with its line at L, at least L
 # rows pass in the mean before a false alarm. That bound is loose. As p-values are uniform whatever the scores are,
-# the mean number is a property of the bets alone, and simulated: 12.8 to 15.3 times L
-# (`benchmarks/flywheel/run_length.py`).
+# the mean number is a property of the bets alone, and simulated: a power of L, from 13 times L for lines of 8 to 55
+# times for lines of 2,000 (`benchmarks/flywheel/run_length.py`).
 
 _POWERS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
 """Exponents e of the bets e * p ** (e - 1)."""
-_RUN_LENGTH = 12.0
-"""Mean rows before a false alarm over the line, at least, for a patience of `_LEAST_PATIENCE` and more."""
 _LEAST_PATIENCE = 100
+_LEAST_LINE, _LINE_POWER = 8.0, 0.79
+"""The line for a patience of `_LEAST_PATIENCE`, and with which power of the patience it rises."""
+_LEAST_P = 1 / 300
+"""p-values count as this at least: a few calls that are like none before, one after the other, are no change yet. What
+a bet is expected to win gets less by it, so the bound holds."""
 _REMEMBERED = 20_000
 """Scores that p-values are ranked among: the calibration scores and the first of the stream."""
+
+
+def line_of(patience: float) -> float:
+    """Return the line of a watch that is wrong once in so many rows in the mean, or less."""
+    return float(_LEAST_LINE * (patience / _LEAST_PATIENCE) ** _LINE_POWER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +79,7 @@ class Watch:
             )
         self._seen = sorted(map(float, self.calibration))
         self._random = random.Random(self.seed)  # noqa: S311 - it breaks ties
-        self._line = self.patience / _RUN_LENGTH
+        self._line = line_of(self.patience)
         self._logs = [0.0] * len(_POWERS)
         self._since = [0] * len(_POWERS)
 
@@ -85,7 +93,7 @@ class Watch:
         for i, power in enumerate(_POWERS):
             if self._logs[i] <= 0:
                 self._logs[i], self._since[i] = 0.0, self.rows
-            self._logs[i] += math.log(power) + (power - 1) * math.log(max(p, 1e-9))
+            self._logs[i] += math.log(power) + (power - 1) * math.log(max(p, _LEAST_P))
         if sum(math.exp(min(each, 700)) for each in self._logs) / len(_POWERS) < self._line:
             return None
         return Alarm(row=self.rows, since=self._since[max(range(len(_POWERS)), key=self._logs.__getitem__)])
@@ -100,7 +108,8 @@ _FEWEST = 20
 _CALIBRATION = 3_000
 _FAILURES, _LAST = 5, 20
 """So many failures among so many of the last answers are an alarm."""
-_MONITORS = ("confidence", "scope", "disagreement")
+MONITORS = ("confidence", "scope", "disagreement")
+"""What is watched call by call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +131,12 @@ class DeploymentWatch:
         before: Answers that were compared before it served, in order; fewer than 20 leave the first that are seen to
             calibrate.
         patience: Mean number of calls between two false alarms of all monitors together.
+        beside: Examples of `before` that a specialist answered: how often it differs from the model they do not say.
     """
 
     before: Iterable[ComparedAnswer]
     patience: float
+    beside: Collection[str] = ()
     _scores: dict[str, list[float]] = field(init=False)
     _watches: dict[str, Watch] = field(init=False, default_factory=dict)
     _failed: deque[bool] = field(init=False, default_factory=lambda: deque(maxlen=_LAST))
@@ -135,16 +146,16 @@ class DeploymentWatch:
         self._scores = {
             "confidence": [each.confidence for each in rows],
             "scope": [each.in_scope for each in rows if each.in_scope is not None],
-            "disagreement": [float(each.same) for each in rows if each.accepted],
+            "disagreement": [float(each.same) for each in rows if each.accepted and each.example not in self.beside],
         }
         self.before = ()
-        for kind in _MONITORS:
+        for kind in MONITORS:
             self._begin(kind)
 
     def _begin(self, kind: str) -> None:
         scores = self._scores[kind]
         if len(scores) >= _FEWEST and kind not in self._watches:
-            self._watches[kind] = Watch(scores, patience=self.patience * len(_MONITORS))
+            self._watches[kind] = Watch(scores, patience=self.patience * len(MONITORS))
 
     def answered(self, confidence: float, in_scope: float | None) -> Drift | None:
         """Take an answer or an abstention of the deployment."""

@@ -12,6 +12,7 @@ from coterie.flywheel.acceptance import (
     asked_before,
     break_even,
     doubtful,
+    live_rows,
     model_slips,
     row_differences,
     row_gains,
@@ -153,6 +154,43 @@ def test_the_fewer_calls_the_sooner_the_gate_is_to_be_passed():
     assert few.accepted < more.accepted < all_.accepted
     assert month_of(1e9).confidence == pytest.approx(all_.confidence, abs=0.01)
     assert month_of(10).confidence == all_.confidence  # nothing is shown so soon
+
+
+def test_the_fewer_differences_people_can_judge_the_fewer_are_made():
+    """The gate takes no row behind a difference that nobody judged."""
+    confidence = np.linspace(1, 0, 4000)
+    differs = np.random.default_rng(1).random(4000) < 0.25 * (1 - confidence)
+
+    def accepted(labels):
+        within = Within(calls=20_000, alpha=0.05, labels=labels)
+        return break_even(confidence, differs, np.ones(4000), judged(2_500, 2_500), margin=0.02, within=within).accepted
+
+    assert accepted(0.003) < accepted(0.01) < accepted(1.0) == accepted(float("inf"))
+
+
+def test_while_a_champion_answers_the_next_version_may_take_longer():
+    """What it gains is what it answers beyond the champion, which goes on meanwhile."""
+    confidence = np.linspace(1, 0, 4000)
+    differs = np.random.default_rng(1).random(4000) < 0.25 * (1 - confidence)
+
+    def accepted(answered):
+        within = Within(calls=2_000, alpha=0.05, answered=answered)
+        return break_even(confidence, differs, np.ones(4000), judged(2_500, 2_500), margin=0.02, within=within).accepted
+
+    assert accepted(0.0) < accepted(0.3) < accepted(0.5)
+
+
+def test_live_rows_are_of_calls_that_count_whether_accepted_or_not():
+    """What people said of one is its gain; a failure, and a call that is not given, are no row."""
+    calls = examples(6)
+    rows = compared("d", calls, differ=lambda i: i in {1, 2}, accepted=lambda i: i != 4)
+    rows[3] = replace(rows[3], failed=True)
+    given = {each.id: each.answer for each in calls[:5]}
+    found = live_rows(rows, given, {calls[1].id: "lost", calls[2].id: "other"})
+    assert found.differs.tolist() == [False, True, True, False]
+    assert found.confidence.tolist() == [rows[i].confidence for i in (0, 1, 2, 4)]
+    assert found.gains[1:3].tolist() == [-1.0, 1.0]
+    assert np.isnan(found.gains[[0, 3]]).all()
 
 
 def test_the_gate_is_passed_in_about_the_calls_that_are_left_for_it():

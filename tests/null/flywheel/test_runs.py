@@ -13,11 +13,12 @@ import pytest
 
 from coterie.config.file import parse_config
 from coterie.errors import ArtefactRefused
-from coterie.flywheel.deployments import Deployments, KnownJob
+from coterie.flywheel.deployments import Deployments, JobAlarm, KnownJob
 from coterie.flywheel.discovery import RecordedCall, discover
 from coterie.flywheel.overview import deployment_views
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.flywheel.training import rows_of
+from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.testing import FakeClock
 from coterie.training.train import TrainedSpecialist
 from coterie.types import CapturedExample, ComparedAnswer, Finding, FlywheelRecord, GivenLabel, worded
@@ -369,6 +370,47 @@ async def test_retrain_is_done_at_once_and_settles_the_alarm(bench):
     job = (await bench.books.jobs())[0]
     assert ("train", True) in await bench.run(only=job.name, retrain=True)
     assert await bench.books.alarms(open_only=True) == []
+
+
+async def test_what_drift_took_back_is_judged_anew_once(bench):
+    """The same version in a shadow of its own, whose evidence begins with calls after the alarm."""
+    made = await shadow(bench)
+    made = await bench.books.move(made, "canary", by="x", reason="r", share=0.5)
+    about = {"job": made.job, "deployment": made.id, "since": NOW + 9_000, "action": "back to the model", "command": ""}
+    alarm = JobAlarm(id="alarm-1", kind="scope", time=bench.books.clock(), figures={}, examples=(), **about)
+    await bench.books.move(made, "retired", by="flywheel", reason="alarm: scope", alarm=alarm)
+    assert ("shadow", False) in await bench.run(dry_run=True)
+    assert ("shadow", True) in await bench.run()
+    (again,) = [each for each in await bench.books.deployments() if each.id != made.id]
+    assert (again.version, again.accepts_from, again.state) == (made.version, made.accepts_from, "shadow")
+    assert await bench.books.store.comparisons(again.id) == []
+    await bench.books.move(again, "retired", by="x", reason="worse")
+    assert ("shadow", True) not in await bench.run()
+    assert len(await bench.books.deployments()) == 2
+
+
+async def test_what_complaints_took_back_is_not_tried_again(bench):
+    """People said that it was wrong."""
+    await test_complaints_take_it_back(bench, None)
+    await bench.run()
+    assert len({each.version for each in await bench.books.deployments()}) == len(await bench.books.deployments())
+
+
+async def test_a_later_version_answers_from_where_live_calls_say(bench):
+    """Versions before were compared on calls that the model alone answered, and differed below .8."""
+    made = await shadow(bench, 400, differ=lambda i: (i * 7919) % 100 < 60)
+    await label_all(bench)
+    job = (await bench.books.jobs())[0]
+    examples_ = await bench.books.store.newest(job=job.id, limit=1_000)
+    truths = {each.id: each.answer for each in examples_}
+    rows = rows_of(job, examples_, [], audit_share=0.2)
+    ones = np.ones(len(rows.rows))
+    outcomes = CalibrationOutcomes(confidence=0.6 * ones, right=ones.astype(bool), group=np.arange(len(ones)))
+    even = await bench.runner._break_even(job, made, rows, examples_, truths=truths, outcomes=outcomes)
+    assert even.confidence == pytest.approx(0.74, abs=0.01)
+    beside = [replace(each, propensity=0.5) for each in examples_]  # a canary answered others of them
+    even = await bench.runner._break_even(job, made, rows, beside, truths=truths, outcomes=outcomes)
+    assert even.confidence == pytest.approx(0.6)
 
 
 async def test_two_schedulers(bench, tmp_path):

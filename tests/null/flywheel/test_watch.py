@@ -1,6 +1,7 @@
 """Monitors of one deployment: what they calibrate on, what raises an alarm, and what does not."""
 
 import random
+from dataclasses import replace
 
 from coterie.flywheel.watch import DeploymentWatch
 from coterie.types import ComparedAnswer
@@ -37,12 +38,35 @@ def test_a_fall_is_seen_and_stable_scores_are_not():
     assert (drift.kind, drift.back <= 450) == ("scope", True)
 
 
+def test_a_few_odd_calls_in_a_row_are_no_change():
+    """Two as unsure as none before; ten are."""
+    draw = random.Random(7)
+    watch = DeploymentWatch(before(2_000, draw), 20_000)
+    assert all(watch.answered(0.0, None) is None for _ in range(2))
+    assert any(watch.answered(0.0, None) is not None for _ in range(8))
+
+
 def test_agreement_that_falls_is_an_alarm():
     """From 95% to 60%."""
     draw = random.Random(2)
     watch = DeploymentWatch(before(500, draw), 20_000)
     found = [watch.compared(same=draw.random() < 0.6) for _ in range(300)]
     assert any(each is not None and each.kind == "disagreement" for each in found)
+
+
+def test_agreement_with_a_champion_is_not_that_with_the_model():
+    """Beside a champion nearly all was the same; of the model's own answers a third differs, as before."""
+    draw = random.Random(5)
+    beside = [replace(each, same=True) for each in before(1_000, draw)]
+    model = [replace(each, example=f"m{i}", same=draw.random() < 0.66) for i, each in enumerate(before(300, draw))]
+    others = frozenset(each.example for each in beside)
+
+    def drift(known):
+        watch, again = DeploymentWatch([*beside, *model], 20_000, beside=known), random.Random(6)
+        return any(watch.compared(same=again.random() < 0.66) is not None for _ in range(300))
+
+    assert drift(())
+    assert not drift(others)
 
 
 def test_a_deployment_without_a_past_calibrates_on_what_it_sees_first():
