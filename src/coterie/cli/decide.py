@@ -11,7 +11,7 @@ import typer
 
 from coterie.cli.bridge import configured, with_network, with_store
 from coterie.cli.options import Clearance, ContentLabel, check_utf8, parse_label, read_text
-from coterie.cli.output import Json, dim, give, remark, say, show_json, show_table
+from coterie.cli.output import Json, dim, give, remark, show_json, show_table
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def decide(
             for each in answer.decisions
         ],
     )
-    say(dim(f"[egress {answer.trace.egress_summary}; trace {answer.trace.id}]"))
+    dim(f"[egress {answer.trace.egress_summary}; trace {answer.trace.id}]")
     for each in answer.decisions:
         if not each.accepted and not each.zero_shot:
             remark(f"{each.question}: {each.reason}")
