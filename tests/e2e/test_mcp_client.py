@@ -118,9 +118,9 @@ async def test_a_tool_answers(address, network, mode):
 
 
 async def test_an_argument_without_effect_is_named(address):
-    """A quality or a budget, where nothing leaves and no threshold is derived: in the result's metadata."""
+    """A quality or a budget, where nothing leaves and no threshold is derived, a length where no model writes."""
     async with connected(address) as client:
-        for name in ("quality", "budget"):
+        for name in ("quality", "budget", "max_tokens"):
             result = await client.call_tool("ask", {"text": "I lost my card", name: 1})
             assert result.meta["coterie/ignored"] == [name]
         assert "coterie/ignored" not in (await client.call_tool("ask", {"text": "I lost my card"})).meta

@@ -33,7 +33,7 @@ FUNCTIONS = frozenset({"tools", "parallel_tool_calls", "tool_choice.disable_para
 """What acts where such a model may call functions."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST_NAMED = 64
-_BY_A_MODEL = frozenset({"written", "called"})
+BY_A_MODEL = frozenset({"written", "called"})
 
 Abstain = Literal["refusal", "content_filter", "text", "status"]
 
@@ -152,7 +152,7 @@ class Exchange:
             await self._streamed(send)
             return
         answer, kinds = await self.gateway.network.whole(self.request, trace_id=self.trace_id)
-        written = not kinds.isdisjoint(_BY_A_MODEL)
+        written = not kinds.isdisjoint(BY_A_MODEL)
         self.gateway.metrics.count_answer(answer.trace)
         offered = any(finding.offered for finding in answer.findings)
         headers = self._headers(written=written, offered=offered) | {EGRESS_HEADER: answer.trace.egress_summary}
@@ -209,7 +209,7 @@ class Exchange:
             if isinstance(event, Delta):
                 called = event.kind == "called"
                 piece = self.format.calls(event.text) if called else self.format.piece(held + event.text, refused=False)
-                yield opening + piece, event.kind in _BY_A_MODEL, event.offered
+                yield opening + piece, event.kind in BY_A_MODEL, event.offered
                 held = ""
             else:
                 self.gateway.metrics.count_answer(event.trace)

@@ -39,7 +39,7 @@ from coterie.errors import SetupError
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import error_response
-from coterie.gateway.exchange import idle_options
+from coterie.gateway.exchange import BY_A_MODEL, idle_options
 from coterie.gateway.mcp.translation import (
     TEMPLATE,
     document_uri,
@@ -96,9 +96,12 @@ class MCPHandlers:
             async with self._working() as caller:
                 most = caller.clearance(network.default_label)
                 request = read_arguments(params.arguments or {}, specialist=specialist, caller=caller, most=most)
-                answer = await network.ask(request)
+                answer, kinds = await network.whole(request)
             self.gateway.metrics.count_answer(answer.trace)
-            return tool_result(answer, specialist=specialist, ignored=idle_options(self.gateway, request))
+            idle = list(idle_options(self.gateway, request))
+            if (params.arguments or {}).get("max_tokens") is not None and kinds.isdisjoint(BY_A_MODEL):
+                idle.append("max_tokens")
+            return tool_result(answer, specialist=specialist, ignored=idle)
         except Exception as error:  # noqa: BLE001 - every error becomes a result; see error_response
             return failed(error_response(error))
 
