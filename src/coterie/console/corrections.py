@@ -11,6 +11,7 @@ from pathlib import Path
 from coterie.config.specialists import SpecialistSection
 from coterie.console.visits import Visit
 from coterie.errors import DataError, InputError
+from coterie.learning.files import sniff_delimiter
 from coterie.runtime.files import write_bytes
 from coterie.store.content import is_dropped
 from coterie.tasks.classify.section import ClassifySection
@@ -71,13 +72,19 @@ def _columns(section: SpecialistSection) -> tuple[str, str]:
     return getattr(section, "text_column", None) or "text", getattr(section, "label_column", "label")
 
 
+def _delimiter(content: str, section: SpecialistSection) -> str:
+    """What stands between the cells: a spreadsheet of most of Europe writes semicolons."""
+    return sniff_delimiter(content.partition("\n")[0].encode(), _columns(section))
+
+
 def _rows_of(path: Path, section: SpecialistSection) -> list[tuple[str, str]]:
     """Texts and labels of the file, as they stand there."""
     text, label = _columns(section)
     try:
         content = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".csv":
-            return [(row.get(text) or "", row.get(label) or "") for row in csv.DictReader(io.StringIO(content))]
+            written = csv.DictReader(io.StringIO(content), delimiter=_delimiter(content, section))
+            return [(row.get(text) or "", row.get(label) or "") for row in written]
         rows = [json.loads(line) for line in content.splitlines() if line.strip()]
         return [(str(row.get(text, "")), str(row.get(label, ""))) for row in rows]
     except (OSError, ValueError, csv.Error) as error:
@@ -90,8 +97,9 @@ def _append(path: Path, section: SpecialistSection, rows: Sequence[tuple[str, st
     content = path.read_text(encoding="utf-8-sig")
     made = io.StringIO(newline="")
     if path.suffix == ".csv":
-        names = next(csv.reader(io.StringIO(content)))
-        writer = csv.DictWriter(made, names, restval="", lineterminator="\n")
+        delimiter = _delimiter(content, section)
+        names = next(csv.reader(io.StringIO(content), delimiter=delimiter))
+        writer = csv.DictWriter(made, names, restval="", lineterminator="\n", delimiter=delimiter)
         writer.writerows({text: a, label: b} for a, b in rows)
     else:
         made.writelines(json.dumps({text: a, label: b}, ensure_ascii=False) + "\n" for a, b in rows)

@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import numpy as np
 from coterie.errors import DataError, InputError
 from coterie.flywheel.discovery import fold
 from coterie.learning.asked import AskedModel, reporting_kept_answers
+from coterie.learning.files import open_lines, read_records
 from coterie.runtime.files import write_with
 from coterie.text.words import plain
 from coterie.types import Label, Message, Prompt
@@ -109,6 +111,7 @@ def _fit(rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, start: np.n
 
 
 MOST_EXAMPLES = 20
+_COLUMNS = ("text", "label")
 _AT_A_TIME = 10
 """Texts that the teacher is asked for at once."""
 _LONGEST, _LONGEST_ANSWER = 2_000, 200
@@ -165,18 +168,26 @@ class Bootstrapped:
 
 
 def read_examples(path: Path) -> list[tuple[str, str]]:
-    """Read at most 20 examples: a CSV with the columns text and label. Raises `DataError`."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            found = [(str(row["text"]).strip(), str(row["label"]).strip()) for row in csv.DictReader(file)]
-    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name} is no CSV with the columns text and label: {error}.") from error
-    if not found or len(found) > MOST_EXAMPLES or any(not text or not label for text, label in found):
+    """Read at most 20 examples: a file of rows as `coterie add` reads it, with text and label. Raises `DataError`."""
+    with open_lines(path) as lines:
+        records = read_records(lines, wanted=_COLUMNS, check_names=partial(_check_columns, path.name))
+        found = [tuple(str(each.cells.get(name) or "").strip() for name in _COLUMNS) for each in records]
+    examples = [(text, label) for text, label in found]
+    if not examples or len(examples) > MOST_EXAMPLES or any(not text or not label for text, label in examples):
         raise DataError(
-            f"{path.name} has {len(found)} examples; it takes 1 to {MOST_EXAMPLES}, each with a text and a label.",
+            f"{path.name} has {len(examples)} examples; it takes 1 to {MOST_EXAMPLES}, each with a text and a label.",
             hint="With more rows, train on them: coterie add NAME --data FILE",
         )
-    return found
+    return examples
+
+
+def _check_columns(name: str, columns: Sequence[str]) -> None:
+    missing = [column for column in _COLUMNS if column not in columns]
+    if missing:
+        raise DataError(
+            f"{name} has no column {' or '.join(map(repr, missing))}; its columns are {', '.join(map(repr, columns))}.",
+            hint=f"The first line names the columns: {','.join(_COLUMNS)}",
+        )
 
 
 async def bootstrap(

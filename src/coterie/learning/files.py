@@ -156,7 +156,7 @@ def read_records(
     start = head(lines.stream).removeprefix(_BOM).lstrip()
     if start.startswith(b"{") or Path(lines.name).suffix.lower() in {".jsonl", ".ndjson"}:
         return _read_jsonl(lines)
-    return _read_csv(lines, _sniff_delimiter(start, wanted), check_names)
+    return _read_csv(lines, sniff_delimiter(start, wanted), check_names)
 
 
 # --- JSONL ---------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def _content(message: Mapping[str, object]) -> object:
 # --- CSV -----------------------------------------------------------------------------------------
 
 
-def _sniff_delimiter(start: bytes, wanted: Collection[str]) -> str:
+def sniff_delimiter(start: bytes, wanted: Collection[str]) -> str:
     """The delimiter under which the header has most of the wanted names, then most names at all."""
     # The peeked bytes may end inside a character or a row; only the header matters here.
     text = start.decode("utf-8", errors="replace").splitlines(keepends=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from coterie.errors import DataError
+from coterie.learning.files import head, sniff_delimiter
 
 LONGEST = 64 * 1024 * 1024
 """Bytes of one line, or characters of one object that spans lines."""
@@ -57,6 +58,9 @@ def read_log(
         raise DataError(f"Cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}.") from error
 
 
+_BETWEEN_CELLS = frozenset(b",;\t")
+
+
 def _records(stream: io.BufferedReader, skipped: Counter[str]) -> Iterator[LogRecord]:
     start = stream.peek(_CHUNK)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -66,7 +70,7 @@ def _records(stream: io.BufferedReader, skipped: Counter[str]) -> Iterator[LogRe
     first = next((line for line in start.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()), b"").strip()
     if first[:1] == b"[" or first == b"{":  # an array, or objects over several lines
         yield from _concatenated(stream, skipped)
-    elif first[:1] in {b"{", b""} or b"," not in first:
+    elif first[:1] in {b"{", b""} or not set(first) & _BETWEEN_CELLS:
         yield from _lines(stream, skipped)
     else:
         yield from _table(stream)
@@ -152,7 +156,8 @@ def _concatenated(stream: BinaryIO, skipped: Counter[str]) -> Iterator[LogRecord
 def _table(stream: BinaryIO) -> Iterator[LogRecord]:
     """The rows of a CSV, as objects of strings."""
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
+    delimiter = sniff_delimiter(head(stream).removeprefix(codecs.BOM_UTF8), ())
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="") as text:
-        rows = csv.DictReader(text)
+        rows = csv.DictReader(text, delimiter=delimiter)
         for row in rows:
             yield LogRecord(rows.line_num, {key: value for key, value in row.items() if key is not None})

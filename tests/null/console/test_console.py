@@ -392,16 +392,18 @@ def test_each_label_has_keys_of_its_own(labels):
     assert not any(a != b and b.startswith(a) for a in keys for b in keys)
 
 
-def test_a_correction_becomes_a_row(tmp_path):
-    """Quoted as CSV wants it, under the columns of the file, below what stands there."""
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_correction_becomes_a_row(tmp_path, mark):
+    """Quoted as CSV wants it, under the columns of the file, below what stands there, with what stands between them."""
     path = tmp_path / "rows.csv"
-    path.write_text("id,text,label\n1,a,b\n")
+    path.write_text("id,text,label\n1,a,b\n".replace(",", mark))
 
     class Section:
         text_column, label_column = None, "label"
 
-    _append(path, Section, [('one "two", three', "c")])
-    assert _rows_of(path, Section) == [("a", "b"), ('one "two", three', "c")]
+    _append(path, Section, [('one "two", three; four', "c")])
+    assert _rows_of(path, Section) == [("a", "b"), ('one "two", three; four', "c")]
+    assert path.read_text().startswith(f"id{mark}text{mark}label\n")
     assert path.read_text().count("\n") == 3
 
 

@@ -140,6 +140,14 @@ async def test_malformed_answers_and_the_money(tmp_path):
     assert (dear.asked, bool(dear.stopped), len(dear.rows) > 3) == (8, True, True)
 
 
+@pytest.mark.parametrize("content", ["text;label\nmy card, gone;lost\n", '\ufefftext,label\n"my card, gone",lost\n'])
+def test_examples_as_a_spreadsheet_writes_them(tmp_path, content):
+    """With semicolons, and with a mark of the byte order: as `coterie add` reads rows."""
+    path = tmp_path / "x.csv"
+    path.write_text(content, encoding="utf-8")
+    assert read_examples(path) == [("my card, gone", "lost")]
+
+
 async def test_examples_that_are_none(tmp_path):
     """No columns, too many, one label."""
     path = tmp_path / "x.csv"

@@ -137,14 +137,16 @@ def test_a_hostile_log(tmp_path):
     assert main(["-C", str(tmp_path / "net"), "add", *found.files[0].arguments(tmp_path / "out")]) == 0
 
 
-@pytest.mark.parametrize("form", ["array", "pretty array", "pretty objects", "gzip", "utf-16", "csv", "bom array"])
+@pytest.mark.parametrize(
+    "form", ["array", "pretty array", "pretty objects", "gzip", "utf-16", "csv", "semicolons", "bom array"]
+)
 def test_containers(tmp_path, form):
     """The same calls in an array, over several lines, packed, in UTF-16 and as a CSV."""
     records = list(calls(24))
     path = tmp_path / "log"
-    if form == "csv":
+    if form in {"csv", "semicolons"}:
         with path.open("w", newline="") as file:
-            rows = csv.writer(file)
+            rows = csv.writer(file, delimiter="," if form == "csv" else ";")
             rows.writerow(["id", "traceId", "input", "output"])
             for record in records:
                 answer = record["response"]["choices"][0]["message"]
