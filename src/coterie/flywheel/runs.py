@@ -52,6 +52,7 @@ from coterie.flywheel.overview import (
 from coterie.flywheel.templates import Template
 from coterie.flywheel.training import TRAINABLE, JobRows, outcomes_of, parts_of, rows_of, train_job
 from coterie.flywheel.watch import MONITORS
+from coterie.learning.checks import count
 from coterie.learning.job import TextEncoder
 from coterie.limits.storage import process_is_alive
 from coterie.policy.acceptance import CalibrationOutcomes
@@ -302,7 +303,9 @@ class FlywheelRunner:
             known[job.id] = kept
             calls_in = len(found.calls)
             why = (
-                f"{calls_in} calls of {len(kept.templates)} wordings" if old is None else "a wording or a label is new"
+                f"{calls_in} calls of {count(len(kept.templates), 'wording')}"
+                if old is None
+                else "a wording or a label is new"
             )
             self._note("discover", why, job=kept.name, figures={"calls": calls_in, "shape": kept.shape}, done=True)
         numbers = {template.piece: number for number, template in enumerate(job.templates)}
