@@ -37,8 +37,11 @@ def no_credentials(address: str, *, instead: str = "name the key: api_key = 'env
     try:
         found = urlsplit(address)
         secret = found.username is not None or found.password is not None
+        port = found.port  # refuses those beyond 65535
     except ValueError as error:
         raise ValueError("it is no address") from error
+    if port == 0:
+        raise ValueError("it is no address: nothing is at port 0")
     if secret:
         raise ValueError(f"it has a user or a password in it; leave them out, and {instead}")
     if "?" in address or "#" in address:

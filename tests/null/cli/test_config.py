@@ -73,3 +73,10 @@ def test_a_file_that_begins_with_a_mark_of_the_byte_order(run, folder):
     (folder / "own.csv").write_text("text,label\n" + "".join(f"word {n},{'ab'[n % 2]}\n" for n in range(20)))
     assert run("-C", folder, "add", "own", "--task", "classify", "--data", folder / "own.csv").code == 0
     assert load_config(folder).specialists["own"].data is not None
+
+
+@pytest.mark.parametrize("address", ["http://host:99999/v1", "http://host:0/v1", "http://host:x/v1", "http://[::1"])
+def test_an_address_that_nothing_can_be_at(address):
+    """A port that does not exist is said when the file is read, not when the model is asked."""
+    with pytest.raises(ConfigError, match="it is no address"):
+        parse_config(f'[models.m]\nengine = "openai"\nname = "m"\nbase_url = "{address}"\n')
