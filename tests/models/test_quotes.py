@@ -18,6 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from coterie.config.file import LlamaModel, load_config
 from coterie.engines.llama import LlamaEngine
+from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ModelMissing, TooLong
 from coterie.models.catalogue import locate
 from coterie.registry.registry import Registry
@@ -138,7 +139,7 @@ def test_from_rows_to_version_to_answer(folder):
     assert (version.folder / "adapter.gguf").stat().st_size > 1000
 
     engine, text = Reader(), contract(91)["text"]
-    specialist = load_specialist("terms", section, version, encoder=engine, models={"small": engine})
+    specialist = load_specialist("terms", section, version, encoder=OnnxEncoder.bundled(), models={"small": engine})
     finding = asyncio.run(specialist.consult(Task(text=text), ContextView(), call=SYSTEM))
     assert [each.text for each in finding.fields if each.name == "seller"] == [contract(91)["fields"]["seller"]]
     assert all(text[each.start : each.end] == each.text for each in finding.fields if each.stated)
