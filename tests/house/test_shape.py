@@ -78,7 +78,7 @@ BUDGETS = {
     "runtime": 1880,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
-    "store": 4220,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
+    "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1120,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
     "tasks": 18760,  # a model that chooses; cells, letters; functions; tools, what is not said; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder

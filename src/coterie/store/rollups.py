@@ -266,11 +266,16 @@ _FIRST_MONEY = _COST
 
 
 def create_mark(connection: DatabaseConnection) -> None:
-    """Have the sums of a file follow; those that an earlier Coterie had begun only are begun anew."""
-    begun = connection.execute("SELECT 1 FROM rollup_backfill").fetchone() is not None
-    connection.execute("DROP TABLE rollup_backfill")
+    """Have the sums of a file follow; those that an earlier Coterie had begun only are begun anew.
+
+    A process of an earlier Coterie may still have the file open, while a fleet is replaced. It is told that the whole
+    ledger is still to be added up: then it leaves what it settles to those who add up, and cannot add up itself.
+    """
     if not adds_later(connection):
         return
+    begun = connection.execute("SELECT 1 FROM rollup_backfill").fetchone() is not None
+    connection.execute("DROP TABLE rollup_backfill")
+    connection.execute("CREATE VIEW rollup_backfill AS SELECT -9e999 AS time, '' AS id, 9e999 AS until")
     if begun:
         connection.execute("DELETE FROM rollups")
         connection.execute("DELETE FROM latencies")

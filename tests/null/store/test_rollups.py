@@ -1,6 +1,7 @@
 """Read models: the ledger by hour and day equals the ledger row by row, and pages list each request once."""
 
 import asyncio
+import math
 import random
 import sqlite3
 from contextlib import closing
@@ -99,6 +100,20 @@ async def test_rolled_up_equals_row_by_row(open_store, path, since):
         assert (exact.cost is None, exact.counterfactual_cost is None) == (True, True)
 
 
+async def test_an_older_process_with_the_file_open_leaves_sums_to_the_newer(open_store, path):
+    """It finds a ledger of which all is still to be added up, and cannot add up itself: what it settles counts once."""
+    store = await filled(open_store, path, 20)
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        time, name, until = older.execute("SELECT time, id, until FROM rollup_backfill").fetchone()
+        assert (time, name, until) == (-math.inf, "", math.inf)
+        with pytest.raises(sqlite3.OperationalError, match="view"):
+            older.execute("DELETE FROM rollup_backfill")
+        older.execute("BEGIN IMMEDIATE")
+        insert_settlements(older, [drawn(random.Random(4), 900)], keep_content=False, expired=0.0)
+        older.execute("COMMIT")
+    assert (await store.totals(since=0)).total.requests == 21
+
+
 async def test_an_earlier_ledger_is_added_up_in_pieces(open_store, path):
     """Cut off after any piece, with requests settled meanwhile in what is done and in what is not, all count once."""
     store = await filled(open_store, path, 120)
@@ -107,6 +122,7 @@ async def test_an_earlier_ledger_is_added_up_in_pieces(open_store, path):
         exact = select_ledger(connection, since=0, by="specialist")
         for table in ("rollups", "latencies", "summed"):
             connection.execute(f"DROP TABLE {table}")
+        connection.execute("DROP VIEW rollup_backfill")
         for index in ("requests_by_tenant", "requests_by_status", "sessions_by_tenant"):
             connection.execute(f"DROP INDEX {index}")
         create_tables(connection)
