@@ -319,6 +319,7 @@ def test_no_field_is_forgotten():
         "label",
         "label_without_pii",
         "max_tokens",
+        "unbounded",
         "temperature",
         "top_p",
         "frequency_penalty",
