@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from coterie.runtime.files import write_bytes
+
 REPLACEMENT = "state/workers.json"
 """In the network's folder: when and why its workers could not be replaced; it is there as long as that holds."""
 _TICK = 0.1
@@ -334,7 +336,7 @@ class ReplacementNote:
             if why:
                 self._failed.inc()
                 self._path.parent.mkdir(exist_ok=True)
-                self._path.write_text(json.dumps({"time": time.time(), "why": why}), encoding="utf-8")
+                write_bytes(self._path, json.dumps({"time": time.time(), "why": why}).encode())
 
 
 def _heard(_number: int, _frame: FrameType | None) -> None:
