@@ -34,7 +34,7 @@ from coterie.flywheel.deployments import LIVE, Deployment, Deployments, JobAlarm
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.gates import drawn
 from coterie.flywheel.templates import Recogniser
-from coterie.flywheel.watch import DeploymentWatch, Drift
+from coterie.flywheel.watch import CALIBRATION, DeploymentWatch, Drift
 from coterie.logs.exchanges import read_answer, read_question
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, redact
 from coterie.protocols import FlywheelStore, Specialist
@@ -464,7 +464,7 @@ class LiveFlywheel:
             with suppress(FlywheelChanged):
                 await self.books.move(deployment, "retired", by="flywheel", reason=f"cannot be loaded: {error.code}")
             return None
-        before = await self.store.comparisons(deployment.id)
+        before = (await self.store.comparisons(deployment.id))[-CALIBRATION:]
         given = await self.store.examples_of([each.example for each in before]) if deployment.serves else {}
         # Beside a champion a shadow was compared with what that one said, and not with the model.
         beside = frozenset(key for key, each in given.items() if each.by_specialist)

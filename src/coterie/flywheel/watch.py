@@ -105,7 +105,8 @@ class Watch:
 
 _FEWEST = 20
 """Scores that a monitor begins with."""
-_CALIBRATION = 3_000
+CALIBRATION = 3_000
+"""Comparisons that a monitor begins with, at most: the newest."""
 _FAILURES, _LAST = 5, 20
 """So many failures among so many of the last answers are an alarm."""
 MONITORS = ("confidence", "scope", "disagreement")
@@ -142,7 +143,7 @@ class DeploymentWatch:
     _failed: deque[bool] = field(init=False, default_factory=lambda: deque(maxlen=_LAST))
 
     def __post_init__(self) -> None:
-        rows = [each for each in self.before if not each.failed][-_CALIBRATION:]
+        rows = [each for each in self.before if not each.failed][-CALIBRATION:]
         self._scores = {
             "confidence": [each.confidence for each in rows],
             "scope": [each.in_scope for each in rows if each.in_scope is not None],
