@@ -249,16 +249,18 @@ async def also_waits_for(books: Deployments, section: FlywheelSection, deploymen
         others = await books.deployments(job)
         if any(each.state == "canary" for each in others):
             return "another deployment of the job is in canary"
-        examples = await store.newest(job=job, limit=NEWEST_ROWS)
         labels = await store.labels(job=job)
         truths = truths_of(labels)
-        sample = audit_sample(examples, section.audits, share=section.audit_share)
+        calls = await store.answered(job, limit=NEWEST_ROWS)  # without their prompts: a page asks this, too
+        sample = audit_sample(calls, section.audits, share=section.audit_share)
         audited = {each.example for each in labels if each.purpose == "audit"}
         # The sample moves on with each call; what was labelled for it stays.
         if (missing := len(sample) - len(audited.union(each for each in sample if each in truths))) > 0:
             return f"{missing} examples of the audit slice wait for a person"
         champion = next((each for each in others if each.state == "champion"), None)
-        return "" if champion is None else await _covers_less(books, deployment, champion, examples)
+        if champion is None:
+            return ""
+        return await _covers_less(books, deployment, champion, await store.newest(job=job, limit=NEWEST_ROWS))
     rows = await store.examples(job=job, after=(deployment.since, ""), limit=NEWEST_ROWS)
     served = sum(each.policy == deployment.id for each in rows)
     hours = (books.clock() - deployment.since) / 3600

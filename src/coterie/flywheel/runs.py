@@ -573,8 +573,9 @@ class FlywheelRunner:
     ) -> BreakEven:
         """From which confidence a version, tried with any, costs nothing against what answers today."""
         lanes = await self.books.deployments(job.id)
-        before = [row for each in lanes for row in await self._compared(each)]
-        served = {row.example: row.accepted for each in lanes if each.serves for row in await self._compared(each)}
+        compared = {each.id: await self._compared(each) for each in lanes}
+        before = [row for rows_of_one in compared.values() for row in rows_of_one]
+        served = {row.example: row.accepted for each in lanes if each.serves for row in compared[each.id]}
         said = await self._said(job, tried, truths)
         labels, right = [fold(label) for _, label in rows.rows], outcomes.right.tolist()
         slips = unforeseen(labels, right)
@@ -598,7 +599,7 @@ class FlywheelRunner:
             for each in examples
             if each.propensity == 1.0 and not each.by_specialist and (answer := fold(each.answer)) in formed
         }
-        live = live_rows([row for each in late for row in await self._compared(each)], alone, truths)
+        live = live_rows([row for each in late for row in compared[each.id]], alone, truths)
         if len(live.confidence) >= _ENOUGH_LIVE:
             return break_even(
                 live.confidence,

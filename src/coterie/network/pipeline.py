@@ -380,9 +380,8 @@ class Pipeline(ABC):
             context, task = await state.known_to(index), state.task_of(index)
             part = state.outcomes[index].part
             context = await self._ask_in_turn(index, part.stages, (task, context), state, channel)
-            results = task.tools is not None and bool(
-                task.tools.since
-            )  # who was not asked for them knows nothing of them
+            # Who did not ask for the results of functions knows nothing of them.
+            results = task.tools is not None and bool(task.tools.since)
             if part.otherwise and not results and not state.outcomes[index].answering:
                 both = replace(part, stages=(*part.stages, *part.otherwise), otherwise=())
                 state.outcomes[index] = replace(state.outcomes[index], part=both)

@@ -140,11 +140,11 @@ def test_a_version_is_tried_where_nobody_judged_yet():
     assert break_even(np.zeros(0), np.zeros(0, bool), np.zeros(0), NO_SLIPS, margin=0.02, within=month).accepted == 0.0
 
 
-def month_of(calls):
+def month_of(calls, **more):
     """The threshold for a month of so many calls, where the specialist wins nearly half of the differences."""
     confidence = np.linspace(1, 0, 4000)
     differs = np.random.default_rng(1).random(4000) < 0.25 * (1 - confidence)
-    within = None if calls is None else Within(calls=calls, alpha=0.05)
+    within = None if calls is None else Within(calls=calls, alpha=0.05, **more)
     return break_even(confidence, differs, np.ones(4000), judged(2_500, 2_500), margin=0.02, within=within)
 
 
@@ -158,24 +158,18 @@ def test_the_fewer_calls_the_sooner_the_gate_is_to_be_passed():
 
 def test_the_fewer_differences_people_can_judge_the_fewer_are_made():
     """The gate takes no row behind a difference that nobody judged."""
-    confidence = np.linspace(1, 0, 4000)
-    differs = np.random.default_rng(1).random(4000) < 0.25 * (1 - confidence)
 
     def accepted(labels):
-        within = Within(calls=20_000, alpha=0.05, labels=labels)
-        return break_even(confidence, differs, np.ones(4000), judged(2_500, 2_500), margin=0.02, within=within).accepted
+        return month_of(20_000, labels=labels).accepted
 
     assert accepted(0.003) < accepted(0.01) < accepted(1.0) == accepted(float("inf"))
 
 
 def test_while_a_champion_answers_the_next_version_may_take_longer():
     """What it gains is what it answers beyond the champion, which goes on meanwhile."""
-    confidence = np.linspace(1, 0, 4000)
-    differs = np.random.default_rng(1).random(4000) < 0.25 * (1 - confidence)
 
     def accepted(answered):
-        within = Within(calls=2_000, alpha=0.05, answered=answered)
-        return break_even(confidence, differs, np.ones(4000), judged(2_500, 2_500), margin=0.02, within=within).accepted
+        return month_of(2_000, answered=answered).accepted
 
     assert accepted(0.0) < accepted(0.3) < accepted(0.5)
 
