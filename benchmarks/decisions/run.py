@@ -34,7 +34,7 @@ from _record import Bar, Record, arguments, sha256
 from coterie import Classifier, open_network
 from coterie.config.decisions import DecisionsSection
 from coterie.decisions.deciding import Decider
-from coterie.decisions.states import request_about
+from coterie.decisions.questions import request_about
 from coterie.decisions.zero_shot import Likelihood, Similarity, ZeroShot
 from coterie.engines.encoders import open_encoder
 from coterie.engines.llama import LlamaEngine

@@ -28,7 +28,7 @@ from coterie.runtime.offline import report_nothing
 
 if TYPE_CHECKING:
     from coterie.api.network import SyncNetwork, connect
-    from coterie.api.predictions import Prediction
+    from coterie.api.specialists import Prediction
     from coterie.api.tasks import Answerer, Classifier, Extractor, Generator, PairClassifier, Scorer, ToolCaller
     from coterie.assembly import open_network
     from coterie.errors import CoterieError
@@ -73,7 +73,7 @@ _HOMES = {
     "Label": "types",
     "Network": "network.network",
     "PairClassifier": "api.tasks",
-    "Prediction": "api.predictions",
+    "Prediction": "api.specialists",
     "Request": "types",
     "Scorer": "api.tasks",
     "SyncNetwork": "api.network",

@@ -12,7 +12,7 @@ from typing import Self, TypedDict, Unpack
 
 from coterie.api.inputs import read_rows
 from coterie.assembly import open_network
-from coterie.decisions.states import request_about
+from coterie.decisions.questions import request_about
 from coterie.errors import InputError
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Unreadable

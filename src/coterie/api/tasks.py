@@ -21,10 +21,8 @@ from coterie.api.inputs import (
     read_stated,
     read_texts,
 )
-from coterie.api.options import FitOptions
-from coterie.api.predictions import Prediction
-from coterie.api.specialists import FittedSpecialist, TextSpecialist
-from coterie.api.workspace import DOCUMENTS
+from coterie.api.specialists import FittedSpecialist, Prediction, TextSpecialist
+from coterie.api.workspace import DOCUMENTS, FitOptions
 from coterie.errors import DataError, InputError
 from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import open_declared

@@ -14,7 +14,7 @@ import typer
 
 from coterie.cli import rightsize as rightsizing
 from coterie.cli import train as training
-from coterie.cli.add import add
+from coterie.cli.add import add, init
 from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
 from coterie.cli.bundle import bundle
@@ -22,11 +22,9 @@ from coterie.cli.decide import decide, decisions
 from coterie.cli.discover import discover
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
-from coterie.cli.feedback import feedback
 from coterie.cli.flywheel import bootstrap, flywheel, retrain
 from coterie.cli.imports import import_logs
 from coterie.cli.index import index, search
-from coterie.cli.init import init
 from coterie.cli.keys import keys
 from coterie.cli.models import models
 from coterie.cli.output import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
@@ -38,7 +36,7 @@ from coterie.cli.route import route
 from coterie.cli.serve import mcp, serve
 from coterie.cli.session import erase, export, session
 from coterie.cli.settings import section_command
-from coterie.cli.spotchecks import spotchecks
+from coterie.cli.spotchecks import feedback, spotchecks
 
 # Plain help: rich's costs 0.15 s, half of what `coterie --help` may take.
 app = typer.Typer(

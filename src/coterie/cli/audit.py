@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coterie.cli.bridge import configured
-from coterie.cli.files import write_private
+from coterie.cli.bridge import configured, write_private
 from coterie.cli.options import group
 from coterie.cli.output import FORBIDDEN, UNVOUCHED, Json, counted, dim, give, local_time, remark, say, shell
 from coterie.errors import InputError

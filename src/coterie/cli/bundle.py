@@ -59,7 +59,7 @@ def bundle(
     else:
         made = bundles.build_bundle(folder, out, signer=_signer(folder, key), release=release)
     if image is not None:
-        from coterie.edge.oci import write_image
+        from coterie.edge.bundle import write_image
 
         write_image(out, image, name=f"{made.network}:{made.number}")
     size = f"{made.files:,} files, {made.bytes / 1e6:.0f} MB"

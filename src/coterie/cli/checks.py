@@ -19,8 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from coterie.accounting.cards import open_cards
-from coterie.accounting.energy import POWERCAP, PackageMeter
+from coterie.accounting.energy import POWERCAP, PackageMeter, open_cards
 from coterie.cli.bridge import run
 from coterie.cli.output import shell
 from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config

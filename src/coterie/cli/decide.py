@@ -50,7 +50,7 @@ def decide(
     A specialist answers a question whose options are its labels; any other question is answered zero-shot, and the
     answer says so.
     """
-    from coterie.decisions.states import request_about
+    from coterie.decisions.questions import request_about
     from coterie.observe.plain import summarise_decisions
 
     asked = [*_parse(choice, predicate, score), *_read(questions)]

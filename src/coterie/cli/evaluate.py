@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coterie.cli.bridge import configured, registry_of, run, section_of
-from coterie.cli.files import find_file
+from coterie.cli.bridge import configured, find_file, registry_of, run, section_of
 from coterie.cli.output import Json, give, interval, number, say, show_table, warn
 from coterie.cli.settings import given
 from coterie.errors import InputError

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 
-from coterie.cli.bridge import configured, run
-from coterie.cli.files import find_file
+from coterie.cli.bridge import configured, find_file, run
 from coterie.cli.options import Clearance, check_choice, check_index_name, check_utf8, parse_label
 from coterie.cli.output import (
     USAGE,

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie import __version__
-from coterie.cli.bridge import configured, run
-from coterie.cli.files import check_writable, find_file
+from coterie.cli.bridge import check_writable, configured, find_file, run
 from coterie.cli.options import parse_label, parse_money
 from coterie.cli.output import (
     BAR_MISSED,

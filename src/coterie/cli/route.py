@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from coterie.cli.ask import read_request
-from coterie.cli.bridge import run, say_untrained
-from coterie.cli.files import find_file
+from coterie.cli.bridge import find_file, run, say_untrained
 from coterie.cli.options import Clearance, Columns, ContentLabel, parse_label
 from coterie.cli.output import Json, dim, give, number, one_line, paragraph, say, show_table, warn
 from coterie.errors import InputError

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from coterie.cli.bridge import configured, log_command, run, with_store
-from coterie.cli.files import write_private
+from coterie.cli.bridge import configured, log_command, run, with_store, write_private
 from coterie.cli.options import OutputFile, Tenant, group, pretty
 from coterie.cli.output import USAGE, Json, counted, dim, give, local_time, remark, say, show_json, show_table
 from coterie.errors import InputError
@@ -125,8 +124,7 @@ def _stored(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T | None:
 
 def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
     """A session as it is exported. Raises `InputError` if there is none."""
-    from coterie.context.entries import text_of
-    from coterie.context.standing import why_superseded
+    from coterie.context.entries import text_of, why_superseded
 
     found = _stored(folder, lambda store: store.context(name, tenant, whole=True))
     if found is None or not found.entries:

@@ -194,7 +194,7 @@ def sections() -> Mapping[str, type[BaseModel]]:
 
 def task_for(task: str, fields: Mapping[str, object]) -> str:
     """The task that is meant: one of a former name has the name of today."""
-    from coterie.config.renamed import renamed_table
+    from coterie.config.file import renamed_table
 
     return str(renamed_table({"task": task, **fields})["task"])
 

@@ -11,6 +11,8 @@ import difflib
 import re
 import time
 import tomllib
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -26,7 +28,6 @@ from pydantic import (
 )
 
 from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
-from coterie.config.choice import Choice, choice
 from coterie.config.decisions import DecisionsSection
 from coterie.config.flywheel import CaptureSection, FlywheelSection
 from coterie.config.mcp import McpSection
@@ -39,14 +40,15 @@ from coterie.config.operation import (
     PrivacySection,
     RetentionSection,
 )
-from coterie.config.renamed import renamed
 from coterie.config.section import (
     FILE_NAME,
     STRICT,
+    Choice,
     EnvSecret,
     Money,
     Name,
     Span,
+    choice,
     name_secret,
     no_credentials,
     span_ends,
@@ -54,6 +56,53 @@ from coterie.config.section import (
 from coterie.config.specialists import TASKS, Specialist
 from coterie.errors import ConfigError
 from coterie.types import Label
+
+_PAIR_KEYS = {"pair_column", "evidence_column", "learn_only_column"}
+
+
+def renamed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The document in the names of today, with a `FutureWarning` for each that was written in another.
+
+    Raises `ConfigError`.
+    """
+    found = dict(document)
+    if "cascade" in found:
+        if "policy" in found:
+            raise ConfigError(
+                f"{source} has both [policy] and [cascade], its former name.", hint="Move all keys into [policy]."
+            )
+        _warn(f"{source}: [cascade] is now [policy]; rename the section.")
+        found = {("policy" if name == "cascade" else name): section for name, section in found.items()}
+    for section, key, instead in _without_effect(found):
+        _warn(f"{source}: [{section}] {key} has no effect any more: {instead}; remove the key.")
+        found[section] = {name: value for name, value in found[section].items() if name != key}
+    tables = found.get("specialists")
+    if isinstance(tables, Mapping):
+        today = {name: renamed_table(table) if isinstance(table, Mapping) else table for name, table in tables.items()}
+        for name in (name for name in tables if today[name] != tables[name]):
+            _warn(f'{source}: specialists.{name} is of task "pairs" now, for its pair_column; set task = "pairs".')
+        found["specialists"] = today
+    return found
+
+
+def _without_effect(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Section and key of what decided something before, with what holds in its place."""
+    flywheel, privacy = document.get("flywheel"), document.get("privacy")
+    if isinstance(flywheel, Mapping) and "thresholds" in flywheel:
+        yield "flywheel", "thresholds", "a deployment has one threshold"
+    if isinstance(privacy, Mapping) and privacy.get("detector") == "names" and "model" in privacy:
+        yield "privacy", "model", "names are found by the classifier that comes with Coterie"
+
+
+def renamed_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """One `[specialists.NAME]` table in the names of today: a `classify` with a `pair_column` is a `pairs`."""
+    of_pairs = table.get("task") == "classify" and any(table.get(key) for key in _PAIR_KEYS)
+    return {**table, "task": "pairs"} if of_pairs else dict(table)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, FutureWarning, stacklevel=4)
+
 
 _DEEPEST = 32
 """Levels of tables and arrays in the file; the deepest key has six."""

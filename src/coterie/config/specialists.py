@@ -10,8 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, Field, PlainValidator, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
-from coterie.config.choice import choice
-from coterie.config.section import STRICT, Name
+from coterie.config.section import STRICT, Name, choice
 from coterie.types import Label
 
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages

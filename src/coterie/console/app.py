@@ -27,12 +27,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from coterie.console import flywheel, governance, network, playground, review, rightsizing, spend, traffic, tryit
+from coterie.console import flywheel, governance, network, playground, review, rightsizing, spend, traffic
 from coterie.console import sign_in as signing
-from coterie.console.place import Place
 from coterie.console.rendering import STATIC, THEMES, render, static
 from coterie.console.sessions import COOKIE
-from coterie.console.visits import THEME, Visit, read_form
+from coterie.console.visits import THEME, Place, Visit, read_form
 from coterie.errors import CoterieError
 from coterie.gateway.access import enter, refuse_foreign
 from coterie.gateway.connection import ClientGone
@@ -115,7 +114,7 @@ SCREENS: Sequence[Screen] = (
     Screen("GET", "/governance/egress", governance.show_egress, "audit"),
     Screen("GET", "/governance/erasure", governance.show_erasure, "manage"),
     Screen("POST", "/governance/erasure", governance.erase, "manage"),
-    Screen("GET", "/connect", tryit.show_snippets, "ask"),
+    Screen("GET", "/connect", playground.show_snippets, "ask"),
 )
 """Every page, and what its forms do."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from coterie.config.flywheel import FlywheelSection
-from coterie.console.place import Counted
-from coterie.console.visits import Visit, chosen
+from coterie.console.visits import Counted, Visit, chosen
 from coterie.errors import InputError, SetupError
 from coterie.flywheel.deployments import Deployments
 from coterie.flywheel.overview import deployment_views, job_views, promote, roll_back

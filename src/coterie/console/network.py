@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 from coterie.config.file import Config, RemoteModel
 from coterie.config.specialists import SpecialistSection
-from coterie.console.corrections import correctable, learn_corrections, waiting_corrections
+from coterie.console.traffic import correctable, learn_corrections, waiting_corrections
 from coterie.console.visits import Visit
 from coterie.errors import CoterieError, InputError, UnknownSpecialist
 from coterie.learning.dataset import Dataset, Row

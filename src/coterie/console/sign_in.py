@@ -15,10 +15,9 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from coterie.console.place import Place
 from coterie.console.rendering import render
 from coterie.console.sessions import COOKIE, LONGEST
-from coterie.console.visits import Visit
+from coterie.console.visits import Place, Visit
 from coterie.errors import SetupError
 from coterie.gateway.access import enter
 from coterie.governance.keys import Key

@@ -4,27 +4,69 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs, quote, unquote
 
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from coterie.config.file import Config, load_config
-from coterie.console.place import Place
+from coterie.console.jobs import Jobs
 from coterie.console.rendering import THEMES, render
+from coterie.console.sessions import Sessions
+from coterie.console.ticker import SharedViews, Ticker
 from coterie.errors import InputError, SetupError
 from coterie.gateway.access import Caller
 from coterie.gateway.errors import WireError
+from coterie.gateway.following import Follower
 from coterie.gateway.work import Gateway
 from coterie.governance.keys import Permission
 from coterie.protocols import ReadModels
 from coterie.registry.registry import Registry, open_registry
 from coterie.types import AuditEvent, Label
+
+if TYPE_CHECKING:
+    from coterie.flywheel.overview import DeploymentView, JobView
+    from coterie.network.network import Network
+
+
+_SECRET = "state/console.key"  # noqa: S105 - where it is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """Jobs and deployments with what is counted about them, at some time."""
+
+    state: Mapping[str, int]
+    """Revisions of jobs, deployments and alarms: with another one it is counted anew."""
+    time: float
+    jobs: Sequence[JobView]
+    deployments: Sequence[DeploymentView]
+
+
+class Place:
+    """Where the pages are."""
+
+    def __init__(self, gateway: Gateway, folder: Path, open_network: Callable[[Config], Awaitable[Network]]) -> None:
+        """Take a gateway, its network's folder, and what opens the network anew after a promotion."""
+        self.gateway, self.folder = gateway, folder
+        self.follower = Follower(gateway, folder, open_network)
+        clock = gateway.network.clock
+        config = load_config(folder)
+        self.currency, self.oidc = config.accounting.currency, config.oidc
+        self.jobs = Jobs(folder, self.follower.reopen, clock=clock, opened=gateway.opened)
+        self.live = Ticker(gateway)
+        self.shared = SharedViews()
+        self.sessions = Sessions(folder / _SECRET, clock)
+        self.reviewed: dict[tuple[str, ...], tuple[float, Any]] = {}
+        """What pages of review remember for a minute."""
+        self.counted: Counted | None = None
+        """What the page of the flywheel has counted last."""
+
 
 T = TypeVar("T")
 _MOST_FIELDS = 200

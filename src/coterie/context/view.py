@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from coterie.context.entries import describe, tally, text_of, times
-from coterie.context.standing import Superseded, why_superseded
+from coterie.context.entries import Superseded, describe, tally, text_of, times, why_superseded
 from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     Context,

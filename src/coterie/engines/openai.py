@@ -15,7 +15,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from coterie.accounting.cards import CallEnergy, Cards
+from coterie.accounting.energy import CallEnergy, Cards
 from coterie.config.file import ServerModel
 from coterie.engines.openai_http import Deadline, EventParser, ModelConnection
 from coterie.engines.openai_wire import STREAM_END, Dialect, Transcript, quotable, read_error, read_retry_after, refusal

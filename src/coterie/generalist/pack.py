@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from coterie.context.standing import known_facts
+from coterie.context.entries import known_facts
 from coterie.context.view import FINDINGS, build_view
 from coterie.runtime.values import replace
 from coterie.types import (

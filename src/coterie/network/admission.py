@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from coterie.context.entries import visible
 from coterie.context.followups import rewrite_query
-from coterie.context.standing import visible
 from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.generalist.reading import READER
 from coterie.governance.audit_events import refusals_noted

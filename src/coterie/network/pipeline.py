@@ -196,7 +196,7 @@ class Pipeline(ABC):
         """Answer typed questions about a request's text, its state: stages `admit`, `decide` and `settle`.
 
         Args:
-            request: Text and columns are the state (`coterie.decisions.states`). Nothing is routed or remembered.
+            request: Text and columns are the state (`coterie.decisions.questions`). Nothing is routed or remembered.
             questions: At most 64. A specialist answers those that it was trained for, the others are zero-shot.
             trace_id: As in `stream`.
 

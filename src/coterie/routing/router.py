@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coterie.context.standing import known_facts
+from coterie.context.entries import known_facts
 from coterie.protocols import Engine
 from coterie.routing.matching import (
     WEIGHT,

@@ -5,8 +5,8 @@ from types import ModuleType
 
 import pytest
 
-from coterie.accounting import cards as cards_module
-from coterie.accounting.cards import CardMeter, Cards, open_cards
+from coterie.accounting import energy as cards_module
+from coterie.accounting.energy import CardMeter, Cards, open_cards
 from coterie.accounting.meter import CostMeter
 from coterie.config.accounting import AccountingSection
 from coterie.config.file import OpenAIModel

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.cli import init
+from coterie.cli import add
 from coterie.config.file import load_config
 
 
@@ -20,7 +20,7 @@ def test_minimal_network(run, tmp_path):
 
 def test_the_commented_lines_are_valid(tmp_path):
     """What the template suggests in comments is accepted once the comment signs are gone."""
-    text = init.TEMPLATE.read_text().replace("{name}", '"x"')
+    text = add.TEMPLATE.read_text().replace("{name}", '"x"')
     lines = [line.removeprefix("# ") for line in text.splitlines() if line.startswith(("# [", "[")) or " = " in line]
     lines = [line for line in lines if "coterie add" not in line]
     (tmp_path / "coterie.toml").write_text("\n".join(lines))

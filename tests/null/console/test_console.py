@@ -16,10 +16,10 @@ import pytest
 from coterie.config.file import AuditSection, GatewaySection
 from coterie.console import charts
 from coterie.console.app import SCREENS, Console, refuse_cross_site
-from coterie.console.corrections import _append, _rows_of
 from coterie.console.rendering import STATIC
 from coterie.console.review import Item
 from coterie.console.sessions import COOKIE, IDLE, LONGEST, Sessions
+from coterie.console.traffic import _append, _rows_of
 from coterie.console.visits import read_form
 from coterie.errors import InputError
 from coterie.gateway.app import create_app

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.context.standing import versions, visible, why_superseded
+from coterie.context.entries import versions, visible, why_superseded
 from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passage, Reason, Retraction
 
 from .test_view import fact, labels, message, passage

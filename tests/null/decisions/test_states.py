@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.decisions.states import LONGEST_STATE, request_about
+from coterie.decisions.questions import LONGEST_STATE, request_about
 from coterie.errors import InputError
 from coterie.tasks.contract import read_dataset
 from coterie.text.records import render_record

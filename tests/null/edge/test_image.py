@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from coterie.edge.oci import write_image
+from coterie.edge.bundle import write_image
 from coterie.errors import InputError
 
 

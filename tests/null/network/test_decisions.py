@@ -11,7 +11,7 @@ import pytest
 from coterie.config.decisions import DecisionsSection
 from coterie.config.file import DecisionModel
 from coterie.config.operation import BudgetSection, GeneralistSection
-from coterie.decisions.states import request_about
+from coterie.decisions.questions import request_about
 from coterie.decisions.zero_shot import RemoteAnswerer
 from coterie.errors import AuditError, BudgetExceeded, InputError
 from coterie.generalist.generalist import PromptedGeneralist

@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 from starlette.types import ASGIApp
 
-from coterie.decisions.questions import MOST_OPTIONS, MOST_QUESTIONS
-from coterie.decisions.states import request_about
+from coterie.decisions.questions import MOST_OPTIONS, MOST_QUESTIONS, request_about
 from coterie.gateway.access import Caller
 from coterie.gateway.decisions.answering import DecisionExtension, deciding, request_for, spread, strict_json
 from coterie.gateway.errors import WireError

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from coterie.decisions.questions import MOST_OPTIONS, MOST_QUESTIONS
-from coterie.decisions.states import request_about
+from coterie.decisions.questions import MOST_OPTIONS, MOST_QUESTIONS, request_about
 from coterie.errors import InputError, UnknownSpecialist
 from coterie.gateway.access import Caller
 from coterie.gateway.decisions.answering import DecisionExtension, deciding, request_for, spread, strict_json
