@@ -57,7 +57,7 @@ BUDGETS = {
     "engines": 6_290,  # vLLM; encoders by name; relay; a transport as seam; models that read; made ahead; far numbers
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
-    "flywheel": 5295,  # jobs, evidence, capture, review, runs; objects; repeats; confusions; live rows
+    "flywheel": 5420,  # jobs, evidence, capture, review, runs; objects, also in review; repeats; confusions; live rows
     "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; allowed tools
     "generalist": 1560,  # whole answers asked for whole; functions
     "governance": 3550,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from coterie.flywheel.runs import FlywheelReport, FlywheelRunner
 
 T = TypeVar("T")
+_LABELS = 4
+"""Labels of a job that a line of `status` has room for."""
 
 flywheel = group("flywheel", "Captured calls to models: jobs found in them, specialists on their way, alarms.")
 
@@ -70,6 +72,14 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
     give(document, lambda: _show_status(folder, config, jobs, deployments, alarms), as_json=as_json)
 
 
+def _answers_of(job: JobView) -> str:
+    """The first labels of a job, and how many more there are, or the shape of its answers."""
+    if job.shape != "labels":
+        return f"{job.shape}: {', '.join(job.labels)}" if job.labels else job.shape
+    more = len(job.labels) - _LABELS
+    return one_line(", ".join(list(job.labels.values())[:_LABELS])) + (f" and {more} more" if more > 0 else "")
+
+
 def _show_status(
     folder: Path, config: Config, jobs: list[JobView], deployments: list[DeploymentView], alarms: list[JobAlarm]
 ) -> None:
@@ -89,7 +99,7 @@ def _show_status(
                     each.callers,
                     "unknown" if each.monthly_cost is None else f"{each.monthly_cost:.2f}",
                     "" if each.saves is None else f"{each.saves:.2f}",
-                    one_line(", ".join(list(each.labels.values())[:4])) if each.shape == "labels" else each.shape,
+                    _answers_of(each),
                 )
                 for each in jobs
             ],
@@ -224,7 +234,8 @@ def review(
     ] = None,
     *,
     answer: Annotated[
-        list[str] | None, typer.Option(metavar="EXAMPLE=LABEL", help="A label; EXAMPLE= says that none is right.")
+        list[str] | None,
+        typer.Option(metavar="EXAMPLE=LABEL", help="A label, or an object; EXAMPLE= says that none is right."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -264,7 +275,10 @@ def _show_item(document: dict[str, Any]) -> None:
     say(f"{item['example']}: {one_line(item['text'])}")
     for each in item["answers"]:
         say(f"  {one_line(each)}")
-    say(f"Labels: {', '.join(item['labels'])}")
+    for name, values in item["fields"].items():
+        say(f"Field {name}: {', '.join(values)}")
+    if not item["fields"]:
+        say(f"Labels: {', '.join(item['labels'])}")
 
 
 @flywheel.command("import")
@@ -322,10 +336,11 @@ def retrain(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A job, or its specialist.")],
     *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would be trained on.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a new version of a job's specialist on its captured calls, and let it shadow."""
-    _give_report(_run(context.obj, only=name, retrain=True), as_json=as_json)
+    _give_report(_run(context.obj, dry_run=dry_run, only=name, retrain=True), as_json=as_json)
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote
 
 from starlette.responses import Response
@@ -17,8 +17,9 @@ from starlette.responses import Response
 from coterie.console.flywheel import books_of
 from coterie.console.traffic import run_app
 from coterie.console.visits import Visit
-from coterie.errors import CoterieError, SetupError
+from coterie.errors import CoterieError, InputError, SetupError
 from coterie.flywheel.estimates import Estimate, exact
+from coterie.flywheel.fields import object_of
 from coterie.flywheel.gates import drawn
 from coterie.flywheel.review import TWICE, ReviewItem, ReviewQueue, agreement_of
 from coterie.gateway.api.operations import find_trace, take_feedback
@@ -38,7 +39,7 @@ _LOOKED_AT, _REMEMBERED = "coterie_looked_at", 60
 """A cookie with the spot checks that somebody has looked at, the last one last: so every worker knows of them."""
 _COUNTED = 500
 """Differences of a deployment that are read; there may be more."""
-_SPOT, _JOB, _DAY = "spot:", "job:", 86_400
+_SPOT, _JOB, _FIELD, _DAY = "spot:", "job:", "field:", 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +52,18 @@ class Item:
     """What was answered, in an order that tells nothing of whose it is."""
     labels: tuple[str, ...]
     prompt: tuple[tuple[str, str], ...] = ()
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of objects: values that each field has had, from which another object is put together."""
+
+    @property
+    def choices(self) -> Sequence[str]:
+        """What may be right at one touch."""
+        return self.labels or (() if self.fields else self.answers)
 
     @property
     def keys(self) -> Sequence[str]:
-        """A key for each label, or two in a row."""
-        count = len(self.labels or self.answers)
+        """A key for each of them, or two in a row."""
+        count = len(self.choices)
         if count <= len(KEYS):
             return KEYS[:count]
         return [a + b for a in _PAIRS for b in _PAIRS][:count]
@@ -83,6 +91,10 @@ async def show_review(visit: Visit) -> Response:
 async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: Item | None = None) -> Response:
     """The next items of a queue; after `undo` the one that was taken back comes first."""
     queue = next((each for each in queues if each.id == wanted), None)
+    if queue is None and wanted and queues:
+        raise InputError(
+            f"There is no queue {wanted[:60]!r}.", hint="It may be gone: the page of review has the others."
+        )
     part, progress = visit.query("part"), None
     if queue is not None and part in {"progress", "whole"}:
         progress = await _progress(visit, queue)
@@ -117,7 +129,8 @@ async def answer(visit: Visit) -> Response:
             await _book(visit).skip(item, reviewer=_by(visit))
         looked.append(item)
     elif item:
-        await _label(visit, wanted, item, None if act == "none" else visit.value("value"))
+        value = visit.value("value") if act != "object" else object_of(_chosen(visit))
+        await _label(visit, wanted, item, None if act == "none" else value)
         looked.append(item)
     visit.http.cookies[_LOOKED_AT] = f"{wanted} {' '.join(looked[-_REMEMBERED:])}"
     if visit.wants_part:
@@ -128,6 +141,14 @@ async def answer(visit: Visit) -> Response:
         value = quote(visit.http.cookies[_LOOKED_AT])
         response.set_cookie(_LOOKED_AT, value, max_age=_DAY, httponly=True, samesite="strict")
     return response
+
+
+def _chosen(visit: Visit) -> dict[str, str]:
+    """The JSON text that was chosen for each field of an object. Raises `InputError` if one has none."""
+    chosen = {name.removeprefix(_FIELD): visit.value(name) for name in visit.fields if name.startswith(_FIELD)}
+    if missing := [name for name, value in chosen.items() if not value]:
+        raise InputError(f"Nothing was chosen for {', '.join(missing)}.", hint="Choose a value of each field.")
+    return chosen
 
 
 def _looked_at(visit: Visit, queue: str) -> list[str]:
@@ -178,7 +199,14 @@ async def _readable(visit: Visit, book: ReviewQueue, items: Sequence[ReviewItem]
     rows = await book.books.store.examples_of([item.example for item in items])
     may = {key for key, row in rows.items() if visit.clearance is None or row.label <= visit.clearance}
     return [
-        Item(id=each.example, text=each.text, answers=each.answers, labels=each.labels, prompt=each.prompt)
+        Item(
+            id=each.example,
+            text=each.text,
+            answers=each.answers,
+            labels=each.labels,
+            prompt=each.prompt,
+            fields=each.fields,
+        )
         for each in items
         if each.example in may
     ]

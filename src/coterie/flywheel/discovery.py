@@ -195,10 +195,12 @@ class _Templates:
     def recogniser(self) -> Callable[[RecordedCall], int]:
         """Return a function from a call to its template's number, -1 for none.
 
-        A template is recognised by a piece of raw text that its calls hold and others do not: one substring search.
+        A template is recognised by a piece of raw text that its calls hold and others do not, beside the longest that
+        they hold: a phrase that people write may tell a template from others, and does not make one.
         """
         texts = ["\n".join(text for _, text in call.prompt) for call in self.sample]
-        pieces = self.pieces = [self._piece(t, texts) for t in range(len(self.constants))]
+        telling = [self._pieces(t, texts) for t in range(len(self.constants))]
+        pieces = self.pieces = [piece for piece, _ in telling]
         order = sorted((t for t, piece in enumerate(pieces) if piece), key=lambda t: -len(self.members[t]))
         known = {i: t for t, members in enumerate(self.members) for i in members}
         exact = {texts[i]: t for i, t in known.items()}
@@ -208,21 +210,27 @@ class _Templates:
             if (found := exact.get(text)) is not None:
                 return found
             return max(
-                (t for t in order if pieces[t] in text), key=lambda t: len(self.constants[t]), default=-1
+                (t for t in order if all(piece in text for piece in telling[t])),
+                key=lambda t: len(self.constants[t]),
+                default=-1,
             )  # the finest of those that fit
 
         return recognise
 
-    def _piece(self, t: int, texts: Sequence[str]) -> str:
-        """The constant piece of text that tells a template best from others: in most of its calls, in few others."""
+    def _pieces(self, t: int, texts: Sequence[str]) -> tuple[str, str]:
+        """The constant text that tells a template best from others, and the longest that nearly all its calls hold.
+
+        The first is in most of its calls, and in few others.
+        """
         members = self.members[t]
         own, others = [texts[i] for i in members[:200]], [texts[i] for i in self._others(t)]
-        best = (0.0, 0, "")
+        best, longest = (0.0, 0, ""), ""
         for piece in dict.fromkeys(piece for i in members[:5] for piece in self._runs(t, self.sample[i])):
             inside = sum(piece in text for text in own) / len(own)
             outside = sum(piece in text for text in others) / max(1, len(others))
             best = max(best, (round(inside - outside, 2), len(piece), piece))
-        return best[2] if best[0] >= 0.5 else ""
+            longest = max(longest, piece if inside >= _CONSTANT else "", key=len)
+        return (best[2], longest) if best[0] >= 0.5 else ("", "")
 
     def _others(self, t: int) -> list[int]:
         """Some calls of the other templates, but for those that refine this one: they hold what it holds."""

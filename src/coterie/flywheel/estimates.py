@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,8 @@ _FEWEST = 5
 """Labels of each kind, right and wrong, below which the normal approximation is not used."""
 
 
-class Estimate(NamedTuple):
+@dataclass(frozen=True)
+class Estimate:
     """A share with its interval."""
 
     share: float

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -21,6 +21,8 @@ _FEWEST = 3
 """Rows of a value; with fewer it is taken for a slip of the teacher."""
 CONSTANT = "="
 """Before the JSON text of a field that has one value only, in place of a version."""
+_SHOWN = 50
+"""Values of a field that people choose from."""
 _CLOSED = 0.8
 """Share of rows that frequent values of a field cover, if it is closed."""
 
@@ -59,6 +61,15 @@ def closed_rows(
         if all(fold(row[key]) in spelled[key] for key in keys)
     }
     return kept, tuple(open_fields)
+
+
+def seen_values(answers: Iterable[str], keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the JSON texts of the values that each field has in answers, the most frequent first, fifty at most."""
+    counts: dict[str, Counter[str]] = {key: Counter() for key in keys}
+    for answer, times in Counter(answers).items():
+        for key, value in (values_of(answer, keys) or {}).items():
+            counts[key][value] += times
+    return {key: tuple(value for value, _ in each.most_common(_SHOWN)) for key, each in counts.items()}
 
 
 def object_of(values: Mapping[str, str]) -> str:

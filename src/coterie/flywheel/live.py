@@ -412,7 +412,7 @@ class LiveFlywheel:
             SetupError: it failed.
         """
         words = ["retrain", job or ""] if retrain else ["flywheel", "run", *(["--job", job] if job else [])]
-        words += ["--dry-run"] if dry_run and not retrain else []
+        words += ["--dry-run"] if dry_run else []
         process = await asyncio.create_subprocess_exec(
             *self._command, *words, "--json", stdin=DEVNULL, stdout=PIPE, stderr=PIPE, preexec_fn=_step_back
         )

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar, cast
@@ -32,6 +32,7 @@ from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.estimates import Estimate
+from coterie.flywheel.fields import object_of, seen_values, values_of
 from coterie.flywheel.gates import audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
 from coterie.flywheel.overview import served_share
 from coterie.flywheel.training import TRAINABLE
@@ -86,7 +87,10 @@ class ReviewItem:
     """What was answered, by whom is not said; one, or two that differ. Empty for the audit slice, and where the answer
     is in doubt."""
     labels: tuple[str, ...]
-    """All answers that the job has, most frequent first; empty for free text."""
+    """All answers that the job has, most frequent first; empty for free text. Of objects those of `answers` that have
+    the job's fields."""
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of objects: the JSON texts of the values that each field has had, the most frequent first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +141,8 @@ class _Desk:
     """The newest calls, without their texts."""
     sample: list[str]
     """Those of the audit slice that are to have a label."""
+    fields: Mapping[str, tuple[str, ...]]
+    """Of objects: what each field has had."""
     live: list[Deployment]
     differing: list[ComparedAnswer]
     """Of deployments whose stream is open: of the one whose labels bring the most first, in order of time."""
@@ -259,6 +265,14 @@ class ReviewQueue:
                     hint="Use one of these, or null for none of them.",
                 )
             value = spelled
+        elif value is not None and job.shape == "json":
+            keys = tuple(job.labels)
+            if (values := values_of(value, keys)) is None:
+                raise InputError(
+                    f"{value[:200]!r} is no answer of {job.name!r}: those are JSON objects of {', '.join(keys)}.",
+                    hint="Give an object with these fields, or null for none of them.",
+                )
+            value = object_of({key: values[key] for key in keys})
         claim = await self.books.store.record(_CLAIM, example)  # what it was shown for
         purpose: ReviewPurpose = "margin" if claim is None else claim.body.get("purpose", "margin")
         label = GivenLabel(
@@ -358,11 +372,12 @@ class ReviewQueue:
             else:
                 open_ += [(price, row) for row in waiting]
         unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
-        answered, sample = await self._lately(("calls", job.id), partial(self._calls, job, live))
+        answered, sample, fields = await self._lately(("calls", job.id), partial(self._calls, job, live))
         return _Desk(
             job=job,
             answered=answered,
             sample=sample,
+            fields=fields,
             live=live,
             differing=[row for _, row in sorted(open_, key=lambda each: (each[0], each[1].time, each[1].example))],
             late=sorted(late, key=lambda row: (row.time, row.example)),
@@ -389,10 +404,14 @@ class ReviewQueue:
 
         return await self._lately(("decided", deployment.id), judged)
 
-    async def _calls(self, job: KnownJob, live: Sequence[Deployment]) -> tuple[list[AnsweredCall], list[str]]:
-        """The newest calls of a job, and those of the audit slice that are to have a label."""
+    async def _calls(
+        self, job: KnownJob, live: Sequence[Deployment]
+    ) -> tuple[list[AnsweredCall], list[str], Mapping[str, tuple[str, ...]]]:
+        """The newest calls of a job, those of the audit slice that are to have a label, and what fields have had."""
         answered = list(await self.books.store.answered(job.id, limit=_READ))
-        return answered, await asyncio.to_thread(self._sample, job, live, answered)
+        said = (each.answer for each in answered)
+        fields = await asyncio.to_thread(seen_values, said, tuple(job.labels)) if job.shape == "json" else {}
+        return answered, await asyncio.to_thread(self._sample, job, live, answered), fields
 
     async def _lately(self, key: tuple[str, ...], make: Callable[[], Awaitable[T]]) -> T:
         """What was made under a key within a minute, where pages remember it; else what is made now."""
@@ -408,16 +427,21 @@ class ReviewQueue:
         rows = [*desk.differing, *desk.late]
         other = next((each.answer for each in rows if each.example == example.id), None)
         answers = (example.answer,) if other is None else (example.answer, other)
+        shown = () if purpose in {"audit", "doubt"} else answers[:: -1 if drawn(example.id, 0.5, salt="order") else 1]
+        labels: Sequence[str] = ()
+        if desk.job.shape == "labels":
+            labels = tuple(desk.job.labels.values())
+        elif desk.job.shape == "json":
+            labels = [each for each in shown if values_of(each, tuple(desk.job.labels)) is not None]
         return ReviewItem(
             example=example.id,
             job=desk.job.id,
             purpose=purpose,
             text=example.input,
             prompt=example.prompt,
-            answers=()
-            if purpose in {"audit", "doubt"}
-            else answers[:: -1 if drawn(example.id, 0.5, salt="order") else 1],
-            labels=tuple(desk.job.labels.values()) if desk.job.shape == "labels" else (),
+            answers=shown,
+            labels=tuple(labels),
+            fields=desk.fields,
         )
 
     async def _claim(

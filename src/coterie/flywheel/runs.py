@@ -849,7 +849,9 @@ def _has_ended(owner: str) -> bool:
 def _new_job(found: FoundJob, calls: Sequence[CapturedExample], *, taken: set[str], now: float) -> KnownJob:
     first = found.wordings[0] if found.wordings else None
     key = hashlib.blake2b(repr(first.runs if first else found.inputs).encode(), digest_size=6).hexdigest()
-    words = _slug(" ".join((first.piece if first else "job").split()[:_NAME_WORDS]))
+    pieces = (first.piece if first else "job").split()
+    cut = len(pieces) > 1 and len(_slug(pieces[0])) < 2  # what is left of a word, as of "Dr. Berg's desk"
+    words = _slug(" ".join(pieces[cut : cut + _NAME_WORDS]))
     name = words if words and words not in taken and words[0].isalpha() else f"job-{words}-{key[:4]}"[:60]
     return KnownJob(
         id=f"job-{key}",

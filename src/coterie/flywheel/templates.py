@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,10 @@ RUN = 4
 _HEAD, _TAIL = 500, 250
 """Words of eight characters that are looked at in a message: templates stand around an input, not inside one."""
 _WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+_HELD = 0.5
+"""Share of a template's runs that a prompt of it holds at least: a phrase that people write may be its piece, too."""
+_STANDING_IN = frozenset("<_>")
+"""In the runs that hold what stands in for personal data, which a prompt that comes in has itself."""
 _DIGITS = re.compile(r"\d+")
 
 Prompt = Sequence[tuple[str, str]]
@@ -104,9 +109,19 @@ class Template:
     runs: tuple[tuple[str, ...], ...]
     """Runs of words that nearly all its calls hold."""
     _known: frozenset[tuple[str, ...]] = field(init=False, compare=False, repr=False)
+    _telling: frozenset[tuple[str, ...]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_known", frozenset(map(tuple, self.runs)))
+        known = frozenset(map(tuple, self.runs))
+        object.__setattr__(self, "_known", known)
+        object.__setattr__(
+            self, "_telling", frozenset(each for each in known if _STANDING_IN.isdisjoint(each)) or known
+        )
+
+    def held_by(self, runs: AbstractSet[tuple[str, ...]]) -> int:
+        """Return how many of its runs a prompt holds; 0 if it holds too few to be one of its calls."""
+        held = len(self._telling & runs)
+        return held if held >= _HELD * len(self._telling) else 0
 
     def input_of(self, prompt: Prompt) -> str:
         """Return what it leaves of a prompt."""
@@ -116,7 +131,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Recogniser:
-    """Tells to which job a prompt belongs: by one substring search a template, the finest that fits."""
+    """Tells to which job a prompt belongs: one substring search a template, and of those that fit the finest."""
 
     templates: Sequence[tuple[str, int, Template]]
     """Job, number of the wording, and template."""
@@ -125,8 +140,10 @@ class Recogniser:
         """Return job, wording and input of a prompt; None if no template fits or nothing is left."""
         text = "\n".join(text for _, text in prompt)
         fitting = [each for each in self.templates if each[2].piece and each[2].piece in text]
-        if not fitting:
+        runs = set(runs_of(words_of(prompt))) if fitting else set()
+        held = [each[2].held_by(runs) for each in fitting]
+        if not any(held):
             return None
-        job, number, template = max(fitting, key=lambda each: len(each[2].runs))
+        job, number, template = fitting[int(np.argmax(held))]
         left = template.input_of(prompt)
         return (job, number, left) if left else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import runpy
 import threading
 from importlib import resources
@@ -22,11 +23,13 @@ from coterie.console.sessions import COOKIE, IDLE, LONGEST, Sessions
 from coterie.console.traffic import _append, _rows_of
 from coterie.console.visits import read_form
 from coterie.errors import InputError
+from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.gateway.app import create_app
 from coterie.gateway.errors import WireError
 from coterie.governance.audit import open_audit
 from coterie.governance.keys import KeyRing
 from coterie.store.sqlite import SQLiteStore
+from coterie.types import CapturedExample
 
 _fakes = runpy.run_path(str(Path(__file__).parents[1] / "gateway" / "conftest.py"))
 network = _fakes["network"]
@@ -302,6 +305,30 @@ async def test_one_long_query_blocks_nobody(console, ring, network):
     finally:
         gate.set()
         await long
+
+
+async def test_an_object_is_put_together_on_the_page(console, network):
+    """A value is chosen of each field; a field without one, and a queue that is gone, are mistakes of the caller."""
+    job = KnownJob(id="j1", name="letters", shape="json", labels={"animal": "animal", "urgent": "urgent"})
+    books = Deployments(store=network.store.flywheel)
+    await books.put_job(job)
+    answer = '{"animal": "dog", "urgent": true}'
+    calls = [
+        CapturedExample(id=f"e{i}", time=float(i), job="j1", input="a letter", answer=answer, policy="model:large")
+        for i in range(400)
+    ]
+    await network.store.flywheel.add_examples(calls)
+    page = (await console.get("/review", params={"queue": "job:j1"})).text
+    assert {'<select name="field:animal"', "&#34;dog&#34;", 'value="object"'} <= set(
+        re.findall(r'<select name="field:animal"|&#34;dog&#34;|value="object"', page)
+    )
+    item = re.search(r'name="item" value="(\w+)"', page)[1]
+    form = {"queue": "job:j1", "item": item, "act": "object", "field:animal": '"cat"', "field:urgent": ""}
+    assert (await console.post("/review", data=form, headers=SAME)).status_code == 400
+    assert (await console.post("/review", data=form | {"field:urgent": "true"}, headers=SAME)).status_code == 303
+    (label,) = await network.store.flywheel.labels(job="j1")
+    assert (label.example, label.value) == (item, '{"animal": "cat", "urgent": true}')
+    assert (await console.get("/review", params={"queue": "job:gone"})).status_code == 400
 
 
 async def test_what_is_shown_is_escaped(console):

@@ -390,8 +390,12 @@ async def test_the_api_shows_and_moves(world):
         assert (item["example"], sorted(item["answers"])) == (example.id, ["fee", "lost"])
         assert (await client.get("/api/flywheel/review")).json()["item"] == item
         said = {"job": "triage", "action": "answer", "example": example.id, "value": "fee"}
+        for wrong in ({**said, "exampel": "x"}, {**said, "example": ""}, {**said, "value": {"fee": 1}}):
+            assert (await client.post("/api/flywheel/review", json=wrong)).status_code == 400
+        assert (await client.post("/api/flywheel/run", json={"dryrun": False})).status_code == 400
         done = (await client.post("/api/flywheel/review", json=said)).json()
         assert (done["item"], done["progress"]["labelled"]) == (None, 1)
+        assert done["progress"]["teacher"] == {"share": None, "low": 0.0, "high": 1.0, "method": "exact", "worth": 0.0}
         path = f"/api/flywheel/deployments/{made.id}"
         refused = await client.post(path, json={"action": "promote", "reason": "now"})
         assert refused.status_code == 400

@@ -125,6 +125,28 @@ async def test_only_labels_of_the_job_or_none(queue, store):
     assert (await queue.answer(item.example, None, reviewer="ann")).value is None
 
 
+async def test_an_object_is_chosen_by_its_fields(books, section, store):
+    """Of a job of objects people see the values that each field has had, also of the audit slice; a label is one."""
+    job = await books.job("triage")
+    await books.put_job(replace(job, shape="json", labels={"animal": "animal", "urgent": "urgent"}))
+    said = ['{"animal": "dog", "urgent": true}', '{"urgent": false, "animal": "dog"}', '{"animal": "cat"', "no idea"]
+    calls = [replace(each, answer=said[i % 4]) for i, each in enumerate(examples(200))]
+    made = await begin(books)
+    await promote(books, section, made.id, by="ann", reason="r")
+    await store.flywheel.add_examples(calls, compared(made.id, calls, differ=lambda i: i % 4 == 2))
+    queue = ReviewQueue(books, section)
+    items = await queue.upcoming("triage", 3, reviewer="ann")
+
+    assert {item.purpose for item in items} == {"audit", "disagreement"}
+    fields = {"animal": ('"dog"',), "urgent": ("true", "false")}
+    assert all((item.fields, item.labels) == (fields, ()) for item in items)  # neither answer is such an object
+    for wrong in ("dog", '{"animal": "dog"}', '{"animal": "dog", "urgent": true, "more": 1}'):
+        with pytest.raises(InputError):
+            await queue.answer(items[0].example, wrong, reviewer="ann")
+    label = await queue.answer(items[0].example, '```{"urgent": true,"animal": "cat"}```', reviewer="ann")
+    assert label.value == '{"animal": "cat", "urgent": true}'
+
+
 async def test_labels_that_look_like_noise_are_asked_after_differences_and_audits(queue, books, section):
     """Without showing the answer that is in doubt; those that are labelled are not asked again."""
     job = await books.job("triage")

@@ -6,6 +6,7 @@ POST /api/flywheel/alarms/ID        {"action": "resolve"}
 POST /api/flywheel/run              {"dry_run": true, "job": null, "retrain": false}
 GET  /api/flywheel/review?job=NAME  the next item, and the progress
 POST /api/flywheel/review           {"job": "...", "action": "answer" | "skip" | "undo", "example": ..., "value": ...}
+     `value` is a label, null for none of them, or an object with the fields of the job.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from starlette.responses import Response
 
 from coterie.errors import InputError
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import JSONBody
+from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import WireError
 from coterie.gateway.wire import Wire
 from coterie.gateway.work import Gateway
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 _LONGEST = 65_536
 
 
-class DeploymentAction(Wire):
+class _Action(Wire, extra="forbid"):
+    """What is asked for; a field that we do not know is an error, since it may be one that is spelled wrong."""
+
+
+class DeploymentAction(_Action):
     """`POST /api/flywheel/deployments/ID`."""
 
     action: Literal["promote", "rollback"]
@@ -39,13 +44,13 @@ class DeploymentAction(Wire):
     force: bool = False
 
 
-class AlarmAction(Wire):
+class AlarmAction(_Action):
     """`POST /api/flywheel/alarms/ID`."""
 
     action: Literal["resolve"]
 
 
-class RunRequest(Wire):
+class RunRequest(_Action):
     """`POST /api/flywheel/run`."""
 
     dry_run: bool = True
@@ -53,13 +58,13 @@ class RunRequest(Wire):
     retrain: bool = False
 
 
-class ReviewAction(Wire):
+class ReviewAction(_Action):
     """`POST /api/flywheel/review`."""
 
     job: str
     action: Literal["answer", "skip", "undo"]
     example: str = ""
-    value: str | None = None
+    value: str | dict[str, object] | None = None
 
 
 def _live(http: HTTPRequest) -> LiveFlywheel:
@@ -193,8 +198,11 @@ async def review_example(http: HTTPRequest) -> object:
     queue = ReviewQueue(live.books, live.section)
     if wire.action == "undo":
         return {"item": await queue.undo(reviewer=_who(http)), "progress": await queue.progress(wire.job)}
+    if not wire.example:
+        raise InputError("No example was named.", hint="Give the `example` of the item.")
     if wire.action == "skip":
         await queue.skip(wire.example, reviewer=_who(http))
     else:
-        await queue.answer(wire.example, wire.value, reviewer=_who(http))
+        value = encode(wire.value).decode() if isinstance(wire.value, dict) else wire.value
+        await queue.answer(wire.example, value, reviewer=_who(http))
     return {"item": await queue.next(wire.job, reviewer=_who(http)), "progress": await queue.progress(wire.job)}
