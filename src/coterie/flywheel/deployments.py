@@ -295,6 +295,31 @@ class Deployments:
         found = [_read(JobAlarm, each) for each in await self.store.records(_ALARM)]
         return [each for each in found if each.resolved is None or not open_only]
 
+    def alarm_of(
+        self,
+        deployment: Deployment,
+        kind: str,
+        *,
+        figures: Mapping[str, Any],
+        back: bool,
+        since: float | None = None,
+        examples: Sequence[str] = (),
+    ) -> JobAlarm:
+        """Return an alarm of a deployment, with the command that deals with it; not written yet."""
+        now = self.clock()
+        return JobAlarm(
+            id=f"alarm-{self.new_id()}",
+            job=deployment.job,
+            deployment=deployment.id,
+            kind=kind,
+            time=now,
+            since=now if since is None else since,
+            figures=figures,
+            examples=tuple(examples),
+            action="back to the model" if back else "",
+            command=f"coterie retrain {deployment.specialist}",
+        )
+
     async def raise_alarm(self, alarm: JobAlarm) -> None:
         """Write an alarm that moves nothing."""
         await self.store.put(_written(_ALARM, alarm, job=alarm.job, time=alarm.time))

@@ -30,7 +30,7 @@ from typing import Any
 
 from coterie.config.flywheel import CaptureSection, FlywheelSection
 from coterie.errors import CoterieError, InputError, SetupError
-from coterie.flywheel.deployments import LIVE, Deployment, Deployments, JobAlarm, KnownJob
+from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.gates import drawn
 from coterie.flywheel.templates import Recogniser
@@ -367,19 +367,14 @@ class LiveFlywheel:
     async def _raise(self, deployment: Deployment, drift: Drift, example: CapturedExample) -> None:
         """Write the alarm, and take the job back."""
         recent = await self.store.newest(job=deployment.job, limit=max(_EXAMPLES, min(drift.back, 500)))
-        since = recent[0].time if recent else example.time
         back = self.section.on_alarm == "back"
-        alarm = JobAlarm(
-            id=f"alarm-{self.books.new_id()}",
-            job=deployment.job,
-            deployment=deployment.id,
-            kind=drift.kind,
-            time=self.books.clock(),
-            since=since,
+        alarm = self.books.alarm_of(
+            deployment,
+            drift.kind,
+            since=recent[0].time if recent else example.time,
             figures={"calls_watched": drift.rows, "calls_since": drift.back, "patience": self.section.patience},
-            examples=tuple(each.id for each in recent[:: max(1, len(recent) // _EXAMPLES)][:_EXAMPLES]),
-            action="back to the model" if back else "",
-            command=f"coterie retrain {deployment.specialist}",
+            examples=[each.id for each in recent[:: max(1, len(recent) // _EXAMPLES)][:_EXAMPLES]],
+            back=back,
         )
         try:
             if back:
@@ -461,8 +456,10 @@ class LiveFlywheel:
         try:
             specialist = await self._load(job, deployment) if old is None else old.specialist
         except CoterieError as error:
+            alarm = self.books.alarm_of(deployment, "damaged", figures={"code": error.code}, back=deployment.serves)
             with suppress(FlywheelChanged):
-                await self.books.move(deployment, "retired", by="flywheel", reason=f"cannot be loaded: {error.code}")
+                reason = f"cannot be loaded: {error.code}"
+                await self.books.move(deployment, "retired", by="flywheel", reason=reason, alarm=alarm)
             return None
         before = (await self.store.comparisons(deployment.id))[-CALIBRATION:]
         given = await self.store.examples_of([each.example for each in before]) if deployment.serves else {}

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from coterie.config.file import Config
-from coterie.errors import CoterieError, DataError, InputError
+from coterie.errors import ArtefactRefused, CoterieError, DataError, InputError
 from coterie.flywheel.acceptance import (
     BreakEven,
     Repeats,
@@ -50,7 +50,7 @@ from coterie.flywheel.overview import (
     waits_for,
 )
 from coterie.flywheel.templates import Template
-from coterie.flywheel.training import TRAINABLE, JobRows, outcomes_of, parts_of, rows_of, train_job
+from coterie.flywheel.training import TRAINABLE, JobRows, field_name, outcomes_of, parts_of, rows_of, train_job
 from coterie.flywheel.watch import MONITORS
 from coterie.learning.checks import count
 from coterie.learning.job import TextEncoder
@@ -95,6 +95,8 @@ _VERSIONS = 2.0
 _NEAR = 200
 """Rows that a gate is expected to take yet, up to which its shadow makes room for no other: somewhat fewer than one
 without a difference needs from its beginning."""
+_DAMAGED = "damaged"
+"""Kind of the alarm of a version that cannot be loaded: its rows are as good as before, so it is made again."""
 _WORTH_IT = 0.05
 """Share of calls that a deployment answers at least, to go on."""
 _LATE, _ENOUGH_LIVE = 2, 200
@@ -171,7 +173,7 @@ class FlywheelRunner:
         try:
             await self._expire(dry_run=dry_run)
             await self._discover(dry_run=dry_run)
-            jobs = [await self.books.job(only)] if only is not None else await self.books.jobs()
+            jobs = await self.books.jobs() if only is None else [await self._named(only)]
             for job in jobs:
                 if not job.ignored:
                     await self._work_on(job, dry_run=dry_run, retrain=retrain)
@@ -179,6 +181,11 @@ class FlywheelRunner:
             if not dry_run:
                 await self._give_lease()
         return FlywheelReport(steps=tuple(self._steps), dry_run=dry_run, cpu_seconds=await self._spent())
+
+    async def _named(self, name: str) -> KnownJob:
+        """The job of a name, which may be that of the specialist of one of its fields."""
+        parts = (job for job in await self.books.jobs() if name in {field_name(job, key) for key in job.labels})
+        return next(parts, None) or await self.books.job(name)
 
     def _note(self, kind: str, why: str, **about: Any) -> None:  # noqa: ANN401 - fields of a step
         self._steps.append(FlywheelStep(kind=kind, why=why, **about))
@@ -465,9 +472,9 @@ class FlywheelRunner:
             return f"answers are {job.shape}: train a specialist of the task {job.task} by hand"
         if callers < section.callers:
             return f"{callers} callers, and a job has at least {section.callers}"
-        since = max((each.since for each in alarms), default=None)
+        since = max((each.since for each in alarms if each.kind != _DAMAGED), default=None)
         have = sum(1 for each in examples if not each.by_specialist and (since is None or each.time >= since))
-        needed = section.calls if not job.trained or since is not None else int(job.trained * section.growth)
+        needed = section.calls if not job.trained or alarms else int(job.trained * section.growth)
         told = job.trained > 0 and judged >= max(_TOLD, 2 * job.judged)  # labels say from where on it may answer
         if retrain or have >= needed or told:
             return ""
@@ -482,7 +489,11 @@ class FlywheelRunner:
             made = await asyncio.to_thread(
                 partial(train_job, encoder=self.encoder), self.folder, self.config, job, rows
             )
-        except (DataError, InputError) as error:
+        except (
+            DataError,
+            InputError,
+            ArtefactRefused,
+        ) as error:  # the last: a version of these rows lies there damaged
             self._note("wait", f"cannot be trained: {error.message}", job=job.name)
             return None
         took = clocks.process_time() - start
@@ -507,7 +518,12 @@ class FlywheelRunner:
             odd = doubtful(outcomes.confidence, outcomes.right, [label for _, label in rows.rows])
         noisy = tuple(rows.examples[i] for i in odd if rows.examples[i] not in truths)
         changed = replace(job, trained=len(rows.rows), judged=len(truths), doubtful=noisy[:_DOUBTFUL])
-        known = [each for each in await self.books.deployments(job.id) if each.version == made.version]
+        lost = {each.deployment for each in alarms if each.kind == _DAMAGED}
+        known = [
+            each
+            for each in await self.books.deployments(job.id)
+            if each.version == made.version and each.id not in lost
+        ]
         if any(_nearly(each.accepts_from, even.confidence) for each in known):
             self._note("wait", f"the rows give version {made.version}, which is known", job=job.name)
             await self.books.put_job(changed)
@@ -794,18 +810,8 @@ class FlywheelRunner:
         if dry_run:
             self._note("alarm", kind, job=job.name, deployment=deployment.id, figures=figures)
             return
-        alarm = JobAlarm(
-            id=f"alarm-{self.books.new_id()}",
-            job=job.id,
-            deployment=deployment.id,
-            kind=kind,
-            time=self.books.clock(),
-            since=deployment.since,
-            figures=figures,
-            examples=tuple(each.id for each in rows if each.policy == deployment.id)[-5:],
-            action="back to the model" if back else "",
-            command=f"coterie retrain {job.name}",
-        )
+        last = [each.id for each in rows if each.policy == deployment.id][-5:]
+        alarm = self.books.alarm_of(deployment, kind, since=deployment.since, figures=figures, examples=last, back=back)
         if back:
             await self.books.move(deployment, "retired", by="flywheel", reason=f"alarm: {kind}", alarm=alarm)
         else:

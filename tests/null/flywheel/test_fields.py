@@ -13,7 +13,7 @@ from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.flywheel.discovery import fold
 from coterie.flywheel.fields import FieldsSpecialist, closed_rows, object_of, values_of
 from coterie.flywheel.runs import FlywheelRunner
-from coterie.flywheel.training import load_version, rows_of
+from coterie.flywheel.training import field_name, load_version, rows_of
 from coterie.registry.registry import open_registry
 from coterie.testing import FakeClock
 from coterie.types import SYSTEM, AcceptanceOverride, ContextView, Finding, Reason, SpecialistCard, Task, worded
@@ -110,6 +110,8 @@ async def test_from_captured_objects_to_a_shadow_that_answers_them(store, tmp_pa
     word = WORDS["fee"][0]
     found = await specialist.consult(Task(text=f"{word} {word} number 7 hurry now"), ContextView(), call=SYSTEM)
     assert json.loads(found.text) == {"intent": "fee", "urgent": True, "lang": "en"}
+    asked = await runner.run(only=field_name(job, "intent"), retrain=True, dry_run=True)  # as erasure names it
+    assert ("train", job.name) in {(step.kind, step.job) for step in asked.steps}
     await encoder.close()
 
 

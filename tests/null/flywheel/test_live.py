@@ -338,13 +338,15 @@ async def test_another_process_moves_it_and_the_server_follows(world, monkeypatc
 
 
 async def test_a_version_that_is_gone_while_it_serves_goes_back(world):
-    """An erased or damaged version is retired, and the model answers."""
+    """An erased or damaged version is retired, the model answers, and people hear of it."""
     job = await world.books.job("triage")
     made = await world.books.begin(job, "b" * 16, by="x", reason="r", figures={}, changed=job)
     for _ in range(2):
         made = await promote(world.books, world.section, made.id, by="x", reason="r", force=True)
     await world.live.follow()
     assert (await world.books.deployment(made.id)).state == "retired"
+    (alarm,) = await world.books.alarms()
+    assert (alarm.kind, alarm.deployment, alarm.action) == ("damaged", made.id, "back to the model")
     assert (await world.ask("what is this fee")).json()["choices"][0]["message"]["content"] == "lost"
 
 

@@ -364,6 +364,18 @@ async def test_abstentions_are_those_of_the_deployment(bench):
     assert (alarm.kind, list(alarm.figures["of_ours"])) == ("abstention", [60, 20])
 
 
+async def test_a_version_that_is_damaged_is_made_again(bench):
+    """Of the rows that are there: no call has to come first, and the same version may be what they give."""
+    made = await shadow(bench, 0)
+    alarm = bench.books.alarm_of(made, "damaged", figures={}, back=False)
+    await bench.books.move(made, "retired", by="flywheel", reason="cannot be loaded", alarm=alarm)
+    bench.books.clock.advance(60)
+    bench.trained.clear()
+    assert ("train", True) in await bench.run()
+    first, again = await bench.books.deployments()
+    assert (again.version, again.state, await bench.books.alarms(open_only=True)) == (first.version, "shadow", [])
+
+
 async def test_retrain_is_done_at_once_and_settles_the_alarm(bench):
     """However few calls are new."""
     await test_complaints_take_it_back(bench, None)
