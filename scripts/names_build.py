@@ -35,8 +35,7 @@ from _personal import SETS, Count, Span, Text, annotated, as_scored, count, read
 from coterie.engines.onnx import BUNDLED_ENCODER, GRAPH_FILE, TOKENIZER_FILE
 from coterie.privacy.detection import PersonalData
 from coterie.privacy.evaluation import AnnotatedText
-from coterie.privacy.names import ChainModel, NameDetector, store_model
-from coterie.privacy.words import Lexicon
+from coterie.privacy.names import ChainModel, Lexicon, NameDetector, store_model
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src" / "coterie" / "privacy" / "names"

@@ -46,8 +46,7 @@ from _personal import SETS, read_texts
 from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TAGS_OUTPUT, TOKENIZER_FILE
 from coterie.privacy.detection import Kind
 from coterie.privacy.names import NAME_KINDS, TAGS
-from coterie.tuning.e5 import packed_words, read_packed
-from coterie.tuning.encoders import renumbered
+from coterie.tuning.encoders import packed_words, read_packed, renumbered
 from coterie.tuning.export import QUANTISATION, export_graph, quantise_products, replace_gather
 
 ROOT = Path(__file__).resolve().parents[1]

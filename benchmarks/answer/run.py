@@ -33,7 +33,7 @@ from _specialists import Steps, apart, percentiles, write_network
 from coterie.config.file import load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Row
-from coterie.learning.evaluate import consult_rows
+from coterie.learning.measure import consult_rows
 from coterie.registry.registry import open_registry
 from coterie.tasks.answer.metrics import judge, judge_answers, look_up_with
 from coterie.tasks.answer.rows import read_rows

@@ -41,8 +41,8 @@ from coterie.learning.job import Job
 from coterie.learning.measure import Encoded
 from coterie.learning.numerics import one_thread
 from coterie.learning.progress import Silent
-from coterie.learning.provable import ConfidencePrior, provable
 from coterie.learning.splits import split_dataset
+from coterie.learning.threshold import ConfidencePrior, provable
 from coterie.tasks.classify.heads import fit_text, ngram_matrix
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import task_of

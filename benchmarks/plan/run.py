@@ -23,8 +23,7 @@ from _data import LENDER, TRIAGE
 from _record import Bar, Record, arguments, load_average, sha256
 from coterie.config.file import load_config
 from coterie.learning.progress import Silent
-from coterie.scale.curves import Curve, expected, replicas_for
-from coterie.scale.load import LoadStep, quantile
+from coterie.scale.load import Curve, LoadStep, expected, quantile, replicas_for
 from coterie.scale.planning import Measurement, draw_texts, kept_up, network_of, serving
 from coterie.training.train import train
 

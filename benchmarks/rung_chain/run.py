@@ -30,7 +30,7 @@ from coterie.config.specialists import SpecialistSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Row
 from coterie.learning.metrics import bootstrap_mean
-from coterie.policy.stops import STOPS, RungOutcomes
+from coterie.policy.acceptance import STOPS, RungOutcomes
 from coterie.protocols import Specialist
 from coterie.tasks.classify.chain import ChainSpecialist
 from coterie.tasks.classify.fit_chain import choose_stop

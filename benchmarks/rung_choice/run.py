@@ -38,7 +38,7 @@ from coterie.learning.candidates import Answered, Candidate, choose
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.measure import rated
 from coterie.tasks.classify.metrics import judge
-from coterie.training.rungs import train_rungs
+from coterie.training.train import train_rungs
 from coterie.types import Rung
 
 CLAIM = "With few uneven rows the rung is taken that is better on other rows; with many rows as before."

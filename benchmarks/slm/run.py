@@ -25,11 +25,10 @@ from _record import Bar, Record, arguments, sha256
 from _specialists import Steps, apart, gain, measure_champion, write_network
 from coterie.config.file import LlamaModel
 from coterie.learning.progress import Silent
-from coterie.specialists.prompts import Prompting, answers
+from coterie.specialists.artefacts import Prompting, answers
 from coterie.training.train import train
 from coterie.tuning.base import find_causal_base
-from coterie.tuning.causal import TokenPair, load_causal, load_tokens
-from coterie.tuning.lora import adapter_files, lora_recipe_for, tune_adapter
+from coterie.tuning.causal import TokenPair, adapter_files, load_causal, load_tokens, lora_recipe_for, tune_adapter
 
 CLAIM = "A laptop's CPU fine-tunes a small generative model in minutes, and the adapter answers in this process."
 MINUTES = 10.0

@@ -43,7 +43,7 @@ from _record import Bar, Record, sha256
 from coterie.config.file import LlamaModel, VllmModel
 from coterie.engines.llama import LlamaEngine
 from coterie.engines.vllm import VllmEngine
-from coterie.specialists.prompts import Prompting, answers
+from coterie.specialists.artefacts import Prompting, answers
 from coterie.types import SYSTEM, Prompt
 
 CLAIM = (
@@ -93,8 +93,7 @@ def make(folder: Path, *, one: bool) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from coterie.tuning.base import find_causal_base
-    from coterie.tuning.causal import load_causal, load_tokens
-    from coterie.tuning.lora import adapter_files, lora_recipe_for, tune_adapter
+    from coterie.tuning.causal import adapter_files, load_causal, load_tokens, lora_recipe_for, tune_adapter
 
     base = find_causal_base("base", LlamaModel(engine="llama", name="smollm2"), folder)
     if not folder.exists():

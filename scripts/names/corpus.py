@@ -16,7 +16,7 @@ from values import LANGUAGES, MONTHS, WEEKDAYS, Values
 
 from _personal import PLACE, Span, Text, is_title, without_title
 from coterie.privacy.detection import Kind
-from coterie.privacy.words import DEMONYMS
+from coterie.privacy.names import DEMONYMS
 
 HERE = Path(__file__).parent
 Labelled = tuple[str, list[Span]]

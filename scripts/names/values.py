@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from faker import Faker
 from inflected import bent, bent_place
 
-from coterie.privacy.words import DEMONYMS
+from coterie.privacy.names import DEMONYMS
 
 LOCALES = (
     *(

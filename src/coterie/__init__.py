@@ -24,7 +24,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from coterie.runtime.offline import report_nothing
+from coterie.runtime.process import report_nothing
 
 if TYPE_CHECKING:
     from coterie.api.network import SyncNetwork, connect

@@ -20,7 +20,7 @@ from coterie.models.catalogue import locate
 from coterie.models.files import checksum_of
 from coterie.registry.registry import Registry
 from coterie.runtime.codec import to_json
-from coterie.specialists.prompts import Prompting
+from coterie.specialists.artefacts import Prompting
 from coterie.testing import check_choices, write_random_adapter
 from coterie.types import Message, Prompt, Request
 

@@ -13,8 +13,8 @@ import pytest
 from coterie.engines.onnx import _BUNDLED_UNRELATED, _UNRELATED, BUNDLED_ENCODER, OnnxEncoder, OnnxModel, group_rows
 from coterie.errors import ArtefactRefused, EngineUnavailable, Overloaded
 from coterie.knowledge.documents import Chunk, IndexedDocument
+from coterie.knowledge.indexes import Reranker
 from coterie.knowledge.local import LocalIndex
-from coterie.knowledge.rerank import Reranker
 from coterie.testing import check_engine
 from coterie.types import Label, Prompt
 

@@ -17,8 +17,7 @@ from coterie.engines.onnx import PROVENANCE_FILE
 from coterie.errors import ArtefactRefused, InputError, ModelMissing
 from coterie.models.catalogue import CATALOGUE
 from coterie.tuning import encoders
-from coterie.tuning.e5 import read_packed
-from coterie.tuning.encoders import build_encoder, corrected, cut_vocabulary, read_correction
+from coterie.tuning.encoders import build_encoder, corrected, cut_vocabulary, read_correction, read_packed
 from coterie.tuning.finetune import SentenceNetwork
 
 HIDDEN, LAYERS, INNER = 32, 2, 64

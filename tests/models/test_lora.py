@@ -27,14 +27,18 @@ from coterie.tuning.base import Checkpoints, find_causal_base
 from coterie.tuning.causal import (
     ATTENTION,
     FEED_FORWARD,
+    GGUF_ADAPTER,
+    LoraRecipe,
     TokenPair,
+    adapter_files,
     add_adapter,
+    completion_loss,
     load_causal,
     load_tokens,
     one_table_of_names,
     plain_bytes,
+    tune_adapter,
 )
-from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, completion_loss, tune_adapter
 from coterie.tuning.plain_loop import plain_lora
 from coterie.types import Prompt
 

@@ -27,8 +27,7 @@ from coterie.tasks.extract.ranking import TokenizedText
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
-from coterie.tuning.causal import CausalTokens
-from coterie.tuning.lora import LoraRecipe
+from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import SYSTEM, ContextView, Label, Output, Task
 
 QUOTING = Quoting(fields=("seller", "law"), many=(False, False))

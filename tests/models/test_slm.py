@@ -26,7 +26,7 @@ from coterie.rightsizing.bench import read_rows
 from coterie.rightsizing.result import Conditions
 from coterie.rightsizing.rightsize import rightsize
 from coterie.training.train import train
-from coterie.tuning.lora import LoraRecipe
+from coterie.tuning.causal import LoraRecipe
 from coterie.types import Request
 
 pytestmark = pytest.mark.slow

@@ -19,8 +19,7 @@ from coterie.errors import ConfigError, DataError
 from coterie.registry.registry import Registry
 from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
-from coterie.tuning.causal import CausalTokens
-from coterie.tuning.lora import LoraRecipe
+from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import Label, Output, Usage
 
 PAIRS = 240

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def rings(shared_database):
     """Makes rings of one schema, with a clock that stands until it is moved."""
-    from coterie.governance.key_table import TableKeyRing
+    from coterie.governance.keys import TableKeyRing
     from coterie.runtime.postgres import PostgresAddress
 
     schema = f"k_{uuid.uuid4().hex[:8]}"

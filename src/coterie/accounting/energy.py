@@ -1,4 +1,18 @@
-"""Energy counters of the processor (RAPL) and of graphics cards (NVML), shared out among calls that ran meanwhile."""
+"""Energy counters of the processor (RAPL) and of graphics cards (NVML), shared out among calls that ran meanwhile.
+
+The counter is of a whole package: all cores, all programs. So a program's part is what the package took, times its
+share of the CPU time that the whole machine spent meanwhile. That share is this module's whole reckoning; the joules
+are measured. What the package takes while nobody works is borne by those who work.
+
+Where there is no such counter, or only root may read it (the default since Linux 5.10), there is no figure.
+
+A model server on this machine has its cards to itself, and what it does for whom cannot be seen from outside. So
+between two moments at which a call begins or ends, what a card took is shared equally by the calls at work; what it
+takes while there is none is nobody's. The sum over calls is what the counters say of the time in which there were any.
+
+The counter is NVML's total energy since the driver was loaded, in millijoules (Volta and later). A card without one
+gives no figure.
+"""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ from coterie.config.file import load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.errors import InputError
 from coterie.learning.dataset import Row
-from coterie.learning.evaluate import LookUp, consult_rows, evaluate
 from coterie.learning.evaluation import Evaluation
+from coterie.learning.measure import LookUp, consult_rows, evaluate
 from coterie.learning.splits import shared_rows
 from coterie.protocols import Specialist
 from coterie.runtime.bridge import run

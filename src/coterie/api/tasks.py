@@ -27,8 +27,8 @@ from coterie.errors import DataError, InputError
 from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import open_declared
 from coterie.learning.dataset import Row
-from coterie.learning.evaluate import LookUp
 from coterie.learning.evaluation import Evaluation
+from coterie.learning.measure import LookUp
 from coterie.tasks.answer.metrics import look_up_with
 from coterie.tasks.answer.rows import ANSWER, DOCUMENT, QUESTION
 from coterie.tasks.classify.model import ClassifySpecialist

@@ -150,8 +150,7 @@ def _place(folder: Path, stem: str, typed: Path) -> _File:
 
 
 def _as_indexed(folder: Path, index: str) -> dict[str, str]:
-    from coterie.knowledge.guard import indexed_access
-    from coterie.knowledge.open import index_folder
+    from coterie.knowledge.open import index_folder, indexed_access
 
     return {key: str(value) for key, value in vars(indexed_access(index_folder(folder, index))).items() if value}
 

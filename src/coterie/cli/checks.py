@@ -29,9 +29,8 @@ from coterie.errors import CoterieError, ModelUnpinned, SetupError
 from coterie.governance.audit_events import read_entry, read_time
 from coterie.knowledge.build import changed_documents
 from coterie.knowledge.generation import index_state
-from coterie.knowledge.guard import declared_access, why_refused
 from coterie.knowledge.kinds import open_reranker
-from coterie.knowledge.open import index_folder
+from coterie.knowledge.open import declared_access, index_folder, why_refused
 from coterie.knowledge.sources import find_files
 from coterie.models.catalogue import locate
 from coterie.registry.registry import open_registry

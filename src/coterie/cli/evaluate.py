@@ -149,7 +149,7 @@ def _trained_on(version: Version, dataset: Dataset) -> bool:
 async def _measure(name: str, config: Config, folder: Path, version: Version, dataset: Dataset) -> Evaluation:
     """Ask the specialist about every row, with progress."""
     from coterie.cli.progress import stage
-    from coterie.learning.evaluate import evaluate as ask_about
+    from coterie.learning.measure import evaluate as ask_about
     from coterie.tasks.answer.metrics import look_up_with, with_quotes
     from coterie.tasks.contract import task_of
 
@@ -270,7 +270,7 @@ def fairness(
 
 async def _consult(name: str, config: Config, folder: Path, version: Version, dataset: Dataset) -> Sequence[Finding]:
     from coterie.cli.progress import stage
-    from coterie.learning.evaluate import consult_rows
+    from coterie.learning.measure import consult_rows
 
     async with _opened(name, config, folder, version) as (specialist, _):
         with stage(f"{name}: ask about {dataset.name}", len(dataset)) as advance:

@@ -129,8 +129,7 @@ def _empty(name: str, found: FoundFiles, report: Indexed) -> InputError | None:
 
 def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeSection:
     """An index that is not in the file, with the label and the tenant that it was given before and is not given now."""
-    from coterie.knowledge.guard import indexed_access
-    from coterie.knowledge.open import index_folder
+    from coterie.knowledge.open import index_folder, indexed_access
 
     before = {key: value for key, value in vars(indexed_access(index_folder(folder, name))).items() if value}
     kept = {key: value for key, value in before.items() if getattr(section, key) is None}
@@ -170,9 +169,8 @@ def _build(
     from coterie.cli.progress import TerminalProgress
     from coterie.engines.encoders import open_encoder
     from coterie.knowledge.build import ENCODER_BATCH, build_index
-    from coterie.knowledge.guard import IndexedAccess, declared_access
     from coterie.knowledge.kinds import open_reranker
-    from coterie.knowledge.open import index_folder, open_index
+    from coterie.knowledge.open import IndexedAccess, declared_access, index_folder, open_index
 
     declared, known = declared_access(config, name), name in config.knowledge
     if not known:

@@ -86,7 +86,7 @@ def rotate(context: typer.Context, *, name: _Name, as_json: Json = False) -> Non
 
 def _ring(folder: Path) -> KeyRing:
 
-    from coterie.governance.key_storage import open_keys
+    from coterie.governance.keys import open_keys
 
     return open_keys(configured(folder), folder)
 

@@ -16,7 +16,7 @@ from coterie.errors import InputError
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
-    from coterie.scale.curves import Curve
+    from coterie.scale.load import Curve
     from coterie.scale.planning import Plan
     from coterie.types import Ledger
 

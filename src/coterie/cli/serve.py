@@ -65,7 +65,7 @@ def serve(
     if section.workers > 1:
         raise typer.Exit(_supervise(folder, config, section, given, as_json=as_json))
     from coterie.gateway.serve import serve as serve_gateway
-    from coterie.governance.key_storage import open_keys
+    from coterie.governance.keys import open_keys
 
     ring = open_keys(config, folder)
 
@@ -86,7 +86,7 @@ def _opener(
     import asyncio
 
     from coterie.config.file import load_config
-    from coterie.runtime.memory import give_back
+    from coterie.runtime.process import give_back
 
     async def open_warm(config: Config | None = None) -> Network:
         nonlocal encoder, named
@@ -130,8 +130,8 @@ def _supervise(
     from coterie.gateway.serve import address_of, bind
     from coterie.gateway.serve import serve as serve_gateway
     from coterie.gateway.workers import ReplacementNote, Supervisor, WorkerPlace
-    from coterie.governance.key_storage import open_keys
-    from coterie.runtime.memory import give_back, use_few_arenas
+    from coterie.governance.keys import open_keys
+    from coterie.runtime.process import give_back, use_few_arenas
     from coterie.text.language import detect
 
     use_few_arenas()
@@ -233,7 +233,7 @@ async def _serve(folder: Path, section: GatewaySection, caller: Caller) -> None:
 def _caller(config: Config, folder: Path) -> Caller:
     """The holder of the key in the environment, or who runs this. Raises `InputError` for a key that opens nothing."""
     from coterie.gateway.access import Caller
-    from coterie.governance.key_storage import open_keys
+    from coterie.governance.keys import open_keys
 
     token = os.environ.get(_KEY)
     if not token:

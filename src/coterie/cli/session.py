@@ -317,7 +317,7 @@ async def _held(store: SQLiteStore, scope: ErasureScope) -> dict[str, Any]:
 def _beside(folder: Path, config: Config, scope: ErasureScope, subjects: Sequence[str]) -> dict[str, Any]:
     """What is kept elsewhere than in the store: a tenant's keys; documents and files that mention somebody."""
     from coterie.governance.erasure import find_mentions
-    from coterie.governance.key_storage import open_keys
+    from coterie.governance.keys import open_keys
 
     if scope.mention is not None:
         found = run(find_mentions(folder, config, scope.mention))

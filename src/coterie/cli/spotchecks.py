@@ -291,7 +291,7 @@ def feedback(
     quality that `coterie report` shows.
     """
     from coterie.governance.audit_events import audit_feedback
-    from coterie.network.feedback import check_value
+    from coterie.network.settlement import check_value
     from coterie.types import Feedback
 
     if up and down:

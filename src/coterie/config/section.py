@@ -1,4 +1,8 @@
-"""What all sections of `coterie.toml` have in common, and the types of their values."""
+"""What all sections of `coterie.toml` have in common, and the types of their values.
+
+What is named is found through an entry point (`coterie.runtime.plugins`) and brings the class that checks the table, so
+that the section of what somebody adds is checked as ours are: a union, discriminated by one key.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 A training computes for minutes, so it runs in a process of its own at low priority: requests do not wait for it, and
 it goes on where a worker is replaced or the gateway ends. What it prints is kept in a folder of the network, one a job.
+
+The worker that started it may be replaced meanwhile, as adding a specialist replaces all of them: a job goes on, and
+what came of it stands in its folder. It holds the lock that it was given until it ends.
 """
 
 from __future__ import annotations

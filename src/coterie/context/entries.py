@@ -1,4 +1,7 @@
-"""What a turn leaves in the context, what of the log still stands, and what of it one caller may see."""
+"""What a turn leaves in the context, what of the log still stands, and what of it one caller may see.
+
+Entries are never changed: a newer fact supersedes older ones of its name, a retraction those of its producer.
+"""
 
 from __future__ import annotations
 

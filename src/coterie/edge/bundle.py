@@ -1,4 +1,10 @@
-"""Make a bundle: a signed folder with interpreter, packages and a network; and the same as an OCI image."""
+"""Make a bundle: a signed folder with interpreter, packages and a network; and the same as an OCI image.
+
+What goes in is measured: a process serves the network, and the packages that it has imported then are copied. Training
+code and its packages are imported by no server, so they are not there. See `device` for what a device does with it.
+
+One layer holds the bundle, with dates and owners that are always the same, so one bundle gives one digest.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from coterie.flywheel.templates import Template, covered, left_over, runs_of, words_of
-from coterie.logs.fields import folded
+from coterie.logs.rows import folded
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -21,8 +21,7 @@ from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.text.language import language_of
-from coterie.text.numbers import read_figures
-from coterie.text.numerals import find_numerals
+from coterie.text.numerals import find_numerals, read_figures
 from coterie.text.unicode import estimate_tokens
 from coterie.text.words import terms
 from coterie.types import (

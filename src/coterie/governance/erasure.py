@@ -18,8 +18,7 @@ from coterie.config.file import Config, KnowledgeSection
 from coterie.config.flywheel import ROWS_FOLDER
 from coterie.engines.encoders import open_encoder
 from coterie.errors import NotIndexed
-from coterie.governance.key_storage import open_keys
-from coterie.governance.keys import OWN_TENANT
+from coterie.governance.keys import OWN_TENANT, open_keys
 from coterie.knowledge.build import drop_draft
 from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import KNOWLEDGE_FOLDER, index_folder, open_index

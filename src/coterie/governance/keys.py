@@ -1,9 +1,11 @@
-"""Keys: who may come in, as whose, and what for.
+"""Keys: who may come in, as whose, and what for; in a file of the network's folder, or in its database.
 
 A key is `ctr_`, eight characters that name it, and 256 random bits that are shown once; the file keeps their SHA-256
 only, which is enough for what nobody could guess. A key has a role and belongs to one tenant. The file is read again
 as soon as it changes, so a revoked key is out at its next request; one that cannot be read lets nobody in, and neither
 does one that had keys and has none any more.
+
+A change is seen everywhere within a second. Where the database cannot be asked for ten seconds, nobody is let in.
 """
 
 from __future__ import annotations
@@ -13,16 +15,20 @@ import hmac
 import json
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from coterie.config.file import Config
 from coterie.errors import InputError, SetupError
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.files import locked, replacing, write_new
+from coterie.runtime.postgres import PostgresAddress, PostgresConnection, explained
+from coterie.store.opening import database_of
 from coterie.types import Label
 
 Role = Literal["admin", "operator", "member", "auditor"]
@@ -357,3 +363,121 @@ def read_key(document: object) -> Key:
     if not re.fullmatch(r"[0-9a-f]{64}", key.digest):
         raise ValueError("it is no key")
     return key
+
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS used_tokens (digest TEXT PRIMARY KEY, until DOUBLE PRECISION NOT NULL)",
+)
+FRESH, STALE = 1.0, 10.0
+"""Seconds after which keys are read again, beside the requests; and after which none is accepted before they are."""
+
+
+class TableKeyRing(KeyRing):
+    """The keys of a network, in a table that several hosts read."""
+
+    def __init__(
+        self,
+        address: PostgresAddress,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Name the database; it is asked at the first look."""
+        self._address, self._clock, self._monotonic = address, clock, monotonic
+        self._keys: Mapping[str, Key] = {}
+        self._read_at = self._failed_at = float("-inf")
+        self._reading = threading.Lock()
+        self._made = False
+
+    def _read(self) -> Mapping[str, Key]:
+        """The keys as they were a second ago at most, if anybody looked."""
+        age = self._monotonic() - self._read_at
+        if age > STALE:
+            if self._monotonic() - self._failed_at < FRESH:
+                raise self._unreadable(TimeoutError())
+            with self._reading:
+                self._load()
+        elif age > FRESH and self._reading.acquire(blocking=False):
+            threading.Thread(target=self._renew, name="coterie-keys", daemon=True).start()
+        return self._keys
+
+    def _renew(self) -> None:
+        try:
+            with suppress(SetupError):  # told when they are too old
+                self._load()
+        finally:
+            self._reading.release()
+
+    def _load(self) -> None:
+        began = self._monotonic()
+        try:
+            with explained(self._address), self._connected() as connection:
+                keys = _select(connection)
+        except (SetupError, ValueError, TypeError, KeyError) as error:
+            self._failed_at = self._monotonic()
+            raise self._unreadable(error) from error
+        if self._keys and not keys:
+            raise self._unreadable(LookupError("no key is left"))
+        self._keys, self._read_at = keys, began
+
+    def _unreadable(self, error: Exception) -> SetupError:
+        return SetupError(
+            f"The keys in {self._address.place} cannot be read ({type(error).__name__}): nobody is let in.",
+            hint="See that the database is up and can be reached.",
+        )
+
+    @contextmanager
+    def _connected(self) -> Iterator[PostgresConnection]:
+        connection = self._address.connect()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.lock("keys")
+            if not self._made:
+                connection.make_schema()
+                for table in _TABLES:
+                    connection.execute(table)
+            yield connection
+            connection.execute("COMMIT")
+            self._made = True
+        finally:
+            connection.close()  # what was not committed is undone
+
+    def use_once(self, token: str, *, until: float) -> bool:
+        """Return whether a token is used for the first time, on whichever host it was used before."""
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        with explained(self._address), self._connected() as connection:
+            connection.execute("DELETE FROM used_tokens WHERE until < ?", (self._clock() - FORGOTTEN,))
+            first = connection.execute(
+                "INSERT INTO used_tokens VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING digest", (digest, until)
+            ).fetchall()
+        return bool(first)
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Key]]:
+        """The keys, to be changed; all or nothing, one change at a time."""
+        with explained(self._address), self._connected() as connection:
+            keys = _select(connection)
+            yield keys
+            connection.executemany(
+                "INSERT INTO keys (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+                [(key.id, json.dumps(to_json(key))) for key in keys.values()],
+            )
+        self._keys, self._read_at = keys, self._monotonic()
+
+
+def _select(connection: PostgresConnection) -> dict[str, Key]:
+    found = connection.execute("SELECT body FROM keys").fetchall()
+    return {key.id: key for key in (read_key(parse_json(body)) for (body,) in found)}
+
+
+_FRESH = 0.05
+"""Seconds after which the file is looked at again: a key that another process revoked opens nothing after that."""
+
+
+def open_keys(config: Config, folder: Path) -> KeyRing:
+    """Return the keys of a network: in its folder, or in the database of `[store] url`. Raises `SetupError`."""
+    if (address := database_of(config)) is None:
+        return KeyRing(folder / config.gateway.keys, fresh=_FRESH)
+
+    return TableKeyRing(address)

@@ -27,15 +27,13 @@ from coterie.config.file import Config
 from coterie.engines.onnx import OnnxEncoder, TokenStates
 from coterie.errors import StoreError
 from coterie.knowledge.chunking import CHUNK_TOKENS, chunk, encoded_text
-from coterie.knowledge.dating import document_date
 from coterie.knowledge.documents import Chunk, DocumentIndex, IndexedDocument
 from coterie.knowledge.generation import DATABASE, READ_VERSION, hashes, open_read, present, sole_writer
-from coterie.knowledge.guard import IndexedAccess, declared_access, keep_access
+from coterie.knowledge.indexes import Reranker
 from coterie.knowledge.kinds import open_reranker
-from coterie.knowledge.open import index_folder, open_index
+from coterie.knowledge.open import IndexedAccess, declared_access, index_folder, keep_access, open_index
 from coterie.knowledge.parse import FileReader
-from coterie.knowledge.parsed import Parsed, Unreadable
-from coterie.knowledge.rerank import Reranker
+from coterie.knowledge.parsed import Parsed, Unreadable, document_date
 from coterie.knowledge.sources import Access, FoundFiles, Source, below, find_files, remember_names
 from coterie.models.files import hash_file
 from coterie.runtime.codec import parse_json

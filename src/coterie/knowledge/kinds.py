@@ -12,7 +12,7 @@ from coterie.knowledge.contract import IndexPlace, IndexType
 
 if TYPE_CHECKING:
     from coterie.knowledge.documents import DocumentIndex, Mode
-    from coterie.knowledge.rerank import Reranker
+    from coterie.knowledge.indexes import Reranker
 
 
 def open_reranker(section: KnowledgeSection, encoder: str) -> Reranker | None:
@@ -20,7 +20,7 @@ def open_reranker(section: KnowledgeSection, encoder: str) -> Reranker | None:
 
     An index in PostgreSQL keeps no tokens of passages, so it has none.
     """
-    from coterie.knowledge.rerank import Reranker
+    from coterie.knowledge.indexes import Reranker
 
     reranker = Reranker.bundled() if section.rerank and section.index_kind == "local" else None
     return reranker if reranker is not None and reranker.encoder == encoder else None

@@ -36,7 +36,9 @@ from coterie.knowledge.generation import (
 )
 from coterie.knowledge.indexes import (
     LONGEST_QUERY,
+    CandidatePassage,
     KeywordIndex,
+    Reranker,
     VectorIndex,
     analyse,
     build_keywords,
@@ -44,7 +46,6 @@ from coterie.knowledge.indexes import (
     rarity,
     search_keywords,
 )
-from coterie.knowledge.rerank import CandidatePassage, Reranker
 from coterie.protocols import Engine
 from coterie.runtime.cpu import CpuSpan
 from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt

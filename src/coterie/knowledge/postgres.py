@@ -16,10 +16,13 @@ import numpy as np
 from coterie.errors import ArtefactRefused, CoterieError, InputError, NotIndexed
 from coterie.knowledge.documents import IndexedDocument, Mode
 from coterie.knowledge.local import Encoder
-from coterie.knowledge.postgres_connections import Connection, Connections, Cursor, Work
 from coterie.knowledge.postgres_tables import (
     GRAPH_FROM,
+    Connection,
+    Connections,
+    Cursor,
     SearchScope,
+    Work,
     drop_table,
     forget_old,
     lock_index,

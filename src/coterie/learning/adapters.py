@@ -13,8 +13,15 @@ from coterie.engines.llama import LlamaEngine
 from coterie.learning.job import Job
 from coterie.runtime.bridge import run
 from coterie.tuning.base import CausalBase
-from coterie.tuning.causal import TokenPair, load_causal
-from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, lora_recipe_for, tune_adapter
+from coterie.tuning.causal import (
+    GGUF_ADAPTER,
+    LoraRecipe,
+    TokenPair,
+    adapter_files,
+    load_causal,
+    lora_recipe_for,
+    tune_adapter,
+)
 
 FIRST, STORED = "first", "stored"
 """The adapter that has not seen the rows held back, and the one that has seen all."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from coterie.text.dates import find_dates
 from coterie.text.durations import find_durations
 from coterie.text.money import find_money
-from coterie.text.numbers import as_plain, find_numbers
+from coterie.text.numerals import as_plain, find_numbers
 from coterie.text.words import plain
 from coterie.types import Scalar
 

@@ -1,11 +1,13 @@
-"""What a request leaves behind: its trace, the lines of its session, its entry in the audit log."""
+"""What a request leaves behind: its trace, lines of its session, its audit entry; what feedback may name as right."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from time import perf_counter
 
+from coterie.errors import InputError
 from coterie.governance.audit_events import audit_request
 from coterie.governance.pseudonyms import texts_of
 from coterie.network.outcomes import label_of, overall_status
@@ -13,7 +15,7 @@ from coterie.network.state import RequestState
 from coterie.protocols import Meter, Specialist
 from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.runtime.values import replace
-from coterie.types import AuditEvent, Entry, Message, Request, Trace, label_without_pii, total_usage
+from coterie.types import AuditEvent, Entry, Feedback, Message, Request, Trace, label_without_pii, total_usage
 
 
 async def traced(state: RequestState, text: str, meter: Meter) -> Trace:
@@ -104,3 +106,43 @@ def audit_entry(
     asked = {finding.specialist for finding in trace.findings}
     cards = {name: specialists[name].card for name in asked & specialists.keys()}
     return audit_request(trace, state.request, text, cards=cards, digest=digest)
+
+
+_NAMED = 3
+_LIKE, _MISSPELT = 0.6, 0.8
+"""How alike a value must be to a label that is named instead (difflib's ratio), and to one that it is taken for where a
+specialist without labels took part, which may be told anything."""
+
+
+def check_value(feedback: Feedback, trace: Trace, labels: Callable[[str], Collection[str]]) -> None:
+    """Refuse a value that no specialist which it may be about can give.
+
+    Args:
+        feedback: What is said.
+        trace: Of which request.
+        labels: Those that a specialist tells apart; empty where its values are anything else, or it is not there.
+
+    Raises:
+        InputError: no such label; the nearest ones are named.
+    """
+    if feedback.value is None:
+        return
+    about = {each.specialist for each in trace.findings if feedback.specialist in {"", each.specialist}}
+    known = [frozenset(labels(name)) for name in sorted(about)]
+    said = [str(each) for each in (feedback.value if isinstance(feedback.value, tuple) else [feedback.value])]
+    every = {label for each in known for label in each}
+    if not every or any(each.issuperset(said) for each in known if each):
+        return
+    free = not all(known)
+    odd = next((value for value in said if value not in every), said[0])
+    folded = {label.casefold(): label for label in sorted(every)}
+    least = _MISSPELT if free else _LIKE
+    near = [folded[each] for each in difflib.get_close_matches(odd.casefold(), list(folded), n=_NAMED, cutoff=least)]
+    if free and not near:
+        return
+    shown = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are: {', '.join(sorted(every)[:20])}."
+    shown += " Else name the specialist that should have said it." * free
+    raise InputError(
+        f"The right value is given as {odd[:100]!r}; {', '.join(sorted(about))} has no such label.",
+        hint=f"{shown} What fits no label is said with --comment.",
+    )

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from coterie.errors import InputError
-from coterie.registry.files import MANIFEST, explaining, replace_file, write_folder
 from coterie.registry.promotion import mapping, number
 from coterie.registry.signature import SIGNATURE
-from coterie.registry.version import Version
+from coterie.registry.version import MANIFEST, Version, explaining, replace_file, write_folder
 
 CARD = "card.md"
 _README = "README.md"

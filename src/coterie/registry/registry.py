@@ -27,24 +27,28 @@ from typing import Literal
 
 from coterie.config.file import RegistrySection
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, InputError, NotTrained, UnknownSpecialist
-from coterie.registry.files import (
+from coterie.registry.signature import SIGNATURE, Signer, Trust, is_attested, open_signer
+from coterie.registry.version import (
     LOCK,
     MANIFEST,
+    Version,
     append_line,
     check_files,
     check_name,
     check_version,
     explaining,
     is_version,
+    load_version,
+    outline_version,
     remove_folder,
     remove_partials,
     replace_file,
+    train_again,
     version_of,
     write_folder,
     write_manifest,
+    written,
 )
-from coterie.registry.signature import SIGNATURE, Signer, Trust, is_attested, open_signer
-from coterie.registry.version import Version, load_version, outline_version, train_again, written
 from coterie.runtime.codec import dumps, loads
 from coterie.runtime.files import locked
 

@@ -18,8 +18,8 @@ from coterie.errors import DataError, InputError
 from coterie.learning.asked import AskedModel
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.evaluate import consult_rows
 from coterie.learning.job import TextEncoder
+from coterie.learning.measure import consult_rows
 from coterie.learning.metrics import Interval
 from coterie.learning.progress import Progress
 from coterie.learning.splits import compare_datasets, split_dataset

@@ -10,8 +10,7 @@ from typing import Literal
 import numpy as np
 
 from coterie.learning.candidates import Figure
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.judging import Case
+from coterie.learning.evaluation import Case, Evaluation
 from coterie.runtime.codec import readable
 from coterie.types import Reason
 

@@ -27,7 +27,7 @@ from coterie.rightsizing.probe import probe as probe_alone
 from coterie.rightsizing.result import Comparison, Conditions, LargeRow, RightSizing, RungRow
 from coterie.rightsizing.verdict import decide, difference
 from coterie.tasks.contract import task_of
-from coterie.training.rungs import TrainedRungs, possible_rungs, train_rungs
+from coterie.training.train import TrainedRungs, possible_rungs, train_rungs
 from coterie.tuning.base import Checkpoints
 
 CHECKPOINTS_FOLDER = ".checkpoints"

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.learning.candidates import Figure, RungChoice
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.judging import Case
+from coterie.learning.evaluation import Case, Evaluation
 from coterie.learning.metrics import (
     Interval,
     auroc,

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coterie.config.file import load_config
 from coterie.gateway.app import create_app
-from coterie.governance.key_storage import open_keys
+from coterie.governance.keys import open_keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -26,8 +26,18 @@ from coterie.errors import DataError, InputError, SetupError
 from coterie.registry.registry import open_registry
 from coterie.runtime.codec import DecodeError, from_json, parse_json, to_json
 from coterie.runtime.files import write_bytes
-from coterie.scale.curves import Curve, CurvePoint, Expected, RequestCost, expected, replicas_for
-from coterie.scale.load import SHARES, LoadStep, quantile, run_open_loop
+from coterie.scale.load import (
+    SHARES,
+    Curve,
+    CurvePoint,
+    Expected,
+    LoadStep,
+    RequestCost,
+    expected,
+    quantile,
+    replicas_for,
+    run_open_loop,
+)
 from coterie.tasks.contract import task_of
 from coterie.types import Ledger
 

@@ -37,13 +37,6 @@ from coterie.store.connection import (
 )
 from coterie.store.erasure import ErasureScope, Holdings, delete_old, erase_holdings, select_export, select_holdings
 from coterie.store.flywheel import FlywheelTables
-from coterie.store.reads import (
-    select_corrections,
-    select_opinions,
-    select_request_page,
-    select_said,
-    select_session_page,
-)
 from coterie.store.rollups import PIECE, add_up, catch_up
 from coterie.store.rows import (
     Complaints,
@@ -57,6 +50,11 @@ from coterie.store.rows import (
     select_chosen,
     select_complaints,
     select_context,
+    select_corrections,
+    select_opinions,
+    select_request_page,
+    select_said,
+    select_session_page,
     select_sessions,
     select_sites,
     select_trace,

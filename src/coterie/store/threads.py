@@ -17,8 +17,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from coterie.errors import AuditError, Overloaded, StoreError
-from coterie.runtime.concurrency import TurnQueue, UncancelledFuture
-from coterie.runtime.cores import roam
+from coterie.runtime.concurrency import TurnQueue, UncancelledFuture, roam
 from coterie.store.statements import DatabaseConnection
 
 T = TypeVar("T")

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from coterie.config.file import Config
     from coterie.learning.candidates import Candidate
     from coterie.learning.dataset import Dataset, Row
-    from coterie.learning.evaluation import Evaluation
+    from coterie.learning.evaluation import Case, Evaluation
     from coterie.learning.job import Job
-    from coterie.learning.judging import Case
     from coterie.learning.measure import Encoded
     from coterie.protocols import Engine, FunctionServer, Retriever, Specialist
 
@@ -227,14 +226,14 @@ class TaskType(ABC, Generic[S]):
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: S | None = None, seed: int = 0
     ) -> Evaluation:
         """Figures of findings, one a row. The default is of labels; `evaluation_of` makes others."""
-        from coterie.learning.judging import judge_labels
+        from coterie.learning.evaluation import judge_labels
 
         del section
         return judge_labels(rows, findings, seed=seed)
 
     def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
         """What is right or wrong, one a row that has a label."""
-        from coterie.learning.judging import label_cases
+        from coterie.learning.evaluation import label_cases
 
         return label_cases(rows, findings)
 

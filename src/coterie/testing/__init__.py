@@ -31,8 +31,13 @@ from coterie.testing.fakes import (
     write_random_adapter,
 )
 from coterie.testing.flywheel import check_flywheel_store
-from coterie.testing.openai_server import FakeOpenAIServer, ReceivedRequest, ServerReply
-from coterie.testing.transport import ScriptedAnswer, ScriptedTransport
+from coterie.testing.openai_server import (
+    FakeOpenAIServer,
+    ReceivedRequest,
+    ScriptedAnswer,
+    ScriptedTransport,
+    ServerReply,
+)
 
 __all__ = [
     "Canaries",

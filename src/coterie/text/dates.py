@@ -14,8 +14,7 @@ from functools import cache
 from typing import NamedTuple
 
 from coterie.text.locales import date_order, months
-from coterie.text.numbers import narrow
-from coterie.text.numerals import read_kanji
+from coterie.text.numerals import narrow, read_kanji
 
 _PIVOT = 70
 """Years of two figures from here on are of the last century, as POSIX reads them."""

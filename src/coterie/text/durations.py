@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from coterie.text.language import base
 from coterie.text.locales import table
-from coterie.text.numbers import FIGURES, first_figures, last_figures, narrow, read_figures
-from coterie.text.numerals import find_numerals
+from coterie.text.numerals import FIGURES, find_numerals, first_figures, last_figures, narrow, read_figures
 
 _UNITS: Mapping[str, Mapping[str, str]] = table("units_of_time")
 _MODIFIERS: Mapping[str, str] = table("modifiers_of_time")

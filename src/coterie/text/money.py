@@ -15,8 +15,17 @@ from typing import NamedTuple
 
 from coterie.text.language import base
 from coterie.text.locales import currency_codes, currency_names, currency_signs, decimal_sign, home_decimal, table
-from coterie.text.numbers import FIGURES, as_decimal, first_figures, is_ambiguous, last_figures, narrow, read_figures
-from coterie.text.numerals import KANJI_SCALES, find_numerals
+from coterie.text.numerals import (
+    FIGURES,
+    KANJI_SCALES,
+    as_decimal,
+    find_numerals,
+    first_figures,
+    is_ambiguous,
+    last_figures,
+    narrow,
+    read_figures,
+)
 from coterie.text.words import plain
 
 _SIGNS: Mapping[str, str] = {sign: code for code, signs in table("currency_signs").items() for sign in signs}

@@ -69,16 +69,20 @@ from coterie.types.flywheel import (
     ReviewPurpose,
 )
 from coterie.types.label import Label, Labelled, Release, label_without_pii
-from coterie.types.ledger import Grouping, Ledger, LedgerRow, SiteSummary, Training
 from coterie.types.reading import (
     TOTALS_PARTS,
+    Grouping,
+    Ledger,
+    LedgerRow,
     Opinion,
     RequestFilter,
     RequestLine,
     RequestPage,
     SessionPage,
+    SiteSummary,
     Totals,
     TotalsPart,
+    Training,
 )
 from coterie.types.reason import Reason, all_of, worded
 from coterie.types.request import AcceptanceOverride, Columns, Document, ReleaseSlot, Request, Rung, Sampling, Task

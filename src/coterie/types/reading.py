@@ -1,4 +1,4 @@
-"""What pages and reports read of a store: requests page by page, and totals over stretches of time."""
+"""What pages and reports read of a store: requests page by page, and totals of the ledger over stretches of time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,111 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from coterie.types.ledger import LedgerRow
 from coterie.types.settlement import SessionSummary
+
+Grouping = Literal["hour", "day", "tenant", "specialist", "model"]
+"""Key by which the ledger is totalled. A request counts for each of its specialists and models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRow:
+    """Totals of one hour, day, tenant, specialist or model. Unknown costs are counted separately and never as 0."""
+
+    key: str
+    """The day (UTC, `2026-11-25`), or the name; `network` is the overhead of the network."""
+    requests: int = 0
+    accepted: int = 0
+    """Requests answered without the generalist; for a specialist, accepted findings."""
+    abstained: int = 0
+    escalated: int = 0
+    tokens_in: int = 0
+    tokens_cached: int = 0
+    tokens_out: int = 0
+    cpu_seconds: float = 0.0
+    joules: float = 0.0
+    joules_low: float = 0.0
+    joules_high: float = 0.0
+    joules_measured: float = 0.0
+    """The measured part of `joules`."""
+    cost: Decimal = Decimal(0)
+    """Sum of the known costs."""
+    unpriced: int = 0
+    """Number of requests (for a specialist or model: steps) with unknown cost."""
+    counterfactual_cost: Decimal = Decimal(0)
+    """Cost of the generalist for the `compared` requests; 0 by specialist and model."""
+    compared_cost: Decimal | None = Decimal(0)
+    """Actual cost of the `compared` requests; None if one is unknown."""
+    compared: int = 0
+    """Number of requests with a known counterfactual."""
+    judged: int = 0
+    """Number of requests with feedback on whether the answer is right."""
+    correct: int = 0
+    judged_joules: float = 0.0
+    judged_cost: Decimal | None = Decimal(0)
+    """Cost of the judged requests; None if one is unknown."""
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+
+    @property
+    def answered(self) -> int:
+        """Number of requests that got an answer."""
+        return self.accepted + self.escalated
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSummary:
+    """One typed question over all calls that asked it. Cost and energy are equal shares of those calls'."""
+
+    site: str
+    """Its fingerprint."""
+    name: str = ""
+    """What the last caller named it."""
+    kind: str = ""
+    """`choice`, `predicate` or `score`; empty if the last trace is erased."""
+    options: tuple[str, ...] = ()
+    instructions: str = ""
+    """What is asked, or its length where content is not kept."""
+    asked: int = 0
+    accepted: int = 0
+    zero_shot: int = 0
+    answered_by: Mapping[str, int] = field(default_factory=dict)
+    """Number of answers by specialist, `[models]` key or `encoder`."""
+    joules: float = 0.0
+    cost: Decimal = Decimal(0)
+    """Sum of the known costs."""
+    unpriced: int = 0
+    """Number of answers of unknown cost."""
+    last: float = 0.0
+    """When it was asked last, seconds since the epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Time, energy and cost of one training of a specialist."""
+
+    specialist: str
+    version: str
+    time: float
+    """When it ended, seconds since the epoch."""
+    seconds: float
+    cpu_seconds: float
+    joules: float
+    joules_kind: Literal["measured", "estimated"] = "estimated"
+    cost: Decimal | None = None
+    """None if it is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """The ledger of a store, totalled."""
+
+    total: LedgerRow
+    rows: tuple[LedgerRow, ...]
+    """A row for each key, in order; hours and days without a request are left out."""
+    trainings: tuple[Training, ...] = ()
+    """All recorded trainings, oldest first."""
+    began: float | None = None
+    """Admission time of the first request, in seconds since the epoch; None without requests."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -271,7 +271,7 @@ def measured(monkeypatch, learned_from):
 
     monkeypatch.setattr("coterie.registry.registry.open_registry", lambda *_: Champions())
     monkeypatch.setattr("coterie.tasks.loading.load_specialist", lambda *_, **__: None)
-    monkeypatch.setattr("coterie.learning.evaluate.evaluate", evaluate)
+    monkeypatch.setattr("coterie.learning.measure.evaluate", evaluate)
     monkeypatch.setattr("coterie.engines.encoders.OnnxEncoder", NoEncoder)
     return asked
 
@@ -399,7 +399,7 @@ def test_eval_with_texts_longer_than_the_window(run, folder, measured, monkeypat
     async def evaluate(specialist, rows, *, progress, label, judge, look_up=None):
         return replace(evaluation(0.9), truncated=3)
 
-    monkeypatch.setattr("coterie.learning.evaluate.evaluate", evaluate)
+    monkeypatch.setattr("coterie.learning.measure.evaluate", evaluate)
     result = run("-C", folder, "eval", "triage", "--data", "data/triage.csv", "--json")
 
     assert result.json["truncated"] == 3

@@ -21,7 +21,7 @@ import pytest
 from coterie.config.file import VllmModel, parse_config
 from coterie.engines.vllm import PEFT_FILES, VllmEngine, check_adapters
 from coterie.errors import ArtefactRefused, EngineRejected
-from coterie.testing.transport import ReceivedRequest, ScriptedAnswer, ScriptedTransport
+from coterie.testing.openai_server import ReceivedRequest, ScriptedAnswer, ScriptedTransport
 from coterie.types import Message, Prompt
 
 VOCABULARY = "abcdefghijklmnopqrstuvwxyz :TL\n"

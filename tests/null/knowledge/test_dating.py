@@ -2,8 +2,7 @@
 
 import pytest
 
-from coterie.knowledge.dating import document_date, newest
-from coterie.knowledge.parsed import Heading, Parsed
+from coterie.knowledge.parsed import Heading, Parsed, document_date, newest
 
 
 @pytest.mark.parametrize(

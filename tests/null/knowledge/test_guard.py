@@ -6,7 +6,7 @@ import pytest
 
 from coterie.errors import ArtefactRefused
 from coterie.knowledge.documents import DocumentIndex
-from coterie.knowledge.guard import GuardedIndex, keep_access, known_access, why_refused
+from coterie.knowledge.open import GuardedIndex, keep_access, known_access, why_refused
 from coterie.knowledge.sources import Access
 from coterie.types import Label
 

@@ -5,8 +5,8 @@ import pytest
 
 from coterie.engines.onnx import TokenStates
 from coterie.errors import ArtefactRefused
+from coterie.knowledge.indexes import CandidatePassage, Reranker, Weights
 from coterie.knowledge.local import LocalIndex
-from coterie.knowledge.rerank import CandidatePassage, Reranker, Weights
 from coterie.types import Label
 
 from .conftest import DIMENSION, WordEncoder
@@ -72,7 +72,7 @@ def test_the_bundled_one_is_for_the_bundled_encoder():
     import json
 
     from coterie.engines.onnx import BUNDLED_ENCODER, GRAPH_FILE, PROVENANCE_FILE
-    from coterie.knowledge.rerank import BUNDLED_RERANKER
+    from coterie.knowledge.indexes import BUNDLED_RERANKER
 
     provenance = json.loads((BUNDLED_ENCODER / PROVENANCE_FILE).read_text())
     assert Reranker.bundled().encoder == provenance["sha256"][GRAPH_FILE]
@@ -81,7 +81,7 @@ def test_the_bundled_one_is_for_the_bundled_encoder():
 
 def test_a_changed_byte_is_refused(tmp_path):
     """The arrays are those that the description names by their checksum, or they are not used."""
-    from coterie.knowledge.rerank import BUNDLED_RERANKER
+    from coterie.knowledge.indexes import BUNDLED_RERANKER
 
     for path in BUNDLED_RERANKER.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -7,8 +7,8 @@ import pytest
 
 from coterie.errors import EngineTimeout
 from coterie.learning.dataset import Row
-from coterie.learning.evaluate import AT_ONCE, evaluate
 from coterie.learning.evaluation import Confusion
+from coterie.learning.measure import AT_ONCE, evaluate
 from coterie.tasks.classify.metrics import judge
 from coterie.tasks.generate.metrics import judge as judge_texts
 from coterie.tasks.score.metrics import judge as judge_scores

@@ -8,9 +8,8 @@ import pytest
 
 from coterie.errors import ArtefactRefused
 from coterie.privacy.detection import Detector, redact
-from coterie.privacy.names import NameDetector, load_model, marginals, store_model
+from coterie.privacy.names import NameDetector, load_model, marginals, read_words, store_model, text_features
 from coterie.privacy.patterns import PatternDetector
-from coterie.privacy.words import read_words, text_features
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.learning.dataset import Row
-from coterie.learning.judging import Case
+from coterie.learning.evaluation import Case
 from coterie.rightsizing.verdict import difference, probabilities, reliability, risk_curve
 
 

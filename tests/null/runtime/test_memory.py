@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.runtime import memory
+from coterie.runtime import process
 
 
 class Library:
@@ -16,13 +16,13 @@ class Library:
 def test_gives_back(monkeypatch, platform, asked):
     """Where there is `malloc_trim`, it is asked once to keep nothing; elsewhere nothing is."""
     calls = []
-    monkeypatch.setattr(memory.sys, "platform", platform)
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: Library(malloc_trim=calls.append))
-    memory.give_back()
+    monkeypatch.setattr(process.sys, "platform", platform)
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda _: Library(malloc_trim=calls.append))
+    process.give_back()
     assert calls == asked
 
 
 def test_another_library(monkeypatch):
     """A library without it (musl) is no error."""
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: Library())
-    memory.give_back()
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda _: Library())
+    process.give_back()

@@ -7,8 +7,7 @@ from threading import Event, Thread, get_native_id
 
 import pytest
 
-from coterie.runtime.concurrency import TurnQueue
-from coterie.runtime.cores import NO_CORE, follow, roam
+from coterie.runtime.concurrency import NO_CORE, TurnQueue, follow, roam
 
 
 def raise_(error):
@@ -142,8 +141,8 @@ def test_a_thread_follows_and_roams():
 
 async def test_where_it_is_not_allowed_a_thread_stays(monkeypatch):
     """A system that keeps no thread on a core, or does not allow it, changes nothing else."""
-    monkeypatch.setattr("coterie.runtime.cores._current_core", lambda: 1)
+    monkeypatch.setattr("coterie.runtime.concurrency._current_core", lambda: 1)
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: raise_(PermissionError(1, "not allowed")), raising=False)
     assert follow(1, NO_CORE) == NO_CORE
-    monkeypatch.setattr("coterie.runtime.cores._current_core", lambda: NO_CORE)
+    monkeypatch.setattr("coterie.runtime.concurrency._current_core", lambda: NO_CORE)
     assert follow(1, NO_CORE) == NO_CORE

@@ -10,7 +10,7 @@ import pytest
 
 from coterie.errors import InputError
 from coterie.runtime.codec import from_json, to_json
-from coterie.scale.curves import Curve, CurvePoint, RequestCost, expected, interpolate, replicas_for, rising
+from coterie.scale.load import Curve, CurvePoint, RequestCost, expected, interpolate, replicas_for, rising
 from coterie.scale.planning import plan
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from coterie.config.file import parse_config
 from coterie.errors import InputError
-from coterie.scale.curves import Curve
-from coterie.scale.load import LoadStep, run_open_loop
+from coterie.scale.load import Curve, LoadStep, run_open_loop
 from coterie.scale.planning import Measurement, Replica, draw_texts, kept_up, load_curves, read_texts, save
 from coterie.types import Ledger, LedgerRow
 

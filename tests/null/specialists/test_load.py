@@ -16,8 +16,7 @@ from coterie.errors import ArtefactRefused, ConfigError, TooLong
 from coterie.registry.version import Version
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
-from coterie.specialists.artefacts import ADAPTER_FILE, base_of
-from coterie.specialists.prompts import Prompting
+from coterie.specialists.artefacts import ADAPTER_FILE, Prompting, base_of
 from coterie.tasks.classify.model import ClassifySpecialist, Neighbours, ScopeScore
 from coterie.tasks.loading import load_specialist
 from coterie.tasks.score.model import ScoreSpecialist, TextModel, text_files

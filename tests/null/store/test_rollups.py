@@ -216,7 +216,7 @@ async def pages(store, wanted):
 )
 async def test_pages_list_each_request_once(open_store, path, monkeypatch, named, keep):
     """The newest first, none twice and none left out, also where pages end before they are full."""
-    monkeypatch.setattr("coterie.store.reads.LOOKED_THROUGH", 20)
+    monkeypatch.setattr("coterie.store.rows.LOOKED_THROUGH", 20)
     store = await filled(open_store, path, 100)
     rng = random.Random(7)
     wanted = [s.trace for s in (drawn(rng, n) for n in range(100)) if s.trace.tenant == "acme" and keep(s.trace)]

@@ -15,8 +15,7 @@ import pytest
 from coterie.config.file import load_config
 from coterie.errors import DataError, NotIndexed
 from coterie.learning.dataset import Row
-from coterie.learning.provable import met_from
-from coterie.learning.threshold import accept_threshold
+from coterie.learning.threshold import accept_threshold, met_from
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.routing.profile import PROFILE_FILE, Profile

@@ -8,7 +8,7 @@ from coterie.learning.candidates import Answered, Candidate, Figure, choose
 from coterie.learning.duplicates import pattern_groups
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.metrics import Interval
-from coterie.learning.provable import prior_threshold, provable
+from coterie.learning.threshold import prior_threshold, provable
 from coterie.tasks.contract import task_of
 
 

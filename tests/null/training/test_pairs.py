@@ -9,7 +9,7 @@ from coterie import open_network
 from coterie.config.file import load_config
 from coterie.errors import ArtefactRefused, ConfigError
 from coterie.learning.dataset import Row
-from coterie.learning.evaluate import consult_rows
+from coterie.learning.measure import consult_rows
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.tasks.loading import load_specialist

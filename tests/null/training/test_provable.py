@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coterie.config.specialists import make_section
-from coterie.learning.provable import RISKS, provable, showable, warn_silent
+from coterie.learning.threshold import RISKS, provable, showable, warn_silent
 
 UNSET = make_section(task="classify", data="x")
 SET = make_section(task="classify", data="x", target_risk=0.05)

@@ -10,8 +10,7 @@ import pytest
 from coterie.config.file import parse_config
 from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, ConfigError
-from coterie.policy.acceptance import CalibrationOutcomes
-from coterie.policy.stops import RungOutcomes
+from coterie.policy.acceptance import CalibrationOutcomes, RungOutcomes
 from coterie.registry.registry import Registry
 from coterie.tasks.classify.fit_chain import choose_stop
 from coterie.tasks.loading import load_specialist

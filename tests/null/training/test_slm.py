@@ -9,7 +9,7 @@ from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMiss
 from coterie.learning.dataset import Dataset, Row
 from coterie.models.files import hash_file
 from coterie.testing.fakes import gguf_bytes
-from coterie.training.rungs import possible_rungs, train_rungs
+from coterie.training.train import possible_rungs, train_rungs
 from coterie.tuning.base import find_causal_base
 
 DATA = Dataset(

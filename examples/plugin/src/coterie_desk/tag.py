@@ -24,10 +24,9 @@ from coterie.config.specialists import DataSection
 from coterie.learning import checks
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.evaluation import Evaluation
+from coterie.learning.evaluation import Case, Evaluation, evaluation_of, share
 from coterie.learning.examples import deal_folds
 from coterie.learning.job import Job
-from coterie.learning.judging import Case, evaluation_of, share
 from coterie.learning.measure import Encoded, measure
 from coterie.learning.metrics import score_interval
 from coterie.learning.reading import TEXT, RowReader

@@ -15,7 +15,7 @@ from coterie.gateway.errors import WireError, no_trace
 from coterie.gateway.wire import FeedbackRequest
 from coterie.gateway.work import Gateway
 from coterie.governance.audit_events import audit_feedback
-from coterie.network.feedback import check_value
+from coterie.network.settlement import check_value
 from coterie.observe.plain import without_egress_text
 from coterie.runtime.codec import readable
 from coterie.runtime.concurrency import AT_ONCE, aside

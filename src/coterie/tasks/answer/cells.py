@@ -18,7 +18,7 @@ import numpy as np
 
 from coterie.tasks.answer.sentences import Sentence
 from coterie.text.language import language_of
-from coterie.text.numbers import find_numbers
+from coterie.text.numerals import find_numbers
 from coterie.text.words import marks, numbered, small_words, terms
 
 Pair = tuple[str, str]

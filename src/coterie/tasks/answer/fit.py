@@ -21,12 +21,11 @@ from coterie.knowledge.open import open_declared
 from coterie.learning.calibration import Platt, fit_platt
 from coterie.learning.candidates import Candidate, Figure, RungChoice, choose
 from coterie.learning.dataset import Dataset
-from coterie.learning.evaluate import evaluate
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.job import Job, TextEncoder
+from coterie.learning.measure import evaluate
 from coterie.learning.metrics import Interval, score_interval
-from coterie.learning.provable import RISKS, as_met, met_from
-from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.learning.threshold import RISKS, Threshold, accept_threshold, as_met, met_from
 from coterie.protocols import Retriever
 from coterie.routing.profile import PROFILE_FILE, CosineScale, Profile, hint_texts, make_profile
 from coterie.runtime.bridge import run

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from coterie.engines.features import fit_ngrams
 from coterie.learning.dataset import Row
-from coterie.learning.evaluate import LookUp
+from coterie.learning.measure import LookUp
 from coterie.learning.threshold import accept_threshold
 from coterie.tasks.answer.features import ENCODED, LEXICAL, WHOLE, encoded_features
 from coterie.tasks.answer.metrics import holds_answer

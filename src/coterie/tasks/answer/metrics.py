@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from coterie.learning.dataset import Row
-from coterie.learning.evaluate import LookUp
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.judging import Case, nothing_measured
+from coterie.learning.evaluation import Case, Evaluation, nothing_measured
+from coterie.learning.measure import LookUp
 from coterie.learning.metrics import Interval, ece, score_interval
 from coterie.protocols import Retriever
 from coterie.tasks.answer.rows import DOCUMENT

@@ -22,7 +22,7 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
 from coterie.engines.reading import bundled_reader
-from coterie.knowledge.dating import newest
+from coterie.knowledge.parsed import newest
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from coterie.text.language import language_of
-from coterie.text.negation import negation_pattern
 from coterie.text.segmentation import sentences
+from coterie.text.words import negation_pattern
 from coterie.types import Citation, Passage
 
 _ITEM = re.compile(r"\n+(?=[ \t]*(?:```|(?:[-*+\u2022|#]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]*\S))")

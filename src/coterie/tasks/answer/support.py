@@ -21,9 +21,8 @@ import numpy as np
 from coterie.engines.statements import StatementVerdict
 from coterie.tasks.answer.scoring import LinearScore, probability
 from coterie.text.language import is_english
-from coterie.text.negation import count_negations, negation_pattern
 from coterie.text.numerals import cardinals, english_ordinals
-from coterie.text.words import terms
+from coterie.text.words import count_negations, negation_pattern, terms
 
 # --- Numbers, and what a sentence says them of.
 #

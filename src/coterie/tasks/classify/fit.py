@@ -31,7 +31,7 @@ from coterie.learning.measure import (
     rated,
     window_warnings,
 )
-from coterie.learning.provable import provable
+from coterie.learning.threshold import provable
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
 from coterie.specialists.artefacts import own_encoder_files

@@ -1,7 +1,7 @@
 """Putting the rungs of one `classify` specialist into a chain: its stop, its threshold, and what both came to.
 
 Two promises, each with 95% confidence. The whole keeps `chain_quality` of what its last rung gets right
-(`coterie.policy.stops`). And of what the whole accepts, at most `target_risk` is wrong: for a given stop a chain
+(`coterie.policy.acceptance`). And of what the whole accepts, at most `target_risk` is wrong: for a given stop a chain
 is one classifier with one confidence, so its threshold is tested as any classifier's, only that the level is shared by
 all stops that might be taken (Bonferroni); which one is taken costs no confidence then. Most of it goes to the stop
 that the confidences promise: as in `coterie.learning`, they alone choose it, not what was right.
@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.learning.candidates import Candidate
+from coterie.learning.evaluation import label_cases
 from coterie.learning.job import Job
-from coterie.learning.judging import label_cases
 from coterie.learning.measure import ask_held_out, rated
 from coterie.learning.metrics import bootstrap_mean
-from coterie.learning.provable import DELTA, Provable, provable
-from coterie.policy.stops import STOPS, RungOutcomes, promised_stop, shown_stops
+from coterie.learning.threshold import DELTA, Provable, provable
+from coterie.policy.acceptance import STOPS, RungOutcomes, promised_stop, shown_stops
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.chain import ChainRung, ChainSpecialist, chain_files, make_chain
 from coterie.tasks.classify.metrics import judge

@@ -20,11 +20,10 @@ from coterie.errors import EngineRejected
 from coterie.learning.asked import AskedModel, RememberingEngine, reporting_kept_answers
 from coterie.learning.calibration import scope_threshold
 from coterie.learning.candidates import Candidate
-from coterie.learning.evaluate import evaluate
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.examples import TextExamples
 from coterie.learning.job import Job
-from coterie.learning.measure import Encoded, encode, rated
+from coterie.learning.measure import Encoded, encode, evaluate, rated
 from coterie.learning.threshold import Threshold, accept_threshold
 from coterie.runtime.bridge import run
 from coterie.specialists.acceptance import Acceptance

@@ -23,12 +23,11 @@ from coterie.learning.lineage import describe_causal
 from coterie.protocols import Engine
 from coterie.runtime.bridge import run
 from coterie.runtime.codec import to_json
-from coterie.specialists.prompts import Prompting, answers
+from coterie.specialists.artefacts import Prompting, answers
 from coterie.tasks.classify.loading import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.section import ClassifySection
-from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
-from coterie.tuning.lora import lora_recipe_for
+from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens, lora_recipe_for
 from coterie.types import SYSTEM, Prompt, Rung
 
 LONGEST = 384

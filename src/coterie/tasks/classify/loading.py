@@ -12,8 +12,7 @@ from coterie.errors import TooLong
 from coterie.protocols import Engine, Specialist
 from coterie.runtime.codec import from_json
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
-from coterie.specialists.artefacts import ADAPTER_FILE, load_own_encoder, model_of
-from coterie.specialists.prompts import Prompting, answers
+from coterie.specialists.artefacts import ADAPTER_FILE, Prompting, answers, load_own_encoder, model_of
 from coterie.tasks.classify.chain import load_chain
 from coterie.tasks.classify.model import ClassifySpecialist, ScopeScore
 from coterie.tasks.classify.prompted import load_prompted

@@ -14,8 +14,7 @@ from coterie.learning.dataset import Row
 from coterie.learning.examples import deal_folds
 from coterie.learning.job import Job
 from coterie.learning.measure import Encoded, encode, held_out_warnings, measure
-from coterie.learning.provable import Provable, provable
-from coterie.learning.threshold import Threshold
+from coterie.learning.threshold import Provable, Threshold, provable
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.specialists.artefacts import own_encoder_files

@@ -23,8 +23,7 @@ from coterie.tasks.extract.quotes import Quoting, QuotingModel, quoted
 from coterie.tasks.extract.ranking import TextRange, TokenizedText
 from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.tagging import CandidateSpan
-from coterie.tuning.causal import CausalTokens, TokenPair, load_tokens
-from coterie.tuning.lora import LoraRecipe
+from coterie.tuning.causal import CausalTokens, LoraRecipe, TokenPair, load_tokens
 from coterie.types import SYSTEM, Label, Message
 
 MOST_TUNED = 240

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.learning.dataset import FieldSpan, Row
-from coterie.learning.evaluation import Evaluation, FieldFigures
-from coterie.learning.judging import Case, Measured, evaluation_of, share
+from coterie.learning.evaluation import Case, Evaluation, FieldFigures, Measured, evaluation_of, share
 from coterie.learning.metrics import Interval, ece, unseen
 from coterie.text.words import plain
 from coterie.types import Field, Finding, Scalar

@@ -19,7 +19,7 @@ from coterie.learning.values import CHOICE, MANY, TEXT, is_typed, normalise_valu
 from coterie.runtime.codec import parse_json
 from coterie.tasks.extract.section import ExtractSection
 from coterie.text.language import language_of
-from coterie.text.numbers import as_plain
+from coterie.text.numerals import as_plain
 from coterie.types import Scalar
 
 _FIELDS = "fields"

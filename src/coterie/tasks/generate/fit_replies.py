@@ -21,14 +21,12 @@ from coterie.errors import DataError, TooLong
 from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.evaluate import evaluate
 from coterie.learning.job import Job
 from coterie.learning.lineage import describe_causal
-from coterie.learning.measure import Encoded, encode
+from coterie.learning.measure import Encoded, encode, evaluate
 from coterie.learning.metrics import best_f1, rouge_l, score_interval, token_f1
-from coterie.learning.provable import warn_silent
 from coterie.learning.splits import split_dataset
-from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.learning.threshold import Threshold, accept_threshold, warn_silent
 from coterie.runtime.bridge import run
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
@@ -39,8 +37,7 @@ from coterie.tasks.generate.replies import WriteSpecialist, Writing, fault_of, l
 from coterie.tasks.generate.rows import read_messages
 from coterie.tasks.generate.section import GenerateSection
 from coterie.text.words import plain
-from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
-from coterie.tuning.lora import lora_recipe_for
+from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens, lora_recipe_for
 from coterie.types import SYSTEM, Output, Prompt
 
 HELD_BACK, MOST_WRITTEN, MOST_UNTUNED = 0.2, 200, 60

@@ -19,9 +19,9 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from coterie.text.language import is_english, language_of
-from coterie.text.negation import negations
 from coterie.text.numerals import cardinals
 from coterie.text.segmentation import split_sentences
+from coterie.text.words import negations
 from coterie.types import Reason
 
 # --- The words of an English text that carry its claim, in a form in which harmless differences are gone.

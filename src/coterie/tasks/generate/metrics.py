@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from coterie.learning.dataset import Row
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.judging import DRAWS, Measured, evaluation_of, share
+from coterie.learning.evaluation import DRAWS, Evaluation, Measured, evaluation_of, share
 from coterie.learning.metrics import best_f1, bootstrap_interval, ece
 from coterie.tasks.generate.section import ALIKE
 from coterie.text.words import plain

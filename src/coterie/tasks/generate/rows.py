@@ -10,9 +10,8 @@ from pathlib import Path
 
 from coterie.learning import checks
 from coterie.learning.checks import ParsedRows, Problem, count, lines, quote
-from coterie.learning.columns import strings
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.reading import TEXT, RowReader, RowsRead
+from coterie.learning.reading import TEXT, RowReader, RowsRead, strings
 from coterie.tasks.generate.section import GenerateSection
 
 _REPLY = "reply"

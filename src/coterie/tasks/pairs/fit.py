@@ -20,8 +20,7 @@ from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.job import Job
 from coterie.learning.measure import Encoded, encode, measure
 from coterie.learning.metrics import bootstrap_interval, macro_f1, score_interval, unseen
-from coterie.learning.provable import provable
-from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.learning.threshold import Threshold, accept_threshold, provable
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.heads import ngram_matrix
 from coterie.tasks.pairs.fit_heads import (

@@ -19,8 +19,7 @@ import numpy as np
 from coterie.engines.features import NgramFeatures, Sparse, stored_array, stored_strings
 from coterie.engines.linear import KernelBlock
 from coterie.text.language import language_of
-from coterie.text.negation import exceptions, negations
-from coterie.text.words import plain
+from coterie.text.words import exceptions, negations, plain
 
 NEVER = -1.0
 """Score of a clause for a label that a hypothesis has no evidence of in training."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coterie.learning.dataset import Row
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.judging import Case, judge_labels, label_cases
+from coterie.learning.evaluation import Case, Evaluation, judge_labels, label_cases
 from coterie.types import Finding
 
 

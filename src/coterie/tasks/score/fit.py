@@ -30,8 +30,7 @@ from coterie.learning.fairness import Fairness, Proxies, fairness, find_proxies,
 from coterie.learning.job import Job
 from coterie.learning.measure import Encoded, measure, window_warnings
 from coterie.learning.metrics import auc_interval, auroc
-from coterie.learning.provable import showable, warn_silent
-from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.learning.threshold import Threshold, accept_threshold, showable, warn_silent
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.heads import fit_text

@@ -7,8 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from coterie.learning.dataset import Row
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.judging import Case, Figures, Measured, Value, area_under, judge_labels, label_cases, label_of
+from coterie.learning.evaluation import (
+    Case,
+    Evaluation,
+    Figures,
+    Measured,
+    Value,
+    area_under,
+    judge_labels,
+    label_cases,
+    label_of,
+)
 from coterie.learning.metrics import bootstrap_mean, brier
 from coterie.types import Finding
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from coterie.learning import checks
 from coterie.learning.checks import ParsedRows, Problem, count, label_counts, lines, listing, quote
-from coterie.learning.columns import parse_columns, parse_outcomes
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.files import Lines, Record
-from coterie.learning.reading import TEXT, RowReader, RowsRead
+from coterie.learning.reading import TEXT, RowReader, RowsRead, parse_columns, parse_outcomes
 from coterie.tasks.score.section import ScoreSection
 
 

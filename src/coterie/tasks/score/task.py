@@ -13,9 +13,8 @@ from coterie.types import Finding, Rung, SpecialistCard
 if TYPE_CHECKING:
     from coterie.learning.candidates import Candidate
     from coterie.learning.dataset import Dataset, Row
-    from coterie.learning.evaluation import Evaluation
+    from coterie.learning.evaluation import Case, Evaluation
     from coterie.learning.job import Job
-    from coterie.learning.judging import Case
     from coterie.learning.measure import Encoded
     from coterie.protocols import Specialist
 

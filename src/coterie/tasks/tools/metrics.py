@@ -9,8 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from coterie.learning.dataset import Row
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.judging import judge_labels, share
+from coterie.learning.evaluation import Evaluation, judge_labels, share
 from coterie.runtime.codec import parse_json
 from coterie.structured.functions import stored_calls
 from coterie.tasks.tools.rows import ARGUMENTS

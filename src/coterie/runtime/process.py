@@ -1,4 +1,4 @@
-"""Libraries that report their use to their makers are told not to, before they are loaded.
+"""What the libraries of this process are told: to report nothing to their makers, and to give freed memory back.
 
 onnxruntime's builds do so since 1.29: on being imported they write an identifier of the machine below the user's cache,
 and send which models are opened and how often they are run, with the path of the Python that runs them. One variable
@@ -10,6 +10,7 @@ each request. It asks nothing unless Coterie pulls a model, and `HF_HUB_OFFLINE`
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 
@@ -26,3 +27,26 @@ def report_nothing() -> None:
         onnxruntime.disable_telemetry_events()
     if constants is not None and os.environ[_HUB] != "0":
         constants.HF_HUB_DISABLE_TELEMETRY = True  # type: ignore[attr-defined]
+
+
+_ARENA_MAX = -8
+"""`M_ARENA_MAX` of glibc's `malloc.h`."""
+
+
+def give_back() -> None:
+    """Give back what the C library keeps of freed memory, where it can (glibc). Other threads run meanwhile."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def use_few_arenas(most: int = 2) -> None:
+    """Have all threads of this process and those it forks allocate from so few pools, where that can be set (glibc).
+
+    By default each thread may get a pool of its own, and what it frees there no other thread uses.
+    """
+    if sys.platform == "linux":
+        option = getattr(ctypes.CDLL(None), "mallopt", None)
+        if option is not None:
+            option(_ARENA_MAX, most)
