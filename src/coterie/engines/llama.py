@@ -136,19 +136,18 @@ class LlamaEngine:
         """A chat request in OpenAI's shape (`prompt.verbatim`), answered as servers do. Raises what `run` raises."""
         if prompt.verbatim is None or path != "/chat/completions":
             raise EngineRejected(f"Model {self.name!r} answers chat requests only, not {path!r}.", engine=self.name)
-        loop, chunks = asyncio.get_running_loop(), asyncio.Queue[Mapping[str, Any] | None]()
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[bytes | None]()
         generation = self._generation(prompt)
-        generation.hear = lambda chunk: _tell(loop, chunks, chunk)
         wire = ChatChunks(self.name, json.loads(prompt.verbatim))
-        task = asyncio.create_task(self._finish(generation, chunks))
+        generation.hear = lambda chunk: _tell(loop, events, wire.take(chunk))  # in the worker's thread
+        task = asyncio.create_task(self._finish(generation, events))
         try:
             begun = False
-            while (chunk := await chunks.get()) is not None:
-                if data := wire.take(chunk):
-                    if not begun:
-                        yield RelayHead(status=200, headers={"content-type": "text/event-stream; charset=utf-8"})
-                    begun = True
-                    yield data
+            while (data := await events.get()) is not None:
+                if not begun:
+                    yield RelayHead(status=200, headers={"content-type": "text/event-stream; charset=utf-8"})
+                begun = True
+                yield data
             output = await task
             if not begun:
                 yield RelayHead(status=200, headers={"content-type": "application/json"})
@@ -201,5 +200,6 @@ class LlamaEngine:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Any], piece: object) -> None:
-    """Hand a piece to the event loop that waits for it, from another thread."""
-    loop.call_soon_threadsafe(pieces.put_nowait, piece)
+    """Hand a piece that says something to the event loop that waits for it, from another thread."""
+    if piece:
+        loop.call_soon_threadsafe(pieces.put_nowait, piece)
