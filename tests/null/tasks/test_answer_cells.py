@@ -2,7 +2,9 @@
 
 import pytest
 
-from coterie.tasks.answer.cells import akin, asked_cells, asks_for_another, look_up, named, ranges_of
+from coterie.tasks.answer.cells import akin, asked_cells, asks_for_another, look_up, named, other_number, ranges_of
+from coterie.tasks.answer.model import _missing
+from coterie.tasks.answer.reader import survey
 from coterie.tasks.answer.sentences import cut_passages
 from coterie.types import ContextView, Entry, Label, Passage, Task
 
@@ -210,6 +212,102 @@ def test_a_question_without_a_column_has_the_whole_row():
     assert asked_cells("Tell me about North", row, ["Zone", "Day", "Week"], "en").pairs == row
     assert asked_cells("Price of the week in North", row, ["Zone", "Day", "Week"], "en").cells == [("Week", "20")]
     assert asked_cells("The month in North", row, ["Zone", "Day", "Week", "Month"], "en").missing == "Month"
+
+
+COURSES = """Course: Weaving for beginners
+Starts: 14 April
+Fee: 60 euro
+Reduced fee: \u2013
+
+Course: Course in dyeing
+Starts: 5 May
+Fee: free
+Reduced fee: 40 euro"""
+
+
+@pytest.mark.parametrize(
+    ("question", "codes"),
+    [
+        ("When does the course on pottery start?", {"abstain.row_not_named"}),
+        ("What is the fee of a course?", {"abstain.row_not_named"}),
+        ("When does the course on weaving start?", set()),
+        ("What is the reduced fee for weaving?", {"abstain.blank_cell"}),
+        ("Wie viel kostet Weberei?", {"answer.not_stated"}),
+    ],
+)
+async def test_a_row_is_told_by_a_word_of_its_own(question, codes):
+    """A cell is said of a row that the question names: a word of a column's name, or of every row, names none."""
+    finding = await ask(question, passage(COURSES))
+
+    assert bool(finding.accepted and finding.citations) is (not codes)
+    assert not codes or {*codes, "answer.not_stated"} & set(finding.reason.codes)
+
+
+async def test_where_no_other_row_has_such_a_value_none_need_be_named():
+    """Of what a thing weighs and how long it lasts only one is in kilograms, whatever word the question has for it."""
+    table = (
+        "| Property | Nimbus 13 | Nimbus 15 |\n|---|---|---|\n| Weight | 1.1 kg | 1.6 kg |\n| Lasts | 14 km | 11 km |"
+    )
+    seen = survey("How heavy is the Nimbus 15?", [passage(table, document="t.md")])
+
+    assert [_missing(row, seen) for row in seen.sentences] == [None, None]
+
+
+@pytest.mark.parametrize("cell", ["", "\u2013", "- -", "\u2014", "\u2212"])
+def test_a_cell_of_dashes_is_blank(cell):
+    """Dashes of any kind stand for nothing."""
+    rows = cut_passages([passage(f"| Zone | Day | Week |\n|---|---|---|\n| North | {cell} | 20 |", document="t.md")])
+
+    assert named(rows[-1]) == [("Zone", "North"), ("Week", "20")]
+
+
+def test_a_column_that_is_named_by_a_word_of_its_own_and_has_no_cell_is_missing():
+    """Of two columns that are named as much, one without a cell is asked for, too; not where one word names both."""
+    row, names = [("Concert", "Finale"), ("Ticket", "free")], ["Concert", "Ticket", "Reduced"]
+
+    assert asked_cells("The reduced ticket for the finale", row, names, "en").missing == "Reduced"
+    adults = [("Pool", "Lido"), ("Adults weekday", "5")]
+    asked = asked_cells("The Lido for adults", adults, ["Pool", "Adults weekday", "Adults weekend", "Dogs"], "en")
+    assert (asked.missing, asked.cells) == ("", [("Adults weekday", "5")])
+
+
+def test_a_column_that_a_model_is_sure_of_is_said_beside_one_named_in_another_form():
+    """The age is asked for, though "child" is a form of "Children"; a name that stands as it is needs no model."""
+    row = [("Show", "Titan"), ("Children", "7 euro"), ("Minimum age", "10 years"), ("Length", "1 h")]
+    names = [name for name, _ in row]
+    asked = asked_cells("How old must a child be for Titan?", row, names, "en", read="Minimum age")
+
+    assert asked.cells == [("Children", "7 euro"), ("Minimum age", "10 years")]
+    assert asked_cells("The length of Titan", row, names, "en", read="Children").cells == [("Length", "1 h")]
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "beside", "language", "other"),
+    [
+        ("Does bus 22 stop here?", "Bus 14 stops here every hour.", "", "en", "22"),
+        ("Does bus 22 stop here?", "Bus 14 stops here every hour.", "Bus 22 does not.", "en", ""),
+        ("Does bus 14 stop here?", "Bus 14 stops here every hour.", "", "en", ""),
+        ("F\u00e4hrt Linie 3 zum Bahnhof?", "Linie 5 f\u00e4hrt zum Bahnhof.", "", "de", "3"),
+        ("When is the fair in 2027?", "The fair is on 12 September 2026 from 10 am.", "", "en", "2027"),
+        ("When is the fair in 2027?", "The fair is on 12 September 2026.", "fairs-2027.md", "en", ""),
+        ("When is the fair in 2027?", "The fair is in September.", "", "en", ""),
+        ("Quando si tiene la fiera nel 2027?", "La fiera si tiene il 12 settembre 2026.", "", "it", "2027"),
+        ("Can I borrow 2000 euro?", "Members borrow up to 1800 euro since 2019.", "", "en", ""),
+        ("Can I borrow 2000 \u20ac?", "Members borrow up to 1800 \u20ac since 2019.", "", "en", ""),
+        ("What was the fee in 2019?", "The fee was 1800 euro.", "", "en", ""),
+    ],
+)
+def test_a_sentence_of_another_number(question, sentence, beside, language, other):
+    """A number behind the same word and a year tell things apart; what counts something, or stands beside, does not."""
+    assert other_number(question, sentence, beside, language) == other
+
+
+async def test_nothing_is_said_of_another_year():
+    """Who asks for a year is not told another one's date."""
+    finding = await ask("When is the fair in 2027?", passage("The fair is on 12 September 2026 from 10 am to 4 pm."))
+
+    assert not finding.citations or not finding.accepted
+    assert {"abstain.other_number", "answer.not_stated"} & set(finding.reason.codes)
 
 
 OLD = "Swimming pool\n\nA day ticket for adults costs 5.00 euro. Towels can be borrowed."

@@ -14,7 +14,7 @@ from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.default import Proven, load_defaults, proven_at
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, _as_shipped, load_answer
 from coterie.tasks.answer.reader import survey
-from coterie.tasks.answer.rereading import JUDGED, LOOKED, MOST_READ, Rereading, read_passages
+from coterie.tasks.answer.rereading import JUDGED, LOOKED, MOST_READ, Rereading, read_columns, read_passages
 from coterie.tasks.answer.scoring import LinearScore
 from coterie.testing import EchoEngine
 from coterie.types import ContextView, Entry, Label, Passage, SpecialistCard, Task
@@ -253,3 +253,14 @@ def test_where_no_step_is_proven_nothing_is_accepted(monkeypatch):
     assert (taken["answering"].threshold, taken["answering"].target_risk) == (None, 0.2)
     assert (taken["silence"].threshold, taken["silence"].target_risk) == (0.9, 0.1)
     assert taken["answering"].judge(1.0, None)[0] is False
+
+
+@pytest.mark.parametrize(("word", "column"), [("age: 10", {0: "Minimum age"}), ("Titan", {})])
+def test_a_cell_is_read_as_a_sentence_of_its_row(word, column):
+    """The column is the one whose cell the model prefers by far; where it likes all of them there is none."""
+    seen = survey(
+        "How old must a child be for Titan?", [passage("Show: Titan\nChildren: 7 euro\nMinimum age: 10 years")]
+    )
+    found = SimpleNamespace(cited=seen.sentences[:1])
+
+    assert read_columns(seen, found, Likes(word)) == column

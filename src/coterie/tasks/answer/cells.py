@@ -7,12 +7,14 @@ of its own, where no row of the table has the very word. The column is the one w
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf, log
 from typing import NamedTuple
+from unicodedata import category
 
 import numpy as np
 
@@ -56,6 +58,8 @@ class Cells:
     """Of each sentence the question's words that it says besides those that it has."""
     names: Mapping[int, tuple[str, ...]]
     """Of each table the names of its columns."""
+    told: np.ndarray  # (S,) bool
+    """Whether the row says a word of the question that tells it from another row, and that no column is named by."""
     found: np.ndarray  # (S,) bool
     """Whether a cell was looked up: no other row says as much of the question, the row has a cell in the column that is
     asked for, and row, columns and headings say most of the question."""
@@ -67,7 +71,10 @@ def named(sentence: Sentence) -> list[Pair]:
         lines = [line.strip() for line in sentence.text.splitlines() if line.strip()]
         if len(lines) < 2 or not all(": " in line for line in lines[1:]):
             return []
-        return [(name, value) if mark else ("", name) for name, mark, value in (each.partition(": ") for each in lines)]
+        pairs = [
+            (name, value) if mark else ("", name) for name, mark, value in (each.partition(": ") for each in lines)
+        ]
+        return [pair for pair in pairs if not _is_blank(pair[1])]
     text, at = sentence.passage.text, sentence.start - sentence.passage.start
     end = text.find("\n", at)
     values = _split(text[text.rfind("\n", 0, at) + 1 : end if end >= 0 else len(text)])
@@ -76,7 +83,12 @@ def named(sentence: Sentence) -> list[Pair]:
         names = ["", *names]  # the first column has no name
     if len(values) != len(names):
         return []
-    return [(name, value) for name, value in zip(names, values, strict=True) if value]
+    return [pair for pair in zip(names, values, strict=True) if not _is_blank(pair[1])]
+
+
+def _is_blank(cell: str) -> bool:
+    """Whether a cell says nothing: it is empty, or dashes of any kind."""
+    return all(sign.isspace() or sign == "\u2212" or category(sign) == "Pd" for sign in cell)
 
 
 def _split(row: str) -> list[str]:
@@ -98,23 +110,26 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str) -> Cell
     number, matched = np.full(len(sentences), -1), np.zeros(len(sentences))
     said: list[frozenset[str]] = [frozenset()] * len(sentences)
     names: dict[int, tuple[str, ...]] = {}
-    found = np.zeros(len(sentences), dtype=bool)
+    found, told = np.zeros(len(sentences), dtype=bool), np.ones(len(sentences), dtype=bool)
     for table, rows in enumerate(tables.values()):
         number[rows] = table
         names[table] = tuple(dict.fromkeys(name for row in rows for name, _ in pairs[row] if name))
         of = _rows_of(question, asked, [pairs[row] for row in rows], sentences[rows[0]], language)
         counts = Counter(term for _, all_of_it in of for term in all_of_it)
+        shared = {term for term, count in counts.items() if count == len(rows)}
+        shared |= set(_terms(" ".join(names[table]), language))
         for row, (besides, all_of_it) in zip(rows, of, strict=True):
             said[row] = frozenset(besides)
             matched[row] = sum(log(1 + len(rows) / counts[term]) for term in all_of_it)
+            told[row] = len(rows) == 1 or bool((all_of_it - shared) | besides)
         best = max(rows, key=lambda row: matched[row])
-        if matched[best] > max((matched[row] for row in rows if row != best), default=0.0):
+        if told[best] and matched[best] > max((matched[row] for row in rows if row != best), default=0.0):
             asks = asked_cells(question, pairs[best], names[table], language)
             each = sentences[best]
             beside = f"{' '.join(names[table])} {each.passage.heading} {each.passage.document} {each.text}"
             heard = said[best] | _matches(asked, beside, language)
             found[best] = 0 < len(asks.cells) < 3 and not asks.missing and len(heard) >= _HEARD * len(asked)
-    return Cells(tables=number, matched=matched, said=said, names=names, found=found)
+    return Cells(tables=number, matched=matched, said=said, names=names, told=told, found=found)
 
 
 def _rows_of(
@@ -232,8 +247,13 @@ class Asked(NamedTuple):
     """The cells asked for alone; all but the first where the question names no column."""
 
 
-def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], language: str) -> Asked:
-    """The cells of a row that a question asks for."""
+def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], language: str, *, read: str = "") -> Asked:
+    """The cells of a row that a question asks for.
+
+    The column `read`, of which a model is sure, is said beside one whose name does not stand in the question as it is.
+
+    A column that no cell of the row stands in is missing where words of the question name it alone.
+    """
     asked = list(dict.fromkeys(_terms(question, language)))
     named_by = set(marks(question, language))
     known = {n for n, v in row if _share(asked, v, language) or not named_by.isdisjoint(_marks(v, language))}
@@ -245,11 +265,16 @@ def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], langua
     votes = {name: sum(1 / counts[term] for term in own) for name, own in held.items()}
     most = max(votes.values(), default=0.0)
     chosen = {name for name, vote in votes.items() if most and vote >= most - 1e-9}
+    present = [pair for pair in row if pair[0] in chosen]
+    of_these = set().union(*(held[name] for name, _ in present if name in held))
+    missing = {name for name in chosen - {name for name, _ in present} if held[name] - of_these}
+    if missing:
+        return Asked(list(row), ", ".join(sorted(missing)), [])
     if not chosen or len(chosen) == len(columns) > 1:
         return Asked(list(row), "", [pair for pair in row[1:] if pair[0] not in known] or list(row[1:]))
-    present = [pair for pair in row if pair[0] in chosen]
-    if not present:
-        return Asked(list(row), ", ".join(sorted(chosen)), [])
+    if read and read not in known and not any(set(_terms(name, language)) <= set(asked) for name in chosen):
+        chosen |= {read}
+        present = [pair for pair in row if pair[0] in chosen]
     return Asked([pair for pair in row if pair[0] in chosen | known or pair == row[0]], "", present)
 
 
@@ -269,6 +294,43 @@ def asks_for_another(question: str, row: Sequence[Pair], language: str) -> str:
     here = {pair for _, value in row for pair in numbered(value, language)}
     other = sorted(told for word, told in wanted - here if any(word == name for name, _ in here - wanted))
     return other[0] if other and not here & wanted else ""
+
+
+def other_number(question: str, sentence: str, beside: str, language: str) -> str:
+    """A number by which a question names a thing or a year where a sentence names another; empty if it does not.
+
+    That is a number behind a word behind which the sentence has another one ("bus 22", "bus 14"), or a year where the
+    sentence has others. What stands beside the sentence has neither.
+    """
+    around = {each for text in (beside, sentence) for each in _NUMBER.findall(text)}
+    around |= {each[2:] for each in around if len(each) == len("1930")}  # "the thirties" in figures
+    wanted, here = (
+        {(word, told) for word, told in numbered(text, language) if told.isdigit()} for text in (question, sentence)
+    )
+    words = {word for word, _ in here}
+    others = [told for word, told in wanted if word in words]
+    if others and not wanted & here and around.isdisjoint(others):
+        return min(others)
+    years = _years(question, language)
+    return min(years) if years and _years(sentence, language) and around.isdisjoint(years) else ""
+
+
+_NUMBER = re.compile(r"(?<!\d)\d+(?!\d)")
+_YEAR = re.compile(r"(?<![\w.,/:-])(?:1[5-9]|20|21)\d\d(?![\w/:]|[.,-]\d)")
+
+
+def _years(text: str, language: str) -> set[str]:
+    """Numbers like years that count nothing: no word of a thing stands behind them."""
+    return {each[0] for each in _YEAR.finditer(text) if not _counts(text[each.end() :], language)}
+
+
+def _counts(behind: str, language: str) -> bool:
+    """Whether what stands behind a number is counted by it: a word, or the sign of a unit."""
+    beside = _BESIDE.match(behind)
+    return beside is not None and (not beside[0].strip().isalpha() or bool(_terms(beside[0], language)))
+
+
+_BESIDE = re.compile(r"[ \u00a0\u202f]?(?:[^\W\d_]+|[%\u2030\u00b0\u20a0-\u20cf$\u00a3\u00a5])")
 
 
 def _matches(asked: Sequence[str], text: str, language: str) -> set[str]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.learning.values import typed_spans
-from coterie.tasks.answer.cells import asked_cells, named
+from coterie.tasks.answer.cells import named
 from coterie.tasks.answer.features import LEXICAL, wanted
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey
 from coterie.tasks.answer.sentences import Sentence
@@ -100,10 +100,9 @@ def _differ(own: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str
 def values_of(sentence: Sentence, seen: SentenceSurvey) -> Values:
     """The values of a sentence that the question does not have itself; of a row those of the cells asked for."""
     language = language_of(sentence.passage.text, seen.language)
-    row = named(sentence)
-    if not row:
+    if not named(sentence):
         return _read([("", sentence.text)], language, seen)
-    asked = asked_cells(seen.question, row, seen.names_of(sentence), seen.language)
+    asked = seen.asked_of(sentence)
     values = _read(asked.cells, language, seen)
     key = " ".join(value for pair in asked.pairs if pair not in asked.cells for value in pair)
     return values._replace(words=values.words | _words(key, language))

@@ -28,9 +28,9 @@ from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
-from coterie.tasks.answer.cells import asked_cells, asks_for_another, named
+from coterie.tasks.answer.cells import asks_for_another, named, other_number
 from coterie.tasks.answer.choosing import SentenceChooser
-from coterie.tasks.answer.contradictions import find_rivals
+from coterie.tasks.answer.contradictions import find_rivals, values_of
 from coterie.tasks.answer.default import load_defaults, proven_at
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
 from coterie.tasks.answer.rereading import PassageReader, Rereading
@@ -349,6 +349,7 @@ class _Said:
 
 def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance) -> _Said:
     """What the best sentences say, and what other documents say instead, the newest first where that is known."""
+    seen = replace(seen, read=reading.read)
     rivals = find_rivals(reading, seen)
     cited = [*reading.cited, *rivals]
     parties = [reading.cited[0], *rivals] if rivals else []
@@ -376,7 +377,7 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
         said = Reason("answer.contradicted", places=documents, newest=latest)
         how, texts = how.noting(said), [*texts, f"({said})"]
     judged = answering.judge(reading.right, None)
-    missing = _blank(reading.cited[0], seen)
+    missing = _missing(reading.cited[0], seen)
     return _Said(
         value=" ".join(lines),
         text="\n".join(texts),
@@ -388,13 +389,30 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
     )
 
 
-def _blank(best: Sentence, seen: SentenceSurvey) -> Reason | None:
-    """Why a row does not answer: it is another one, or has no cell in the column; None of any other sentence."""
-    row = named(best)
-    if row and (asked := asks_for_another(seen.question, row, seen.language)):
+def _missing(best: Sentence, seen: SentenceSurvey) -> Reason | None:
+    """Why a sentence does not answer: it is of another thing or year, or a row without the cell that is asked for."""
+    row, passage = named(best), best.passage
+    if not row:
+        beside = f"{passage.heading} {passage.document} {passage.dated or ''} {passage.text}"
+        asked = other_number(seen.question, f"{passage.heading}\n{best.text}", beside, seen.language)
+        return Reason("abstain.other_number", asked=asked) if asked else None
+    if asked := asks_for_another(seen.question, row, seen.language):
         return Reason("abstain.other_row", row=row[0][1], asked=asked.upper())
-    column = asked_cells(seen.question, row, seen.names_of(best), seen.language).missing if row else ""
-    return Reason("abstain.blank_cell", row=row[0][1], column=column) if column else None
+    asks, at = seen.asked_of(best), seen.place_of(best)
+    if asks.missing:
+        return Reason("abstain.blank_cell", row=row[0][1], column=asks.missing)
+    if at is None or seen.told is None or seen.told[at] or len(asks.pairs) == len(row) or not _others_fit(at, seen):
+        return None
+    return Reason("abstain.row_not_named", row=row[0][1])
+
+
+def _others_fit(at: int, seen: SentenceSurvey) -> bool:
+    """Whether another row of a row's table has a value of the same unit in its place: it would answer as well."""
+    own = values_of(seen.sentences[at], seen).by_unit.keys()
+    tables = seen.tables if seen.tables is not None else np.arange(len(seen.sentences))
+    rows = [row for row in np.flatnonzero(tables == tables[at]) if row != at]
+    others = [values_of(seen.sentences[row], seen).by_unit.keys() for row in rows]
+    return any(own & each or not (own or each) for each in others)
 
 
 def passages_of(view: ContextView, task: Task) -> list[Passage]:

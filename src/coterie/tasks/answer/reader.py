@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coterie.tasks.answer.cells import asked_cells, best_row, look_up, named
+from coterie.tasks.answer.cells import Asked, asked_cells, best_row, look_up, named
 from coterie.tasks.answer.features import ENCODED, LEXICAL, encoded_features, lexical_features
 from coterie.tasks.answer.scoring import (
     KNOWN,
@@ -56,6 +56,7 @@ class SentenceSurvey:
     """The question's."""
     tables: Floats | None = None  # (S,) int: the table that each is a row of, -1 for none
     matched: Floats | None = None  # (S,): see `Cells`
+    told: Floats | None = None  # (S,) bool: see `Cells`
     found: Floats | None = None  # (S,) bool: see `Cells`
     columns: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Of each table the names of its columns."""
@@ -80,10 +81,19 @@ class SentenceSurvey:
         """Whether any word of the question, small words aside, stands in what was found, its headings included."""
         return bool(len(self.words)) and bool((self.words[:, _SHARED] > 0).any())
 
-    def names_of(self, row: Sentence) -> tuple[str, ...]:
-        """The names of the columns of the table that a sentence is a row of."""
-        at = next((place for place, each in enumerate(self.sentences) if each is row), None)
-        return () if at is None or self.tables is None else self.columns.get(int(self.tables[at]), ())
+    read: Mapping[int, str] = field(default_factory=dict)
+    """By the places of rows the column that a model is sure of."""
+
+    def place_of(self, sentence: Sentence) -> int | None:
+        """Its place; None if it is none of these."""
+        return next((place for place, each in enumerate(self.sentences) if each is sentence), None)
+
+    def asked_of(self, row: Sentence) -> Asked:
+        """What the question asks of a row of a table."""
+        at = self.place_of(row)
+        names = () if at is None or self.tables is None else self.columns.get(int(self.tables[at]), ())
+        read = "" if at is None else self.read.get(at, "")
+        return asked_cells(self.question, named(row), names, self.language, read=read)
 
     def take(self, rows: Floats) -> SentenceSurvey:
         """Some of the sentences, by their places (K,)."""
@@ -93,6 +103,7 @@ class SentenceSurvey:
             words=self.words[rows],
             tables=None if self.tables is None else self.tables[rows],
             matched=None if self.matched is None else self.matched[rows],
+            told=None if self.told is None else self.told[rows],
             found=None if self.found is None else self.found[rows],
         )
 
@@ -112,6 +123,8 @@ class AnswerReading:
     outcome: Floats  # (len(OUTCOME),)
     known: float
     """How familiar the question is, 0 to 1."""
+    read: Mapping[int, str] = field(default_factory=dict)
+    """By the places of cited rows the column that a model is sure of."""
 
     @property
     def again(self) -> bool:
@@ -134,6 +147,7 @@ def survey(question: str, passages: Sequence[Passage], language: str | None = No
         language=language,
         tables=cells.tables,
         matched=cells.matched,
+        told=cells.told,
         found=cells.found,
         columns=cells.names,
     )
@@ -375,7 +389,7 @@ def spoken(citation: Citation, cited: Sequence[Sentence], seen: SentenceSurvey |
     if row is None or not pairs or (seen is None and not row.head):
         return flat(citation.text)
     if seen is not None:
-        pairs = asked_cells(seen.question, pairs, seen.names_of(row), seen.language).pairs
+        pairs = seen.asked_of(row).pairs
     return "; ".join(f"{name}: {value}" if name else value for name, value in pairs)
 
 

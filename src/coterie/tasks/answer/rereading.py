@@ -15,6 +15,7 @@ import numpy as np
 
 from coterie.engines.reading import PassageRead
 from coterie.learning.numerics import logit, logsumexp
+from coterie.tasks.answer.cells import named
 from coterie.tasks.answer.contradictions import unread_rivals
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
 from coterie.tasks.answer.scoring import LinearScore, probability
@@ -41,6 +42,8 @@ JUDGED: tuple[str, ...] = (
     "stated",  # and that anything does
 )
 """Of an answer as a whole."""
+SURE_COLUMN = 2.0
+"""Log-odds by which one cell of a row is to be ahead of the others: then its column is the one that is asked for."""
 _HEADING = 160
 """Characters of a heading, its end."""
 _FAR = 12.0
@@ -90,6 +93,7 @@ class Rereading:
         """
         looked = read_passages(seen, reading.scores, reader)
         found = self.judge(seen, reading, looked)
+        found = replace(found, read=read_columns(seen, found, reader))
         rivals = unread_rivals(found, seen, looked.rows.tolist(), reading.scores)
         if not rivals:
             return found
@@ -148,6 +152,18 @@ def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -
             break
         looked.append(_read(seen, passages[rank], reader))
     return _together(looked)
+
+
+def read_columns(seen: SentenceSurvey, found: AnswerReading, reader: PassageReader) -> dict[int, str]:
+    """By the place of a row that is cited first the column that the model is sure of, each cell read as a sentence."""
+    at = seen.place_of(found.cited[0])
+    row = named(found.cited[0])
+    if at is None or len(row) <= 2:
+        return {}
+    known = ": ".join(filter(None, row[0]))
+    read = reader.read(seen.question, [f"{known}; {name}: {cell}" for name, cell in row[1:]]).sentences
+    second, first = np.argsort(read)[-2:]
+    return {at: row[1:][first][0]} if read[first] - read[second] >= SURE_COLUMN else {}
 
 
 def _passages(seen: SentenceSurvey) -> dict[int, list[int]]:
