@@ -62,7 +62,7 @@ BUDGETS = {
     "generalist": 1560,  # whole answers asked for whole; functions
     "governance": 3550,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
-    "learning": 5760,  # a prior on confidence, patterns, wrong labels; languages of texts, the floor; the richer rung
+    "learning": 6000,  # scopes, from tasks; a prior on confidence, patterns, wrong labels; languages, the floor
     "limits": 1600,  # spans beside storage; calls capped, or as long as such were; allotments leased, one clock
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1120,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
-    "tasks": 18760,  # a model that chooses; cells, letters; functions; tools, what is not said; second looks; a checker
+    "tasks": 18600,  # a model that chooses; cells, letters; functions; tools, what is not said; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2410,  # tags; an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 525,  # candidates that serve nobody

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from coterie.learning.scope import Centroids, Neighbours, ScopeScore
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
-from coterie.tasks.classify.model import Centroids, ClassifySpecialist, Neighbours, ScopeScore
+from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
 

@@ -31,6 +31,8 @@ from coterie.learning.measure import (
     rated,
     window_warnings,
 )
+from coterie.learning.scope import ScopeScore
+from coterie.learning.scope_fitting import ScopeLine, draw_line
 from coterie.learning.threshold import provable
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
@@ -39,8 +41,7 @@ from coterie.tasks.classify.fit_chain import Calibrated, Made, train_rung_chain
 from coterie.tasks.classify.fit_prompted import train_prompted
 from coterie.tasks.classify.heads import TextFit, fit_text
 from coterie.tasks.classify.metrics import judge
-from coterie.tasks.classify.model import ClassifySpecialist, ScopeScore
-from coterie.tasks.classify.scope import ScopeLine, draw_line
+from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.section import ClassifySection
 from coterie.types import Task
 

@@ -22,8 +22,8 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.examples import TextExamples
 from coterie.learning.job import Job
 from coterie.learning.kernel import PARTS_OF_FEW, KernelFit, fit_kernel, hold_back_in_parts
-from coterie.tasks.classify.model import Neighbours
-from coterie.tasks.classify.scope import fit_neighbours
+from coterie.learning.scope import Neighbours
+from coterie.learning.scope_fitting import fit_neighbours
 from coterie.tuning.base import BaseEncoder
 from coterie.tuning.export import encoder_files, exact_vectors
 from coterie.tuning.finetune import LinearHead, TunedNetwork, fine_tune, recipe_for

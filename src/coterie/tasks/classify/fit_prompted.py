@@ -24,6 +24,7 @@ from coterie.learning.evaluation import Evaluation
 from coterie.learning.examples import TextExamples
 from coterie.learning.job import Job
 from coterie.learning.measure import Encoded, encode, evaluate, rated
+from coterie.learning.scope_fitting import FALSE_REJECTION
 from coterie.learning.threshold import Threshold, accept_threshold
 from coterie.runtime.bridge import run
 from coterie.specialists.acceptance import Acceptance
@@ -40,7 +41,6 @@ from coterie.tasks.classify.prompted import (
     read_reply,
     tokens_of,
 )
-from coterie.tasks.classify.scope import FALSE_REJECTION
 from coterie.tasks.classify.section import ClassifySection
 from coterie.types import SYSTEM, Output, Prompt, total_usage
 

@@ -28,9 +28,9 @@ from coterie.learning.job import Job
 from coterie.learning.kernel import Apart, KernelFit, expected_gain, fit_kernel, hold_out_copies
 from coterie.learning.measure import Encoded
 from coterie.learning.progress import Progress, Silent
+from coterie.learning.scope import Neighbours
+from coterie.learning.scope_fitting import fit_neighbours, made_of_patterns, nearest_out_of_fold
 from coterie.routing.profile import hint_texts
-from coterie.tasks.classify.model import Neighbours
-from coterie.tasks.classify.scope import fit_neighbours, made_of_patterns, nearest_out_of_fold
 from coterie.types import Rung
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from typing import Any
 
 from coterie.engines.linear import LinearEngine
 from coterie.errors import TooLong
+from coterie.learning.scope import ScopeScore
 from coterie.protocols import Engine, Specialist
 from coterie.runtime.codec import from_json
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
 from coterie.specialists.artefacts import ADAPTER_FILE, Prompting, answers, load_own_encoder, model_of
 from coterie.tasks.classify.chain import load_chain
-from coterie.tasks.classify.model import ClassifySpecialist, ScopeScore
+from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.prompted import load_prompted
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import Parts, Stored

@@ -14,11 +14,11 @@ from coterie.learning.dataset import Row
 from coterie.learning.examples import deal_folds
 from coterie.learning.job import Job
 from coterie.learning.measure import Encoded, encode, held_out_warnings, measure
+from coterie.learning.scope_fitting import ScopeLine
 from coterie.learning.threshold import Provable, Threshold, provable
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.specialists.artefacts import own_encoder_files
-from coterie.tasks.classify.scope import ScopeLine
 from coterie.tasks.extract.extractor import FieldExtractor, FieldModel
 from coterie.tasks.extract.field_reader import FieldReader
 from coterie.tasks.extract.fit_calibration import Unseen, calibrate

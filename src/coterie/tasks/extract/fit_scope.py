@@ -7,8 +7,8 @@ import numpy as np
 from coterie.learning.calibration import scope_threshold
 from coterie.learning.examples import TextExamples
 from coterie.learning.kernel import hold_out_copies
-from coterie.tasks.classify.model import Neighbours
-from coterie.tasks.classify.scope import (
+from coterie.learning.scope import Neighbours
+from coterie.learning.scope_fitting import (
     AXES,
     FALSE_REJECTION,
     REJECTED_APART,

@@ -18,6 +18,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
+from coterie.learning.scope import ScopeScore
 from coterie.learning.sequence import TAGS
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
@@ -25,7 +26,6 @@ from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
-from coterie.tasks.classify.model import ScopeScore
 from coterie.tasks.extract.extractor import DocumentSurvey, FieldExtractor, FieldModel, FieldStatement
 from coterie.tasks.extract.quotes import QuotingModel, Said
 from coterie.tasks.extract.ranking import TokenizedText

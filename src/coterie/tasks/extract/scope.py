@@ -1,6 +1,6 @@
 """Whether a text is of the kind that an extractor was trained on, without a single example of another kind.
 
-Two signs as in `tasks.classify.scope`: how much its likeliest sentences look like those that state the fields, and how
+Two signs as in `learning.scope`: how much its likeliest sentences look like those that state the fields, and how
 near its encoding is to the training texts'. Both are judged by texts that training had not seen. The line rejects few
 of the training texts, so it tells what is far from all of them: another language, another subject, no sentence at all.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coterie.learning.scope import ScopeScore
 from coterie.protocols import Engine
-from coterie.tasks.classify.model import ScopeScore
 from coterie.types import CallContext, Prompt, Step, Task
 
 

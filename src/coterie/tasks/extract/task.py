@@ -74,8 +74,8 @@ class ExtractTask(TaskType[ExtractSection]):
 
     def load(self, card: SpecialistCard, section: ExtractSection, stored: Stored, parts: Parts) -> Specialist:
         """The extractor of the version's rung."""
+        from coterie.learning.scope import ScopeScore
         from coterie.specialists.artefacts import model_of
-        from coterie.tasks.classify.model import ScopeScore
         from coterie.tasks.extract.model import load_extract
 
         asked = partial(model_of, card, section, parts.models)

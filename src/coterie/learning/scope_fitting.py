@@ -1,4 +1,4 @@
-"""Fitting the in-scope score of a classifier that has encodings, without a single example that is out of scope."""
+"""Fitting the in-scope score of a specialist that has encodings, without a single example that is out of scope."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from coterie.learning.calibration import max_logit, scope_threshold
 from coterie.learning.examples import TextExamples, in_turn
 from coterie.learning.kernel import Apart
-from coterie.tasks.classify.model import Neighbours, ScopeScore
+from coterie.learning.scope import Neighbours, ScopeScore
 
 AXES = 64
 """Directions that are looked at. From 48 to 128 makes no difference that could be measured (docs/history/log.md)."""
