@@ -33,7 +33,7 @@ from coterie.learning.metrics import bootstrap_mean
 from coterie.policy.acceptance import STOPS, RungOutcomes
 from coterie.protocols import Specialist
 from coterie.tasks.classify.chain import ChainSpecialist
-from coterie.tasks.classify.fit_chain import choose_stop
+from coterie.tasks.classify.fit import choose_stop
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from coterie.learning.sequence import ChainFit, fit_chain, numbered
 from coterie.privacy.detection import PersonalData
 from coterie.privacy.evaluation import AnnotatedText
 from coterie.privacy.names import NAME_KINDS, ChainModel, Lexicon, TaggedWord, read_words, text_features
 from coterie.privacy.patterns import PatternDetector
+from coterie.tasks.extract.tagging import ChainFit, fit_chain, numbered
 
 AT_LEAST = 2
 """Times that a feature occurs."""

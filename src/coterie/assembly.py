@@ -36,8 +36,7 @@ from coterie.models.files import checksum_of
 from coterie.network.network import Network
 from coterie.network.relaying import RelayModel
 from coterie.policy.acceptance import CalibrationOutcomes
-from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
-from coterie.policy.outcomes import read_outcomes
+from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality, read_outcomes
 from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
 from coterie.privacy.contract import open_detector
 from coterie.privacy.detection import Detector

@@ -62,30 +62,30 @@ BUDGETS = {
     "generalist": 1560,  # whole answers asked for whole; functions
     "governance": 3550,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
-    "learning": 6000,  # scopes, from tasks; a prior on confidence, patterns, wrong labels; languages, the floor
+    "learning": 5680,  # scopes, from tasks; a prior on confidence, patterns, wrong labels; languages, the floor
     "limits": 1600,  # spans beside storage; calls capped, or as long as such were; allotments leased, one clock
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
-    "network": 2590,  # stages in one module; relay, routes by schema, feedback, misspelt labels, functions, follow-ups
+    "network": 2605,  # stages in one module; relay, routes by schema, feedback, misspelt labels, functions, follow-ups
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
     "privacy": 3290,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
-    "protocols": 700,  # what gates read; functions; the flywheel and its store, its calls
+    "protocols": 715,  # what reads turns; what gates read; functions; the flywheel and its store, its calls
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2040,
     "routing": 2_755,  # the second specialist, descriptions as a whole; texts of a batch together; documents
-    "runtime": 1880,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
+    "runtime": 1850,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1120,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
-    "tasks": 18600,  # a model that chooses; cells, letters; functions; tools, what is not said; second looks; a checker
+    "tasks": 18790,  # chains of tags, lineage; models that choose; cells; functions; tools; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2410,  # tags; an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 525,  # candidates that serve nobody
     "tuning": 2330,  # encoders built, vocabularies cut; corrections of published encoders
-    "turns": 240,  # heads on the encoder in place of word lists
+    "turns": 205,  # heads on the encoder in place of word lists
     "types": 2730,  # what gates read; contradictions; pages; old keys; the flywheel; functions; sums in one go
 }
 

@@ -57,7 +57,7 @@ def invoices() -> list[dict[str, object]]:
 def _few_trees():
     """Scorecards of two bags of trees in place of eight: a note tells everything here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coterie.tasks.score.fit_scorecard.BAGS", 2)
+        patch.setattr("coterie.tasks.score.fit.BAGS", 2)
         yield
 
 

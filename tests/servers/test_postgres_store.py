@@ -16,7 +16,7 @@ import pytest
 
 from coterie.errors import StoreError
 from coterie.testing import check_store
-from coterie.testing.flywheel import check_flywheel_store
+from coterie.testing.contracts import check_flywheel_store
 from coterie.types import RequestFilter
 from tests.null.store import test_sqlite
 from tests.null.store.conftest import DAY, ENTRIES, NOW, Clock, OpenStore, settlement

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import configured, find_file
-from coterie.cli.options import check_index_name
+from coterie.cli.options import check_index_name, check_task, given, task_for
 from coterie.cli.output import Json, give, say, shell, warn
-from coterie.cli.settings import check_task, given, task_for
 from coterie.errors import ConfigError, InputError, SetupError
 from coterie.runtime.files import copy_file, sole_editor, write_bytes
 

@@ -19,14 +19,14 @@ from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
 from coterie.cli.bundle import bundle
 from coterie.cli.decide import decide, decisions
-from coterie.cli.discover import discover
 from coterie.cli.doctor import doctor
 from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.flywheel import bootstrap, flywheel, retrain
-from coterie.cli.imports import import_logs
+from coterie.cli.imports import discover, import_logs
 from coterie.cli.index import index, search
 from coterie.cli.keys import keys
 from coterie.cli.models import models
+from coterie.cli.options import section_command
 from coterie.cli.output import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from coterie.cli.plan import plan
 from coterie.cli.privacy import privacy
@@ -35,7 +35,6 @@ from coterie.cli.report import budgets, report
 from coterie.cli.route import route
 from coterie.cli.serve import mcp, serve
 from coterie.cli.session import erase, export, session
-from coterie.cli.settings import section_command
 from coterie.cli.spotchecks import feedback, spotchecks
 
 # Plain help: rich's costs 0.15 s, half of what `coterie --help` may take.

@@ -160,7 +160,7 @@ def _read(path: Path | None) -> list[Question]:
         return []
     from pydantic import ValidationError
 
-    from coterie.gateway.systemone.translation import read_questions
+    from coterie.gateway.decisions.systemone import read_questions
 
     try:
         return read_questions(json.loads(path.read_text(encoding="utf-8")))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import configured, find_file, registry_of, run, section_of
+from coterie.cli.options import given
 from coterie.cli.output import Json, give, interval, number, say, show_table, warn
-from coterie.cli.settings import given
 from coterie.errors import InputError
 from coterie.runtime.codec import parse_json
 

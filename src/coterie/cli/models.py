@@ -16,8 +16,8 @@ from coterie.runtime.files import write_bytes
 if TYPE_CHECKING:
     from coterie.config.file import Config, LlamaModel
     from coterie.models.catalogue import KnownModel, SmallModel
-    from coterie.models.download import Progress
     from coterie.models.files import Snapshot
+    from coterie.models.publishers import Progress
 
 models = group("models", "List and get model files.")
 

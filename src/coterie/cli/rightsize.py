@@ -15,7 +15,7 @@ import typer
 
 from coterie import __version__
 from coterie.cli.bridge import check_writable, configured, find_file, run
-from coterie.cli.options import parse_label, parse_money
+from coterie.cli.options import check_task, given, parse_label, parse_money, section_from, task_for
 from coterie.cli.output import (
     BAR_MISSED,
     Json,
@@ -32,7 +32,6 @@ from coterie.cli.output import (
     size,
     warn,
 )
-from coterie.cli.settings import check_task, given, section_from, task_for
 from coterie.errors import InputError
 from coterie.runtime.files import write_bytes
 

@@ -221,7 +221,7 @@ def mcp(
 
 
 async def _serve(folder: Path, section: GatewaySection, caller: Caller) -> None:
-    from coterie.gateway.mcp.stdio import serve_stdio
+    from coterie.gateway.mcp.server import serve_stdio
 
     network = await opened(folder, warm=True)
     try:

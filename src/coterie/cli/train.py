@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import configured, log_command, with_store
+from coterie.cli.options import given
 from coterie.cli.output import (
     BAR_MISSED,
     Json,
@@ -26,7 +27,6 @@ from coterie.cli.output import (
     size,
     warn,
 )
-from coterie.cli.settings import given
 from coterie.errors import StoreError
 
 if TYPE_CHECKING:

@@ -30,8 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coterie.console import flywheel, governance, network, playground, review, rightsizing, spend, traffic
 from coterie.console import sign_in as signing
 from coterie.console.rendering import STATIC, THEMES, render, static
-from coterie.console.sessions import COOKIE
-from coterie.console.visits import THEME, Place, Visit, read_form
+from coterie.console.visits import COOKIE, THEME, Place, Visit, read_form
 from coterie.errors import CoterieError
 from coterie.gateway.access import enter, refuse_foreign
 from coterie.gateway.connection import ClientGone

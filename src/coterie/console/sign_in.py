@@ -16,8 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from coterie.console.rendering import render
-from coterie.console.sessions import COOKIE, LONGEST
-from coterie.console.visits import Place, Visit
+from coterie.console.visits import COOKIE, LONGEST, Place, Visit
 from coterie.errors import SetupError
 from coterie.gateway.access import enter
 from coterie.governance.keys import Key
@@ -102,7 +101,7 @@ def provider_routes(place: Place) -> Sequence[Route]:
         raise SetupError(
             "[oidc] stands in coterie.toml, and joserfc is not installed.", hint="Run pip install 'coterie[oidc]'."
         ) from error
-    from coterie.engines.fetch import fetch_json  # noqa: PLC0415
+    from coterie.gateway.oidc import fetch_json  # noqa: PLC0415
 
     async def welcome(http: HTTPRequest, key: Key, person: Person, back: str) -> Response:
         visit = Visit(http, place)

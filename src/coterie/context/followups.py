@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coterie.protocols import TurnModel
 from coterie.text.words import marks
-from coterie.turns.contract import TurnModel
 from coterie.types import Context, Entry, FindingSummary, Label, Message, Output, label_without_pii
 
 Encode = Callable[[Sequence[str]], Awaitable[Sequence[Output]]]

@@ -26,7 +26,7 @@ from coterie.config.file import Config, load_config
 from coterie.engines.encoders import encoder_folder
 from coterie.engines.onnx import GRAPH_FILE, PREFIX_CHARACTERS, PROVENANCE_FILE, TOKENIZER_FILE
 from coterie.errors import ArtefactRefused, InputError, NotTrained, SetupError
-from coterie.models.download import download
+from coterie.models.publishers import download
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.runtime.codec import parse_json

@@ -12,9 +12,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coterie.governance.pseudonyms import FEW, LITERAL
-from coterie.privacy.cut import CutValue
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lowered
-from coterie.privacy.forms import find_between
+from coterie.privacy.forms import CutValue, find_between
 from coterie.runtime.concurrency import still_wanted
 from coterie.runtime.values import replace
 from coterie.text.folding import fold, shown

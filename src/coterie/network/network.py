@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from time import time as wall_clock
 
 from coterie.config.decisions import DecisionsSection
@@ -21,11 +23,32 @@ from coterie.network.relaying import RelayAnswer, Relayed, RelayModel, relay
 from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
-from coterie.protocols import Audit, Engine, Flywheel, Limits, Overhead, Retriever, Specialist
-from coterie.runtime.ids import RandomIds
+from coterie.protocols import Audit, Engine, Flywheel, Limits, Overhead, Retriever, Specialist, TurnModel
 from coterie.runtime.known import KnownTexts
-from coterie.turns.contract import TurnModel
 from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, RelayHead, Request
+
+_BYTES, _BLOCK = 16, 256
+"""Of one id, and ids that the system is asked for at once."""
+
+
+class RandomIds:
+    """Makes ids of 32 hexadecimal digits from the system's random bytes.
+
+    Each call of the system gives the interpreter's lock away, which an event loop then waits for: so it is asked for
+    many ids at once. A forked process makes others than its parent.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._left, self._process = Lock(), b"", 0
+
+    def new(self) -> str:
+        """A new id."""
+        with self._lock:
+            if not self._left or self._process != os.getpid():
+                self._left, self._process = os.urandom(_BYTES * _BLOCK), os.getpid()
+            found, self._left = self._left[:_BYTES], self._left[_BYTES:]
+        return found.hex()
+
 
 _MOST_LOOKED = 8192
 """Texts of all tenants together of which it is remembered what was found in them."""

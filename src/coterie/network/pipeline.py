@@ -31,12 +31,12 @@ from coterie.errors import NotTrained
 from coterie.network.admission import Admission, Admitted
 from coterie.network.gathering import SecretFinder, charged, gather
 from coterie.network.outcomes import Outcome, calls_of, kind_of, outcome_of, render, verified, verify
-from coterie.network.questions import begin_questions, question_steps, record_answers
 from coterie.network.settlement import audit_entry, is_quickly_traced, session_entries, texts_in, traced
 from coterie.network.stages import (
     Channel,
     Collected,
     Say,
+    begin_questions,
     compose,
     composing,
     consult,
@@ -46,6 +46,8 @@ from coterie.network.stages import (
     handed_up,
     heading,
     in_one,
+    question_steps,
+    record_answers,
     schema_route,
     select,
     without_call,

@@ -7,8 +7,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import cast
 
 from coterie.context.entries import entries_of
+from coterie.decisions.zero_shot import PRODUCER
 from coterie.errors import AuditError, EngineError, InputError, PolicyError, SetupError
 from coterie.generalist.pack import pack_context, topic
+from coterie.network.gathering import charged
 from coterie.network.outcomes import (
     Outcome,
     abstain,
@@ -27,9 +29,12 @@ from coterie.runtime.values import replace
 from coterie.structured.filling import Place, PropertySlot, assign, fill, fill_freely, is_free
 from coterie.structured.schema import Node
 from coterie.types import (
+    Bill,
     CallContext,
     Context,
     ContextView,
+    Deciding,
+    Decision,
     Delta,
     Finding,
     Part,
@@ -37,6 +42,8 @@ from coterie.types import (
     Request,
     Route,
     SpecialistCard,
+    Status,
+    Step,
     Task,
     all_of,
 )
@@ -264,3 +271,38 @@ def in_one(route: Route, request: Request) -> Route:
         asked |= stage.keys()
     whole = Part(text=request.text, stages=tuple(filter(None, stages)), score=max(part.score for part in route.parts))
     return replace(route, parts=(whole if len(route.parts) > 1 else route.parts[0],))
+
+
+def begin_questions(state: RequestState) -> None:
+    """Prepare the state: nothing is routed, so the request is one part of nobody."""
+    part = Part(text=state.request.text, stages=(), score=1.0)
+    state.route = Route(parts=(part,), reason=Reason("route.not_yet"))
+    state.begin()
+
+
+def question_steps(bill: Bill) -> tuple[Step, ...]:
+    """What was billed while questions were answered, beside what specialists did."""
+    return charged((), PRODUCER, bill)
+
+
+def record_answers(state: RequestState, found: Deciding) -> None:
+    """Note in the state who was asked and what came of it; the text of the answers is for the audit log's digest."""
+    names = tuple(finding.specialist for finding in found.findings)
+    part = replace(state.route.parts[0], stages=(names,) if names else ())
+    state.decisions = found.decisions
+    state.route = replace(state.route, parts=(part,), reason=_reason(found.decisions))
+    state.outcomes = [replace(state.outcomes[0], findings=found.findings, status=_status(found.decisions))]
+    state.shown.append("\n".join(f"{each.question or each.site}: {each.value}" for each in found.decisions))
+
+
+def _status(decisions: Sequence[Decision]) -> Status:
+    """Escalated if a remote model answered a question, accepted if any is accepted."""
+    if any(decision.method == "model" for decision in decisions):
+        return "escalated"
+    return "accepted" if any(decision.accepted for decision in decisions) else "abstained"
+
+
+def _reason(decisions: Sequence[Decision]) -> Reason:
+    """How many questions went to whom."""
+    trained = sum(not decision.zero_shot for decision in decisions)
+    return Reason("route.decisions", questions=len(decisions), trained=trained, zero_shot=len(decisions) - trained)

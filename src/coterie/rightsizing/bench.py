@@ -28,9 +28,8 @@ from coterie.registry.registry import Registry
 from coterie.registry.version import Version
 from coterie.rightsizing.large import HeldOutRows
 from coterie.rightsizing.probe import Probed
-from coterie.rightsizing.result import ChainPoint, Per1000, RungRow
+from coterie.rightsizing.result import ChainPoint, Per1000, RungRow, figure
 from coterie.rightsizing.small import open_small
-from coterie.rightsizing.verdict import figure
 from coterie.runtime.bridge import run
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import HELD_OUT, task_of

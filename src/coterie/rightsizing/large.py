@@ -20,8 +20,7 @@ from coterie.learning.dataset import Dataset, Row
 from coterie.learning.files import Lines, Record, open_lines, read_records
 from coterie.learning.progress import Progress
 from coterie.protocols import Engine
-from coterie.rightsizing.result import LargeRow, Per1000
-from coterie.rightsizing.verdict import figure
+from coterie.rightsizing.result import LargeRow, Per1000, figure
 from coterie.runtime.codec import to_json
 from coterie.runtime.concurrency import side_by_side
 from coterie.tasks.classify.prompted import match_label

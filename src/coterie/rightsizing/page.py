@@ -13,8 +13,7 @@ from coterie.learning.candidates import Figure
 from coterie.learning.evaluation import Case
 from coterie.reports.charts import Axis, Chart, span
 from coterie.reports.pages import UNKNOWN, Card, Cell, Report, Table, decimals, interval, page, percent, significant
-from coterie.rightsizing.result import LargeRow, Per1000, RightSizing, RungRow
-from coterie.rightsizing.verdict import reliability, risk_curve
+from coterie.rightsizing.result import LargeRow, Per1000, RightSizing, RungRow, reliability, risk_curve
 
 _PAIRS = 12  # confused pairs shown
 _EXAMPLES = 2  # texts of each

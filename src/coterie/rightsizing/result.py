@@ -1,16 +1,29 @@
-"""What right-sizing finds, as values, and as the JSON that scripts rely on."""
+"""What right-sizing finds, as values and as JSON, and its verdict: which rung is enough, what others add or cost.
+
+The rung is training's choice, made on out-of-fold rows. Held-out rows only say how that choice turned out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from coterie.learning.candidates import Figure
+from coterie.learning.candidates import Figure, RungChoice
 from coterie.learning.evaluation import Case, Evaluation
+from coterie.learning.metrics import (
+    Interval,
+    auroc,
+    bootstrap_interval,
+    bootstrap_mean,
+    multilabel_f1,
+    risk_coverage,
+    unseen,
+)
 from coterie.runtime.codec import readable
 from coterie.types import Reason
 
@@ -288,3 +301,266 @@ class RightSizing:
             "conditions": conditions,
             "warnings": list(self.warnings),
         }
+
+
+# --- Figures from judged rows: one row's, the difference of two, and the curves of a report.
+
+_DRAWS = 400  # of the bootstrap of a measure that is no mean
+_POINTS = 400  # of a curve that is drawn
+_BINS = 10  # of the reliability diagram
+_FEWEST = 10  # answers of a bin that is drawn
+
+
+def figure(measure: str, evaluation: Evaluation, cases: Sequence[Case]) -> Figure:
+    """A measure of an evaluation with its interval, worked out from the cases where the evaluation has none."""
+    value = evaluation.figure(measure)
+    if value is None:
+        return Figure(float("nan"), Interval(float("nan"), float("nan")))
+    if measure in evaluation.intervals:
+        return Figure(value, evaluation.intervals[measure])
+    truth, guess = label_sets(cases)
+    return Figure(
+        value,
+        unseen(bootstrap_interval(partial(multilabel_f1, macro=True), truth, guess, seed=0, n=_DRAWS), len(cases)),
+    )
+
+
+def label_sets(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:
+    """Right and found labels as (N, L) arrays of booleans."""
+    found = [case.value if isinstance(case.value, tuple) else () for case in cases]
+    names = sorted({name for case in cases for name in case.row.labels}.union(*found))
+    truth = np.array([[name in case.row.labels for name in names] for case in cases])
+    guess = np.array([[name in labels for name in names] for labels in found])
+    return truth, guess
+
+
+def difference(measure: str, first: Sequence[Case], second: Sequence[Case]) -> Figure:
+    """First minus second on the same rows, by the paired bootstrap.
+
+    Args:
+        measure: `auc`, or anything else for the share of right values.
+        first: Cases of the same rows ...
+        second: ... in the same order.
+    """
+    if measure != "auc":
+        gain = right(first).astype(float) - right(second)
+        return Figure(float(gain.mean()), bootstrap_mean(gain, seed=0))
+    truth = np.array([case.row.labels[0] == "1" for case in first])
+    arrays = (probabilities(first), probabilities(second), truth)
+    return Figure(_auc_gain(*arrays), bootstrap_interval(_auc_gain, *arrays, seed=0, n=_DRAWS))
+
+
+def _auc_gain(first: np.ndarray, second: np.ndarray, truth: np.ndarray) -> float:
+    return auroc(first, truth) - auroc(second, truth)
+
+
+def right(cases: Sequence[Case]) -> np.ndarray:  # (N,)
+    """Whether each is right."""
+    return np.array([case.correct for case in cases], dtype=bool)
+
+
+def probabilities(cases: Sequence[Case]) -> np.ndarray:  # (N,)
+    """Of the outcome of a score; one half where nothing was said."""
+    said = {"1": 1.0, "0": -1.0}
+    return np.array([0.5 + said.get(str(case.value), 0.0) * (case.confidence - 0.5) for case in cases])
+
+
+# --- Curves --------------------------------------------------------------------------------------
+
+
+class Curve(NamedTuple):
+    """The error among accepted answers by the share accepted."""
+
+    coverage: np.ndarray  # (K,)
+    risk: np.ndarray  # (K,)
+
+
+def risk_curve(cases: Sequence[Case]) -> Curve:
+    """The risk-coverage curve of the confidence, thinned to what can be drawn."""
+    curve = risk_coverage([case.confidence for case in cases], right(cases))
+    kept = np.unique(np.linspace(0, len(curve.coverage) - 1, _POINTS).round().astype(np.int64))
+    return Curve(curve.coverage[kept], curve.risk[kept])
+
+
+class Bin(NamedTuple):
+    """Answers of about the same confidence."""
+
+    confidence: float
+    accuracy: float
+    rows: int
+
+
+def reliability(cases: Sequence[Case]) -> list[Bin]:
+    """Mean confidence and share of right answers in ten bins of equal width; a bin of few answers says nothing."""
+    confidence, correct = np.array([case.confidence for case in cases]), right(cases)
+    place = np.clip(np.ceil(confidence * _BINS) - 1, 0, _BINS - 1)  # bins are (a, b]
+    groups = [place == number for number in range(_BINS)]
+    return [
+        Bin(confidence=float(confidence[group].mean()), accuracy=float(correct[group].mean()), rows=int(group.sum()))
+        for group in groups
+        if group.sum() >= _FEWEST
+    ]
+
+
+_MUCH = 10.0  # from here on a ratio needs no decimals
+
+
+def decide(
+    rows: Sequence[RungRow],
+    choice: RungChoice,
+    bar: Mapping[str, float],
+    comparisons: Sequence[Comparison],
+    large: LargeRow | None,
+    *,
+    measure: str,
+) -> Recommendation:
+    """The verdict over all rungs.
+
+    Args:
+        rows: A row a rung, cheapest first.
+        choice: What training took, and why.
+        bar: What each measure must reach, if anything.
+        comparisons: The rungs beside the one taken, and that beside the large model.
+        large: The large model, if there is one.
+        measure: The measure that ranks.
+    """
+    taken = next(row for row in rows if row.rung == choice.candidate.rung)
+    outcome = _outcome(taken, bar)
+    if bar and not _confident_out_of_fold(taken, bar):
+        outcome = "missed" if outcome == "missed" else "reached"
+    sentences = [_first(taken, choice, bar, outcome, measure=measure, alone=len(rows) == 1)]
+    sentences += [_passed_over(row, bar) for row in rows[: rows.index(taken)] if bar and _outcome(row, bar) == "met"]
+    sentences += [
+        _beside_rung(comparison, rows, taken, measure=measure)
+        for comparison in comparisons
+        if large is None or comparison.second != large.name
+    ]
+    sentences += [
+        _beside_large(each, taken, large) for each in comparisons if large is not None and each.second == large.name
+    ]
+    return Recommendation(outcome=outcome, rung=taken.rung, sentences=tuple(filter(None, sentences)))
+
+
+def _outcome(row: RungRow, bar: Mapping[str, float]) -> Outcome:
+    if not bar:
+        return "no_bar"
+    figures = {name: figure(name, row.evaluation, row.cases) for name in bar}
+    if all(figures[name].interval.low >= least for name, least in bar.items()):
+        return "met"
+    if all(figures[name].value >= least for name, least in bar.items()):
+        return "reached"
+    return "missed"
+
+
+def _confident_out_of_fold(row: RungRow, bar: Mapping[str, float]) -> bool:
+    return all(row.out_of_fold[name].interval.low >= least for name, least in bar.items())
+
+
+def _first(
+    taken: RungRow, choice: RungChoice, bar: Mapping[str, float], outcome: Outcome, *, measure: str, alone: bool
+) -> str:
+    if not bar:
+        found = f"{measure} {in_words(taken.figure)}"
+        why = "it is the only rung tried" if alone else str(choice.reason)
+        return f"{taken.rung} is the right size: {found}; {why}."
+    wanted = " and ".join(f"{name} {least:g}" for name, least in bar.items())
+    found = " and ".join(f"{name} {in_words(figure(name, taken.evaluation, taken.cases))}" for name in bar)
+    if outcome == "met":
+        return f"{taken.rung} is enough: {found} meets {_least(bar)} with 95% confidence."
+    if not _confident_out_of_fold(taken, bar):
+        before = " and ".join(_bare(taken.out_of_fold[name]) for name in bar)
+        start = f"No rung meets {wanted} with 95% confidence where rungs are chosen, out of fold on the training rows"
+        best = f"the best is {taken.rung} ({before})"
+        return f"{start}; {best}. On held-out rows its {found} {_reaches(outcome, taken, bar)}."
+    far = any(figure(name, taken.evaluation, taken.cases).interval.high < least for name, least in bar.items())
+    why = "they are unlike the training rows" if far else "more rows would tell"
+    return f"{taken.rung} was enough out of fold; on held-out rows its {found} {_reaches(outcome, taken, bar)}: {why}."
+
+
+def _passed_over(row: RungRow, bar: Mapping[str, float]) -> str:
+    """A cheaper rung that held-out rows would have let pass."""
+    before = " and ".join(_bare(row.out_of_fold[name]) for name in bar)
+    return f"{row.rung} meets it on held-out rows too, but not out of fold ({before}), where rungs are chosen."
+
+
+def _reaches(outcome: Outcome, taken: RungRow, bar: Mapping[str, float]) -> str:
+    if outcome == "missed":
+        return f"does not reach {_least(bar)}"
+    if _outcome(taken, bar) == "met":
+        return f"would meet {_least(bar)} with 95% confidence, but they choose nothing"
+    return f"reaches {_least(bar)}, but not with 95% confidence"
+
+
+def _least(bar: Mapping[str, float]) -> str:
+    return " and ".join(f"{least:g}" for least in bar.values())
+
+
+def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow, *, measure: str) -> str:
+    """What another rung adds, or what this one adds over a cheaper one."""
+    names = [row.rung for row in rows]
+    other = rows[names.index(comparison.second)]
+    on = (
+        f", on the {comparison.rows:,} held-out rows that both answered"
+        if comparison.rows < max(len(row.cases) for row in rows)
+        else ""
+    )
+    of_what = "" if comparison.measure == measure else f" {comparison.measure}"
+    value = f"{abs(comparison.difference.value):.3f}{of_what}"
+    if names.index(comparison.second) > names.index(taken.rung):
+        for_what = _price(comparison, other, taken, inverse=True) + on
+        if not comparison.measurable:
+            return f"{comparison.second} would add nothing measurable ({_signed(comparison, -1)}){for_what}."
+        verb = "add" if comparison.difference.value < 0 else "lose"
+        return f"{comparison.second} would {verb} {value}{for_what}."
+    for_what = _price(comparison, other, taken, inverse=False) + on
+    if not comparison.measurable:
+        return f"It adds nothing measurable to {comparison.second} ({_signed(comparison, 1)}){for_what}."
+    verb = "adds" if comparison.difference.value > 0 else "loses"
+    return f"Against {comparison.second} it {verb} {value}{for_what}."
+
+
+def _price(comparison: Comparison, *rungs: RungRow, inverse: bool) -> str:
+    """How many times the energy, and the money where one of the two is paid by the question."""
+    energy = _times(comparison.joules, inverse=inverse)
+    money = _times(comparison.money, inverse=inverse) if any(row.rung == "llm" for row in rungs) else ""
+    costs = [f"{times} the {what}" for times, what in ((energy, "energy"), (money, "money")) if times]
+    return f" for {' and '.join(costs)}" if costs else ""
+
+
+def _beside_large(comparison: Comparison, taken: RungRow, large: LargeRow) -> str:
+    """The large model's quality and price, on the rows that it answered."""
+    of = f"all {large.of:,}" if large.answered == large.of else f"the {large.answered:,} of {large.of:,}"
+    start = f"{large.name} reaches {in_words(large.figure)} on {of} held-out rows"
+    start += "" if large.answered == large.of else " that it answered"
+    gap = abs(comparison.difference.value)
+    low, high = sorted(abs(end) for end in comparison.difference.interval)
+    than = "more" if comparison.difference.value < 0 else "less"
+    words = f"{gap:.3f} ({low:.3f} to {high:.3f}) {than} {comparison.measure} than {taken.rung} on the same rows"
+    if not comparison.measurable:
+        words = f"not measurably different from {taken.rung} on the same rows ({_signed(comparison, -1)})"
+    money, joules = _times(comparison.money, inverse=True), _times(comparison.joules, inverse=True)
+    costs = [f"{times} the {what}" for times, what in ((money, "money"), (joules, "energy")) if times]
+    return f"{start}: {words}{', at ' + ' and '.join(costs) if costs else ''}."
+
+
+def _signed(comparison: Comparison, sign: int) -> str:
+    low, high = sorted(sign * end + 0.0 for end in comparison.difference.interval)  # no -0.0
+    return f"{sign * comparison.difference.value + 0.0:+.3f}, {low:+.3f} to {high:+.3f}"
+
+
+def _times(ratio: float | None, *, inverse: bool) -> str:
+    """`3.1 times`, `47,000 times`, two digits; nothing when it is not known."""
+    if not ratio:
+        return ""
+    times = 1 / ratio if inverse else ratio
+    return f"{float(f'{times:.2g}'):,.0f} times" if times >= _MUCH else f"{times:.1f} times"
+
+
+def _bare(found: Figure) -> str:
+    """`0.912, 0.902 to 0.921`, for use inside brackets."""
+    return f"{found.value:.3f}, {found.interval.low:.3f} to {found.interval.high:.3f}"
+
+
+def in_words(found: Figure) -> str:
+    """`0.912 (0.902 to 0.921)`."""
+    return f"{found.value:.3f} ({found.interval.low:.3f} to {found.interval.high:.3f})"

@@ -24,8 +24,7 @@ from coterie.learning.progress import Progress, Silent
 from coterie.registry.registry import Registry
 from coterie.rightsizing.bench import NAME, Bench, Probe, Rows, chain_curve
 from coterie.rightsizing.probe import probe as probe_alone
-from coterie.rightsizing.result import Comparison, Conditions, LargeRow, RightSizing, RungRow
-from coterie.rightsizing.verdict import decide, difference
+from coterie.rightsizing.result import Comparison, Conditions, LargeRow, RightSizing, RungRow, decide, difference
 from coterie.tasks.contract import task_of
 from coterie.training.train import TrainedRungs, possible_rungs, train_rungs
 from coterie.tuning.base import Checkpoints

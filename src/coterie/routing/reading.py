@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coterie.protocols import TurnModel
 from coterie.routing.matching import Match
 from coterie.routing.profile import BUNDLED_SCALE, CosineScale
 from coterie.routing.splitting import span_means
-from coterie.turns.contract import TurnModel
 from coterie.types import Output
 
 # --- Spelling, English: words that nobody writes become the known word that is one slip away.

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.context.entries import known_facts
-from coterie.protocols import Engine
+from coterie.protocols import Engine, TurnModel
 from coterie.routing.matching import (
     WEIGHT,
     Discriminant,
@@ -51,7 +51,6 @@ from coterie.runtime.known import KnownTexts
 from coterie.runtime.rows import BatchMemo
 from coterie.runtime.values import replace
 from coterie.text.language import is_english, language_of
-from coterie.turns.contract import TurnModel
 from coterie.types import (
     SYSTEM,
     CallContext,

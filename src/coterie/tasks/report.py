@@ -1,16 +1,78 @@
-"""What a version says of itself: the `report.json` of a choice between rungs."""
+"""What a version says of itself: where it comes from, and the `report.json` of a choice between rungs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
+from coterie import __version__
+from coterie.config.specialists import SpecialistSection
 from coterie.learning.candidates import Candidate, RungChoice, bar_met
+from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job
-from coterie.learning.lineage import describe_base, describe_data, describe_origin, licence_warnings
 from coterie.learning.measure import language_warnings
 from coterie.learning.metrics import pack
 from coterie.tasks.contract import task_of
+from coterie.tuning.base import CausalBase
+from coterie.types import Rung
+
+_LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "scipy", "tokenizers")
+"""Those on which a trained number depends."""
+
+
+def describe_origin(section: SpecialistSection) -> dict[str, object]:
+    """What it was made with, and what was asked for."""
+    return {
+        "seed": section.seed,
+        "config": section.model_dump(mode="json", exclude_defaults=True),
+        "code_version": __version__,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def describe_data(data: Dataset, licence: str | None) -> dict[str, object]:
+    """A file, the rows of it that were used, and under which licence."""
+    return {
+        "file": data.name,
+        "sha256": data.sha256,
+        "rows": len(data),
+        "rows_sha256": _rows_sha256(data),
+        "licence": licence,
+    }
+
+
+def describe_base(job: Job[SpecialistSection], rung: Rung) -> Mapping[str, object] | None:
+    """The model that it is built on; None if it looks at columns only."""
+    if rung == "slm" and job.causal is not None:
+        return describe_causal(job.causal)
+    return dict(job.encoder.about) if job.has_texts else None
+
+
+def describe_causal(base: CausalBase) -> dict[str, object]:
+    """The model that an adapter belongs to."""
+    return {"name": base.name, "source": base.repository, "sha256": base.sha256, "licence": base.licence}
+
+
+def licence_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
+    """That nobody knows whether the data may be used."""
+    if job.section.licence is None and job.section.data is not None:
+        yield f"no licence is stated for {job.train.name}: set `licence` of specialists.{job.name} in coterie.toml"
+    if job.causal is not None and job.causal.licence is None:
+        yield f"no licence is stated for the base {job.causal.name}: set `licence` of models.{job.causal.key}"
+
+
+def _rows_sha256(data: Dataset) -> str:
+    """Checksum of the rows themselves, in order: equal where figures are about the same rows."""
+    digest = hashlib.sha256()
+    for row in data.rows:
+        said: list[object] = [row.text, row.labels, dict(row.columns)]
+        if row.fields:
+            said.append({name: [[s.start, s.end, s.value] for s in each.spans] for name, each in row.fields.items()})
+        digest.update(json.dumps(said, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def write_report(job: Job[Any], choice: RungChoice, candidates: Sequence[Candidate]) -> dict[str, object]:

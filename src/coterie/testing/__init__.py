@@ -9,6 +9,7 @@ from coterie.testing.contracts import (
     check_choices,
     check_detector,
     check_engine,
+    check_flywheel_store,
     check_index,
     check_meter,
     check_policy,
@@ -30,7 +31,6 @@ from coterie.testing.fakes import (
     make_trace,
     write_random_adapter,
 )
-from coterie.testing.flywheel import check_flywheel_store
 from coterie.testing.openai_server import (
     FakeOpenAIServer,
     ReceivedRequest,

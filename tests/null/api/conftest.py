@@ -33,7 +33,7 @@ def messages(each: int = 30) -> tuple[list[str], list[str]]:
 def _few_trees() -> Iterator[None]:
     """Scorecards of two bags of trees in place of eight: one column tells everything here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coterie.tasks.score.fit_scorecard.BAGS", 2)
+        patch.setattr("coterie.tasks.score.fit.BAGS", 2)
         yield
 
 

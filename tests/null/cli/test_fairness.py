@@ -6,7 +6,7 @@ import random
 import pytest
 
 from coterie.tasks.score import fit as _score
-from coterie.tasks.score import fit_scorecard as _scorecard
+from coterie.tasks.score import fit as _scorecard
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import typer
 from pydantic import BaseModel, ConfigDict, Field
 
-from coterie.cli import settings
+from coterie.cli import options
 from coterie.cli.app import app
 from coterie.config.specialists import SpecialistSection
 from coterie.errors import InputError
@@ -39,17 +39,17 @@ class ExtractSection(_Section):
 @pytest.fixture
 def union(monkeypatch):
     """Sections as a union with a class for each task."""
-    monkeypatch.setattr(settings, "sections", lambda: {"classify": ClassifySection, "extract": ExtractSection})
+    monkeypatch.setattr(options, "sections", lambda: {"classify": ClassifySection, "extract": ExtractSection})
 
 
-def options(command: str) -> dict[str, object]:
+def options_of(command: str) -> dict[str, object]:
     found = typer.main.get_command(app).commands[command]
     return {each.name: each for each in found.get_params(typer.Context(found))}
 
 
 def test_a_field_is_an_option():
     """Name, type, choices, bounds and default are the field's."""
-    found = options("add")
+    found = options_of("add")
 
     assert set(SpecialistSection.model_fields) <= set(found)
     assert found["rungs"].opts == ["--rungs", "--rung"]
@@ -62,14 +62,14 @@ def test_a_field_is_an_option():
 @pytest.mark.parametrize("command", ["add", "train", "rightsize"])
 def test_rungs_are_one_option(command):
     """The commands that take rungs take them under the same names, with the same help."""
-    found, same = options(command)["rungs"], options("add")["rungs"]
+    found, same = options_of(command)["rungs"], options_of("add")["rungs"]
 
     assert (found.opts, found.help, found.metavar) == (same.opts, same.help, same.metavar)
 
 
 def test_fields_of_a_union(union):
     """Each field of each class is offered once, and one that is not everybody's names its tasks."""
-    found = settings.settings(settings.sections())
+    found = options.settings(options.sections())
 
     assert list(found) == ["rungs", "chain_quality", "fields"]
     assert (found["rungs"].tasks, found["fields"].tasks) == ((), ("extract",))
@@ -80,11 +80,11 @@ def test_fields_of_a_union(union):
 def test_a_field_of_another_task(union):
     """A field that the task's section lacks is refused with the tasks that it is for."""
     with pytest.raises(InputError) as refused:
-        settings.section_from("classify", {"fields": {"start": "date"}})
+        options.section_from("classify", {"fields": {"start": "date"}})
 
     assert "--fields" in refused.value.message
     assert "extract" in refused.value.hint
-    assert settings.section_from("extract", {"fields": {"start": "date"}}).fields == {"start": "date"}
+    assert options.section_from("extract", {"fields": {"start": "date"}}).fields == {"start": "date"}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_field_of_another_task(union):
 def test_a_value_that_is_refused(union, fields, option):
     """What the section refuses is said in terms of the option, with what was typed."""
     with pytest.raises(InputError) as refused:
-        settings.section_from("classify", fields)
+        options.section_from("classify", fields)
 
     assert refused.value.message.startswith(option)
 
@@ -102,6 +102,6 @@ def test_a_value_that_is_refused(union, fields, option):
 def test_an_unknown_task(union):
     """A task that no section has is refused with those that there are."""
     with pytest.raises(InputError) as refused:
-        settings.check_task("sing", {})
+        options.check_task("sing", {})
 
     assert "classify, extract" in refused.value.hint

@@ -19,9 +19,8 @@ from coterie.console import charts
 from coterie.console.app import SCREENS, Console, refuse_cross_site
 from coterie.console.rendering import STATIC
 from coterie.console.review import Item
-from coterie.console.sessions import COOKIE, IDLE, LONGEST, Sessions
 from coterie.console.traffic import _append, _rows_of
-from coterie.console.visits import read_form
+from coterie.console.visits import COOKIE, IDLE, LONGEST, Sessions, read_form
 from coterie.errors import InputError
 from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.gateway.app import create_app
@@ -179,7 +178,7 @@ def provider(monkeypatch):
     """An OpenID Connect provider, asked instead of one over HTTP."""
     monkeypatch.setenv("OIDC_SECRET", "s3cret")
     made = _oidc["Provider"]()
-    monkeypatch.setattr("coterie.engines.fetch.fetch_json", made.fetch)
+    monkeypatch.setattr("coterie.gateway.oidc.fetch_json", made.fetch)
     return made
 
 

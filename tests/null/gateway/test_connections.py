@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from coterie.config.file import GatewaySection
-from coterie.gateway.protocol import HeadWithBody
-from coterie.gateway.serve import SharedAcceptor, serve
+from coterie.gateway.serve import HeadWithBody, SharedAcceptor, serve
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -229,7 +228,7 @@ async def test_an_idle_connection_is_closed(network):
 )
 async def test_the_rest_of_a_refused_body_is_not_waited_for(network, refused, monkeypatch):
     """Whoever goes on sending it is closed all the same."""
-    monkeypatch.setattr("coterie.gateway.protocol._REST_SECONDS", 0.05)
+    monkeypatch.setattr("coterie.gateway.serve._REST_SECONDS", 0.05)
     async with served(network, body_seconds=0.05) as server:
         reader, writer = await server.connect(POST + refused.encode())
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), LONG)

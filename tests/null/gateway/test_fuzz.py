@@ -14,8 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from coterie.config.file import GatewaySection
-from coterie.gateway.app import ENDPOINTS, create_app
-from coterie.gateway.openapi import describe_api
+from coterie.gateway.app import ENDPOINTS, create_app, describe_api
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import FakeRetriever
 from coterie.types import Label, Passage

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.learning.dataset import normalise
-from coterie.learning.duplicates import SIMILARITY, Duplicate, duplicate_groups, near_duplicates
+from coterie.learning.splits import SIMILARITY, Duplicate, duplicate_groups, near_duplicates
 
 
 def trigrams(text):

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from coterie.errors import DataError
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.duplicates import near_duplicates
-from coterie.learning.splits import compare_datasets, folds, split_dataset
+from coterie.learning.splits import compare_datasets, folds, near_duplicates, split_dataset
 
 
 def dataset(rows, name="train.csv"):

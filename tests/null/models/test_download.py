@@ -1,7 +1,7 @@
 import pytest
 
 from coterie.errors import ModelMissing
-from coterie.models import download as _download
+from coterie.models import publishers as _download
 
 
 @pytest.fixture

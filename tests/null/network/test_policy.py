@@ -9,8 +9,14 @@ from coterie.config.file import OpenAIModel
 from coterie.errors import InputError
 from coterie.limits.limits import StoredLimits, open_limits
 from coterie.policy.acceptance import CalibrationOutcomes
-from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain
-from coterie.policy.outcomes import Attempt, RecordedOutcome, RecordedOutcomes
+from coterie.policy.cost_quality import (
+    Aim,
+    Attempt,
+    CostQualityPolicy,
+    RecordedOutcome,
+    RecordedOutcomes,
+    generalist_by_domain,
+)
 from coterie.specialists.acceptance import Acceptance
 from coterie.types import Finding, Message, Output, Prompt, Request, Usage
 

@@ -4,7 +4,7 @@ import pytest
 
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Case
-from coterie.rightsizing.verdict import difference, probabilities, reliability, risk_curve
+from coterie.rightsizing.result import difference, probabilities, reliability, risk_curve
 
 
 def cases(*said, labels=None):

@@ -63,7 +63,7 @@ def test_no_coordinate_is_lost(page):
 
 def test_a_score_has_a_report_too(job, size, applicants, read_page, monkeypatch):
     """Columns stand in for the text of an example."""
-    monkeypatch.setattr("coterie.tasks.score.fit_scorecard.STAGES", 3)  # trees that are not looked at
+    monkeypatch.setattr("coterie.tasks.score.fit.STAGES", 3)  # trees that are not looked at
     page = read_page(rightsizing_page(size(job(applicants(), task="score"))))
 
     assert all(quote.startswith("income ") for quote in page.texts("div", class_="quote"))

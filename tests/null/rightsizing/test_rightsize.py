@@ -87,7 +87,7 @@ def test_rungs_can_be_named(job, size, texts):
 @pytest.mark.slow  # ten folds of boosting
 def test_a_score_is_measured_on_held_out_rows(job, size, applicants, monkeypatch):
     """A score is ranked by its AUC, on a seeded fifth that no rung has seen."""
-    monkeypatch.setattr("coterie.tasks.score.fit_scorecard.BAGS", 2)
+    monkeypatch.setattr("coterie.tasks.score.fit.BAGS", 2)
     found = size(job(applicants(), task="score"))
 
     assert found.measure == "auc"

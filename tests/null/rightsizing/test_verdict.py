@@ -9,8 +9,7 @@ from coterie.learning.candidates import Candidate, Figure, RungChoice
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Case, Evaluation
 from coterie.learning.metrics import Interval
-from coterie.rightsizing.result import Comparison, LargeRow, Per1000, RungRow
-from coterie.rightsizing.verdict import decide
+from coterie.rightsizing.result import Comparison, LargeRow, Per1000, RungRow, decide
 from coterie.types import worded
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
+from coterie.protocols import TurnModel
 from coterie.routing.profile import BUNDLED_SCALE, CosineScale, Profile, make_profile
 from coterie.routing.router import LearnedRouter
-from coterie.turns.contract import TurnModel
 from coterie.types import Context, Label, Output, Request, Route, SpecialistCard, Usage
 
 DIMENSION = 48

@@ -1,6 +1,6 @@
 import os
 
-from coterie.runtime.ids import RandomIds
+from coterie.network.network import RandomIds
 
 
 def test_ids_are_new():

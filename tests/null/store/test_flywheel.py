@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from coterie.store.erasure import ErasureScope, Mention
 from coterie.testing import check_flywheel_store
-from coterie.testing.flywheel import example
+from coterie.testing.contracts import example
 from coterie.types import ComparedAnswer, GivenLabel
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from coterie.learning.sequence import FORBIDDEN, stretches
+from coterie.tasks.extract.tagging import FORBIDDEN, stretches
 
 WORDS = 5
 

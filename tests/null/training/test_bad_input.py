@@ -298,7 +298,7 @@ def test_n_grams_have_no_window(network, texts, encoder):
 
 def test_long_notes_of_a_score_are_counted(network, applicants, encoder, monkeypatch):
     """The text beside columns has the same window."""
-    monkeypatch.setattr("coterie.tasks.score.fit_scorecard.STAGES", 3)  # trees that are not looked at
+    monkeypatch.setattr("coterie.tasks.score.fit.STAGES", 3)  # trees that are not looked at
     rows = applicants(40)
     rows[0]["note"] += " arrears" * 70
     section = {"task": "score", "label_column": "default", "text_column": "note", "rungs": ["embedding"]}

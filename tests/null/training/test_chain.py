@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from coterie.learning.sequence import _allowed, _expectations, _Steps, fit_chain, stretches
+from coterie.tasks.extract.tagging import _allowed, _expectations, _Steps, fit_chain, stretches
 
 
 def _taggings(n):

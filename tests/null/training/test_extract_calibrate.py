@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from coterie.learning.metrics import ece
 from coterie.tasks.extract.extractor import SIGNS, Calibrator, Statement
-from coterie.tasks.extract.fit_calibration import JudgedStatements, fit_calibrator
+from coterie.tasks.extract.fit_tagging import JudgedStatements, fit_calibrator
 
 CHANCE, AGREEMENT = SIGNS.index("chance"), SIGNS.index("agreement")
 

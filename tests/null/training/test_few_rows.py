@@ -5,9 +5,9 @@ import pytest
 
 from coterie.config.specialists import make_section
 from coterie.learning.candidates import Answered, Candidate, Figure, choose
-from coterie.learning.duplicates import pattern_groups
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.metrics import Interval
+from coterie.learning.splits import pattern_groups
 from coterie.learning.threshold import prior_threshold, provable
 from coterie.tasks.contract import task_of
 

@@ -12,7 +12,7 @@ from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, ConfigError
 from coterie.policy.acceptance import CalibrationOutcomes, RungOutcomes
 from coterie.registry.registry import Registry
-from coterie.tasks.classify.fit_chain import choose_stop
+from coterie.tasks.classify.fit import choose_stop
 from coterie.tasks.loading import load_specialist
 from coterie.types import AcceptanceOverride, ContextView, Reason, Task, worded
 

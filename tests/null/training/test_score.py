@@ -12,7 +12,7 @@ from coterie.errors import ConfigError, DataError
 from coterie.registry.registry import Registry
 from coterie.tasks.loading import load_specialist
 from coterie.tasks.score import fit as _score
-from coterie.tasks.score import fit_scorecard as _scorecard
+from coterie.tasks.score import fit as _scorecard
 from coterie.tasks.score.fit import PROTECTED_WORDS, protected_word
 from coterie.types import ContextView, Task
 

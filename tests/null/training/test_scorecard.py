@@ -5,8 +5,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from coterie.errors import DataError
-from coterie.tasks.score import fit_scorecard as scorecard
-from coterie.tasks.score.fit_scorecard import (
+from coterie.tasks.score import fit as scorecard
+from coterie.tasks.score.fit import (
     _Bagged,
     _bags,
     _booster,

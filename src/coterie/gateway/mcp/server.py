@@ -6,14 +6,19 @@ What a tool is asked goes through `network.ask`, so permissions, labels, budgets
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import signal
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+import anyio
 from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS
@@ -35,6 +40,7 @@ from mcp_types import (
 from starlette.datastructures import Headers
 
 from coterie import __version__
+from coterie.config.file import GatewaySection
 from coterie.errors import SetupError
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
@@ -51,11 +57,15 @@ from coterie.gateway.mcp.translation import (
     tool_names,
     tool_result,
 )
-from coterie.gateway.work import Gateway
+from coterie.gateway.work import Gateway, open_gateway
 from coterie.generalist.reading import READER
 from coterie.knowledge.documents import DocumentIndex
 from coterie.network.gathering import hidden
 from coterie.types import AuditEvent, Document, Principal, Request, Usage
+
+if TYPE_CHECKING:
+    from coterie.network.network import Network
+
 
 PAGE = 500
 """Resources of one page."""
@@ -261,3 +271,49 @@ def _read_cursor(cursor: str) -> tuple[str, str]:
     except (ValueError, binascii.Error):
         raise MCPError(INVALID_PARAMS, f"{cursor[:100]!r} is no cursor of this server.") from None
     return index, document
+
+
+async def serve_stdio(network: Network, section: GatewaySection, caller: Caller) -> None:
+    """Serve an open network until the input ends, or SIGTERM. Standard output carries the protocol and nothing else."""
+    gateway = open_gateway(network, section.model_copy(update={"share": 1.0}))
+    server = mcp_server(MCPHandlers(gateway=gateway, caller=caller, takes_slots=True))
+    serving = asyncio.create_task(_serve(server, longest=section.max_body))
+    if threading.current_thread() is threading.main_thread():
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+    try:
+        await asyncio.wait([serving])
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])
+    if not serving.cancelled():
+        serving.result()
+
+
+async def _serve(server: Server[Any], *, longest: int) -> None:
+    # Never closed: closing waits for the thread that reads, and nobody may wait for that one.
+    source = open(0, "rb", closefd=False)  # noqa: ASYNC230, SIM115
+    lines = cast("anyio.AsyncFile[str]", read_lines(source, longest=longest))
+    async with stdio_server(stdin=lines) as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
+
+
+async def read_lines(source: BinaryIO, *, longest: int) -> AsyncIterator[str]:
+    """The lines of a file, read in a thread that nobody waits for at the end, as no signal wakes it.
+
+    What is left of a line after `longest` bytes is dropped: half a message is answered as one that cannot be read.
+    """
+    loop, lines = asyncio.get_running_loop(), asyncio.Queue[str | None](maxsize=64)
+
+    def read() -> None:
+        with suppress(RuntimeError, OSError, ValueError):  # the loop has ended meanwhile
+            while raw := source.readline(longest):
+                rest = raw
+                while rest and not rest.endswith(b"\n"):
+                    rest = source.readline(longest)
+                asyncio.run_coroutine_threadsafe(lines.put(raw.decode("utf-8", "replace")), loop).result()
+            asyncio.run_coroutine_threadsafe(lines.put(None), loop).result()
+
+    threading.Thread(target=read, name="coterie-stdin", daemon=True).start()
+    while (line := await lines.get()) is not None:
+        yield line

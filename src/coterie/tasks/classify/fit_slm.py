@@ -19,7 +19,6 @@ import numpy as np
 from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
 from coterie.learning.examples import TextExamples
 from coterie.learning.job import Job
-from coterie.learning.lineage import describe_causal
 from coterie.protocols import Engine
 from coterie.runtime.bridge import run
 from coterie.runtime.codec import to_json
@@ -27,6 +26,7 @@ from coterie.specialists.artefacts import Prompting, answers
 from coterie.tasks.classify.loading import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.section import ClassifySection
+from coterie.tasks.report import describe_causal
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens, lora_recipe_for
 from coterie.types import SYSTEM, Prompt, Rung
 

@@ -12,9 +12,9 @@ from coterie.errors import InputError
 from coterie.learning import checks
 from coterie.learning.checks import ParsedRows, Problem
 from coterie.learning.dataset import Dataset
-from coterie.learning.duplicates import pattern_groups
 from coterie.learning.files import Lines, Record
 from coterie.learning.reading import TEXT, RowReader
+from coterie.learning.splits import pattern_groups
 from coterie.tasks.classify.section import ClassifySection
 from coterie.text.records import read_record, render_record
 

@@ -9,23 +9,34 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coterie.errors import DataError
+from coterie.learning.calibration import scope_threshold
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Row
-from coterie.learning.examples import deal_folds
+from coterie.learning.examples import TextExamples, deal_folds
 from coterie.learning.job import Job
+from coterie.learning.kernel import hold_out_copies
 from coterie.learning.measure import Encoded, encode, held_out_warnings, measure
-from coterie.learning.scope_fitting import ScopeLine
+from coterie.learning.scope import Neighbours
+from coterie.learning.scope_fitting import (
+    AXES,
+    FALSE_REJECTION,
+    REJECTED_APART,
+    ScopeLine,
+    fit_scope,
+    nearest_out_of_fold,
+    principal_axes,
+)
 from coterie.learning.threshold import Provable, Threshold, provable
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.specialists.artefacts import own_encoder_files
 from coterie.tasks.extract.extractor import FieldExtractor, FieldModel
-from coterie.tasks.extract.field_reader import FieldReader
-from coterie.tasks.extract.fit_calibration import Unseen, calibrate
-from coterie.tasks.extract.fit_scope import fit_extract_scope
 from coterie.tasks.extract.fit_tagging import (
     Corpus,
+    FieldReader,
     Ranked,
+    Unseen,
+    calibrate,
     field_models,
     rank_by_vectors,
     rank_by_words,
@@ -33,13 +44,38 @@ from coterie.tasks.extract.fit_tagging import (
     tag_fields,
 )
 from coterie.tasks.extract.metrics import FieldCase, field_cases, judge_fields
-from coterie.tasks.extract.model import ExtractSpecialist
-from coterie.tasks.extract.scope import ExtractScope, likeliest
+from coterie.tasks.extract.model import ExtractScope, ExtractSpecialist, likeliest
 from coterie.tasks.extract.section import ExtractSection
 from coterie.types import Rung
 
 if TYPE_CHECKING:
     from coterie.tasks.extract.fit_encoder import TunedTags
+
+
+def fit_extract_scope(
+    signs: np.ndarray, vectors: np.ndarray, folds: np.ndarray, groups: np.ndarray, *, seed: int
+) -> ScopeLine:
+    """The line that rejects few of the training texts, as if each were new.
+
+    Texts of one kind have much in common: the axes are those of the texts as they are, not of how they differ.
+
+    Args:
+        signs: (N,) `likeliest` of each, by a ranker that did not see it.
+        vectors: (N, D) encodings of the texts.
+        folds: (N,) parts of the texts.
+        groups: (N,) a number for the group of each.
+        seed: Of the copies' folds.
+    """
+    axes = principal_axes(vectors.T @ vectors)[:, :AXES].astype(np.float16)
+    neighbours = Neighbours(axes=axes, rows=(vectors @ axes.astype(np.float32)).astype(np.float16))
+    hot = np.ones((len(signs), 1))
+    examples = TextExamples(texts=[""] * len(signs), hot=hot, several=False, folds=folds, seed=seed)
+    apart = hold_out_copies(examples, vectors, groups)
+    fitted = fit_scope(neighbours, nearest_out_of_fold(neighbours, vectors, apart or examples), signs[:, None])
+    false_rejection = FALSE_REJECTION if apart is None else REJECTED_APART
+    least = scope_threshold(fitted.scores, false_rejection=false_rejection)
+    return ScopeLine(fitted.scope, least, fitted.scores)
+
 
 FOLDS = 3
 """Parts of the texts, each read by models of the others."""

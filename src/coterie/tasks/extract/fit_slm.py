@@ -15,14 +15,13 @@ import numpy as np
 from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
 from coterie.learning.dataset import FieldSpan
 from coterie.learning.job import Job
-from coterie.learning.lineage import describe_causal
 from coterie.runtime.bridge import run
-from coterie.tasks.extract.field_reader import FieldReader
-from coterie.tasks.extract.fit_tagging import Corpus, Ranked
+from coterie.tasks.extract.fit_tagging import Corpus, FieldReader, Ranked
 from coterie.tasks.extract.quotes import Quoting, QuotingModel, quoted
 from coterie.tasks.extract.ranking import TextRange, TokenizedText
 from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.tagging import CandidateSpan
+from coterie.tasks.report import describe_causal
 from coterie.tuning.causal import CausalTokens, LoraRecipe, TokenPair, load_tokens
 from coterie.types import SYSTEM, Label, Message
 

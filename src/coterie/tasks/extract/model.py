@@ -2,6 +2,10 @@
 
 The text may be long: its sentences are ranked for each field, the likeliest are read, and every value found is weighed.
 A field is accepted by itself, when its confidence reaches the threshold that holds the target risk for that field.
+
+Two signs as in `tasks.classify.scope`: how much its likeliest sentences look like those that state the fields, and how
+near its encoding is to the training texts'. Both are judged by texts that training had not seen. The line rejects few
+of the training texts, so it tells what is far from all of them: another language, another subject, no sentence at all.
 """
 
 from __future__ import annotations
@@ -19,7 +23,6 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
 from coterie.learning.scope import ScopeScore
-from coterie.learning.sequence import TAGS
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
@@ -29,8 +32,7 @@ from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
 from coterie.tasks.extract.extractor import DocumentSurvey, FieldExtractor, FieldModel, FieldStatement
 from coterie.tasks.extract.quotes import QuotingModel, Said
 from coterie.tasks.extract.ranking import TokenizedText
-from coterie.tasks.extract.scope import ExtractScope
-from coterie.tasks.extract.tagging import ReadTags
+from coterie.tasks.extract.tagging import TAGS, ReadTags
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -48,6 +50,41 @@ from coterie.types import (
     Task,
     Usage,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractScope:
+    """Scores texts by what the extractor's first look and the network's encoder say of them."""
+
+    score: ScopeScore
+    encoder: Engine
+    """The network's."""
+
+    async def of(
+        self, scores: np.ndarray, task: Task, producer: str, *, call: CallContext
+    ) -> tuple[float | None, tuple[Step, ...]]:
+        """How much a text is like the training texts, and what that took; None for one without a sentence.
+
+        Args:
+            scores: (S, F) of its sentences, by the first look.
+            task: With the text's encoding, where the router made it.
+            producer: On whose behalf.
+            call: What is charged.
+        """
+        if not len(scores):
+            return None, ()
+        largest = np.array([likeliest(scores)])
+        if task.vector is not None:
+            return self.score.score(largest, task.vector), ()
+        (output,) = await self.encoder.run([Prompt(text=task.text, label=task.label)], call=call)
+        step = Step(producer=producer, engine=self.encoder.name, usage=output.usage)
+        return self.score.score(largest, np.asarray(output.vector)), (step,)
+
+
+def likeliest(scores: np.ndarray) -> float:  # (S, F)
+    """The log-odds of a text's likeliest sentence for a field, the mean over the fields."""
+    return float(scores.max(axis=0).mean())
+
 
 T = TypeVar("T")
 

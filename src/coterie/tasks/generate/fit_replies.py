@@ -22,7 +22,6 @@ from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.job import Job
-from coterie.learning.lineage import describe_causal
 from coterie.learning.measure import Encoded, encode, evaluate
 from coterie.learning.metrics import best_f1, rouge_l, score_interval, token_f1
 from coterie.learning.splits import split_dataset
@@ -36,6 +35,7 @@ from coterie.tasks.generate.metrics import judge
 from coterie.tasks.generate.replies import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
 from coterie.tasks.generate.rows import read_messages
 from coterie.tasks.generate.section import GenerateSection
+from coterie.tasks.report import describe_causal
 from coterie.text.words import plain
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens, lora_recipe_for
 from coterie.types import SYSTEM, Output, Prompt

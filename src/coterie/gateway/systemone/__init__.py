@@ -1,1 +1,0 @@
-"""`POST /v1/systemone`: TypeSafe's System One API over the network's typed questions."""
