@@ -62,11 +62,11 @@ BUDGETS = {
     "generalist": 1560,  # whole answers asked for whole; functions
     "governance": 3550,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
-    "learning": 5680,  # scopes, from tasks; a prior on confidence, patterns, wrong labels; languages, the floor
+    "learning": 5720,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels; languages
     "limits": 1600,  # spans beside storage; calls capped, or as long as such were; allotments leased, one clock
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
-    "network": 2605,  # stages in one module; relay, routes by schema, feedback, misspelt labels, functions, follow-ups
+    "network": 2620,  # nulls after the generalist; stages in one module; relay, routes by schema, feedback
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
     "privacy": 3290,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
@@ -74,12 +74,12 @@ BUDGETS = {
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2040,
-    "routing": 2_755,  # the second specialist, descriptions as a whole; texts of a batch together; documents
+    "routing": 2_765,  # one scale for likeness; the second specialist, descriptions as a whole
     "runtime": 1850,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
-    "structured": 1120,  # schemas read, checked, bounded for decoding; objects within objects filled in; calls
+    "structured": 1130,  # who is named; schemas read, checked, bounded for decoding; objects within objects filled in
     "tasks": 18790,  # chains of tags, lineage; models that choose; cells; functions; tools; second looks; a checker
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2410,  # tags; an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters

@@ -22,7 +22,7 @@ from coterie.gateway.api.operations import find_trace, take_feedback
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import WireError, no_trace
 from coterie.knowledge.documents import DocumentIndex
-from coterie.learning.files import sniff_delimiter
+from coterie.learning.files import sniff_delimiter, whole_text
 from coterie.observe.plain import without_egress_text
 from coterie.routing.contract import ExplainsRoutes
 from coterie.runtime.files import write_bytes
@@ -94,7 +94,7 @@ def _rows_of(path: Path, section: SpecialistSection) -> list[tuple[str, str]]:
     """Texts and labels of the file, as they stand there."""
     text, label = _columns(section)
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = whole_text(path)
         if path.suffix == ".csv":
             written = csv.DictReader(io.StringIO(content), delimiter=_delimiter(content, section))
             return [(row.get(text) or "", row.get(label) or "") for row in written]
@@ -107,7 +107,7 @@ def _rows_of(path: Path, section: SpecialistSection) -> list[tuple[str, str]]:
 def _append(path: Path, section: SpecialistSection, rows: Sequence[tuple[str, str]]) -> None:
     """Write the file anew with more rows, whole or not at all."""
     text, label = _columns(section)
-    content = path.read_text(encoding="utf-8-sig")
+    content = whole_text(path)
     made = io.StringIO(newline="")
     if path.suffix == ".csv":
         delimiter = _delimiter(content, section)

@@ -7,14 +7,16 @@ text, which the label) is not known here. The content decides the format: a file
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from coterie.errors import DataError
 from coterie.learning.checks import count, nearest, quote
@@ -30,9 +32,14 @@ _FOREIGN = (
     (b"PAR1", "is a Parquet file", "Write it as CSV or JSONL first."),
     (b"SQLite format 3", "is an SQLite database", "Write the table as CSV or JSONL first."),
     (b"%PDF", "is a PDF document", "Training data is a table: CSV or JSONL."),
-    (b"\xff\xfe", "is UTF-16 text", "Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
-    (b"\xfe\xff", "is UTF-16 text", "Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
 )
+_WIDE = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte-order marks of texts that are not UTF-8, as spreadsheets save them ("Unicode text")."""
 
 
 _JSONL_HINT = 'JSONL is one object a line: {"text": "...", "label": "..."}'
@@ -46,9 +53,42 @@ class Record(NamedTuple):
     """By column name: strings in CSV, any JSON value in JSONL."""
 
 
+class _Recoded(io.RawIOBase):
+    """A text in another encoding as UTF-8 bytes, its own bytes hashed as they pass."""
+
+    def __init__(self, stream: BinaryIO, encoding: str, errors: str) -> None:
+        self._stream, self.digest, self._rest = stream, hashlib.sha256(), b""
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as io has it
+        raw = b"more"
+        while raw and not self._rest:
+            raw = self._stream.read(_PEEK)
+            self.digest.update(raw)
+            self._rest = self._decoder.decode(raw, final=not raw).encode("utf-8", "replace")
+        taken = self._rest[: len(buffer)]
+        buffer[: len(taken)], self._rest = taken, self._rest[len(taken) :]
+        return len(taken)
+
+
+def as_utf8(stream: BinaryIO, *, errors: str = "strict") -> BinaryIO:
+    """A buffered stream as UTF-8, where a byte-order mark says that it is UTF-16 or UTF-32; else as it is."""
+    encoding = next((name for mark, name in _WIDE if head(stream).startswith(mark)), None)
+    return stream if encoding is None else io.BufferedReader(_Recoded(stream, encoding, errors), _PEEK)
+
+
+def whole_text(path: Path) -> str:
+    """A file as text, in whichever Unicode encoding it is. Raises `OSError`, or `ValueError` if it is in none."""
+    with path.open("rb", buffering=_PEEK) as file:
+        return as_utf8(file).read().decode("utf-8-sig").replace("\r\n", "\n")
+
+
 @dataclass
 class Lines:
-    """The lines of a UTF-8 file as text, counted and hashed as they pass."""
+    """The lines of a file as text, counted and hashed as they pass."""
 
     name: str
     stream: BinaryIO
@@ -56,17 +96,24 @@ class Lines:
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._digest = hashlib.sha256()
+        recoded = getattr(self.stream, "raw", None)
+        self._foreign = isinstance(recoded, _Recoded)
+        self._digest = recoded.digest if isinstance(recoded, _Recoded) else hashlib.sha256()
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        raw = self.stream.readline(LONGEST_LINE + 1)
+        try:
+            raw = self.stream.readline(LONGEST_LINE + 1)
+        except UnicodeDecodeError as error:  # of a file in another encoding
+            self.number += 1
+            raise self.error(f"is not valid {error.encoding}: {error.reason}") from None
         if not raw:
             raise StopIteration
         self.number += 1
-        self._digest.update(raw)
+        if not self._foreign:
+            self._digest.update(raw)
         if len(raw) > LONGEST_LINE:
             raise self.error(f"is longer than {LONGEST_LINE // 1024 // 1024} MiB", "One example is one line.")
         if b"\0" in raw:
@@ -97,8 +144,12 @@ class Lines:
 def open_lines(path: Path) -> Iterator[Lines]:
     """Open a file for one pass. Raises `DataError` when it cannot be read or is of a foreign kind."""
     try:
-        with path.open("rb", buffering=_PEEK) as stream:
-            _refuse_foreign(path.name, head(stream))
+        with path.open("rb", buffering=_PEEK) as file:
+            try:
+                stream = as_utf8(file)
+                _refuse_foreign(path.name, head(stream))
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path.name} is not valid {error.encoding}: {error.reason}.") from None
             yield Lines(path.name, stream)
     except FileNotFoundError:
         near = _neighbour(path)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from coterie.errors import DataError
-from coterie.learning.files import head, sniff_delimiter
+from coterie.learning.files import as_utf8, head, sniff_delimiter
 
 LONGEST = 64 * 1024 * 1024
 """Bytes of one line, or characters of one object that spans lines."""
@@ -61,12 +61,9 @@ def read_log(
 _BETWEEN_CELLS = frozenset(b",;\t")
 
 
-def _records(stream: io.BufferedReader, skipped: Counter[str]) -> Iterator[LogRecord]:
-    start = stream.peek(_CHUNK)
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        with io.TextIOWrapper(stream, encoding="utf-16", errors="replace", newline="") as text:
-            yield from _records(io.BufferedReader(_Recoded(text), _CHUNK), skipped)
-        return
+def _records(stream: BinaryIO, skipped: Counter[str]) -> Iterator[LogRecord]:
+    stream = as_utf8(stream, errors="replace")
+    start = head(stream)
     first = next((line for line in start.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()), b"").strip()
     if first[:1] == b"[" or first == b"{":  # an array, or objects over several lines
         yield from _concatenated(stream, skipped)
@@ -74,23 +71,6 @@ def _records(stream: io.BufferedReader, skipped: Counter[str]) -> Iterator[LogRe
         yield from _lines(stream, skipped)
     else:
         yield from _table(stream)
-
-
-class _Recoded(io.RawIOBase):
-    """A text stream as UTF-8 bytes."""
-
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text, self._rest = text, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as io has it
-        if not self._rest:
-            self._rest = self._text.read(_CHUNK).encode("utf-8", "replace")
-        taken = self._rest[: len(buffer)]
-        buffer[: len(taken)], self._rest = taken, self._rest[len(taken) :]
-        return len(taken)
 
 
 def _lines(stream: BinaryIO, skipped: Counter[str]) -> Iterator[LogRecord]:

@@ -470,7 +470,7 @@ class Pipeline(ABC):
         """Accept the findings, or ask the generalist if there is one, or abstain."""
         outcome = decide(outcome, state.route.reason)
         if state.request.schema is not None and not calls_of(outcome):
-            outcome = filled(outcome, state.request.schema, state.slots, self._cards)
+            outcome = filled(outcome, state.request.schema, state.slots, self._cards, nulls=state.large is None)
         tools = state.request.tools
         if tools is not None and tools.required and state.request.schema is None:
             outcome = without_call(outcome)
@@ -485,7 +485,11 @@ class Pipeline(ABC):
         asked = [self.specialists[each.specialist].card for each in outcome.findings]
         task, view = handed_up(task, context, asked=asked, above=state.large.card)
         finding = await self._consult(state.large, task, view, state, say)
-        return escalated(outcome, finding, task, view, now=self.clock())
+        above = escalated(outcome, finding, task, view, now=self.clock())
+        if state.request.schema is None or above.status == "escalated" or calls_of(above):
+            return above
+        known = filled(above, state.request.schema, state.slots, self._cards, nulls=True)
+        return known if known.status == "accepted" else above
 
     async def _read_document(self, index: int, state: RequestState, channel: Channel | Collected) -> None:
         """Answer from the request's document. The answer is verified whole, so no piece of it is streamed."""

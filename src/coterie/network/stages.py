@@ -169,13 +169,21 @@ def without_call(outcome: Outcome) -> Outcome:
 
 
 def filled(
-    outcome: Outcome, schema: Node, slots: Mapping[Place, PropertySlot], cards: Mapping[str, SpecialistCard]
+    outcome: Outcome,
+    schema: Node,
+    slots: Mapping[Place, PropertySlot],
+    cards: Mapping[str, SpecialistCard],
+    *,
+    nulls: bool,
 ) -> Outcome:
-    """The outcome of a request for JSON: accepted only if what was found makes JSON of the schema."""
+    """The outcome of a request for JSON: accepted only if what was found makes JSON of the schema.
+
+    `nulls` is for when nobody else is left to ask for a property that may be null.
+    """
     if is_free(schema):
         text = fill_freely(outcome.answering, cards) if outcome.answering else ""
         return replace(outcome, filled=text)
-    text, why_not = fill(schema, slots, outcome.findings, cards) if slots else ("", None)
+    text, why_not = fill(schema, slots, outcome.findings, cards, nulls=nulls) if slots else ("", None)
     if text:
         return replace(outcome, status="accepted", filled=text)
     reasons = [] if why_not is None else [why_not]
@@ -244,7 +252,8 @@ def schema_route(
     if len(makers) == 1:  # trained for this call, where others have fields or labels of its arguments' names
         part = Part(text=request.text, stages=plan_stages(makers[0], cards, readers=False), score=1.0)
         return Route(parts=(part,), reason=Reason("route.schema", specialists=makers[0])), {}
-    slots = assign(request.schema, {name: card for name, card in cards.items() if name in asked})
+    among = {name: card for name, card in cards.items() if name in asked}
+    slots = assign(request.schema, among, pinned=request.specialist is not None)
     if isinstance(slots, Reason):
         return Route(parts=(), reason=slots), {}
     names = dict.fromkeys(slot.specialist for slot in slots.values())

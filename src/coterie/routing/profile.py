@@ -48,16 +48,23 @@ examples are. Of 700 texts that are nobody's 2 to 11 in 1,000 are one."""
 
 @dataclass(frozen=True, kw_only=True)
 class CosineScale:
-    """`NEAR_COPY` and `COLD_SIMILARITY` for an encoder: of some, texts with nothing in common have cosines of .8."""
+    """What is a cosine for an encoder: of some, texts with nothing in common have cosines of .8."""
 
     near_copy: float = NEAR_COPY
     cold: float = COLD_SIMILARITY
+    usual: float = USUAL_DENSITY
+
+    @property
+    def crowding(self) -> float:
+        """What is taken from the likeness to examples that lie as usual, and so from that to hints."""
+        return CROWDING * (self.usual - USUAL_DENSITY)
 
     @classmethod
     def of(cls, encoder: object) -> CosineScale:
         """Stretched from what the encoder says of `unrelated` texts to 1; as they are where it says nothing."""
         floor = float(getattr(encoder, "unrelated", 0.0))
-        return cls(near_copy=floor + (1 - floor) * NEAR_COPY, cold=floor + (1 - floor) * COLD_SIMILARITY)
+        stretched = [floor + (1 - floor) * each for each in (NEAR_COPY, COLD_SIMILARITY, USUAL_DENSITY)]
+        return cls(near_copy=stretched[0], cold=stretched[1], usual=stretched[2])
 
 
 BUNDLED_SCALE = CosineScale()

@@ -532,6 +532,7 @@ class LearnedRouter:
         which = self._shortlist.nearest(vectors)  # (S',)
         compared = self._bank.compare(vectors, which)
         scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
+        scores = scores - self._scale.crowding * self._bank.cold[which]
         if len(which) > _ALL_KEPT:
             kept = self._kept(scores, compared, which)
             which, scores = which[kept], scores[:, kept]

@@ -30,8 +30,18 @@ def is_free(schema: Node) -> bool:
     return schema.get("type") == "object" and not schema["properties"] and schema["additionalProperties"] is True
 
 
-def assign(schema: Node, cards: Mapping[str, SpecialistCard]) -> Mapping[Place, PropertySlot] | Reason:
-    """A slot for each property that one specialist fits; a reason if a required property has none, or several."""
+def assign(
+    schema: Node, cards: Mapping[str, SpecialistCard], *, pinned: bool = False
+) -> Mapping[Place, PropertySlot] | Reason:
+    """A slot for each property that one specialist fits; a reason if a required property has none, or several.
+
+    Whoever names the specialist (`pinned`) and wants one property asks that one, whatever the property is called.
+    """
+    if pinned and len(schema.get("properties", ())) == 1:
+        ((name, node),) = schema["properties"].items()
+        fitting = [slot for card in cards.values() for slot in _slots(card, name, node, pinned=True)]
+        if fitting:
+            return {(name,): fitting[0]}
     if schema.get("type") != "object" or not schema["properties"]:
         return Reason("route.schema_unowned", wanted="an object with properties of theirs")
     slots, lacking = _owned(schema, cards, ())
@@ -81,10 +91,15 @@ def fill(
     slots: Mapping[Place, PropertySlot],
     findings: Sequence[Finding],
     cards: Mapping[str, SpecialistCard],
+    *,
+    nulls: bool = True,
 ) -> tuple[str, Reason | None]:
-    """Compact JSON of the schema, or why there is none: somebody has to know something of it."""
+    """Compact JSON of the schema, or why there is none: somebody has to know something of it.
+
+    With `nulls` a required property that nobody knows is null where it may be, as an optional one is left out.
+    """
     known = {finding.specialist: _Known(finding, cards.get(finding.specialist)) for finding in findings}
-    made, why = _filled(schema, slots, known, ())
+    made, why = _filled(schema, slots, known, (), nulls=nulls)
     if made is None:
         return "", why
     if not any(slot.specialist in known and known[slot.specialist].knows(slot) for slot in slots.values()):
@@ -96,7 +111,7 @@ def fill(
 
 
 def _filled(
-    schema: Node, slots: Mapping[Place, PropertySlot], known: Mapping[str, _Known], place: Place
+    schema: Node, slots: Mapping[Place, PropertySlot], known: Mapping[str, _Known], place: Place, *, nulls: bool
 ) -> tuple[dict[str, Any] | None, Reason | None]:
     """An object, without the optional properties that nobody knows."""
     made: dict[str, Any] = {}
@@ -109,11 +124,14 @@ def _filled(
                 made[name] = value
                 continue
             why = Reason("abstain.not_filled", property=_shown(at), specialist=slot.specialist)
+            if nulls and name in schema["required"] and not fault(node, None):
+                made[name] = None
+                continue
         elif constant is not None:
             made[name] = constant[0]
             continue
         elif inside is not None and any(other[: len(at)] == at for other in slots):
-            found, why = _filled(inside, slots, known, at)
+            found, why = _filled(inside, slots, known, at, nulls=nulls)
             if found is not None:
                 made[name] = found
                 continue
@@ -148,11 +166,11 @@ def _constant(node: Node) -> list[Any] | None:
     return list(node["enum"]) if len(node.get("enum", ())) == 1 else None
 
 
-def _slots(card: SpecialistCard, name: str, node: Node) -> Iterator[PropertySlot]:
+def _slots(card: SpecialistCard, name: str, node: Node, *, pinned: bool = False) -> Iterator[PropertySlot]:
     named = name == card.name or name in card.writes
     kind = _without_null(node)
     if card.labels:
-        if _takes_labels(card, kind, named=named):
+        if _takes_labels(card, kind, named=named or (pinned and kind.get("type") != "string")):
             yield PropertySlot(specialist=card.name, named=named)
     elif card.fields:
         types = dict(card.fields)
@@ -189,12 +207,11 @@ def _takes_labels(card: SpecialistCard, node: Node, *, named: bool) -> bool:
         return named
     options, labels = {folded(str(each)) for each in node.get("enum", ())}, [folded(each) for each in card.labels]
     one_to_one = len(options) == len(node.get("enum", ())) and len(set(labels)) == len(labels)
-    telling = len(options) > 1 and not options <= _TRUTHS
-    return bool(options) and one_to_one and options <= set(labels) and (named or telling)
+    return bool(options) and one_to_one and options <= set(labels) and (named or len(options) >= _TELLING)
 
 
-_TRUTHS = frozenset({"yes", "no", "true", "false"})
-"""Values that say nothing of what is asked: as with a boolean, only the property's name does."""
+_TELLING = 3
+"""Options that say what is asked, as of typed questions (decision 085): two may be the yes and no of any question."""
 
 
 def _takes_field(kind: str, node: Node) -> bool:

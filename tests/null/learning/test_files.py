@@ -64,6 +64,18 @@ def test_line_ends(read, table, end):
     assert read(table().replace("\n", end)).rows == read(table(), name="unix.csv").rows
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_a_byte_order_mark_says_the_encoding(read, table, encoding, delimiter):
+    """What a spreadsheet saves as "Unicode text" is read, and its checksum is that of the file as it is."""
+    text = table().replace(",", delimiter)
+    content = text.encode(encoding) if encoding in {"utf-16", "utf-32"} else ("\ufeff" + text).encode(encoding)
+    dataset = read(content)
+
+    assert dataset.rows == read(table()).rows
+    assert dataset.sha256 == hashlib.sha256(content).hexdigest()
+
+
 def test_large_fields_are_read(read, table):
     """A text longer than the standard library's field limit is no problem."""
     dataset = read(table(f'"{"long " * 60_000}",card'))
@@ -119,7 +131,8 @@ def test_chat_without_a_user_message_is_refused(read):
         (b"PK\x03\x04rest", "Excel workbook"),
         (b"PAR1rest", "Parquet"),
         (b"%PDF-1.7", "PDF"),
-        ("text,label\na,b\n".encode("utf-16"), "UTF-16"),
+        ("text,label\na,b\n".encode("utf-16") + b"\x00", "is not valid utf-16"),
+        ("text,label\na,b\n".encode("utf-16") + b"\x00\xdc", "is not valid utf-16"),
         (b"", "is empty"),
         (b" \n\n", "is empty"),
         (b'[{"text": "a", "label": "b"}]', "JSON list"),

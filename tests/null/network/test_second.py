@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from coterie.routing.plan import permitted
+from coterie.structured.schema import read_schema
 from coterie.types import Function, Message, Part, Request, Route, Tools, worded
 
 
@@ -81,13 +83,32 @@ async def test_who_may_not_be_asked_is_not_the_second(bench):
 
 async def test_a_function_that_must_be_called_goes_to_who_was_trained_for_it(bench):
     """Not to one that happens to have fields or labels of its arguments' names."""
-    schema = {"type": "object", "properties": {"side": {"enum": ["port", "starboard"]}}, "required": ["side"]}
+    schema = {"type": "object", "properties": {"side": {"enum": ["port", "starboard", "bow"]}}, "required": ["side"]}
     schema["additionalProperties"] = False
     tools = Tools(functions=(Function(name="tie_up", parameters=schema, schema=schema),), required=True, most=1)
     caller = bench.Says("caller", value="tie_up", options=("tie_up", "no_function"), called=True)
-    label = bench.Says("label", value="port", labels=("port", "starboard"))
+    label = bench.Says("label", value="port", labels=("port", "starboard", "bow"))
     request = Request(text="tie her up", schema=schema, tools=tools)
     for alone in ((), ("caller",), ("label",)):
         caller.tasks.clear(), label.tasks.clear()
         await bench.network(caller, label).ask(replace(request, allowed=alone))
         assert (len(caller.tasks), len(label.tasks)) == ((0, 1) if alone == ("label",) else (1, 0))
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_what_may_be_null_is_null_where_the_generalist_does_not_know_it_either(bench, knows):
+    """It is asked first; what a specialist knows is not lost where it has no answer."""
+    side, sort = {"enum": ["port", "starboard", "bow", None]}, {"enum": ["sloop", "ketch", "yawl"]}
+    schema = read_schema({"type": "object", "properties": {"side": side, "sort": sort}, "required": ["side", "sort"]})
+    unsure = bench.Says("label", accepted=False, labels=("port", "starboard", "bow"))
+    sure = bench.Says("kinds", value="ketch", labels=("sloop", "ketch", "yawl"))
+    large = bench.Says("large", value='{"side":"bow","sort":"yawl"}', accepted=knows)
+    answer = await bench.network(unsure, sure, generalist=large).ask(Request(text="tie up", schema=schema))
+
+    assert len(large.tasks) == 1
+    if knows:
+        assert answer.trace.status == "escalated"
+    else:
+        assert (answer.trace.status, json.loads(answer.text)) == ("accepted", {"side": None, "sort": "ketch"})
+    alone = await bench.network(unsure, sure).ask(Request(text="tie up", schema=schema))
+    assert (alone.trace.status, json.loads(alone.text)) == ("accepted", {"side": None, "sort": "ketch"})

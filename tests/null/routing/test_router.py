@@ -405,11 +405,32 @@ async def test_a_cosine_means_what_it_means_with_the_encoder(tools):
     assert (await tools.route(by, "own")).specialists == ("it",)
 
 
+async def test_a_likeness_to_a_description_is_on_the_scale_of_the_encoder(tools):
+    """A description that shares with a text what all texts share is not before examples that lie around the text."""
+    warm, other = tools.Cloud(1, spread=1.6), tools.Cloud(7)
+    near = tools.unit(warm.center + other.center)  # of a subject beside theirs
+    vectors, hint = pressed(warm.draw(120)), pressed(near[None])
+    scale = CosineScale.of(Alike())
+    profiles = {
+        "warm": make_profile(
+            vectors, ["label"] * 120, [None] * 120, hints=vectors[:1], hint_texts=["it"], seed=0, scale=scale
+        ),
+        "cold": make_profile(vectors[:0], [], [], hints=hint, hint_texts=["other"], seed=0, scale=scale),
+    }
+    own = pressed(warm.draw(20))
+    texts = {str(at): each for at, each in enumerate(own)} | {"described": pressed(other.center[None])[0]}
+    by = tools.router(profiles, texts, scale=scale)
+
+    assert {(await tools.route(by, str(at))).specialists for at in range(20)} == {("warm",)}
+    assert (await tools.route(by, "described")).specialists == ("cold",)
+
+
 def test_the_scale_of_an_encoder():
     """Stretched between what it says of unrelated texts and 1; the bundled one's where it says nothing."""
     assert CosineScale.of(object()) == CosineScale()
     scale = CosineScale.of(Alike())
     assert (scale.near_copy, scale.cold) == (pytest.approx(0.96), pytest.approx(0.84))
+    assert (CosineScale().crowding, scale.crowding) == (0.0, pytest.approx(0.16))
 
 
 # --- Small talk ------------------------------------------------------------------------------------

@@ -86,11 +86,13 @@ def test_what_is_known_of_none_is_no_answer():
     assert _made(_object({"boat": {"type": "string"}}, []), _said(boat=None)) == {}
 
 
-@pytest.mark.parametrize("names", [["Card-Lost", "TOP UP", "other"], ["top-up", "card_lost"]])
-def test_an_enum_may_write_labels_in_its_own_way(names):
+@pytest.mark.parametrize(
+    ("name", "names"), [("topic", ["Card-Lost", "TOP UP", "other"]), ("desk", ["top-up", "card_lost"])]
+)
+def test_an_enum_may_write_labels_in_its_own_way(name, names):
     """Case, spaces, hyphens and underscores do not count, and the answer is in the enum's spelling."""
-    (wanted,) = [name for name in names if name.casefold().startswith("top")]
-    assert _made(_object({"topic": {"enum": names}}), _said("top_up")) == {"topic": wanted}
+    (wanted,) = [each for each in names if each.casefold().startswith("top")]
+    assert _made(_object({name: {"enum": names}}), _said("top_up")) == {name: wanted}
     assert _made(_object({"topic": {"enum": ["top_up", "top up", "other"]}}), _said("top_up")) == "topic"
 
 
@@ -107,10 +109,44 @@ def test_of_two_with_a_field_the_one_with_all_of_them_fills_in():
     assert assign(read_schema(_object({"boat": boat, "nights": nights})), cards).code == "route.schema_ambiguous"
 
 
-@pytest.mark.parametrize("node", [{"type": "boolean"}, {"enum": ["true", "false"]}])
-def test_true_or_false_of_what_is_said_by_the_name(node):
-    """A property that nobody is named like asks something else than a specialist of these labels answers."""
-    cards = {"urgent": _card("urgent", labels=("true", "false"), writes=("in_danger",))}
+@pytest.mark.parametrize(
+    ("node", "labels"),
+    [
+        ({"type": "boolean"}, ("true", "false")),
+        ({"enum": ["true", "false"]}, ("true", "false")),
+        ({"enum": ["tak", "nie"]}, ("tak", "nie")),
+        ({"enum": ["\u306f\u3044", "\u3044\u3044\u3048"]}, ("\u306f\u3044", "\u3044\u3044\u3048", "\u4e0d\u660e")),
+        ({"enum": ["0", "1"]}, ("0", "1")),
+    ],
+)
+def test_one_of_two_is_said_of_what_the_name_says(node, labels):
+    """A property that nobody is named like asks something else than a specialist of these labels, in any language."""
+    cards = {"urgent": _card("urgent", labels=labels, writes=("in_danger",))}
 
     for name, fits in (("urgent", True), ("in_danger", True), ("is_spam", False)):
         assert isinstance(assign(read_schema(_object({name: node})), cards), Reason) != fits
+
+
+def test_who_is_named_answers_the_one_property():
+    """A caller who names the specialist asks that one, unless several properties could be what it answers."""
+    cards = {"spam": _card("spam", labels=("spam", "ham"))}
+    label = {"enum": ["spam", "ham"]}
+
+    assert set(assign(read_schema(_object({"label": label})), cards, pinned=True)) == {("label",)}
+    for properties in (
+        {"label": label, "other": label},
+        {"label": {"type": "string"}},
+        {"label": {"enum": ["a", "b"]}},
+    ):
+        assert isinstance(assign(read_schema(_object(properties)), cards, pinned=True), Reason)
+
+
+@pytest.mark.parametrize("none", [{"anyOf": [TOPIC, {"type": "null"}]}, {"enum": [*LABELS, None]}])
+def test_what_may_be_null_is_null_where_nobody_knows_it(none):
+    """As an optional property is left out: strict mode has no other. Nothing known at all is still an abstention."""
+    schema = _object({"topic": none, "boat": {"type": "string"}})
+
+    assert _made(schema, _said(boat="Argo")) == {"topic": None, "boat": "Argo"}
+    assert _made(schema, _said("top_up", boat="Argo")) == {"topic": "top_up", "boat": "Argo"}
+    assert _made(schema, _said()) == "boat"
+    assert _made(_object({"topic": none}), _said()) == "topic"
