@@ -344,10 +344,13 @@ class Meter(Protocol):
         """Return the step with `joules`, `joules_kind` and `cost`; an unknown price gives the cost None."""
         ...
 
-    def counterfactual(self, request: Request, answered: str, steps: Sequence[Step] = ()) -> Decimal | None:
-        """Return the least cost of the configured generalist for this exchange; None if it is not known.
+    def counterfactual(
+        self, request: Request, answered: str, steps: Sequence[Step] = (), *, named: str = ""
+    ) -> Decimal | None:
+        """Return the least cost of a model alone for this exchange; None if it is not known.
 
-        `steps` are the steps of the request. If the generalist is among them, its tokens are known.
+        The model is the entry of `[models]` that the caller `named`, else the configured generalist. `steps` are the
+        steps of the request. If the model is among them, its tokens are known.
         """
         ...
 

@@ -70,7 +70,7 @@ BUDGETS = {
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
     "privacy": 3290,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
-    "protocols": 715,  # what reads turns; what gates read; functions; the flywheel and its store, its calls
+    "protocols": 720,  # what reads turns; what gates read; functions; the flywheel, its calls, what is named
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2040,

@@ -120,18 +120,21 @@ class CostMeter:
             usage = replace(_there(step.usage, remote), cost=self._token_money(remote, step.usage))
         return replace(step, usage=usage)
 
-    def counterfactual(self, request: Request, answered: str, steps: Sequence[Step] = ()) -> Decimal | None:
-        """What the generalist would have cost for this exchange; None without one or without its prices.
+    def counterfactual(
+        self, request: Request, answered: str, steps: Sequence[Step] = (), *, named: str = ""
+    ) -> Decimal | None:
+        """What the model that was named, or else the generalist, would have cost; None without one or its prices.
 
         Where it was asked, that is known: its own tokens count. Else the least that any prompt has: the request's text,
         columns, document and the turns that came along, and the answer, in the fewest tokens that they can have. A real
         prompt carries more (instructions, the labels to choose from, what the session remembers), so the true amount is
         higher and the saving is not overstated.
         """
-        if self._generalist is None:
+        alone = named if named in self._remote else self._generalist
+        if alone is None:
             return None
-        model = self._remote[self._generalist]
-        tries = (step.usage for step in steps if step.engine == self._generalist)
+        model = self._remote[alone]
+        tries = (step.usage for step in steps if step.engine == alone)
         asked = [usage for usage in tries if usage.tokens_in or usage.tokens_out]  # not those that failed
         if asked:
             amounts = [self._token_money(model, usage) for usage in asked]

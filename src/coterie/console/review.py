@@ -22,6 +22,7 @@ from coterie.flywheel.estimates import Estimate, exact
 from coterie.flywheel.fields import object_of
 from coterie.flywheel.gates import drawn
 from coterie.flywheel.review import TWICE, ReviewItem, ReviewQueue, agreement_of
+from coterie.flywheel.training import TRAINABLE
 from coterie.gateway.api.operations import find_trace, take_feedback
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import WireError
@@ -168,7 +169,7 @@ async def _queues(visit: Visit) -> list[Queue]:
             found = [
                 Queue(id=f"{_JOB}{job.id}", name=job.name, about="calls of a job of the flywheel")
                 for job in await books_of(visit).jobs()
-                if not job.ignored
+                if not job.ignored and job.shape in TRAINABLE
             ]
     network = visit.gateway.network
     return found + [

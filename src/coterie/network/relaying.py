@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from coterie.errors import InputError
 from coterie.governance.audit_events import audit_request
 from coterie.limits.allowance import request_allowance
+from coterie.logs.exchanges import read_question
 from coterie.protocols import Audit, Flywheel, Limits, Meter, Store
 from coterie.runtime.concurrency import aside, to_the_end
 from coterie.runtime.values import replace
@@ -371,6 +372,10 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
     text, answer = relayed.body.decode("utf-8", "replace"), course.answer.decode("utf-8", "replace")
     key, tenant = relayed.principal.key, relayed.principal.tenant
     request = Request(text=text, tenant=tenant, key=key, clearance=relayed.principal.clearance, label=course.label)
+    asked, said = request, answer
+    if found:  # the least that the model would have read and written: texts without the form around them
+        asked = replace(request, text="\n".join(read_question(relayed.content) or (text,)))
+        said = answer_text(found[0])
     verdicts = tuple(course.call.egress or ())
     allowed = not verdicts or any(verdict.allowed for verdict in verdicts)
     trace = Trace(
@@ -388,7 +393,7 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
         stages=(),
         steps=steps if allowed else (),
         usage=replace(total_usage(step.usage for step in steps), milliseconds=(perf_counter() - course.start) * 1000),
-        counterfactual_cost=network.meter.counterfactual(request, answer, steps),
+        counterfactual_cost=network.meter.counterfactual(asked, said, steps, named=name),
     )
     course.cost = trace.usage.cost
     settlement = Settlement(trace=trace, texts=(text,))

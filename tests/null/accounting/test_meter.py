@@ -104,6 +104,15 @@ def test_counterfactual():
     assert meter("cloud").counterfactual(asked, "On its way") == (tokens_in * Decimal("2.5") + tokens_out * 10) / 10**6
 
 
+def test_counterfactual_of_a_model_that_was_named():
+    """A deployment of the flywheel answers for the model that the caller named, with a generalist or without one."""
+    asked, cost = Request(text="Where is my card?"), (5 * Decimal("2.5") + 3 * 10) / 10**6
+
+    assert meter(None).counterfactual(asked, "On its way", named="cloud") == cost
+    assert meter("cloud").counterfactual(asked, "On its way", named="gone") == cost
+    assert meter(None).counterfactual(asked, "On its way", named="gone") is None
+
+
 def test_counterfactual_of_a_document_that_does_not_fit():
     """No prompt is longer than the model's window."""
     asked = Request(text="What?", document=Document(text="the card is here. " * 100_000))

@@ -135,7 +135,7 @@ class FlatMeter:
     def price(self, step: Step) -> Step:
         return replace(step, usage=replace(step.usage, cost=Decimal("0.01")))
 
-    def counterfactual(self, request, answered: str, steps=()) -> Decimal | None:
+    def counterfactual(self, request, answered: str, steps=(), *, named="") -> Decimal | None:
         return Decimal("0.5")
 
 

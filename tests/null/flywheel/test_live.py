@@ -96,7 +96,7 @@ class Prices:
         """As it is."""
         return step
 
-    def counterfactual(self, request, answered, steps=()):
+    def counterfactual(self, request, answered, steps=(), *, named=""):
         """Unknown."""
         return
 

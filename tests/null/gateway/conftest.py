@@ -142,7 +142,9 @@ class _Prices:
     def price(self, step: Step) -> Step:
         return replace(step, usage=replace(step.usage, joules=1.0, cost=Decimal("0.01")))
 
-    def counterfactual(self, request: Request, answered: str, steps: tuple[Step, ...] = ()) -> Decimal | None:
+    def counterfactual(
+        self, request: Request, answered: str, steps: tuple[Step, ...] = (), *, named: str = ""
+    ) -> Decimal | None:
         return Decimal("0.25")
 
 

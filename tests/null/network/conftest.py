@@ -230,7 +230,9 @@ class Prices:
         """With its cost."""
         return replace(step, usage=replace(step.usage, cost=Decimal("0.01")))
 
-    def counterfactual(self, request: Request, answered: str, steps: tuple[Step, ...] = ()) -> Decimal | None:
+    def counterfactual(
+        self, request: Request, answered: str, steps: tuple[Step, ...] = (), *, named: str = ""
+    ) -> Decimal | None:
         """A hundredth a character."""
         return Decimal(len(request.text) + len(answered)) / 100
 

@@ -355,7 +355,7 @@ class Meters:
         """Fill in the usage it was given."""
         return replace(step, producer=self.producer, usage=replace(step.usage, **self.usage))
 
-    def counterfactual(self, asked, answered):
+    def counterfactual(self, asked, answered, steps=(), *, named=""):
         """Give what it was given."""
         return self.would
 
