@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from coterie.policy.cost_quality import Attempt, RecordedOutcomes, read_outcomes
-from coterie.text.unicode import estimate_tokens
+from coterie.text.folding import estimate_tokens
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,8 +16,7 @@ from coterie.errors import ArtefactRefused, ModelMissing
 from coterie.models.pull import pull
 from coterie.tuning.base import find_base
 from coterie.tuning.export import encoder_files, exact_tags, exact_vectors, tagger_files
-from coterie.tuning.finetune import build_network
-from coterie.tuning.tagging import build_token_network
+from coterie.tuning.finetune import build_network, build_token_network
 
 from .test_tuning import rows, write_base
 

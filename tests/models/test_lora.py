@@ -21,7 +21,7 @@ from coterie.config.file import LlamaModel
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import SetupError, TrainingDiverged
 from coterie.models.catalogue import installed
-from coterie.tasks.generate.draft import Drafting
+from coterie.tasks.generate.grounding import Drafting
 from coterie.tuning import causal as _precision
 from coterie.tuning.base import Checkpoints, find_causal_base
 from coterie.tuning.causal import (

@@ -13,8 +13,7 @@ from coterie.config.file import LlamaModel
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import ModelMissing
 from coterie.models.catalogue import locate
-from coterie.tasks.generate.draft import EXCHANGES, INSTRUCTION, Drafting
-from coterie.tasks.generate.grounding import check_grounding
+from coterie.tasks.generate.grounding import EXCHANGES, INSTRUCTION, Drafting, check_grounding
 from coterie.tasks.generate.model import GenerateSpecialist
 from coterie.testing import check_specialist
 from coterie.text.segmentation import split_sentences

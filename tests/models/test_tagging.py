@@ -27,8 +27,7 @@ from coterie.tasks.loading import load_specialist
 from coterie.training.train import train
 from coterie.tuning.base import Checkpoints, find_base
 from coterie.tuning.export import exact_tags, tagger_files
-from coterie.tuning.plain_loop import plain_tagging
-from coterie.tuning.tagging import (
+from coterie.tuning.finetune import (
     TaggedTokens,
     TagRecipe,
     _optimizer,
@@ -38,6 +37,7 @@ from coterie.tuning.tagging import (
     tag_loss,
     token_logits,
 )
+from coterie.tuning.plain_loop import plain_tagging
 from coterie.types import Prompt, Request
 
 NAMES = ["alder", "birch", "cedar", "elm", "fir", "hazel", "ivy", "larch"]

@@ -21,7 +21,6 @@ from coterie.runtime.files import copy_file, sole_editor, write_bytes
 if TYPE_CHECKING:
     from coterie.config.specialists import SpecialistSection
 
-
 _TAKEN_NAMES = {"router"}
 """Names of the registry that are no specialist's."""
 _STEMS = {"data": "{}", "test": "{}.test", "pairs": "{}.pairs"}

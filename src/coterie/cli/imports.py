@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from coterie.flywheel.recorded import Recorded
     from coterie.logs.rows import Imported, ImportedFile
 
-
 SKIPPED = {
     "broken": "records that are no JSON object",
     "conflicting": "rows whose text has another value elsewhere (kept)",

@@ -15,8 +15,7 @@ from coterie.console.visits import LABELS, Visit, chosen
 from coterie.errors import InputError
 from coterie.governance.audit import attests
 from coterie.governance.audit_events import EGRESS
-from coterie.governance.audit_pages import AuditPage, read_page
-from coterie.governance.audit_verification import verify_audit
+from coterie.governance.audit_verification import AuditPage, read_page, verify_audit
 from coterie.governance.erasure import erase as erase_scope
 from coterie.governance.erasure import find_mentions
 from coterie.governance.keys import OWN_TENANT, PERMISSIONS, NewKey, Role

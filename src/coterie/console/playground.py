@@ -21,7 +21,7 @@ from coterie.errors import InputError
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import TRACE_HEADER, encode
 from coterie.gateway.decisions.translation import decide_openai
-from coterie.gateway.openai.chat import complete_chat
+from coterie.gateway.openai.completions import complete_chat
 from coterie.gateway.openai.direct import chat_directly
 from coterie.gateway.openai.relay import may_relay, relaying
 from coterie.gateway.openai.translation import ROUTED

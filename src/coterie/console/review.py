@@ -18,7 +18,7 @@ from coterie.console.flywheel import books_of
 from coterie.console.traffic import run_app
 from coterie.console.visits import Visit
 from coterie.errors import CoterieError, InputError, SetupError
-from coterie.flywheel.estimates import Estimate, exact
+from coterie.flywheel.evidence import Estimate, exact
 from coterie.flywheel.fields import object_of
 from coterie.flywheel.gates import drawn
 from coterie.flywheel.review import TWICE, ReviewItem, ReviewQueue, agreement_of

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from coterie.flywheel.overview import DeploymentView, JobView
     from coterie.network.network import Network
 
-
 COOKIE = "coterie_session"
 IDLE, LONGEST = 3600.0, 12 * 3600.0
 """Seconds without a page after which one signs in again, and seconds after which one does in any case."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from coterie.context.entries import Superseded, describe, tally, text_of, times, why_superseded
-from coterie.text.unicode import estimate_tokens
+from coterie.text.folding import estimate_tokens
 from coterie.types import (
     Context,
     ContextView,

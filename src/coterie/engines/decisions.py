@@ -17,7 +17,7 @@ from coterie.config.file import DecisionModel
 from coterie.engines.openai import OpenAIEngine
 from coterie.engines.openai_wire import Transcript, read_json
 from coterie.errors import EngineBroken, EngineRejected
-from coterie.text.unicode import valid_text
+from coterie.text.folding import valid_text
 from coterie.types import SYSTEM, YES, CallContext, Delta, Message, Option, Output, Prompt, Question
 
 MOST_QUESTIONS = 64

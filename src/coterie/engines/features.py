@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from coterie.runtime.codec import DecodeError, from_json, to_json
-from coterie.text.unicode import find_words
+from coterie.text.folding import find_words
 from coterie.types import Columns, Prompt, Reason, Scalar
 
 # --- Checks of what a file says before a head is made of it: a file is data from outside, whoever signed for it.

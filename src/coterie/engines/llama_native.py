@@ -34,7 +34,7 @@ from coterie.errors import (
     TooLong,
 )
 from coterie.runtime.cpu import CPU, CpuShare, CpuSpan, NativeThreads, SharedTime
-from coterie.text.unicode import valid_text
+from coterie.text.folding import valid_text
 from coterie.types import Output, Prompt, Usage
 
 # --- OpenMP threads that spin a moment for each other and then sleep.

@@ -33,7 +33,7 @@ from coterie.runtime.codec import parse_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.runtime.known import KnownTexts
 from coterie.runtime.rows import BatchMemo
-from coterie.text.unicode import valid_text
+from coterie.text.folding import valid_text
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
 
 # --- One more output for a stored graph, without the library that edits graphs.

@@ -32,7 +32,7 @@ from coterie.errors import (
 )
 from coterie.runtime.concurrency import aside
 from coterie.runtime.values import replace
-from coterie.text.unicode import estimate_tokens
+from coterie.text.folding import estimate_tokens
 from coterie.types import SYSTEM, CallContext, Delta, Failure, Output, Prompt, RelayHead
 
 # --- Circuit breaker: stops asking a server that fails and probes it with a single request.

@@ -25,7 +25,7 @@ from coterie.errors import (
     TooLong,
 )
 from coterie.runtime.codec import parse_json
-from coterie.text.unicode import estimate_tokens, valid_text
+from coterie.text.folding import estimate_tokens, valid_text
 from coterie.types import Failure, Output, Prompt, Usage
 
 # --- Prompts in the shape of OpenAI's chat requests, which llama.cpp and the servers share.

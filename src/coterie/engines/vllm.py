@@ -22,7 +22,7 @@ from coterie.engines.choices import Node, Read, log_likelihoods, tree_of
 from coterie.engines.openai import OpenAIEngine, measured
 from coterie.engines.openai_wire import quotable, read_error, read_json, refusal
 from coterie.errors import ArtefactRefused, EngineBroken, EngineRejected
-from coterie.text.unicode import valid_text
+from coterie.text.folding import valid_text
 from coterie.types import SYSTEM, CallContext, Delta, Output, Prompt, Usage
 
 PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")

@@ -22,8 +22,7 @@ from hashlib import blake2b
 import numpy as np
 
 from coterie.flywheel.discovery import fold
-from coterie.flywheel.estimates import Estimate, estimate, exact
-from coterie.flywheel.evidence import StreamDecision, paths_at, rows_needed
+from coterie.flywheel.evidence import Estimate, StreamDecision, estimate, exact, paths_at, rows_needed
 from coterie.learning.metrics import paired_drop, worse
 from coterie.types import (
     AnsweredCall,

@@ -31,7 +31,7 @@ from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold
-from coterie.flywheel.estimates import Estimate
+from coterie.flywheel.evidence import Estimate
 from coterie.flywheel.fields import object_of, seen_values, values_of
 from coterie.flywheel.gates import audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
 from coterie.flywheel.overview import served_share

@@ -67,19 +67,26 @@ from coterie.gateway.decisions.translation import (
 )
 from coterie.gateway.errors import WireError, error_response
 from coterie.gateway.mcp.endpoint import speak_mcp
-from coterie.gateway.openai.chat import complete_chat
 from coterie.gateway.openai.completions import (
     CompletionRequest,
     CompletionView,
+    complete_chat,
     complete_directly,
     complete_text,
     completion_format,
 )
 from coterie.gateway.openai.direct import chat_directly, chat_format
-from coterie.gateway.openai.embeddings import embed
+from coterie.gateway.openai.embeddings import (
+    RerankRequest,
+    RerankResponse,
+    ScoreRequest,
+    ScoreResponse,
+    embed,
+    rerank,
+    score,
+)
 from coterie.gateway.openai.models import list_models, show_model
 from coterie.gateway.openai.relay import relaying
-from coterie.gateway.openai.rerank import RerankRequest, RerankResponse, ScoreRequest, ScoreResponse, rerank, score
 from coterie.gateway.openai.responses import (
     ResponseEvent,
     ResponsesRequest,
@@ -109,7 +116,6 @@ from coterie.runtime.concurrency import AT_ONCE, aside
 
 if TYPE_CHECKING:
     from coterie.network.network import Network
-
 
 _REFERENCE = "#/components/schemas/{model}"
 

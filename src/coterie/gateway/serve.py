@@ -37,7 +37,6 @@ from coterie.governance.keys import KeyRing
 if TYPE_CHECKING:
     from coterie.network.network import Network
 
-
 _REST_SECONDS = 2.0
 """How long the rest of a body is read and thrown away, so that its sender sees why it was refused."""
 _LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"

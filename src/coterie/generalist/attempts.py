@@ -18,7 +18,7 @@ from coterie.errors import AuditError, EngineError, InputError, Overloaded, Poli
 from coterie.protocols import StreamingEngine
 from coterie.runtime.concurrency import cancel
 from coterie.runtime.values import replace
-from coterie.text.unicode import estimate_tokens
+from coterie.text.folding import estimate_tokens
 from coterie.types import CallContext, Delta, Failure, Output, Prompt, Reason, Step, Usage, Verdict, all_of
 
 _EXPECTED = (EngineError, InputError, Overloaded, PolicyError, SetupError)

@@ -32,8 +32,8 @@ from coterie.structured.filling import is_free
 from coterie.structured.functions import ROOM as TOOL_ROOM
 from coterie.structured.functions import read_reply, reply_schema, told_of, within, written_calls
 from coterie.structured.schema import Node, decodable, read_answer
+from coterie.text.folding import estimate_tokens
 from coterie.text.language import language_of
-from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     SYSTEM,
     Amount,

@@ -20,9 +20,9 @@ from coterie.protocols import Engine, Specialist
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
+from coterie.text.folding import estimate_tokens
 from coterie.text.language import language_of
 from coterie.text.numerals import find_numerals, read_figures
-from coterie.text.unicode import estimate_tokens
 from coterie.text.words import terms
 from coterie.types import (
     CallContext,

@@ -18,8 +18,7 @@ from functools import cached_property
 
 from coterie.privacy.detection import Kind, lowered
 from coterie.runtime.values import replace
-from coterie.text.folding import shown
-from coterie.text.unicode import PLAIN_SIGNS
+from coterie.text.folding import PLAIN_SIGNS, shown
 from coterie.types import Label, PseudonymValue, Request
 
 LITERAL = "LITERAL"

@@ -10,8 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from coterie.text.dates import find_dates
-from coterie.text.durations import find_durations
+from coterie.text.dates import find_dates, find_durations
 from coterie.text.money import find_money
 from coterie.text.numerals import as_plain, find_numbers
 from coterie.text.words import plain

@@ -58,7 +58,6 @@ from coterie.types import Allowance, Amount, CallContext, Failure, Output, Princ
 if TYPE_CHECKING:
     from coterie.runtime.postgres import PostgresAddress
 
-
 _REMEMBERED, _KNOWN = 200, 10
 """Answers of a model that are remembered, and from how many on they say what is usual."""
 _FEW, _SENTENCES = 128, 64

@@ -25,7 +25,7 @@ from coterie.runtime.codec import to_json
 from coterie.runtime.concurrency import side_by_side
 from coterie.tasks.classify.prompted import match_label
 from coterie.tasks.contract import TaskType
-from coterie.text.unicode import estimate_tokens
+from coterie.text.folding import estimate_tokens
 from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt, Reason
 
 # --- Answers of a large model on file: read and written.

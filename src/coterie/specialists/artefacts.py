@@ -22,7 +22,6 @@ from coterie.types import SpecialistCard
 if TYPE_CHECKING:
     from coterie.engines.onnx import OnnxEncoder, OnnxTagger
 
-
 ADAPTER_FILE = "adapter.gguf"
 
 

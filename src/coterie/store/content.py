@@ -17,7 +17,7 @@ from types import NoneType
 from typing import TypeVar
 
 from coterie.runtime.values import replace
-from coterie.text.unicode import find_words
+from coterie.text.folding import find_words
 from coterie.types import (
     Citation,
     Decision,

@@ -21,8 +21,7 @@ from coterie.store.content import without_content
 from coterie.store.flywheel import drop_examples, versions_that_saw
 from coterie.store.rows import erase_session, read_trace
 from coterie.store.statements import DatabaseConnection, columns_of, tables_of
-from coterie.text.folding import shown
-from coterie.text.unicode import ALIKE, PLAIN_SIGNS
+from coterie.text.folding import ALIKE, PLAIN_SIGNS, shown
 
 # --- Whether a text mentions somebody: a name, an e-mail address, an id, as a whole and in any letter case.
 #

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from coterie.learning.measure import Encoded
     from coterie.protocols import Engine, FunctionServer, Retriever, Specialist
 
-
 S = TypeVar("S", bound=SpecialistSection)
 
 QUICK_RUNGS: tuple[Rung, ...] = ("lexical", "embedding")

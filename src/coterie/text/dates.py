@@ -1,20 +1,25 @@
-"""Read dates, in ISO 8601: `5. März 2024`, `March 5, 2024`, `5 mars 2024`, `2024年3月5日`, `05.03.2024`.
+"""Read dates and spans of time, in ISO 8601: `5. März 2024`, `2024年3月5日`; `48 Stunden` is `PT48H`.
 
 A date in figures alone is read in the order of the text's language and region. Where that is not known, or differs by
 region as in English, it is read only if one order is possible: `31/12/2024`, but not `05/06/2024`. With points the day
 comes first in every language that writes them.
+
+Ranges (`30 to 60 days`, `5-10 Tage`), words and figures that contradict each other (`thirty (60) days`), and what may
+be an ordinal (`forty-second`) have no value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
+from decimal import Decimal
 from functools import cache
 from typing import NamedTuple
 
-from coterie.text.locales import date_order, months
-from coterie.text.numerals import narrow, read_kanji
+from coterie.text.language import base
+from coterie.text.locales import date_order, months, table
+from coterie.text.numerals import FIGURES, find_numerals, first_figures, last_figures, narrow, read_figures, read_kanji
 
 _PIVOT = 70
 """Years of two figures from here on are of the last century, as POSIX reads them."""
@@ -110,3 +115,122 @@ def _iso(year: int, month: int, day: int) -> str | None:
         return date(year, month, day).isoformat() if year >= 1000 else None
     except ValueError:
         return None
+
+
+_UNITS: Mapping[str, Mapping[str, str]] = table("units_of_time")
+_MODIFIERS: Mapping[str, str] = table("modifiers_of_time")
+_JAPANESE = (
+    ("Y", "年間|年(?=以|未満|前|後)"),
+    ("M", "(?:か|ヶ|カ|ヵ|け|個|箇)月(?:間)?"),
+    ("W", "週間?"),
+    ("D", "日間|日(?=以|未満|前|後)"),
+    ("TH", "時間"),
+    ("TM", "分間?"),
+    ("TS", "秒間?"),
+)
+_BETWEEN = r"(?:to|or|and|bis|oder|und|à|a|ou|et|o|y|e|tot|of|en)"
+_RANGES = re.compile(rf"\d\s*(?:[-\u2013\u2014/]|\b{_BETWEEN}\b)\s*$|[-\u2013/\u301c\uff5e~]\s*$|\d\s+$", re.IGNORECASE)
+_JOINED = re.compile(rf"\s*(?:[-\u2013]|{_BETWEEN})?\s*", re.IGNORECASE)
+_OF_MONEY = re.compile(r"[$\u20ac\xa3\xa5]\s*$")
+"""Before the figures of an amount: `$ 35,000 second year`."""
+_HALF = r"(?!\s+(?:and a half|und ein halb|et demi|y medi|e mei|e mezz|en een half))"
+"""Behind a unit: it is half a unit more."""
+_BRACKETED = re.compile(rf"\s*\(\s*(?P<figures>{FIGURES})\s*\)")
+
+
+class Duration(NamedTuple):
+    """A span of time in a text: `text[start:end]`."""
+
+    start: int
+    end: int
+    value: str
+
+
+@cache
+def _units() -> Mapping[str, str]:
+    """The sign of each unit's word in any language; no word is two units."""
+    return {word: sign for units in _UNITS.values() for sign, words in units.items() for word in words.split()}
+
+
+@cache
+def _behind() -> re.Pattern[str]:
+    """What follows the number: adjectives and the unit."""
+    adjectives = "|".join(word for words in _MODIFIERS.values() for word in words.split())
+    words = "|".join(sorted(_units(), key=len, reverse=True))
+    japanese = "|".join(f"(?P<{sign}>{pattern})" for sign, pattern in _JAPANESE)
+    return re.compile(
+        rf"[\s-]*(?:(?:{adjectives})[\s-]+)*(?:(?P<unit>{words})\b{_HALF}|{japanese}|(?<=\d)\s?(?P<hours>(?-i:h))\b)",
+        re.IGNORECASE,
+    )
+
+
+def find_durations(text: str, language: str | None = None) -> list[Duration]:
+    """The spans of time of a text, in order.
+
+    Args:
+        text: Any text.
+        language: How its numbers are read; units and number words are known in all languages.
+    """
+    text = narrow(text)
+    found = sorted([*_in_figures(text, language), *_in_words(text, language)])
+    kept: list[Duration] = []
+    for each in found:
+        if not kept or each.start >= kept[-1].end:
+            kept.append(each)
+    return kept
+
+
+def _in_figures(text: str, language: str | None) -> Iterator[Duration]:
+    for match in re.finditer(rf"(?<![\w.,:])(?<![.,]\s){FIGURES}|(?<=\s){FIGURES}", text):
+        if _behind().match(text, match.end()) is None:
+            continue
+        run = match[0]
+        token = first_figures(run)
+        token = token if len(token) == len(run) else last_figures(run)
+        start = match.end() - len(token)
+        value = read_figures(token, language)
+        unit = _behind().match(text, match.end())
+        if value is not None and unit is not None and not _is_other(text, start, match.start()):
+            yield Duration(start, unit.end(), _iso_span(value, _sign(unit)))
+
+
+def _is_other(text: str, start: int, run: int) -> bool:
+    """Whether the number is the end of a range, of a fraction (`1 1/2 years`), or an amount of money."""
+    before = max(0, start - 12), start
+    return start > run or any(form.search(text, *before) is not None for form in (_RANGES, _OF_MONEY))
+
+
+def _in_words(text: str, language: str | None) -> Iterator[Duration]:
+    """Numbers in words, with or without the same number in brackets behind them."""
+    numerals = find_numerals(text, language if base(language) in _UNITS or base(language) == "ja" else None)
+    if language is not None and base(language) != "en":  # English forms are quoted everywhere
+        numerals = sorted({*numerals, *find_numerals(text, "en")})
+    for place, each in enumerate(numerals):
+        value, end = Decimal(each.value), each.end
+        if bracketed := _BRACKETED.match(text, end):
+            again = read_figures(bracketed["figures"], language)
+            end = bracketed.end()
+            if again != value:
+                continue
+        unit = _behind().match(text, end)
+        if unit is not None and value != 1 and (unit["unit"] or "").casefold() == "second":
+            continue
+        before = numerals[place - 1] if place else None
+        if unit is not None and not (before and _joined(text[before.end : each.start])):
+            yield Duration(each.start, unit.end(), _iso_span(value, _sign(unit)))
+
+
+def _joined(gap: str) -> bool:
+    """Whether two numbers are a range: `one or two days`."""
+    return _JOINED.fullmatch(gap) is not None
+
+
+def _sign(unit: re.Match[str]) -> str:
+    if unit["unit"]:
+        return _units()[unit["unit"].casefold()]
+    return "TH" if unit["hours"] else next(sign for sign, _ in _JAPANESE if unit[sign])
+
+
+def _iso_span(value: Decimal, sign: str) -> str:
+    figures = f"{value.normalize():f}"
+    return f"P{'T' if len(sign) > 1 else ''}{figures}{sign[-1]}"

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Literal, NamedTuple
 
+from coterie.text.folding import find_marks
 from coterie.text.language import base
 from coterie.text.locales import months, table
-from coterie.text.unicode import find_marks
 
 Lines = Literal["paragraphs", "blocks", "all"]
 """Which line ends cut: blank lines; also before items of lists and rows of tables; all."""

@@ -35,7 +35,6 @@ from coterie.tuning.base import BaseEncoder, find_base
 if TYPE_CHECKING:
     import torch
 
-
 _MAGIC = b"E5S1"
 _BLOCK, _BYTES = 32, 18
 _LAYER = {

@@ -17,8 +17,7 @@ from onnxruntime.quantization import quant_pre_process
 
 from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TAGS_OUTPUT, TOKENIZER_FILE, TokenTags, windows
 from coterie.tuning.base import BaseEncoder
-from coterie.tuning.finetune import SentenceNetwork, encode_ids, width_of
-from coterie.tuning.tagging import TokenNetwork, token_logits
+from coterie.tuning.finetune import SentenceNetwork, TokenNetwork, encode_ids, token_logits, width_of
 
 # --- An fp32 encoder graph becomes int8, each token with its own scale, computed as the graph runs.
 #

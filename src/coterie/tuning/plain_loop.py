@@ -15,8 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 from coterie.tuning.causal import TokenPair
-from coterie.tuning.finetune import CosineHead, SentenceNetwork
-from coterie.tuning.tagging import TaggedTokens, TokenNetwork
+from coterie.tuning.finetune import CosineHead, SentenceNetwork, TaggedTokens, TokenNetwork
 
 
 def plain_loop(

@@ -85,10 +85,23 @@ from coterie.types.reading import (
     Training,
 )
 from coterie.types.reason import Reason, all_of, worded
-from coterie.types.request import AcceptanceOverride, Columns, Document, ReleaseSlot, Request, Rung, Sampling, Task
+from coterie.types.request import (
+    MOST_CALLS,
+    AcceptanceOverride,
+    Columns,
+    Document,
+    Function,
+    FunctionCall,
+    FunctionResult,
+    ReleaseSlot,
+    Request,
+    Rung,
+    Sampling,
+    Task,
+    Tools,
+)
 from coterie.types.route import Part, Route, SpecialistCard
 from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
-from coterie.types.tools import MOST_CALLS, Function, FunctionCall, FunctionResult, Tools
 from coterie.types.trace import Answer, Decisions, Delta, DocumentAnswer, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 

@@ -13,7 +13,7 @@ HEAVY = ("onnxruntime", "xllamacpp", "aiohttp", "httpx", "tokenizers", "sklearn"
         "import coterie.models.catalogue",
         "import coterie.limits.limits",
         "from coterie.engines.llama import LlamaEngine",
-        "from coterie.engines.batching import Batcher; from coterie.text.unicode import estimate_tokens",
+        "from coterie.engines.batching import Batcher; from coterie.text.folding import estimate_tokens",
     ],
 )
 def test_light(statement):

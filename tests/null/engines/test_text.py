@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.text.unicode import estimate_tokens, valid_text
+from coterie.text.folding import estimate_tokens, valid_text
 
 
 @given(st.text(st.characters(exclude_categories=[])))

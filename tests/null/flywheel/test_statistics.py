@@ -5,8 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from coterie.flywheel.estimates import estimate, exact
-from coterie.flywheel.evidence import BETS, PRIOR, first_decision, paths_at, rows_needed
+from coterie.flywheel.evidence import BETS, PRIOR, estimate, exact, first_decision, paths_at, rows_needed
 from coterie.flywheel.watch import Watch
 
 

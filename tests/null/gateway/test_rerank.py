@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.gateway.openai.rerank import RerankResponse, ScoreResponse, likeness
+from coterie.gateway.openai.embeddings import RerankResponse, ScoreResponse, likeness
 from coterie.types import Output
 
 

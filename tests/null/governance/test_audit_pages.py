@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.governance.audit_events import START, write_line
-from coterie.governance.audit_pages import read_page
+from coterie.governance.audit_verification import read_page
 
 
 def write(path, entries):

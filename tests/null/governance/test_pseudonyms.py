@@ -16,7 +16,7 @@ from coterie.governance.pseudonyms import OwnTexts, PseudonymBook, SessionPseudo
 from coterie.privacy.detection import Kind, PersonalData
 from coterie.store.erasure import Mention
 from coterie.testing import FakeClock, FakeOpenAIServer, ServerReply
-from coterie.text.unicode import ALIKE
+from coterie.text.folding import ALIKE
 from coterie.types import SYSTEM, CallContext, Delta, Label, Message, Option, Output, Principal, Prompt, Question
 
 EMAIL, OTHER, IBAN = "anna@example.org", "bob@example.org", "DE89370400440532013000"

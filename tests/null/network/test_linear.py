@@ -25,9 +25,9 @@ from coterie.routing.router import _window
 from coterie.routing.splitting import propose_clearest
 from coterie.runtime.concurrency import AT_ONCE, Abandoned, aside, still_wanted
 from coterie.tasks.pairs.model import split_clauses
+from coterie.text.folding import find_marks, find_words
 from coterie.text.language import detect
 from coterie.text.segmentation import sentences
-from coterie.text.unicode import find_marks, find_words
 from coterie.types import Context, Entry, Label, Message, Prompt, Request
 
 PHRASES = (

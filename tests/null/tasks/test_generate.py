@@ -16,7 +16,7 @@ from coterie.errors import (
 )
 from coterie.governance.egress import ClearancePolicy
 from coterie.runtime.codec import to_json
-from coterie.tasks.generate.draft import Drafting, Example
+from coterie.tasks.generate.grounding import Drafting, Example
 from coterie.tasks.generate.model import GenerateSpecialist, load_generate, written
 from coterie.testing import ScriptedEngine, check_specialist
 from coterie.types import (

@@ -2,8 +2,7 @@
 
 import pytest
 
-from coterie.text.dates import find_dates
-from coterie.text.durations import find_durations
+from coterie.text.dates import find_dates, find_durations
 from coterie.text.money import find_money
 from coterie.text.numerals import find_numerals
 

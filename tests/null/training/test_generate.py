@@ -13,8 +13,8 @@ from coterie.learning.progress import Silent
 from coterie.models.catalogue import CATALOGUE
 from coterie.runtime.codec import from_json
 from coterie.tasks.contract import Workplace, read_dataset, task_of
-from coterie.tasks.generate.draft import EXCHANGES, INSTRUCTION, Drafting, SupportedDraft, one_line
 from coterie.tasks.generate.fit import train_generate
+from coterie.tasks.generate.grounding import EXCHANGES, INSTRUCTION, Drafting, SupportedDraft, one_line
 
 CONFIG = """
 [specialists.triage]

@@ -15,7 +15,7 @@ from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import ErrorResponse, WireError, as_anthropic
 from coterie.gateway.exchange import ToldAnswer
-from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.completions import abstaining, asked_of, exchange
 from coterie.gateway.openai.direct import ask_model
 from coterie.gateway.openai.translation import finish_reason, made_calls
 from coterie.gateway.wire import ChatRequest, Extension, Wire

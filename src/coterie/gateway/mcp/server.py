@@ -66,7 +66,6 @@ from coterie.types import AuditEvent, Document, Principal, Request, Usage
 if TYPE_CHECKING:
     from coterie.network.network import Network
 
-
 PAGE = 500
 """Resources of one page."""
 _MANUAL = (

@@ -1,4 +1,8 @@
-"""`POST /v1/embeddings`: the encoder that router and specialists share."""
+"""`POST /v1/embeddings`, `/v1/rerank` and `/v1/score`, by the encoder that router and specialists share.
+
+The score is the mean of two signs, both from 0 to 1: how alike the texts are as wholes, and how well each token of the
+query is met by some token of the text (late interaction, Khattab and Zaharia 2020). It ranks; it is no probability.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ import base64
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
+import numpy as np
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,9 +24,10 @@ from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import WireError
 from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.translation import ROUTED, unread_options
-from coterie.gateway.wire import EmbeddingsRequest
+from coterie.gateway.wire import EmbeddingsRequest, Wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import EGRESS_HEADER
+from coterie.runtime.concurrency import aside
 from coterie.types import AuditEvent, CallContext, Output, Principal, Step, Usage, total_usage
 
 T = TypeVar("T")
@@ -165,3 +172,183 @@ class Embedding(EncoderRequest):
         if self.as_base64:
             return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
         return [float(number) for number in vector]
+
+
+Text = Annotated[str, Field(max_length=200_000)]
+
+
+class RerankDocument(Wire):
+    """A document as an object."""
+
+    text: Text
+
+
+class RerankRequest(Wire):
+    """`POST /v1/rerank`, as Cohere, Jina and vLLM write it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    """`coterie`: the encoder that router and specialists share."""
+    query: Text
+    documents: Annotated[list[Text | RerankDocument], Field(min_length=1, max_length=MOST_INPUTS - 1)]
+    top_n: Annotated[int, Field(ge=1)] | None = None
+    """Return so many, the best; left out, all."""
+    return_documents: bool = True
+
+
+class RerankUsage(Wire):
+    """Tokens that the encoder read."""
+
+    total_tokens: int
+
+
+class RerankResult(Wire):
+    """One document's place."""
+
+    index: int
+    """Its place in the request."""
+    relevance_score: float
+    """From 0 to 1, higher fits better; no probability."""
+    document: RerankDocument | None = None
+
+
+class RerankResponse(Wire):
+    """Response of `POST /v1/rerank`: the best first."""
+
+    id: str
+    model: str
+    results: list[RerankResult]
+    usage: RerankUsage
+
+
+class ScoreRequest(Wire):
+    """`POST /v1/score`, as vLLM writes it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    """`coterie`."""
+    text_1: Text | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS // 2)]
+    """A text, or one for each of `text_2`."""
+    text_2: Text | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS // 2)]
+
+
+class ScoreView(Wire):
+    """One pair's score."""
+
+    index: int
+    object: Literal["score"]
+    score: float
+
+
+class ScoreResponse(Wire):
+    """Response of `POST /v1/score`, in the order of the pairs."""
+
+    id: str
+    object: Literal["list"]
+    created: int
+    model: str
+    data: list[ScoreView]
+    usage: RerankUsage
+
+
+def rerank(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+    """What answers a request for an order. Raises `WireError` or pydantic's `ValidationError`."""
+    wire = RerankRequest.model_validate_json(body)
+    _check(wire.model)
+    documents = [each if isinstance(each, str) else each.text for each in wire.documents]
+    _check_texts([("query", wire.query), *((f"documents[{i}]", text) for i, text in enumerate(documents))])
+    return Reranking(
+        gateway=gateway,
+        principal=Principal(tenant=caller.tenant, key=caller.key_id),
+        texts=[wire.query, *documents],
+        pairs=[(0, i + 1) for i in range(len(documents))],
+        wire=wire,
+        ignored=unread_options(wire.model_extra),
+    )
+
+
+def score(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+    """What answers a request for scores. Raises `WireError` or pydantic's `ValidationError`."""
+    wire = ScoreRequest.model_validate_json(body)
+    _check(wire.model)
+    firsts, seconds = ([each] if isinstance(each, str) else each for each in (wire.text_1, wire.text_2))
+    if len(firsts) not in {1, len(seconds)}:
+        said = f"text_1 has {len(firsts)} texts and text_2 has {len(seconds)}; one, or as many."
+        raise WireError("invalid_request", said, param="text_1")
+    named = [("text_1", text) for text in firsts] + [("text_2", text) for text in seconds]
+    _check_texts(named)
+    return Reranking(
+        gateway=gateway,
+        principal=Principal(tenant=caller.tenant, key=caller.key_id),
+        texts=[*firsts, *seconds],
+        pairs=[(min(i, len(firsts) - 1), len(firsts) + i) for i in range(len(seconds))],
+        wire=None,
+        ignored=unread_options(wire.model_extra),
+    )
+
+
+def _check(model: str) -> None:
+    if model != ROUTED:
+        said = f"Asked for model {model[:100]!r}; scores come from {ROUTED!r}."
+        raise WireError("model_not_found", said, param="model")
+
+
+def _check_texts(named: Sequence[tuple[str, str]]) -> None:
+    for name, text in named:
+        if not text.strip():
+            raise WireError("invalid_request", f"{name} is empty.", param=name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reranking(EncoderRequest):
+    """Scores of pairs of texts."""
+
+    kind: ClassVar[str] = "rerank"
+    producer: ClassVar[str] = "rerank"
+    pairs: Sequence[tuple[int, int]]
+    """Places of query and text among `texts`."""
+    wire: RerankRequest | None
+    """None where scores are asked for in the order of the pairs."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Encode, compare and answer."""
+        encoded, tokens = await self._encoded(lambda output: output, states=True)
+        size = sum(map(len, self.texts)) * 8  # comparing tokens costs more than reading characters
+        scores: list[float] = await aside(size, lambda: [likeness(encoded[a], encoded[b]) for a, b in self.pairs])
+        network = self.gateway.network
+        told: dict[str, Any] = {"model": ROUTED, "usage": {"total_tokens": tokens}}
+        if self.wire is None:
+            data = [{"index": i, "object": "score", "score": each} for i, each in enumerate(scores)]
+            told |= {"id": f"score-{network.new_id()}", "object": "list", "created": int(network.clock()), "data": data}
+        else:
+            told |= {"id": f"rerank-{network.new_id()}", "results": self._ordered(scores, self.wire)}
+        await JSONBody(told, headers={EGRESS_HEADER: "none", **ignored_header(self.ignored)})(scope, receive, send)
+
+    def _ordered(self, scores: Sequence[float], wire: RerankRequest) -> list[dict[str, Any]]:
+        """The results, best first; equal ones in the order of the request."""
+        order = sorted(range(len(scores)), key=lambda i: -scores[i])[: wire.top_n]
+        results: list[dict[str, Any]] = [{"index": i, "relevance_score": scores[i]} for i in order]
+        if wire.return_documents:
+            for each in results:
+                each["document"] = {"text": self.texts[each["index"] + 1]}
+        return results
+
+
+def likeness(query: Output, text: Output) -> float:
+    """How well a text fits a query, from 0 to 1."""
+    signs = [_cosine(np.asarray(query.vector), np.asarray(text.vector))]
+    if query.states is not None and text.states is not None and len(query.states) and len(text.states):
+        matches = _unit(query.states) @ _unit(text.states).T  # (Q, T)
+        signs.append(float(matches.max(axis=1).mean()))
+    return round((sum(signs) / len(signs) + 1) / 2, 6)
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else 0.0
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), dtype=np.float32)

@@ -18,7 +18,7 @@ from coterie.gateway.access import Caller
 from coterie.gateway.connection import DONE, encode
 from coterie.gateway.errors import ErrorResponse, WireError
 from coterie.gateway.exchange import ToldAnswer
-from coterie.gateway.openai.chat import abstaining, asked_of, exchange
+from coterie.gateway.openai.completions import abstaining, asked_of, exchange
 from coterie.gateway.openai.direct import ask_model
 from coterie.gateway.openai.translation import AskedChat, finish_reason, made_calls, unread_options
 from coterie.gateway.wire import ChatMessage, ChatRequest, Extension, SamplingWire, Wire

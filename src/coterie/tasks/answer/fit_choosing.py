@@ -45,7 +45,7 @@ from coterie.tasks.answer.default import load_defaults, proven_at
 from coterie.tasks.answer.fit_scoring import fit_line
 from coterie.tasks.answer.scoring import probability
 from coterie.tasks.answer.section import AnswerSection
-from coterie.text.unicode import estimate_tokens
+from coterie.text.folding import estimate_tokens
 from coterie.types import SYSTEM, Label, Prompt, Reason
 
 QUESTIONS_FILE = "asked.json"

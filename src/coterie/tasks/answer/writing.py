@@ -18,9 +18,9 @@ from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, borne_by,
 from coterie.tasks.answer.sentences import Sentence
 from coterie.tasks.answer.support import Support, SupportVerdict, value_astray
 from coterie.tasks.generate.grounding import check_grounding
+from coterie.text.folding import estimate_tokens
 from coterie.text.language import is_english, language_of
 from coterie.text.segmentation import asks, split_sentences
-from coterie.text.unicode import estimate_tokens
 from coterie.text.words import count_negations, negation_pattern, terms
 from coterie.types import CallContext, Citation, Label, Message, Passage, Prompt, Reason, Step, Task, Verdict
 

@@ -56,7 +56,6 @@ from coterie.types import Finding, Reason, Task
 if TYPE_CHECKING:
     from coterie.tasks.classify.fit_slm import SlmFit
 
-
 _PROMISED, _NONE = 0.7, 0.1
 """Shares of the level for the stop that is promised, and for none; stricter stops share the rest."""
 

@@ -26,7 +26,7 @@ from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import model_of
 from coterie.tasks.contract import Parts, Stored
-from coterie.text.unicode import estimate_tokens
+from coterie.text.folding import estimate_tokens
 from coterie.types import (
     SYSTEM,
     CallContext,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from coterie.learning.measure import Encoded
     from coterie.protocols import Specialist
 
-
 FEW_OF_A_LABEL = 20
 """Rows a label, on average, below which none are held out: a fifth fewer cost up to 17 points of what is answered and
 right (benchmarks/few_rows)."""

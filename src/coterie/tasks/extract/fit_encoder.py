@@ -23,7 +23,7 @@ from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.tagging import ReadTags, first_tokens, passages, rows_to_read
 from coterie.tuning.base import BaseEncoder
 from coterie.tuning.export import exact_tags, tagger_files
-from coterie.tuning.tagging import TaggedTokens, TokenNetwork, fine_tune_tags, tag_recipe_for
+from coterie.tuning.finetune import TaggedTokens, TokenNetwork, fine_tune_tags, tag_recipe_for
 
 _SHOWN = 1
 """Likely sentences a field and document that are trained on, beside all that state one."""

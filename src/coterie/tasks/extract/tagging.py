@@ -21,7 +21,6 @@ from coterie.tasks.extract.ranking import TextRange, TokenizedText, best_rows
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-
 O, B, I = 0, 1, 2  # noqa: E741 - the field's letters
 TAGS = 3
 FORBIDDEN = -1e4

@@ -25,7 +25,7 @@ from coterie.structured.functions import (
     within,
     written_calls,
 )
-from coterie.text.unicode import estimate_tokens
+from coterie.text.folding import estimate_tokens
 from coterie.types import (
     CallContext,
     Finding,

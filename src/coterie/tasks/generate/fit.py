@@ -19,10 +19,10 @@ from coterie.learning.job import Job
 from coterie.models.catalogue import CATALOGUE, describe_model
 from coterie.runtime.codec import to_json
 from coterie.tasks.contract import Trained, Workplace, task_of
-from coterie.tasks.generate.draft import EXCHANGES, INSTRUCTION, Drafting
+from coterie.tasks.generate.grounding import EXCHANGES, INSTRUCTION, Drafting
 from coterie.tasks.generate.section import GenerateSection
 from coterie.tasks.report import describe_data, describe_origin, licence_warnings
-from coterie.text.unicode import estimate_tokens
+from coterie.text.folding import estimate_tokens
 
 if TYPE_CHECKING:
     from coterie.tasks.generate.fit_replies import TunedReplies

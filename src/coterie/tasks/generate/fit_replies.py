@@ -30,9 +30,9 @@ from coterie.runtime.bridge import run
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
 from coterie.tasks.classify.prompted import Agreement
-from coterie.tasks.generate.draft import EXCHANGES, HEADING, Drafting, SupportedDraft, one_line
+from coterie.tasks.generate.grounding import EXCHANGES, HEADING, Drafting, SupportedDraft, one_line
 from coterie.tasks.generate.metrics import judge
-from coterie.tasks.generate.replies import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
+from coterie.tasks.generate.model import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
 from coterie.tasks.generate.rows import read_messages
 from coterie.tasks.generate.section import GenerateSection
 from coterie.tasks.report import describe_causal

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from coterie.learning.measure import Encoded
     from coterie.protocols import Specialist, StreamingEngine
 
-
 _FROM_PAIRS = "writes the reply that it learnt to write from pairs, which nothing but its confidence stands for"
 
 
@@ -133,8 +132,7 @@ class GenerateTask(TaskType[GenerateSection]):
         """The drafter, or the writer."""
         from coterie.specialists.artefacts import ADAPTER_FILE, model_of
         from coterie.tasks.generate.calling import Calling
-        from coterie.tasks.generate.model import load_generate
-        from coterie.tasks.generate.replies import load_write
+        from coterie.tasks.generate.model import load_generate, load_write
 
         engine = model_of(card, section, parts.models)
         calling = Calling(

@@ -33,9 +33,9 @@ from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
+from coterie.text.folding import find_marks
 from coterie.text.language import language_of
 from coterie.text.segmentation import CLOSING, STOP, Span, ends_sentence
-from coterie.text.unicode import find_marks
 from coterie.text.words import exceptions, negations, plain
 from coterie.types import (
     SYSTEM,
