@@ -63,7 +63,7 @@ def add(
     folder, fields = context.obj, given(context)
     task = task_for(task, fields)
     check_task(task, fields)
-    _check_name(name, configured(folder).specialists)
+    check_name(name, configured(folder).specialists)
     files = {key: _place(folder, stem.format(name), Path(fields[key])) for key, stem in _STEMS.items() if key in fields}
     settings = {"task": task, **fields, **{key: file.in_toml for key, file in files.items()}}
     with sole_editor(folder / FILE_NAME):
@@ -79,7 +79,7 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
     from coterie.config.section import FILE_NAME
 
     config = configured(folder)
-    _check_name(name, config.specialists)  # somebody may have taken it meanwhile
+    check_name(name, config.specialists)  # somebody may have taken it meanwhile
     indexes = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8-sig")
@@ -115,7 +115,8 @@ def _unlisted(folder: Path, wanted: Sequence[str], listed: Collection[str]) -> l
     return new
 
 
-def _check_name(name: str, taken: Mapping[str, object]) -> None:
+def check_name(name: str, taken: Mapping[str, object]) -> None:
+    """Refuse what cannot be the name of a new specialist. Raises `InputError`."""
     if name in taken:
         raise InputError(
             f"This network already has a specialist {name!r}.", hint="Choose another name, or edit coterie.toml."

@@ -374,15 +374,19 @@ def bootstrap(
     """
     from decimal import Decimal, InvalidOperation
 
+    from coterie.cli.add import check_name
     from coterie.engines.encoders import open_encoder
     from coterie.flywheel.bootstrap import bootstrap as make_rows
-    from coterie.flywheel.bootstrap import read_examples, write_bootstrapped
+    from coterie.flywheel.bootstrap import check_target, read_examples, write_bootstrapped
     from coterie.governance.audit import open_audit
     from coterie.governance.egress import ClearancePolicy, Gate
     from coterie.learning.asked import AskedModel
 
     folder: Path = context.obj
     config = configured(folder)
+    check_name(name, {})
+    target = folder / "data" / f"{name}.csv"
+    check_target(target)
     if teacher not in config.models:
         raise InputError(f"--teacher is {teacher!r}; [models] has {sorted(config.models)}.", hint="Name one of these.")
     try:
@@ -400,7 +404,6 @@ def bootstrap(
     given = [] if texts is None else [line for line in _read_lines(texts) if line.strip()]
     encode = open_encoder(config.network.encoder, folder).encode if given else None
     made = run(make_rows(asked, describe, read_examples(examples), rows=rows, texts=given, money=most, encode=encode))
-    target = folder / "data" / f"{name}.csv"
     write_bootstrapped(target, made, teacher)
     document = {
         "file": str(target),

@@ -351,13 +351,25 @@ def _add(made: Bootstrapped, text: str, label: str, seed: str, *, said: str = ""
         made.rows.append(BootstrapRow(text=text, label=label, origin="teacher", seed=seed, said=said, likely=likely))
 
 
+_WRITTEN = ("text", "label", "origin", "seed", "teacher", "said", "likely")
+
+
+def check_target(path: Path) -> None:
+    """Refuse to write over a file that is none of ours. Raises `InputError`."""
+    if path.exists() and path.read_bytes()[:200].splitlines()[:1] != [",".join(_WRITTEN).encode()]:
+        raise InputError(
+            f"{str(path)!r} is there already, and was not written by `bootstrap`.",
+            hint="Choose another name, or move the file.",
+        )
+
+
 def write_bootstrapped(path: Path, made: Bootstrapped, teacher: str) -> None:
     """Write the rows as a CSV with the columns text, label, origin, seed, teacher, said and likely."""
 
     def write(target: Path) -> None:
         with target.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(("text", "label", "origin", "seed", "teacher", "said", "likely"))
+            writer.writerow(_WRITTEN)
             for row in made.rows:
                 who = teacher if row.origin == "teacher" else ""
                 likely = "" if row.likely is None else row.likely

@@ -83,6 +83,12 @@ def test_bootstrap_refuses_what_it_cannot_ask(run, folder):
     words = ("-C", place, "bootstrap", "new", "--describe", "d", "--examples", rows)
     assert run(*words, "--teacher", "nobody").code == 2
     assert run(*words, "--teacher", "large", "--money", "much").code == 2
+    assert run("-C", place, "bootstrap", "../../new", *words[3:], "--teacher", "large").code == 2
+    own = place / "data" / "new.csv"
+    own.parent.mkdir()
+    own.write_text("text,label\nmine,x\n")
+    assert (run(*words, "--teacher", "large").code, own.read_text()) == (2, "text,label\nmine,x\n")
+    own.unlink()
     refused = run(*words, "--teacher", "large")  # the texts are `internal`, the model may see what is public
     assert refused.code != 0
     assert "clearance" in refused.err + refused.out
