@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from coterie.api.inputs import Values, read_texts
 from coterie.api.workspace import (
     FitOptions,
-    Plan,
+    FitPlan,
     Rows,
     Saved,
     StoredSpecialist,
@@ -273,7 +273,7 @@ class FittedSpecialist:
     ) -> Self:
         """Fit with these keys of its section, tables of other kinds and texts of documents."""
         name, keys = options.get("name", cls.usual_name), {"task": cls.task, **settings}
-        plan = Plan(name=name, settings=keys, rows=rows, test=test, tables=tables, documents=documents)
+        plan = FitPlan(name=name, settings=keys, rows=rows, test=test, tables=tables, documents=documents)
         return cls(fit_in_workspace(plan, options))
 
     @classmethod

@@ -150,7 +150,7 @@ class Saved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class FitPlan:
     """What is fitted: rows as JSON objects, and what `coterie.toml` says of them."""
 
     name: str
@@ -162,7 +162,7 @@ class Plan:
     """Texts of documents by file name."""
 
 
-def fit_in_workspace(plan: Plan, options: FitOptions) -> StoredSpecialist:
+def fit_in_workspace(plan: FitPlan, options: FitOptions) -> StoredSpecialist:
     """Train a specialist in a temporary folder, which is removed with the object that is returned.
 
     Raises:

@@ -17,7 +17,7 @@ from coterie.errors import InputError
 
 if TYPE_CHECKING:
     from coterie.assembly import Preview
-    from coterie.routing.evaluation import Expected, RouteEvaluation
+    from coterie.routing.evaluation import ExpectedRoute, RouteEvaluation
     from coterie.routing.matching import CandidateSpecialist, Considered, Explanation
 
 T = TypeVar("T")
@@ -179,7 +179,7 @@ def _evaluate(folder: Path, path: Path, text_column: str, specialist_column: str
     give(document, lambda: _show_figures(figures, path.name), as_json=as_json)
 
 
-async def _measure(preview: Preview, expected: list[Expected], name: str) -> RouteEvaluation:
+async def _measure(preview: Preview, expected: list[ExpectedRoute], name: str) -> RouteEvaluation:
     from coterie.cli.progress import stage
     from coterie.routing.evaluation import judge_routes
     from coterie.types import Request

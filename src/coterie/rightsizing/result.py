@@ -368,18 +368,18 @@ def probabilities(cases: Sequence[Case]) -> np.ndarray:  # (N,)
 # --- Curves --------------------------------------------------------------------------------------
 
 
-class Curve(NamedTuple):
+class RiskCurve(NamedTuple):
     """The error among accepted answers by the share accepted."""
 
     coverage: np.ndarray  # (K,)
     risk: np.ndarray  # (K,)
 
 
-def risk_curve(cases: Sequence[Case]) -> Curve:
+def risk_curve(cases: Sequence[Case]) -> RiskCurve:
     """The risk-coverage curve of the confidence, thinned to what can be drawn."""
     curve = risk_coverage([case.confidence for case in cases], right(cases))
     kept = np.unique(np.linspace(0, len(curve.coverage) - 1, _POINTS).round().astype(np.int64))
-    return Curve(curve.coverage[kept], curve.risk[kept])
+    return RiskCurve(curve.coverage[kept], curve.risk[kept])
 
 
 class Bin(NamedTuple):

@@ -20,7 +20,7 @@ MOST_FIXES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expected:
+class ExpectedRoute:
     """A text, and who should be asked about it: several of a compound request, nobody of what is out of scope."""
 
     text: str
@@ -99,7 +99,9 @@ class RouteEvaluation:
     """Specialists of the file that the network does not have."""
 
 
-def judge_routes(expected: Sequence[Expected], found: Sequence[Explanation], known: Sequence[str]) -> RouteEvaluation:
+def judge_routes(
+    expected: Sequence[ExpectedRoute], found: Sequence[Explanation], known: Sequence[str]
+) -> RouteEvaluation:
     """Compare routes with what was expected; `known` are the network's specialists."""
     asked = [frozenset(each.asked) for each in found]
     wanted = [frozenset(each.specialists) for each in expected]
@@ -133,7 +135,7 @@ def _share(of: np.ndarray, among: np.ndarray) -> float | None:
     return float(of[among].mean()) if among.any() else None
 
 
-def _pairs(expected: Expected, found: Explanation) -> list[tuple[str, str]]:
+def _pairs(expected: ExpectedRoute, found: Explanation) -> list[tuple[str, str]]:
     """Who should have been asked and was not, each with who was asked instead."""
     missing = [name for name in expected.specialists if name not in found.asked]
     extra = [name for name in found.asked if name not in expected.specialists]
@@ -142,7 +144,7 @@ def _pairs(expected: Expected, found: Explanation) -> list[tuple[str, str]]:
     return [(one, other) for one in missing or [NOBODY] for other in extra or [NOBODY]]
 
 
-def _confusions(expected: Sequence[Expected], found: Sequence[Explanation]) -> tuple[Mistaken, ...]:
+def _confusions(expected: Sequence[ExpectedRoute], found: Sequence[Explanation]) -> tuple[Mistaken, ...]:
     counts: Counter[tuple[str, str]] = Counter()
     likes: dict[tuple[str, str], Counter[str]] = {}
     for row, made in zip(expected, found, strict=True):
@@ -164,7 +166,7 @@ def _nearest(found: Explanation, name: str) -> str:
     return ""
 
 
-def _fixes(expected: Sequence[Expected], found: Sequence[Explanation], known: frozenset[str]) -> tuple[Fix, ...]:
+def _fixes(expected: Sequence[ExpectedRoute], found: Sequence[Explanation], known: frozenset[str]) -> tuple[Fix, ...]:
     """Texts that went wrong as examples, those first that would draw most of the others with them."""
     wrong = [
         (row.specialists[0], row.text, made)
@@ -200,7 +202,7 @@ _NOBODY = frozenset({"", "none", "null", NOBODY})
 _HINT = f"A row is a {TEXT!r} and the {SPECIALIST!r} it is for, empty for nobody, several with | between them."
 
 
-def read_expected(path: Path, *, text_column: str = TEXT, specialist_column: str = SPECIALIST) -> list[Expected]:
+def read_expected(path: Path, *, text_column: str = TEXT, specialist_column: str = SPECIALIST) -> list[ExpectedRoute]:
     """Read a CSV or JSONL file of texts and the specialists they are for.
 
     Raises:
@@ -222,7 +224,7 @@ def _check(name: str, names: Sequence[str], wanted: Sequence[str]) -> None:
         )
 
 
-def _row(record: Record, text_column: str, specialist_column: str, lines: Lines) -> Expected:
+def _row(record: Record, text_column: str, specialist_column: str, lines: Lines) -> ExpectedRoute:
     text = record.cells.get(text_column)
     if not isinstance(text, str) or not text.strip():
         raise lines.error(f"has no text in {text_column!r}", _HINT, line=record.line)
@@ -233,4 +235,4 @@ def _row(record: Record, text_column: str, specialist_column: str, lines: Lines)
     if not all(isinstance(name, str) for name in names):
         raise lines.error(f"has {cell!r} in {specialist_column!r}", _HINT, line=record.line)
     found = (name.strip() for name in names)
-    return Expected(text=text, specialists=tuple(dict.fromkeys(n for n in found if n.casefold() not in _NOBODY)))
+    return ExpectedRoute(text=text, specialists=tuple(dict.fromkeys(n for n in found if n.casefold() not in _NOBODY)))

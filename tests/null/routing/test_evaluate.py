@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import DataError
-from coterie.routing.evaluation import Expected, judge_routes, read_expected
+from coterie.routing.evaluation import ExpectedRoute, judge_routes, read_expected
 from coterie.routing.matching import CandidateSpecialist, Considered, Explanation, Likeness
 from coterie.types import Route, worded
 
@@ -32,7 +32,7 @@ def made(asked, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
 
 
 def expected(*specialists, text="x"):
-    return Expected(text=text, specialists=specialists)
+    return ExpectedRoute(text=text, specialists=specialists)
 
 
 def test_shares():
