@@ -29,8 +29,7 @@ from coterie.errors import SetupError
 from coterie.gateway.access import network_of, refuse_public
 from coterie.gateway.app import create_app
 from coterie.gateway.connection import ARRIVED, ON_LOST
-from coterie.gateway.slots import Shared
-from coterie.gateway.work import Gateway
+from coterie.gateway.work import Gateway, Shared
 from coterie.gateway.workers import WorkerPlace
 from coterie.governance.keys import KeyRing
 

@@ -1,10 +1,19 @@
-"""The life of a request that makes the network work: body, admission, slot, answer; stopped when its caller leaves."""
+"""The life of a request that makes the network work: body, admission, a slot among a bounded number, answer.
+
+A request holds an admission from its whole body to its response's last byte, and a worker slot only while the network
+works on it here. While a remote model is waited for, it holds neither, so that slow remote answers leave the slots to
+local work. One more than all admissions, or than its client's share, is turned away at once with an estimate of when
+another try makes sense. Slots go round: the client that waits longest is next, not the request.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,10 +23,10 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.config.file import GatewaySection
+from coterie.errors import Overloaded
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import ARRIVED, Bodies, while_connected
 from coterie.gateway.errors import WireError
-from coterie.gateway.slots import WorkerSlots
 from coterie.governance.keys import KeyRing
 from coterie.observe.metrics import Metrics
 from coterie.runtime.concurrency import aside
@@ -25,6 +34,259 @@ from coterie.runtime.values import replace
 
 if TYPE_CHECKING:
     from coterie.network.network import Network
+
+
+_LONGEST_WAIT = 60.0
+_MEMORY = 0.9
+"""Weight of the past in the mean time of a request."""
+
+
+class Shared:
+    """So many of something, of which one client may hold a share."""
+
+    def __init__(self, most: int, share: float = 1.0) -> None:
+        """`share` is the part of `most` for one client; it is one at least."""
+        self.most, self.most_each = most, max(1, math.ceil(most * share))
+        self.total = 0
+        self._held: dict[str, int] = {}
+
+    def of(self, client: str) -> int:
+        """How many one client holds."""
+        return self._held.get(client, 0)
+
+    def free(self, client: str) -> bool:
+        """Whether this client may have one more."""
+        return self.total < self.most and self._held.get(client, 0) < self.most_each
+
+    def take(self, client: str) -> None:
+        """Count one more, whether it is free or not."""
+        self.total += 1
+        self._held[client] = self._held.get(client, 0) + 1
+
+    def give(self, client: str) -> None:
+        """Count one less."""
+        self.total -= 1
+        left = self._held.pop(client) - 1
+        if left:
+            self._held[client] = left
+
+
+class _Entered:
+    """Those who came in between two moments."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.gone = asyncio.Event()
+
+
+class WorkerSlots:
+    """Admissions and worker slots of one gateway; used from its event loop only."""
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        queue: int,
+        remote: int = 256,
+        share: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the limits.
+
+        Args:
+            concurrency: Requests that are worked on here at once.
+            queue: Requests that may wait for a slot.
+            remote: Requests that may wait for remote models at once.
+            share: The part of each of these that one client may take.
+            clock: Seconds that only go forward.
+        """
+        self.admissions, self.slots, self.remote = (
+            Shared(n, share) for n in (concurrency + queue, concurrency, remote)
+        )
+        self._queues: dict[str, deque[asyncio.Future[None]]] = {}
+        """Who waits for a slot, by client; the client whose turn is next comes first."""
+        self._clock = clock
+        self._mean_seconds = 0.0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._lately = _Entered()
+        self._earlier: set[_Entered] = set()
+        self.admitted = 0
+        """Requests that are inside, those that wait for remote models included."""
+
+    @property
+    def working(self) -> int:
+        """Requests that hold a slot."""
+        return self.slots.total
+
+    @property
+    def waiting(self) -> int:
+        """Requests that hold an admission and no slot."""
+        return self.admitted - self.working - self.remote.total
+
+    def check(self, client: str) -> None:
+        """Raise `Overloaded` where there is no admission for one more request of a client."""
+        if not self.admissions.free(client):
+            mine, each = self.admissions.of(client), self.admissions.most_each
+            whose = f"; {mine} of them are of this client, which may have {each}" if mine >= each else ""
+            raise Overloaded(
+                f"{self.working} requests at work and {self.waiting} waiting: the gateway takes {self.admissions.most} "
+                f"at once{whose}.",
+                retry_after=self._retry_after(),
+                hint="Try again later, or raise [gateway] concurrency, queue or share in coterie.toml.",
+            )
+
+    @contextmanager
+    def admit(self, client: str = "") -> Iterator[WorkerSlot]:
+        """Come in, with a slot to enter. Raises `Overloaded` where there is no admission."""
+        self.check(client)
+        entered = self._lately
+        self.admissions.take(client)
+        self.admitted += 1
+        entered.inside += 1
+        self._empty.clear()
+        try:
+            yield WorkerSlot(self, client)
+        finally:
+            self.admissions.give(client)
+            self.admitted -= 1
+            entered.inside -= 1
+            if not entered.inside and entered in self._earlier:
+                self._earlier.remove(entered)
+                entered.gone.set()
+            if self.admitted == 0:
+                self._empty.set()
+
+    async def empty(self) -> None:
+        """Return when nobody is inside."""
+        await self._empty.wait()
+
+    def leaving(self) -> Sequence[asyncio.Event]:
+        """Return what is set when all who are inside at this moment have left; who comes later is not waited for."""
+        if self._lately.inside:
+            self._earlier.add(self._lately)
+            self._lately = _Entered()
+        return [each.gone for each in self._earlier]
+
+    async def acquire(self, client: str) -> None:
+        """Wait for a slot and take it; of one client, first come first served."""
+        if self.slots.free(client):
+            self.slots.take(client)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(client, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release(client)  # it came when nobody waited for it any more
+            raise
+
+    def release(self, client: str) -> None:
+        """Give a slot back, to whoever is next."""
+        self.slots.give(client)
+        while self._queues and (after := next(filter(self.slots.free, self._queues), None)) is not None:
+            self._pass_on(after)
+
+    def _pass_on(self, client: str) -> None:
+        """Give a free slot to a client's first request that still waits; it is the last client's turn then."""
+        queue = self._queues.pop(client)
+        while queue:
+            turn = queue.popleft()
+            if not turn.cancelled():
+                self.slots.take(client)
+                turn.set_result(None)
+                break
+        if queue:
+            self._queues[client] = queue
+
+    def now(self) -> float:
+        """Seconds on its clock."""
+        return self._clock()
+
+    def remember(self, began: float) -> None:
+        """Count how long a request held its slot that took it then."""
+        seconds, known = self._clock() - began, self._mean_seconds > 0
+        self._mean_seconds = _MEMORY * self._mean_seconds + (1 - _MEMORY) * seconds if known else seconds
+
+    def _retry_after(self) -> float:
+        """Whole seconds until those who wait now will have been served, as far as the past tells."""
+        estimate = self._mean_seconds * (self.waiting + 1) / self.slots.most
+        return float(min(_LONGEST_WAIT, max(1, math.ceil(estimate))))
+
+
+class ReleasedSlot:
+    """A context in which others have the slot of a request."""
+
+    __slots__ = ("_slot",)
+
+    def __init__(self, slot: WorkerSlot) -> None:
+        self._slot = slot
+
+    async def __aenter__(self) -> None:
+        self._slot.go()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slot.come_back()
+
+
+class WorkerSlot:
+    """The worker slot of one request: an async context that waits for it and holds it."""
+
+    def __init__(self, slots: WorkerSlots, client: str) -> None:
+        self._all, self._client = slots, client
+        self._began: float | None = None
+        self._away = 0
+
+    async def __aenter__(self) -> None:
+        await self._all.acquire(self._client)
+        self._began = self._all.now()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def released(self) -> ReleasedSlot:
+        """Give slot and admission to others while a remote model is waited for, and take them back: a context.
+
+        They are taken at once, though all may be held by then: those who come next wait the longer. Other parts of the
+        request go on without a slot meanwhile. Entering raises `Overloaded` where too many wait for remote models.
+        """
+        return ReleasedSlot(self)
+
+    def go(self) -> None:
+        """Wait for a remote model from now on. Raises `Overloaded`."""
+        if not self._away:
+            self._go()
+        self._away += 1
+
+    def come_back(self) -> None:
+        """Wait no more."""
+        self._away -= 1
+        if not self._away:
+            self._all.remote.give(self._client)
+            self._all.admissions.take(self._client)
+            self._all.slots.take(self._client)
+            self._began = self._all.now()
+
+    def _go(self) -> None:
+        remote, client = self._all.remote, self._client
+        if not remote.free(client):
+            raise Overloaded(
+                f"{remote.total} requests wait for remote models, {remote.of(client)} of them of this client: the "
+                f"gateway lets {remote.most} wait at once, and {remote.most_each} of one client.",
+                retry_after=1.0,
+                hint="Try again later, or raise [gateway] remote or share in coterie.toml.",
+            )
+        self._leave()
+        remote.take(client)
+        self._all.admissions.give(client)
+
+    def _leave(self) -> None:
+        if self._began is not None:
+            self._all.remember(self._began)
+            self._began = None
+            self._all.release(self._client)
+
 
 # --- What every endpoint needs: the network, the limits and the counters of one gateway.
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from coterie.errors import Overloaded
-from coterie.gateway.slots import WorkerSlot, WorkerSlots
+from coterie.gateway.work import WorkerSlot, WorkerSlots
 
 
 async def test_one_more_than_all_seats_is_turned_away():

@@ -11,7 +11,7 @@ from coterie.errors import SetupError
 from coterie.gateway import following, work
 from coterie.gateway.app import create_app
 from coterie.gateway.following import Follower, files_of, watch_process
-from coterie.gateway.slots import WorkerSlots
+from coterie.gateway.work import WorkerSlots
 
 FILE = '[network]\nname = "test"\n'
 
