@@ -86,6 +86,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.index_not_searched": "index {index!r} could not be searched: {why}",
     "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
     "abstain.unsupported": "it says what no finding says: {added}",
+    "abstain.value_left": "the text says {value}, which no argument of {function} has: it may ask for several calls",
     # --- what an answer specialist and its writer did
     "answer.contradicted": "the documents contradict each other: {places}[; {newest!r} is the newest]",
     "answer.no_answer_written": "{model!r} wrote no answer ({sentence!r})",

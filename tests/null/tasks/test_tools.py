@@ -14,6 +14,8 @@ from coterie.tasks.tools.arguments import arguments_of, in_words
 from coterie.tasks.tools.metrics import judge
 from coterie.tasks.tools.model import ToolsSpecialist
 from coterie.tasks.tools.rows import read_rows
+from coterie.tasks.tools.section import NO_FUNCTION
+from coterie.tasks.tools.several import halves, left_over, values_said
 from coterie.testing import make_finding
 from coterie.types import ContextView, Field, Finding, Message, SpecialistCard, Task, Tools, worded
 
@@ -267,3 +269,97 @@ def test_figures(tmp_path):
         "no_function_recall": 0.5,
         "no_call": 1.0,
     }
+
+
+# --- Several orders in one text --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "used", "over"),
+    [
+        ("set scale A to 3", ["A", 3], []),
+        ("set scale A to 3 and B to 5", ["A", 3], ["B", "5"]),
+        ("pon a balan\u00e7a B em 3", ["B", 3], []),
+        ("Lager Nord: 1.200 St\u00fcck", ["nord", 1200], []),
+        ("by 9 July 2026, 4 of them", ["2026-07-09", "9 July 2026", 4], []),
+        ("open hives 3-6", [6], ["3"]),
+        ("the B52 and v2", [], []),
+    ],
+)
+def test_values_that_a_call_leaves_over(text, used, over):
+    """Numbers and choices that stand in the text and neither are an argument nor lie in the words that say one."""
+    said = values_said(text, {"A", "B", "Nord"})
+
+    assert [each.text for each in left_over(said, used)] == over
+
+
+def test_where_a_text_comes_apart():
+    """Between two of its values, at the beginning of a word; what was said before the first is not said twice."""
+    text = "open hive 4 and hive 6"
+
+    assert [tuple(each) for each in halves(text, values_said(text, ()))] == [
+        ("open hive 4", "and hive 6", "open hive 6"),
+        ("open hive 4 and", "hive 6", "open hive 6"),
+        ("open hive 4 and hive", "6", "open hive 6"),
+    ]
+
+
+OPEN = function_of("open", "", {"type": "object", "properties": {"hive": {"type": "integer"}}, "required": ["hive"]})
+
+
+@dataclass
+class _Opens:
+    """Chooses `open` for a text with the word, "no function" for a joke; as the reader it finds the last number."""
+
+    reads: bool = False
+    asked: list = field(default_factory=list)
+
+    async def consult(self, task, view, *, call=None):
+        self.asked.append(task.text)
+        numbers = [word for word in task.text.replace(",", " ").replace("-", " ").split() if word.isdigit()]
+        about = {"specialist": "p", "reason": worded("so"), "label": task.label}
+        if self.reads:
+            last = numbers[-1] if numbers else ""
+            return make_finding(None, fields=(_field("a0", int(last) if last else None, last),), **about)
+        chosen = "open" if "open" in task.text or "joke" not in task.text else NO_FUNCTION
+        return make_finding(chosen, accepted="open" in task.text or "joke" in task.text, **about)
+
+
+def _hives(*, whole=("open",)):
+    return ToolsSpecialist(
+        card=SpecialistCard(name="calls", task="tools", description="", rung="lexical", version="0"),
+        functions={"open": OPEN},
+        arguments=arguments_of([OPEN]),
+        chooser=_Opens(),
+        reader=_Opens(reads=True),
+        whole=frozenset(whole),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "hives"),
+    [
+        ("open hive 4", [4]),
+        ("open hive 4 and hive 6", [4, 6]),
+        ("open hive 4, open hive 6 and hive 9", [4, 6, 9]),
+        ("open hive 4 and tell a joke about 7 bees", None),
+        ("open hives 4-6", None),
+    ],
+)
+async def test_every_value_that_is_said_is_in_a_call(text, hives):
+    """A text that comes apart into accepted calls is all of them; what says more than they have is none."""
+    finding = await _hives().consult(Task(text=text), ContextView())
+
+    assert finding.accepted == (hives is not None)
+    assert ("abstain.value_left" in finding.reason.codes) == (hives is None)
+    if hives:
+        assert [each["arguments"]["hive"] for each in json.loads(finding.text)["calls"]] == hives
+
+
+async def test_no_more_calls_than_may_be_made():
+    """Where one call may be made, a text that asks for two is an abstention; a version of before is as it was."""
+    one = Tools(functions=(OPEN,), most=1)
+    task = Task(text="open hive 4 and hive 6", tools=one)
+
+    assert (await _hives().consult(task, ContextView())).reason.code == "abstain.value_left"
+    assert (await _hives(whole=()).consult(task, ContextView())).called

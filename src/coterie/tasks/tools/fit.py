@@ -28,9 +28,10 @@ from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.task import TASK as EXTRACT
 from coterie.tasks.tools.arguments import Argument, arguments_of, field_types, in_words
 from coterie.tasks.tools.loading import CHOOSER, READER, assemble, choice_prefix, prefixed, silence_prefix
-from coterie.tasks.tools.model import NOTHING, SAID, as_label, describe_functions, says
+from coterie.tasks.tools.model import NOTHING, SAID, as_label, describe_functions, said_choices, says
 from coterie.tasks.tools.rows import ARGUMENTS, functions_of
 from coterie.tasks.tools.section import ToolsSection
+from coterie.tasks.tools.several import left_over, values_said
 from coterie.types import Function
 
 if TYPE_CHECKING:
@@ -70,12 +71,15 @@ def _candidate(
 ) -> Candidate:
     """A classifier of functions with what fills in arguments, measured whole."""
     labels = parse_json(chooser.files["model.json"])["labels"]
+    arguments = arguments_of(functions.values())
+    literal = list(_literal(job.train, arguments))
     described = {
         "task": "tools",
         "rung": chooser.rung,
         "labels": labels,
         "functions": describe_functions(functions),
-        "literal": [list(each) for each in _literal(job.train, arguments_of(functions.values()))],
+        "literal": [list(each) for each in literal],
+        "whole": _whole(job.train, functions, literal),
         "columns": [],
     }
     text = json.dumps(described, ensure_ascii=False, indent=1)
@@ -131,6 +135,24 @@ def _literal(data: Dataset, arguments: Mapping[str, tuple[Argument, ...]]) -> It
             said = [says(text, given[name]) for text, given in made if given.get(name) is not None]
             if len(said) >= _FEWEST_SAID and said.count(False) <= _UNSAID * len(said):
                 yield function, name
+
+
+def _whole(data: Dataset, functions: Mapping[str, Function], literal: Sequence[tuple[str, str]]) -> list[str]:
+    """The functions of whose rows hardly any says a value that is in no argument: what does is more than one call."""
+    choices, found = said_choices(functions, literal), []
+    for function in functions:
+        rows = [row for row in data.rows if row.labels == (function,)]
+        over = [left_over(values_said(row.text, choices), list(_said_in(row))) for row in rows]
+        if len(rows) >= _FEWEST_SAID and sum(map(bool, over)) <= _UNSAID * len(rows):
+            found.append(function)
+    return found
+
+
+def _said_in(row: Row) -> Iterator[object]:
+    """The arguments of a row, and the words by which it says them."""
+    yield from parse_json(str(row.columns[ARGUMENTS])).values()
+    for stated in row.fields.values():
+        yield from (row.text[span.start : span.end] for span in stated.spans)
 
 
 def _choice(job: Job[ToolsSection], function: str, argument: Argument, encoded: Encoded) -> Candidate | str:

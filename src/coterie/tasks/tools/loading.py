@@ -69,6 +69,7 @@ def assemble(
         choices=choices,
         silences=silences,
         literal=frozenset((str(name), str(argument)) for name, argument in described.get("literal", ())),
+        whole=frozenset(str(name) for name in described.get("whole", ())),
     )
 
 

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from coterie.protocols import Engine, Specialist
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.concurrency import side_by_side
 from coterie.specialists.acceptance import abstention
-from coterie.structured.functions import written_calls
+from coterie.structured.functions import stored_calls, written_calls
 from coterie.structured.schema import fault
 from coterie.tasks.tools.arguments import Argument
 from coterie.tasks.tools.section import NO_FUNCTION
+from coterie.tasks.tools.several import LONGEST, SaidValue, halves, left_over, values_said
 from coterie.types import (
+    MOST_CALLS,
     SYSTEM,
     CallContext,
     ContextView,
@@ -37,6 +40,16 @@ NOTHING = "null"
 """The label of an argument that is left out."""
 SAID = "said"
 """The label of a text that says an argument."""
+
+
+class _One(NamedTuple):
+    """What is found for a text as one call."""
+
+    finding: Finding
+    calls: bool = False
+    """Whether it is an accepted call."""
+    over: tuple[SaidValue, ...] = ()
+    """The values that the text says and the call does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +70,57 @@ class ToolsSpecialist:
     """Those that tell whether a text says a choice at all, where no training row leaves it out."""
     literal: frozenset[tuple[str, str]] = frozenset()
     """Choices whose value stands in the text, as training rows show: one that is not said is not what is asked for."""
+    whole: frozenset[str] = frozenset()
+    """Functions of whose training rows hardly any says a value that its call does not have."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
-        """The call, that no function fits, or an abstention."""
+        """The calls, that no function fits, or an abstention: a value that is said is in a call."""
+        found = await self._one(task, view, call)
+        if not found.over:
+            return found.finding
+        most = MOST_CALLS if task.tools is None else task.tools.most
+        several = await self._several(task, view, call, most)
+        if several is not None:
+            return several
+        if not found.finding.accepted:
+            return found.finding
+        reason = Reason("abstain.value_left", function=str(found.finding.value), value=found.over[0].text)
+        return replace(found.finding, accepted=False, called=False, reason=reason)
+
+    async def _several(self, task: Task, view: ContextView, call: CallContext, most: int) -> Finding | None:
+        """The calls of a text that comes apart into accepted ones which have all that it says; None if it does not."""
+        said = values_said(task.text, self._choices)
+        for half in halves(task.text, said) if most > 1 else ():
+            left = await self._one(replace(task, text=half.first, vector=None), view, call)
+            if not left.calls or left.over:
+                continue
+            for other in (half.second, half.again):
+                apart = replace(task, text=other, vector=None)
+                right = await self._one(apart, view, call)
+                finding = await self._several(apart, view, call, most - 1) if right.over else right.finding
+                if finding is not None and (right.over or right.calls):
+                    return _joined(left.finding, finding)
+                if right.finding.accepted and right.finding.value == NO_FUNCTION:
+                    return None  # it asks for something else, too
+        return None
+
+    @cached_property
+    def _choices(self) -> frozenset[str]:
+        """The values of choices that texts say."""
+        return said_choices(self.functions, self.literal)
+
+    async def _one(self, task: Task, view: ContextView, call: CallContext) -> _One:
+        """One call for the text, that no function fits, or an abstention."""
         offered = task.tools
         if offered is not None and offered.since:
-            return abstention(self.card.name, task, Reason("abstain.results"))
+            return _One(abstention(self.card.name, task, Reason("abstain.results")))
         chosen = await self.chooser.consult(task, view, call=call)
         name = str(chosen.value)
         if name == NO_FUNCTION or name not in self.functions:
             reason = Reason("accept.no_function", why=chosen.reason) if chosen.accepted else chosen.reason
             text = str(reason) if chosen.accepted else ""
-            return replace(self._finding(chosen, task, name, reason), text=text, offered=offered is not None)
+            finding = self._finding(chosen, task, name, reason)
+            return _One(replace(finding, text=text, offered=offered is not None))
         found = await side_by_side(
             each.consult(replace(task, vector=None if each is self.reader else task.vector), view, call=call)
             for each in self._asked(name)
@@ -80,9 +132,8 @@ class ToolsSpecialist:
             reason = doubt if chosen.accepted and doubt is not None else chosen.reason
         elif offered is not None and offered.functions and name not in offered.names:
             doubt = reason = Reason("abstain.not_offered", function=name)
-        finding = self._finding(chosen, task, name, reason)
-        return replace(
-            finding,
+        finding = replace(
+            self._finding(chosen, task, name, reason),
             text=written_calls([called]),
             confidence=chosen.confidence * confidence,
             accepted=chosen.accepted and doubt is None,
@@ -91,6 +142,11 @@ class ToolsSpecialist:
             steps=(*chosen.steps, *(step for each in found for step in each.steps)),
             truncated=chosen.truncated or any(each.truncated for each in found),
         )
+        if name not in self.whole or len(task.text) > LONGEST:
+            return _One(finding, calls=finding.accepted)
+        words = [each.text for part in found for each in part.fields]
+        over = left_over(values_said(task.text, self._choices), [*arguments.values(), *words])
+        return _One(finding, calls=finding.accepted, over=tuple(over))
 
     def _asked(self, name: str) -> list[Specialist]:
         """Who fills in the arguments of a function: the reader first, if any is said in words."""
@@ -155,6 +211,17 @@ class ToolsSpecialist:
         return tuple(engine for each in parts for engine in getattr(each, "engines", ()))
 
 
+def _joined(one: Finding, other: Finding) -> Finding:
+    """Two findings as one, with the calls of both."""
+    return replace(
+        one,
+        text=written_calls([*stored_calls(one.text), *stored_calls(other.text)]),
+        confidence=one.confidence * other.confidence,
+        steps=(*one.steps, *other.steps),
+        truncated=one.truncated or other.truncated,
+    )
+
+
 def _value(argument: Argument, value: object, text: str) -> object:
     """A field's value as the argument's."""
     if argument.kind == "text":
@@ -170,8 +237,19 @@ def _unsure(name: str, argument: Argument, why: Reason) -> Reason:
 
 def says(text: str, value: object) -> bool:
     """Whether a value of an argument stands in a text as words of its own, in capitals or not."""
-    words = str(value if isinstance(value, str) else as_label(value)).casefold()
+    words = as_words(value).casefold()
     return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text.casefold()) is not None
+
+
+def as_words(value: object) -> str:
+    """A value of an argument as a text says it."""
+    return value if isinstance(value, str) else as_label(value)
+
+
+def said_choices(functions: Mapping[str, Function], literal: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """The values of the choices that texts say."""
+    nodes = (functions[function].schema["properties"][name] for function, name in literal)
+    return frozenset(as_words(value) for node in nodes for value in node.get("enum", ()) if value is not None)
 
 
 def describe_functions(functions: Mapping[str, Function]) -> list[dict[str, object]]:
