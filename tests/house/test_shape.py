@@ -66,7 +66,7 @@ BUDGETS = {
     "limits": 1600,  # spans beside storage; calls capped, or as long as such were; allotments leased, one clock
     "logs": 1210,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
-    "network": 2620,  # nulls after the generalist; stages in one module; relay, routes by schema, feedback
+    "network": 2630,  # nulls after the generalist; stages in one module; relay, routes by schema, feedback
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 750,
     "privacy": 3290,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
@@ -86,7 +86,7 @@ BUDGETS = {
     "training": 525,  # candidates that serve nobody
     "tuning": 2330,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 205,  # heads on the encoder in place of word lists
-    "types": 2730,  # what gates read; contradictions; pages; old keys; the flywheel; functions; sums in one go
+    "types": 2735,  # what gates read; contradictions; pages; old keys; the flywheel; functions; sums in one go
 }
 
 

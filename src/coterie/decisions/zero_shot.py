@@ -24,6 +24,7 @@ import numpy as np
 from coterie.decisions.questions import fingerprint, spaced
 from coterie.errors import EngineBroken
 from coterie.protocols import Engine
+from coterie.runtime.concurrency import aside
 from coterie.specialists.artefacts import Prompting, answers
 from coterie.text.words import folded
 from coterie.types import YES, CallContext, DecisionMethod, Message, Option, Output, Prompt, Question, Step, Task
@@ -103,6 +104,8 @@ PRODUCER = "decisions"
 """Producer of its steps in the ledger."""
 _AT_ONCE = 32
 """Texts encoded in one call, so that others' requests get their turn in between."""
+_LONG = 100_000
+"""As so many characters what an encoder is asked counts: it is not done on the event loop."""
 _REMEMBERED = 20_000
 """Texts of options whose vectors are kept, 30 MB at 384 numbers each."""
 
@@ -158,6 +161,8 @@ class Similarity:
     method: DecisionMethod = "similarity"
     _known: dict[int, OrderedDict[str, np.ndarray]] = field(default_factory=lambda: defaultdict(OrderedDict))
     """Vectors of options' texts; one table an encoder."""
+    _floors: dict[int, float] = field(default_factory=dict)
+    """Of each encoder the cosine of texts with nothing in common, from which its cosines are stretched to 1."""
 
     @property
     def name(self) -> str:
@@ -192,6 +197,7 @@ class Similarity:
             drawn_by = np.concatenate(seen) / math.sqrt(len(seen))
             sharpness = _SHARPNESS_OF_TWO if self.choosing else _SHARPNESS
             encoders = self.choosing or (self.encoder,)
+            sharpness *= sum(1 / (1 - self._floors[id(encoder)]) for encoder in encoders) / len(encoders)
             for place, question in enumerate(questions):
                 if question.kind == "choice":
                     names = partial(self._names, texts[place], encoders)
@@ -220,6 +226,10 @@ class Similarity:
         for text in texts:
             known.move_to_end(text)
         near = np.stack([known[text] for text in texts]) @ vector if texts else np.empty(0)
+        if id(encoder) not in self._floors:  # some encode texts to know it
+            self._floors[id(encoder)] = await aside(_LONG, partial(getattr, encoder, "unrelated", 0.0))
+        floor = self._floors[id(encoder)]
+        near = (near - floor) / (1 - floor)
         return vector, dict(zip(texts, near.tolist(), strict=True)), steps
 
     async def _encode(self, encoder: Engine, texts: Sequence[str], call: CallContext) -> tuple[Step, ...]:

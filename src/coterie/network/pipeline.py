@@ -459,7 +459,10 @@ class Pipeline(ABC):
             state.steps += map(self.meter.price, charged((), card.name, bill))
             raise
         steps = tuple(map(self.meter.price, charged(finding.steps, card.name, bill)))
-        return replace(finding, task=card.task, form=card.form, steps=steps)
+        # That no function fits is an answer to who asked for one, or for that specialist.
+        beside = finding.reason.code == "accept.no_function" and not finding.offered and not state.request.specialist
+        accepted = finding.accepted and not beside
+        return replace(finding, task=card.task, form=card.form, accepted=accepted, steps=steps)
 
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(map(self.meter.price, finding.steps)))

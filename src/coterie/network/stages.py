@@ -183,10 +183,10 @@ def filled(
     if is_free(schema):
         text = fill_freely(outcome.answering, cards) if outcome.answering else ""
         return replace(outcome, filled=text)
-    text, why_not = fill(schema, slots, outcome.findings, cards, nulls=nulls) if slots else ("", None)
+    text, lacks = fill(schema, slots, outcome.findings, cards, nulls=nulls) if slots else ("", None)
     if text:
-        return replace(outcome, status="accepted", filled=text)
-    reasons = [] if why_not is None else [why_not]
+        return replace(outcome, status="accepted", filled=text, degraded=lacks)
+    reasons = [] if lacks is None else [lacks]
     known = outcome.reason if outcome.status == "abstained" else None
     return replace(outcome, status="abstained", reason=all_of([*reasons, *([known] if known else [])]))
 

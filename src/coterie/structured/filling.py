@@ -9,7 +9,7 @@ from typing import Any
 
 from coterie.structured.schema import Node, fault
 from coterie.text.words import folded
-from coterie.types import Finding, Reason, SpecialistCard
+from coterie.types import Finding, Reason, SpecialistCard, all_of
 
 Place = tuple[str, ...]
 """Where a property stands: its name, behind those of the objects that it is in."""
@@ -81,7 +81,7 @@ def _by_property(
             slots |= below
         elif _constant(node) is None:
             lacking = Reason("route.schema_unowned", wanted=_shown(at))
-        if lacking is not None and name in schema["required"]:
+        if lacking is not None and name in schema["required"] and fault(node, None):
             return {}, lacking
     return slots, None
 
@@ -94,12 +94,13 @@ def fill(
     *,
     nulls: bool = True,
 ) -> tuple[str, Reason | None]:
-    """Compact JSON of the schema, or why there is none: somebody has to know something of it.
+    """Compact JSON of the schema, and why there is none or what it lacks: somebody has to know something of it.
 
     With `nulls` a required property that nobody knows is null where it may be, as an optional one is left out.
     """
+    lacks: list[Reason] = []
     known = {finding.specialist: _Known(finding, cards.get(finding.specialist)) for finding in findings}
-    made, why = _filled(schema, slots, known, (), nulls=nulls)
+    made, why = _filled(schema, slots, known, (), lacks if nulls else None)
     if made is None:
         return "", why
     if not any(slot.specialist in known and known[slot.specialist].knows(slot) for slot in slots.values()):
@@ -107,13 +108,17 @@ def fill(
         return "", Reason("abstain.not_filled", property=_shown(place), specialist=slot.specialist)
     if wrong := fault(schema, made):
         return "", Reason("abstain.not_in_schema", model="the specialists", found=wrong)
-    return _json(made), None
+    return _json(made), all_of(lacks) if lacks else None
 
 
 def _filled(
-    schema: Node, slots: Mapping[Place, PropertySlot], known: Mapping[str, _Known], place: Place, *, nulls: bool
+    schema: Node,
+    slots: Mapping[Place, PropertySlot],
+    known: Mapping[str, _Known],
+    place: Place,
+    lacks: list[Reason] | None,
 ) -> tuple[dict[str, Any] | None, Reason | None]:
-    """An object, without the optional properties that nobody knows."""
+    """An object, without the optional properties that nobody knows; why others are null is put to what it lacks."""
     made: dict[str, Any] = {}
     for name, node in schema["properties"].items():
         at, why = (*place, name), None
@@ -124,19 +129,22 @@ def _filled(
                 made[name] = value
                 continue
             why = Reason("abstain.not_filled", property=_shown(at), specialist=slot.specialist)
-            if nulls and name in schema["required"] and not fault(node, None):
-                made[name] = None
-                continue
         elif constant is not None:
             made[name] = constant[0]
             continue
         elif inside is not None and any(other[: len(at)] == at for other in slots):
-            found, why = _filled(inside, slots, known, at, nulls=nulls)
+            found, why = _filled(inside, slots, known, at, lacks)
             if found is not None:
                 made[name] = found
                 continue
-        if why is not None and name in schema["required"]:
+        else:
+            why = Reason("route.schema_unowned", wanted=_shown(at))
+        if why is None or name not in schema["required"]:
+            continue
+        if lacks is None or fault(node, None):
             return None, why
+        made[name] = None
+        lacks.append(why)
     return made, None
 
 

@@ -247,6 +247,30 @@ async def test_encoders_in_place_of_the_first():
     assert held.probabilities == alone.probabilities
 
 
+class Pressed(EchoEngine):
+    """The same vectors beside a large part that all texts share."""
+
+    unrelated = 0.8
+
+    async def run(self, batch, *, call=SYSTEM):
+        """Cosines of .8 and a fifth of the cosine."""
+        found = await super().run(batch, call=call)
+        share = np.sqrt(1 - self.unrelated)
+        return [
+            replace(each, vector=np.append(np.asarray(each.vector) * share, np.sqrt(self.unrelated))) for each in found
+        ]
+
+
+async def test_an_encoder_all_of_whose_cosines_are_high():
+    """What texts with nothing in common have is no likeness: a statement beside the state does not hold for it."""
+    questions = [Question.choice(["x", "yy", "zzz"], name="c"), Question.predicate("It is green.", name="p")]
+    plain = await decide(questions, encoder=EchoEngine("encoder"))
+    pressed = await decide(questions, encoder=Pressed("encoder"))
+
+    for one, other in zip(plain, pressed, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+
+
 def test_a_list_of_encoders():
     """One name or one to four are taken, no empty list."""
     assert DecisionsSection.model_validate({"encoder": ["minilm+options", "b"]}).encoder == ("minilm+options", "b")

@@ -9,7 +9,7 @@ import pytest
 
 from coterie.routing.plan import permitted
 from coterie.structured.schema import read_schema
-from coterie.types import Function, Message, Part, Request, Route, Tools, worded
+from coterie.types import Function, Message, Part, Reason, Request, Route, Tools, worded
 
 
 @dataclass
@@ -112,3 +112,17 @@ async def test_what_may_be_null_is_null_where_the_generalist_does_not_know_it_ei
         assert (answer.trace.status, json.loads(answer.text)) == ("accepted", {"side": None, "sort": "ketch"})
     alone = await bench.network(unsure, sure).ask(Request(text="tie up", schema=schema))
     assert (alone.trace.status, json.loads(alone.text)) == ("accepted", {"side": None, "sort": "ketch"})
+    assert alone.trace.degraded.values["property"] == "side"
+
+
+async def test_that_no_function_fits_is_no_answer_to_a_question(bench):
+    """It is one to who asks that specialist; where the router sent a question to it the next one is asked."""
+    none = Reason("accept.no_function", why=Reason("accept.above_threshold"))
+    calls = bench.Says("first", value="no_function", options=("open", "no_function"), reason=none, called=True)
+    calls.called = False
+    other = bench.Says("second", value="two")
+    routed = await bench.network(calls, other, router=ToBoth()).ask(Request(text="how much is it?"))
+    named = await bench.network(calls, other).ask(Request(text="how much is it?", specialist="first"))
+
+    assert (routed.text, len(other.tasks)) == ("two", 1)
+    assert (named.trace.status, len(other.tasks)) == ("accepted", 1)

@@ -150,3 +150,15 @@ def test_what_may_be_null_is_null_where_nobody_knows_it(none):
     assert _made(schema, _said("top_up", boat="Argo")) == {"topic": "top_up", "boat": "Argo"}
     assert _made(schema, _said()) == "boat"
     assert _made(_object({"topic": none}), _said()) == "topic"
+    unowned = _object({"topic": TOPIC, "price": {"anyOf": [{"type": "number"}, {"type": "null"}]}})
+    assert _made(unowned, _said("top_up")) == {"topic": "top_up", "price": None}
+
+
+def test_what_is_null_is_said_to_lack():
+    """The reason of each null is given with the answer."""
+    schema = read_schema(_object({"topic": {"enum": [*LABELS, None]}, "boat": {"type": "string"}}))
+    text, lacks = fill(schema, assign(schema, CARDS), _said(boat="Argo"), CARDS)
+
+    assert json.loads(text) == {"topic": None, "boat": "Argo"}
+    assert (lacks.code, lacks.values["property"]) == ("abstain.not_filled", "topic")
+    assert fill(schema, assign(schema, CARDS), _said(boat="Argo"), CARDS, nulls=False)[0] == ""

@@ -173,7 +173,10 @@ class AnswerSpecialist:
             reading, steps = second, (*steps, Step(producer=self.card.name, engine=_READER, usage=looking))
         third = await self._third(reading, seen, label, label_without_pii(task, *view.entries), call)
         reading, steps = third.reading, (*steps, *third.steps)
-        nearest = None if question is None or vectors is None else float((vectors @ question).max())
+        nearest = None
+        if question is not None and vectors is not None:
+            unrelated = float(getattr(self.encoder, "unrelated", 0.0))
+            nearest = (float((vectors @ question).max()) - unrelated) / (1 - unrelated)
         # Of a document that came with the question it is known to be about that.
         apart = not seen.shares_words and any(each.index for each in passages)
         stands = third.stands or (self.again if self.again and reading.again else (self.answering, self.silence))
