@@ -253,6 +253,16 @@ async def test_where_no_other_row_has_such_a_value_none_need_be_named():
     assert [_missing(row, seen) for row in seen.sentences] == [None, None]
 
 
+@pytest.mark.parametrize(("turn", "row"), [("", 1), ("and for Rosetta?", 1), ("and the age for Titan?", 0)])
+def test_a_turn_tells_a_row_before_what_was_given_back_to_it(turn, row):
+    """Of a follow-up that is rewritten with the row before, its own words count for more."""
+    rows = cut_passages([passage("Show: Titan\nAge: 10\n\nShow: Rosetta\nAge: 7\n\nShow: Dust\nAge: 4")])
+    question = f"{turn} (age titan)" if "Rosetta" in turn else "age Rosetta" if not turn else f"{turn} (rosetta)"
+    matched = look_up(question, rows, "en", turn=turn).matched
+
+    assert [at for at, each in enumerate(matched) if each == matched.max()] == [row]
+
+
 @pytest.mark.parametrize("cell", ["", "\u2013", "- -", "\u2014", "\u2212"])
 def test_a_cell_of_dashes_is_blank(cell):
     """Dashes of any kind stand for nothing."""

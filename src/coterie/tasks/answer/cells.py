@@ -33,6 +33,8 @@ _INSIDE = 5
 _FEWEST_RANGES = 2
 _HEARD = 0.5
 """Share of the question's words that are said where a cell is looked up."""
+_GIVEN_BACK = 0.1
+"""Of a word of the question before: it tells rows apart where the turn's own words do not."""
 _FAR = 20.0
 """Times: a number of the question so far from all bounds of a column is no number of its kind."""
 
@@ -97,8 +99,12 @@ def _split(row: str) -> list[str]:
     return [" ".join(cell.replace("\0", "|").split()) for cell in inner.split("|")]
 
 
-def look_up(question: str, sentences: Sequence[Sentence], language: str) -> Cells:
-    """What the rows among sentences say of a question in this language."""
+def look_up(question: str, sentences: Sequence[Sentence], language: str, *, turn: str = "") -> Cells:
+    """What the rows among sentences say of a question in this language.
+
+    Of a follow-up `turn` is what was said itself: that tells a row before the words that were given back to it.
+    """
+    given = _given_back(question, turn, language)
     pairs = [named(each) for each in sentences]
     tables: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for row, (each, own) in enumerate(zip(sentences, pairs, strict=True)):
@@ -120,7 +126,8 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str) -> Cell
         shared |= set(_terms(" ".join(names[table]), language))
         for row, (besides, all_of_it) in zip(rows, of, strict=True):
             said[row] = frozenset(besides)
-            matched[row] = sum(log(1 + len(rows) / counts[term]) for term in all_of_it)
+            weights = {term: _GIVEN_BACK if term.rpartition(" ")[2] in given else 1.0 for term in all_of_it}
+            matched[row] = sum(weights[term] * log(1 + len(rows) / counts[term]) for term in all_of_it)
             told[row] = len(rows) == 1 or bool((all_of_it - shared) | besides)
         best = max(rows, key=lambda row: matched[row])
         if told[best] and matched[best] > max((matched[row] for row in rows if row != best), default=0.0):
@@ -130,6 +137,13 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str) -> Cell
             heard = said[best] | _matches(asked, beside, language)
             found[best] = 0 < len(asks.cells) < 3 and not asks.missing and len(heard) >= _HEARD * len(asked)
     return Cells(tables=number, matched=matched, said=said, names=names, told=told, found=found)
+
+
+def _given_back(question: str, turn: str, language: str) -> set[str]:
+    """Words and letters of a rewritten question that the turn itself does not say; none where it is not rewritten."""
+    if not turn:
+        return set()
+    return {*_terms(question, language), *marks(question, language)} - {*_terms(turn, language), *marks(turn, language)}
 
 
 def _rows_of(

@@ -160,7 +160,9 @@ class AnswerSpecialist:
         if not passages:
             return abstention(self.card.name, task, Reason("abstain.no_passage"))
         size = len(task.text) + sum(len(passage.text) for passage in passages)
-        whole, surveying = await aside(size, partial(_timed, survey, task.text[:_READ], passages, task.language))
+        turn = task.asked[:_READ] if task.rewritten else ""
+        cut = partial(survey, task.text[:_READ], passages, task.language, turn=turn)
+        whole, surveying = await aside(size, partial(_timed, cut))
         question, seen, vectors, steps = await self._look(whole, task, label, call)
         reading, judging = await aside(size, partial(_timed, self.reader.read, seen, question, vectors))
         usage = surveying + judging

@@ -132,14 +132,16 @@ class AnswerReading:
         return bool(self.outcome[_NEAREST] >= SAME)
 
 
-def survey(question: str, passages: Sequence[Passage], language: str | None = None) -> SentenceSurvey:
+def survey(
+    question: str, passages: Sequence[Passage], language: str | None = None, *, turn: str = ""
+) -> SentenceSurvey:
     """Cut passages, the best first, and look at the words of every sentence; only its neighbours see a label.
 
-    `language` is the question's; None has it found out.
+    `language` is the question's; None has it found out. `turn` is what was asked, where the question is a follow-up's.
     """
     sentences = cut_passages(passages)
     language = language or language_of(question, "en")
-    cells = look_up(question, sentences, language)
+    cells = look_up(question, sentences, language, turn=turn)
     whole = SentenceSurvey(
         question=question,
         sentences=tuple(sentences),
