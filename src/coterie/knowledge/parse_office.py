@@ -23,6 +23,8 @@ _UNSTORED = re.compile(rb"<f\b[^>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)"
 """A formula without the value that it had when the file was saved."""
 _LITERAL = re.compile(r'"([^"]*)"|\[\$([^\]-]*)[^\]]*\]|\\(.)|([€$£¥])')
 """What a number format writes beside the number: quoted, a currency of a locale, one sign, a currency."""
+_BESIDE = re.compile(r'(?:[^\s"\]]|[^\s]"|[^\s]\])$')
+"""The end of what a number format writes before a number: a sign, with no space behind it."""
 _PLACES = re.compile(r"[0#?,]*[0#?](?:[.]([0#?]+))?")
 _BROKEN = (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, TypeError, AttributeError, IndexError)
 
@@ -164,7 +166,10 @@ def _number(value: float, form: str) -> str:
         ahead = places is not None and match.start() < form.find(places[0])
         around[ahead] += next((part for part in match.groups() if part), "")
     before, behind = around[True].strip(), around[False].strip()
-    return " ".join(filter(None, (before, f"{text}%" if percent else text, behind)))
+    text = f"{text}%" if percent else text
+    if before and not before[-1].isalnum() and places is not None and _BESIDE.search(form[: form.find(places[0])]):
+        before, text = "", before + text  # "$95", where the format has no space between
+    return " ".join(filter(None, (before, text, behind)))
 
 
 def parse_pptx(content: bytes) -> Parsed:

@@ -16,7 +16,8 @@ from itertools import pairwise
 from coterie.text.language import base
 from coterie.text.locales import table
 
-_WORD = re.compile(r"\d[\d,.]*\d|\w+")
+_WORD = re.compile(r"\d[\d,.]*\d|\w[\w\u0300-\u036f\u0900-\u0963\u0966-\u096f\u0971-\u0df3]*")
+"""A number, or a word with its marks: accents that stand by themselves, and vowels of the scripts of India."""
 _KANA = re.compile(r"[぀-ヿ\u3400-鿿]")
 _SMALL: Mapping[str, str] = table("small_words")
 _ENDINGS: Mapping[str, str] = table("endings")

@@ -201,6 +201,28 @@ def test_cells_of_a_workbook_are_as_it_shows_them():
     assert "no stored value" in parsed.note
 
 
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ('"$"#,##0', "$95"),
+        ("$#,##0.00", "$95.00"),
+        ("[$\u00a3-809]#,##0", "\u00a395"),
+        ('"$" #,##0', "$ 95"),
+        ("\\$\\ #,##0", "$ 95"),
+        ('"EUR"#,##0', "EUR 95"),
+        ('#,##0 "kg"', "95 kg"),
+    ],
+)
+def test_a_sign_stands_at_the_number_as_in_its_format(form, text):
+    """A currency's sign has a space behind it only where the format has one."""
+    book = openpyxl.Workbook()
+    book.active.append(["Course", "Fee"])
+    book.active.append(["Weaving", 95])
+    book.active.cell(2, 2).number_format = form
+
+    assert rows_of(parse_xlsx(saved(book.save)))[-1] == f"Weaving: {text}"
+
+
 def test_a_large_workbook_is_read_row_by_row(monkeypatch):
     """Beyond a size no sheet is held whole; the rows are the same."""
     monkeypatch.setattr("coterie.knowledge.parse_office._SMALL", 10)

@@ -111,4 +111,6 @@ def test_words_are_compared_without_small_ones_and_endings():
     assert terms("The fees are payable in 1,500 days") == ["fee", "payabl", "1500", "day"]
     assert terms("Die Gebühren sind fällig", "de") == ["gebühr", "fällig"]
     assert terms("東京都", "ja") == ["東京", "京都"]
+    assert terms("कमरे की फीस क्या है?", "hi") == ["कमरे", "की", "फीस", "क्या", "है"]
+    assert terms("re\u0301union à 9 h", "fr") == ["re\u0301union", "9"]
     assert base("nb-NO") == base("nn") == "no"
