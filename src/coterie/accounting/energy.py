@@ -264,6 +264,8 @@ class RequestAttendance:
         return Step(producer=OVERHEAD, engine="python", usage=Usage(cpu_seconds=self.reported))
 
 
+# --- Energy counters of this machine's graphics cards (NVML), shared out among the calls that ran meanwhile.
+
 Counter = Callable[[], float]
 """Joules that a card has taken since some moment. Raises OSError where it cannot say."""
 

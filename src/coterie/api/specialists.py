@@ -157,6 +157,9 @@ class Prediction:
         return "".join(parts)
 
 
+# --- What every fitted specialist can do, whatever its task.
+
+
 class FittedSpecialist:
     """A trained specialist in memory. Made by `fit` or `load` of a subclass, never by its constructor."""
 

@@ -141,6 +141,8 @@ def pretty(document: object) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
+# --- Options that are made from the fields of the specialists' sections in `coterie.toml`.
+
 _GIVEN = "coterie.settings"
 """Key of the context's `meta` under which the fields stand that were given."""
 _OTHER_NAMES = {"rungs": "--rung", "fields": "--field"}

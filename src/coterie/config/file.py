@@ -104,6 +104,8 @@ def _warn(message: str) -> None:
     warnings.warn(message, FutureWarning, stacklevel=4)
 
 
+# --- `coterie.toml`: what a network is made of, checked before anything runs.
+
 _DEEPEST = 32
 """Levels of tables and arrays in the file; the deepest key has six."""
 _KEYS = re.compile(r"""[\w.'" \t-]+""")

@@ -146,6 +146,9 @@ def _even(size: int) -> tuple[float, ...]:
     return tuple([1.0 / size] * size)
 
 
+# --- Answering all questions of one call: each is assigned, every answerer is asked once, and who answered is said.
+
+
 @dataclass(kw_only=True)
 class Decider:
     """Answers typed questions with a network's specialists, zero-shot where none is trained for one."""

@@ -100,6 +100,8 @@ def _unit(vectors: np.ndarray) -> np.ndarray:  # (L, D) -> (L, D)
     return np.asarray(vectors / lengths, dtype=np.float32)
 
 
+# --- Answers without training: likeness by the encoder, likelihood under a local model.
+
 PRODUCER = "decisions"
 """Producer of its steps in the ledger."""
 _AT_ONCE = 32

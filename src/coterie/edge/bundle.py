@@ -275,6 +275,8 @@ def _sign(home: Path, signer: Signer, about: Mapping[str, object]) -> None:
     (home / SIGNATURE).write_text(json.dumps({"algorithm": "ed25519", "key": signer.public, "signature": signature}))
 
 
+# --- A bundle as an OCI image layout: a folder that container tools load, made without any of them.
+
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _USER = 65532
 """The owner of the files and of the process: no root."""

@@ -265,6 +265,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+# --- The server: from an address to an orderly end.
+
 _log = logging.getLogger("coterie.gateway")
 _BACKLOG = 2048
 """OpenConnections that the system holds until they are taken."""

@@ -290,6 +290,8 @@ class WorkerSlot:
 
 # --- What every endpoint needs: the network, the limits and the counters of one gateway.
 
+# --- The life of a request that makes the network work: body, admission, slot, answer; stopped when its caller leaves.
+
 _LONGEST_WORK = 600.0
 """Seconds after which a network that serves no longer is closed, whoever may still be at work in it."""
 _PAGE_SECONDS = 1.0

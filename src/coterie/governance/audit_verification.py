@@ -286,6 +286,8 @@ class _Check:
         return Fault(line=self.place.n + 1, kind="truncated", reason=reason)
 
 
+# --- Pages of an audit log: from its end, or from any entry, backwards, without reading what lies between.
+
 _BLOCK = 1 << 16
 LOOKED_THROUGH = 4 << 20
 """Bytes of a log that one page looks through at most: some 5 ms."""

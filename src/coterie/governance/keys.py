@@ -365,6 +365,8 @@ def read_key(document: object) -> Key:
     return key
 
 
+# --- Keys in the PostgreSQL database of `[store] url`, so that all hosts of a network have the same ones.
+
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS used_tokens (digest TEXT PRIMARY KEY, until DOUBLE PRECISION NOT NULL)",
@@ -470,6 +472,8 @@ def _select(connection: PostgresConnection) -> dict[str, Key]:
     found = connection.execute("SELECT body FROM keys").fetchall()
     return {key.id: key for key in (read_key(parse_json(body)) for (body,) in found)}
 
+
+# --- Where a network's keys are: a file of its folder, or its database.
 
 _FRESH = 0.05
 """Seconds after which the file is looked at again: a key that another process revoked opens nothing after that."""

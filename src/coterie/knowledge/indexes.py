@@ -360,6 +360,8 @@ def fuse(
     return {key: scores[key] for key in ordered}
 
 
+# --- The finer look: how well each word of a query is met by some word of a passage.
+
 BUNDLED_RERANKER = Path(__file__).parent / "reranker"
 _ARRAYS = "reranker.safetensors"
 _ABOUT = "reranker.json"

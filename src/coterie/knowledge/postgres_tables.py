@@ -175,6 +175,8 @@ class _Explaining:
 #
 # A change of what `analyse` gives needs a step in `MIGRATIONS` that calls `reword` again.
 
+# --- Tables of a PostgreSQL index: schema and migrations, writing.
+
 _MOST_TIMES = 255
 """Occurrences of a word that `tsvector` keeps."""
 _AT_ONCE = 1_000

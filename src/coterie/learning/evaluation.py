@@ -168,6 +168,8 @@ class Evaluation:
         return "" if interval is None else form.format(interval.low, interval.high)
 
 
+# --- From rows and what was found on them to the figures of an evaluation.
+
 _CONFUSIONS, _CONFUSED_ROWS = 20, 3
 DRAWS = 400
 """Bootstrap draws of a figure that is no mean."""

@@ -255,6 +255,8 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+# --- Structured input: a column's cells as numbers, booleans or categories, decided for the column as a whole.
+
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _CODE = re.compile(r"[+-]?0\d", re.ASCII)
 """A number with leading zeros is a code: a postcode, an account."""

@@ -228,6 +228,8 @@ def _trigrams(texts: Sequence[str]) -> tuple[Ints, Ints]:
     return (pairs >> _HASH_BITS).astype(np.int64), pairs & ((np.uint64(1) << _HASH_BITS) - np.uint64(1))
 
 
+# --- Splitting rows so that what is measured was not learned.
+
 Ints = np.ndarray
 Floats = np.ndarray
 

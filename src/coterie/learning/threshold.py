@@ -257,6 +257,8 @@ def _granted(aim: _Aim, value: float, accepted: int, wrong: int) -> Threshold:
 # That is a promise on average over tasks like the public ones, not for the worst task: `learning.threshold` makes that
 # one. `benchmarks/few_rows` holds the realised risk against the target, with a prior of other corpora than that tested.
 
+# --- The accept threshold where rows may be too few to show the target risk.
+
 MOST_ROWS = 1_500
 """Rows from which they show more than the prior does."""
 _FEWEST = 20

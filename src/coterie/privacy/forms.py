@@ -248,6 +248,8 @@ def _words_of_token(piece: ValuePiece, _: str) -> Iterator[ValuePiece]:
         yield piece
 
 
+# --- Every form that a value may have in a text: folded, in look-alike letters, encoded, cut in pieces.
+
 Finder = Callable[[str], Iterable[PersonalData]]
 
 _DEPTH = 2

@@ -254,6 +254,8 @@ def pair_features(i: int, lower: Sequence[str], forms: Sequence[str], case: str,
     return pairs + form_pairs(case, *forms[i + 1 : i + 4]) + group_pairs(*groups[i + 1 : i + 4])
 
 
+# --- Names, places, organisations and addresses, by a linear chain over words; what has a form, by the patterns.
+
 NAME_KINDS = (Kind.PERSON, Kind.LOCATION, Kind.ADDRESS, Kind.ORGANIZATION, Kind.NATIONALITY, Kind.DATE, Kind.AGE)
 """What the chain tells apart. Its tags are 0 for none, then for each kind one that begins it and one that goes on."""
 TAGS = 1 + 2 * len(NAME_KINDS)

@@ -305,6 +305,8 @@ class RightSizing:
 
 # --- Figures from judged rows: one row's, the difference of two, and the curves of a report.
 
+# --- The verdict in words: which rung is enough, what the next one would add, and what a large model would cost.
+
 _DRAWS = 400  # of the bootstrap of a measure that is no mean
 _POINTS = 400  # of a curve that is drawn
 _BINS = 10  # of the reliability diagram

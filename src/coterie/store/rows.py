@@ -477,6 +477,8 @@ def select_complaints(connection: DatabaseConnection, *, since: float, until: fl
     return {name: Complaints(answers, int(wrong), *figures) for name, answers, wrong, *figures in rows}
 
 
+# --- Pages of requests and sessions: a page costs the same however many there are.
+
 LOOKED_THROUGH = 1000
 """Requests that one page looks through at most: some 10 ms."""
 _COLUMNS = "id, time, session, label, status, milliseconds, joules, joules_kind, cost, counterfactual_cost"

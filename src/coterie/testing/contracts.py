@@ -978,6 +978,9 @@ def _essence(passage: Passage) -> tuple[object, ...]:
     return passage.document, passage.start, passage.text, round(passage.score, 9)
 
 
+# --- The flywheel's store.
+
+
 def example(number: int, **changes: object) -> CapturedExample:
     """An example whose every field has a value of its own."""
     made = CapturedExample(

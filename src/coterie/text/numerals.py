@@ -373,6 +373,8 @@ def english_ordinals() -> Mapping[str, int]:
     return {word: n for n, word in enumerate(_ORDINALS.split(), 1)}
 
 
+# --- Read numbers in figures as a language writes them, or not at all where two readings are possible.
+
 SPACES = " \u00a0\u202f\u2009"
 APOSTROPHES = "'\u2019"
 _GROUPS = f".,{SPACES}{APOSTROPHES}"

@@ -130,6 +130,8 @@ def fit_rungs(job: Job[SpecialistSection]) -> TrainedRungs:
 
 # --- What a version says of its data is true only if the files are still those that were read.
 
+# --- Training specialists of a network, one after the other, into its registry.
+
 _SHOWN = 12  # digits of a checksum in a message
 
 

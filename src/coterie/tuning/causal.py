@@ -203,6 +203,9 @@ def _explained(base: CausalBase) -> Iterator[None]:
         ) from error
 
 
+# --- Training a LoRA adapter: the loss is that of the completions alone, and only there are logits worked out.
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoraRecipe(Pace):
     """How large the adapter is, how long and how fast it learns."""

@@ -284,6 +284,8 @@ def _tokenizer(pieces: Sequence[tuple[str, float]], marks: Mapping[str, int]) ->
 # the thin matrices of one encoder (Hu et al. 2021), trained on texts and names of public sets of intents
 # (`scripts/options_train.py`). The encoder that is built with them is an encoder like any other.
 
+# --- Building an encoder for `[network] encoder`: published weights, a vocabulary for some languages, an int8 graph.
+
 CORRECTED = "+options"
 """Behind the name of an encoder: the encoder with its correction."""
 FOLDER = Path(__file__).parent / "options"

@@ -262,6 +262,8 @@ def _loss(logits: Tensor, targets: Tensor, *, several: bool) -> Tensor:  # (B, L
     return cross_entropy(logits, targets / targets.sum(1, keepdim=True))
 
 
+# --- Fine-tuning an encoder to tag tokens: for each field, whether a word is outside its values, begins one or goes on.
+
 TAGS = 3
 """Outside, begins, goes on."""
 _FEW_WINDOWS, _FEWEST_TAG_STEPS, _SMALL_TAG_BATCH, _MOST_EPOCHS = 2_000, 300, 8, 20

@@ -257,6 +257,9 @@ def _chain_warnings(made: Sequence[Made], chosen: ChosenStop) -> Iterator[str]:
         yield from each.unread
 
 
+# --- Training a `classify` specialist: every rung, calibrated on rows it has not seen, measured on held-out rows.
+
+
 def train_classify(job: Job[ClassifySection], encoded: Encoded) -> list[Candidate]:
     """A candidate a rung, cheapest first.
 

@@ -539,6 +539,8 @@ def _best_level(chances: Floats, right: np.ndarray, wanted: int) -> float:
 
 # --- What readers that had not seen a text found there, and what statements about its fields that comes to.
 
+# --- How sure to be of what is said of a field: from statements about texts that their readers had not seen.
+
 Said = Sequence[Sequence[Statement]]
 """What is said of a text, by field."""
 

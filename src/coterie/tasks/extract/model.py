@@ -86,6 +86,8 @@ def likeliest(scores: np.ndarray) -> float:  # (S, F)
     return float(scores.max(axis=0).mean())
 
 
+# --- `extract`: finds typed fields in a text, each with the words it stands in, or says that it is not stated.
+
 T = TypeVar("T")
 
 NOT_STATED = "not stated"

@@ -266,6 +266,8 @@ def numbered(features: Sequence[Sequence[str]], at_least: int) -> dict[str, int]
 #
 # Features are short strings. They know nothing of the field: one list of a document's words serves all fields.
 
+# --- Where in a few sentences a field's values stand: a chain model a field over the features of words.
+
 _ORGANISATION = re.compile(
     r"^(?:inc|incorporated|corp|corporation|ltd|limited|llc|llp|lp|l|co|company|gmbh|ag|sa|plc|bv|nv|trust|bank|partners)$"
 )

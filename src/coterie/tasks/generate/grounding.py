@@ -431,6 +431,8 @@ def _listed(words: Iterable[str]) -> str:
 # Of 40 BANKING77 messages SmolLM2-135M answered 37 with grounded sentences only; without the heading it was about
 # half.
 
+# --- A draft while it is written: which sentences of it may be said, and what the source says in place of the others.
+
 HEADING = "#"
 """A line of a draft that begins with it is not part of the reply."""
 _MOST_ASKED = 600  # characters of a message; a draft thanks and restates, and more would only take time

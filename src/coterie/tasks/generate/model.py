@@ -261,6 +261,8 @@ def _newest(view: ContextView, name: str) -> Entry | None:
     return None
 
 
+# --- `generate` without a source text: writes the reply that it learnt to write, or abstains.
+
 SEEN_FILE = "seen.safetensors"
 """Vectors of the texts that it was trained on, in half precision; never the texts."""
 MOST_SEEN = 5_000

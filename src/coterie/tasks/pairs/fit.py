@@ -448,6 +448,8 @@ def _multinomial(
     return multinomial(design, label, labels, strength=strength, absent=_ABSENT, rounds=300)
 
 
+# --- Training a `classify` specialist of pairs: scores of clauses, decisions on documents, calibrated on both counts.
+
 _DRAWS = 200  # of the bootstrap of a measure that is no mean
 
 

@@ -299,6 +299,8 @@ def open_features(clauses: Clauses, question: OpenQuestion, alike: np.ndarray) -
 # regulations put each obligation into an item of a list. A piece is short enough for an encoder's window, so nothing
 # of a document is silently cut.
 
+# --- `classify` for pairs: what a document says of a hypothesis, with the clauses that decide it.
+
 LONGEST = 800
 """Characters of a clause; a longer one is cut at a comma or a space. About 200 tokens of English, below the 256 of
 the bundled encoder."""

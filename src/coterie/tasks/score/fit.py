@@ -315,6 +315,8 @@ def _silence(j: int, main: list[np.ndarray], pairs: Mapping[tuple[int, int], np.
 # Only whole words count, so `mortgage` and `page` stay; they are of eight languages. Naming the protected columns
 # (`protected = [...]`) replaces the rule.
 
+# --- Training a `score` specialist: a scorecard of columns, and of a text through a text model's log-odds.
+
 PROTECTED_WORDS = frozenset(
     word
     for words in json.loads(Path(__file__).with_name("protected.json").read_text(encoding="utf-8")).values()
