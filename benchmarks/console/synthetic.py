@@ -16,7 +16,7 @@ from pathlib import Path
 from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.governance.audit_events import START, write_line
 from coterie.store.connection import connect, migrate
-from coterie.store.rollups import backfill
+from coterie.store.rollups import catch_up
 from coterie.store.sqlite import SQLiteStore
 from coterie.types import CapturedExample, ComparedAnswer, GivenLabel, Label
 
@@ -29,15 +29,14 @@ _NEW = 10
 
 
 def fill(path: Path, requests: int, *, now: float, seed: int) -> None:
-    """Write the requests as rows, and add them up as the writer does with an earlier ledger."""
+    """Write the requests as rows, and add them up as the writer does."""
     rng = random.Random(seed)  # noqa: S311 - rows, no secrets
     with closing(connect(path, 5.0)) as connection:
         migrate(connection)
         connection.execute("PRAGMA synchronous = off")
         for first in range(0, requests, PIECE):
             _write(connection, rng, range(first, min(first + PIECE, requests)), requests=requests, now=now)
-        connection.execute("INSERT INTO rollup_backfill VALUES (-1, '', ?)", (now,))
-        while backfill(connection):
+        while catch_up(connection, piece=PIECE):
             pass
         connection.execute("PRAGMA wal_checkpoint(truncate)")
 

@@ -227,6 +227,17 @@ def test_budgets():
     assert {package: count for package, count in lines.items() if count > BUDGETS.get(package, 0)} == {}
 
 
+def test_no_confetti():
+    """A module that a few lines fill is the exception: what is one idea is one file."""
+    small = [
+        module
+        for module, path in NAMES.items()
+        if path.name != "__init__.py" and len(path.read_text().splitlines()) < 40
+    ]
+
+    assert len(small) <= 20, small
+
+
 def test_functions_are_short():
     """At most 1% of all functions have more than 50 lines, none more than 80."""
     lengths = [
