@@ -11,7 +11,7 @@ vectors of texts are kept, so that each is encoded once; no time is measured but
 
 Beside the share that is saved stand two that look at the truth: what the same specialists could answer of the last
 days' calls without loss, from the best threshold of each (`threshold`) and through a gate that knows each single answer
-(`each answer`). `not_local_last_day` says why calls went to the model.
+(`each answer`). `not_local_last_day` says why calls went to the model, `where_last_day` of which job.
 """
 
 from __future__ import annotations
@@ -154,8 +154,9 @@ class Replay:
         self.purposes: Counter[str] = Counter()
         self.steps: list[dict[str, Any]] = []
         self.cpu = 0.0
-        self.recent: list[tuple[str, str, str, str, str]] = []
-        """Of the last days: true job, gold, the model's answer, the job it was counted to, and its input."""
+        self.recent: list[tuple[str, str, str, str, str, str]] = []
+        """Of the last days: true job, gold, the model's answer, the job it was counted to, its input, and why it was
+        not answered locally (empty if it was)."""
 
     def keep(self, path: Path) -> None:
         """Write down how far it is."""
@@ -190,8 +191,9 @@ class Replay:
             cost = 0.0 if found is not None else 0.001
             self.live.leave(entered, said, model="" if found is not None else "large", cost=cost)
         if job != "chat":
-            self.recent.append((job, gold, answer, *self._counted(entered)))
-            day[f"why {self._why(entered)}"] += found is None
+            why = self._why(entered) if found is None else ""
+            self.recent.append((job, gold, answer, *self._counted(entered), why))
+            day[f"why {why}"] += found is None
             day["coverable"] += 1
             day["local"] += found is not None
             day["right"] += fold(said) == fold(gold)
@@ -222,7 +224,7 @@ class Replay:
                 continue
             names[job.id] = lane.id
             specialist = await self.runner.load(job, lane)
-            for true, gold, said, counted, text in self.recent:
+            for true, gold, said, counted, text, *_ in self.recent:
                 if counted == job.id:
                     task = Task(text=text, acceptance_override=lane.acceptance)
                     finding = await specialist.consult(task, ContextView(), call=SYSTEM)
@@ -246,6 +248,24 @@ class Replay:
             whole = sum(each[kind] * calls[job] for job, each in found.items() if job in calls)
             found[kind] = whole / max(1, len(self.recent))
         return found
+
+    def where(self, calls: int, ceilings: dict[str, Any]) -> dict[str, dict[str, float]]:
+        """Return where the last calls went, by job, as shares of all of them: they add up to 1.
+
+        What was below the threshold is `too careful` as far as the serving version would have answered it without loss
+        from the best threshold of the last days, and `not as well` beyond: from none that version is as good there.
+        """
+        found: dict[str, Counter[str]] = {}
+        for true in dict.fromkeys(each[0] for each in self.recent[-calls:]):
+            rows = [each for each in self.recent[-calls:] if each[0] == true]
+            home = Counter(each[3] for each in rows if each[3]).most_common(1)[0][0]
+            ways = Counter("local" if not why else why if job == home else "no template" for *_, job, _, why in rows)
+            below = ways.pop("abstain.below_override", 0)
+            able = ceilings.get(true, {}).get("threshold", 0.0) * (1 - self.config.flywheel.control) * len(rows)
+            ways["too careful"] = round(min(below, max(0.0, able - ways["local"])))
+            ways["not as well"] = below - ways["too careful"]
+            found[true] = ways
+        return {job: {way: n / calls for way, n in ways.items() if n} for job, ways in found.items()}
 
     async def review(self) -> None:
         """Answer what is asked, some items at a time of the job whose labels are worth most; noise comes last."""
@@ -356,6 +376,7 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
         states = {each.name: each.state for each in views}
         alarms = Counter(each.kind for each in await month.books.alarms())
         ceilings = await month.ceilings() if ended else {}
+        where = month.where(month.days[-1]["coverable"], ceilings) if ended else {}
     finally:
         await month.live.close()
         await store.close()
@@ -380,6 +401,7 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
         "saved_last_week": sum(day.get("local", 0) for day in month.days[-7:])
         / sum(day["coverable"] for day in month.days[-7:]),
         "ceilings_last_days": ceilings,
+        "where_last_day": where,
         "not_local_last_day": {
             key.removeprefix("why "): n / last["coverable"] for key, n in last.items() if key.startswith("why ") and n
         },
