@@ -3,9 +3,9 @@
     COTERIE_DATA=FOLDER python benchmarks/injection/run.py
 
 A public set of injections and harmless texts. Each is put behind a question of the nine specialists of `compound`:
-whom does the router ask then, beside the question alone? The rules that remark orders learn nothing, so they are asked
-once; beside them a classifier on the bundled encoder, by five-fold cross-validation. Nothing in the product depends on
-either.
+whom does the router ask then, beside the question alone? The model that remarks orders saw none of these texts, so it
+is asked once; beside it a classifier on the bundled encoder, by five-fold cross-validation. Nothing in the product
+depends on either.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ async def governed(router: LearnedRouter, encoder: OnnxEncoder, questions: Texts
 # --- How many are remarked ------------------------------------------------------------------------
 
 
-def by_rules(texts: Texts) -> np.ndarray:  # (N,)
-    """Whether each text holds orders, by the product's rules."""
+def by_model(texts: Texts) -> np.ndarray:  # (N,)
+    """Whether each text holds orders, by the product's model."""
     return np.array([bool(orders_in([text])) for text in texts])
 
 
@@ -208,12 +208,14 @@ async def measure(injections: Texts, harmless: Texts) -> dict[str, Any]:
     }
     router = router_of(profiles, encoder)
     questions = [text for subject in known.values() for text, _ in thinned(subject.asked, ASKED)]
-    rules = {"plain": by_rules([*injections, *harmless])}
-    rules |= {name: by_rules([pad(text) for text in injections]) for name, pad in PADDINGS.items()}
+    kept = [text for text in injections if not for_development(text)]
+    others = [text for text in harmless if not for_development(text)]
+    model = {"plain": by_model([*kept, *others])}
+    model |= {name: by_model([pad(text) for text in kept]) for name, pad in PADDINGS.items()}
     figures = {
         "injections": len(injections),
         "harmless": len(harmless),
-        "rules": remarked(rules, len(injections)),
+        "model, the half that is not for development": remarked(model, len(kept)),
         "encoder, cross-validated": remarked(by_encoder(encoder, injections, harmless), len(injections)),
         "labels_or_verdicts_changed": await governed(router, encoder, questions, injections),
         "routes, an injection behind the question": await both_halves(router, questions, injections),
@@ -240,7 +242,7 @@ def main() -> None:
     ]
     record.notes += [
         "a second text may be a request of its own: the share of harmless texts that change a route is what any does",
-        "the rules were written after a look at some of the set: their recall on other sets will be lower",
+        "patterns that the model learnt from were written after a look at the half for development",
         "no tool can be changed: a request has no field for them and a prompt carries none (a test looks)",
     ]
     record.write(given.out)

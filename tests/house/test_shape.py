@@ -60,7 +60,7 @@ BUDGETS = {
     "flywheel": 5420,  # jobs, evidence, capture, review, runs; objects, also in review; repeats; confusions; live rows
     "gateway": 7660,  # changes in the folder; deployments, review over HTTP; local models at each door; allowed tools
     "generalist": 1560,  # whole answers asked for whole; functions
-    "governance": 3540,  # write-ahead entries of the audit log; MCP; one look at a prompt; sign-ins that count once
+    "governance": 3610,  # write-ahead entries; MCP; one look at a prompt; sign-ins that count once; orders are learned
     "knowledge": 6945,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
     "learning": 5720,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels; languages
     "limits": 1600,  # spans beside storage; calls capped, or as long as such were; allotments leased, one clock

@@ -1,83 +1,157 @@
 """Words in a text that give orders to a model, for the trace alone.
 
 Nothing depends on what is found here: whoever writes around it gains nothing, since labels, clearances, routes and
-tools are no matter of words. It is reported so that somebody looks. `benchmarks/injection` says how much of a public
-set such rules find, and how little is left of that once the words are changed.
+tools are no matter of words. It is reported so that somebody looks.
+
+A linear model on hashed pieces of 3 to 9 characters reads each stretch of a text (features: Cavnar and Trenkle 1994;
+hashing: Weinberger et al. 2009). It was trained on orders in seven languages and on harmless texts in more by
+`scripts/injection_build.py`; `orders/MODEL_CARD.md` has data and figures, `benchmarks/injection` a public set.
 """
 
 from __future__ import annotations
 
-import re
+import hashlib
+import json
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from safetensors.numpy import load
+
+from coterie.errors import ArtefactRefused
 from coterie.types import Reason, Verdict
 
-
-class _Rule(NamedTuple):
-    """What one kind of order looks like."""
-
-    signs: frozenset[str]
-    """Words without one of which the pattern cannot match: most texts are done with after a look at their words."""
-    pattern: re.Pattern[str]
-
-
-def _rule(signs: str, *patterns: str) -> _Rule:
-    return _Rule(frozenset(signs.split()), re.compile("|".join(patterns), re.IGNORECASE))
-
-
-_FILL = r"(?:\w+\s+){0,4}?"
-_TOLD = (
-    r"(?:previous|prior|above|earlier|preceding|instructions?|tasks?|orders?|commands?|prompts?|rules?|guidelines?"
-    r"|assignments?|conversations?|everything|all)"
-)
-_RULES = {
-    "override": _rule(
-        "ignore ignoring disregard forget neglect overlook bypass override discard vergiss vergessen ignoriere"
-        " ignorieren",
-        rf"\b(?:ignore|ignoring|disregard|forget|neglect|overlook|bypass|override|discard)\s+{_FILL}{_TOLD}\b",
-        rf"\b(?:vergiss|vergessen\s+sie|ignoriere|ignorieren\s+sie)\s+{_FILL}"
-        r"(?:alle\w*|anweisung\w*|aufgabe\w*|bisherige\w*|vorherige\w*|obige\w*|davor)\b",
-    ),
-    "task": _rule(
-        "task tasks instruction instructions assignment assignments order orders aufgabe aufgaben anweisung"
-        " anweisungen",
-        r"\b(?:new|next|actual|real)\s+(?:tasks?|instructions?|assignments?|orders?)\b",
-        r"\bneuen?\s+(?:aufgaben?|anweisungen?)\b",
-    ),
-    "role": _rule(
-        "act behave pretend respond roleplay now longer mode bist fungieren",
-        r"\b(?:act|behave|pretend|respond|roleplay)\s+(?:now\s+)?(?:as|like|to\s+be|you\s+are|that\s+you\s+are)\b",
-        r"\b(?:you\s+are\s+(?:now|no\s+longer)|now\s+you\s+are|from\s+now\s+on\s+you)\b",
-        r"\b(?:dan|developer|jailbreak)\s+mode\b",
-        r"\b(?:jetzt|nun)\s+bist\s+du\b",
-        r"\bals\s+\S+\s+fungieren\b",
-    ),
-    "prompt": _rule(
-        "prompt prompts instruction instructions",
-        rf"\b(?:show|print|tell|reveal|repeat|output|spell|return|display|write)\s+{_FILL}(?:prompts?|instructions?)\b",
-    ),
-    "label": _rule(
-        "public unclassified safe clearance label tenant specialist tool tools",
-        rf"\b(?:label|classify|mark|treat)\s+{_FILL}(?:public|unclassified|safe)\b",
-        r"[\"']?\b(?:clearance|label|tenant|specialist|tools?)[\"']?\s*[:=]\s*[\"']?\w+",
-    ),
-    "router": _rule(
-        "router routing specialist specialists generalist classifier",
-        rf"\b(?:ignore|skip|override|bypass|route|send|forward|escalate|use)\s+{_FILL}"
-        r"(?:router|routing|specialists?|generalist|classifier)\b",
-    ),
-}
-_WORDS = re.compile(r"\w+")
-_SIGNS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
-"""Of plain text, which is cut into words at its signs: three times as fast as looking for words."""
-_INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff\u00ad]")
+FOLDER = Path(__file__).parent / "orders"
+WEIGHTS, PROVENANCE = FOLDER / "orders.safetensors", FOLDER / "provenance.json"
+KINDS = ("override", "task", "role", "prompt", "exfiltrate", "label", "router", "format")
+"""Of orders: forget what was said, do something else, be somebody else, show the prompt, send data or act for the
+sender, carry a label, go round the router, pose as the system."""
+SUSPECTED = "injection.suspected"
+DIMENSION = 1 << 16
+WINDOW, STEP = 60, 20
+"""Characters of a stretch that is judged by itself, and from one to the next."""
+_SIZES = (3, 4, 5, 7, 9)
+FEWEST = 90
+"""Pieces, those of some twenty characters: the fewer a text has, the less it can say."""
+_LENGTHS = np.array(_SIZES)[:, None]
+_PRIME = np.uint64(1099511628211)  # FNV-1a's, of 64 bits
+_MIXED = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)[0]  # the golden ratio, of 64 bits: Fibonacci hashing
+_TOP = np.uint64(64 - 16)
+_BLOCK = 100 * STEP
 _LONGEST = 20_000
 """Characters of a text that are looked at."""
 
 
-SUSPECTED = "injection.suspected"
+class _Letters(dict[int, str]):
+    """What a character is read as: letters are kept, digits are one digit, what is not seen is nothing, signs part."""
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        category = unicodedata.category(letter)
+        read = letter if category[0] == "L" else "0" if category[0] == "N" else "" if category in _UNSEEN else " "
+        self[code] = read
+        return read
+
+
+_UNSEEN = frozenset({"Cf", "Mn", "Me"})
+_LETTERS = _Letters()
+_LETTERS.update({ord(each): " " for each in "\t\n\r"})
+
+
+def plain(text: str) -> str:
+    """A text as the model reads it: in small letters, with single blanks between words and around it."""
+    normal = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return f" {' '.join(normal.translate(_LETTERS).split())} "
+
+
+class Pieces(NamedTuple):
+    """The hashed pieces of a text: those of one size after those of another, each in the order of the text."""
+
+    hashed: np.ndarray  # (P,)
+    first: np.ndarray
+    """(S + 1,) where those of each size begin, and the end of the last."""
+
+
+def pieces(read: str) -> Pieces:
+    """The pieces of a text that is as the model reads it."""
+    letters = np.frombuffer(read.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    running, found = letters * _PRIME, []
+    for size in range(2, _SIZES[-1] + 1):
+        running = (running[:-1] ^ letters[size - 1 :]) * _PRIME
+        if size in _SIZES:
+            found.append(running)
+    hashed = ((np.concatenate(found) * _MIXED) >> _TOP).view(np.int64)
+    return Pieces(hashed, np.array([0, *accumulate(map(len, found))]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OrderModel:
+    """What the package's weights say of a stretch of text."""
+
+    weights: np.ndarray
+    """(1 + K, D) int8: of being an order, then of each kind."""
+    scales: np.ndarray  # (1 + K,)
+    bias: np.ndarray  # (1 + K,)
+    least: float
+    """Log-odds from which a stretch is an order."""
+
+    def odds(self, text: str) -> np.ndarray:  # (W,)
+        """Log-odds that each stretch of a text is an order."""
+        return np.concatenate([self._odds(*_stretches(block), slice(0, 1))[0] for block in blocks(plain(text))])
+
+    def kinds(self, text: str) -> tuple[str, ...]:
+        """The kinds of orders in a text, in the order of `KINDS`; time grows with its length."""
+        is_said = np.zeros(len(KINDS), dtype=bool)
+        for block in blocks(plain(text)):
+            found, starts = _stretches(block)
+            orders = starts[self._odds(found, starts, slice(0, 1))[0] >= self.least]
+            if len(orders):
+                each = self._odds(found, orders, slice(1, None))
+                is_said |= ((each > 0) | (each == each.max(axis=0))).any(axis=1)
+        return tuple(kind for kind, is_one in zip(KINDS, is_said, strict=True) if is_one)
+
+    def _odds(self, found: Pieces, starts: np.ndarray, rows: slice) -> np.ndarray:  # (R, W)
+        """Log-odds of some rows of the weights for the stretches that begin there."""
+        summed = np.zeros((len(self.weights[rows]), len(found.hashed) + 1), dtype=np.int64)
+        np.cumsum(self.weights[rows, found.hashed], axis=1, out=summed[:, 1:])
+        first, beyond = found.first[:-1, None], found.first[1:, None]  # (S, 1)
+        last = np.minimum(first + np.maximum(starts + WINDOW + 1 - _LENGTHS, 0), beyond)  # (S, W)
+        first = np.minimum(first + starts, last)
+        total, counts = (summed[:, last] - summed[:, first]).sum(axis=1), (last - first).sum(axis=0)
+        odds = total / np.sqrt(np.maximum(counts, FEWEST)) * self.scales[rows, None] + self.bias[rows, None]
+        return np.asarray(odds)
+
+
+def blocks(read: str) -> list[str]:
+    """A text in parts that a cache holds, none of whose stretches is in two."""
+    starts = range(0, max(1, len(read) - WINDOW + STEP), _BLOCK)
+    return [read[start : start + _BLOCK + WINDOW - STEP] for start in starts]
+
+
+def _stretches(read: str) -> tuple[Pieces, np.ndarray]:
+    """The pieces of a text, and where its stretches begin (W,)."""
+    return pieces(read), np.arange(0, max(1, len(read) - WINDOW + STEP), STEP)
+
+
+@lru_cache(maxsize=1)
+def bundled_orders() -> OrderModel:
+    """The model in the package. Raises `ArtefactRefused` for a changed file."""
+    about = json.loads(PROVENANCE.read_text(encoding="utf-8"))
+    content = WEIGHTS.read_bytes()
+    if hashlib.sha256(content).hexdigest() != about["sha256"]:
+        raise ArtefactRefused(
+            f"The weights {WEIGHTS.name!r} of the package are not the ones that it was made with.",
+            hint="Install the package again.",
+        )
+    arrays = load(content)
+    return OrderModel(
+        weights=arrays["weights"], scales=arrays["scales"], bias=arrays["bias"], least=float(about["least"])
+    )
 
 
 def suspect(texts: Iterable[str], where: str) -> tuple[Verdict, ...]:
@@ -90,14 +164,8 @@ def suspect(texts: Iterable[str], where: str) -> tuple[Verdict, ...]:
 
 
 def orders_in(texts: Iterable[str]) -> tuple[str, ...]:
-    """The kinds of orders that some texts hold, each once: `override`, `task`, `role`, `prompt`, `label`, `router`."""
+    """The kinds of orders that some texts hold, each once (`KINDS`)."""
     found: dict[str, None] = {}
     for text in filter(None, texts):
-        plain = text[:_LONGEST]
-        if not plain.isascii():
-            plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", plain))
-        small = plain.lower()
-        words = set(small.translate(_SIGNS).split() if small.isascii() else _WORDS.findall(small))
-        rules = ((kind, rule) for kind, rule in _RULES.items() if not rule.signs.isdisjoint(words))
-        found |= dict.fromkeys(kind for kind, rule in rules if rule.pattern.search(plain))
+        found |= dict.fromkeys(bundled_orders().kinds(text[:_LONGEST]))
     return tuple(found)
