@@ -101,7 +101,7 @@ def provider_routes(place: Place) -> Sequence[Route]:
         raise SetupError(
             "[oidc] stands in coterie.toml, and joserfc is not installed.", hint="Run pip install 'coterie[oidc]'."
         ) from error
-    from coterie.gateway.oidc import fetch_json  # noqa: PLC0415
+    from coterie.engines.fetch import fetch_json  # noqa: PLC0415
 
     async def welcome(http: HTTPRequest, key: Key, person: Person, back: str) -> Response:
         visit = Visit(http, place)

@@ -1,4 +1,4 @@
-"""Signing in at a provider: `/auth/oidc/start` sends people there, `/auth/oidc/callback` takes them back.
+"""The routes of signing in at a provider: `/auth/oidc/start` sends people there, `/auth/oidc/callback` takes them back.
 
 What a signed-in person gets, such as a page with a cookie of the console, is the caller's: it is given their key.
 """
@@ -6,18 +6,14 @@ What a signed-in person gets, such as a page with a cookie of the console, is th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-import aiohttp
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from coterie.errors import SetupError
 from coterie.governance.keys import Key, KeyRing
 from coterie.governance.oidc import CALLBACK, COOKIE, MINUTES, OidcSignIn, Person
-from coterie.runtime.codec import parse_json
 
 START = "/auth/oidc/start"
 Welcome = Callable[[Request, Key, Person, str], Awaitable[Response]]
@@ -46,30 +42,3 @@ def oidc_routes(sign_in: OidcSignIn, ring: KeyRing, welcome: Welcome) -> list[Ro
         return response
 
     return [Route(START, start, methods=["GET"]), Route(CALLBACK, callback, methods=["GET"])]
-
-
-_SECONDS, _MOST = 10.0, 1 << 20
-
-
-async def fetch_json(address: str, form: Mapping[str, str] | None = None) -> Mapping[str, Any]:
-    """Get the JSON object at an address, or post a form there. Redirects are not followed.
-
-    Raises:
-        SetupError: there is no answer in time, or none that is a JSON object of at most 1 MiB.
-    """
-    place = address.split("?", maxsplit=1)[0]
-    try:
-        timeout = aiohttp.ClientTimeout(total=_SECONDS)
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
-            session.request("GET" if form is None else "POST", address, data=form, allow_redirects=False) as response,
-        ):
-            body = await response.content.read(_MOST)
-            if response.status != 200:
-                raise SetupError(f"{place!r} answered {response.status}.", hint="Check [oidc] in coterie.toml.")
-        found = parse_json(body)
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise SetupError(f"{place!r} cannot be read ({type(error).__name__}).", hint="Check [oidc].") from error
-    if not isinstance(found, dict):
-        raise SetupError(f"{place!r} sent no JSON object.", hint="Check [oidc] in coterie.toml.")
-    return found

@@ -178,7 +178,7 @@ def provider(monkeypatch):
     """An OpenID Connect provider, asked instead of one over HTTP."""
     monkeypatch.setenv("OIDC_SECRET", "s3cret")
     made = _oidc["Provider"]()
-    monkeypatch.setattr("coterie.gateway.oidc.fetch_json", made.fetch)
+    monkeypatch.setattr("coterie.engines.fetch.fetch_json", made.fetch)
     return made
 
 
