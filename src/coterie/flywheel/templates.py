@@ -123,9 +123,10 @@ class Template:
         held = len(self._telling & runs)
         return held if held >= _HELD * len(self._telling) else 0
 
-    def input_of(self, prompt: Prompt) -> str:
-        """Return what it leaves of a prompt."""
-        inside = np.asarray([run in self._known for run in runs_of(words_of(prompt))], dtype=bool)
+    def input_of(self, prompt: Prompt, runs: Sequence[tuple[str, ...]] | None = None) -> str:
+        """Return what it leaves of a prompt, whose runs may be known already."""
+        runs = list(runs_of(words_of(prompt))) if runs is None else runs
+        inside = np.asarray([run in self._known for run in runs], dtype=bool)
         return left_over(prompt, covered(prompt, inside))
 
 
@@ -140,10 +141,11 @@ class Recogniser:
         """Return job, wording and input of a prompt; None if no template fits or nothing is left."""
         text = "\n".join(text for _, text in prompt)
         fitting = [each for each in self.templates if each[2].piece and each[2].piece in text]
-        runs = set(runs_of(words_of(prompt))) if fitting else set()
-        held = [each[2].held_by(runs) for each in fitting]
+        runs = list(runs_of(words_of(prompt))) if fitting else []
+        distinct = set(runs)
+        held = [each[2].held_by(distinct) for each in fitting]
         if not any(held):
             return None
         job, number, template = fitting[int(np.argmax(held))]
-        left = template.input_of(prompt)
+        left = template.input_of(prompt, runs)
         return (job, number, left) if left else None
