@@ -82,7 +82,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.not_said": "the text does not say {value}, as the texts that it learnt from do",
     "abstain.other_number": "what was found is not of {asked!r}, which the question names",
     "abstain.other_row": "no row that was found is for {asked!r}; the nearest is {row!r}",
-    "abstain.row_not_named": "no word of the question tells the row {row!r} from the others",
+    "abstain.row_not_named": "the question does not tell the row {row!r} from others that would do",
     "abstain.index_not_searched": "index {index!r} could not be searched: {why}",
     "abstain.too_little_known": "too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
     "abstain.unsupported": "it says what no finding says: {added}",

@@ -243,6 +243,20 @@ async def test_a_row_is_told_by_a_word_of_its_own(question, codes):
     assert not codes or {*codes, "answer.not_stated"} & set(finding.reason.codes)
 
 
+def test_of_two_rows_that_are_named_as_much_neither_answers_alone():
+    """Who asks for a solar extractor is told neither what the manual nor what the electric one weighs."""
+    table = (
+        "| Item | Weight |\n|---|---|\n| Manual extractor | 18 kg |\n| Electric extractor | 27 kg |\n| Smoker | 1 kg |"
+    )
+    seen = survey("What is the weight of the solar extractor?", [passage(table, document="t.md")])
+    known = survey("What is the weight of the manual extractor?", [passage(table, document="t.md")])
+    manual, electric = seen.sentences[:2]
+
+    assert _missing([manual], seen).code == _missing([electric], seen).code == "abstain.row_not_named"
+    assert _missing([manual, electric], seen) is None
+    assert _missing(known.sentences[:1], known) is None
+
+
 async def test_where_no_other_row_has_such_a_value_none_need_be_named():
     """Of what a thing weighs and how long it lasts only one is in kilograms, whatever word the question has for it."""
     table = (
@@ -250,7 +264,7 @@ async def test_where_no_other_row_has_such_a_value_none_need_be_named():
     )
     seen = survey("How heavy is the Nimbus 15?", [passage(table, document="t.md")])
 
-    assert [_missing(row, seen) for row in seen.sentences] == [None, None]
+    assert [_missing([row], seen) for row in seen.sentences] == [None, None]
 
 
 @pytest.mark.parametrize(("turn", "row"), [("", 1), ("and for Rosetta?", 1), ("and the age for Titan?", 0)])

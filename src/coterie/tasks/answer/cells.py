@@ -33,6 +33,8 @@ _INSIDE = 5
 _FEWEST_RANGES = 2
 _HEARD = 0.5
 """Share of the question's words that are said where a cell is looked up."""
+_FORM = 0.5
+"""Of a word that a row has in another form: "teachers" is not named by "teaches" as much as by itself."""
 _GIVEN_BACK = 0.1
 """Of a word of the question before: it tells rows apart where the turn's own words do not."""
 _FAR = 20.0
@@ -60,8 +62,8 @@ class Cells:
     """Of each sentence the question's words that it says besides those that it has."""
     names: Mapping[int, tuple[str, ...]]
     """Of each table the names of its columns."""
-    told: np.ndarray  # (S,) bool
-    """Whether the row says a word of the question that tells it from another row, and that no column is named by."""
+    told: np.ndarray  # (S,)
+    """The same of those words alone that neither every row says nor a column is named by: what tells rows apart."""
     found: np.ndarray  # (S,) bool
     """Whether a cell was looked up: no other row says as much of the question, the row has a cell in the column that is
     asked for, and row, columns and headings say most of the question."""
@@ -116,7 +118,7 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str, *, turn
     number, matched = np.full(len(sentences), -1), np.zeros(len(sentences))
     said: list[frozenset[str]] = [frozenset()] * len(sentences)
     names: dict[int, tuple[str, ...]] = {}
-    found, told = np.zeros(len(sentences), dtype=bool), np.ones(len(sentences), dtype=bool)
+    found, told = np.zeros(len(sentences), dtype=bool), np.zeros(len(sentences))
     for table, rows in enumerate(tables.values()):
         number[rows] = table
         names[table] = tuple(dict.fromkeys(name for row in rows for name, _ in pairs[row] if name))
@@ -126,11 +128,20 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str, *, turn
         shared |= set(_terms(" ".join(names[table]), language))
         for row, (besides, all_of_it) in zip(rows, of, strict=True):
             said[row] = frozenset(besides)
-            weights = {term: _GIVEN_BACK if term.rpartition(" ")[2] in given else 1.0 for term in all_of_it}
-            matched[row] = sum(weights[term] * log(1 + len(rows) / counts[term]) for term in all_of_it)
-            told[row] = len(rows) == 1 or bool((all_of_it - shared) | besides)
+            weighed = {
+                term: (_GIVEN_BACK if term.rpartition(" ")[2] in given else 1.0) * log(1 + len(rows) / counts[term])
+                for term in all_of_it
+            }
+            matched[row] = sum(weighed.values())
+            told[row] = sum(
+                weight * (_FORM if term in besides and not term[0].isdigit() else 1.0)
+                for term, weight in weighed.items()
+                if term not in shared or term in besides
+            )
         best = max(rows, key=lambda row: matched[row])
-        if told[best] and matched[best] > max((matched[row] for row in rows if row != best), default=0.0):
+        if (told[best] or len(rows) == 1) and matched[best] > max(
+            (matched[row] for row in rows if row != best), default=0.0
+        ):
             asks = asked_cells(question, pairs[best], names[table], language)
             each = sentences[best]
             beside = f"{' '.join(names[table])} {each.passage.heading} {each.passage.document} {each.text}"
@@ -259,6 +270,8 @@ class Asked(NamedTuple):
     """The name of the column that is asked for and has no cell in this row; empty if there is none."""
     cells: list[Pair]
     """The cells asked for alone; all but the first where the question names no column."""
+    named: bool = True
+    """Whether the question names columns, and not all of them."""
 
 
 def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], language: str, *, read: str = "") -> Asked:
@@ -285,7 +298,8 @@ def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], langua
     if missing:
         return Asked(list(row), ", ".join(sorted(missing)), [])
     if not chosen or len(chosen) == len(columns) > 1:
-        return Asked(list(row), "", [pair for pair in row[1:] if pair[0] not in known] or list(row[1:]))
+        every = [pair for pair in row[1:] if pair[0] not in known] or list(row[1:])
+        return Asked(list(row), "", every, named=False)
     if read and read not in known and not any(set(_terms(name, language)) <= set(asked) for name in chosen):
         chosen |= {read}
         present = [pair for pair in row if pair[0] in chosen]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, zip_longest
@@ -382,7 +382,7 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
         said = Reason("answer.contradicted", places=documents, newest=latest)
         how, texts = how.noting(said), [*texts, f"({said})"]
     judged = answering.judge(reading.right, None)
-    missing = _missing(reading.cited[0], seen)
+    missing = _missing(reading.cited, seen)
     return _Said(
         value=" ".join(lines),
         text="\n".join(texts),
@@ -394,8 +394,12 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
     )
 
 
-def _missing(best: Sentence, seen: SentenceSurvey) -> Reason | None:
-    """Why a sentence does not answer: it is of another thing or year, or a row without the cell that is asked for."""
+def _missing(cited: Sequence[Sentence], seen: SentenceSurvey) -> Reason | None:
+    """Why the best sentence does not answer: it is of another thing or year, or a row without the cell asked for.
+
+    Or another row, which is not cited beside it, would answer as well.
+    """
+    best = cited[0]
     row, passage = named(best), best.passage
     if not row:
         beside = f"{passage.heading} {passage.document} {passage.dated or ''} {passage.text}"
@@ -403,21 +407,25 @@ def _missing(best: Sentence, seen: SentenceSurvey) -> Reason | None:
         return Reason("abstain.other_number", asked=asked) if asked else None
     if asked := asks_for_another(seen.question, row, seen.language):
         return Reason("abstain.other_row", row=row[0][1], asked=asked.upper())
-    asks, at = seen.asked_of(best), seen.place_of(best)
+    asks = seen.asked_of(best)
     if asks.missing:
         return Reason("abstain.blank_cell", row=row[0][1], column=asks.missing)
-    if at is None or seen.told is None or seen.told[at] or len(asks.pairs) == len(row) or not _others_fit(at, seen):
-        return None
-    return Reason("abstain.row_not_named", row=row[0][1])
+    if asks.named and any(each not in cited for each in _as_fitting(best, seen)):
+        return Reason("abstain.row_not_named", row=row[0][1])
+    return None
 
 
-def _others_fit(at: int, seen: SentenceSurvey) -> bool:
-    """Whether another row of a row's table has a value of the same unit in its place: it would answer as well."""
-    own = values_of(seen.sentences[at], seen).by_unit.keys()
-    tables = seen.tables if seen.tables is not None else np.arange(len(seen.sentences))
-    rows = [row for row in np.flatnonzero(tables == tables[at]) if row != at]
-    others = [values_of(seen.sentences[row], seen).by_unit.keys() for row in rows]
-    return any(own & each or not (own or each) for each in others)
+def _as_fitting(best: Sentence, seen: SentenceSurvey) -> Iterator[Sentence]:
+    """The other rows of a row's table that the question names as much, with a value of the same unit in that place."""
+    at = seen.place_of(best)
+    if at is None or seen.tables is None or seen.told is None:
+        return
+    own = values_of(best, seen).by_unit.keys()
+    for row in np.flatnonzero((seen.tables == seen.tables[at]) & (seen.told >= seen.told[at])):
+        other = seen.sentences[row]
+        units = values_of(other, seen).by_unit.keys()
+        if row != at and not seen.asked_of(other).missing and (own & units or not (own or units)):
+            yield other
 
 
 def passages_of(view: ContextView, task: Task) -> list[Passage]:

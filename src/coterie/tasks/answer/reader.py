@@ -56,7 +56,7 @@ class SentenceSurvey:
     """The question's."""
     tables: Floats | None = None  # (S,) int: the table that each is a row of, -1 for none
     matched: Floats | None = None  # (S,): see `Cells`
-    told: Floats | None = None  # (S,) bool: see `Cells`
+    told: Floats | None = None  # (S,): see `Cells`
     found: Floats | None = None  # (S,) bool: see `Cells`
     columns: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Of each table the names of its columns."""
