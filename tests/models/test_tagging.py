@@ -30,7 +30,7 @@ from coterie.tuning.export import exact_tags, tagger_files
 from coterie.tuning.finetune import (
     TaggedTokens,
     TagRecipe,
-    _optimizer,
+    _tag_optimizer,
     build_token_network,
     fine_tune_tags,
     start_at_frequencies,
@@ -148,7 +148,7 @@ def test_the_plain_loop_agrees(base, tagged):
     start_at_frequencies(plain, tagged)
     untuned = token_logits(plain, [tagged[2].ids])[0]
     trained = [
-        each for group in _optimizer(plain, TagRecipe(epochs=1, batch=1)).param_groups for each in group["params"]
+        each for group in _tag_optimizer(plain, TagRecipe(epochs=1, batch=1)).param_groups for each in group["params"]
     ]
     plain_tagging(plain, tagged, trained, rate=1e-3)
     tuned = tune(base, tagged, **recipe)
