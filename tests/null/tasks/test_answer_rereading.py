@@ -184,6 +184,27 @@ def test_a_question_in_a_document_is_no_answer(mark):
     assert [each.text for each in found.cited] == ["It is valid for 4 years."]
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("Das Konto ist kostenlos. Karten sind für vier Jahre gültig. Geben Sie Ihre Geheimzahl niemandem.", 0.25),
+        ("Счёт бесплатный. Карты действительны четыре года. Никому не сообщайте свой код.", 0.25),
+        (TEXT, 0.75),
+    ],
+)
+def test_a_passage_in_another_language_is_weighed_by_lines_of_its_own(text, right):
+    """By the passage, not by the question."""
+    sure = {name: line(JUDGED, bias=sign * np.log(3)) for name, sign in (("known", 1), ("other", -1))}
+    own = rereading(right=sure["known"], foreign=rereading(right=sure["other"]))
+    own = Rereading.restore(json.loads(json.dumps(own.describe())))
+    seen = survey(QUESTION, [passage(text)])
+    first = load_defaults().readers["lexical"].read(seen)
+
+    found = own.look(seen, first, Likes("valid"))
+
+    assert found.right == pytest.approx(right)
+
+
 def test_lines_are_stored_and_restored():
     """As JSON, with the checksum of the model."""
     own = rereading(also=0.25)

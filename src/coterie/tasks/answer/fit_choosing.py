@@ -262,18 +262,28 @@ def fit_lines(questions: Sequence[AskedQuestion], picks: Sequence[Pick]) -> Choo
 
 
 def met(
-    confidence: Floats, right: np.ndarray, domains: np.ndarray, risk: float, *, fewest: int = _FEWEST
+    confidence: Floats,
+    right: np.ndarray,
+    domains: np.ndarray,
+    risk: float,
+    *,
+    fewest: int = _FEWEST,
+    again: bool = False,
 ) -> float | None:
     """The lowest confidence from which the share of wrong ones, and of one more, is held; None if there is none.
 
     The share is the mean of the domains' that have enough answers there; with fewer than two such domains none is held.
     What has no finite confidence is given in any case (infinity) or in none. A domain counts from `fewest` answers on.
+    In place of one more wrong one the worst domain may be counted twice (`again`): a new one may be like it.
     """
     best = None
     for value in np.unique(np.round(confidence[np.isfinite(confidence)], 3))[::-1]:
         kept = confidence >= value
         every = (right[(domains == domain) & kept] for domain in np.unique(domains))
         shares = [float((~own).mean()) for own in every if len(own) >= fewest]
-        if len(shares) >= _DOMAINS and np.mean(shares) + 1 / kept.sum() <= risk:
+        if len(shares) < _DOMAINS:
+            continue
+        share = np.mean([*shares, max(shares)]) if again else np.mean(shares) + 1 / kept.sum()
+        if share <= risk:
             best = float(value)
     return best

@@ -1,8 +1,9 @@
 """A second look by a model that reads: it takes the likeliest passages one after the other, until one answers.
 
 The first look is cheap and sees every sentence; the model reads `MOST_READ` passages at most, each whole. Its say and
-the first look's are weighed by lines fitted on public questions, and the thresholds hold their risk in every domain
-that they were chosen on.
+the first look's are weighed by lines fitted on public questions, and the thresholds hold their risk as a mean over
+domains that the lines had not seen. The first look's encoder knows one language; the model knows more of them: passages
+in another one have lines of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from coterie.tasks.answer.cells import named
 from coterie.tasks.answer.contradictions import unread_rivals
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
 from coterie.tasks.answer.scoring import LinearScore, probability
+from coterie.text.language import language_of
 from coterie.text.segmentation import asks
 
 MOST_READ = 3
@@ -44,6 +46,10 @@ JUDGED: tuple[str, ...] = (
 """Of an answer as a whole."""
 SURE_COLUMN = 2.0
 """Log-odds by which one cell of a row is to be ahead of the others: then its column is the one that is asked for."""
+KNOWN_LANGUAGE = "en"
+"""Of the first look's encoder."""
+_TOLD = 600
+"""Characters of a passage that tell its language."""
 _HEADING = 160
 """Characters of a heading, its end."""
 _FAR = 12.0
@@ -84,6 +90,11 @@ class Rereading:
     """Log-odds from which further sentences are cited beside the best one."""
     model: str
     """Checksum of the model that it was fitted with."""
+    foreign: Rereading | None = None
+    """What weighs passages in a language that the first look does not know; None for the same lines.
+
+    Its answers are as sure as they must be for the same threshold to hold the same risk.
+    """
 
     def look(self, seen: SentenceSurvey, reading: AnswerReading, reader: PassageReader) -> AnswerReading:
         """What is made of the first look after the model has read its best passages.
@@ -101,23 +112,29 @@ class Rereading:
         ranks = dict.fromkeys(seen.sentences[row].rank for row in rivals)
         further = _together([_read(seen, passages[rank], reader) for rank in ranks])
         scores = found.scores.copy()
-        scores[further.rows] = self._scores(seen, reading, _together([looked, further]))[further.rows]
+        lines = self._lines(seen, reading)
+        scores[further.rows] = lines.sentence_scores(seen, reading, _together([looked, further]))[further.rows]
         return replace(found, scores=scores)
 
     def judge(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> AnswerReading:
         """The same from what the model says."""
-        scores = self._scores(seen, reading, looked)
-        scores, cited, sure = chosen(seen, scores, self.also)
+        lines = self._lines(seen, reading)
+        scores = lines.sentence_scores(seen, reading, looked)
+        scores, cited, sure = chosen(seen, scores, lines.also)
         values = judged(scores, cited, looked, reading)
         return replace(
             reading,
             cited=tuple(seen.sentences[row] for row in cited),
-            right=probability(float(self.right.of(values)) + sure),
-            stated=probability(float(self.stated.of(values)) + sure),
+            right=probability(float(lines.right.of(values)) + sure),
+            stated=probability(float(lines.stated.of(values)) + sure),
             scores=scores,
         )
 
-    def _scores(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> Floats:  # (S,)
+    def _lines(self, seen: SentenceSurvey, reading: AnswerReading) -> Rereading:
+        return self if self.foreign is None or not is_foreign(seen, reading.scores) else self.foreign
+
+    def sentence_scores(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> Floats:  # (S,)
+        """Log-odds of every sentence, by these lines."""
         scores = np.full(len(seen.sentences), -_FAR)
         scores[looked.rows] = self.sentence.of(features(reading.scores, looked))
         scores[[row for row in looked.rows if asks(seen.sentences[row].text)]] = -_FAR
@@ -126,7 +143,8 @@ class Rereading:
     def describe(self) -> dict[str, object]:
         """As JSON."""
         lines = {name: getattr(self, name).describe() for name in ("sentence", "right", "stated")}
-        return lines | {"also": self.also, "model": self.model}
+        foreign = {} if self.foreign is None else {"foreign": self.foreign.describe()}
+        return lines | {"also": self.also, "model": self.model} | foreign
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any]) -> Rereading:
@@ -137,7 +155,14 @@ class Rereading:
             stated=LinearScore.restore(stored["stated"], JUDGED),
             also=float(stored["also"]),
             model=str(stored["model"]),
+            foreign=cls.restore(stored["foreign"]) if "foreign" in stored else None,
         )
+
+
+def is_foreign(seen: SentenceSurvey, scores: Floats) -> bool:
+    """Whether the likeliest passage, by the scores (S,) of the first look, is in a language that it does not know."""
+    text = seen.sentences[int(scores.argmax())].passage.text
+    return language_of(text[:_TOLD], KNOWN_LANGUAGE) != KNOWN_LANGUAGE
 
 
 def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -> Looked:
