@@ -165,7 +165,7 @@ async def test_a_streamed_message(client):
 async def test_a_forced_tool_of_messages(client, network):
     """Its input is filled in by the specialists, as a block or as JSON in pieces; results are history."""
     triage = network.specialists["triage"]
-    labels = ("card_lost", "card_stolen")
+    labels = ("card_lost", "card_stolen", "card_worn")
     object.__setattr__(triage.card, "labels", labels)
     try:
         schema = {"type": "object", "properties": {"kind": {"enum": list(labels)}}, "required": ["kind"]}
