@@ -397,7 +397,11 @@ async def test_the_api_shows_and_moves(world):
         assert (await client.post("/api/flywheel/run", json={"dryrun": False})).status_code == 400
         done = (await client.post("/api/flywheel/review", json=said)).json()
         assert (done["item"], done["progress"]["labelled"]) == (None, 1)
-        assert done["progress"]["teacher"] == {"share": None, "low": 0.0, "high": 1.0, "method": "exact", "worth": 0.0}
+        teacher = done["progress"]["teacher"]  # its one call is in the audit sample, or not: that is drawn by its id
+        assert teacher in (
+            {"share": None, "low": 0.0, "high": 1.0, "method": "exact", "worth": 0.0},
+            {"share": 0.0, "low": 0.0, "high": 0.975, "method": "exact", "worth": 1.0},
+        )
         path = f"/api/flywheel/deployments/{made.id}"
         refused = await client.post(path, json={"action": "promote", "reason": "now"})
         assert refused.status_code == 400
