@@ -489,11 +489,7 @@ class FlywheelRunner:
             made = await asyncio.to_thread(
                 partial(train_job, encoder=self.encoder), self.folder, self.config, job, rows
             )
-        except (
-            DataError,
-            InputError,
-            ArtefactRefused,
-        ) as error:  # the last: a version of these rows lies there damaged
+        except (DataError, InputError, ArtefactRefused) as error:  # the last: a version of these rows is damaged
             self._note("wait", f"cannot be trained: {error.message}", job=job.name)
             return None
         took = clocks.process_time() - start

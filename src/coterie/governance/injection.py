@@ -40,11 +40,15 @@ FEWEST = 90
 """Pieces, those of some twenty characters: the fewer a text has, the less it can say."""
 _LENGTHS = np.array(_SIZES)[:, None]
 _PRIME = np.uint64(1099511628211)  # FNV-1a's, of 64 bits
-_MIXED = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)[0]  # the golden ratio, of 64 bits: Fibonacci hashing
+_MIXED = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio, of 64 bits: Fibonacci hashing
 _TOP = np.uint64(64 - 16)
 _BLOCK = 100 * STEP
 _LONGEST = 20_000
 """Characters of a text that are looked at."""
+
+
+_MOST_LETTERS = 20_000
+"""Characters that are remembered: those of the living scripts."""
 
 
 class _Letters(dict[int, str]):
@@ -54,7 +58,8 @@ class _Letters(dict[int, str]):
         letter = chr(code)
         category = unicodedata.category(letter)
         read = letter if category[0] == "L" else "0" if category[0] == "N" else "" if category in _UNSEEN else " "
-        self[code] = read
+        if len(self) < _MOST_LETTERS:  # nobody makes them a million by a text of all characters
+            self[code] = read
         return read
 
 

@@ -177,7 +177,8 @@ class AnswerSpecialist:
         reading, steps = third.reading, (*steps, *third.steps)
         nearest = None
         if question is not None and vectors is not None:
-            unrelated = float(getattr(self.encoder, "unrelated", 0.0))
+            # The first to ask has texts encoded for it.
+            unrelated = float(await aside(_LONG, partial(getattr, self.encoder, "unrelated", 0.0)))
             nearest = (float((vectors @ question).max()) - unrelated) / (1 - unrelated)
         # Of a document that came with the question it is known to be about that.
         apart = not seen.shares_words and any(each.index for each in passages)
