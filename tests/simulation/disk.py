@@ -12,7 +12,7 @@ from pathlib import Path
 FAULTS = ("none", "statement", "half", "unwritable", "crash", "torn", "torn")
 """What goes wrong with the disk while one process lives."""
 
-_FAILING = 3
+FAILING = 3
 """Statements in a row that fail: a write is tried again, so that nobody hears of one alone."""
 
 
@@ -94,7 +94,7 @@ class Disk:
         late = self._count - self.at
         if late == 1 and self.fault == "crash":
             self.crash()
-        return 0 < late <= _FAILING
+        return 0 < late <= FAILING
 
     def crash(self) -> None:
         """Keep what another process would find if this one ended now."""

@@ -231,10 +231,19 @@ class LogInTurn(AuditLog):
     def __init__(self, path: Path, loop: SimulatedLoop, **more: Any) -> None:
         super().__init__(path, **more)
         self._loop, self._in_turn = loop, asyncio.Lock()
+        self._writings: set[asyncio.Task[None]] = set()
+
+    async def written(self) -> None:
+        """Wait for what was given and is not written yet."""
+        if self._writings:
+            await asyncio.wait(self._writings)
 
     async def append(self, event, *, sync=False):
         """After a while, the way any disk does; who leaves does not take the entry back."""
-        await asyncio.shield(asyncio.ensure_future(self._written(event, sync=sync)))
+        writing = asyncio.ensure_future(self._written(event, sync=sync))
+        self._writings.add(writing)
+        writing.add_done_callback(self._writings.discard)
+        await asyncio.shield(writing)
 
     async def _written(self, event, *, sync):
         await asyncio.sleep(self._loop.delay())

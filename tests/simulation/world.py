@@ -25,9 +25,9 @@ from coterie.limits.limits import StoredLimits
 from coterie.network.network import Network
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import Canaries, EchoEngine, FakeClock
-from coterie.types import Answer, AuditEvent, Label, Request
+from coterie.types import Answer, Label, Request
 
-from .disk import Disk
+from .disk import FAILING, Disk
 from .loop import SimulatedLoop, Stalled, shown
 from .parts import Allowing, ByName, InTurn, LogInTurn, Odd, OddIndex, Speaking
 from .people import INDEX, SESSIONS, TENANTS, Tenant
@@ -191,14 +191,14 @@ class World:
         )
 
     async def _open_store(self, folder: Path, disk: Disk) -> InTurn:
-        """The store; where a statement of its opening fails, it is opened again."""
-        for _ in range(2):
+        """The store; where statements of its opening fail, it is opened again."""
+        for _ in range(FAILING + 1):
             with suppress(StoreError):
                 opening = SQLiteStore.open(
                     folder / "store.db", session_days=30, keep_content=True, clock=self.clock, connect=disk.connect
                 )
                 return InTurn(await self.loop.outside(opening), self.loop, self.drawn())
-        raise AssertionError("only one statement fails")
+        raise AssertionError(f"no more than {FAILING} statements fail")
 
     # --- one seed ----------------------------------------------------------------------------------
 
@@ -327,7 +327,7 @@ class World:
 
     async def _check_quiet(self, life: Life) -> None:
         """No task is left behind, but of the audit log: it writes what it was given, whoever waits for that."""
-        await life.audit.append(AuditEvent(kind="check", time=self.clock()))
+        await life.audit.written()
         await asyncio.sleep(1e-6)
         self._check_alone()
 

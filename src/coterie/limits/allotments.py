@@ -310,7 +310,8 @@ class Allotments:
             for each in allotments:
                 free = zip(each.free.units, each.wanted.units, strict=True)
                 back = Amount(*(max(0, amount - wanted) for amount, wanted in free))
-                gone = Amount(*map(min, each.taken.units, (each.held - back).units))
+                # A request may take more than was reserved for it, but not what is reserved for others.
+                gone = Amount(*map(min, each.taken.units, (each.held - each.reserved - back).units))
                 changes.append((each, each.taken, gone, back, each.dearest))
                 each.held -= back + gone
                 each.taken, each.dearest = Amount(), 0
@@ -330,6 +331,9 @@ class Allotments:
                     each.dearest = max(each.dearest, dearest)
             raise
         with self._mutex:
+            for each, *_ in changes:
+                if not any(each.held.units):
+                    each.number = 0  # the storage may give it to another row
             for each, number, amount in granted:
                 each.number = number
                 each.held += amount

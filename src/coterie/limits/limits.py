@@ -251,7 +251,11 @@ class StoredLimits:
             taken = await self._take(limits, self._needs_of_admission, principal)
             energy = [self._sections[bucket.name].joules is not None for bucket in limits]
             numbers = tuple(number for number, waits in zip(taken, energy, strict=True) if waits)
-            await self.settle_each({n: None for n, waits in zip(taken, energy, strict=True) if not waits})
+            try:
+                await self.settle_each({n: None for n, waits in zip(taken, energy, strict=True) if not waits})
+            except BaseException:  # nobody is left who would settle the energy, or nobody is let in
+                await to_the_end(self._given_back(numbers))
+                raise
         if self._allowance is not None and earns:
             self._allowance.earn()
         return numbers

@@ -58,6 +58,22 @@ async def test_what_is_held_is_what_was_used_in_a_second(made):
     assert limits.spending()[0].requests == 400
 
 
+async def test_a_request_that_takes_more_than_was_reserved_takes_nothing_from_others(tmp_path):
+    """What others have reserved stays held while they run, and each budget's figures stay its own."""
+    sections = {"energy": BudgetSection(joules=1_000.0, reserve=5.0), "rate": BudgetSection(requests=100)}
+    limits = StoredLimits(sections, tmp_path / "budgets.db", clock=FakeClock(1_764_072_000.0))
+    limits._allotments._watch = lambda: None
+    first, second = [await limits.admit(Principal()) for _ in range(2)]
+
+    await limits.settle(first, Usage(joules=40.0))
+    assert [(each.joules, each.held_joules) for each in limits.spending()] == [(40.0, 5.0), (0.0, 0.0)]
+
+    await limits.settle(await limits.admit(Principal()), Usage(joules=1.0))
+    await limits.settle(second, Usage(joules=3.0))
+    assert [(each.joules, each.held_joules) for each in limits.spending()] == [(44.0, 0.0), (0.0, 0.0)]
+    assert [each.requests for each in limits.spending()] == [0, 3]
+
+
 async def test_of_a_scarce_budget_nothing_is_kept(made):
     """At most a sixteenth of what is left stays with a process."""
     limits = made(1_000)

@@ -220,6 +220,25 @@ async def test_gone_before_it_began(budgets, times):
     assert (daily.money, daily.held, energy.joules, energy.held_joules) == (0, 0, 0, 0)
 
 
+async def test_gone_while_the_request_is_counted(budgets, monkeypatch):
+    """Who leaves when the energy is reserved and the request is being written leaves no energy reserved."""
+    made = budgets(rate={"per": "minute", "requests": 5}, energy={"joules": 100.0, "reserve": 5.0})
+    asking = asyncio.create_task(made.admit(Principal()))
+    write = made._allotments.write
+
+    def leave(rows):
+        asking.get_loop().call_soon_threadsafe(asking.cancel)
+        write(rows)
+
+    monkeypatch.setattr(made._allotments, "write", leave)
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    monkeypatch.undo()
+
+    rate, energy = made.spending()
+    assert (rate.requests, energy.joules, energy.held_joules) == (1, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("failures", "tokens"),
     [
