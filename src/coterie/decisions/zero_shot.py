@@ -175,17 +175,17 @@ class Similarity:
         """Return softmax of cosines; the options' vectors are remembered."""
         texts = [[forms_of(question, option) for option in question.options] for question in questions]
         every = list(dict.fromkeys(form for options in texts for forms in options for form in forms))
-        vector, likeness, steps = await self._compare(self.encoder, every, state, state.vector, call)
+        vector, likeness, held, steps = await self._compare(self.encoder, every, state, state.vector, call)
         chosen = [bool(self.choosing) and question.kind != "predicate" for question in questions]
-        seen, mean = [vector], likeness
+        seen, tables, mean = [vector], [held], likeness
         if any(chosen):
             weighed_by = [options for options, among in zip(texts, chosen, strict=True) if among]
             again = list(dict.fromkeys(form for options in weighed_by for forms in options for form in forms))
-            seen, near = [], list[Mapping[str, float]]()
+            seen, tables, near = [], [], list[Mapping[str, float]]()
             for encoder in self.choosing:
                 own = encoder is self.encoder
-                side, cosines, took = await self._compare(encoder, again, state, vector if own else None, call)
-                seen, near, steps = [*seen, side], [*near, cosines], (*steps, *took)
+                side, cosines, held, took = await self._compare(encoder, again, state, vector if own else None, call)
+                seen, tables, near, steps = [*seen, side], [*tables, held], [*near, cosines], (*steps, *took)
             mean = {text: sum(each[text] for each in near) / len(near) for text in again}
         weighed = [
             _weights(
@@ -202,50 +202,58 @@ class Similarity:
             sharpness *= sum(1 / (1 - self._floors[id(encoder)]) for encoder in encoders) / len(encoders)
             for place, question in enumerate(questions):
                 if question.kind == "choice":
-                    names = partial(self._names, texts[place], encoders)
+                    names = partial(_names, texts[place], tables)
                     options = self.drawing.of(call.principal.tenant, question, names)
                     weighed[place] = options.weigh(state.text, drawn_by, question.names, sharpness)
                     await asyncio.sleep(0)  # a question of 255 options takes a millisecond: others get their turn
         return Weighed(weighed, steps)
 
-    def _names(self, forms: Sequence[Sequence[str]], encoders: Sequence[Engine]) -> np.ndarray:  # (L, D)
-        """Unit vectors of options by their names: those of several encoders side by side are one."""
-        sides = []
-        for known in (self._known[id(encoder)] for encoder in encoders):
-            means = np.stack([np.mean([known[form] for form in each], axis=0) for each in forms])
-            sides.append(means / np.linalg.norm(means, axis=1, keepdims=True))
-        return np.concatenate(sides, axis=1) / math.sqrt(len(sides))
-
     async def _compare(
         self, encoder: Engine, texts: Sequence[str], state: Task, vector: np.ndarray | None, call: CallContext
-    ) -> tuple[np.ndarray, Mapping[str, float], tuple[Step, ...]]:
-        """The state's vector, its cosines to texts, and what they took."""
+    ) -> tuple[np.ndarray, Mapping[str, float], Mapping[str, np.ndarray], tuple[Step, ...]]:
+        """The state's vector, its cosines to texts, the texts' vectors, and what they took."""
         known = self._known[id(encoder)]
-        steps = await self._encode(encoder, [text for text in texts if text not in known], call)
+        held = {text: known[text] for text in texts if text in known}  # other questions' texts may put these out
+        fresh, steps = await self._encode(encoder, [text for text in texts if text not in held], call)
+        held |= fresh
         if vector is None:
             (output,) = await encoder.run([Prompt(text=state.text, label=state.label)], call=call)
             vector, steps = np.asarray(output.vector), (*steps, _step(encoder, output))
-        for text in texts:
-            known.move_to_end(text)
-        near = np.stack([known[text] for text in texts]) @ vector if texts else np.empty(0)
+        self._remember(encoder, held)
+        near = np.stack([held[text] for text in texts]) @ vector if texts else np.empty(0)
         if id(encoder) not in self._floors:  # some encode texts to know it
             self._floors[id(encoder)] = await aside(_LONG, partial(getattr, encoder, "unrelated", 0.0))
         floor = self._floors[id(encoder)]
         near = (near - floor) / (1 - floor)
-        return vector, dict(zip(texts, near.tolist(), strict=True)), steps
+        return vector, dict(zip(texts, near.tolist(), strict=True)), held, steps
 
-    async def _encode(self, encoder: Engine, texts: Sequence[str], call: CallContext) -> tuple[Step, ...]:
-        if not texts:
-            return ()
+    async def _encode(
+        self, encoder: Engine, texts: Sequence[str], call: CallContext
+    ) -> tuple[Mapping[str, np.ndarray], tuple[Step, ...]]:
         outputs: list[Output] = []
         for start in range(0, len(texts), _AT_ONCE):
             batch = [Prompt(text=text) for text in texts[start : start + _AT_ONCE]]
             outputs += await encoder.run(batch, call=call)
+        vectors = {text: np.asarray(each.vector) for text, each in zip(texts, outputs, strict=True)}
+        return vectors, tuple(_step(encoder, each) for each in outputs)
+
+    def _remember(self, encoder: Engine, vectors: Mapping[str, np.ndarray]) -> None:
+        """Keep vectors as those that were used last."""
         known = self._known[id(encoder)]
-        known.update((text, np.asarray(each.vector)) for text, each in zip(texts, outputs, strict=True))
-        while len(known) > max(_REMEMBERED, len(texts)):
+        for text, vector in vectors.items():
+            known[text] = vector
+            known.move_to_end(text)
+        while len(known) > _REMEMBERED:
             known.popitem(last=False)
-        return tuple(_step(encoder, each) for each in outputs)
+
+
+def _names(forms: Sequence[Sequence[str]], tables: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:  # (L, D)
+    """Unit vectors of options by their names: those of several encoders, one table each, side by side are one."""
+    sides = []
+    for vectors in tables:
+        means = np.stack([np.mean([vectors[form] for form in each], axis=0) for each in forms])
+        sides.append(means / np.linalg.norm(means, axis=1, keepdims=True))
+    return np.concatenate(sides, axis=1) / math.sqrt(len(sides))
 
 
 def forms_of(question: Question, option: Option) -> tuple[str, ...]:

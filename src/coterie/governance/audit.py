@@ -343,6 +343,8 @@ class AuditLog:
             os.ftruncate(file, end)
             repairs.append(self._repair({"removed_bytes": size - end, "reason": "a writer ended within a line"}))
         head = read_head(self._path)
+        if head is None and not end:
+            self._keep_head(START)  # before the first line: whoever is killed right behind it leaves a head, too
         if head is not None and head.place.n > self._place.n:
             repairs.append(self._repair({"lost": head.place.n - self._place.n, "reason": "the end was cut off"}))
             self._place = head.place
@@ -420,7 +422,7 @@ def read_head(path: Path) -> AuditHead | None:
     try:
         head = parse_json(head_of(path).read_bytes())
         place = LogPosition(int(head["n"]), str(head["hash"]))
-        if place.n < 1:
+        if place.n < 1 and place != START:
             return None
         return AuditHead(place, {name: str(head[name]) for name in ("key", "signature") if "signature" in head})
     except (OSError, ValueError, KeyError, TypeError):

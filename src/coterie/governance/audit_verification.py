@@ -168,6 +168,8 @@ class _Check:
             return
         line = line[:-1]
         self.fault = self._fault_of(number, line) or self._fault_of_checkpoint(number, line)
+        if number == 1:  # a log is born with a head that counts no entry
+            self.fault = self.fault or self._fault_at_head(number)
         if self.fault is None:
             self.place = LogPosition(self.place.n + 1, digest_of(line))
             self.fault = self._fault_of_place(number, self.at) or self._fault_at_head(number)

@@ -52,12 +52,13 @@ class SecretFinder:
     async def marked(self, passages: Sequence[Passage]) -> list[Passage]:
         """The passages, each restricted if there is a secret in it; many that are not known are read in a thread."""
         texts = {passage.text for passage in passages}
-        unknown = [text for text in texts if text not in self._known]
+        holds = {text: self._known[text] for text in texts if text in self._known}  # others may put these out meanwhile
+        unknown = [text for text in texts if text not in holds]
         if worth_a_thread(self._detector, unknown):
             found = await asyncio.to_thread(self._read, unknown)
         else:
             found = self._read(unknown)
-        holds = {text: self._known[text] for text in texts if text in self._known} | found
+        holds |= found
         self._known |= found
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

@@ -320,20 +320,23 @@ _NO_ROW = rf"(?!\d(?:[ \u00a0\u202f.{_DASH}]?\d){{17}})"
 """Before a digit: more digits than a telephone has do not follow with at most one sign between them. None of them could
 be its last, and to try each takes long."""
 _PHONE = re.compile(
-    rf"(?<![{UNCUT}@$€£])(?<![{UNCUT}]_)(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:(?P<abroad>\(?\+\(?)|\()?{_NO_ROW}\d"
+    rf"(?<![{UNCUT}@$€£])(?<![{UNCUT}]_)(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))"
+    rf"(?:(?P<abroad>\(?\+\(?)|\()?{_NO_ROW}(?(abroad)(?:\d{{1,3}}[ ]?/[ ]?\(?)?)\d"
     rf"(?:(?:{_BETWEEN}\d){{0,5}}\)?[ ]?/[ ]?\(?\d(?:{_BETWEEN}\d){{2,11}}"
     rf"|(?:{_BETWEEN}\d){{5,16}}(?(abroad)(?:(?<![ ]24)/\d{{1,2}}(?![\w/]))?))"
     rf"(?:{_EXTENSION}|(?:(?=[A-Z][a-z]{{2}})|(?!_{{0,3}}[{UNCUT}@]))(?![ \u00a0\u202f.{_DASH}]\d)"
     rf"(?!/(?:19|20)?\d\d(?![ .{_DASH}]?\d)))"
 )
-"""A stroke parts the area from the number, and otherwise one number from the next, or its last digits from others.
+"""A stroke parts the country and the area from the number, and otherwise one number from the next, or its last digits
+from others.
 A word with a capital right behind it is the next one of texts whose line ends were lost: `0348 2102744Office`."""
 _EXTENDED = re.compile(rf"(?:{_EXTENSION})?$")
 _SPLIT = re.compile(r"\d+")
 _NORTH_AMERICAN = re.compile(
     rf"(?:1{_GAP})?\(?[2-9]\d\d(?:\)?{_GAP}?{_GAP}?[2-9]|\) ?\d|[.{_DASH}]\d)\d\d{_GAP}\d{{4}}(?!\d)"
 )
-_BRACKETS = re.compile(r"\(0?\d{1,4}\)")
+_BRACKETS = re.compile(r"(?:\d[ ]?(?=\(\d{3}\)(?:[^\d\n]?\d){7}$))?\(0?\d{1,4}\)")
+"""An area in brackets, perhaps behind the digit that is dialled before it: `8 (912) 345-67-89`."""
 _TRUNK = re.compile(rf"0\d{{1,4}}(?:{_GAP}\d{{2,8}}){{1,5}}(?!\d)")
 _TRIPLES = re.compile(rf"\d{{3}}([.{_DASH}])\d{{3}}\1\d{{4}}")
 """Groups that hardly anything else has: `169-825-3303`."""

@@ -1,5 +1,6 @@
 """Who answers a typed question, and with which probabilities."""
 
+import asyncio
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from coterie.config.decisions import DecisionsSection, SiteSection
+from coterie.decisions import zero_shot
 from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import fingerprint
-from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity
+from coterie.decisions.zero_shot import Drawing, Likelihood, RemoteAnswerer, Similarity
 from coterie.errors import EngineUnavailable, InputError
 from coterie.testing import EchoEngine, ScriptedEngine, make_finding
 from coterie.types import SYSTEM, Option, Output, Prompt, Question, SpecialistCard, Task, worded
@@ -332,3 +334,17 @@ async def test_typed_questions_at_once():
 
     assert (one.answered_by, one.value, two.answered_by) == ("jev", "a", "encoder")
     assert [question.name for question in engine.prompts[0].questions] == ["one", "two"]
+
+
+async def test_options_are_weighed_whatever_else_was_asked_meanwhile(monkeypatch):
+    """More options than are remembered, of one question or of others before and beside it: each gets its weights."""
+    monkeypatch.setattr(zero_shot, "_REMEMBERED", 10)
+    floor = Similarity(encoder=EchoEngine("encoder"), drawing=Drawing())
+    asked = [Question.choice([f"{site} {place}" for place in range(6)]) for site in ("red", "green", "blue")]
+    asked += [Question.choice([*asked[0].names, "more"]), Question.choice(map(str, range(20)))]
+
+    for each in [*asked, *asked]:
+        (weights,) = (await floor.weigh(STATE, [each], call=SYSTEM)).probabilities
+        assert len(weights) == len(each.options)
+    found = await asyncio.gather(*(floor.weigh(STATE, [each, asked[0]], call=SYSTEM) for each in asked * 3))
+    assert [len(each.probabilities) for each in found] == [2] * len(found)

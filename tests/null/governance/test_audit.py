@@ -519,12 +519,40 @@ def test_a_log_has_a_head_from_its_birth(path):
     assert verify_audit(path).whole
 
 
-def test_a_head_of_nothing_is_none(path):
-    """A head that counts no entry, which no log writes, is damaged."""
-    fill(path, 2)
-    head_of(path).write_text('{"n": 0, "hash": "' + "0" * 64 + '"}')
+@pytest.mark.parametrize("key", [False, True])
+def test_a_process_killed_at_a_logs_first_entry(path, signer, key):
+    """The first line stands, and no head counts it: nothing is wrong, and the next entry counts it."""
+    killed = RuntimeError("killed")
 
+    def sync(_):
+        raise killed
+
+    by = signer if key else None
+    trusted = frozenset([signer.public] if key else [])
+    with pytest.raises(RuntimeError):
+        AuditLog(path, signer=by, sync=sync).append_all([event(0)])
+
+    found = verify_audit(path, is_attested=attests, trusted=trusted)
+    assert (found.whole, found.entries, found.vouched) == (True, 1, 0)
+    fill(path, 1, signer=by)
+    found = verify_audit(path, is_attested=attests, trusted=trusted)
+    assert (found.whole, found.entries, found.vouched) == (True, 2, 2)
+
+
+def test_a_head_of_nothing_vouches_for_nothing(path, signer):
+    """The head of a log's birth put back beside later entries: none counts, and one that nobody signed is at fault."""
+    fill(path, 2, signer=signer)
+    born = '{"n": 0, "hash": "' + "0" * 64 + '"}'
+    head_of(path).write_text(born)
+
+    assert verify_audit(path).vouched == 0
+    found = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
+    assert (found.fault.kind, found.fault.line) == ("unsigned", 1)
+    head_of(path).write_text(born.replace("00", "01", 1))
     assert verify_audit(path).fault.kind == "head_missing"
+    fill(path, 1).append_all([event(1000)])
+    head_of(path).write_text(born)
+    assert verify_audit(path).fault.kind == "unvouched"
 
 
 def test_an_older_signed_head_vouches_for_no_later_entries(path, signer):

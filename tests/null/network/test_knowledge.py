@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import pytest
 
 from coterie.errors import ArtefactRefused, EngineBroken, NotIndexed, Overloaded, StoreUnavailable
+from coterie.network import gathering
+from coterie.privacy.patterns import PatternDetector
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist
@@ -164,3 +167,32 @@ async def test_a_full_queue_of_a_index_is_told_to_the_caller(bench):
     with pytest.raises(Overloaded):
         await network.ask(Request(text="help"))
     assert not bench.store.settled
+
+
+async def test_secrets_are_found_whatever_else_is_looked_at_meanwhile(monkeypatch):
+    """A passage that was looked at before keeps its label, though others put it out while a new one is read."""
+    begun, others = threading.Event(), threading.Event()
+
+    class Slow(PatternDetector):
+        quick = 0
+
+        def find(self, text):
+            if text == "slow":
+                begun.set()
+                assert others.wait(60)
+            return super().find(text)
+
+    def passages(*texts):
+        return [
+            Passage(document="a", start=0, end=len(each), text=each, score=0.0, label=Label.PUBLIC) for each in texts
+        ]
+
+    monkeypatch.setattr(gathering, "_REMEMBERED", 2)
+    finder = gathering.SecretFinder(Slow())
+    await finder.marked(passages("password: hunter2-abc"))
+
+    looking = asyncio.create_task(finder.marked(passages("password: hunter2-abc", "slow")))
+    await asyncio.to_thread(begun.wait)
+    await finder.marked(passages("one", "two", "three"))
+    others.set()
+    assert [each.label for each in await looking] == [Label.RESTRICTED, Label.PUBLIC]

@@ -272,3 +272,26 @@ def test_a_tag_at_the_end_of_a_piece(before):
     """Long texts are read in pieces, and no tag is cut by one."""
     text = "x" * before + " DE89<span class='a'></span>370400440532013000"
     assert redact(text, find(text)).endswith("x <IBAN_1>")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "+43/1/58858",
+        "+44/7700/900123",
+        "+49/(0)30/901820",
+        "+43 / 660 / 1234567",
+        "8 (912) 345-67-89",
+        "7(495)123-45-67",
+    ],
+)
+def test_a_stroke_behind_the_country_and_the_digit_dialled_before_an_area(written):
+    """Telephones as they are written in Austria and in Russia, with nothing beside them that says so."""
+    text = f"Das ist {written}, mehr nicht."
+    assert redact(text, find(text)) == "Das ist <PHONE_1>, mehr nicht."
+
+
+@pytest.mark.parametrize("text", ["Stand 1/2/2024", "3 (12) Nm", "5 (100) 20 30 40", "Teil 8 (912) 345", "1/200/3000"])
+def test_no_stroke_and_no_bracket_makes_a_telephone(text):
+    """What is written so and is none."""
+    assert find(text) == ()
