@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,8 +17,11 @@ WORDS = {"cards": "I lost my card number", "accounts": "what is the balance of a
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra `ray`: run `make ray`")
-def test_answers_are_the_same(tmp_path):
-    """Every answer of `coterie.scale.ray:app` is that of `coterie serve`, with its findings and confidences."""
+def test_answers_are_the_same(tmp_path, refused):
+    """Every answer of `coterie.scale.ray:app` is that of `coterie serve`, with its findings and confidences.
+
+    Ray asks for clouds' metadata at its start, which the guard refuses.
+    """
     folder = tmp_path / "bank"
     rows = "".join(f"{text} {number},{label}\n" for number in range(30) for label, text in WORDS.items())
     (tmp_path / "rows.csv").write_text(f"text,label\n{rows}")
@@ -30,6 +34,14 @@ def test_answers_are_the_same(tmp_path):
         subprocess.run(command, check=True, capture_output=True)
     out = tmp_path / "result.json"
     script = [sys.executable, str(ROOT / "benchmarks" / "ray" / "run.py"), str(folder)]
-    subprocess.run([*script, "--requests", "6", "--out", str(out)], check=True, capture_output=True, timeout=500)
+    for _ in range(2):
+        ran = subprocess.run(
+            [*script, "--requests", "6", "--out", str(out)], check=False, capture_output=True, timeout=250
+        )
+        if ran.returncode != os.EX_TEMPFAIL:
+            break
+    else:
+        pytest.skip("Ray does not start on a machine with so much to do: its agent had not answered within 15 s")
+    assert ran.returncode == 0, ran.stderr.decode()
     result = json.loads(out.read_text())
     assert (result["identical"], result["requests"]) == (6, 6)
