@@ -58,7 +58,7 @@ BUDGETS = {
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5420,  # jobs, evidence, capture, review, runs; objects, also in review; repeats; confusions; live rows
-    "gateway": 7660,  # changes in the folder; deployments, review over HTTP; local models at each door; allowed tools
+    "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; calls checked
     "generalist": 1560,  # whole answers asked for whole; functions
     "governance": 3610,  # write-ahead entries; MCP; one look at a prompt; sign-ins that count once; orders are learned
     "knowledge": 6945,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed

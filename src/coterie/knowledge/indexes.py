@@ -450,7 +450,7 @@ class Reranker:
 
     def _interaction(self, query: TokenStates, packed: Sequence[bytes], cosine: np.ndarray) -> np.ndarray:  # (N,)
         """The mean best match of the query's tokens, each counting by its rarity; the cosine where there are none."""
-        rarity = self._rarity[np.minimum(query.ids, len(self._rarity) - 1)]
+        rarity = self._rarity[np.minimum(np.asarray(query.ids, dtype=np.intp), len(self._rarity) - 1)]
         if not rarity.sum():
             return cosine
         own = _unit(query.states @ self._projection)  # (Q, P)

@@ -163,15 +163,91 @@ async def test_parameters_have_the_names_of_the_api_that_was_asked(client, asked
     assert (response.status_code, error["param"].startswith(param)) == (400, True), error
 
 
+_CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+_RESULT = {"role": "tool", "tool_call_id": "a", "content": "r"}
+_USE = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+_OUTPUT = {"type": "function_call_output", "call_id": "a", "output": "r"}
+
+
+def _turns(*turns):
+    return "/v1/chat/completions", {"model": "coterie", "messages": [{"role": "user", "content": "x"}, *turns]}
+
+
+def _blocks(*blocks):
+    path, body = _messages()
+    return path, {**body, "messages": [*body["messages"], *({"role": r, "content": [b]} for r, b in blocks)]}
+
+
 @pytest.mark.parametrize(
-    "call", [{"id": ["a"], "function": {"name": ["f"], "arguments": 7}}, {"id": {}}, {}, {"function": 5}]
+    "asked",
+    [
+        *(
+            _turns({"role": "assistant", "tool_calls": [call]}, _RESULT)
+            for call in ({"id": "a", "function": {"name": ["f"]}}, {"id": "a"}, {}, {"id": "a", "function": 5})
+        ),
+        _turns({"role": "assistant", "tool_calls": [_CALL]}, {**_RESULT, "tool_call_id": "b"}),
+        _turns({"role": "assistant", "tool_calls": [_CALL]}, {"role": "tool", "content": "r"}),
+        _turns(_RESULT),
+        _blocks(("user", {"type": "tool_result", "tool_use_id": "a", "content": "r"})),
+        _blocks(("assistant", _USE), ("user", {"type": "tool_result", "content": "r"})),
+        _responses([{"role": "user", "content": "x"}, _OUTPUT]),
+        _responses([_OUTPUT], previous_response_id=f"resp_{'1' * 64}"),
+        _responses(
+            [
+                {"role": "user", "content": "x"},
+                {"type": "function_call", "call_id": "a", "name": "f"},
+                {**_OUTPUT, "output": None},
+            ]
+        ),
+        _responses(tools=[{"name": "f"}]),
+        _responses(tools=[_FUNCTION], tool_choice={}),
+        _responses(tools=[_FUNCTION], tool_choice="any"),
+        _responses(tools=[_FUNCTION], tool_choice={"type": "function"}),
+        _responses(tools=[_FUNCTION], tool_choice={"type": "allowed_tools", "tools": [{**_FUNCTION, "name": "g"}]}),
+    ],
 )
-async def test_calls_that_are_none(client, call):
-    """Earlier calls of any form are read as well as they can be."""
-    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call]}]
-    turns.append({"role": "tool", "tool_call_id": "a", "content": "r"})
-    response = await client().post("/v1/chat/completions", json={"model": "coterie", "messages": turns})
-    assert response.status_code == 200
+async def test_calls_that_are_none(client, network, asked):
+    """A call without a function, a result of no call before it, a choice of no function: refused at each door."""
+    path, body = asked
+    response = await client().post(path, json=body)
+    assert response.status_code == 400, response.text[:300]
+    assert len(_said(path, response)) > 10
+    assert network.specialists["triage"].asked == []
+
+
+async def test_results_of_calls(client):
+    """Results of calls that were made are read: in the conversation, and by the id that the response before it gave."""
+    for path, body in (
+        _turns({"role": "assistant", "tool_calls": [_CALL]}, _RESULT),
+        _blocks(("assistant", _USE), ("user", {"type": "tool_result", "tool_use_id": "a", "content": "r"})),
+        _responses([{"role": "user", "content": "x"}, {"type": "function_call", "call_id": "a", "name": "f"}, _OUTPUT]),
+    ):
+        assert (await client().post(path, json=body)).status_code == 200
+    first = (await client().post("/v1/responses", json=_responses()[1])).json()
+    for name in ("", "_1"):
+        output = {**_OUTPUT, "call_id": f"call_{first['id'][-32:]}{name}"}
+        path, body = _responses([output], previous_response_id=first["id"])
+        assert (await client().post(path, json=body)).status_code == 200
+
+
+_TWICE = {
+    path: json.dumps(body)[:-1] + ', "odd": %s}'
+    for path, body in (
+        *(_chat(), _responses(), _messages(), _decisions(["a", "b"]), _systemone(["a", "b"])),
+        ("/v1/completions", {"model": "coterie", "prompt": "x"}),
+        ("/v1/embeddings", {"model": "coterie", "input": "x"}),
+    )
+}
+
+
+@pytest.mark.parametrize("path", _TWICE)
+@pytest.mark.parametrize("value", ['{"a": "b", "a": "c"}', f'{{"a": {"7" * 5000}}}', '{"a": NaN}', '{"a": "\\udc00"}'])
+async def test_bodies_that_may_be_read_in_two_ways(client, network, path, value):
+    """A name given twice, a number of thousands of digits, NaN and half a surrogate are refused at every door."""
+    response = await client().post(path, content=_TWICE[path] % value)
+    assert response.status_code in {400, 422}
+    assert "invalid_json" in response.text
+    assert network.specialists["triage"].asked == []
 
 
 @pytest.mark.parametrize(

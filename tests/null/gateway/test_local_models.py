@@ -135,6 +135,7 @@ async def test_a_streamed_answer(client, local, path):
     ("path", "asked", "wanted"),
     [
         ("/v1/responses", {"max_output_tokens": 9, "temperature": 0.5, "top_p": 0.9}, {"max_tokens": 9}),
+        ("/v1/chat/completions", {"max_tokens": 10**30, "temperature": 0.5}, {"max_tokens": 2**20}),
         ("/v1/messages", {"max_tokens": 9, "temperature": 0.5, "stop_sequences": ["x"]}, {"stop": ["x"]}),
         ("/v1/completions", {"max_tokens": 9, "temperature": 0.5, "stop": "x", "seed": 3}, {"stop": "x", "seed": 3}),
     ],
@@ -154,6 +155,9 @@ async def test_wishes_act(client, local, path, asked, wanted):
         ({"logit_bias": [5]}, "logit_bias"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"n": 2}, "n"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"messages": [{"role": "user", "content": " "}]}, "messages"),
     ],
 )
 async def test_what_a_model_cannot_do(client, local, body, param):

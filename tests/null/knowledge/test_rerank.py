@@ -46,6 +46,7 @@ def test_words_that_count_nothing_and_passages_without_tokens(reranker):
     """Without packed tokens, or with a query of empty words, the cosine stands in."""
     assert score(reranker, (9,), ()).tolist() == [0.25]
     assert score(reranker, (0,), (9,)).tolist() == [0.25]
+    assert score(reranker, (), (9,)).tolist() == [0.25]  # a query of signs that nobody sees has no tokens
     assert reranker.score(tokens(1), []).tolist() == []
 
 

@@ -17,8 +17,8 @@ from coterie.gateway.errors import ErrorResponse, WireError, as_anthropic
 from coterie.gateway.exchange import ToldAnswer
 from coterie.gateway.openai.completions import abstaining, asked_of, exchange
 from coterie.gateway.openai.direct import ask_model
-from coterie.gateway.openai.translation import finish_reason, made_calls
-from coterie.gateway.wire import ChatRequest, Extension, Wire
+from coterie.gateway.openai.translation import check_results, finish_reason, made_calls
+from coterie.gateway.wire import ChatRequest, Extension, Wire, read_wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
 
@@ -103,7 +103,7 @@ class AnthropicError(Wire):
 
 def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
-    wire = MessagesRequest.model_validate_json(body)
+    wire = read_wire(MessagesRequest, body)
     asked = asked_of(gateway, caller, _as_chat(wire))
     idle = frozenset(_NAMES.get(name, name) for name in asked.set - {"max_tokens"})  # that one nobody can leave out
     asked = replace(asked, set=idle | _without_types(wire))
@@ -114,7 +114,7 @@ def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 def message_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
     """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
-    wire = MessagesRequest.model_validate_json(body)
+    wire = read_wire(MessagesRequest, body)
     form = partial(message_format, gateway, wire.model_dump(include={"model", "output_config"}))
     return ask_model(gateway, caller, _as_chat(wire), model, form=form, ignored=_without_types(wire))
 
@@ -156,6 +156,7 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
     if functions or not wire.tools:
         told["tool_choice"] = _choice(wire.tool_choice)
     checked = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
+    check_results(checked.messages, session=wire.coterie is not None and wire.coterie.session is not None)
     return checked.model_copy(update={"coterie": wire.coterie})
 
 

@@ -21,7 +21,7 @@ from coterie.errors import InputError
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import WireError
-from coterie.gateway.wire import Wire
+from coterie.gateway.wire import Wire, read_wire
 from coterie.gateway.work import Gateway
 from coterie.runtime.codec import readable
 from coterie.types import FlywheelChanged
@@ -139,7 +139,7 @@ async def move_deployment(http: HTTPRequest) -> object:
     from coterie.flywheel.overview import promote, roll_back  # noqa: PLC0415
 
     live, key = _live(http), http.path_params["deployment"]
-    wire = DeploymentAction.model_validate_json(await _body(http))
+    wire = read_wire(DeploymentAction, await _body(http))
     if wire.action == "promote":
         moved = await promote(live.books, live.section, key, by=_who(http), reason=wire.reason, force=wire.force)
     else:
@@ -158,7 +158,7 @@ async def list_alarms(http: HTTPRequest) -> object:
 async def settle_alarm(http: HTTPRequest) -> object:
     """Say that an alarm is dealt with."""
     live, key = _live(http), http.path_params["alarm"]
-    AlarmAction.model_validate_json(await _body(http))
+    read_wire(AlarmAction, await _body(http))
     found = next((each for each in await live.books.alarms() if each.id == key), None)
     if found is None:
         raise InputError(f"There is no alarm {key!r}.")
@@ -170,7 +170,7 @@ async def settle_alarm(http: HTTPRequest) -> object:
 async def run_flywheel(http: HTTPRequest) -> object:
     """Do what is due, or say it: without `dry_run` in a process of its own, beside the server."""
     live = _live(http)
-    wire = RunRequest.model_validate_json(await _body(http))
+    wire = read_wire(RunRequest, await _body(http))
     return await live.run(dry_run=wire.dry_run, job=wire.job, retrain=wire.retrain)
 
 
@@ -194,7 +194,7 @@ async def review_example(http: HTTPRequest) -> object:
     from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
 
     live = _live(http)
-    wire = ReviewAction.model_validate_json(await _body(http))
+    wire = read_wire(ReviewAction, await _body(http))
     queue = ReviewQueue(live.books, live.section)
     if wire.action == "undo":
         return {"item": await queue.undo(reviewer=_who(http)), "progress": await queue.progress(wire.job)}

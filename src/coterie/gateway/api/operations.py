@@ -12,7 +12,7 @@ from coterie.errors import InputError
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import WireError, no_trace
-from coterie.gateway.wire import FeedbackRequest
+from coterie.gateway.wire import FeedbackRequest, read_wire
 from coterie.gateway.work import Gateway
 from coterie.governance.audit_events import audit_feedback
 from coterie.network.settlement import check_value
@@ -81,7 +81,7 @@ def _asked(trace: Trace) -> set[str]:
 
 def take_feedback(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What keeps it. Raises `WireError` or pydantic's `ValidationError`."""
-    wire = FeedbackRequest.model_validate_json(body)
+    wire = read_wire(FeedbackRequest, body)
     if wire.thumb is None and wire.value is None and not wire.comment.strip():
         raise WireError("invalid_request", "The feedback says nothing: send `thumb`, `value` or `comment`.")
     feedback = Feedback(

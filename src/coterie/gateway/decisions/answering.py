@@ -1,11 +1,9 @@
-"""What the doors of typed questions share: strict JSON in, one call of the network, the caller's rights."""
+"""What the doors of typed questions share: one call of the network, the caller's rights."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,34 +31,6 @@ class DecisionExtension(BaseModel):
     """The most sensitive label that may be seen for it. It may only be below the caller's own."""
     language: str | None = Field(default=None, pattern=r"^[a-z]{2}(-[A-Z]{2})?$")
     """Language of the state; without it, it is detected."""
-
-
-def strict_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Return a body as JSON. Raises `WireError` for NaN, half a surrogate pair, a name given twice, or what is none."""
-    try:
-        content = json.loads(body, object_pairs_hook=_once, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise WireError("invalid_json", f"The body is not valid JSON: {said[:200]}.") from None
-    if b"\\u" in body:  # only an escape can make one: bytes that hold one are no UTF-8
-        try:
-            json.dumps(content, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise WireError("invalid_json", "The body holds half a surrogate pair, which is no text.") from None
-    return content
-
-
-def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:100]!r} is given twice in one object")
-    return found
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
 
 
 def request_for(

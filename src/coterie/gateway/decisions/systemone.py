@@ -13,8 +13,9 @@ from starlette.types import ASGIApp
 from coterie.decisions.questions import MOST_OPTIONS, MOST_QUESTIONS, request_about
 from coterie.errors import InputError, UnknownSpecialist
 from coterie.gateway.access import Caller
-from coterie.gateway.decisions.answering import DecisionExtension, deciding, request_for, spread, strict_json
+from coterie.gateway.decisions.answering import DecisionExtension, deciding, request_for, spread
 from coterie.gateway.errors import ErrorResponse, WireError, error_response
+from coterie.gateway.wire import read_wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import EGRESS_HEADER, summarise_decisions
 from coterie.runtime.codec import Json
@@ -115,7 +116,7 @@ SYSTEM_ONE_ALIASES = "jev-"
 
 def decide_systemone(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return what answers a System One request. Raises `WireError`, `ValidationError` or `InputError`."""
-    wire = SystemOneRequest.model_validate(strict_json(body))
+    wire = read_wire(SystemOneRequest, body)
     state = request_about(wire.state)
     request = request_for(
         gateway, caller, state, model=wire.model, aliases=SYSTEM_ONE_ALIASES, extension=wire.x_coterie

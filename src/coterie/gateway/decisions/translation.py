@@ -14,8 +14,9 @@ from starlette.types import ASGIApp
 
 from coterie.decisions.questions import MOST_OPTIONS, MOST_QUESTIONS, request_about
 from coterie.gateway.access import Caller
-from coterie.gateway.decisions.answering import DecisionExtension, deciding, request_for, spread, strict_json
+from coterie.gateway.decisions.answering import DecisionExtension, deciding, request_for, spread
 from coterie.gateway.errors import WireError
+from coterie.gateway.wire import read_wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise_decisions
 from coterie.runtime.codec import Json
@@ -129,7 +130,7 @@ OPENAI_ALIASES = "gpt-"
 
 def decide_openai(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return what answers a decisions request. Raises `WireError`, `ValidationError` or `InputError`."""
-    wire = DecisionsRequest.model_validate(strict_json(body))
+    wire = read_wire(DecisionsRequest, body)
     state = request_about(_state(wire.input))
     request = request_for(gateway, caller, state, model=wire.model, aliases=OPENAI_ALIASES, extension=wire.coterie)
     questions = [_question(each, f"questions[{place}]") for place, each in enumerate(wire.questions)]

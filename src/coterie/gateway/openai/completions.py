@@ -18,12 +18,13 @@ from coterie.gateway.openai.direct import ask_model
 from coterie.gateway.openai.translation import (
     AskedChat,
     ChatFormat,
+    check_results,
     finish_reason,
     read_request,
     token_usage,
     with_usage,
 )
-from coterie.gateway.wire import ChatRequest, Extension, SamplingWire, StreamOptions, Wire
+from coterie.gateway.wire import ChatRequest, Extension, SamplingWire, StreamOptions, Wire, read_wire
 from coterie.gateway.work import Gateway
 from coterie.governance.audit_events import audit_refusal
 from coterie.observe.plain import summarise
@@ -33,7 +34,8 @@ from coterie.types import Reason, Request
 
 def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a chat request. Raises `WireError` or pydantic's `ValidationError` for one that cannot be served."""
-    wire, network = ChatRequest.model_validate_json(body), gateway.network
+    wire, network = read_wire(ChatRequest, body), gateway.network
+    check_results(wire.messages, session=wire.coterie is not None and wire.coterie.session is not None)
     asked = asked_of(gateway, caller, wire)
     trace_id, abstain = network.new_id(), abstaining(gateway, wire.coterie, asked.request)
     form = ChatFormat(
@@ -147,7 +149,7 @@ class CompletionView(Wire):
 
 def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
-    wire = CompletionRequest.model_validate_json(body)
+    wire = read_wire(CompletionRequest, body)
     asked = asked_of(gateway, caller, _as_chat(wire))
     asked = replace(asked, set=asked.set | _without_chat(wire))
     trace_id = gateway.network.new_id()
@@ -158,7 +160,7 @@ def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 def complete_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
     """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
-    wire = CompletionRequest.model_validate_json(body)
+    wire = read_wire(CompletionRequest, body)
     form = partial(completion_format, gateway, _about(wire))
     return ask_model(gateway, caller, _as_chat(wire), model, form=form, ignored=_without_chat(wire))
 

@@ -22,6 +22,8 @@ from coterie.gateway.exchange import STREAM_HEADERS, failing_in_stream
 from coterie.gateway.openai.relay import Form, Relay, own_options
 from coterie.gateway.openai.translation import (
     ChatFormat,
+    check_results,
+    longest,
     read_form,
     read_texts,
     refuse_unsupported,
@@ -30,7 +32,7 @@ from coterie.gateway.openai.translation import (
     with_usage,
     without_effect,
 )
-from coterie.gateway.wire import ChatMessage, ChatRequest
+from coterie.gateway.wire import ChatMessage, ChatRequest, read_wire
 from coterie.gateway.work import Gateway
 from coterie.network.relaying import RelayAnswer
 from coterie.structured.functions import ROOM, read_reply, reply_schema, told_of, written_calls
@@ -44,13 +46,15 @@ _ACTING = frozenset(
         *("logit_bias", "logprobs", "top_logprobs", "stream", "stream_options"),
     }
 )
+_MOST_LOGPROBS = 20
 _NOT_SHOWN = ("document", "columns", "session")
 _TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 
 
 def chat_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
     """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
-    wire = ChatRequest.model_validate_json(body)
+    wire = read_wire(ChatRequest, body)
+    check_results(wire.messages)
     about = wire.model_dump(include={"model", "stream_options"})
     return ask_model(gateway, caller, wire, model, form=partial(chat_format, gateway, about), verbatim=True)
 
@@ -96,10 +100,16 @@ def ask_model(
             said = "A model that is asked directly is shown the messages and nothing else: put it there."
             raise WireError("unsupported_parameter", said, param=f"coterie.{name}")
     texts = read_texts(wire.messages)
+    if wire.messages[-1].role == "user" and not texts[-1].strip():
+        raise WireError("invalid_request", "The last message is empty: nothing is asked.", param="messages")
     content = wire.model_dump(include=set(_ACTING), exclude_unset=True) | (wire.model_extra or {})
     kept = {name: content[name] for name in _ACTING & content.keys() if content[name] is not None}
-    if wire.max_completion_tokens is not None:
-        kept["max_tokens"] = wire.max_completion_tokens
+    if (most := longest(wire.max_completion_tokens or wire.max_tokens)) is not None:
+        kept["max_tokens"] = most
+    top = kept.get("top_logprobs")
+    if top is not None and not (wire.logprobs and type(top) is int and 0 <= top <= _MOST_LOGPROBS):
+        said = f"top_logprobs is a whole number from 0 to {_MOST_LOGPROBS}, and needs logprobs: true."
+        raise WireError("invalid_request", said, param="top_logprobs")
     calling = bool(wire.tools) and wire.tool_choice != "none"
     _, schema = read_form(wire.model_copy(update={"tool_choice": None}) if wire.tools else wire)
     if calling and schema is not None:

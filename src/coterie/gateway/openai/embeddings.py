@@ -24,7 +24,7 @@ from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import WireError
 from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.translation import ROUTED, unread_options
-from coterie.gateway.wire import EmbeddingsRequest, Wire
+from coterie.gateway.wire import EmbeddingsRequest, Wire, read_wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import EGRESS_HEADER
 from coterie.runtime.concurrency import aside
@@ -41,7 +41,7 @@ _SLICE = 32
 
 def embed(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers an embeddings request. Raises `WireError` or pydantic's `ValidationError`."""
-    wire = EmbeddingsRequest.model_validate_json(body)
+    wire = read_wire(EmbeddingsRequest, body)
     if wire.model != ROUTED:
         raise WireError(
             "model_not_found", f"Asked for model {wire.model[:100]!r}; embeddings come from {ROUTED!r}.", param="model"
@@ -255,7 +255,7 @@ class ScoreResponse(Wire):
 
 def rerank(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request for an order. Raises `WireError` or pydantic's `ValidationError`."""
-    wire = RerankRequest.model_validate_json(body)
+    wire = read_wire(RerankRequest, body)
     _check(wire.model)
     documents = [each if isinstance(each, str) else each.text for each in wire.documents]
     _check_texts([("query", wire.query), *((f"documents[{i}]", text) for i, text in enumerate(documents))])
@@ -271,7 +271,7 @@ def rerank(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 def score(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a request for scores. Raises `WireError` or pydantic's `ValidationError`."""
-    wire = ScoreRequest.model_validate_json(body)
+    wire = read_wire(ScoreRequest, body)
     _check(wire.model)
     firsts, seconds = ([each] if isinstance(each, str) else each for each in (wire.text_1, wire.text_2))
     if len(firsts) not in {1, len(seconds)}:

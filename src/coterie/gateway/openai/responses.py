@@ -21,7 +21,7 @@ from coterie.gateway.exchange import ToldAnswer
 from coterie.gateway.openai.completions import abstaining, asked_of, exchange
 from coterie.gateway.openai.direct import ask_model
 from coterie.gateway.openai.translation import AskedChat, finish_reason, made_calls, unread_options
-from coterie.gateway.wire import ChatMessage, ChatRequest, Extension, SamplingWire, Wire
+from coterie.gateway.wire import ChatMessage, ChatRequest, Extension, SamplingWire, Wire, read_wire
 from coterie.gateway.work import Gateway
 from coterie.observe.plain import summarise
 from coterie.types import Context, Message, Request, Tools
@@ -149,13 +149,16 @@ def response_format(gateway: Gateway, content: Mapping[str, Any], trace_id: str)
 
 
 def _read(body: bytes) -> ResponsesRequest:
-    wire = ResponsesRequest.model_validate_json(body)
+    wire = read_wire(ResponsesRequest, body)
     if wire.background:
         raise WireError("unsupported_parameter", "Answers are not made in the background.", param="background")
     for name in ("conversation", "prompt"):
         if (wire.model_extra or {}).get(name):
             said = f"No {name} is stored here: send its items and instructions, or `previous_response_id`."
             raise WireError("unsupported_parameter", said, param=name)
+    for place, tool in enumerate(wire.tools or ()):
+        if not isinstance(tool.get("type"), str):
+            raise WireError("invalid_request", "A tool has a type, such as 'function'.", param=f"tools[{place}].type")
     return wire
 
 
@@ -220,6 +223,7 @@ def _as_chat(wire: ResponsesRequest) -> ChatRequest:
     """The request as one for chat, which says the same."""
     messages: list[dict[str, Any]] = [{"role": "system", "content": wire.instructions}] if wire.instructions else []
     items = [{"role": "user", "content": wire.input}] if isinstance(wire.input, str) else wire.input
+    _check_results(wire, items)
     for place, item in enumerate(items):
         if (message := _message(item, place)) is not None:
             messages.append(message)
@@ -247,7 +251,32 @@ def _allowed(wire: ResponsesRequest) -> tuple[list[dict[str, Any]], str | dict[s
         said = "allowed_tools has the mode auto or required, and a list of tools."
         raise WireError("invalid_request", said, param="tool_choice")
     names = [each.get("name") for each in allowed if isinstance(each, dict)]
+    unknown = {each.get("name") for each in allowed if isinstance(each, dict) and each.get("type") == "function"}
+    if unknown := unknown - {each.get("name") for each in functions}:
+        said = (
+            f"tool_choice allows functions that are not among `tools`: {', '.join(sorted(map(repr, unknown)))[:200]}."
+        )
+        raise WireError("invalid_request", said, param="tool_choice.tools")
     return [each for each in functions if each.get("name") in names], str(choice.get("mode", "auto"))
+
+
+def _check_results(wire: ResponsesRequest, items: list[dict[str, Any]]) -> None:
+    """Refuse a result of a call that stands neither before it nor in the response that is gone on from."""
+    made: set[object] = set()
+    earlier = f"call_{(wire.previous_response_id or '')[-32:]}" if wire.previous_response_id else None
+    within = wire.coterie is not None and wire.coterie.session is not None
+    for place, item in enumerate(items):
+        if item.get("type") == "function_call":
+            made.add(item.get("call_id"))
+        elif item.get("type") == "function_call_output":
+            of, place_of = item.get("call_id"), f"input[{place}]"
+            if not isinstance(item.get("output"), str | list):
+                said = "The result of a call has an output: a text, or parts."
+                raise WireError("invalid_request", said, param=f"{place_of}.output")
+            known = isinstance(of, str) and (of in made or within or of.rpartition("_")[0] == earlier or of == earlier)
+            if not known:
+                said = f"No call before it has this call_id: {of!r:.100}."
+                raise WireError("invalid_request", said, param=f"{place_of}.call_id")
 
 
 def _message(item: dict[str, Any], place: int) -> dict[str, Any] | None:
@@ -285,9 +314,15 @@ def _form(wire: ResponsesRequest) -> dict[str, Any] | None:
 
 
 def _choice(choice: str | dict[str, Any] | None) -> object:
-    if isinstance(choice, dict):
-        return {"type": "function", "function": {"name": choice["name"]}} if "name" in choice else "auto"
-    return choice if choice in _CHOICES else None
+    if not isinstance(choice, dict):
+        if choice not in {*_CHOICES, None}:
+            said = f"tool_choice is none, auto, required or an object, not {choice!r:.100}."
+            raise WireError("invalid_request", said, param="tool_choice")
+        return choice
+    if not isinstance(choice.get("type"), str) or (choice["type"] == "function" and "name" not in choice):
+        said = "The object tool_choice has a type and, of the type function, a name."
+        raise WireError("invalid_request", said, param="tool_choice")
+    return {"type": "function", "function": {"name": choice["name"]}} if "name" in choice else "auto"
 
 
 # --- Out -----------------------------------------------------------------------------------------

@@ -334,6 +334,26 @@ def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message
     return texts[last], history, since
 
 
+def check_results(messages: Sequence[ChatMessage], *, session: bool = False) -> None:
+    """Refuse calls without a function, and results of no call before them.
+
+    Args:
+        messages: The conversation.
+        session: The calls may be in the session that it goes on with.
+    """
+    made: set[object] = set()
+    for message in messages:
+        for each in message.tool_calls or ():
+            about = each.get("function")
+            if not isinstance(about, dict) or not isinstance(about.get("name"), str):
+                said = "A call names its function: {'id': ..., 'function': {'name': ..., 'arguments': ...}}."
+                raise WireError("invalid_request", said, param="messages")
+            made.add(str(each.get("id")))
+        if message.role == "tool" and message.tool_call_id not in made and not session:
+            said = f"No call before it has this id: {message.tool_call_id!r:.100}."
+            raise WireError("invalid_request", said, param="messages")
+
+
 def tool_turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> Iterator[Message]:
     """Calls and results as turns that any model reads; each result names its function, where its id tells which."""
     names: dict[str, str] = {}
