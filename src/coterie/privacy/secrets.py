@@ -119,7 +119,7 @@ TOKEN_BEGINS = re.compile(
 def has_token_sign(text: str) -> bool:
     """Whether it is worth looking for such keys: False only where no text of one begins."""
     stands = text.__contains__
-    return any(any(map(stands, _BEGINNINGS[sign])) for sign in _BEGINNINGS if sign in text)
+    return any(sign in text and any(map(stands, begins)) for sign, begins in _BEGINNINGS.items())
 
 
 def is_token(found: str) -> bool:

@@ -25,6 +25,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 from functools import cache, cached_property
+from operator import attrgetter
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -131,29 +132,33 @@ def _shown(value: float | Decimal) -> object:
     return float(value) if math.isfinite(value) else None
 
 
-_OPENED: dict[type, Sequence[tuple[str, str]]] = {}
-"""Fields and keys of the classes that were opened before; none of those whose values hold just that, by these keys."""
+_FORMS: dict[type, Callable[[Any], object]] = {}
+"""What opens a value of a class that was opened before."""
 
 
 def _opened(value: object) -> object:
     """A value that JSON has no form for, as one that it has; what is in it may be of any kind."""
     kind = type(value)
-    known = _OPENED.get(kind)
-    if known is None and is_dataclass(kind) and not issubclass(kind, Reason | Enum):
-        known = _OPENED[kind] = () if _is_plain(kind) else _keys(kind)
-    if known is not None:
-        return {key: getattr(value, name) for name, key in known} if known else value.__dict__
-    if isinstance(value, Reason | Enum):
-        return value.value if isinstance(value, Enum) else value.to_json()
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, numbers.Integral):  # numpy's numbers are none of Python's
-        return int(value)
-    if isinstance(value, numbers.Real):
-        return float(value)
-    raise TypeError(f"a {type(value).__name__!r} has no form in JSON")
+    form = _FORMS.get(kind)
+    if form is None:
+        form = _FORMS[kind] = _form_of(kind)
+    return form(value)
+
+
+def _form_of(kind: type) -> Callable[[Any], object]:
+    """What opens the values of a class. Raises `TypeError` where JSON has no form for them."""
+    if issubclass(kind, Reason):
+        return Reason.to_json
+    if issubclass(kind, Enum):
+        return attrgetter("_value_")
+    if is_dataclass(kind):
+        keys = _keys(kind)
+        return attrgetter("__dict__") if _is_plain(kind) else lambda value: {key: getattr(value, n) for n, key in keys}
+    # Numpy's numbers are none of Python's.
+    for classes, form in ((Decimal, str), (Mapping, dict), (numbers.Integral, int), (numbers.Real, float)):
+        if issubclass(kind, classes):
+            return form
+    raise TypeError(f"a {kind.__name__!r} has no form in JSON")
 
 
 def _is_plain(kind: type) -> bool:

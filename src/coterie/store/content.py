@@ -172,7 +172,7 @@ def _without_strings(value: Scalar | tuple[str, ...]) -> Scalar | tuple[str, ...
 
 
 def _view(view: ViewRecord, scrub: _Scrubber) -> ViewRecord:
-    if not (view.seen or view.omitted):
+    if not view.omitted and scrub.names.issuperset(view.seen):
         return view
     omitted = tuple(Omission(what=scrub(o.what), reason=scrub.reason(o.reason)) for o in view.omitted)
     seen = tuple(map(scrub, view.seen))
@@ -294,6 +294,7 @@ def _names(trace: Trace) -> Iterator[str]:
     yield from (name for step in trace.steps for name in (step.producer, step.engine))
     for finding in trace.findings:
         yield finding.specialist
+        yield f"finding from {finding.specialist}"  # as a view says that it was shown
         yield from (fact.name for fact in finding.facts)
         yield from (field.name for field in finding.fields)
         yield from _evidence_names(finding)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
@@ -94,97 +94,61 @@ class Additions:
     """What some requests add to the rows of their hours and days."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, int, str, str], list[Any]] = {}
-        """Of hours, by kind, start, tenant and name."""
-        self._latencies: dict[tuple[int, str, int], int] = {}
+        self._figures = defaultdict[tuple[str, int, str, str], list[Sequence[Any]]](list)
+        """Of hours, by kind, start, tenant and name: what is to be added up, in the order of `COLUMNS`."""
+        self._latencies = Counter[tuple[int, str, int]]()
         """Of hours, by start, tenant and bucket."""
 
     def add(self, request: Sequence[Any], steps: Iterable[Sequence[Any]], findings: Iterable[Sequence[Any]]) -> None:
-        """Add one request: its row of `requests`, and its rows of `steps` and `findings`."""
+        """Add one request: its row of `requests`, and its rows of `steps` and `findings`; it counts once for each."""
         row = _Request(*request)
-        start = int(row.time // HOUR * HOUR)
-        figures = self._row("request", start, row.tenant, "")
-        figures[0] += 1
-        if row.status in _STATUS:
-            figures[_STATUS[row.status]] += 1
-        self._use(figures, row)
+        start, tenant, figures = int(row.time // HOUR * HOUR), row.tenant, self._figures
+        compared: tuple[Any, ...] = (0, 0, _money(row.cost), 0, 0)
         if row.counterfactual is not None:
-            figures[_COMPARED] += 1
-            figures[_COUNTERFACTUAL] += Decimal(row.counterfactual)
-            if row.cost is None:
-                figures[_COMPARED_UNPRICED] += 1
-            else:
-                figures[_COMPARED_COST] += Decimal(row.cost)
-        key = (start, row.tenant, bucket_of(row.milliseconds))
-        self._latencies[key] = self._latencies.get(key, 0) + 1
-        self._add_parts(row, start, steps, findings)
-
-    def _add_parts(
-        self, row: _Request, start: int, steps: Iterable[Sequence[Any]], findings: Iterable[Sequence[Any]]
-    ) -> None:
-        """Add the steps by specialist and by model, and the findings; a request counts once for each."""
-        seen: set[tuple[str, str]] = set()
+            compared = (1, row.cost is None, compared[2], _money(row.counterfactual), compared[2])
+        figures["request", start, tenant, ""].append((1, *_STATUS.get(row.status, _NEITHER), *_used(row), *compared))
+        self._latencies[start, tenant, bucket_of(row.milliseconds)] += 1
+        seen: set[tuple[str, int, str, str]] = set()
         for step in map(_Step._make, steps):
-            for kind, name in (("specialist", step.producer), ("model", step.engine)):
-                figures = self._row(kind, start, row.tenant, name)
-                figures[0] += (kind, name) not in seen
-                seen.add((kind, name))
-                self._use(figures, step)
+            used = (*_NEITHER, *_used(step), 0, 0, _money(step.cost), 0, 0)
+            for key in (("specialist", start, tenant, step.producer), ("model", start, tenant, step.engine)):
+                figures[key].append((key not in seen, *used))
+                seen.add(key)
         for _, _, name, accepted, *_ in findings:
-            figures = self._row("specialist", start, row.tenant, name)
-            figures[0] += ("specialist", name) not in seen
-            seen.add(("specialist", name))
-            figures[1 if accepted else 2] += 1
-
-    def _days(self) -> Iterator[tuple[tuple[int, str, int, str, str], list[Any]]]:
-        """The rows of the days: the sums of their hours."""
-        found: dict[tuple[str, int, str, str], list[Any]] = {}
-        for (kind, start, tenant, name), figures in self._rows.items():
-            key = (kind, start // DAY * DAY, tenant, name)
-            known = found.get(key)
-            found[key] = figures if known is None else [a + b for a, b in zip(known, figures, strict=True)]
-        for key, figures in found.items():
-            yield (DAY, *key), figures
+            key = ("specialist", start, tenant, name)
+            figures[key].append((key not in seen, accepted, 1 - accepted, *_UNUSED))
+            seen.add(key)
 
     def write(self, connection: DatabaseConnection) -> None:
         """Add all of it to the tables."""
-        hours = (((HOUR, *key), figures) for key, figures in self._rows.items())
-        rows = [
-            (*key, *figures[:_FIRST_MONEY], *map(str, figures[_FIRST_MONEY:]))
-            for key, figures in sorted([*hours, *self._days()])  # in one order, so that writers wait in no circle
-        ]
+        figures = defaultdict[tuple[Any, ...], list[Sequence[Any]]](list)
+        for (kind, start, tenant, name), added in self._figures.items():
+            figures[HOUR, kind, start, tenant, name] += added
+            figures[DAY, kind, start // DAY * DAY, tenant, name] += added
+        # In one order, so that writers wait in no circle.
+        summed = ((key, [*map(sum, zip(*figures[key], strict=True))]) for key in sorted(figures))
+        rows = [(*key, *each[:_FIRST_MONEY], *map(str, each[_FIRST_MONEY:])) for key, each in summed]
         if isinstance(connection, sqlite3.Connection) and rows:
             insert_many(connection, _INTO, _with_money(connection, rows), _ADD + _SET_MONEY)
         else:
             insert_many(connection, _INTO, rows, _ADD + _ADD_MONEY)
-        latencies = [((HOUR, *key), n) for key, n in self._latencies.items()]
-        days: Counter[tuple[int, int, str, int]] = Counter()
-        for (_, start, tenant, bucket), n in latencies:
-            days[DAY, start // DAY * DAY, tenant, bucket] += n
-        insert_many(connection, "latencies", [(*key, n) for key, n in sorted([*latencies, *days.items()])], _COUNT)
+        latencies = Counter({(HOUR, *key): n for key, n in self._latencies.items()})
+        for (start, tenant, bucket), n in self._latencies.items():
+            latencies[DAY, start // DAY * DAY, tenant, bucket] += n
+        insert_many(connection, "latencies", [(*key, n) for key, n in sorted(latencies.items())], _COUNT)
 
-    def _row(self, kind: str, start: int, tenant: str, name: str) -> list[Any]:
-        key = (kind, start, tenant, name)
-        found = self._rows.get(key)
-        if found is None:
-            found = self._rows[key] = [*([0] * len(_COUNTS)), *([0.0] * len(_FIGURES)), 0, 0, 0, *([Decimal(0)] * 3)]
-        return found
 
-    @staticmethod
-    def _use(figures: list[Any], used: _Request | _Step) -> None:
-        """Add tokens, time, energy and money."""
-        figures[4] += used.tokens_in
-        figures[5] += used.tokens_cached
-        figures[6] += used.tokens_out
-        figures[7] += used.cpu_seconds
-        figures[8] += used.joules
-        figures[9] += used.joules if used.joules_low is None else used.joules_low
-        figures[10] += used.joules if used.joules_high is None else used.joules_high
-        figures[11] += used.joules if used.joules_kind == "measured" else 0.0
-        if used.cost is None:
-            figures[_UNPRICED] += 1
-        else:
-            figures[_COST] += Decimal(used.cost)
+def _used(row: _Request | _Step) -> tuple[Any, ...]:
+    """Tokens, energy and whether the price is unknown: the columns from `tokens_in` to `unpriced`."""
+    joules, low, high = row.joules, row.joules_low, row.joules_high
+    ends = (joules if low is None else low, joules if high is None else high)
+    measured = joules if row.joules_kind == "measured" else 0.0
+    tokens = (row.tokens_in, row.tokens_cached, row.tokens_out)
+    return (*tokens, row.cpu_seconds, joules, *ends, measured, row.cost is None)
+
+
+def _money(amount: str | None) -> Decimal | int:
+    return 0 if amount is None else Decimal(amount)
 
 
 def _with_money(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -257,9 +221,11 @@ class _Step(NamedTuple):
     joules_high: float | None
 
 
-_STATUS = {"accepted": 1, "abstained": 2, "escalated": 3}
-_UNPRICED, _COMPARED, _COMPARED_UNPRICED, _COST, _COUNTERFACTUAL, _COMPARED_COST = range(12, 18)
-_FIRST_MONEY = _COST
+_NEITHER = (0, 0, 0)
+_STATUS = {"accepted": (1, 0, 0), "abstained": (0, 1, 0), "escalated": (0, 0, 1)}
+_FIRST_MONEY = len(SUMMED)
+_UNUSED = (0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
+"""What a finding adds, behind the requests, the accepted and the abstained."""
 
 
 # --- How far a file is added up.

@@ -292,8 +292,8 @@ def _usage_columns(usage: Usage) -> Row:
 
 def _later_columns(usage: Usage) -> Row:
     """Those that the tables got later."""
-    ends = (usage.joules_low, usage.joules_high)
-    return (int(usage.tokens_cached), *(None if end is None else float(end) for end in ends))
+    low, high = usage.joules_low, usage.joules_high
+    return (int(usage.tokens_cached), None if low is None else float(low), None if high is None else float(high))
 
 
 def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable[Row]:

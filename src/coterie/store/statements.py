@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Protocol
 
 
@@ -69,7 +70,7 @@ def insert_many(connection: DatabaseConnection, into: str, rows: Sequence[Sequen
     for start in range(0, len(rows), _ROWS):
         chunk = rows[start : start + _ROWS]
         statement = _insertion(into, len(rows[0]), len(chunk), behind)
-        connection.execute(statement, [value for row in chunk for value in row])
+        connection.execute(statement, [*chain.from_iterable(chunk)])
 
 
 @lru_cache(maxsize=256)

@@ -53,14 +53,13 @@ class Reason:
         return (self.code, *(code for each in inner for code in each.codes))
 
     def to_json(self) -> dict[str, object]:
-        """As JSON without words, as it is stored."""
-        values = {name: each.to_json() if isinstance(each, Reason) else each for name, each in self.values.items()}
-        notes = {"notes": [each.to_json() for each in self.notes]} if self.notes else {}
-        return {"code": self.code, "values": values, **notes}
+        """As it is stored, without words; reasons within it are still to be written so."""
+        told: dict[str, object] = {"code": self.code, "values": self.values}
+        return {**told, "notes": self.notes} if self.notes else told
 
     @classmethod
     def from_json(cls, data: object) -> Reason:
-        """What `to_json` wrote, or the words that stood in its place before there were codes. Raises `TypeError`."""
+        """What was stored, or the words that stood in its place before there were codes. Raises `TypeError`."""
         if isinstance(data, str):
             return cls(TEXT, text=data)
         if not isinstance(data, dict) or not isinstance(data.get("values"), dict):

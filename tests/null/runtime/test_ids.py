@@ -15,3 +15,10 @@ def test_ids_are_new():
     theirs = os.read(read, 64).decode()
     assert len(found | {theirs, ids.new()}) == 1_002
     assert {len(each) for each in found} == {32}
+
+
+def test_ids_are_in_the_order_of_time():
+    """An id of a later moment comes behind those of earlier ones, whatever the clock says."""
+    found = [RandomIds(clock=lambda now=now: now).new() for now in (0.0, 0.001, 1.5, 1_796_000_000.0, 2.0**47 / 1000)]
+    assert found == sorted(found)
+    assert {len(RandomIds(clock=lambda now=now: now).new()) for now in (-1.0, 0.0, 1e15)} == {32}
