@@ -74,13 +74,13 @@ BUDGETS = {
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2040,
-    "routing": 2_765,  # one scale for likeness; the second specialist, descriptions as a whole
+    "routing": 2_770,  # one scale for likeness; the second specialist and a third, descriptions as a whole
     "runtime": 1850,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1130,  # who is named; schemas read, checked, bounded for decoding; objects within objects filled in
-    "tasks": 19010,  # languages have lines; rows told apart; several calls of one text; chains of tags, lineage; tools
+    "tasks": 19_060,  # languages have lines; rows and kinds of columns told apart; calls of a text; tags; tools
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2395,  # tags; an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 515,  # candidates that serve nobody

@@ -384,10 +384,12 @@ class Pipeline(ABC):
             context = await self._ask_in_turn(index, part.stages, (task, context), state, channel)
             # Who did not ask for the results of functions knows nothing of them.
             results = task.tools is not None and bool(task.tools.since)
-            if part.otherwise and not results and not state.outcomes[index].answering:
-                both = replace(part, stages=(*part.stages, *part.otherwise), otherwise=())
-                state.outcomes[index] = replace(state.outcomes[index], part=both)
-                context = await self._ask_in_turn(index, part.otherwise, (task, context), state, channel)
+            for stages in () if results else (part.otherwise, *(((name,),) for name in part.further)):
+                if state.outcomes[index].answering:
+                    break
+                part = replace(part, stages=(*part.stages, *stages), otherwise=(), further=())
+                state.outcomes[index] = replace(state.outcomes[index], part=part)
+                context = await self._ask_in_turn(index, stages, (task, context), state, channel)
             with state.stage("decide"):
                 say = channel.say if state.live else None
                 state.outcomes[index] = await self._decide(state.outcomes[index], task, context, state, say)

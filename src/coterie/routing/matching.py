@@ -232,9 +232,9 @@ class Match:
         return self.stands and self.best.standing >= _ALONE and len(self.text.split()) >= SHORTEST_ALONE
 
     @property
-    def plausible_second(self) -> str | None:
-        """The next specialist that it fits, if it is in scope for one: who is asked where the first abstains."""
-        return next((name for name in self.ranked[1:] if self.fits[name].in_scope), None)
+    def plausible(self) -> tuple[str, ...]:
+        """The next specialists that it is in scope for: who may be asked where the first abstains."""
+        return tuple(name for name in self.ranked[1:] if self.fits[name].in_scope)
 
     @property
     def second(self) -> str | None:

@@ -155,6 +155,7 @@ def permitted(route: Route, allowed: Collection[str]) -> Route:
             route.parts[i],
             after=tuple(kept.index(j) for j in route.parts[i].after if j in kept),
             otherwise=route.parts[i].otherwise if _all_in(route.parts[i].otherwise, allowed) else (),
+            further=tuple(name for name in route.parts[i].further if name in allowed),
         )
         for i in kept
     )

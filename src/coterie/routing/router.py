@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +80,8 @@ _HEAD, _TAIL = 12_000, 4_000
 """Characters of a longer text that a route is made from: more than the encoder reads, and the end, where a question
 about the rest would stand. What is done with them takes the same time however long the text is."""
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
+_MOST_FURTHER = 1
+"""Specialists with documents that are asked behind the second: each may cost an abstention 50 ms."""
 _BESIDE_COLUMNS = 0.30
 """Similarity to a specialist without examples from which a text beside columns is a request of its own: the bar for
 every text until decision 212 (decision 330)."""
@@ -247,31 +250,39 @@ class LearnedRouter:
         if by_columns:
             asked = [match for match in asked if not _about_columns(match)]
         parts = self._parts(by_columns, asked, known)
-        reader = None if parts else self._with_documents(matches[root])
+        readers = () if parts else self._with_documents(matches[root])
         reason = self._reason(by_columns, asked, [matches[root]])
-        if reader is not None:
-            stages = self._stages_of(reader, known)
-            parts = (Part(text=request.text, stages=stages, score=0.0, vector=matches[root].vector),)
-            reason = reason.noting(Reason("route.documents", specialist=reader))
+        if readers:
+            asks = Part(text=request.text, stages=self._stages_of(readers[0], known), score=0.0)
+            parts = (self._with_others(replace(asks, vector=matches[root].vector), readers[1:], known),)
+            reason = reason.noting(Reason("route.documents", specialist=readers[0]))
         route = Route(parts=parts, reason=reason, scores=scores, steps=(*first, *second))
         return _Made(
             route=route,
             reading=replace(reading, orders=tuple(dict.fromkeys([*reading.orders, *orders]))),
-            names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked), *filter(None, [reader])])),
+            names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked), *readers[:1]])),
             matches=tuple(matches.values()),
             asked=tuple(asked),
         )
 
-    def _with_documents(self, whole: Match) -> str | None:
-        """Who is asked about a text that is like nobody: the likeliest specialist that answers from documents.
+    def _with_documents(self, whole: Match) -> tuple[str, ...]:
+        """Who is asked about a text that is like nobody: those that answer from documents, the likeliest first.
 
-        Only one without examples: what it knows stands in its documents, of which its description says little. It
-        abstains by what it finds there.
+        Only those without examples: what they know stands in their documents, of which a description says little. They
+        abstain by what they find there.
         """
         if whole.small_talk or whole.order:
-            return None
-        looking = (name for name in whole.ranked if self._cards[name].looks_up and whole.fits[name].profile.cold)
-        return next(looking, None)
+            return ()
+        return tuple(name for name in whole.ranked if self._cards[name].looks_up and whole.fits[name].profile.cold)
+
+    def _with_others(self, part: Part, names: Sequence[str], known: AbstractSet[str]) -> Part:
+        """The part with those that are asked where its own abstain; behind the next one only who has documents."""
+        others = [name for name in names if name not in part.specialists]
+        if not others:
+            return part
+        further = (name for name in others[1:] if self._cards[name].looks_up)
+        alone = (name for name in further if self._stages_of(name, known) == ((name,),))
+        return replace(part, otherwise=self._stages_of(others[0], known), further=tuple(islice(alone, _MOST_FURTHER)))
 
     # --- from scores to a route ------------------------------------------------------------------
 
@@ -307,11 +318,8 @@ class LearnedRouter:
                     )
                 )
         if len(parts) == 1:
-            second = next((match.plausible_second for match in asked if match.name == names[0]), None)
-            stages = self._stages_of(names[0], known)
-            named = {name for stage in stages for name in stage}
-            otherwise = self._stages_of(second, known) if second is not None and second not in named else ()
-            return (replace(parts[0], stages=stages, otherwise=otherwise),)
+            plausible = next((match.plausible for match in asked if match.name == names[0]), ())
+            return (self._with_others(replace(parts[0], stages=self._stages_of(names[0], known)), plausible, known),)
         cards = self._linked | {name: self._cards[name] for name in names}
         planned = plan_parts(names, cards, known=known)
         return tuple(

@@ -79,6 +79,8 @@ class Part:
     """Positions of the parts whose facts this part reads; it waits for them."""
     otherwise: tuple[tuple[str, ...], ...] = ()
     """Stages of the next specialist that it may be for: asked where those of `stages` abstain."""
+    further: tuple[str, ...] = ()
+    """Specialists with documents that it may be for, too: asked one after the other where those before abstain."""
 
     @property
     def specialists(self) -> tuple[str, ...]:

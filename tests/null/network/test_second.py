@@ -126,3 +126,24 @@ async def test_that_no_function_fits_is_no_answer_to_a_question(bench):
 
     assert (routed.text, len(other.tasks)) == ("two", 1)
     assert (named.trace.status, len(other.tasks)) == ("accepted", 1)
+
+
+@pytest.mark.parametrize("at", [1, 2])
+async def test_those_with_documents_are_asked_one_after_the_other(bench, at):
+    """The third is asked where the second abstains, too, and only then; a key that may not ask it never does."""
+    says = [
+        bench.Says(name, value=name, accepted=place == at) for place, name in enumerate(("first", "second", "third"))
+    ]
+
+    @dataclass
+    class ToAll(ToBoth):
+        async def route(self, request, context, *, call=None):
+            """The same for every text."""
+            found = await super().route(request, context)
+            return replace(found, parts=(replace(found.parts[0], further=("third",)),))
+
+    found = await bench.network(*says, router=ToAll()).ask(Request(text="whose is it?"))
+    route = await ToAll().route(Request(text="whose is it?"), None)
+
+    assert (found.text, len(says[2].tasks)) == (says[at].card.name, at - 1)
+    assert permitted(route, ("first", "second")).parts[0].further == ()

@@ -296,13 +296,32 @@ def test_a_column_that_is_named_by_a_word_of_its_own_and_has_no_cell_is_missing(
 
 
 def test_a_column_that_a_model_is_sure_of_is_said_beside_one_named_in_another_form():
-    """The age is asked for, though "child" is a form of "Children"; a name that stands as it is needs no model."""
+    """The age is asked for, though "child" is a form of "Children"; one without a cell in the row is missing."""
     row = [("Show", "Titan"), ("Children", "7 euro"), ("Minimum age", "10 years"), ("Length", "1 h")]
     names = [name for name, _ in row]
     asked = asked_cells("How old must a child be for Titan?", row, names, "en", read="Minimum age")
 
     assert asked.cells == [("Children", "7 euro"), ("Minimum age", "10 years")]
-    assert asked_cells("The length of Titan", row, names, "en", read="Children").cells == [("Length", "1 h")]
+    assert asked_cells("How old must a child be for Titan?", row, [*names, "Age"], "en", read="Age").missing == "Age"
+
+
+def test_a_number_in_the_name_of_a_column_lies_in_no_range():
+    """Ten of "Pass for 10 trips" names a column; who is ten is told by the range."""
+    text = """Who: Child of 4 to 14\nSingle: 6 euro\nPass for 10 trips: 48 euro
+
+Who: Child of 15 to 17\nSingle: 9 euro\nPass for 10 trips: 70 euro"""
+    rows = cut_passages([passage(text)])
+
+    assert not look_up("The pass for 10 trips of a group", rows, "en").matched.any()
+    assert look_up("The pass for 10 trips of a child of 16", rows, "en").matched.argmax() == 1
+
+
+def test_half_of_a_question_finds_a_cell_only_where_a_column_is_named():
+    """Of "the salary of the curator" the row says who may enter the vault: nothing was looked up."""
+    rows = cut_passages([passage("Room: Vault\nCold: -20\nDoor: curator\n\nRoom: Hall\nCold: 19\nDoor: everybody")])
+
+    assert not look_up("What is the salary of the curator?", rows, "en").found.any()
+    assert look_up("How cold is the vault?", rows, "en").found.tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -388,6 +407,12 @@ async def test_documents_that_contradict_each_other_are_both_shown(dates, marks)
         ),
         ("How much is the pass?", "Ticket: Pass\nPrice: 5", "Ticket: Pass\nPrice: 6", True),
         ("How much is the pass?", "Ticket: Pass\nPrice: 5", "Ticket: Pass\nPrice: 5", False),
+        (
+            "What does a germination test cost for others?",
+            "Germination tests cost 35 pounds.",
+            "Service: Germination test\nMembers: 30 pounds\nOthers: 45 pounds",
+            True,
+        ),
         ("How much is the pass?", "Ticket: Pass\nPrice: 5", "Ticket: Bike\nPrice: 6", False),
     ],
 )

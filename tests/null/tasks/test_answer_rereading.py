@@ -285,3 +285,31 @@ def test_a_cell_is_read_as_a_sentence_of_its_row(word, column):
     found = SimpleNamespace(cited=seen.sentences[:1])
 
     assert read_columns(seen, found, Likes(word)) == column
+
+
+@pytest.mark.parametrize(
+    ("species", "likes", "column", "missing"),
+    [
+        ("Black oat", "Shetland", {0: "Place"}, ""),
+        ("Black oat", "5200", {}, ""),
+        ("Gentian", "Shetland", {1: "Place"}, "Place"),
+    ],
+)
+def test_beside_a_column_that_is_named_one_of_another_kind_of_value_may_be_meant(species, likes, column, missing):
+    """A place beside the year of "collected"; another number is none; a row without a place has nothing there."""
+    text = """Code: H-5
+Species: Black oat
+Collected: 2011
+Place: Shetland
+Stored: 5200
+
+Code: H-6
+Species: Gentian
+Collected: 2018
+Stored: 60"""
+    seen = survey(f"Where was the {species} collected?", [passage(text)])
+    row = next(each for each in seen.sentences if species in each.text)
+    read = read_columns(seen, SimpleNamespace(cited=[row]), Likes(likes))
+
+    assert read == column
+    assert replace(seen, read=read).asked_of(row).missing == missing

@@ -88,6 +88,13 @@ def test_a_row_of_names_and_values_is_one_sentence():
     ]
 
 
+def test_a_dash_at_the_end_of_a_row_is_a_cell():
+    """A row whose last cell is a dash is one sentence, as it is where the dash stands in the middle."""
+    text = "Who: Group\nSingle: 8 euro\nPass: -\n\nWho: Adult\nSingle: \u2013\nPass: 95 euro"
+
+    assert [each.text.split("\n")[0] for each in cut_passages([passage(text)])] == ["Who: Group", "Who: Adult"]
+
+
 def test_a_heading_of_a_plain_text_is_a_line_of_its_own():
     """A short line without an end before a sentence is quoted with nothing, and the words under it are read with it."""
     text = (

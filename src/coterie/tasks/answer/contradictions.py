@@ -76,7 +76,10 @@ def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> lis
     for row in rows:
         each = seen.sentences[row]
         place = (each.passage.index, each.passage.document)
-        if place in agreed or place in found or seen.words[row, _COVERED] < seen.words[at, _COVERED] - 1e-6:
+        asked = seen.words[row, _COVERED] >= seen.words[at, _COVERED] - 1e-6 or (
+            seen.found is not None and seen.found[row]
+        )
+        if place in agreed or place in found or not asked:
             continue
         other = values_of(each, seen)
         if len(own.words & other.words) < _SAME_WORDS * min(len(own.words), len(other.words)):

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from coterie.engines.reading import PassageRead
 from coterie.learning.numerics import logit, logsumexp
-from coterie.tasks.answer.cells import named
+from coterie.learning.values import typed_spans
+from coterie.tasks.answer.cells import is_named, known_by, named
 from coterie.tasks.answer.contradictions import unread_rivals
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
 from coterie.tasks.answer.scoring import LinearScore, probability
@@ -180,15 +182,36 @@ def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -
 
 
 def read_columns(seen: SentenceSurvey, found: AnswerReading, reader: PassageReader) -> dict[int, str]:
-    """By the place of a row that is cited first the column that the model is sure of, each cell read as a sentence."""
-    at = seen.place_of(found.cited[0])
-    row = named(found.cited[0])
-    if at is None or len(row) <= 2:
+    """By the place of a row that is cited first the column that the model is sure of, where words name another one.
+
+    Each cell is read as a sentence behind those that the row is known by. Of a column without a cell in the row another
+    row's is read. Beside a column whose name stands in the question as it is one of another kind of value counts only:
+    "Where was it collected?" is answered by the place beside "Collected: 2011", by no other year.
+    """
+    best = found.cited[0]
+    at, row = seen.place_of(best), named(best)
+    if at is None or seen.tables is None or len(row) <= 2:
         return {}
-    known = ": ".join(filter(None, row[0]))
-    read = reader.read(seen.question, [f"{known}; {name}: {cell}" for name, cell in row[1:]]).sentences
+    asks = seen.asked_of(best)
+    if not asks.named or asks.missing:
+        return {}
+    rows = [named(seen.sentences[each]) for each in np.flatnonzero(seen.tables == seen.tables[at])]
+    values = dict(chain.from_iterable([*reversed(rows), row]))
+    known = known_by(seen.question, row, seen.language)
+    cells = {name: values[name] for name in seen.columns[int(seen.tables[at])] if name not in dict(known)}
+    if len(cells) < 2:
+        return {}
+    above = "; ".join(": ".join(filter(None, pair)) for pair in known)
+    read = reader.read(seen.question, [f"{above}; {name}: {cell}" for name, cell in cells.items()]).sentences
     second, first = np.argsort(read)[-2:]
-    return {at: row[1:][first][0]} if read[first] - read[second] >= SURE_COLUMN else {}
+    sure, told = list(cells)[first], dict(asks.cells)
+    if read[first] - read[second] < SURE_COLUMN or sure in told:
+        return {}
+    language = language_of(best.passage.text, seen.language)
+    kinds = {kind for cell in told.values() for kind, _ in typed_spans(cell, language)}
+    own = {kind for kind, _ in typed_spans(cells[sure], language)}
+    exact = any(is_named(name, seen.question, seen.language) for name in told)
+    return {} if exact and (kinds & own or kinds == own) else {at: sure}
 
 
 def _passages(seen: SentenceSurvey) -> dict[int, list[int]]:

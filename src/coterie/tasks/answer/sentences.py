@@ -249,7 +249,7 @@ def _joined(prose: str, language: str) -> Iterator[tuple[int, int]]:
 def _is_row(paragraph: str) -> bool:
     """Whether it is a table's row, or every line is a name with its value; the first may be what the row is of."""
     row = paragraph.strip()
-    lines = [line.strip(_MARKS) for line in row.split("\n")]
+    lines = [line.lstrip(_MARKS).rstrip(_CLOSING) for line in row.split("\n")]  # a dash may be a value
     if len(lines) > _PAIRS and _OF.fullmatch(lines[0]):
         lines = lines[1:] if len(lines[0].split()) <= _TITLE_WORDS else lines
     if len(lines) >= _PAIRS:
