@@ -141,13 +141,19 @@ def _supervise(
     detect("A table that is loaded once.")
     give_back()
 
+    announced: list[str] = []  # a worker that is started later knows of it
+
+    def announce() -> None:
+        announced.append(address_of(listener))
+        _announce(announced[0], config, as_json=as_json)
+
     def work(place: WorkerPlace) -> None:
         now = load_config(folder)
         ring = open_keys(now, folder)
 
         def ready(_address: str) -> None:
             place.ready()
-            if place.seat == 0:
+            if place.seat == 0 and not announced:
                 _warn(ring)
 
         opener = _opener(folder, encoder, config.network.encoder)
@@ -172,7 +178,7 @@ def _supervise(
                 start_seconds=section.start_seconds,
                 on_replacement=ReplacementNote(folder),
                 watched=watch_process(folder),
-                on_ready=lambda: _announce(address_of(listener), config, as_json=as_json),
+                on_ready=announce,
                 on_end=lambda pid: mark_process_dead(pid, counted),  # type: ignore[no-untyped-call]
                 say=remark,
             )

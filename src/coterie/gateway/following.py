@@ -72,7 +72,7 @@ class Follower:
         except Exception:  # noqa: BLE001 - the next change must still be seen
             _log.exception("What has changed is not served")
         else:
-            if of_a_process(config) != self._process:
+            if of_a_process(config) != self._process and self._gateway.section.workers == 1:  # several are replaced
                 _log.warning("[gateway], [oidc] or the currency has changed: it counts from the next start on.")
 
 
