@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -55,6 +55,10 @@ class DecideOptions(TypedDict, total=False):
     """Sensitivity of the state."""
     clearance: Label | str | None
     """The most sensitive label that may be seen."""
+
+
+Asked = Question | str | Sequence[str]
+"""A question; the names of a choice's options; or a statement that is true of the state or not."""
 
 
 class AnswerStream:
@@ -111,22 +115,23 @@ class SyncNetwork:
         return AnswerStream(self._loop.iterate(self.network.stream(request_of(text, **options))))
 
     def decide(
-        self, state: object, questions: Mapping[str, Question] | Iterable[Question], **options: Unpack[DecideOptions]
+        self, state: object, questions: Mapping[str, Asked] | Iterable[Asked], **options: Unpack[DecideOptions]
     ) -> Decisions:
         """Answer typed questions about a state: a text, a JSON object, or messages.
 
         Args:
             state: What the questions are about.
-            questions: Questions by name, at most 64.
+            questions: Questions by name, at most 64. A list of names is a choice, a text a statement to be true or not.
             options: `specialist`, `label` and `clearance`, as of `ask`.
 
         Raises:
             InputError: the state or a question cannot be served.
             BudgetExceeded, Overloaded: not now.
         """
-        asked = list(questions.values() if isinstance(questions, Mapping) else questions)
         if isinstance(questions, Mapping):
-            asked = [replace(each, name=name) for name, each in questions.items()]
+            asked = [replace(_question(each), name=name) for name, each in questions.items()]
+        else:
+            asked = [_question(each) for each in questions]
         request = replace(
             request_about(state),
             specialist=options.get("specialist"),
@@ -220,6 +225,19 @@ def _document(given: str | Path | Document | None) -> Document | None:
             return Document(text=reader.read(given).text, name=given.name)
     except Unreadable as error:
         raise InputError(f"The document {str(given)!r} cannot be read: {error}.") from error
+
+
+def _question(given: Asked) -> Question:
+    if isinstance(given, Question):
+        return given
+    if isinstance(given, str):
+        return Question.predicate(given)
+    if isinstance(given, Sequence) and all(isinstance(each, str) for each in given):
+        return Question.choice(list(given))
+    raise InputError(
+        f"A question is a {type(given).__name__}: {str(given)[:100]}.",
+        hint="Give a Question of coterie.types, a list of options' names, or a statement to be true or not.",
+    )
 
 
 def _message(turn: Message | Mapping[str, str]) -> Message:

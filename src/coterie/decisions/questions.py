@@ -28,6 +28,8 @@ def check_questions(questions: Sequence[Question]) -> None:
             f"Found {len(questions)} questions; 1 to {MOST_QUESTIONS} can be asked at once.",
             hint="Give at least one (`coterie decide`: --choice NAME=A|B), or ask in several calls.",
         )
+    if other := next((each for each in questions if not isinstance(each, Question)), None):
+        raise InputError(f"A question is a {type(other).__name__}.", hint="Give each as a Question of coterie.types.")
     if (options := sum(len(question.options) for question in questions)) > MOST_IN_ALL:
         raise InputError(f"The questions have {options} options together; at most {MOST_IN_ALL} are weighed at once.")
     for place, question in enumerate(questions):

@@ -7,9 +7,10 @@ import pytest
 import coterie
 from coterie import Answer, Document, Label, Request
 from coterie.api.network import request_of
+from coterie.decisions.questions import check_questions
 from coterie.errors import InputError, NotTrained
 from coterie.observe.plain import summarise
-from coterie.types import Message, Question
+from coterie.types import NO, YES, Message, Question
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +162,17 @@ def test_typed_questions(network):
     assert [each.question for each in answer.decisions] == ["topic", "sure"]
     with pytest.raises(InputError, match="Unknown label"):
         network.decide("x", [Question.predicate("?")], label="loud")
+
+
+def test_typed_questions_in_short(network):
+    """Names are the options of a choice, a text is a statement; anything else is refused, at both doors."""
+    labels = [label.name for label in network.specialists["triage"].options]
+    answer = network.decide("my card was stolen", {"topic": labels, "sure": "It is about a card."})
+
+    assert sorted(answer["topic"].options) == sorted(labels)
+    assert answer["sure"].options == (NO, YES)
+    for wrong in ({"kind": "choice"}, 3, [1, 2]):
+        with pytest.raises(InputError, match="A question is a"):
+            network.decide("x", [wrong])
+    with pytest.raises(InputError, match="A question is a dict"):
+        check_questions([{"kind": "choice"}])
