@@ -12,7 +12,7 @@ from typing import Self, TypedDict, Unpack
 
 from coterie.api.inputs import read_rows
 from coterie.assembly import open_network
-from coterie.decisions.questions import request_about
+from coterie.decisions.questions import ensure_question, request_about
 from coterie.errors import InputError
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Unreadable
@@ -58,7 +58,6 @@ class DecideOptions(TypedDict, total=False):
 
 
 Asked = Question | str | Sequence[str]
-"""A question; the names of a choice's options; or a statement that is true of the state or not."""
 
 
 class AnswerStream:
@@ -228,16 +227,11 @@ def _document(given: str | Path | Document | None) -> Document | None:
 
 
 def _question(given: Asked) -> Question:
-    if isinstance(given, Question):
-        return given
     if isinstance(given, str):
         return Question.predicate(given)
     if isinstance(given, Sequence) and all(isinstance(each, str) for each in given):
-        return Question.choice(list(given))
-    raise InputError(
-        f"A question is a {type(given).__name__}: {str(given)[:100]}.",
-        hint="Give a Question of coterie.types, a list of options' names, or a statement to be true or not.",
-    )
+        return Question.choice(given)
+    return ensure_question(given)
 
 
 def _message(turn: Message | Mapping[str, str]) -> Message:

@@ -28,14 +28,19 @@ def check_questions(questions: Sequence[Question]) -> None:
             f"Found {len(questions)} questions; 1 to {MOST_QUESTIONS} can be asked at once.",
             hint="Give at least one (`coterie decide`: --choice NAME=A|B), or ask in several calls.",
         )
-    if other := next((each for each in questions if not isinstance(each, Question)), None):
-        raise InputError(f"A question is a {type(other).__name__}.", hint="Give each as a Question of coterie.types.")
-    if (options := sum(len(question.options) for question in questions)) > MOST_IN_ALL:
+    if (options := sum(len(ensure_question(each).options) for each in questions)) > MOST_IN_ALL:
         raise InputError(f"The questions have {options} options together; at most {MOST_IN_ALL} are weighed at once.")
     for place, question in enumerate(questions):
         _check(question, f"Question {question.name[:100]!r}" if question.name else f"Question {place}")
     if twice := _first_repeated(question.name for question in questions if question.name):
         raise InputError(f"Two questions have the name {twice[:100]!r}.", hint="Give each a name of its own.")
+
+
+def ensure_question(given: object) -> Question:
+    """Return what is a question. Raises `InputError` for anything else."""
+    if not isinstance(given, Question):
+        raise InputError(f"A question is a {type(given).__name__}.", hint="Give a Question of coterie.types.")
+    return given
 
 
 def _check(question: Question, which: str) -> None:
