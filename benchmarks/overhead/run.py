@@ -4,8 +4,9 @@
 
 The same texts through two networks in one process, one after the other, each text through both: a bare one, whose
 model is asked directly, which looks for nothing and writes nothing down; and one as it is served: labels by the
-detector, the gate with its policy, pseudonyms, the SQLite ledger and the audit log in files. Specialists take no time,
-and the model answers at once within the process, so what is left is what is added.
+detector, the gate with its policy, pseudonyms, the SQLite ledger and the audit log in files, the interpreter set as the
+gateway sets it. Specialists take no time, and the model answers at once within the process, so what is left is what is
+added.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from coterie.config.accounting import AccountingSection
 from coterie.config.file import OpenAIModel
 from coterie.config.operation import GeneralistSection
 from coterie.engines.openai import OpenAIEngine
+from coterie.gateway.serve import serving
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog
 from coterie.governance.egress import ClearancePolicy, Gate
@@ -208,7 +210,8 @@ async def measure(requests: int, seed: int, folder: Path) -> dict[str, dict[str,
         found = {}
         for case, (sure, personal) in CASES.items():
             asked = texts(requests + WARM_UP, sure=sure, personal=personal, seed=seed)
-            found[case] = summary(*await compare(bare, served, asked))
+            with serving():
+                found[case] = summary(*await compare(bare, served, asked))
         return found
     finally:
         await bare.close()

@@ -13,8 +13,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -289,6 +289,27 @@ SWITCH_SECONDS = 0.001
 and the loop waits for it each time that it wakes up."""
 
 
+@contextmanager
+def serving() -> Iterator[None]:
+    """Set the interpreter for a process that answers requests.
+
+    What was made so far stays: looking through all of it for garbage would stop everybody for a third of a second
+    whenever a request made many things.
+    """
+    interval, before, frozen = sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, *before[1:])
+    sys.setswitchinterval(min(interval, SWITCH_SECONDS))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*before)
+        if not frozen:  # by the program that serves: what it froze stays so
+            gc.unfreeze()
+
+
 async def serve(
     open_network: Callable[[], Awaitable[Network]],
     section: GatewaySection,
@@ -315,25 +336,15 @@ async def serve(
         SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
     """
     refuse_public(section.host, ring)
-    interval, before, frozen = sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
     with bind(section) if place is None else place.listener as listener:
         network, gateway = await open_network(), None
         try:
-            # What was made so far stays: looking through all of it for garbage would stop everybody for a third of a
-            # second whenever a request made many things.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_YOUNG, *before[1:])
-            sys.setswitchinterval(min(interval, SWITCH_SECONDS))
-            app = create_app(network, section, ring)
-            gateway = cast("Gateway", app.state.gateway)
-            served = app if front is None else front(app)
-            await _Server(served, gateway, section, on_ready=on_ready, place=place).run_to_end(listener)
+            with serving():
+                app = create_app(network, section, ring)
+                gateway = cast("Gateway", app.state.gateway)
+                served = app if front is None else front(app)
+                await _Server(served, gateway, section, on_ready=on_ready, place=place).run_to_end(listener)
         finally:
-            sys.setswitchinterval(interval)
-            gc.set_threshold(*before)
-            if not frozen:  # by the program that serves: what it froze stays so
-                gc.unfreeze()
             await (network if gateway is None else gateway.network).close()
 
 

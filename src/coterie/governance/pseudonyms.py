@@ -216,15 +216,15 @@ def _within_word(pair: str) -> bool:
     return len(pair) == 2 and all(sign.isalpha() and sign.lower() != sign.upper() for sign in pair)
 
 
-def texts_of(request: Request) -> Iterator[str]:
+def texts_of(request: Request) -> Sequence[str]:
     """Every text of a request but its document's: earlier turns, what is asked, columns, functions, results, schema."""
-    yield from (turn.text for turn in request.history)
+    if not (request.history or request.tools or request.columns or request.schema):
+        return (request.text,)  # as nearly all are; a request is asked for its texts some ten times
+    texts = [turn.text for turn in request.history]
     if request.tools is not None:
-        yield from texts_of_json([(each.name, each.description, each.parameters) for each in request.tools.functions])
-        yield from (turn.text for turn in request.tools.since)
-    yield request.text
-    yield from texts_of_json(request.columns)
-    yield from texts_of_json(request.schema)
+        texts += texts_of_json([(each.name, each.description, each.parameters) for each in request.tools.functions])
+        texts += [turn.text for turn in request.tools.since]
+    return (*texts, request.text, *texts_of_json(request.columns), *texts_of_json(request.schema))
 
 
 def texts_of_json(value: object) -> Iterator[str]:

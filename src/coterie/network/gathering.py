@@ -89,7 +89,7 @@ async def gather(
     if not card.knowledge:
         return Gathered(build_view(context, card), ())
     bill: Bill = []
-    own = call.with_bill(bill)
+    own = replace(call, bill=bill)
     tried = await side_by_side(_search(indexes[name], card, task, own) for name in card.knowledge)
     unsearched = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
     found = await secrets.marked([passage for each in tried if not isinstance(each, str) for passage in each])

@@ -238,7 +238,7 @@ class Pipeline(ABC):
                 only=request.allowed,
                 pinned=request.specialist,
                 consult=consult,
-                call=state.call.with_bill(bill),
+                call=replace(state.call, bill=bill),
             )
         finally:
             state.steps += map(self.meter.price, question_steps(bill))
@@ -456,7 +456,7 @@ class Pipeline(ABC):
         """Return the finding of one specialist, with the usage of its engines."""
         card, bill = specialist.card, Bill()
         try:
-            finding = await consult(specialist, task, view, call=state.call.with_bill(bill), say=say)
+            finding = await consult(specialist, task, view, call=replace(state.call, bill=bill), say=say)
         except BaseException:  # cancelled: there is no finding, but what was spent is in the ledger
             state.steps += map(self.meter.price, charged((), card.name, bill))
             raise

@@ -272,12 +272,14 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
     if not model.local and named != model.name:
         body = with_model(body, model.name)
     messages = tuple([Message(role="user", text=text) for text in dict.fromkeys(texts) if text != named])
+    answers, wishes = _answers(relayed), _wishes(relayed)
+    longest = min(max(wishes, default=_LONGEST.get(relayed.path, model.window)), model.window)
     return Prompt(
         verbatim=body,
         messages=messages,
         label=label,
-        max_tokens=_longest(relayed, model.window) * _answers(relayed),
-        unbounded=0 if _wishes(relayed) or relayed.path in _LONGEST else _answers(relayed),
+        max_tokens=longest * answers,
+        unbounded=0 if wishes or relayed.path in _LONGEST else answers,
         json_schema=relayed.schema,
     )
 
@@ -286,11 +288,6 @@ def _wishes(relayed: Relayed) -> list[int]:
     """What a request says of how long an answer may be."""
     said = [relayed.content.get(name) for name in _WISHES.get(relayed.path, ())]
     return [each for each in said if isinstance(each, int) and each > 0]
-
-
-def _longest(relayed: Relayed, window: int) -> int:
-    """The most tokens that one answer may have."""
-    return min(max(_wishes(relayed), default=_LONGEST.get(relayed.path, window)), window)
 
 
 def _answers(relayed: Relayed) -> int:

@@ -28,12 +28,11 @@ def replace(value: T, /, **changes: Any) -> T:  # noqa: ANN401 - whatever the fi
     known = _FIELDS[kind]
     if known is None:
         return dataclasses.replace(value, **changes)  # type: ignore[type-var]
-    if not changes.keys() <= known:
-        raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(changes.keys() - known))}")
     copy = object.__new__(kind)
     own = copy.__dict__
-    own.update(value.__dict__)
-    own.update(changes)
+    own.update(value.__dict__, **changes)
+    if len(own) > len(known):
+        raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(changes.keys() - known))}")
     return copy
 
 

@@ -239,4 +239,4 @@ def _weighed(encoded: bytes) -> tuple[tuple[str, float], ...]:
     chances = np.exp(scores - scores.max())
     chances /= chances.sum()
     order = np.argsort(-chances)
-    return tuple((model.languages[each], float(chances[each])) for each in order)
+    return tuple(zip(map(model.languages.__getitem__, order.tolist()), chances[order].tolist(), strict=True))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from coterie.types.egress import Egress
@@ -190,10 +190,6 @@ class CallContext:
         """Record the usage of an engine."""
         if self.bill is not None:
             self.bill.append((engine, usage))
-
-    def with_bill(self, bill: Bill) -> CallContext:
-        """Return a copy with another bill."""
-        return replace(self, bill=bill)
 
     def knows(self, value: PseudonymValue) -> bool:
         """Return whether the principal may see a value: by clearance, or because the principal wrote it."""

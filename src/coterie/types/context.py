@@ -131,7 +131,7 @@ class Context:
 
     def append(self, *entries: Entry) -> Context:
         """Return a new context with these entries at the end."""
-        return replace(self, entries=self.entries + entries)
+        return replace(self, entries=self.entries + entries) if entries else self
 
 
 @dataclass(frozen=True, kw_only=True)
