@@ -45,7 +45,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     """See the module."""
 
     def __init__(self, draw: random.Random, clock: FakeClock) -> None:
-        self.clock, self._start, self._now = clock, clock.now, 0.0
+        self.clock, self._start, self._now, self._ahead = clock, clock.now, 0.0, 0.0
         self._draw = draw
         self._main = threading.get_ident()
         self._inbox: deque[Callable[[], object]] = deque()
@@ -133,7 +133,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def advance(self, seconds: float) -> None:
         """Move the loop's time, and the clock that shows it as seconds since the epoch."""
         self._now += seconds
-        self.clock.now = self._start + self._now
+        self.clock.now = self._start + self._now + self._ahead
+
+    def jump(self, seconds: float) -> None:
+        """Set the clock, forward or back, as an administrator or a time server does; no time passes."""
+        self._ahead += seconds
+        self.advance(0.0)
 
 
 class _Nothing(selectors.SelectSelector):

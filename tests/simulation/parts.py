@@ -14,6 +14,7 @@ from coterie.errors import EngineBroken, EngineTimeout, InputError, Overloaded, 
 from coterie.governance.audit import AuditLog
 from coterie.protocols import Engine
 from coterie.routing.plan import plan_stages
+from coterie.store.flywheel import FlywheelTables
 from coterie.testing import FakeRetriever
 from coterie.types import (
     CallContext,
@@ -192,6 +193,12 @@ class InTurn:
     def __init__(self, store: object, loop: SimulatedLoop, draw: random.Random) -> None:
         self._store, self._loop, self._draw = store, loop, draw
         self._turn = asyncio.Lock()
+        self.tables = FlywheelTables(write=self._write_tables, read=store.flywheel.read)
+        """Those of the flywheel, in the same file."""
+
+    async def _write_tables(self, work):
+        async with self._turn:
+            await self._loop.outside(self._store.flywheel.write(work), put=True)
 
     async def settle(self, settlement):
         """After a while, the way any disk does."""
@@ -214,6 +221,11 @@ class InTurn:
         """The same; it waits for readers."""
         async with self._turn:
             return await self._loop.outside(self._store.erase(session, tenant), once=False)
+
+    async def erase_all(self, scope):
+        """The same."""
+        async with self._turn:
+            return await self._loop.outside(self._store.erase_all(scope), once=False)
 
     async def close(self) -> None:
         """When nothing is being written."""

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
+from typing import Any
 
+from coterie.network.relaying import Relayed
+from coterie.structured.functions import function_of
 from coterie.testing import Canaries
-from coterie.types import Document, Label, Message, Passage, Release, Request
+from coterie.types import Document, Label, Message, Passage, Principal, Question, Release, Request, Tools
 
 TENANTS = ("acme", "globex", "initech")
 SESSIONS = ("a", "b")
 """Every tenant calls its sessions so."""
 INDEX = "docs"
-NAMES = ("triage", "clauses", "notes", "remote", "ask")
+NAMES = ("triage", "clauses", "notes", "remote", "distant", "ask")
 """Of the specialists."""
+TOOL = {
+    "name": "set_scale",
+    "description": "Set the scale.",
+    "parameters": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+}
+SCALE = function_of(**TOOL)
+"""What may be called."""
 
 
 @dataclass
@@ -52,12 +65,45 @@ class Tenant:
             clearance=draw.choice([None, *Label]),
             session=draw.choice([None, *SESSIONS]),
             tenant=self.name,
+            key=draw.choice(["", f"{self.name}-1", f"{self.name}-2"]),
+            tools=Tools(functions=(SCALE,), required=draw.random() < 0.3) if draw.random() < 0.06 else None,
             specialist=draw.choice(["triage", "absent"]) if draw.random() < 0.06 else None,
             allowed=tuple(draw.sample([*NAMES, "generalist"], 3)) if draw.random() < 0.1 else (),
             max_tokens=draw.choice([None, None, 8]),
             document=self._document(label) if draw.random() < 0.12 else None,
             release=release,
         )
+
+    def relayed(self, models: Sequence[str]) -> Relayed:
+        """A request for one model alone, byte by byte."""
+        draw, label = self.draw, self.draw.choice(list(Label))
+        turns = [{"role": "user", "content": f"about {self.words(label)}"} for _ in range(draw.choice([1, 1, 3]))]
+        model = draw.choice(models)
+        content: dict[str, Any] = {"model": model, "messages": turns, "max_tokens": draw.choice([8, 40, 400])}
+        content |= {"stream": True} if draw.random() < 0.5 else {}
+        content |= {"n": 2} if draw.random() < 0.1 else {}
+        content |= {"tools": [{"type": "function", "function": TOOL}]} if draw.random() < 0.4 else {}
+        key = draw.choice(["", f"{self.name}-1", f"{self.name}-2"])
+        return Relayed(
+            model=model,
+            path="/chat/completions",
+            body=json.dumps(content, ensure_ascii=draw.random() < 0.5, indent=draw.choice([None, 1])).encode(),
+            content=content,
+            principal=Principal(tenant=self.name, key=key, clearance=draw.choice(list(Label))),
+            label=label,
+            budget=draw.choice([None, None, Decimal("0.5")]),
+        )
+
+    def questions(self) -> list[Question]:
+        """Typed questions: of one or several kinds, some of them twice."""
+        draw = self.draw
+        asked = [
+            Question.choice(["red", "green", "blue"], "Which?", name="colour"),
+            Question.choice([f"{n} of {self.name}" for n in range(draw.randrange(2, 9))], name="of many"),
+            Question.predicate("It is about a fee.", name="fee"),
+            Question.score(["low", "middle", "high"], "How much?", name="level"),
+        ]
+        return [draw.choice(asked) for _ in range(draw.choice([1, 1, 2, 5]))]
 
     def _document(self, least: Label) -> Document:
         own = self.draw.choice([least, *Label])

@@ -27,8 +27,8 @@ class SimulatedServer:
         self.name = name
         self.bodies: list[bytes] = []
         """Every request that came in, head and body."""
-        self.prompts: list[str] = []
-        """What processes asked before they ended, as the audit log counts it."""
+        self.prompts: list[tuple[str, str]] = []
+        """What processes asked before they ended, in both ways that the audit log counts it: as turns, and verbatim."""
         self.billed = 0
         """Tokens of answers that were sent as a whole, one a word, with those of their prompts."""
         self.draw = draw
@@ -60,14 +60,15 @@ class Transport:
         server.bodies.append(head.encode() + b"\n\n" + body)
         asked = json.loads(body)
         if not self._ended():
-            server.prompts.append("\n\n".join(f"{each['role']}: {each['content']}" for each in asked["messages"]))
+            turns = "\n\n".join(f"{each['role']}: {each['content']}" for each in asked["messages"])
+            server.prompts.append((turns, body.decode()))
         await asyncio.sleep(draw.choice([0.0, 0.01, 0.2, 1.5]))
         odd = draw.random()
         if odd < 0.04:
             await asyncio.Event().wait()  # until somebody gives up
         if odd < 0.08:
             raise TransportError(draw.choice(["dropped", "dropped", "late"]), "gone")
-        text = _reply(asked, draw)
+        text, calls = _reply(asked, draw), _calls(asked, draw)
         if odd < 0.16:
             status, error = draw.choice([400, 429, 500, 503]), {"error": {"message": text[:100], "code": None}}
             headers = {"retry-after": "1"} if draw.random() < 0.3 else {}
@@ -76,10 +77,10 @@ class Transport:
             return ScriptedAnswer(headers={"content-type": "text/html"}, body=b"<h1>It works!</h1>")
         tokens = {
             "prompt_tokens": sum(len(message["content"].split()) for message in asked["messages"]),
-            "completion_tokens": len(text.split()),
+            "completion_tokens": len(text.split()) * asked.get("n", 1),
         }
         streams = bool(asked.get("stream"))
-        chunks = _events(text, tokens, draw) if streams else [_whole(text, tokens)]
+        chunks = _events(text, calls, tokens, draw) if streams else [_whole(text, calls, tokens)]
         kind = "text/event-stream" if streams else "application/json"
         ending = draw.choices(["whole", "cut", "hang", "error"], weights=[85, 6, 5, 4])[0]
         if ending == "whole" and not self._ended():
@@ -113,19 +114,38 @@ def _reply(asked: dict[str, Any], draw: random.Random) -> str:
     said = " ".join(said.split()[: min(draw.choice([3, 40, 400]), asked.get("max_tokens", 400))])
     if not asked.get("response_format"):
         return "" if draw.random() < 0.03 else said
+    options = json.dumps(asked["response_format"]).partition('"enum": [')[2].partition("]")[0]
+    if options and draw.random() < 0.9:
+        return json.dumps({"label": draw.choice(json.loads(f"[{options}]"))})
     return json.dumps({"answer": draw.choice(["", said]), "questions": [said[:80]]})
 
 
-def _whole(text: str, tokens: dict[str, int]) -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+def _calls(asked: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
+    """Calls of a function in place of the words, where there is one; their arguments are no more than the words."""
+    if not asked.get("tools") or draw.random() < 0.4:
+        return []
+    arguments = draw.choice(['{"n": 3}', '{"n": ', "{}", "no JSON"])
+    name = draw.choice([asked["tools"][0]["function"]["name"], "another"])
+    return [{"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}]
+
+
+def _whole(text: str, calls: list[dict[str, Any]], tokens: dict[str, int]) -> bytes:
+    message = {"role": "assistant", "content": text} if not calls else {"role": "assistant", "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}
     return json.dumps({"choices": [choice], "usage": tokens}).encode()
 
 
-def _events(text: str, tokens: dict[str, int], draw: random.Random) -> list[bytes]:
-    """Server-sent events: the text in pieces that end anywhere, its end, its tokens, the end mark."""
+def _events(text: str, calls: list[dict[str, Any]], tokens: dict[str, int], draw: random.Random) -> list[bytes]:
+    """Server-sent events: the text or the calls in pieces that end anywhere, its end, its tokens, the end mark."""
     size = draw.choice([1, 7, 60])
     pieces = [text[at : at + size] for at in range(0, len(text), size)][:200]
     pieces += [text[200 * size :]] if len(text) > 200 * size else []
-    chunks: list[dict[str, Any]] = [{"choices": [{"delta": {"content": piece}}]} for piece in pieces]
-    chunks += [{"choices": [{"delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": tokens}]
+    said: list[dict[str, Any]] = [{"content": piece} for piece in pieces]
+    for call in calls:
+        head, arguments = {**call, "function": {**call["function"], "arguments": ""}}, call["function"]["arguments"]
+        rest = [{"index": 0, "function": {"arguments": sign}} for sign in arguments]
+        said = [{"tool_calls": [each]} for each in (head, *rest)]
+    finish = "tool_calls" if calls else "stop"
+    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": each}]} for each in said]
+    chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}, {"choices": [], "usage": tokens}]
     return [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from coterie.accounting.meter import CostMeter
 from coterie.config.accounting import AccountingSection
+from coterie.config.decisions import DecisionsSection
 from coterie.config.file import OpenAIModel
+from coterie.config.flywheel import CaptureSection, FlywheelSection
 from coterie.config.operation import BudgetSection, GeneralistSection
+from coterie.decisions.zero_shot import RemoteAnswerer
 from coterie.errors import CoterieError, StoreError
+from coterie.flywheel.deployments import Deployments
+from coterie.flywheel.live import LiveFlywheel
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit_events import read_entry
 from coterie.governance.audit_verification import verify_audit
@@ -23,9 +30,12 @@ from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.pseudonyms import PseudonymBook
 from coterie.limits.limits import StoredLimits
 from coterie.network.network import Network
+from coterie.network.relaying import RelayModel
+from coterie.privacy.patterns import PatternDetector
+from coterie.store.erasure import ErasureScope
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import Canaries, EchoEngine, FakeClock
-from coterie.types import Answer, Label, Request
+from coterie.types import Answer, Label, RelayHead, Request, Trace
 
 from .disk import FAILING, Disk
 from .loop import SimulatedLoop, Stalled, shown
@@ -44,8 +54,16 @@ class Ticket:
     """One request and what came of it."""
 
     id: str
-    request: Request
-    answer: Answer | None = None
+    tenant: str
+    session: str | None
+    content: str
+    """All that was sent."""
+    clearance: Label
+    began: float
+    trace: Trace | None = None
+    """Of an answer, or of decisions."""
+    text: str | None = None
+    """The answer, or the whole body of a relayed one; None where the caller had none, or not the end of it."""
     error: str = ""
     lived: int = 0
     """In which process it was asked."""
@@ -62,6 +80,21 @@ class Life:
     store: InTurn
     audit: LogInTurn
     limits: StoredLimits
+    flywheel: LiveFlywheel | None
+
+
+@dataclass(kw_only=True)
+class Erasure:
+    """What was erased while others asked: a session of a tenant, or all of the tenant's."""
+
+    tenant: str
+    session: str | None
+    asked: tuple[str, ...]
+    """What had come in and was answered before."""
+
+    def takes(self, ticket: Ticket) -> bool:
+        """Whether it is about a request."""
+        return ticket.tenant == self.tenant and self.session in {None, ticket.session}
 
 
 @dataclass
@@ -99,6 +132,10 @@ class World:
         )
         self.limits = self._limits()
         self.allowed: Counter[str] = Counter()
+        self.content_days = self.draw.choice([None, None, 0.5])
+        self.captures = self.draw.random() < 0.25
+        self.jumps = self.draw.random() < 0.3
+        self.erasures: list[Erasure] = []
 
     def drawn(self) -> random.Random:
         """Randomness of one part, apart from all others'."""
@@ -111,12 +148,16 @@ class World:
         if self.draw.random() < 0.5:
             limits["tokens"] = BudgetSection(per="ever", tokens=self.draw.randrange(300, 6_000))
         if self.draw.random() < 0.5:
-            limits["money"] = BudgetSection(
-                per="ever", each="tenant", money=Decimal(self.draw.randrange(1, 200)) / 1000
-            )
+            each = self.draw.choice(["tenant", "key"])
+            limits["money"] = BudgetSection(per="ever", each=each, money=Decimal(self.draw.randrange(1, 200)) / 1000)
+        if self.draw.random() < 0.3:
+            requests = self.draw.randrange(1, 8)
+            limits["keys"] = BudgetSection(per="hour", each="key", requests=requests, tokens=requests * 2_000)
         if self.draw.random() < 0.3:
             joules = self.draw.randrange(60, 3_000)
-            limits["energy"] = BudgetSection(per="day", joules=joules, reserve=self.draw.randrange(1, 60))
+            limits["energy"] = BudgetSection(
+                per="day", each=self.draw.choice([None, "key"]), joules=joules, reserve=self.draw.randrange(1, 60)
+            )
         return limits
 
     # --- one process -------------------------------------------------------------------------------
@@ -144,7 +185,7 @@ class World:
             transport = server.transport(lambda: disk.copy is not None)
             draw = self.drawn()
             engine = gate.open(
-                name, section, transport=transport, clock=self.clock, random=draw.random, sleep=asyncio.sleep
+                name, section, transport=transport, clock=self.loop.time, random=draw.random, sleep=asyncio.sleep
             )
             engines[name] = engine, section
         store = await self._open_store(folder, disk)
@@ -161,9 +202,12 @@ class World:
                 Speaking(name="clauses", draw=self.drawn()),
                 Odd(name="notes", draw=self.drawn(), reads=("intent",)),
                 Odd(name="remote", draw=self.drawn(), asks=engines[self.chain[-1]][0]),
+                Speaking(name="distant", draw=self.drawn(), asks=engines[self.draw.choice(list(engines))][0]),
                 Speaking(name="ask", draw=self.drawn(), knowledge=(INDEX,)),
             )
         }
+        decides = self.draw.choice([None, *engines])
+        flywheel = await self._open_flywheel(store, audit) if self.captures else None
         owners = {passage.document: passage.document.split("-")[0] for passage in self.passages}
         network = Network(
             specialists=specialists,
@@ -175,9 +219,13 @@ class World:
             generalist=PromptedGeneralist([engines[name] for name in self.chain], self.generalist, meter=meter),
             escalate_out_of_scope=self.generalist.escalate_out_of_scope,
             engines=[engine for engine, _ in engines.values()],
+            models={name: RelayModel(engine=engines[name][0], name=name, window=4_096) for name in engines},
+            deciding=DecisionsSection(model=decides, adapt=self.draw.random() < 0.5),
+            zero_shot={} if decides is None else {decides: RemoteAnswerer(engine=engines[decides][0], typed=False)},
+            flywheel=flywheel,
             audit=audit,
             limits=limits,
-            pseudonyms=PseudonymBook(clock=self.clock),
+            pseudonyms=PseudonymBook(clock=self.loop.time),
             clock=self.clock,
         )
         return Life(
@@ -188,14 +236,35 @@ class World:
             store=store,
             audit=audit,
             limits=limits,
+            flywheel=flywheel,
         )
+
+    async def _open_flywheel(self, store: InTurn, audit: LogInTurn) -> LiveFlywheel:
+        """What captures relayed calls and typed questions."""
+        live = LiveFlywheel(
+            books=Deployments(store=store.tables, audit=audit, clock=self.clock),
+            section=FlywheelSection(),
+            capture=CaptureSection(enabled=True, queue=self.draw.choice([2, 2_000])),
+            detector=PatternDetector(),
+            load=_load_nothing,
+            secret=b"secret",
+        )
+        for _ in range(FAILING):
+            with suppress(StoreError):
+                return await live.open()
+        return await live.open()
 
     async def _open_store(self, folder: Path, disk: Disk) -> InTurn:
         """The store; where statements of its opening fail, it is opened again."""
         for _ in range(FAILING + 1):
             with suppress(StoreError):
                 opening = SQLiteStore.open(
-                    folder / "store.db", session_days=30, keep_content=True, clock=self.clock, connect=disk.connect
+                    folder / "store.db",
+                    session_days=30,
+                    keep_content=True,
+                    content_days=self.content_days,
+                    clock=self.clock,
+                    connect=disk.connect,
                 )
                 return InTurn(await self.loop.outside(opening), self.loop, self.drawn())
         raise AssertionError(f"no more than {FAILING} statements fail")
@@ -222,7 +291,7 @@ class World:
         for number in range(self.draw.choice([1, 2, 3])):
             life = await self.open(folder)
             await self._ask_around(life, number)
-            folder = await self._end(life)
+            folder = await self._end(life, number)
             self.loop.advance(self.draw.choice([0.5, 100.0, 90_000.0]))
         life = await self.open(folder)
         life.disk.heal()
@@ -230,13 +299,16 @@ class World:
         await self._check_erased(life)
         await life.network.close()
 
-    async def _end(self, life: Life) -> Path:
+    async def _end(self, life: Life, number: int) -> Path:
         """End a process; gives the folder that the next one finds."""
-        self.seen[life.disk.fault] += life.disk.struck
+        struck = life.disk.struck
+        self.seen[life.disk.fault] += struck
         life.disk.heal()
         await self._check_quiet(life)
         if life.disk.copy is None:
             await self._check_kept(life)
+            if not struck:
+                await self._check_crossings(life, number)
             if self.draw.random() < 0.3:
                 life.disk.crash()
         await life.network.close()
@@ -250,9 +322,10 @@ class World:
         """Several callers of every tenant side by side, until they have asked enough or the process ends."""
         draws = [(tenant, self.drawn()) for tenant in self.tenants.values() for _ in range(2)]
         clients = [asyncio.create_task(self._client(life, tenant, draw, number)) for tenant, draw in draws]
-        waiting, latest = set(clients), self.clock() + LONGEST
+        clients += [asyncio.create_task(self._disturb(life, self.drawn()))]
+        waiting, latest = set(clients), self.loop.time() + LONGEST
         while waiting and life.disk.copy is None:
-            if self.clock() > latest:
+            if self.loop.time() > latest:
                 raise Stalled(f"after {LONGEST:g} s somebody still waits: {shown(waiting)}")
             done, waiting = await asyncio.wait(waiting, timeout=0.25)
             for each in done:
@@ -261,35 +334,118 @@ class World:
             client.cancel()
         await asyncio.gather(*clients, return_exceptions=True)
 
+    async def _disturb(self, life: Life, draw: random.Random) -> None:
+        """Erase what was said, and set the clock, while others ask."""
+        for _ in range(draw.choice([0, 1, 3])):
+            await asyncio.sleep(draw.choice([0.01, 0.5, 10.0]))
+            if self.jumps and draw.random() < 0.5:
+                self.loop.jump(draw.choice([-90_000.0, -3.0, 2.0, 130.0, 90_000.0]))
+                self.seen["jump"] += 1
+            else:
+                with suppress(StoreError):
+                    await self._erase(life, draw.choice(TENANTS), draw.choice([*SESSIONS, None]))
+
+    async def _erase(self, life: Life, tenant: str, session: str | None) -> None:
+        """Erase a session, or all that is a tenant's; what was settled before is in no file of the store then."""
+        settled = [ticket for ticket in self.tickets if ticket.trace is not None and ticket.tenant == tenant]
+        settled = [ticket for ticket in settled if session in {None, ticket.session}]
+        erasure = Erasure(tenant=tenant, session=session, asked=tuple(ticket.content for ticket in settled))
+        self.erasures.append(erasure)
+        if session is None:
+            await life.store.erase_all(ErasureScope(tenant=tenant))
+        else:
+            await life.store.erase(session, tenant)
+        self.seen["erased"] += 1
+        content = b"".join(each.read_bytes() for each in life.folder.glob("store.db*"))
+        made = [each.text for each in self.tenants[tenant].canaries.made if each.text.encode() in content]
+        still = [word for word in made if any(word in asked for asked in erasure.asked)]
+        assert not still, f"{still} of {tenant}, {session} is still there"
+
     async def _client(self, life: Life, tenant: Tenant, draw: random.Random, number: int) -> None:
         for _ in range(draw.randrange(1, 5)):
             await asyncio.sleep(draw.choice([0.0, 0.0, 0.01, 1.0, 20.0]))
-            request = tenant.request()
-            tenant.release(request)
-            ticket = Ticket(id=f"r{len(self.tickets)}", request=request, lived=number)
+            way = draw.choice([self._relay, self._decide, *[self._ask] * 6])
+            ticket = Ticket(
+                id=f"r{len(self.tickets)}",
+                tenant=tenant.name,
+                session=None,
+                content="",
+                clearance=Label.INTERNAL,
+                began=self.clock(),
+                lived=number,
+            )
             self.tickets.append(ticket)
-            answer, error = None, ""
+            trace, text, error = None, None, ""
             try:
-                answer = await self._ask(life, ticket, draw)
+                trace, text = await way(life, tenant, ticket, draw)
             except CoterieError as raised:
                 error = type(raised).__name__
             if life.disk.copy is not None:
                 return  # the process had ended by then
-            ticket.answer, ticket.error = answer, error
+            ticket.trace, ticket.text, ticket.error = trace, text, error
             self._note(ticket)
-            if answer is not None:
-                self._check_answer(tenant, ticket, answer)
+            self._check_answer(tenant, ticket)
 
-    async def _ask(self, life: Life, ticket: Ticket, draw: random.Random) -> Answer | None:
+    async def _relay(
+        self, life: Life, tenant: Tenant, ticket: Ticket, draw: random.Random
+    ) -> tuple[Trace | None, str | None]:
+        """Ask one model byte by byte: to the end, to some byte, or until the caller has enough of waiting."""
+        relayed = tenant.relayed(list(self.servers))
+        ticket.content, ticket.clearance = relayed.body.decode(), relayed.principal.clearance
+        most = draw.choice([1_000_000, 1_000_000, draw.randrange(8)])
+        patience = draw.choice([None, None, 0.05, 1.0])
+
+        async def read() -> str | None:
+            said = list[bytes]()
+            async with aclosing(life.network.relay(relayed, trace_id=ticket.id)) as events:
+                async for event in events:
+                    said.append(event.body if isinstance(event, RelayHead) else event)
+                    if len(said) > most:
+                        return None
+            return b"".join(said).decode("utf-8", "replace")
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                text = await read()
+            if text is not None:
+                self.seen["relayed"] += 1
+                return await life.store.trace(ticket.id, tenant.name), text
+        return None, None
+
+    async def _decide(
+        self, life: Life, tenant: Tenant, ticket: Ticket, draw: random.Random
+    ) -> tuple[Trace | None, str | None]:
+        """Ask typed questions, or leave before they are answered."""
+        request = replace(tenant.request(), session=None, history=(), document=None, tools=None, specialist=None)
+        tenant.release(request)
+        ticket.content = str(request)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(draw.choice([None, None, 0.05, 1.0])):
+                found = await life.network.decide(request, tenant.questions(), trace_id=ticket.id)
+            self.seen["decided"] += 1
+            return found.trace, None
+        return None, None
+
+    async def _ask(
+        self, life: Life, tenant: Tenant, ticket: Ticket, draw: random.Random
+    ) -> tuple[Trace | None, str | None]:
         """Ask one way or another; None where the caller leaves before the answer."""
+        request = tenant.request()
+        tenant.release(request)
+        ticket.session, ticket.content = request.session, str(request)
+        ticket.clearance = request.clearance or Label.INTERNAL
+        answer = await self._answer(life, request, ticket, draw)
+        return (None, None) if answer is None else (answer.trace, answer.text)
+
+    async def _answer(self, life: Life, request: Request, ticket: Ticket, draw: random.Random) -> Answer | None:
         way, network = draw.random(), life.network
         if way < 0.5:
-            return await network.ask(ticket.request, trace_id=ticket.id)
+            return await network.ask(request, trace_id=ticket.id)
         if way < 0.75:
-            return await self._read(life, ticket, most=1_000_000)
+            return await self._read(life, request, ticket, most=1_000_000)
         if way < 0.85:
-            return await self._read(life, ticket, most=draw.randrange(6))
-        asking = asyncio.ensure_future(network.ask(ticket.request, trace_id=ticket.id))
+            return await self._read(life, request, ticket, most=draw.randrange(6))
+        asking = asyncio.ensure_future(network.ask(request, trace_id=ticket.id))
         try:
             await asyncio.wait([asking], timeout=draw.choice([0.0, 0.001, 0.05, 1.0, 6.0]))
         finally:
@@ -299,10 +455,10 @@ class World:
             await asyncio.wait([asking])
         return None if asking.cancelled() else asking.result()
 
-    async def _read(self, life: Life, ticket: Ticket, *, most: int) -> Answer | None:
+    async def _read(self, life: Life, request: Request, ticket: Ticket, *, most: int) -> Answer | None:
         """Read a stream, or its beginning; what was shown piece by piece is the answer."""
         said: list[str] = []
-        async with aclosing(life.network.stream(ticket.request, trace_id=ticket.id)) as events:
+        async with aclosing(life.network.stream(request, trace_id=ticket.id)) as events:
             async for event in events:
                 if isinstance(event, Answer):
                     assert "".join(said) == event.text
@@ -313,7 +469,7 @@ class World:
         return None
 
     def _note(self, ticket: Ticket) -> None:
-        trace = None if ticket.answer is None else ticket.answer.trace
+        trace = ticket.trace
         outcome = ticket.error or ("left" if trace is None else trace.status)
         self.history.append(f"{self.clock():.6f} {ticket.id} {outcome}")
         self.seen[outcome] += 1
@@ -333,20 +489,23 @@ class World:
 
     def _check_alone(self) -> None:
         left = asyncio.all_tasks(self.loop) - {asyncio.current_task(self.loop)}
+        left = {each for each in left if not each.get_coro().__qualname__.startswith("LiveFlywheel.")}
         assert not left, f"still running: {left}"
 
-    def _check_answer(self, tenant: Tenant, ticket: Ticket, answer: Answer) -> None:
+    def _check_answer(self, tenant: Tenant, ticket: Ticket) -> None:
         """An answer has its own id and time, and nothing that its caller may not see."""
-        assert answer.trace.id == ticket.id
-        assert START <= answer.trace.time <= self.clock()
-        clearance = ticket.request.clearance or Label.INTERNAL
-        content, may_see = answer.text.encode(), [str(ticket.request), *tenant.readable(clearance)]
+        if ticket.trace is not None:
+            assert ticket.trace.id == ticket.id
+            assert ticket.trace.time >= ticket.began or self.jumps
+        if ticket.text is None:
+            return
+        content, may_see = ticket.text.encode(), [ticket.content, *tenant.readable(ticket.clearance)]
         seen = [
             canary
-            for canary in tenant.canaries.found(content, clearance=clearance)
+            for canary in tenant.canaries.found(content, clearance=ticket.clearance)
             if not any(canary.text in text for text in may_see[: 1 if canary.kind == "SECRET" else None])
         ]
-        assert not seen, f"{ticket.id} shows what is above {clearance}: {seen}"
+        assert not seen, f"{ticket.id} shows what is above {ticket.clearance}: {seen}"
         for other in self.tenants.values():
             if other is not tenant:
                 assert not _any(other, content), f"{ticket.id} shows {other.name}'s words to {tenant.name}"
@@ -368,35 +527,76 @@ class World:
         requests = [each for each in written if each["kind"] == "request"]
         announced = {each["about"].get("digest") for each in written}
         for server in self.servers.values():
-            for text in server.prompts:
-                assert life.audit.digest(text) in announced, f"{server.name} was sent what no entry announces"
+            for ways in server.prompts:
+                assert announced & set(map(life.audit.digest, ways)), f"{server.name} was sent what no entry announces"
         for ticket in self.tickets:
-            if ticket.answer is not None:
-                stored = settled.get(ticket.id)
-                assert stored is not None, f"{ticket.id} was answered and is not in the store"
-                assert stored.verdicts == ticket.answer.trace.verdicts
-                assert (stored.status, stored.time) == (ticket.answer.trace.status, ticket.answer.trace.time)
-                assert stored.steps == ticket.answer.trace.steps
-                (entry,) = [each for each in requests if each["about"].get("trace") == ticket.id]
-                assert entry["about"]["answered"] == life.audit.digest(ticket.answer.text)
-                assert (entry["tenant"], entry["time"]) == (ticket.request.tenant, ticket.answer.trace.time)
+            if ticket.trace is not None:
+                self._check_ticket(life, ticket, settled, requests)
         times = Counter(each["about"]["trace"] for each in written if each["kind"] == "request")
         assert set(times.values()) <= {1}, f"more than once in the audit log: {times.most_common(3)}"
-        assert (await life.store.summary()).requests == len(settled)
+        summed = (await life.store.summary()).requests
+        assert summed == len(settled) or (summed > len(settled) and (self.erasures or self.content_days))
         await self._check_sessions(life)
+        await self._check_captured(life)
         self._check_budgets(life)
 
-    async def _settled(self, life: Life) -> dict[str, object]:
+    def _check_ticket(
+        self,
+        life: Life,
+        ticket: Ticket,
+        settled: dict[str, Trace],
+        requests: list[dict[str, Any]],
+    ) -> None:
+        """One answer, in the store and in the audit log."""
+        assert ticket.trace is not None
+        (entry,) = [each for each in requests if each["about"].get("trace") == ticket.id]
+        assert (entry["tenant"], entry["time"]) == (ticket.tenant, ticket.trace.time)
+        if ticket.text is not None:
+            assert entry["about"]["answered"] == life.audit.digest(ticket.text)
+        stored = settled.get(ticket.id)
+        if self.content_days is None and not any(each.takes(ticket) for each in self.erasures):
+            assert stored is not None, f"{ticket.id} was answered and is not in the store"
+            assert stored.verdicts == ticket.trace.verdicts
+            assert stored.steps == ticket.trace.steps
+        if stored is not None:
+            assert (stored.status, stored.time) == (ticket.trace.status, ticket.trace.time)
+
+    async def _settled(self, life: Life) -> dict[str, Trace]:
         """Traces in the store by id; each is its tenant's alone."""
         found = {}
         for ticket in self.tickets:
             for tenant in self.tenants:
                 trace = await life.store.trace(ticket.id, tenant)
-                if tenant != ticket.request.tenant:
-                    assert trace is None, f"{tenant} sees {ticket.id} of {ticket.request.tenant}"
+                if tenant != ticket.tenant:
+                    assert trace is None, f"{tenant} sees {ticket.id} of {ticket.tenant}"
                 elif trace is not None:
                     found[ticket.id] = trace
         return found
+
+    async def _check_crossings(self, life: Life, number: int) -> None:
+        """Where nothing failed, all that left in this process has an outcome in the audit log, and a trace."""
+        own = {ticket.id for ticket in self.tickets if ticket.lived == number}
+        opened = [each for each in verify_audit(life.folder / "audit.jsonl").open if each.trace in own]
+        assert not opened, f"nothing says what came of {opened}"
+        left = {each["about"]["trace"] for each in self._written(life) if each["kind"] == "egress"} & own
+        kept = await self._settled(life)
+        taken = {each.id for each in self.tickets if any(erasure.takes(each) for erasure in self.erasures)}
+        assert self.content_days or left <= kept.keys() | taken, f"no trace of {left - kept.keys() - taken}"
+
+    async def _check_captured(self, life: Life) -> None:
+        """A captured call is one that was relayed or decided, its tenant's, and nobody's personal data are in it."""
+        if life.flywheel is None:
+            return
+        by_id = {ticket.id: ticket for ticket in self.tickets}
+        for example in await life.store.tables.newest():
+            ticket = by_id[example.request]
+            assert example.tenant == ticket.tenant
+            content = json.dumps([example.prompt, example.input, example.answer], ensure_ascii=False).encode()
+            for tenant in self.tenants.values():
+                found = [each for each in tenant.canaries.made if each.kind and each.text.encode() in content]
+                assert not found, f"{ticket.id} is captured with {found}"
+                assert tenant.name == ticket.tenant or not _any(tenant, content)
+            self.seen["captured"] += 1
 
     def _written(self, life: Life) -> list[dict[str, object]]:
         """The entries of the audit log, which is as it was written."""
@@ -424,7 +624,7 @@ class World:
             assert limit.tokens is None or spending.tokens <= limit.tokens
             assert limit.money is None or spending.money <= limit.money
             assert (spending.held, spending.held_joules) == (0, 0)
-            if spending.name == "tokens":
+            if spending.name == "tokens" and not self.jumps:
                 assert sum(server.billed for server in self.servers.values()) <= spending.tokens
 
     async def _check_erased(self, life: Life) -> None:
@@ -433,11 +633,15 @@ class World:
         await life.store.erase(session, tenant)
         assert not (await life.store.context(session, tenant, whole=True)).entries
         content = b"".join(each.read_bytes() for each in life.folder.glob("store.db*"))
-        for ticket in self.tickets:
-            if (ticket.request.tenant, ticket.request.session) == (tenant, session):
-                for canary in self.tenants[tenant].canaries.made:
-                    if canary.text in ticket.request.text:
-                        assert canary.text.encode() not in content, f"{ticket.id}: {canary} is still there"
+        erased = [ticket.content for ticket in self.tickets if (ticket.tenant, ticket.session) == (tenant, session)]
+        for asked in erased:
+            for canary in self.tenants[tenant].canaries.made:
+                if canary.text in asked:
+                    assert canary.text.encode() not in content, f"{canary} of {tenant}, {session} is still there"
+
+
+async def _load_nothing(*_: object) -> object:
+    raise AssertionError("there is no deployment")
 
 
 async def _leave_nothing() -> None:

@@ -19,6 +19,7 @@ from coterie.protocols import Audit, Flywheel, Limits, Meter, Store
 from coterie.runtime.concurrency import aside, to_the_end
 from coterie.runtime.values import replace
 from coterie.types import (
+    NOT_SENT,
     CallContext,
     Finding,
     Label,
@@ -190,8 +191,8 @@ async def relay(
     course = _Course(trace_id=trace_id, admitted=network.clock(), relayed=relayed, label=label, call=call)
     prompt = await aside(len(relayed.body), lambda: _prompt(relayed, model, label))
     reserved = () if network.limits is None else await network.limits.admit(relayed.principal)
-    entered = _entered(network, course)
     try:
+        entered = _entered(network, course)
         deployed = await _deployed(network, course, entered)
         if deployed is not None:
             yield deployed
@@ -204,7 +205,7 @@ async def relay(
             _leave(network, entered, course)
     except (asyncio.CancelledError, GeneratorExit, Exception) as error:
         note_egress(error, call.outgoing)
-        if call.egress and not course.settled:  # something may have left: that is recorded however it ended
+        if (call.egress or call.outgoing) and not course.settled:  # what may have left is recorded however it ended
             await to_the_end(_settle(network, course))
         raise
     finally:
@@ -374,23 +375,25 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
         asked = replace(request, text="\n".join(read_question(relayed.content) or (text,)))
         said = answer_text(found[0])
     verdicts = tuple(course.call.egress or ())
-    allowed = not verdicts or any(verdict.allowed for verdict in verdicts)
+    outgoing = tuple((course.call.outgoing or {}).values())
+    unasked = not found and (all(each.outcome == NOT_SENT for each in outgoing) if outgoing else bool(verdicts))
+    steps = () if unasked else steps
     trace = Trace(
         id=course.trace_id,
         time=course.admitted,
         tenant=tenant,
         session=None,
         label=course.label,
-        status="accepted" if found else "escalated" if allowed else "abstained",
+        status="accepted" if found else "abstained" if unasked else "escalated",
         route=Route(parts=(), reason=_why(course)),
         findings=found,
         views=(),
         verdicts=verdicts,
-        egress=tuple((course.call.outgoing or {}).values()),
+        egress=outgoing,
         stages=(),
-        steps=steps if allowed else (),
+        steps=steps,
         usage=replace(total_usage(step.usage for step in steps), milliseconds=(perf_counter() - course.start) * 1000),
-        counterfactual_cost=network.meter.counterfactual(asked, said, steps, named=name),
+        counterfactual_cost=None if unasked else network.meter.counterfactual(asked, said, steps, named=name),
     )
     course.cost = trace.usage.cost
     settlement = Settlement(trace=trace, texts=(text,))

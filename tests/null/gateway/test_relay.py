@@ -1,5 +1,6 @@
 """Requests that name a model of `[models]`: verbatim through keys, gate, budgets, ledger and audit log."""
 
+import asyncio
 import json
 
 import httpx
@@ -10,9 +11,9 @@ from coterie.errors import AuditError, InputError
 from coterie.gateway.app import create_app
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.keys import KeyRing
-from coterie.network.relaying import RelayModel, with_model
+from coterie.network.relaying import Relayed, RelayModel, with_model
 from coterie.testing import ScriptedAnswer, ScriptedTransport
-from coterie.types import Label
+from coterie.types import Label, Principal
 
 ODD = (
     b'{ "messages" : [{"role":"user","content":"h\\u00e9llo \xf0\x9f\x90\x88 {\\"model\\":1}"}],\n'
@@ -248,6 +249,40 @@ async def test_what_is_relayed_is_written_down_before(client, relayed, upstream,
     assert request.about["egress"] == {left.about["id"]: "answered"}
     (settled,) = relayed.store.settled.values()
     assert settled.trace.egress_summary == "large;label=internal;pseudonymised=no;outcome=answered;prompts=1"
+
+
+async def test_who_leaves_while_it_is_announced(relayed, upstream, notes):
+    """Nothing left: that is what trace and audit log say of the announcement, and no cost and no saving is claimed."""
+    section = PRICED.model_copy(update={"clearance": Label.INTERNAL})
+    audit, announced = notes(None), asyncio.Event()
+    append = audit.append
+
+    async def appending(event, *, sync=False):
+        await append(event, sync=sync)
+        announced.set()
+        await asyncio.Event().wait()
+
+    audit.append = appending
+    engine = Gate(ClearancePolicy(), audit=audit).open("large", section, transport=ScriptedTransport(upstream))
+    relayed.models = {"large": RelayModel(engine=engine, name="big-1", window=64)}
+    asked = Relayed(
+        model="large",
+        path="/chat/completions",
+        body=ODD,
+        content=json.loads(ODD),
+        principal=Principal(tenant="default"),
+    )
+    reading = asyncio.create_task(anext(relayed.relay(asked, trace_id="t1")))
+    await announced.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+    (left,), (request,) = audit.events, relayed.audit.events
+    assert request.about["egress"] == {left.about["id"]: "not_sent"}
+    trace = relayed.store.settled["t1"].trace
+    assert (trace.status, trace.usage.cost, trace.counterfactual_cost) == ("abstained", 0, None)
+    assert upstream.seen == []
 
 
 @pytest.mark.parametrize(("answer", "kind"), [(WHOLE, "application/json"), (STREAM, "text/event-stream")])
