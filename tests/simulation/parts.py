@@ -14,6 +14,7 @@ from coterie.errors import EngineBroken, EngineTimeout, InputError, Overloaded, 
 from coterie.governance.audit import AuditLog
 from coterie.protocols import Engine
 from coterie.routing.plan import plan_stages
+from coterie.runtime.concurrency import to_the_end
 from coterie.store.flywheel import FlywheelTables
 from coterie.testing import FakeRetriever
 from coterie.types import (
@@ -207,7 +208,10 @@ class InTurn:
             await self._loop.outside(self._store.settle(settlement), put=True)
 
     async def record(self, settlement, entry, audit):
-        """The same, with the entry of the audit log."""
+        """The same, with the entry of the audit log; who leaves hears of that once it is done, as in the real one."""
+        await to_the_end(self._record(settlement, entry, audit))
+
+    async def _record(self, settlement, entry, audit):
         await asyncio.sleep(self._draw.choice([0.0, 0.001, 0.05]))
         async with self._turn:
             await self._loop.outside(self._store.record(settlement, entry, audit), put=True)

@@ -159,6 +159,8 @@ class _Check:
     def __post_init__(self) -> None:
         self.signers: dict[str, None] = {}
         self.open: dict[str, OpenEgress] = {}
+        self.early: set[str] = set()
+        """What left, or was about to, whose outcome stands before it: its caller was gone before it was written."""
         self.since: float | None = None
         """When the first entry behind the head was written."""
 
@@ -185,10 +187,15 @@ class _Check:
             about = entry["about"]
             if entry["kind"] == EGRESS:
                 named = (str(about[name]) for name in ("id", "trace", "engine"))
-                self.open[str(about["id"])] = OpenEgress(entry["n"], entry["time"], str(entry.get("tenant")), *named)
+                found = OpenEgress(entry["n"], entry["time"], str(entry.get("tenant")), *named)
+                if found.id in self.early:
+                    self.early.discard(found.id)
+                else:
+                    self.open[found.id] = found
             elif isinstance(about.get("egress"), dict):
                 for each in about["egress"]:
-                    self.open.pop(each, None)
+                    if self.open.pop(each, None) is None:
+                        self.early.add(each)
 
     def fault_of_end(self, path: Path) -> Fault | None:
         """What is missing behind the last line."""

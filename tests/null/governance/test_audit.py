@@ -643,3 +643,13 @@ async def test_an_entry_is_told_before_the_head_counts_it(path):
     await log.close()
     found = verify_audit(path)
     assert (found.whole, found.entries, found.behind_head) == (True, 3, 0)
+
+
+def test_an_outcome_that_stands_before_what_it_is_of(path):
+    """A caller who leaves while an announcement waits for the disk: the request's entry may be written first."""
+    left = {"id": "t1.0", "trace": "t1", "engine": "large"}
+    request = event(1, egress={"t1.0": "not_sent"})
+    other = AuditEvent(kind="egress", time=1002.0, tenant="a", about={**left, "id": "t2.0", "trace": "t2"})
+    AuditLog(path).append_all([request, AuditEvent(kind="egress", time=1001.0, tenant="a", about=left), other])
+
+    assert [each.id for each in verify_audit(path).open] == ["t2.0"]
