@@ -226,6 +226,8 @@ class Overloaded(CoterieError):
         """Seconds after which a retry is useful."""
         self.failures: tuple[Failure, ...] = ()
         """Failed tries of an engine before the queue was full."""
+        self.sent = True
+        """Whether something of the last try may have left this machine, where an engine says so."""
 
 
 class EngineError(CoterieError):
@@ -240,6 +242,8 @@ class EngineError(CoterieError):
         """All failed tries, the last one included, if the engine counts them."""
         self.turned_away = False
         """Whether the provider refused the call before any work, so that it is not billed."""
+        self.sent = True
+        """Whether something of the last try may have left this machine."""
 
 
 class EngineTimeout(EngineError):

@@ -72,11 +72,13 @@ class CircuitBreaker:
             return False
         wait = self._open_until - self._clock()
         if wait > 0 or self._probing:
-            raise EngineUnavailable(
+            resting = EngineUnavailable(
                 f"Engine {self._engine!r} failed {self._failures} times in a row and is not asked for now.",
                 engine=self._engine,
                 retry_after=max(wait, 1.0),
             )
+            resting.sent = False
+            raise resting
         self._probing = True
         return True
 

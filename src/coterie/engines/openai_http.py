@@ -174,7 +174,9 @@ class ModelConnection:
             kind = "late" if isinstance(error, TimeoutError) else "unusable"
             error = TransportError(kind, type(error).__name__)  # type: ignore[arg-type]
         if error.kind == "full":
-            return Overloaded(f"Engine {engine!r}: {error.about}.")
+            full = Overloaded(f"Engine {engine!r}: {error.about}.")
+            full.sent = error.sent
+            return full
         found: EngineRejected | EngineBroken | EngineTimeout | EngineUnavailable
         if error.kind == "late":
             found = EngineTimeout(f"Engine {engine!r} gave no answer within {self._timeout:g} s.", engine=engine)
@@ -195,6 +197,7 @@ class ModelConnection:
             )
         if not error.sent:
             found.turned_away = True  # it waited for a connection until its time was up: nothing was sent
+            found.sent = False
         return found
 
 

@@ -184,7 +184,7 @@ class Transcript:
             return Failure(reason=error.message, usage=self._usage())
         milliseconds = (time.perf_counter() - self.start) * 1000
         usage = Usage(milliseconds=milliseconds)
-        return Failure(reason=error.message, usage=usage, turned_away=error.turned_away)
+        return Failure(reason=error.message, usage=usage, turned_away=error.turned_away, sent=error.sent)
 
     def relayed(self, body: bytes, *, streamed: bool) -> Usage:
         """What a relayed answer took: as it says itself, in the shape of any API; else estimated by its bytes."""

@@ -17,8 +17,8 @@ from coterie.gateway.connection import TRACE_HEADER, ClientGone, JSONBody, send_
 from coterie.gateway.errors import ErrorResponse, WireError, error_response
 from coterie.gateway.work import Gateway
 from coterie.governance.egress import leaves
-from coterie.observe.plain import EGRESS_HEADER, EGRESS_IN_STREAM
-from coterie.types import Answer, Delta, Request, Trace
+from coterie.observe.plain import EGRESS_HEADER
+from coterie.types import EGRESS_IN_STREAM, Answer, Delta, Request, Trace
 
 IGNORED_HEADER = "x-coterie-ignored"
 """Names what a request asked for and nobody could do."""

@@ -25,7 +25,7 @@ from coterie.config.file import RemoteModel
 from coterie.config.mcp import McpSection
 from coterie.engines.contract import ENGINE_TYPES, EnginePlace
 from coterie.engines.mcp import McpEngine
-from coterie.errors import EgressRefused, InputError
+from coterie.errors import EgressRefused, EngineError, InputError, Overloaded
 from coterie.governance.audit_events import audit_egress, audit_outcome
 from coterie.governance.disguise import (
     Disguised,
@@ -220,18 +220,27 @@ class _Crossing:
         return self._answered
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and self._outcome != NOT_SENT:
-            self._outcome = getattr(error, "code", type(error).__name__)
+        announced = self._outcome != NOT_SENT
+        if isinstance(error, Exception) and announced:
+            alone = len(self._leaving) == 1  # of several, others may have been sent
+            unsent = alone and _stayed_here(error)
+            self._outcome = NOT_SENT if unsent else getattr(error, "code", type(error).__name__)
         leaving = [replace(each, outcome=self._outcome) for each in self._leaving]
         for done in leaving:
             self._call.left(done)
         audit = self._journal.audit
-        if audit is not None and self._call.outgoing is None and self._outcome != NOT_SENT:
+        if audit is not None and self._call.outgoing is None and announced:
             entry = audit_outcome(leaving, self._call, time=self._journal.clock())
             await to_the_end(audit.append(entry, sync=True))
 
     def _answered(self) -> None:
         self._outcome = "answered"
+
+
+def _stayed_here(error: Exception) -> bool:
+    """Whether an engine says that no try of a call left: no connection, or it was not asked after its failures."""
+    tries = (error, *error.failures) if isinstance(error, EngineError | Overloaded) else ()
+    return bool(tries) and not any(each.sent for each in tries)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from coterie.protocols import Audit, Flywheel, Limits, Meter, Store
 from coterie.runtime.concurrency import aside, to_the_end
 from coterie.runtime.values import replace
 from coterie.types import (
+    EGRESS_IN_STREAM,
     NOT_SENT,
     CallContext,
     Finding,
@@ -37,6 +38,7 @@ from coterie.types import (
     Trace,
     Usage,
     note_egress,
+    summarise_egress,
     total_usage,
 )
 
@@ -162,6 +164,16 @@ class _Course:
             return False
         return True
 
+    def shown(self, event: RelayHead | bytes) -> RelayHead | bytes:
+        """What is passed on: a head says what left, and what came of it where that is known."""
+        if not isinstance(event, RelayHead):
+            return event
+        left = (self.call.outgoing or {}).values()
+        return replace(
+            event,
+            egress=summarise_egress(each if each.sent else replace(each, outcome=EGRESS_IN_STREAM) for each in left),
+        )
+
     @property
     def milliseconds(self) -> float:
         """Since it began."""
@@ -200,7 +212,7 @@ async def relay(
             async with aclosing(model.engine.relay(prompt, path=relayed.path, call=call)) as events:
                 async for event in events:
                     if course.passes(event):
-                        yield event
+                        yield course.shown(event)
             await _settle(network, course)
             _leave(network, entered, course)
     except (asyncio.CancelledError, GeneratorExit, Exception) as error:
@@ -212,7 +224,7 @@ async def relay(
         if network.limits is not None and reserved:
             await to_the_end(network.limits.settle(reserved, course.usage))
     for event in course.held:
-        yield event
+        yield course.shown(event)
 
 
 async def _deployed(network: RelayingNetwork, course: _Course, entered: Any) -> RelayAnswer | None:  # noqa: ANN401

@@ -8,8 +8,6 @@ from coterie.types import Decisions, Egress, Finding, Trace
 
 EGRESS_HEADER = "x-coterie-egress"
 """Names what left this machine for an answer, as `Trace.egress_summary` has it."""
-EGRESS_IN_STREAM = "in-stream"
-"""Value of that header for a stream, whose last piece says it: the head is sent before all that leaves has left."""
 
 
 def without_egress_text(trace: Trace) -> Trace:

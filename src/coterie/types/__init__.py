@@ -50,7 +50,7 @@ from coterie.types.context import (
     ViewRecord,
 )
 from coterie.types.decision import NO, YES, Deciding, Decision, DecisionMethod, Option, Question, QuestionKind
-from coterie.types.egress import NOT_SENT, Egress, note_egress, noted_egress
+from coterie.types.egress import EGRESS_IN_STREAM, NOT_SENT, Egress, note_egress, noted_egress, summarise_egress
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.flywheel import (
@@ -107,6 +107,7 @@ from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
+    "EGRESS_IN_STREAM",
     "MOST_CALLS",
     "NO",
     "NOT_SENT",
@@ -215,6 +216,7 @@ __all__ = [
     "label_without_pii",
     "note_egress",
     "noted_egress",
+    "summarise_egress",
     "total_usage",
     "worded",
 ]

@@ -10,6 +10,8 @@ from coterie.types.label import Label
 
 NOT_SENT = "not_sent"
 """Outcome of an egress that was announced, and of which nothing left."""
+EGRESS_IN_STREAM = "in-stream"
+"""What the head of a stream says in place of what is not known yet: the summary, or a relayed answer's outcome."""
 
 
 @dataclass(frozen=True, kw_only=True)

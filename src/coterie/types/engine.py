@@ -74,6 +74,8 @@ class RelayHead:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     """The whole body, where it is here already; pieces of it follow otherwise."""
+    egress: str = ""
+    """What left for it (`Trace.egress_summary`), `EGRESS_IN_STREAM` for the outcome while the body is on its way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,8 @@ class Failure:
     usage: Usage = field(default_factory=Usage)
     turned_away: bool = False
     """Whether the provider refused the call before any work, so that it is not billed."""
+    sent: bool = True
+    """Whether something of it may have left this machine."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -242,7 +242,8 @@ async def test_what_is_relayed_is_written_down_before(client, relayed, upstream,
     if error:
         assert (response.status_code, upstream.seen) == (503, [])
         return
-    assert response.headers["x-coterie-egress"] == "in-stream"
+    head = "large;label=internal;pseudonymised=no;outcome=in-stream;prompts=1"
+    assert response.headers["x-coterie-egress"] == head
     (left,), (request,) = audit.events, relayed.audit.events
     assert left.about["characters"] == len(ODD.decode())
     assert left.about["digest"] == audit.digest(ODD.decode())

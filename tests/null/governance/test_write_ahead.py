@@ -16,7 +16,7 @@ import pytest
 import coterie
 from coterie.config.file import OpenAIModel
 from coterie.config.operation import GeneralistSection
-from coterie.errors import AuditError, EngineRejected
+from coterie.errors import AuditError, EngineRejected, EngineUnavailable
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog
 from coterie.governance.audit_events import read_entry
@@ -51,7 +51,8 @@ async def opened(server):
 
     def opened(audit, **model):
         section = OpenAIModel(
-            engine="openai", base_url=server.base_url, name="m", clearance=Label.INTERNAL, **{"retries": 0} | model
+            **{"engine": "openai", "base_url": server.base_url, "name": "m", "clearance": Label.INTERNAL, "retries": 0}
+            | model
         )
         engines.append(Gate(ClearancePolicy(), audit=audit).open("cloud", section))
         return engines[-1]
@@ -296,3 +297,24 @@ def test_every_gate_has_the_log():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Gate":
                 assert "audit" in {keyword.arg for keyword in node.keywords}, path
+
+
+@pytest.mark.parametrize("within", [True, False])
+async def test_what_had_no_connection_has_not_left(server, opened, path, within):
+    """A server that is not there, and one that is not asked for now: announced, and nothing left."""
+    log = AuditLog(path)
+    outcomes = []
+    for url, times in (("http://127.0.0.1:9/v1", 1), (server.base_url, 7)):
+        engine, server.default = opened(log, base_url=url), ServerReply.refused(503)
+        for _ in range(times):
+            call = asked_by() if within else SYSTEM
+            with pytest.raises(EngineUnavailable):
+                await engine.run([prompt()], call=call)
+            outcomes += [each.outcome for each in (call.outgoing or {}).values()]
+
+    if not within:
+        outcomes = [each for entry in entries(path) for each in entry["about"].get("egress", {}).values()]
+    assert outcomes == ["not_sent", *["engine_unavailable"] * 5, "not_sent", "not_sent"]
+    assert len(server.requests) == 5
+    assert within or verify_audit(path).open == ()
+    await log.close()

@@ -22,7 +22,7 @@ from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.wire import Wire
 from coterie.gateway.work import Gateway
 from coterie.network.relaying import RelayAnswer, Relayed, read_body
-from coterie.observe.plain import EGRESS_HEADER, EGRESS_IN_STREAM
+from coterie.observe.plain import EGRESS_HEADER
 from coterie.types import Label, Principal, RelayHead
 
 LABEL_HEADER = "x-coterie-label"
@@ -157,9 +157,8 @@ class Relay:
 
     @property
     def named(self) -> dict[str, str]:
-        """The headers of what has no effect, and of whether the request left: what came of it, the trace says."""
-        local = self.gateway.network.models[self.model].local
-        return {**ignored_header(self.ignored), EGRESS_HEADER: "none" if local else EGRESS_IN_STREAM}
+        """The headers of what has no effect, and of what left: nothing, where the model is in this process."""
+        return {**ignored_header(self.ignored), EGRESS_HEADER: "none"}
 
     def asked(self, scope: Scope) -> Relayed:
         """The request, with who sends it. Raises `WireError` for a label that is none."""
@@ -183,10 +182,11 @@ class Relay:
         return RelayAnswer(text=text, trace=trace, called=called, cut=cut)
 
     def answer(self, answer: RelayAnswer, *, stream: bool, refused: bool = False) -> ASGIApp:
-        """What sends an answer of which nothing left this machine, in the format of its API."""
+        """What sends an answer of a model or a specialist of this process, in the format of its API."""
         if self.form is None:
             raise AssertionError(f"{self.path} has no format of its own")
-        headers = {**self.named, EGRESS_HEADER: "none", TRACE_HEADER: answer.trace.id, "cache-control": "no-store"}
+        left = answer.trace.egress_summary
+        headers = {**self.named, EGRESS_HEADER: left, TRACE_HEADER: answer.trace.id, "cache-control": "no-store"}
         return written(self.form(answer.trace.id), answer, stream=stream, headers=headers, refused=refused)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -198,7 +198,8 @@ class Relay:
                     await self.answer(said, stream=bool(self.content.get("stream")))(scope, receive, send)
                     return
                 if isinstance(said, RelayHead):
-                    headers = {**said.headers, **self.named, TRACE_HEADER: trace_id, "cache-control": "no-store"}
+                    headers = {**said.headers, **self.named, EGRESS_HEADER: said.egress}
+                    headers |= {TRACE_HEADER: trace_id, "cache-control": "no-store"}
                     if said.body:
                         headers["content-length"] = str(len(said.body))
                     told = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
