@@ -320,7 +320,8 @@ class Allotments:
             with self._storage.writing() as connection:
                 for each, taken, gone, back, dearest in changes:
                     last = not any(each.held.units)
-                    table.write_back(connection, each.number, taken, gone + back, dearest=dearest, last=last)
+                    of = each.row, each.period
+                    table.write_back(connection, each.number, taken, gone + back, of=of, dearest=dearest, last=last)
                 granted = further(connection)
                 doubtful = True
         except BaseException:

@@ -167,12 +167,15 @@ class BudgetStorage(ABC):
         """Free it. A second call does nothing."""
 
     def hold(self, connection: DatabaseConnection, budget: str, period: str, amount: Amount, number: int | None) -> int:
-        """Hold an amount for this process, in the row of this number if it is still there; the row's number."""
+        """Hold an amount for this process, in the row of this number if it is still there; the row's number.
+
+        A number that is gone may be another budget's by now, also within one transaction.
+        """
         _add(connection, budget, period, {f"held_{unit}": value for unit, value in asdict(amount).items()})
         changes = ", ".join(f"{unit} = {unit} + ?" for unit in _UNITS)
         if number is not None:
-            changed = f"UPDATE held SET {changes} WHERE id = ?"  # noqa: S608 - our names
-            if connection.execute(changed, (*amount.units, number)).rowcount:
+            changed = f"UPDATE held SET {changes} WHERE id = ? AND owner = ? AND budget = ? AND period = ?"  # noqa: S608
+            if connection.execute(changed, (*amount.units, number, self.owner, budget, period)).rowcount:
                 return number
         inserted = connection.execute(
             "INSERT INTO held (owner, budget, period, tokens, nano, micro, requests) VALUES (?, ?, ?, ?, ?, ?, ?) "
@@ -401,7 +404,14 @@ def dearest(connection: DatabaseConnection, budget: str) -> int:
 
 
 def write_back(
-    connection: DatabaseConnection, number: int, taken: Amount, freed: Amount, *, dearest: int, last: bool
+    connection: DatabaseConnection,
+    number: int,
+    taken: Amount,
+    freed: Amount,
+    *,
+    of: tuple[str, str] | None = None,
+    dearest: int,
+    last: bool,
 ) -> None:
     """Count what was taken of what a process holds, and free what it holds no more.
 
@@ -410,11 +420,12 @@ def write_back(
         number: Of the row that it holds.
         taken: What was taken since the last time.
         freed: What is not held any more: what was taken, as far as it was held, and what is given back.
+        of: Budget and period that it holds the row of: a number that is gone may be another's. None for whatever it is.
         dearest: The energy of the dearest request among it.
         last: Nothing is held after it.
     """
     found = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
-    if found is None:
+    if found is None or of not in {None, (found["budget"], found["period"])}:
         return  # it counts as taken, all of it
     held = Amount(*(int(found[unit] or 0) for unit in _UNITS))
     freed = held if last else Amount(*map(min, freed.units, held.units))

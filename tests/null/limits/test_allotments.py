@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from coterie.config.operation import BudgetSection
-from coterie.limits.limits import StoredLimits
+from coterie.limits.limits import Bucket, StoredLimits
 from coterie.testing import FakeClock
-from coterie.types import Principal, Usage
+from coterie.types import Amount, Principal, Usage
+
+ONE = Amount(requests=1)
 
 
 @pytest.fixture
@@ -72,6 +74,32 @@ async def test_a_request_that_takes_more_than_was_reserved_takes_nothing_from_ot
     await limits.settle(second, Usage(joules=3.0))
     assert [(each.joules, each.held_joules) for each in limits.spending()] == [(44.0, 0.0), (0.0, 0.0)]
     assert [each.requests for each in limits.spending()] == [0, 3]
+
+
+async def test_budgets_that_are_leased_anew_together_keep_their_own(tmp_path):
+    """What each used up is leased under its own name: a row's number that is free again is the next budget's."""
+    often = {name: BudgetSection(requests=10_000) for name in ("first", "last")}
+    sections = {"first": often["first"], "energy": BudgetSection(joules=1_000.0), "last": often["last"]}
+    limits = StoredLimits(sections, tmp_path / "budgets.db", clock=FakeClock(1_764_072_000.0))
+    allotments = limits._allotments
+    allotments._watch = lambda: None
+    kept = await limits.reserve([Bucket("first", "first")], ONE, Principal())
+    running = await limits.admit(Principal())
+    for name in often:
+        for _ in range(40):
+            await limits.settle_each(dict.fromkeys(await limits.reserve([Bucket(name, name)], ONE, Principal())))
+        known = next(each for each in allotments._known.values() if each.row == name)
+        await limits.settle_each({allotments._reserve(known, known.free): None})
+    await limits.settle_each(dict.fromkeys(kept))
+    allotments.write(lease=True)
+
+    with limits._file.writing() as connection:
+        held = dict(connection.execute("SELECT budget, requests FROM held WHERE budget <> 'energy'").fetchall())
+    assert held == {each.row: each.held.requests for each in allotments._known.values() if each.row != "energy"}
+    await limits.settle(running, Usage(joules=1.0))
+    assert {(each.held, each.held_joules) for each in limits.spending()} == {(0, 0)}
+    with limits._file.writing() as connection:
+        assert connection.execute("SELECT DISTINCT held_requests FROM spent").fetchall() == [(0,)]
 
 
 async def test_of_a_scarce_budget_nothing_is_kept(made):
