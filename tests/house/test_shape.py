@@ -54,16 +54,16 @@ BUDGETS = {
     "console": 3650,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 590,
     "decisions": 925,  # typed questions, a new concept; deployments for questions; a second encoder; drawn options
-    "engines": 6_290,  # vLLM; encoders by name; relay; a transport as seam; models that read; made ahead; far numbers
+    "engines": 6_295,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5420,  # jobs, evidence, capture, review, runs; objects, also in review; repeats; confusions; live rows
     "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; calls checked
     "generalist": 1560,  # whole answers asked for whole; functions
-    "governance": 3610,  # write-ahead entries; MCP; one look at a prompt; sign-ins that count once; orders are learned
+    "governance": 3620,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
     "knowledge": 6945,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
     "learning": 5720,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels; languages
-    "limits": 1600,  # spans beside storage; calls capped, or as long as such were; allotments leased, one clock
+    "limits": 1605,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1195,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
     "network": 2655,  # what left in a relayed head; nulls after the generalist; stages; relay, routes by schema
@@ -86,7 +86,7 @@ BUDGETS = {
     "training": 515,  # candidates that serve nobody
     "tuning": 2300,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 205,  # heads on the encoder in place of word lists
-    "types": 2735,  # what gates read; contradictions; pages; old keys; the flywheel; functions; sums in one go
+    "types": 2740,  # what never left; what gates read; contradictions; pages; the flywheel; functions; sums in one go
 }
 
 

@@ -166,6 +166,9 @@ class World:
         """A network over what is in this folder."""
         disk = Disk(folder, self.drawn())
         limits = StoredLimits(self.limits, folder / "budgets.db", clock=self.clock)
+        pace = self.draw.choice([1.0, 100.0])  # of how many seconds the limits take one for a second
+        limits._allotments._monotonic = lambda: self.loop.time() / pace
+        limits._allotments._watch = lambda: None  # `_keep_budgets` does
         policy = Allowing(ClearancePolicy())
         audit = LogInTurn(folder / "audit.jsonl", self.loop, clock=self.clock, write=disk.write, sync=disk.sync)
         gate, engines = Gate(policy, limits, audit=audit, clock=self.clock), {}
@@ -323,6 +326,7 @@ class World:
         draws = [(tenant, self.drawn()) for tenant in self.tenants.values() for _ in range(2)]
         clients = [asyncio.create_task(self._client(life, tenant, draw, number)) for tenant, draw in draws]
         clients += [asyncio.create_task(self._disturb(life, self.drawn()))]
+        keeping = asyncio.create_task(self._keep_budgets(life))
         waiting, latest = set(clients), self.loop.time() + LONGEST
         while waiting and life.disk.copy is None:
             if self.loop.time() > latest:
@@ -330,9 +334,15 @@ class World:
             done, waiting = await asyncio.wait(waiting, timeout=0.25)
             for each in done:
                 each.result()
-        for client in waiting:
+        for client in (*waiting, keeping):
             client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+        await asyncio.gather(*clients, keeping, return_exceptions=True)
+
+    async def _keep_budgets(self, life: Life) -> None:
+        """Write down what was taken, and lease anew what is asked often, as the thread of the limits does."""
+        while True:
+            await asyncio.sleep(self.draw.choice([0.01, 0.5]))
+            await asyncio.to_thread(life.limits._allotments.write, lease=True)
 
     async def _disturb(self, life: Life, draw: random.Random) -> None:
         """Erase what was said, and set the clock, while others ask."""
