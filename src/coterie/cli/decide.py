@@ -93,6 +93,7 @@ def decisions(context: typer.Context, *, as_json: Json = False) -> None:
 
     The site is the fingerprint by which `[decisions.sites]` of coterie.toml gives a question its own specialist.
     """
+    from coterie.accounting.breakdown import format_money
     from coterie.runtime.codec import readable
 
     folder: Path = context.obj
@@ -103,7 +104,7 @@ def decisions(context: typer.Context, *, as_json: Json = False) -> None:
 
     def view() -> None:
         show_table(
-            ("site", "name", "question", "asked", "accepted", "zero-shot", "answered by", f"cost ({currency})", "J"),
+            ("site", "name", "question", "asked", "accepted", "zero-shot", "answered by", "cost", "J"),
             [
                 (
                     each.site,
@@ -113,7 +114,7 @@ def decisions(context: typer.Context, *, as_json: Json = False) -> None:
                     each.accepted,
                     each.zero_shot,
                     ", ".join(sorted(each.answered_by)),
-                    f"at least {each.cost}" if each.unpriced else str(each.cost),
+                    "at least " * bool(each.unpriced) + format_money(each.cost, currency),
                     f"{each.joules:.2f}",
                 )
                 for each in found

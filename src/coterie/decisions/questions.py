@@ -104,7 +104,6 @@ def request_about(state: object) -> Request:
     """
     if isinstance(state, str) and state.lstrip().startswith("{"):
         state = _object(state) or state
-    columns = cells_of(state) if isinstance(state, Mapping) else {}
     if isinstance(state, str | Mapping):
         text = render_record(state)
     elif isinstance(state, Sequence):
@@ -117,7 +116,7 @@ def request_about(state: object) -> Request:
         raise InputError("The state is empty.", hint="Send a text, or an object with a field that is not empty.")
     if len(text) > LONGEST_STATE:
         raise InputError(f"The state has {len(text)} characters; at most {LONGEST_STATE} are read.")
-    return Request(text=text, columns=columns)
+    return Request(text=text, columns=cells_of(state) if isinstance(state, Mapping) else {})
 
 
 def _object(text: str) -> dict[str, object] | None:

@@ -31,14 +31,32 @@ def read_record(text: str) -> Mapping[str, object] | None:
 
 
 def cells_of(value: Mapping[str, object]) -> dict[str, Scalar]:
-    """Return the plain values of an object by their dotted names: the columns of structured input."""
+    """Return the values of an object by the names that `render_record` gives them, in its order: columns of input.
+
+    What is in a list is its text there.
+    """
     found: dict[str, Scalar] = {}
-    for name, each in value.items():
-        if isinstance(each, Mapping):
-            found |= {f"{name}.{inner}": cell for inner, cell in cells_of(each).items()}
-        elif each is None or isinstance(each, str | int | float):
-            found[name] = each
+    for name in sorted(value, key=str):
+        match value[name]:
+            case Mapping() as inner:
+                found |= {f"{name}.{key}": cell for key, cell in cells_of(inner).items()}
+            case list() | tuple() as items:
+                found |= {key: text for key, text in _lines(str(name), items, 0) if text}
+            case None | str() | int() | float() as cell:
+                found[str(name)] = cell
     return found
+
+
+def render_columns(columns: Mapping[str, Scalar]) -> str:
+    """Return columns with dotted names as `render_record` writes the record that they are of."""
+    names = sorted(columns, key=lambda name: [(len(part) * part.isdigit(), part) for part in name.split(".")])
+    return "\n".join(f"{name}: {text}" for name in names if (text := _scalar(columns[name])))
+
+
+def part_of(columns: Mapping[str, Scalar], names: Sequence[str]) -> dict[str, Scalar]:
+    """Return the columns that are these fields of a record, or within them."""
+    within = tuple(f"{name}." for name in names)
+    return {column: cell for column, cell in columns.items() if f"{column}.".startswith(within)}
 
 
 def render_messages(turns: Sequence[Message]) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from coterie.decisions.questions import LONGEST_STATE, request_about
 from coterie.errors import InputError
 from coterie.tasks.contract import read_dataset
-from coterie.text.records import render_record
+from coterie.text.records import cells_of, part_of, render_columns, render_record
 from coterie.types import Message
 
 PLAIN = st.none() | st.booleans() | st.integers(-1000, 1000) | st.text("ab c", max_size=5)
@@ -24,6 +24,15 @@ def test_the_order_of_fields_changes_nothing(record, random):
     shuffled = dict(random.sample(list(record.items()), len(record)))
 
     assert render_record(record) == render_record(shuffled)
+
+
+@given(st.dictionaries(st.text("xyz", min_size=1), RECORDS), st.sets(st.text("xyz", min_size=1)), st.randoms())
+def test_columns_are_written_as_the_record_that_they_are_of(record, wanted, random):
+    """What a question's state gives as columns, in any order, has the text that training made of the same fields."""
+    columns = cells_of(record)
+    columns = dict(random.sample(list(columns.items()), len(columns)))
+
+    assert render_columns(part_of(columns, [*wanted])) == render_record({name: record.get(name) for name in wanted})
 
 
 def test_a_record_in_words():

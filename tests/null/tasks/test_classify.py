@@ -1,5 +1,8 @@
 """`classify`: from logits to a finding."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from coterie.learning.scope import Centroids, Neighbours, ScopeScore
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
+from coterie.text.records import cells_of
 from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
 
 ANY = Acceptance(temperature=1.0, threshold=0.5, target_risk=0.05, scope_threshold=None)
@@ -244,3 +248,14 @@ async def test_a_known_text_asks_the_head_once():
     assert not any(step.usage.cpu_seconds for step in second.steps)
     await consult(who, text="another")
     assert [prompt.text for prompt in who.head.prompts] == ["where is my card?", "another"]
+
+
+@pytest.mark.parametrize("given", ["text", "columns"])
+async def test_a_record_is_read_as_it_was_trained(given):
+    """The fields of its record, those within a field too, and no others: of JSON as text, and of columns."""
+    record = {"note": "late", "account": {"blocked": True, "years": 3}, "tags": ["a", "b"], "name": "not trained on"}
+    who = replace(specialist(2.0, 0.0, -1.0), record=("note", "account", "tags"))
+    task = {"text": json.dumps(record)} if given == "text" else {"text": "all of it", "columns": cells_of(record)}
+    await consult(who, **task)
+
+    assert who.head.prompts[0].text == "account.blocked: true\naccount.years: 3\nnote: late\ntags: a, b"

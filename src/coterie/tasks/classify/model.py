@@ -24,7 +24,7 @@ from coterie.runtime.known import KnownTexts
 from coterie.runtime.rows import BatchMemo
 from coterie.runtime.values import replace
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
-from coterie.text.records import read_record, render_record
+from coterie.text.records import part_of, read_record, render_columns, render_record
 from coterie.types import (
     SYSTEM,
     AcceptanceOverride,
@@ -117,13 +117,14 @@ class ClassifySpecialist:
         A text that is a JSON object is a record, too.
         """
         columns = task.columns or {}
-        if self.record and not columns.keys().isdisjoint(self.record):
-            text = render_record({name: columns.get(name) for name in self.record})
+        if own := part_of(columns, self.record):
+            text = render_columns(own)
         else:
             text = task.text if task.text.strip() or not columns else render_record(columns)
             if (record := read_record(text)) is not None:
+                own_fields = {name: record[name] for name in self.record if name in record}
                 with suppress(InputError):  # too deep a one is a text
-                    text = render_record(record)
+                    text = render_record(own_fields or record)
         return task if text == task.text else replace(task, text=text, vector=None, truncated=False)
 
     async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
