@@ -315,9 +315,11 @@ def import_calls(
             label=config.network.default_label,
             until=books.clock(),
         )
+        kept = 0
         for some in batches(made):
             await books.store.add_examples(some)
-        return len(recorded.calls)
+            kept += len(some)
+        return kept
 
     count = _with_books(folder, work)
     unpriced = sum(each.cost is None for each in recorded.calls)

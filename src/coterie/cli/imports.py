@@ -23,6 +23,7 @@ SKIPPED = {
     "duplicate": "rows that are there already",
     "empty": "answers without a value for the field",
     "error": "calls that failed",
+    "long_call": "calls of more than 500,000 characters",
     "no_answer": "calls without an answer",
     "no_question": "calls without a text of the user",
     "not_a_call": "records of something else than a model's answer to a text",

@@ -46,11 +46,15 @@ _FEWEST_SHINGLES = 3
 """Shingles of a template: six words in a row."""
 _COVERED = 0.5
 """Share of a template's calls that finer templates must cover to replace it: below, they are phrases of its inputs."""
+_FENCE = re.compile(r"\s*(?:```[a-z]*)?\s*(\[.*\])\s*(?:```)?\s*", re.DOTALL)
+"""A list that is all of an answer, in a fence or not."""
 _FOLDS = 3
 _SHOWN = 10_000
 """Calls between two signs of progress."""
 _OPENS = 40
 """Characters of an answer within which an object begins, if it is one."""
+_LONGEST_LIST = 2_000
+"""Characters of an answer that may be a list of labels."""
 _INPUTS = 600
 """Inputs of a template that are compared with those of others."""
 
@@ -346,6 +350,8 @@ def answers_of(answers: Sequence[str]) -> Answers:
     if len(objects) >= 0.5 * len(answers[:2000]):
         counts = Counter(key for keys in objects for key in keys)
         return Answers(shape="json", labels={k: n for k, n in counts.most_common() if n >= 0.2 * len(objects)})
+    if ranked(answers):
+        return Answers(shape="text")
     folded = Counter(map(fold, answers))
     back = {label: n for label, n in folded.most_common() if n >= 3 and len(label) <= 200}
     if sum(back.values()) >= 0.8 * len(answers) and len(back) <= max(2, len(answers) // 5):
@@ -356,17 +362,47 @@ def answers_of(answers: Sequence[str]) -> Answers:
 
 
 def fold(answer: str) -> str:
-    """An answer as labels are compared, without the asterisks of Markdown around it; an object by its values."""
+    """An answer as labels are compared, without the asterisks of Markdown around it; an object by its values.
+
+    A list of plain values counts as a set: labels of one text come in any order.
+    """
     if "{" in answer[:_OPENS] and (found := json_object(answer)) is not None:
         return json.dumps(_folded_values(found), ensure_ascii=False, sort_keys=True)
+    if "[" in answer[:_OPENS] and (values := _plain_list(answer)) is not None:
+        return json.dumps(_folded_values(values), ensure_ascii=False)
     return folded(answer.strip(" *"))
+
+
+def ranked(answers: Iterable[str]) -> bool:
+    """Whether answers are lists whose order may tell something: all of one length, and a set in several orders."""
+    orders: dict[str, set[str]] = defaultdict(set)
+    lengths: set[int] = set()
+    for answer in answers:
+        values = _plain_list(answer) if "[" in answer[:_OPENS] else None
+        if values:
+            lengths.add(len(values))
+            orders[fold(answer)].add(json.dumps([_folded_values(each) for each in values]))
+    return len(lengths) == 1 and lengths != {1} and any(len(each) > 1 for each in orders.values())
+
+
+def _plain_list(answer: str) -> list[Any] | None:
+    """The JSON list of plain values that an answer is, also in a fence; None if it is none."""
+    fenced = _FENCE.fullmatch(answer) if len(answer) <= _LONGEST_LIST else None
+    if fenced is None:
+        return None
+    try:
+        value = json.loads(fenced[1])
+    except (ValueError, RecursionError):
+        return None
+    return value if all(isinstance(each, str | int | float | None) for each in value) else None
 
 
 def _folded_values(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, dict):
         return {key: _folded_values(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_folded_values(each) for each in value]
+        values = [_folded_values(each) for each in value]
+        return values if any(isinstance(each, dict | list) for each in values) else sorted(values, key=json.dumps)
     return folded(value) if isinstance(value, str) else value
 
 

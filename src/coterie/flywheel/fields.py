@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from coterie.flywheel.discovery import fold, json_object
+from coterie.flywheel.discovery import fold, json_object, ranked
 from coterie.protocols import Specialist
 from coterie.types import CallContext, ContextView, Finding, Reason, SpecialistCard, Task
 
@@ -52,7 +52,8 @@ def closed_rows(
             spellings.setdefault(fold(row[key]), Counter())[row[key]] += 1
         known = {value: each.most_common(1)[0][0] for value, each in spellings.items() if each.total() >= _FEWEST}
         covered = sum(spellings[value].total() for value in known)
-        if covered < _CLOSED * len(rows) or len(known) > max(2, len(rows) // 5):
+        some = covered < _CLOSED * len(rows) or len(known) > max(2, len(rows) // 5)
+        if some or ranked(row[key] for row in rows.values()):
             open_fields.append(key)
         spelled[key] = known
     kept = {

@@ -35,6 +35,7 @@ from coterie.flywheel.discovery import fold
 from coterie.flywheel.gates import drawn
 from coterie.flywheel.templates import Recogniser
 from coterie.flywheel.watch import CALIBRATION, DeploymentWatch, Drift
+from coterie.learning.checks import count
 from coterie.logs.exchanges import read_answer, read_question
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, redact
 from coterie.protocols import FlywheelStore, Specialist
@@ -64,8 +65,12 @@ POLL_SECONDS = 0.5
 _GATHER_SECONDS = 0.05
 """Calls are written together that end within this time."""
 _BATCH = 64
+_CLOSING_SECONDS = 10.0
+"""Calls that wait are scrubbed for so long when the server stops."""
 _SHADOWS_UP_TO = 100
 """Calls in the queue above which no shadow is asked."""
+LONGEST_CALL = 500_000
+"""Characters of a call that is kept: taking personal data out of a million takes five seconds."""
 _APIS = {
     "/chat/completions": "chat",
     "/responses": "responses",
@@ -177,11 +182,17 @@ class LiveFlywheel:
         """Write what waits, and stop."""
         self._closing = True
         with suppress(TimeoutError):
-            async with asyncio.timeout(10.0):
+            async with asyncio.timeout(_CLOSING_SECONDS):
                 await self.settle()
+        before = self.counts["unwritten"]
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        while not self._queue.empty():
+            self._queue.get_nowait()
+            self.counts["unwritten"] += 1
+        if left := self.counts["unwritten"] - before:
+            _log.warning("%s still waited to be scrubbed, and went unwritten", count(left, "captured call"))
 
     async def settle(self) -> None:
         """Wait until every call that has left is written."""
@@ -207,6 +218,9 @@ class LiveFlywheel:
         if asked is None:
             return None
         system, text = asked
+        if len(system) + len(text) > LONGEST_CALL:
+            self.counts["too_long"] += 1
+            return None
         prompt = ((("system", system),) if system else ()) + (("user", text),)
         example = CapturedExample(
             id=trace_id,
@@ -473,15 +487,18 @@ class LiveFlywheel:
     async def _work_on(self) -> None:
         while True:
             batch = [await self._queue.get()]
-            if not self._closing:
-                await asyncio.sleep(_GATHER_SECONDS)
-            while len(batch) < _BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
             try:
+                if not self._closing:
+                    await asyncio.sleep(_GATHER_SECONDS)
+                while len(batch) < _BATCH and not self._queue.empty():
+                    batch.append(self._queue.get_nowait())
                 await self._keep(batch)
             except (CoterieError, OSError) as error:
                 self.counts["unwritten"] += len(batch)
                 _log.warning("%d captured calls were not written: %s", len(batch), error)
+            except asyncio.CancelledError:
+                self.counts["unwritten"] += len(batch)
+                raise
             except Exception:  # noqa: BLE001 - the next batch must still be written
                 _log.exception("%d captured calls were not written", len(batch))
             finally:

@@ -25,6 +25,7 @@ from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob, next_step
 from coterie.flywheel.gates import StreamEvidence, audit_sample, judge_differences, truths_of
+from coterie.learning.checks import count
 from coterie.types import CapturedExample, DeploymentState, JobVolume
 
 _DAY, _MONTH = 86_400.0, 30 * 86_400.0
@@ -238,8 +239,8 @@ def waits_for(evidence: StreamEvidence, deployment: Deployment) -> str:
     if evidence.decision == "worse":
         return "worse than what answers today"
     if evidence.pending:
-        return f"{len(evidence.pending)} differing answers wait for a person"
-    return f"{evidence.judged} rows judged; evidence {evidence.not_worse:.0%} of what is needed"
+        return f"{count(len(evidence.pending), 'differing answer')} to be judged by a person"
+    return f"{count(evidence.judged, 'row')} judged; evidence {evidence.not_worse:.0%} of what is needed"
 
 
 async def also_waits_for(books: Deployments, section: FlywheelSection, deployment: Deployment) -> str:
@@ -256,7 +257,7 @@ async def also_waits_for(books: Deployments, section: FlywheelSection, deploymen
         audited = {each.example for each in labels if each.purpose == "audit"}
         # The sample moves on with each call; what was labelled for it stays.
         if (missing := len(sample) - len(audited.union(each for each in sample if each in truths))) > 0:
-            return f"{missing} examples of the audit slice wait for a person"
+            return f"{count(missing, 'example')} of the audit slice wait for a person"
         champion = next((each for each in others if each.state == "champion"), None)
         if champion is None:
             return ""
@@ -266,7 +267,8 @@ async def also_waits_for(books: Deployments, section: FlywheelSection, deploymen
     hours = (books.clock() - deployment.since) / 3600
     if served >= section.canary_calls or hours >= _NEARLY * section.canary_hours:
         return ""
-    return f"{served} of {section.canary_calls} calls, {hours:.1f} of {section.canary_hours:g} hours in this stage"
+    needed = count(section.canary_calls, "call")
+    return f"{served} of {needed}, {hours:.1f} of {section.canary_hours:g} hours in this stage"
 
 
 async def _covers_less(

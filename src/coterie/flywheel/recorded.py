@@ -14,7 +14,7 @@ from pathlib import Path
 from coterie.accounting.meter import token_money
 from coterie.config.file import RemoteModel
 from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, fold
-from coterie.flywheel.live import scrub
+from coterie.flywheel.live import LONGEST_CALL, scrub
 from coterie.logs.exchanges import CallReader, LoggedCall
 from coterie.logs.records import read_log
 from coterie.logs.rows import nothing_in
@@ -125,7 +125,7 @@ def log_examples(
     """Yield an example a call.
 
     Args:
-        recorded: Calls, in the order of their files.
+        recorded: Calls, in the order of their files; those that are too long are counted among what was skipped.
         detector: Finds the personal data that is taken out.
         secret: Keys the hashes of callers.
         tenant: Whose calls they are.
@@ -135,6 +135,9 @@ def log_examples(
     """
     for place, call in enumerate(recorded.calls):
         texts = [text for _, text in call.prompt]
+        if sum(map(len, texts)) + len(call.answer) > LONGEST_CALL:
+            recorded.skipped["long_call"] += 1
+            continue
         *prompt, answer = scrub([*texts, call.answer], detector)
         known = "\0".join([*texts, call.answer, str(place)]).encode("utf-8", "replace")
         yield CapturedExample(

@@ -162,14 +162,20 @@ class ReviewQueue:
     memory: dict[tuple[str, ...], tuple[float, Any]] | None = None
     """What pages remember for a minute: newest calls, the audit slice, whether a gate is decided. None looks anew."""
 
-    async def next(self, job: str, *, reviewer: str, now: float | None = None) -> ReviewItem | None:
+    async def next(
+        self, job: str, *, reviewer: str, now: float | None = None, waited_for: bool = False
+    ) -> ReviewItem | None:
         """Return the next item for a reviewer; None if nothing is to be asked, or the week's labels are given.
 
-        The item is theirs for five minutes. Raises `InputError` if there is no such job.
+        With `waited_for` only what a promotion waits for. The item is theirs for five minutes. Raises `InputError` if
+        there is no such job.
         """
-        return next(iter(await self.upcoming(job, 1, reviewer=reviewer, now=now)), None)
+        found = await self.upcoming(job, 1, reviewer=reviewer, now=now, only_waited_for=waited_for)
+        return next(iter(found), None)
 
-    async def upcoming(self, job: str, count: int, *, reviewer: str, now: float | None = None) -> list[ReviewItem]:
+    async def upcoming(
+        self, job: str, count: int, *, reviewer: str, now: float | None = None, only_waited_for: bool = False
+    ) -> list[ReviewItem]:
         """Return so many items, in their order, for a desk that shows the next one at once; see `next`."""
         now = self.books.clock() if now is None else now
         left = await self.left(now=now)
@@ -181,7 +187,7 @@ class ReviewQueue:
         mine = {each.example for each in desk.labels if each.by == reviewer and each.origin == "person"}
         spare = left - int(_SPARED * self.section.labels)
         waited_for, others = await asyncio.to_thread(self._order, desk)
-        for place, (example, purpose) in enumerate([*waited_for, *others]):
+        for place, (example, purpose) in enumerate([*waited_for, *(() if only_waited_for else others)]):
             if place >= len(waited_for) and purpose in {"audit", "doubt"} and len(found) >= spare:
                 continue
             if example in mine or _is_taken(claims.get(example), reviewer, now):
@@ -208,14 +214,17 @@ class ReviewQueue:
     async def next_of_all(self, *, reviewer: str) -> tuple[str, ReviewItem | None]:
         """Return the job whose labels bring the most of those that ask something, and its next item.
 
-        Raises `InputError` if there is no job that people can label.
+        What no promotion waits for comes after what one of any job does. Raises `InputError` if there is no job that
+        people can label.
         """
         worth = await self.worth()
         if not worth:
             raise InputError("There is no job that people can label yet.", hint="See `coterie flywheel status`.")
-        for each in worth:
-            if (item := await self.next(each.job, reviewer=reviewer)) is not None:
-                return each.job, item
+        for waited_for in (True, False):
+            for each in worth:
+                item = await self.next(each.job, reviewer=reviewer, waited_for=waited_for)
+                if item is not None:
+                    return each.job, item
         return worth[0].job, None
 
     async def _worth(self, job: KnownJob, volume: JobVolume) -> JobWorth:

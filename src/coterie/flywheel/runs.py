@@ -242,7 +242,7 @@ class FlywheelRunner:
         if not more and not grown:
             return
         if dry_run:
-            why = f"{loose} calls belong to no job yet" if more else "there are more calls by now"
+            why = f"{count(loose, 'call')} of no job yet" if more else "there are more calls by now"
             self._note("discover", why)
             return
         calls = [each for each in await store.newest(limit=_LOOKED_AT) if each.api != "decisions"]
@@ -310,7 +310,7 @@ class FlywheelRunner:
             known[job.id] = kept
             calls_in = len(found.calls)
             why = (
-                f"{calls_in} calls of {count(len(kept.templates), 'wording')}"
+                f"{count(calls_in, 'call')} of {count(len(kept.templates), 'wording')}"
                 if old is None
                 else "a wording or a label is new"
             )
@@ -353,7 +353,7 @@ class FlywheelRunner:
             )
             if not dry_run:
                 await self.books.put_job(job)
-            self._note("discover", f"{volume.calls} typed questions", job=job.name, done=not dry_run)
+            self._note("discover", count(volume.calls, "typed question"), job=job.name, done=not dry_run)
 
     # --- one job ---------------------------------------------------------------------------------
 
@@ -478,7 +478,7 @@ class FlywheelRunner:
         told = job.trained > 0 and judged >= max(_TOLD, 2 * job.judged)  # labels say from where on it may answer
         if retrain or have >= needed or told:
             return ""
-        return f"{have} of {needed} calls" + ("" if since is None else " since the alarm")
+        return f"{have} of {count(needed, 'call')}" + ("" if since is None else " since the alarm")
 
     async def _trained(
         self, job: KnownJob, rows: JobRows, examples: Sequence[CapturedExample], alarms: Sequence[JobAlarm]
@@ -749,7 +749,7 @@ class FlywheelRunner:
                 await self._move(job, deployment, "retired", reason, figures, dry_run=dry_run)
                 return False
         state, stage, share = step_after(deployment, section, await self.books.store.volumes())
-        reason = f"not worse by {section.margin:.0%}, {evidence.judged} calls judged"
+        reason = f"not worse by {section.margin:.0%}, {count(evidence.judged, 'call')} judged"
         await self._move(job, deployment, state, reason, figures, stage=stage, share=share, dry_run=dry_run)
         return state != "champion"
 

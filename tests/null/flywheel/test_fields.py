@@ -1,5 +1,6 @@
 """Jobs whose answers are JSON objects: found, trained field by field, answered whole, compared by values."""
 
+import itertools
 import json
 import random
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from coterie.config.file import parse_config
 from coterie.config.flywheel import ROWS_FOLDER
 from coterie.engines.onnx import OnnxEncoder
 from coterie.flywheel.deployments import Deployments, KnownJob
-from coterie.flywheel.discovery import fold
+from coterie.flywheel.discovery import RecordedCall, answers_of, discover, fold, ranked
 from coterie.flywheel.fields import FieldsSpecialist, closed_rows, object_of, values_of
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.flywheel.training import field_name, load_version, rows_of
@@ -57,6 +58,57 @@ def test_objects_are_compared_by_their_values():
     assert values_of(one, KEYS) == {"intent": '"Lost"', "urgent": "true"}
     assert values_of('{"intent": "lost"}', KEYS) is None
     assert values_of("sorry", KEYS) is None
+
+
+def test_a_list_of_labels_is_compared_as_a_set():
+    """In any order, case and fence; text around it is part of an answer, and lists of objects keep their order."""
+    assert fold('["slugs", "Mildew"]') == fold('```json\n["mildew", "slugs"]\n```') != fold('["slugs"]')
+    assert fold('{"found": ["b", "a"]}') == fold('{"found": ["a", "b"]}')
+    assert fold("lost [1]") != fold("stolen [1]")
+    assert fold('[{"a": 1}, {"a": 2}]') != fold('[{"a": 2}, {"a": 1}]')
+
+
+@pytest.mark.parametrize(
+    ("lists", "told"),
+    [
+        (["[1, 2]", "[2, 1]", "[1, 3]"], True),
+        (["[1, 2]", "[2, 1]", "[1]"], False),
+        (["[1, 2]", "[1, 3]"], False),
+        (["[1]", "[2]"], False),
+        (["one", "two"], False),
+    ],
+)
+def test_lists_of_one_length_whose_order_changes_may_be_rankings(lists, told):
+    """They are no labels: what is trained on sets would answer in any order."""
+    assert ranked(lists) is told
+    assert (answers_of(lists * 10).shape == "text") is told
+
+
+def test_two_wordings_whose_lists_come_in_any_order_are_one_job():
+    """Labels of a text, the order of which is chance, are a closed set; wordings of one job are merged."""
+    rng = random.Random(3)
+    signs = {
+        "slugs": "slime holes night trail",
+        "mildew": "white powder flour film",
+        "drought": "dry dust crumbles rain",
+    }
+    calls = []
+    for number in range(300):
+        labels = rng.sample(sorted(signs), rng.choice((1, 1, 2)))
+        said = " ".join(rng.choice(signs[each].split()) for each in labels for _ in range(4))
+        asked = (
+            f"List all problems of the plant as a JSON array. Report: {said}",
+            f"Here is what one of our customers has to report: {said} (answer with a list of the problems)",
+        )[number % 2]
+        calls.append(RecordedCall(prompt=(("user", asked),), answer=json.dumps(labels)))
+    (job,) = discover(calls).jobs
+
+    assert (job.answers.shape, len(job.templates), len(job.calls)) == ("labels", 2, 300)
+    assert set(map(fold, job.answers.labels)) <= {json.dumps(sorted(each)) for each in _sets(signs)}
+
+
+def _sets(names):
+    return [list(each) for size in (1, 2) for each in itertools.combinations(names, size)]
 
 
 def test_a_field_of_free_text_is_open():

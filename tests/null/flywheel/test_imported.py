@@ -5,7 +5,10 @@ import json
 import pytest
 
 from coterie.config.file import parse_config
-from coterie.flywheel.recorded import priced, read_calls
+from coterie.flywheel.live import LONGEST_CALL
+from coterie.flywheel.recorded import log_examples, priced, read_calls
+from coterie.privacy.patterns import PatternDetector
+from coterie.types import Label
 
 CONFIG = """
 [models.large]
@@ -72,3 +75,13 @@ def test_what_is_not_known_stays_unknown(tmp_path):
     )
     assert priced(found, parse_config(CONFIG).models, until=BEFORE) == 0
     assert [each.cost for each in found.calls] == [0.5] + [None] * 6
+
+
+def test_a_call_that_is_too_long_is_left_out_and_counted(tmp_path):
+    """Taking personal data out of ten megabytes takes most of a minute."""
+    long = [{"role": "user", "content": "x" * (LONGEST_CALL + 1)}]
+    found = read(tmp_path, {}, {"messages": long})
+    about = {"secret": b"k", "tenant": "t", "label": Label.INTERNAL, "until": BEFORE}
+
+    assert len(list(log_examples(found, detector=PatternDetector(), **about))) == 1
+    assert found.skipped["long_call"] == 1

@@ -10,6 +10,7 @@ import pytest
 from coterie.config.file import GatewaySection
 from coterie.config.flywheel import CaptureSection, FlywheelSection
 from coterie.errors import ArtefactRefused, EngineError
+from coterie.flywheel import live as live_module
 from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.flywheel.live import LiveFlywheel, scrub
 from coterie.flywheel.overview import promote, roll_back
@@ -491,3 +492,24 @@ async def test_a_typed_question_is_a_job_and_its_deployment_answers(world):
     (unsure,) = (await world.network.decide(Request(text="odd"), [question])).decisions
     assert unsure.method == "similarity"
     assert {each.policy for each in await captured(world)} == {"model:encoder", made.id}
+
+
+async def test_a_call_that_is_too_long_is_relayed_and_not_kept(world, monkeypatch):
+    """Taking personal data out of megabytes takes minutes; such calls are counted."""
+    monkeypatch.setattr(live_module, "LONGEST_CALL", 100)
+    await world.ask("short")
+    await world.ask("long " * 40)
+
+    assert len(await captured(world)) == 1
+    assert (world.live.counts["too_long"], len(world.model.asked)) == (1, 2)
+
+
+async def test_what_is_not_scrubbed_when_a_server_stops_is_counted(world, monkeypatch):
+    """It is lost, and says so; nothing of it is written unscrubbed."""
+    monkeypatch.setattr(live_module, "_CLOSING_SECONDS", 0.0)
+    for _ in range(3):
+        await world.ask("text")
+    await world.live.close()
+
+    assert world.live.counts["unwritten"] + world.live.counts["kept"] == 3
+    assert world.live.counts["unwritten"]

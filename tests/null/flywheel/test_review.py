@@ -9,7 +9,7 @@ from coterie.errors import InputError
 from coterie.flywheel.deployments import KnownJob
 from coterie.flywheel.gates import drawn, is_audit
 from coterie.flywheel.overview import evidence_of, promote
-from coterie.flywheel.review import ReviewQueue
+from coterie.flywheel.review import JobWorth, ReviewQueue
 from coterie.store.erasure import ErasureScope
 
 from .conftest import LABELS, NOW, compared, examples
@@ -252,3 +252,20 @@ async def test_a_job_that_asks_nothing_is_passed_over(queue, books, section):
     await books.put_job(replace(await books.job("triage"), ignored=True))
     with pytest.raises(InputError):
         await queue.next_of_all(reviewer="ann")
+
+
+async def test_what_a_promotion_of_any_job_waits_for_comes_before_the_rest(queue, books, store):
+    """Not ninety rows that look like noise of the job whose labels bring most, while differences of another wait."""
+    worth = await queue.worth()
+    job = KnownJob(id="j2", name="idle", labels=LABELS, found=NOW, doubtful=("noise0",))
+    await books.put_job(job)
+    await store.flywheel.add_examples([replace(each, id=f"noise{each.id[-1]}", job="j2") for each in examples(1)])
+    order = [JobWorth(job="j2", calls=9e9, labels=1.0), *worth]
+
+    class First(ReviewQueue):
+        async def worth(self):
+            """The job without differences first."""
+            return order
+
+    asked, item = await First(queue.books, queue.section).next_of_all(reviewer="ann")
+    assert (asked, item.purpose) == ("j1", "disagreement")
