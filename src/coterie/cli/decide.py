@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -162,10 +161,11 @@ def _read(path: Path | None) -> list[Question]:
     from pydantic import ValidationError
 
     from coterie.gateway.decisions.systemone import read_questions
+    from coterie.runtime.codec import strict_json
 
     try:
-        return read_questions(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_questions(strict_json(path.read_bytes()))
+    except (OSError, ValueError) as error:
         shown = (error.strerror if isinstance(error, OSError) else None) or str(error)
         if isinstance(error, ValidationError):
             wrong = error.errors(include_url=False, include_input=False)[0]

@@ -196,7 +196,8 @@ def _anthropic(response: ErrorResponse) -> Response:
 
 def _json_rpc(response: ErrorResponse) -> Response:
     """An error of JSON-RPC with the same status, of a message whose id nobody has read."""
-    about = {"code": REFUSED, "message": response.error["message"], "data": {"code": response.error["code"]}}
+    number = _JSON_RPC.get(response.error["code"], REFUSED)
+    about = {"code": number, "message": response.error["message"], "data": {"code": response.error["code"]}}
     return _reshaped(response, {"jsonrpc": "2.0", "id": None, "error": about})
 
 
@@ -209,6 +210,8 @@ _SHAPES: Mapping[str, Callable[[ErrorResponse], Response]] = {"/v1/messages": _a
 """By the beginning of the path, where it is not OpenAI's."""
 REFUSED = -32010
 """JSON-RPC code of what the gateway refuses before MCP is spoken; `data.code` says what."""
+_JSON_RPC: Mapping[object, int] = {"invalid_json": -32700, "invalid_request": -32600}
+"""Those that JSON-RPC has codes for."""
 
 
 def error_response(error: Exception) -> ErrorResponse:

@@ -8,8 +8,6 @@ have no effect; those named only to be refused are the ones whose silent absence
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -31,11 +29,10 @@ from pydantic_core import PydanticCustomError
 
 from coterie.config.section import Money
 from coterie.gateway.errors import WireError
+from coterie.runtime.codec import strict_json
 from coterie.types import Label
 
 _INT64 = 2**63
-_MOST_DIGITS = 400
-"""Of a whole number in a body; more than any number of 64 bits has."""
 
 
 class Wire(BaseModel):
@@ -57,47 +54,16 @@ W = TypeVar("W", bound=BaseModel)
 
 def read_wire(kind: type[W], body: bytes) -> W:
     """Check a body of an endpoint. Raises `WireError` for what is no strict JSON, else pydantic's `ValidationError`."""
-    strict_json(body)
+    read_strict(body)
     return kind.model_validate_json(body)
 
 
-def strict_json(body: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Return a body as JSON.
-
-    Raises:
-        WireError: it is none, holds NaN, half a surrogate pair or a number that is too long, or gives a name twice in
-            one object, which two readers may understand in two ways.
-    """
+def read_strict(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Return the JSON of a body. Raises `WireError` for what is none, or may be read in two ways."""
     try:
-        content = json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_refuse, parse_int=_whole)
-    except (ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise WireError("invalid_json", f"The body is not valid JSON: {said[:200]}.") from None
-    if b"\\u" in body:  # only an escape can make one: bytes that hold one are no UTF-8
-        try:
-            json.dumps(content, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise WireError("invalid_json", "The body holds half a surrogate pair, which is no text.") from None
-    return content
-
-
-def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:100]!r} is given twice in one object")
-    return found
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"a number has {len(digits)} digits; at most {_MOST_DIGITS} are read")
-    return int(digits)
+        return strict_json(body)
+    except ValueError as error:
+        raise WireError("invalid_json", f"The body is not valid JSON: {str(error)[:200]}.") from None
 
 
 # --- Requests ------------------------------------------------------------------------------------

@@ -190,6 +190,47 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON, whose shape th
         raise ValueError("it is nested too deeply") from error
 
 
+_MOST_DIGITS = 400
+"""Of a whole number; no number of 64 bits has as many."""
+
+
+def strict_json(text: bytes) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows
+    """Parsed JSON that every reader understands in one way.
+
+    Raises `ValueError` for what is none, NaN, half a surrogate pair, a whole number of more than 400 digits, and a name
+    that is given twice in one object.
+    """
+    try:
+        found = json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_refuse, parse_int=_whole)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if b"\\u" in text:  # only an escape can make one: bytes that hold one are no UTF-8
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("half a surrogate pair is no text") from None
+    return found
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:100]!r} is given twice in one object")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits; at most {_MOST_DIGITS} are read")
+    return int(digits)
+
+
 def from_json(kind: type[T], data: object, *, unknown: Unknown = "refuse") -> T:
     """A value of type `kind` from parsed JSON.
 

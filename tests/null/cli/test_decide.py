@@ -65,6 +65,8 @@ def test_json_and_a_file(run, folder, network, tmp_path):
         ("{}", "read: Dictionary"),
         ('{"k": {"type": "odd"}}', "read: k: "),
         ("[", "read: Expecting"),
+        ('{"k": {"type": "choice", "criteria": {"a": null, "b": null, "a": null}}}', "the name 'a' is given twice"),
+        ('{"k": {"type": "noul", "instructions": "?"}, "k": {"type": "noul"}}', "the name 'k' is given twice"),
         (None, "read: No such file or directory."),
     ],
 )

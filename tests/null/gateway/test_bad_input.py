@@ -280,3 +280,21 @@ async def test_what_belongs_to_another_api(client, asked, ignored):
     path, body = asked
     response = await client().post(path, json=body)
     assert (response.status_code, response.headers["x-coterie-ignored"]) == (200, ignored)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ('{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "method": "tools/call"}', -32700),
+        ('{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"a": NaN}}', -32700),
+        ('{"jsonrpc": "2.0", "id": null, "method": "ping"}', -32600),
+        ('{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}', -32600),
+        ('{"jsonrpc": "2.0", "id": true, "method": "ping"}', -32600),
+        ('[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', -32600),
+    ],
+)
+async def test_messages_that_json_rpc_does_not_have(client, body, code):
+    """Are refused with JSON-RPC's own codes: a request without a proper id would wait for an answer for ever."""
+    headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+    response = await client().post("/mcp", content=body, headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, code)

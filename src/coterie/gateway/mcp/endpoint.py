@@ -12,14 +12,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coterie.errors import ExtraMissing
 from coterie.gateway.access import Caller
-from coterie.gateway.errors import ErrorResponse
+from coterie.gateway.errors import ErrorResponse, WireError
+from coterie.gateway.wire import read_strict
 from coterie.gateway.work import Gateway
 
 _SERVER = "coterie.gateway.mcp.server"
 
 
 def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What answers one message of the protocol."""
+    """What answers one message of the protocol. Raises `WireError` for what JSON-RPC does not have."""
+    message = read_strict(body)
+    if not isinstance(message, dict):
+        raise WireError("invalid_request", "A message is one JSON object; several in a list are not read.")
+    named = message.get("id", 0)
+    if isinstance(named, bool) or not isinstance(named, str | int):
+        raise WireError("invalid_request", "The id of a request is a text or a whole number.", param="id")
 
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
         module = sys.modules.get(_SERVER)
