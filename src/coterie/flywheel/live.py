@@ -624,10 +624,10 @@ def _user_of(content: Mapping[str, Any]) -> str:
 def _is_plain(content: Mapping[str, Any], *, objects: bool = False) -> bool:
     """Whether one text answers a request as its caller wishes; with `objects` it is a JSON object."""
     form = content.get("response_format")
-    formed = isinstance(form, dict) and form.get("type") not in {"text", None} and not objects
+    formed = isinstance(form, dict) and str(form.get("type") or "text") != "text" and not objects
     return (
         not formed
-        and content.get("n") in {None, 1}
+        and (content.get("n") is None or content["n"] == 1)
         and not any(content.get(name) for name in _NOT_PLAIN)
         and not content.get("previous_response_id")
         and not _has_other_parts(content.get("messages", content.get("input")))

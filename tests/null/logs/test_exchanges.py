@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from coterie.logs.exchanges import CallReader
+from coterie.flywheel.live import _is_plain, _user_of
+from coterie.logs.exchanges import CallReader, read_answer, read_question
 
 TEXT, ANSWER, SYSTEM = "Where is my parcel?", '{"intent": "delivery"}', "Name the intent."
 MESSAGES = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": TEXT}]
@@ -368,3 +371,70 @@ def test_who_asked(record, caller):
     """The record says it, else the request's own body."""
     (call,) = CallReader().read(record)
     assert call.caller == caller
+
+
+_NAMES = st.sampled_from(
+    [
+        "role",
+        "from",
+        "content",
+        "parts",
+        "text",
+        "value",
+        "type",
+        "messages",
+        "input",
+        "prompt",
+        "contents",
+        "instructions",
+        "system",
+        "body",
+        "request",
+        "response",
+        "choices",
+        "message",
+        "delta",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+        "status",
+        "error",
+        "finish_reason",
+        "stop_reason",
+        "candidates",
+        "output",
+        "n",
+        "response_format",
+        "metadata",
+        "user",
+        "id",
+        "usage",
+        "model",
+    ]
+)
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.sampled_from(["", "user", "system", "assistant", "text", "{}", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(_NAMES, _JSON, max_size=6))
+def test_a_body_of_any_json(body):
+    """Whatever a call that is passed on verbatim holds where a name or a kind should stand, nothing breaks."""
+    question = read_question(body)
+    assert question is None or all(isinstance(part, str) for part in question)
+    read_answer(json.dumps(body))
+    _is_plain(body)
+    _is_plain(body, objects=True)
+    _user_of(body)
+
+
+def test_a_part_whose_kind_is_a_list():
+    """Is read as any other part: with calls being captured it was a 500 of the relay."""
+    content = [{"type": [None], "text": "What is due?"}]
+    assert read_question({"messages": [{"role": "user", "content": content}]}) == ("", "What is due?")
