@@ -75,7 +75,7 @@ BUDGETS = {
     "reports": 300,
     "rightsizing": 2040,
     "routing": 2_770,  # one scale for likeness; the second specialist and a third, descriptions as a whole
-    "runtime": 1880,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; ids; turns, cores; strict JSON
+    "runtime": 1880,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; cores; strict JSON
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
