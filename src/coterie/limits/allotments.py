@@ -66,7 +66,7 @@ class _Allotment:
     @property
     def wanted(self) -> Amount:
         """What is to be free after it is written down: nothing of a unit of which there is little left."""
-        units = zip(self.used.units, self.rest.units, strict=True)
+        units = zip(self.used, self.rest, strict=True)
         return Amount(*(used if used <= rest // _PART else 0 for used, rest in units))
 
 
@@ -186,7 +186,7 @@ class Allotments:
                 allotment, reserved = found
                 spent = reserved if amount is None else amount
                 if spent.requests > reserved.requests:
-                    spent = replace(spent, requests=reserved.requests)
+                    spent = spent._replace(requests=reserved.requests)
                 allotment.reserved -= reserved
                 allotment.taken += spent
                 if amount is not None:
@@ -211,7 +211,7 @@ class Allotments:
                 known = [each for each in self._known.values() if rows is None or each.row in rows]
                 for each in known:
                     often = lease and self._pace(each.row).times > 1
-                    each.used = Amount(*(_WRITES * taken for taken in each.taken.units)) if often else Amount()
+                    each.used = Amount(*(_WRITES * taken for taken in each.taken)) if often else Amount()
             if known:
                 self._write_back(
                     known, lambda connection: [grant for each in known for grant in self._renew(connection, each)]
@@ -274,14 +274,14 @@ class Allotments:
             free = Amount() if known is None else known.free
             times = self._pace(need.row).times
         rest = left(connection, need, free)
-        units = zip(need.amount.units, free.units, rest.units, strict=True)
+        units = zip(need.amount, free, rest, strict=True)
         amount = Amount(*(_lease_of(*each, times) for each in units))
         number = self._storage.hold(connection, need.row, need.period, amount, known.number if known else None)
         return need, number, amount, rest
 
     def _renew(self, connection: DatabaseConnection, allotment: _Allotment) -> Iterator[_Grant]:
         """Hold in the storage what an allotment lacks of what was used in a second: no request asks for it then."""
-        if allotment.lender is None or not any(allotment.used.units):
+        if allotment.lender is None or not any(allotment.used):
             return
         needs, left = allotment.lender
         try:
@@ -291,9 +291,9 @@ class Allotments:
             return  # its piece of the span is over, or nothing is left
         with self._mutex:
             allotment.rest = rest
-            units = zip(allotment.wanted.units, allotment.free.units, strict=True)
+            units = zip(allotment.wanted, allotment.free, strict=True)
             amount = Amount(*(max(0, wanted - max(0, free)) for wanted, free in units))
-        if any(amount.units):
+        if any(amount):
             number = self._storage.hold(connection, allotment.row, allotment.period, amount, allotment.number)
             yield allotment, number, amount
 
@@ -308,10 +308,10 @@ class Allotments:
         changes = []
         with self._mutex:
             for each in allotments:
-                free = zip(each.free.units, each.wanted.units, strict=True)
+                free = zip(each.free, each.wanted, strict=True)
                 back = Amount(*(max(0, amount - wanted) for amount, wanted in free))
                 # A request may take more than was reserved for it, but not what is reserved for others.
-                gone = Amount(*map(min, each.taken.units, (each.held - each.reserved - back).units))
+                gone = Amount(*map(min, each.taken, (each.held - each.reserved - back)))
                 changes.append((each, each.taken, gone, back, each.dearest))
                 each.held -= back + gone
                 each.taken, each.dearest = Amount(), 0
@@ -319,7 +319,7 @@ class Allotments:
         try:
             with self._storage.writing() as connection:
                 for each, taken, gone, back, dearest in changes:
-                    last = not any(each.held.units)
+                    last = not any(each.held)
                     of = each.row, each.period
                     table.write_back(connection, each.number, taken, gone + back, of=of, dearest=dearest, last=last)
                 granted = further(connection)
@@ -333,13 +333,13 @@ class Allotments:
             raise
         with self._mutex:
             for each, *_ in changes:
-                if not any(each.held.units):
+                if not any(each.held):
                     each.number = 0  # the storage may give it to another row
             for each, number, amount in granted:
                 each.number = number
                 each.held += amount
             for each, *_ in changes:
-                if not any((*each.held.units, *each.reserved.units, *each.taken.units)):
+                if not any((*each.held, *each.reserved, *each.taken)):
                     self._known.pop((each.row, each.period), None)
 
     # --- the keeper --------------------------------------------------------------------------------
@@ -362,7 +362,7 @@ class Allotments:
 
 
 def _covers(free: Amount, need: Amount) -> bool:
-    return not any(wanted and of < wanted for of, wanted in zip(free.units, need.units, strict=True))
+    return not any(wanted and of < wanted for of, wanted in zip(free, need, strict=True))
 
 
 def _lease_of(need: int, free: int, left: int, times: int) -> int:

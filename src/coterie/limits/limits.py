@@ -398,7 +398,7 @@ class StoredLimits:
             if wanted is None:
                 return None
             limits = self._limits[bucket.name]
-            wanted = Amount(*[0 if limit is None else n for n, limit in zip(wanted.units, limits, strict=True)])
+            wanted = Amount(*[0 if limit is None else n for n, limit in zip(wanted, limits, strict=True)])
             period = piece_of(self._sections[bucket.name].per, math.floor(self._file.common(self._clock())))
             needs.append(Need(row=bucket.row, period=period, amount=wanted))
         return needs
@@ -426,7 +426,7 @@ class StoredLimits:
     def _left_of(self, connection: DatabaseConnection, bucket: Bucket, span: BudgetSpan) -> Amount:
         """What is neither taken nor held, by this process or another."""
         counted = table.row(connection, bucket.row, span.since).counted
-        limits = zip(self._limits[bucket.name], counted.units, strict=True)
+        limits = zip(self._limits[bucket.name], counted, strict=True)
         return Amount(*(_UNLIMITED if limit is None else limit - used for limit, used in limits))
 
     def _check(

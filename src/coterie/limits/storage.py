@@ -17,7 +17,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
@@ -171,16 +170,16 @@ class BudgetStorage(ABC):
 
         A number that is gone may be another budget's by now, also within one transaction.
         """
-        _add(connection, budget, period, {f"held_{unit}": value for unit, value in asdict(amount).items()})
+        _add(connection, budget, period, {f"held_{unit}": value for unit, value in amount._asdict().items()})
         changes = ", ".join(f"{unit} = {unit} + ?" for unit in _UNITS)
         if number is not None:
             changed = f"UPDATE held SET {changes} WHERE id = ? AND owner = ? AND budget = ? AND period = ?"  # noqa: S608
-            if connection.execute(changed, (*amount.units, number, self.owner, budget, period)).rowcount:
+            if connection.execute(changed, (*amount, number, self.owner, budget, period)).rowcount:
                 return number
         inserted = connection.execute(
             "INSERT INTO held (owner, budget, period, tokens, nano, micro, requests) VALUES (?, ?, ?, ?, ?, ?, ?) "
             "RETURNING id",
-            (self.owner, budget, period, *amount.units),
+            (self.owner, budget, period, *amount),
         )
         return int(inserted.fetchall()[0][0])
 
@@ -428,9 +427,9 @@ def write_back(
     if found is None or of not in {None, (found["budget"], found["period"])}:
         return  # it counts as taken, all of it
     held = Amount(*(int(found[unit] or 0) for unit in _UNITS))
-    freed = held if last else Amount(*map(min, freed.units, held.units))
-    free = {f"held_{unit}": -value for unit, value in asdict(freed).items()}
-    _add(connection, found["budget"], found["period"], {**free, **asdict(taken)})
+    freed = held if last else Amount(*map(min, freed, held))
+    free = {f"held_{unit}": -value for unit, value in freed._asdict().items()}
+    _add(connection, found["budget"], found["period"], {**free, **taken._asdict()})
     if dearest:
         connection.execute(
             "UPDATE spent SET most_micro = ? WHERE budget = ? AND period = ? AND coalesce(most_micro, 0) < ?",
@@ -440,7 +439,7 @@ def write_back(
         connection.execute("DELETE FROM held WHERE id = ?", (number,))
     else:
         changes = ", ".join(f"{unit} = coalesce({unit}, 0) - ?" for unit in _UNITS)
-        connection.execute(f"UPDATE held SET {changes} WHERE id = ?", (*freed.units, number))  # noqa: S608 - our names
+        connection.execute(f"UPDATE held SET {changes} WHERE id = ?", (*freed, number))  # noqa: S608 - our names
 
 
 def count_as_taken(connection: DatabaseConnection, number: int) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from operator import add, sub
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from coterie.types.egress import Egress
 from coterie.types.label import Label
@@ -80,8 +81,7 @@ class SentTexts(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(NamedTuple):
     """An amount that is reserved or was spent under a limit, in integers, so that sums are exact."""
 
     tokens: int = 0
@@ -91,29 +91,14 @@ class Amount:
     """Energy, in millionths of a joule."""
     requests: int = 0
 
-    @property
-    def units(self) -> tuple[int, int, int, int]:
-        """The four figures, in the order of the fields."""
-        return self.tokens, self.nano, self.micro, self.requests
-
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(
-            self.tokens + other.tokens,
-            self.nano + other.nano,
-            self.micro + other.micro,
-            self.requests + other.requests,
-        )
+    def __add__(self, other: Amount) -> Amount:  # type: ignore[override]  # of amounts, as no tuples are added
+        return Amount(*map(add, self, other))
 
     def __sub__(self, other: Amount) -> Amount:
-        return Amount(
-            self.tokens - other.tokens,
-            self.nano - other.nano,
-            self.micro - other.micro,
-            self.requests - other.requests,
-        )
+        return Amount(*map(sub, self, other))
 
-    def __mul__(self, times: int) -> Amount:
-        return Amount(self.tokens * times, self.nano * times, self.micro * times, self.requests * times)
+    def __mul__(self, times: int) -> Amount:  # type: ignore[override]
+        return Amount(*[each * times for each in self])
 
 
 class Allowance(Protocol):

@@ -6,7 +6,7 @@ from functools import cached_property
 import pytest
 
 from coterie.runtime.values import replace
-from coterie.types import Amount, Usage
+from coterie.types import Usage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,14 @@ class Remembers:
         return 2 * self.size
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    low: int
+    high: int
+
+
 @pytest.mark.parametrize(
-    ("value", "changes"), [(Usage(tokens_in=3), {"cost": None}), (Usage(), {}), (Amount(1, 2, 3), {"nano": 5})]
+    ("value", "changes"), [(Usage(tokens_in=3), {"cost": None}), (Usage(), {}), (Slotted(1, 2), {"high": 5})]
 )
 def test_a_copy_is_the_same(value, changes):
     """Of plain classes and of those with slots; the original stays as it was."""
