@@ -137,7 +137,7 @@ class CostMeter:
         tries = (step.usage for step in steps if step.engine == alone)
         asked = [usage for usage in tries if usage.tokens_in or usage.tokens_out]  # not those that failed
         if asked:
-            amounts = [self._token_money(model, usage) if usage.cost is None else usage.cost for usage in asked]
+            amounts = [self._token_money(model, usage) for usage in asked]
             return max((amount for amount in amounts if amount is not None), default=None)
         return self._token_money(model, _least(request, answered, model.window))
 
