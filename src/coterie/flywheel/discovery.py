@@ -49,6 +49,8 @@ _COVERED = 0.5
 _FENCE = re.compile(r"\s*(?:```[a-z]*)?\s*(\[.*\])\s*(?:```)?\s*", re.DOTALL)
 """A list that is all of an answer, in a fence or not."""
 _FOLDS = 3
+_CHANCE, _TELLING = 1e-6, 0.3
+"""Words of a template foretell the answers where chance gives as much with this probability, and Cramer's V is this."""
 _SHOWN = 10_000
 """Calls between two signs of progress."""
 _OPENS = 40
@@ -141,15 +143,11 @@ def discover(
     step = max(1, -(-len(calls) // _LEARNT))
     sample = [calls[i] for i in range(0, len(calls), step)]
     learnt = _Templates.learn(sample, support=max(min(support, _FEWEST_LEARNT), support // step))
-    found: list[int] = []
-    recognise = learnt.recogniser()
-    for begin in range(0, len(calls), _SHOWN):
-        some = calls[begin : begin + _SHOWN]
-        found += map(recognise, some)
-        progress(len(some))
-    homes = np.asarray(found)
-    groups = [TemplateGroup.of(calls, np.flatnonzero(homes == t), learnt, t) for t in range(len(learnt.constants))]
-    merged = _merge([each for each in groups if len(each.members) >= support])
+    homes, merged = _recognised(calls, learnt, support, progress)
+    told = [learnt.leave_what_tells(each, homes, calls) for each in merged]
+    if any(told):
+        homes, merged = _recognised(calls, learnt, support, lambda _: None)
+    found = homes.tolist()
     loose = np.flatnonzero(np.isin(homes, [t for each in merged for t in each.templates], invert=True))
     _take_in(calls, loose.tolist(), merged)
     jobs = [each.job(calls, learnt) for each in merged if each.members]
@@ -163,6 +161,21 @@ def discover(
         template_of=lambda i: numbers.get(found[i], -1),
         input_of=lambda i: learnt.input_of(found[i], calls[i]),
     )
+
+
+def _recognised(
+    calls: Sequence[RecordedCall], learnt: _Templates, support: int, progress: Callable[[int], None]
+) -> tuple[np.ndarray, list[TemplateGroup]]:
+    """The template of each call (N,), and the templates with enough calls, wordings of one job together."""
+    found: list[int] = []
+    recognise = learnt.recogniser()
+    for begin in range(0, len(calls), _SHOWN):
+        some = calls[begin : begin + _SHOWN]
+        found += map(recognise, some)
+        progress(len(some))
+    homes = np.asarray(found)
+    groups = [TemplateGroup.of(calls, np.flatnonzero(homes == t), learnt, t) for t in range(len(learnt.constants))]
+    return homes, _merge([each for each in groups if len(each.members) >= support])
 
 
 # --- Templates ------------------------------------------------------------------------------------------
@@ -196,6 +209,39 @@ class _Templates:
                 templates.members.append(members)
         return templates
 
+    def leave_what_tells(self, job: TemplateGroup, homes: np.ndarray, calls: Sequence[RecordedCall]) -> bool:
+        """Take from the wordings of a job the words that its answers depend on; whether there were any.
+
+        "Channel: phone" stands in many prompts word for word, and is no wording: it is a part of the input that has few
+        values. Which of the developer's wordings a call has says nothing of its answer.
+
+        Args:
+            job: The templates, and their calls.
+            homes: The template of each call. Shape (N,).
+            calls: All calls.
+        """
+        templates = [t for t in job.templates if t >= 0]
+        if len(templates) < 2 or job.answers.shape not in {"labels", "json"}:
+            return False
+        within: dict[int, set[int]] = defaultdict(set)
+        for t in templates:
+            for shingle in self.constants[t]:
+                within[shingle].add(t)
+        at, answers = homes[job.members], np.asarray([fold(calls[i].answer) for i in job.members])
+        sets = {frozenset(each) for each in within.values() if len(each) < len(templates)}
+        telling = {each for each in sets if _tells(np.isin(at, list(each)), answers)}
+        kept = {t: frozenset(s for s in self.constants[t] if frozenset(within[s]) not in telling) for t in templates}
+        if not telling or any(len(each) < _FEWEST_SHINGLES for each in kept.values()):
+            return False
+        firsts: dict[frozenset[int], int] = {}
+        for t in templates:
+            first = firsts.setdefault(kept[t], t)
+            self.constants[t] = kept[t] if first == t else frozenset()
+            if first != t:
+                self.members[first] = [*self.members[first], *self.members[t]]
+                self.members[t] = []
+        return True
+
     def recogniser(self) -> Callable[[RecordedCall], int]:
         """Return a function from a call to its template's number, -1 for none.
 
@@ -227,6 +273,8 @@ class _Templates:
         The first is in most of its calls, and in few others.
         """
         members = self.members[t]
+        if not members:
+            return "", ""
         own, others = [texts[i] for i in members[:200]], [texts[i] for i in self._others(t)]
         best, longest = (0.0, 0, ""), ""
         for piece in dict.fromkeys(piece for i in members[:5] for piece in self._runs(t, self.sample[i])):
@@ -260,6 +308,19 @@ class _Templates:
             run for i in self.members[t][:5] for run in runs_of(words_of(self.sample[i].prompt)) if hash(run) in known
         )
         return Template(piece=self.pieces[t], runs=tuple(runs))
+
+
+def _tells(inside: np.ndarray, answers: np.ndarray) -> bool:  # (N,) bool, (N,) str
+    """Whether being inside foretells the answer: Cramer's V, where chance alone would hardly ever give as much."""
+    from scipy.stats import chi2_contingency  # noqa: PLC0415 - serving needs none of it
+
+    names, codes = np.unique(answers, return_inverse=True)
+    table = np.stack([np.bincount(codes[inside == side], minlength=len(names)) for side in (False, True)])
+    table = table[:, table.sum(axis=0) >= _FOLDS]
+    if table.shape[1] < 2 or not table.sum(axis=1).all():
+        return False
+    found = chi2_contingency(table, correction=False)
+    return bool(found.pvalue < _CHANCE and found.statistic >= _TELLING**2 * table.sum())
 
 
 def _covered(call: RecordedCall, constant: frozenset[int]) -> list[tuple[int, int, int]]:

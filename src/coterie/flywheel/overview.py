@@ -257,7 +257,7 @@ async def also_waits_for(books: Deployments, section: FlywheelSection, deploymen
         audited = {each.example for each in labels if each.purpose == "audit"}
         # The sample moves on with each call; what was labelled for it stays.
         if (missing := len(sample) - len(audited.union(each for each in sample if each in truths))) > 0:
-            return f"{count(missing, 'example')} of the audit slice wait for a person"
+            return f"{count(missing, 'example')} of the audit slice to be labelled by a person"
         champion = next((each for each in others if each.state == "champion"), None)
         if champion is None:
             return ""

@@ -198,3 +198,27 @@ def test_a_phrase_that_people_write_makes_no_call_one_of_a_template(monkeypatch,
     assert shapes == {"labels"}
     for phrase in phrases:
         assert recogniser.job_of((("user", f"Please write a poem about rain. {phrase} {noise(rng)}"),)) is None
+
+
+def test_a_field_of_few_values_that_answers_depend_on_is_a_part_of_the_input():
+    """It stands in a third of the prompts word for word, as a wording does, and is none: the answer names it."""
+    rng = random.Random(1)
+    lines = {
+        "phone": "This was received by telephone at the front desk",
+        "mail": "This was received as an electronic message today",
+        "shop": "This was said by a visitor of the shop",
+    }
+    calls = []
+    for number in range(400):
+        channel, hurry = rng.choice(sorted(lines)), rng.random() < 0.5
+        asked = ("Fill in the ticket of this note as JSON", "Return a JSON object with what is known")[number % 2]
+        note = f"{rng.choice('abcdefgh')} {rng.choice(('hurry', 'now') if hurry else ('later', 'slow'))}"
+        answer = json.dumps({"channel": channel, "urgent": hurry})
+        calls.append(RecordedCall(prompt=(("user", f"{asked}:\n{lines[channel]}.\nNote: {note}"),), answer=answer))
+    found = discover(calls)
+    (job,) = found.jobs
+
+    assert len(job.calls) == 400
+    told = [lines[json.loads(call.answer)["channel"]].partition("was ")[2] for call in calls]
+    assert all(words in found.input_of(at) for at, words in enumerate(told))
+    assert not any("ticket" in found.input_of(at) or "object" in found.input_of(at) for at in range(400))
