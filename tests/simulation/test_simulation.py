@@ -15,6 +15,7 @@ EVERY = {
     *("crash", "half", "statement", "torn", "unwritable"),
     *("egress.clearance", "egress.pseudonymised", "label.raised", "label.released"),
     *("degraded", "composed by the generalist", "conclude"),
+    *("relayed", "decided", "captured", "erased", "jump"),
 }
 """Outcomes, errors, faults, rules and stages that have to come up."""
 

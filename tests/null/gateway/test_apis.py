@@ -1,10 +1,13 @@
 """`/v1/responses`, `/v1/messages` and `/v1/completions`: the same answers in the shapes of other APIs."""
 
 import json
+import sys
+from types import ModuleType
 
 import pytest
 
 from coterie.gateway.anthropic.messages import AnthropicError, MessageView
+from coterie.gateway.mcp.endpoint import load_server
 from coterie.gateway.openai.completions import CompletionView
 from coterie.gateway.openai.responses import ResponseView
 
@@ -226,3 +229,15 @@ async def test_a_completion(client, read_events):
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "Your card is blocked."
     for prompt, more in ((["a", "b"], {}), ([1, 2], {}), ("a", {"echo": True}), ("a", {"n": 2}), ("a", {"best_of": 3})):
         assert (await ask(prompt, **more)).status_code == 400
+
+
+async def test_who_asks_mcp_while_it_is_imported(client, monkeypatch):
+    """The protocol's module is found half imported by others than the one that imports it: they get their answer."""
+    pytest.importorskip("mcp")
+    load_server()
+    load_server.cache_clear()
+    monkeypatch.setitem(sys.modules, "coterie.gateway.mcp.server", ModuleType("half"))
+    said = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    response = await client().post("/mcp", json=said, headers={"accept": "application/json, text/event-stream"})
+
+    assert response.status_code < 500

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+from functools import cache
 from http import HTTPStatus
 from types import ModuleType
 
@@ -16,8 +16,6 @@ from coterie.gateway.errors import ErrorResponse, WireError
 from coterie.gateway.wire import read_strict
 from coterie.gateway.work import Gateway
 
-_SERVER = "coterie.gateway.mcp.server"
-
 
 def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers one message of the protocol. Raises `WireError` for what JSON-RPC does not have."""
@@ -29,9 +27,8 @@ def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         raise WireError("invalid_request", "The id of a request is a text or a whole number.", param="id")
 
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
-        module = sys.modules.get(_SERVER)
-        if module is None:
-            module = await asyncio.to_thread(load_server)
+        loaded = load_server.cache_info().currsize
+        module = load_server() if loaded else await asyncio.to_thread(load_server)
         if why := module.refused_revision(Headers(scope=scope), body):
             await ErrorResponse(400, "unsupported_version", why).for_path(scope["path"])(scope, _replay(b""), send)
             return
@@ -42,8 +39,9 @@ def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     return answer
 
 
+@cache
 def load_server() -> ModuleType:
-    """The module that speaks the protocol. Raises `ExtraMissing`."""
+    """The module that speaks the protocol, whole: who asks while another imports it waits. Raises `ExtraMissing`."""
     try:
         from coterie.gateway.mcp import server  # noqa: PLC0415 - it imports the SDK
     except ModuleNotFoundError as error:
