@@ -250,9 +250,11 @@ class LogInTurn(AuditLog):
         self._writings: set[asyncio.Task[None]] = set()
 
     async def written(self) -> None:
-        """Wait for what was given and is not written yet."""
-        if self._writings:
-            await asyncio.wait(self._writings)
+        """Wait for what was given and is not written yet, and for what brings it to the disk."""
+        while tasks := {*self._writings, *filter(None, (self._syncing, self._vouching))}:
+            await asyncio.wait(tasks)
+            if tasks == {self._vouching}:
+                return
 
     async def append(self, event, *, sync=False):
         """After a while, the way any disk does; who leaves does not take the entry back."""

@@ -170,7 +170,14 @@ class World:
         limits._allotments._monotonic = lambda: self.loop.time() / pace
         limits._allotments._watch = lambda: None  # `_keep_budgets` does
         policy = Allowing(ClearancePolicy())
-        audit = LogInTurn(folder / "audit.jsonl", self.loop, clock=self.clock, write=disk.write, sync=disk.sync)
+        audit = LogInTurn(
+            folder / "audit.jsonl",
+            self.loop,
+            sync_seconds=self.draw.choice([0.0, 1.0]),
+            clock=self.clock,
+            write=disk.write,
+            sync=disk.sync,
+        )
         gate, engines = Gate(policy, limits, audit=audit, clock=self.clock), {}
         for name, server in self.servers.items():
             section = OpenAIModel(
