@@ -405,7 +405,7 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
         stages=(),
         steps=steps,
         usage=replace(total_usage(step.usage for step in steps), milliseconds=(perf_counter() - course.start) * 1000),
-        counterfactual_cost=None if unasked else network.meter.counterfactual(asked, said, steps, named=name),
+        counterfactual_cost=network.meter.counterfactual(asked, said, steps, named=name),
     )
     course.cost = trace.usage.cost
     settlement = Settlement(trace=trace, texts=(text,))

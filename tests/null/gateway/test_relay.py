@@ -253,7 +253,7 @@ async def test_what_is_relayed_is_written_down_before(client, relayed, upstream,
 
 
 async def test_who_leaves_while_it_is_announced(relayed, upstream, notes):
-    """Nothing left: that is what trace and audit log say of the announcement, and no cost and no saving is claimed."""
+    """Nothing left: that is what trace and audit log say of the announcement, and it cost nothing."""
     section = PRICED.model_copy(update={"clearance": Label.INTERNAL})
     audit, announced = notes(None), asyncio.Event()
     append = audit.append
@@ -282,7 +282,7 @@ async def test_who_leaves_while_it_is_announced(relayed, upstream, notes):
     (left,), (request,) = audit.events, relayed.audit.events
     assert request.about["egress"] == {left.about["id"]: "not_sent"}
     trace = relayed.store.settled["t1"].trace
-    assert (trace.status, trace.usage.cost, trace.counterfactual_cost) == ("abstained", 0, None)
+    assert (trace.status, trace.usage.cost) == ("abstained", 0)
     assert upstream.seen == []
 
 
