@@ -141,8 +141,11 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     def time_of(key: str) -> str:
         return "-" if document[key] is None else f"{document[key]:,.1f} ms"
 
-    def money(key: str) -> str:
-        return "unknown" if document[key] is None else f"{document[key]:,.6f} {currency}"
+    def money(key: str, known: str) -> str:
+        whole, part = document[key], document["total"][known]
+        if whole is None:  # of some requests it is not known
+            return f"at least {part:,.6f} {currency}" if part else "unknown"
+        return f"{whole:,.6f} {currency}"
 
     return [
         ("requests", f"{requests:,}"),
@@ -152,8 +155,8 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("latency p50", time_of("p50_ms")),
         ("latency p95", time_of("p95_ms")),
         ("energy", f"{document['joules']:,.2f} J {document['joules_kind']}"),
-        ("cost", money("cost")),
-        ("the generalist for everything", money("counterfactual_cost")),
+        ("cost", money("cost", "known_cost")),
+        ("the generalist for everything", money("counterfactual_cost", "counterfactual_cost")),
         *_further(document["total"], currency),
     ]
 

@@ -1,6 +1,8 @@
 """`coterie report` and `coterie trace`: what the ledger kept."""
 
 import csv
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -49,6 +51,23 @@ def test_as_a_table(run, folder, network):
     assert "1 (100.0%)" in out
     assert "0.010000 USD" in out
     assert "J estimated" in out
+
+
+def test_of_a_sum_that_is_known_in_part_the_part_is_shown(run, folder, network):
+    """One request without a price, and without a model to compare with, hides no figure of the others."""
+    network()
+    run("-C", folder, "ask", "one")
+    unknown = run("-C", folder, "ask", "two", "--json").json["trace_id"]
+    (database,) = folder.glob("state/*.db")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        change = "UPDATE requests SET cost = NULL, counterfactual_cost = NULL WHERE id = ?"
+        assert connection.execute(change, (unknown,)).rowcount == 1
+    document = run("-C", folder, "report", "--json").json
+    lines = run("-C", folder, "report").out.splitlines()
+
+    assert (document["cost"], document["counterfactual_cost"]) == (None, None)
+    figures = [line for line in lines if "at least" in line]
+    assert [line.split("at least ")[1].split()[0] for line in figures] == ["0.010000", "0.500000"]
 
 
 @pytest.mark.parametrize(("by", "keys"), [("tenant", ["default"]), ("specialist", ["triage"]), ("model", ["linear"])])
