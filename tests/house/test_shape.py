@@ -53,7 +53,7 @@ BUDGETS = {
     "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3650,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 590,
-    "decisions": 925,  # typed questions, a new concept; deployments for questions; a second encoder; drawn options
+    "decisions": 930,  # typed questions; what cannot be read; deployments; a second encoder; drawn options
     "engines": 6_295,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,

@@ -379,7 +379,12 @@ class RemoteAnswerer:
         else:
             prompts = [_schema_prompt(question, said, state) for question in questions]
             outputs = await self.engine.run(prompts, call=call)
-            found = [_read(self.name, question, each) for question, each in zip(questions, outputs, strict=True)]
+            try:
+                found = [_read(self.name, question, each) for question, each in zip(questions, outputs, strict=True)]
+            except EngineBroken:
+                for output in outputs:  # what cannot be read is paid all the same
+                    call.charge(self.name, output.usage)
+                raise
         return Weighed(
             found, tuple(Step(producer=PRODUCER, engine=self.name, usage=output.usage) for output in outputs)
         )

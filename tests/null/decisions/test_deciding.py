@@ -12,9 +12,9 @@ from coterie.decisions import zero_shot
 from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import fingerprint
 from coterie.decisions.zero_shot import Drawing, Likelihood, RemoteAnswerer, Similarity
-from coterie.errors import EngineUnavailable, InputError
+from coterie.errors import EngineBroken, EngineUnavailable, InputError
 from coterie.testing import EchoEngine, ScriptedEngine, make_finding
-from coterie.types import SYSTEM, Option, Output, Prompt, Question, SpecialistCard, Task, worded
+from coterie.types import SYSTEM, Option, Output, Prompt, Question, SpecialistCard, Task, Usage, worded
 
 STATE = Task(text="Where is my card?")
 LABELS = ("card_lost", "card_arrival", "refund", "fee")
@@ -321,6 +321,16 @@ async def test_a_model_that_fails(line):
 
     assert found.answered_by == "encoder"
     assert "note.floor_instead" in found.reason.codes
+
+
+async def test_an_answer_that_cannot_be_read_is_paid_all_the_same():
+    """What a model took for words that name no option is on the bill of the request."""
+    output = Output(text="neither", usage=Usage(tokens_in=90, tokens_out=12))
+    asked, call = RemoteAnswerer(engine=ScriptedEngine([output], name="large"), typed=False), replace(SYSTEM, bill=[])
+    with pytest.raises(EngineBroken):
+        await asked.weigh(STATE, [Question.choice(["a", "b"])], call=call)
+
+    assert [(name, usage.tokens_in, usage.tokens_out) for name, usage in call.bill] == [("large", 90, 12)]
 
 
 async def test_typed_questions_at_once():
