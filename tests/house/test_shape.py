@@ -66,7 +66,7 @@ BUDGETS = {
     "limits": 1605,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1195,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
-    "network": 2655,  # what left in a relayed head; nulls after the generalist; stages; relay, routes by schema
+    "network": 2675,  # what left in a relayed head; nulls after the generalist; stages; relay, routes by schema
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 740,
     "privacy": 3270,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged

@@ -599,6 +599,16 @@ class World:
         kept = await self._settled(life)
         taken = {each.id for each in self.tickets if any(erasure.takes(each) for erasure in self.erasures)}
         assert self.content_days or left <= kept.keys() | taken, f"no trace of {left - kept.keys() - taken}"
+        if not self.erasures and not self.content_days and number == 0:
+            counted = sum(
+                step.usage.tokens_in + step.usage.tokens_out
+                for trace in kept.values()
+                for step in trace.steps
+                if step.engine in self.servers
+            )
+            billed = sum(server.billed for server in self.servers.values())
+            unknown = any(e.outcome == "cancelled" for trace in kept.values() for e in trace.egress)
+            assert unknown or billed <= counted, f"{billed} tokens were billed, and the ledger has {counted}"
 
     async def _check_captured(self, life: Life) -> None:
         """A captured call is one that was relayed or decided, its tenant's, and nobody's personal data are in it."""

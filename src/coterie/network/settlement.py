@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -15,7 +15,18 @@ from coterie.network.state import RequestState
 from coterie.protocols import Meter, Specialist
 from coterie.runtime.concurrency import AT_ONCE, aside
 from coterie.runtime.values import replace
-from coterie.types import AuditEvent, Entry, Feedback, Message, Request, Trace, label_without_pii, total_usage
+from coterie.types import (
+    AuditEvent,
+    Entry,
+    Feedback,
+    Message,
+    Request,
+    Step,
+    Trace,
+    Usage,
+    label_without_pii,
+    total_usage,
+)
 
 
 async def traced(state: RequestState, text: str, meter: Meter) -> Trace:
@@ -39,6 +50,7 @@ def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
     findings = tuple(finding for outcome in state.outcomes for finding in outcome.findings)
     findings += (state.composed,) if state.composed is not None else ()
     steps = (*state.route.steps, *state.steps, *(step for finding in findings for step in finding.steps))
+    steps += _cut_off(state, steps)
     steps += tuple(map(meter.price, state.overhead()))
     waited = (perf_counter() - state.start) * 1000
     return Trace(
@@ -60,6 +72,17 @@ def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
         decisions=state.decisions,
         egress=tuple((state.call.outgoing or {}).values()),
         rewritten="" if state.question.text == state.request.text else state.question.text,
+    )
+
+
+def _cut_off(state: RequestState, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Calls that their caller did not wait for, and that no step is of: nobody knows what they cost."""
+    known = {step.engine for step in steps}
+    left = [each for each in (state.call.outgoing or {}).values() if each.outcome == "cancelled"]
+    return tuple(
+        Step(producer=each.engine, engine=each.engine, usage=Usage(cost=None), note="cut off")
+        for each in left
+        if each.engine not in known
     )
 
 

@@ -175,6 +175,24 @@ async def test_a_server_that_never_answers(bench, server, above):
     assert answer.trace.degraded == Reason("attempt.out_of_time", model="large")
 
 
+async def test_who_leaves_while_a_model_is_asked_has_a_cost_that_nobody_knows(bench, server, above):
+    """What a call took that nobody waited for is unknown, and not nothing."""
+    server.default = ServerReply(hang=True)
+    triage = bench.Says("triage", "card_lost", accepted=False)
+    asking = asyncio.create_task(
+        bench.network(triage, generalist=above()).ask(Request(text="triage", label=Label.INTERNAL))
+    )
+    await server.asked.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+    trace = bench.store.settled[0].trace
+    assert [each.outcome for each in trace.egress] == ["cancelled"]
+    assert [(step.engine, step.usage.cost) for step in trace.steps if step.note == "cut off"] == [("large", None)]
+    assert trace.usage.cost is None
+
+
 async def test_a_fallback_and_its_money(bench, server, above):
     """The second model answers, and both tries are steps of the ledger with their price."""
     server.script = [ServerReply(cut_after=0)]
