@@ -295,9 +295,12 @@ def export(
         show_json(document)
         return
     write_private(file, pretty(document))
-    sessions, requests = len(held["sessions"]), len(held["requests"])
-    done = {"tenant": scope.tenant, "sessions": sessions, "requests": requests, "file": str(file)}
-    words = f"Wrote {counted(sessions, 'session')} and {counted(requests, 'request')} to {str(file)!r}."
+    # Captured examples whose request is not in the scope stand together, without one.
+    sessions, requests = len(held["sessions"]), sum("id" in each for each in held["requests"])
+    examples = sum(len(each.get("examples", ())) for each in held["requests"])
+    done = {"tenant": scope.tenant, "sessions": sessions, "requests": requests, "examples": examples, "file": str(file)}
+    kept = f"{counted(requests, 'request')} and {counted(examples, 'captured example')}"
+    words = f"Wrote {counted(sessions, 'session')}, {kept} to {str(file)!r}."
     give(done, words, as_json=as_json)
 
 

@@ -210,6 +210,18 @@ def test_export_of_somebody(run, lived):
     assert not {path for path in hits(lived, "anna  smith") if path.startswith("state/")}
 
 
+def test_an_export_counts_captured_examples_as_such(run, lived, tmp_path):
+    """They are no requests of the scope; what is erased is what was written."""
+    log, file = tmp_path / "log.jsonl", tmp_path / "export.json"
+    calls = [{"messages": [{"role": "user", "content": f"purple axolotl {n}"}], "response": "yes"} for n in range(3)]
+    log.write_text("\n".join(map(json.dumps, calls)))
+    run("-C", lived, "flywheel", "import", log)
+    told = run("-C", lived, "export", "--subject", "purple axolotl", file, "--json").json
+
+    assert (told["sessions"], told["requests"], told["examples"]) == (0, 0, 3)
+    assert len(run("-C", lived, "erase", "--subject", "purple axolotl", "--json").json["examples"]) == 3
+
+
 def test_nothing_said_is_kept_unless_it_is_asked_for(run, folder, network, monkeypatch):
     """Without a session and with content off, as it is by default, no file has a word of request or answer."""
     from coterie.store.sqlite import SQLiteStore
