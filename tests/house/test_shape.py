@@ -60,7 +60,7 @@ BUDGETS = {
     "flywheel": 5_510,  # lists as sets, fields in prompts; jobs, evidence, capture, review, runs; objects; live rows
     "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; calls checked
     "generalist": 1560,  # whole answers asked for whole; functions
-    "governance": 3620,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
+    "governance": 3635,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
     "knowledge": 6945,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
     "learning": 5720,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels; languages
     "limits": 1605,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases

@@ -52,6 +52,9 @@ _MOST_AT_ONCE = 512
 """Entries of one write."""
 _IDLE = 5.0
 """Seconds without an entry after which the thread that writes ends."""
+_JUMP = 60.0
+"""Seconds between entries behind the head from which it counts the first before the next is written: from twice as
+many on, `verify` takes them for entries that a head should have counted."""
 _SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
 
@@ -115,6 +118,7 @@ class AuditLog:
         self._end = -1  # bytes of the file when this process wrote it last
         self._place = START
         self._fresh = True  # nothing was written by this process yet
+        self._uncounted: float | None = None  # the time of the first entry that no head counts
         self._behind = False  # what stands in the file could not be brought to the disk, or the head not be written
         self._keyed: hmac.HMAC | None = None  # of the log's key, and of nothing yet
         self._turn = threading.Lock()  # of this process' threads: a lock on the file is of processes and descriptors
@@ -144,6 +148,10 @@ class AuditLog:
             on_disk: Called as soon as they are; the head, which nobody need wait for, counts them after that.
         """
         with self._audit_errors, self._locked() as file:
+            if self._uncounted is not None and any(abs(each.time - self._uncounted) > _JUMP for each in events):
+                self._append(file, ())  # the clock was set: what stands there is counted, not taken for old later
+                self._sync(file)
+                self._keep_head(self._place)
             begin = self._append(file, events)
             if sync or self._behind:
                 told_first = on_disk is not None and not (self._behind or self._fresh)  # a new log has a head first
@@ -170,6 +178,8 @@ class AuditLog:
                 with suppress(OSError):
                     self._sync(file)
                     self._keep_head(self._place)
+            elif self._uncounted is None:
+                self._uncounted = events[0].time if events else None
             self._fresh = self._behind = False
 
     def digest(self, text: str) -> str:
@@ -369,6 +379,7 @@ class AuditLog:
 
     def _keep_head(self, place: LogPosition) -> None:
         """Write where the log ends on the disk: in place and within one sector, which a disk writes whole."""
+        self._uncounted = None
         head: dict[str, object] = {"n": place.n, "hash": place.digest}
         if self._signer is not None:
             head |= {"key": self._signer.public, "signature": self._signer.attest("audit", place.statement)}

@@ -653,3 +653,14 @@ def test_an_outcome_that_stands_before_what_it_is_of(path):
     AuditLog(path).append_all([request, AuditEvent(kind="egress", time=1001.0, tenant="a", about=left), other])
 
     assert [each.id for each in verify_audit(path).open] == ["t2.0"]
+
+
+@pytest.mark.parametrize("time", [500, 90_000])
+def test_an_entry_of_a_long_request_or_of_a_clock_that_was_set(path, time):
+    """An entry far older or younger than those that no head counts yet has them counted first: nobody tampered."""
+    log = AuditLog(path, sync_seconds=60.0)
+    for n in (1_000, 1_001, time, time + 1):
+        log.append_all([event(n)], sync=False)
+
+    found = verify_audit(path)
+    assert (found.whole, found.entries, found.behind_head) == (True, 4, 2)
