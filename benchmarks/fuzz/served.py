@@ -2,9 +2,10 @@
 
     python benchmarks/fuzz/served.py --network DIR [--examples 100] [--seed 1]
 
-`coterie serve` with a trained specialist, a large model behind the gate, the relay, ledger and audit log, on a socket;
-the command line of schemathesis asks every endpoint of `/openapi.json`, with right and wrong requests, and waits 30
-seconds for an answer. `DIR` is the trained network of `benchmarks/scale_gateway`, made where it is not there.
+`coterie serve` with trained specialists, a large model behind the gate, the relay, captured calls, ledger and audit
+log, on a socket; the command line of schemathesis asks every endpoint of `/openapi.json`, with right and wrong
+requests, and waits 30 seconds for an answer. `DIR` is a trained network of any tasks, or that of
+`benchmarks/scale_gateway`, made where it is not there.
 """
 
 from __future__ import annotations
@@ -32,9 +33,17 @@ HERE = Path(__file__).resolve().parent
 SECONDS = 30
 
 
+def operations_of(base: str) -> set[str]:
+    """Every operation of the document."""
+    paths = httpx.get(f"{base}/openapi.json", timeout=SECONDS).json()["paths"]
+    return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+
+
 def ask(base: str, log: Path, examples: int, seed: int, seconds: int) -> int:
     """Have schemathesis ask; its exit code."""
+    models = [each["id"] for each in httpx.get(f"{base}/v1/models", timeout=SECONDS).json()["data"]]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE), "COTERIE_FUZZ_LOG": str(log)}
+    environment["COTERIE_FUZZ_MODELS"] = json.dumps([each for each in models if each != "small"])  # it writes for long
     program = Path(sys.executable).with_name("schemathesis")
     words = ["run", f"{base}/openapi.json", "--checks", "not_a_server_error", "--phases", "coverage,fuzzing"]
     words += ["--max-examples", str(examples), "--seed", str(seed), "--request-timeout", str(SECONDS), "--no-color"]
@@ -55,10 +64,11 @@ def main() -> int:
     record = Record(claim=CLAIM, seeds=[options.seed])
     make_network(options.network)
     with tempfile.TemporaryDirectory() as name, running(probe("upstream.py"), "upstream") as upstream:
-        more = LARGE.format(url=upstream.url) + '[gateway]\nrelay = ["*"]\n'
+        more = LARGE.format(url=upstream.url) + '[gateway]\nrelay = ["*"]\n[capture]\nenabled = true\n'
         log, home = Path(name) / "log.jsonl", copy_of(options.network, Path(name) / "network", more)
         with running(coterie(home), "coterie") as door:
             base = door.url.removesuffix("/v1/chat/completions")
+            operations = operations_of(base)
             code = ask(base, log, options.examples, options.seed, options.seconds)
             alive = httpx.get(f"{base}/healthz", timeout=SECONDS).status_code == httpx.codes.OK
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
@@ -70,6 +80,8 @@ def main() -> int:
         "requests": len(lines),
         "slowest_seconds": max(seconds for *_, seconds in lines),
         "schemathesis_exit": code,
+        "operations": len(operations),
+        "not_asked": sorted(operations - statuses.keys()),
         "statuses": {operation: dict(sorted(counts.items())) for operation, counts in sorted(statuses.items())},
     }
     record.bars = [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from coterie.config.operation import BudgetSection
     from coterie.limits.limits import Spending
     from coterie.protocols import Store
-    from coterie.types import Ledger, LedgerSummary
+    from coterie.types import Ledger, LedgerSummary, SiteSummary
 
 
 class By(StrEnum):
@@ -93,17 +93,19 @@ def _document(folder: Path, config: Config, *, since: float, by: By, now: float)
     from coterie.accounting.breakdown import Reporting, breakdown_json, summary_json
     from coterie.types import Ledger, LedgerRow
 
-    async def read(store: Store) -> tuple[LedgerSummary, Ledger, dict[str, int]]:
+    async def read(store: Store) -> tuple[LedgerSummary, Ledger, dict[str, int], Sequence[SiteSummary]]:
         ledger = await store.ledger(since=since, by=by.value)
         ever = await store.ledger(by="specialist") if ledger.trainings else ledger
         answers = {row.key: row.accepted for row in ever.rows} if ledger.trainings else {}
-        return await store.summary(since=since), ledger, answers
+        return await store.summary(since=since), ledger, answers, () if since else await store.sites()
 
-    nothing = (_nothing(), Ledger(total=LedgerRow(key="total"), rows=()), dict[str, int]())
-    summary, ledger, answers = with_store(folder, config, read) or nothing
+    nothing = (_nothing(), Ledger(total=LedgerRow(key="total"), rows=()), dict[str, int](), ())
+    summary, ledger, answers, sites = with_store(folder, config, read) or nothing
     cores = config.accounting.cores or os.cpu_count() or 1
     reporting = Reporting(by=by.value, since=since, now=now, cores=cores, accounting=config.accounting)
     summed: dict[str, Any] = summary_json(summary, currency=config.accounting.currency)
+    asked = {name: sum(getattr(each, name) for each in sites) for name in ("asked", "accepted", "zero_shot")}
+    summed |= {"questions": {"sites": len(sites), **asked}} if sites else {}
     return summed | breakdown_json(ledger, reporting, answers)
 
 
@@ -158,7 +160,16 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("cost", money("cost", "known_cost")),
         ("the generalist for everything", money("counterfactual_cost", "counterfactual_cost")),
         *_further(document["total"], currency),
+        *_questions(document.get("questions")),
     ]
+
+
+def _questions(asked: Mapping[str, int] | None) -> list[tuple[str, str]]:
+    """Typed questions since the beginning; a command of its own lists them."""
+    if asked is None:
+        return []
+    shown = f"{asked['asked']:,} at {asked['sites']:,} sites, {asked['accepted']:,} accepted"
+    return [("typed questions", f"{shown} (`coterie decisions`)")]
 
 
 def _further(total: Mapping[str, Any], currency: str) -> list[tuple[str, str]]:
