@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from coterie.config.file import Config
     from coterie.config.operation import BudgetSection
     from coterie.limits.limits import Spending
-    from coterie.protocols import Store
+    from coterie.store.sqlite import SQLiteStore
     from coterie.types import Ledger, LedgerSummary, SiteSummary
 
 
@@ -93,11 +93,11 @@ def _document(folder: Path, config: Config, *, since: float, by: By, now: float)
     from coterie.accounting.breakdown import Reporting, breakdown_json, summary_json
     from coterie.types import Ledger, LedgerRow
 
-    async def read(store: Store) -> tuple[LedgerSummary, Ledger, dict[str, int], Sequence[SiteSummary]]:
+    async def read(store: SQLiteStore) -> tuple[LedgerSummary, Ledger, dict[str, int], Sequence[SiteSummary]]:
         ledger = await store.ledger(since=since, by=by.value)
         ever = await store.ledger(by="specialist") if ledger.trainings else ledger
         answers = {row.key: row.accepted for row in ever.rows} if ledger.trainings else {}
-        return await store.summary(since=since), ledger, answers, () if since else await store.sites()
+        return await store.summary(since=since), ledger, answers, await store.sites(since=since)
 
     nothing = (_nothing(), Ledger(total=LedgerRow(key="total"), rows=()), dict[str, int](), ())
     summary, ledger, answers, sites = with_store(folder, config, read) or nothing
@@ -165,7 +165,7 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _questions(asked: Mapping[str, int] | None) -> list[tuple[str, str]]:
-    """Typed questions since the beginning; a command of its own lists them."""
+    """Typed questions, if any was asked; a command of its own lists them."""
     if asked is None:
         return []
     shown = f"{asked['asked']:,} at {asked['sites']:,} sites, {asked['accepted']:,} accepted"
