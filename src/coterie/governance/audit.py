@@ -166,7 +166,6 @@ class AuditLog:
                     raise
                 if on_disk is not None and told_first:
                     on_disk()
-                    os.sched_yield()  # to the event loop, which is on this core and would wait for the head
                     try:
                         self._keep_head(self._place)
                     except OSError:  # whoever writes next syncs, too, and hears of it
