@@ -607,7 +607,7 @@ class World:
                 if step.engine in self.servers
             )
             billed = sum(server.billed for server in self.servers.values())
-            unknown = any(e.outcome == "cancelled" for trace in kept.values() for e in trace.egress)
+            unknown = any(step.note == "cut off" for trace in kept.values() for step in trace.steps)
             assert unknown or billed <= counted, f"{billed} tokens were billed, and the ledger has {counted}"
 
     async def _check_captured(self, life: Life) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 
-from coterie.errors import InputError
+from coterie.errors import EngineBroken, EngineTimeout, InputError
 from coterie.governance.audit_events import audit_request
 from coterie.governance.pseudonyms import texts_of
 from coterie.network.outcomes import label_of, overall_status
@@ -50,7 +51,7 @@ def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
     findings = tuple(finding for outcome in state.outcomes for finding in outcome.findings)
     findings += (state.composed,) if state.composed is not None else ()
     steps = (*state.route.steps, *state.steps, *(step for finding in findings for step in finding.steps))
-    steps += _cut_off(state, steps)
+    steps += tuple(_unpaid(state, steps))
     steps += tuple(map(meter.price, state.overhead()))
     waited = (perf_counter() - state.start) * 1000
     return Trace(
@@ -75,15 +76,16 @@ def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
     )
 
 
-def _cut_off(state: RequestState, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Calls that their caller did not wait for, and that no step is of: nobody knows what they cost."""
-    known = {step.engine for step in steps}
-    left = [each for each in (state.call.outgoing or {}).values() if each.outcome == "cancelled"]
-    return tuple(
-        Step(producer=each.engine, engine=each.engine, usage=Usage(cost=None), note="cut off")
-        for each in left
-        if each.engine not in known
-    )
+def _unpaid(state: RequestState, steps: Sequence[Step]) -> Iterator[Step]:
+    """A step for each call that a provider may bill and none is of: it was cut off or unusable. Its cost is unknown."""
+    calls = (state.call.outgoing or {}).values()
+    answered = Counter(each.engine for each in calls if each.outcome == "answered")
+    noted = Counter(step.engine for step in steps) - answered
+    for each in calls:
+        if each.outcome in _MAY_BE_BILLED:
+            noted[each.engine] -= 1
+            if noted[each.engine] < 0:
+                yield Step(producer=each.engine, engine=each.engine, usage=Usage(cost=None), note="cut off")
 
 
 def texts_in(request: Request) -> tuple[str, ...]:
@@ -131,6 +133,8 @@ def audit_entry(
     return audit_request(trace, state.request, text, cards=cards, digest=digest)
 
 
+_MAY_BE_BILLED = {"cancelled", EngineBroken.code, EngineTimeout.code}
+"""Outcomes of a call of which nobody has an answer."""
 _NAMED = 3
 _LIKE, _MISSPELT = 0.6, 0.8
 """How alike a value must be to a label that is named instead (difflib's ratio), and to one that it is taken for where a

@@ -14,7 +14,7 @@ from coterie.config.operation import GeneralistSection
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
-from coterie.types import Citation, Label, Message, Passage, Reason, Request, worded
+from coterie.types import Citation, Label, Message, Passage, Prompt, Reason, Request, worded
 
 
 @pytest.fixture
@@ -191,6 +191,35 @@ async def test_who_leaves_while_a_model_is_asked_has_a_cost_that_nobody_knows(be
     assert [each.outcome for each in trace.egress] == ["cancelled"]
     assert [(step.engine, step.usage.cost) for step in trace.steps if step.note == "cut off"] == [("large", None)]
     assert trace.usage.cost is None
+
+
+async def test_a_broken_answer_to_a_specialist_has_a_cost_that_nobody_knows(bench, server):
+    """A specialist's model breaks off: the provider bills it, so it is a step of the ledger whose cost is unknown."""
+    server.default = ServerReply(body=b"no JSON")
+    model = OpenAIModel(
+        engine="openai",
+        base_url=server.base_url,
+        name="big",
+        clearance=Label.INTERNAL,
+        retries=0,
+        price_in=1,
+        price_out=2,
+    )
+    engine = Gate(ClearancePolicy()).open("large", model)
+
+    class Asking(bench.Says):
+        async def consult(self, task, view, *, call=None):
+            await engine.run([Prompt(messages=(Message(role="user", text=task.text),), label=task.label)], call=call)
+            raise AssertionError("the answer breaks off")
+
+    answer = await bench.network(Asking("triage", "card_lost")).ask(Request(text="triage", label=Label.INTERNAL))
+    await engine.close()
+
+    assert [each.outcome for each in answer.trace.egress] == ["engine_broken"]
+    assert [(step.engine, step.usage.cost) for step in answer.trace.steps if step.note == "cut off"] == [
+        ("large", None)
+    ]
+    assert answer.trace.usage.cost is None
 
 
 async def test_a_fallback_and_its_money(bench, server, above):

@@ -23,6 +23,7 @@ def test_a_trace_is_readable(trace):
             "truncated": False,
             "after": [],
             "otherwise": [],
+            "further": [],
         }
     ]
     assert told["findings"][0]["value"] == ["card_lost", "refund"]
