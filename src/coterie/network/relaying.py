@@ -376,9 +376,8 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
     """Write ledger, trace and audit entry, whoever is cancelled meanwhile. Raises what the store or the log raises."""
     course.settled = True
     relayed, name = course.relayed, course.relayed.model
-    usage = course.usage or Usage(milliseconds=(perf_counter() - course.start) * 1000, cost=None)
     found = () if course.finding is None else (course.finding,)
-    steps = tuple(map(network.meter.price, found[0].steps)) if found else _step_of(network, name, usage)
+    steps = tuple(map(network.meter.price, found[0].steps)) if found else _step_of(network, course)
     text, answer = relayed.body.decode("utf-8", "replace"), course.answer.decode("utf-8", "replace")
     key, tenant = relayed.principal.key, relayed.principal.tenant
     request = Request(text=text, tenant=tenant, key=key, clearance=relayed.principal.clearance, label=course.label)
@@ -417,9 +416,13 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
     return trace
 
 
-def _step_of(network: RelayingNetwork, name: str, usage: Usage) -> tuple[Step, ...]:
-    """The one call of a relayed request."""
-    return (network.meter.price(Step(producer=name, engine=name, usage=usage, note="relayed")),)
+def _step_of(network: RelayingNetwork, course: _Course) -> tuple[Step, ...]:
+    """The one call of a relayed request; what one took that was cut off, nobody knows."""
+    name = course.relayed.model
+    if course.usage is None:
+        usage = Usage(milliseconds=(perf_counter() - course.start) * 1000, cost=None)
+        return (Step(producer=name, engine=name, usage=usage, note="cut off"),)
+    return (network.meter.price(Step(producer=name, engine=name, usage=course.usage, note="relayed")),)
 
 
 def _why(course: _Course) -> Reason:
