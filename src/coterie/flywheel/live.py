@@ -190,6 +190,7 @@ class LiveFlywheel:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         while not self._queue.empty():
             self._queue.get_nowait()
+            self._queue.task_done()
             self.counts["unwritten"] += 1
         if left := self.counts["unwritten"] - before:
             _log.warning("%s still waited to be scrubbed, and went unwritten", count(left, "captured call"))
