@@ -381,6 +381,9 @@ class LiveFlywheel:
 
     async def _raise(self, deployment: Deployment, drift: Drift, example: CapturedExample) -> None:
         """Write the alarm, and take the job back."""
+        with suppress(TimeoutError):  # the calls that it is about are its examples
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._queue.join()
         recent = await self.store.newest(job=deployment.job, limit=max(_EXAMPLES, min(drift.back, 500)))
         back = self.section.on_alarm == "back"
         alarm = self.books.alarm_of(
