@@ -320,7 +320,7 @@ class Allotments:
             with self._storage.writing() as connection:
                 for each, taken, gone, back, dearest in changes:
                     last = not any(each.held)
-                    of = each.row, each.period
+                    of = self._storage.owner, each.row, each.period
                     table.write_back(connection, each.number, taken, gone + back, of=of, dearest=dearest, last=last)
                 granted = further(connection)
                 doubtful = True
@@ -332,9 +332,6 @@ class Allotments:
                     each.dearest = max(each.dearest, dearest)
             raise
         with self._mutex:
-            for each, *_ in changes:
-                if not any(each.held):
-                    each.number = 0  # the storage may give it to another row
             for each, number, amount in granted:
                 each.number = number
                 each.held += amount

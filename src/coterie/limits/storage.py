@@ -408,7 +408,7 @@ def write_back(
     taken: Amount,
     freed: Amount,
     *,
-    of: tuple[str, str] | None = None,
+    of: tuple[int, str, str] | None = None,
     dearest: int,
     last: bool,
 ) -> None:
@@ -419,12 +419,12 @@ def write_back(
         number: Of the row that it holds.
         taken: What was taken since the last time.
         freed: What is not held any more: what was taken, as far as it was held, and what is given back.
-        of: Budget and period that it holds the row of: a number that is gone may be another's. None for whatever it is.
+        of: Its owner, budget and period: a number that is gone may be another row's. None for whatever it is.
         dearest: The energy of the dearest request among it.
         last: Nothing is held after it.
     """
     found = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
-    if found is None or of not in {None, (found["budget"], found["period"])}:
+    if found is None or of not in {None, (found["owner"], found["budget"], found["period"])}:
         return  # it counts as taken, all of it
     held = Amount(*(int(found[unit] or 0) for unit in _UNITS))
     freed = held if last else Amount(*map(min, freed, held))

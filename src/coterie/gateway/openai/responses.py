@@ -251,8 +251,8 @@ def _allowed(wire: ResponsesRequest) -> tuple[list[dict[str, Any]], str | dict[s
         said = "allowed_tools has the mode auto or required, and a list of tools."
         raise WireError("invalid_request", said, param="tool_choice")
     names = [each.get("name") for each in allowed if isinstance(each, dict)]
-    unknown = {each.get("name") for each in allowed if isinstance(each, dict) and each.get("type") == "function"}
-    if unknown := unknown - {each.get("name") for each in functions}:
+    wanted = {each.get("name") for each in allowed if isinstance(each, dict) and each.get("type") == "function"}
+    if unknown := wanted - {each.get("name") for each in functions}:
         said = (
             f"tool_choice allows functions that are not among `tools`: {', '.join(sorted(map(repr, unknown)))[:200]}."
         )
