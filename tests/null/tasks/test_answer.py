@@ -233,20 +233,12 @@ async def test_a_supported_sentence_that_does_not_answer_is_not_said(said, why):
     assert "late fee of 12 pounds" in finding.text
 
 
-@pytest.mark.parametrize(
-    ("said", "accepted"),
-    [
-        ("Yes, cards are valid for 4 years.", True),
-        ("Yes. Cards are valid for 4 years.", True),
-        ("No, cards are valid for 4 years.", False),
-        ("Cards are valid for 4 years.", False),
-    ],
-)
-async def test_yes_is_said_where_the_rest_settles_the_question(said, accepted):
-    """With the clause that was asked about; that clause alone only says the question again."""
+@pytest.mark.parametrize("said", ["Yes, cards are valid for 4 years.", "No. Cards are valid for 4 years."])
+async def test_what_begins_with_yes_or_no_gives_way_to_the_quotation(said):
+    """What it is the Yes to stands in no source."""
     finding = await specialist(writer=writer(said)).consult(Task(text="Are cards valid for 4 years?"), view())
 
-    assert ("worded by" in str(finding.reason)) is accepted
+    assert "answer.worded" not in finding.reason.codes
     assert finding.citations[0].document == "cards.md"
 
 

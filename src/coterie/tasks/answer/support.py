@@ -22,7 +22,7 @@ from coterie.engines.statements import StatementVerdict
 from coterie.tasks.answer.scoring import LinearScore, probability
 from coterie.text.language import is_english
 from coterie.text.numerals import cardinals, english_ordinals
-from coterie.text.words import count_negations, negation_pattern, terms
+from coterie.text.words import count_negations, terms
 
 # --- Numbers, and what a sentence says them of.
 #
@@ -38,7 +38,6 @@ _VALUES |= {word: f"{value}." for word, value in english_ordinals().items()}
 _WORDS = frozenset(terms(" ".join(_VALUES)))
 _WRITTEN = re.compile(rf"\b(?:{'|'.join(_VALUES)})\b", re.IGNORECASE)
 _ORDER = re.compile(r"(?:st|nd|rd|th)\b")
-_PLURALS = {"children": "child", "men": "man", "women": "woman", "people": "person"}
 _MEASURES = (
     ("percent", "%", "percent", "per cent"),
     ("euro", "\u20ac", "eur", "euro", "euros"),
@@ -47,7 +46,6 @@ _MEASURES = (
     ("degre", "\u00b0", "degree", "degrees"),
 )
 """What stands for a unit, each behind its name."""
-_SPAN = re.compile(r"(\bbetween\s[^,;]*?)\sand\s", re.IGNORECASE)
 _LEAST = r"at least|no less than|not less than|more than|a minimum of|minimum of|minimum"
 _MOST = r"at most|up to|no more than|not more than|less than|fewer than|a maximum of|maximum of|maximum"
 _BOUND = re.compile(rf"\b(?:(?P<least>{_LEAST})|(?P<most>{_MOST}))\W+(?:\w+\W+)?$", re.IGNORECASE)
@@ -66,9 +64,6 @@ _DATED = re.compile(
 _BOUNDING = frozenset(terms("up least most more less fewer older younger over"))
 """Words around a number that do not say what it is of."""
 _LIMIT = re.compile(r"\b(?:under|over|below|above|aged)\W+(?:the age of\W+)?$", re.IGNORECASE)
-_BOUND_BEHIND = re.compile(
-    r"^\W*(?:\w+\W+){0,2}?or (?:(?P<least>more|older|over)|(?P<most>less|fewer|younger))\b", re.I
-)
 
 
 def numbers(text: str) -> set[str]:
@@ -91,7 +86,7 @@ def astray(sentence: str, sources: Sequence[str]) -> set[str]:
     told = [part for part in _parts(sentence) if numbers(part)]
     for part in told:
         words = _own(part, head=True) - units(part)
-        shared = [len(words & _singular(terms(source))) for source in sources]
+        shared = [len(words.intersection(terms(source))) for source in sources]
         near = [source for source, count in zip(sources, shared, strict=True) if count == max(shared)]
         around = {sentence, part} if len(told) > 1 and words else {sentence}
         found |= {
@@ -137,7 +132,7 @@ def _misplaced(number: str, sentence: str, source: str) -> bool:
     mine = [row for row, part in enumerate(parts) if numbers(part) & numbers(sentence)]
     if not mine or len(mine) == len(parts):
         return False
-    said = _singular(terms(sentence))
+    said = set(terms(sentence))
     shared = set().union(*(_own(parts[row], head=True) for row in mine))
     theirs = [_own(part, head=bool(row)) for row, part in enumerate(parts) if row not in mine]
     if any(said & (words - shared) for words in theirs):
@@ -149,8 +144,8 @@ def _misplaced(number: str, sentence: str, source: str) -> bool:
 
 
 def _parts(text: str) -> list[str]:
-    """What stands between commas and conjunctions; "between 8 and 12" is one."""
-    return _PART.split(_SPAN.sub(r"\1 to ", text))
+    """What stands between commas and conjunctions."""
+    return _PART.split(text)
 
 
 def _own(part: str, *, head: bool) -> set[str]:
@@ -158,11 +153,7 @@ def _own(part: str, *, head: bool) -> set[str]:
     if not head:
         start = min(end for _, end, _ in _placed(part))
         part = part[start:]
-    return _singular(word for word in terms(part) if not word[0].isdigit()) - _WORDS
-
-
-def _singular(words: Iterable[str]) -> set[str]:
-    return {_PLURALS.get(word, word) for word in words}
+    return {word for word in terms(part) if not word[0].isdigit()} - _WORDS
 
 
 def _otherwise_measured(number: str, sentence: str, source: str) -> bool:
@@ -193,10 +184,9 @@ def _unit(number: str, text: str) -> set[str]:
 def _bounds(number: str, text: str) -> set[str]:
     """Whether it is a least or a most, where the number stands."""
     found = set()
-    for start, end, value in _placed(text):
-        if value == number:
-            for match in (_BOUND.search(text[:start]), _BOUND_BEHIND.match(text[end:])):
-                found |= {kind for kind, at in match.groupdict().items() if at} if match else set()
+    for start, _, value in _placed(text):
+        if value == number and (match := _BOUND.search(text[:start])):
+            found |= {kind for kind, at in match.groupdict().items() if at}
     return found
 
 
@@ -215,7 +205,7 @@ SUPPORT: tuple[str, ...] = (
     "pairs",  # share of its pairs of neighbouring words that a source sentence has
     "unknown",  # logarithm of its words that the nearest do not have
     "numbers",  # logarithm of its numbers that the nearest do not have, or say of something else
-    "denies",  # it has a "not" that the nearest has not, or the other way round
+    "denies",  # it has a "not" that what it is about has not, or the other way round
     "opposed",  # "more", "after", "must" where the nearest says "less", "before", "may"; an "only" too many or too few
     "length",  # logarithm of its words
 )
@@ -338,7 +328,7 @@ def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray,
         len(couples & pairs) / max(len(couples), 1),
         log(1 + len(words - together)),
         log(1 + len(astray(sentence, [sources[row] for row in nearest]))),
-        _denies(sentence, sources[first], clause),
+        (count_negations(sentence, "en") - count_negations(clause, "en")) % 2,
         _opposes(sentence, sources[first]) or _narrowed(sentence, clause) or _mixed(words, sources[first]),
         log(1 + len(words)),
     )
@@ -357,22 +347,6 @@ def _about(words: set[str], source: str) -> str:
     most = max(len(words & each) for each in own)
     told = [len(words & each) == most or 2 * len(words & each) >= len(each) > 0 for each in own]
     return " ".join(clause for clause, about in zip(clauses, told, strict=True) if about)
-
-
-def _denies(sentence: str, source: str, clause: str) -> bool:
-    """Whether one of the two says "not" once more, or the sentence says what the source says not to be."""
-    if (count_negations(sentence, "en") - count_negations(clause, "en")) % 2:
-        return True
-    (said, unsaid), (theirs, not_theirs) = _sides(sentence), _sides(source)
-    return bool(said & (not_theirs - theirs)) or bool(unsaid & (theirs - not_theirs) and not unsaid & not_theirs)
-
-
-def _sides(text: str) -> tuple[set[str], set[str]]:
-    """The words of the clauses without a "not", and those that only clauses with one have."""
-    denies = negation_pattern("en")
-    clauses = [(set(terms(each)), bool(denies.search(each))) for each in _CLAUSE.split(text)]
-    said = {word for words, negated in clauses if not negated for word in words}
-    return said, {word for words, negated in clauses if negated for word in words} - said
 
 
 def _narrowed(sentence: str, clause: str) -> bool:

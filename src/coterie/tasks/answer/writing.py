@@ -17,86 +17,11 @@ from coterie.protocols import Engine
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, borne_by, cite
 from coterie.tasks.answer.sentences import Sentence
 from coterie.tasks.answer.support import Support, SupportVerdict, value_astray
-from coterie.tasks.generate.grounding import check_grounding
 from coterie.text.folding import estimate_tokens
 from coterie.text.language import is_english, language_of
 from coterie.text.segmentation import asks, split_sentences
-from coterie.text.words import count_negations, negation_pattern, terms
+from coterie.text.words import count_negations, terms
 from coterie.types import CallContext, Citation, Label, Message, Passage, Prompt, Reason, Step, Task, Verdict
-
-# --- May an answer begin with "Yes" or "No"? Only where the rest of its sentence settles the very question.
-#
-# "Yes, dogs are allowed on a lead" to "Are dogs allowed?": the rest is a whole clause of a source, and has the words
-# of the question side by side in their order, so what it affirms or denies is what was asked. All else is doubtful
-# ("Is the price rise certain?" "Yes, the price rise was rejected") and gives way to the quotation. English only: in
-# other languages nothing is settled.
-
-_ASSENT_ASSENT = re.compile(r"\s*(?P<word>yes|no)\b\s*[,.:;!\u2013\u2014-]+\s*(?=\S)", re.IGNORECASE)
-_ASKS = re.compile(
-    r"(?:am|is|are|was|were|do|does|did|can|could|may|must|should|shall|will|has|have|need)\s+(?!not\b)", re.IGNORECASE
-)
-_UNCLEAR = re.compile(
-    r"\b(?:or|not|no|nor|never|without|only|unless|except|why|what|which)\b|n['\u2019]t\b", re.IGNORECASE
-)
-"""In a question: what its Yes is the Yes to is not plain."""
-_PLACED = re.compile(r"\b(?:under|over|from|to|into|with|by|until|before|after|all|every|always)\b", re.IGNORECASE)
-"""Words of a question that must be in what settles it, though they are no content words."""
-_BOUND = re.compile(r"\b(?:only|unless|except|solely|exclusively|hardly|rarely|until|if|when)\b", re.IGNORECASE)
-_MUST = re.compile(
-    r"\bmust\b(?!\s+not)|\b(?:have|has|had|need|needs|needed|required?|obligatory|compulsory|necessary|mandatory|shall)\b",
-    re.IGNORECASE,
-)
-_ENDS = re.compile(r"\s*(?:$|[,.;:!]|(?:in|on|at|for|from|to|with|by|during|over|per|between|after|before)\b)", re.I)
-
-
-def without_assent(sentence: str) -> str:
-    """A sentence without the "Yes" or "No" that it begins with."""
-    rest = _ASSENT_ASSENT.sub("", sentence, count=1)
-    return rest[:1].upper() + rest[1:]
-
-
-def is_settled(question: str, sentence: str, sources: Sequence[str]) -> bool:
-    """Whether a sentence that begins with "Yes" or "No" may say so, as one of the sources has the rest of it.
-
-    Args:
-        question: What was asked.
-        sentence: Begins with "Yes" or "No".
-        sources: What bears it out.
-    """
-    found, asked = _ASSENT_ASSENT.match(sentence), question.strip()
-    if found is None or not _ASKS.match(asked) or _UNCLEAR.search(asked):
-        return False
-    rest = without_assent(sentence)
-    if bool(_MUST.search(asked)) is not bool(_MUST.search(rest)) or _BOUND.search(rest):
-        return False
-    if not {each.casefold() for each in _PLACED.findall(asked)} <= {each.casefold() for each in _PLACED.findall(rest)}:
-        return False
-    told = _told(asked, rest)
-    negations = list(negation_pattern("en").finditer(rest))
-    if told is None or len(negations) != (found["word"].casefold() == "no"):
-        return False
-    if negations and not _denies(negations[0], rest, set(terms(asked)), told):
-        return False
-    return any(check_grounding(rest, source).ok for source in sources)
-
-
-def _told(question: str, rest: str) -> tuple[int, int] | None:
-    """Where the words of the question stand in a text, side by side and in their order; None if they do not."""
-    asked = terms(question)
-    words = [(match.span(), terms(match.group())) for match in re.finditer(r"\d[\d,.]*\d|\w+", rest)]
-    said = [(place, own[0]) for place, own in words if own]
-    for first in range(len(said) - len(asked) + 1):
-        run = said[first : first + len(asked)]
-        if asked and [word for _, word in run] == asked and _ENDS.match(rest, run[-1][0][1]):
-            return run[0][0][0], run[-1][0][1]
-    return None
-
-
-def _denies(negation: re.Match[str], rest: str, asked: set[str], told: tuple[int, int]) -> bool:
-    """Whether a "not" stands right before a word of the question."""
-    behind = terms(rest[negation.end() :])
-    return negation.end() <= told[1] and bool(behind) and behind[0] in asked
-
 
 INSTRUCTION = (
     "Answer the question from the passages above and from nothing else, in one to three short sentences, in the "
@@ -106,7 +31,6 @@ _SILENT = re.compile(r"\W*not (?:stated|in the (?:documents|passages))\b", re.IG
 _MARK = re.compile(r"\s*\[\d+(?:,\s*\d+)*\]")
 _ASSENT = frozenset(terms("yes no correct right indeed"))
 """Words that say nothing by themselves: whoever is asked whether it is so is soon heard to say that it is."""
-_ALONE = re.compile(r"(?:yes|no)\W*", re.IGNORECASE)
 _FRAME = 40  # tokens of what frames passages and question
 
 
@@ -178,10 +102,10 @@ class AnswerWriter:
         texts = [borne_by(each) for each in sources]
         language = language_of(" ".join(texts), task.language or "en")
         told = list(_sentences(output.text, language, cut=output.finish != "stop"))
-        judged, settled = await asyncio.to_thread(self._judged, task.text, told, texts, language)
+        judged = await asyncio.to_thread(self._judged, task.text, told, texts, language)
         used = [sources[number] for number in dict.fromkeys(number for each in judged for number in each.sources)]
         found = any(each in reading.cited for each in used)
-        if objection := self._objection(task.text, told, judged, language, found=found, settled=settled):
+        if objection := self._objection(task.text, told, judged, language, found=found):
             return Written(reason=objection, steps=steps, verdicts=verdicts)
         citations = cite(used)
         marks = [_marks(citations, [sources[number] for number in each.sources]) for each in judged]
@@ -197,11 +121,9 @@ class AnswerWriter:
 
     def _judged(
         self, question: str, told: Sequence[str], sources: Sequence[str], language: str
-    ) -> tuple[list[SupportVerdict], bool]:
-        """What bears out each sentence; whether the first one begins with a "Yes" or "No" that may be said."""
-        judged = [self._judge(question, sentence, sources, language) for sentence in told]
-        settled = self._settled(question, told[0], sources) if told and is_english(language) else None
-        return ([settled, *judged[1:]], True) if settled is not None else (judged, False)
+    ) -> list[SupportVerdict]:
+        """What bears out each sentence."""
+        return [self._judge(question, sentence, sources, language) for sentence in told]
 
     def _judge(self, question: str, sentence: str, sources: Sequence[str], language: str) -> SupportVerdict:
         """What bears out a sentence; a value alone is one of what was asked."""
@@ -209,15 +131,6 @@ class AnswerWriter:
         if is_english(language) and value_astray(question, sentence, [sources[number] for number in verdict.sources]):
             return replace(verdict, support=0.0)
         return verdict
-
-    def _settled(self, question: str, sentence: str, sources: Sequence[str]) -> SupportVerdict | None:
-        """What bears out a sentence behind its "Yes" or "No", where that may be said; else None."""
-        rest = without_assent(sentence)
-        if rest == sentence:
-            return None
-        verdict = self.support.judge(rest, sources)
-        nearest = [sources[number] for number in verdict.sources]
-        return verdict if is_settled(question, sentence, nearest) else None
 
     def _objection(
         self,
@@ -227,7 +140,6 @@ class AnswerWriter:
         language: str,
         *,
         found: bool,
-        settled: bool,
     ) -> Reason | None:
         """Why what was written is not said; None if it is.
 
@@ -237,7 +149,6 @@ class AnswerWriter:
             judged: What bears each out.
             language: Of what was written.
             found: Whether one of them rests on a sentence that was found to answer.
-            settled: Whether the first one begins with a "Yes" or "No" that may be said.
         """
         model = self.engine.name
         if not told or _SILENT.match(told[0]):
@@ -257,11 +168,7 @@ class AnswerWriter:
         if not found:
             return Reason("answer.other_sentences", model=model, sentence=told[0])
         denied = len(told) == 1 and count_negations(told[0], language) != count_negations(question, language)
-        if (
-            not settled
-            and not denied
-            and not set(terms(" ".join(told), language)) - set(terms(question, language)) - _ASSENT
-        ):
+        if not denied and not set(terms(" ".join(told), language)) - set(terms(question, language)) - _ASSENT:
             return Reason("answer.question_repeated", model=model, sentence=told[0])
         return None
 
@@ -294,8 +201,6 @@ def _title(passage: Passage) -> str:
 def _sentences(text: str, language: str, *, cut: bool) -> Iterator[str]:
     """What the model wrote, sentence by sentence, without its own marks; one that broke off is dropped."""
     found = [stripped for each in split_sentences(text, language) if (stripped := _MARK.sub("", each).strip())]
-    if len(found) > 1 and _ALONE.fullmatch(found[0]):
-        found[:2] = [f"{found[0]} {found[1]}"]  # "Yes. Dogs are allowed."
     found = found[:-1] if cut and len(found) > 1 else found
     yield from (each for each in found if not each.endswith(":"))  # "The answer is:" says nothing
 
