@@ -74,10 +74,13 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
 
 def _answers_of(job: JobView) -> str:
     """The first labels of a job, and how many more there are, or the shape of its answers."""
-    if job.shape != "labels":
+    if job.shape not in {"labels", "lists"}:
         return f"{job.shape}: {', '.join(job.labels)}" if job.labels else job.shape
     more = len(job.labels) - _LABELS
-    return one_line(", ".join(list(job.labels.values())[:_LABELS])) + (f" and {more} more" if more > 0 else "")
+    several = "lists of " if job.shape == "lists" else ""
+    return (
+        several + one_line(", ".join(list(job.labels.values())[:_LABELS])) + (f" and {more} more" if more > 0 else "")
+    )
 
 
 def _show_status(
@@ -235,7 +238,7 @@ def review(
     *,
     answer: Annotated[
         list[str] | None,
-        typer.Option(metavar="EXAMPLE=LABEL", help="A label, or an object; EXAMPLE= says that none is right."),
+        typer.Option(metavar="EXAMPLE=LABEL", help="A label, a list or an object; EXAMPLE= says that none is right."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -276,7 +279,7 @@ def _show_item(document: dict[str, Any]) -> None:
     for each in item["answers"]:
         say(f"  {one_line(each)}")
     for name, values in item["fields"].items():
-        say(f"Field {name}: {', '.join(values)}")
+        say(f"{f'Field {name}' if name else 'Any of'}: {', '.join(values)}")
     if not item["fields"]:
         say(f"Labels: {', '.join(item['labels'])}")
 

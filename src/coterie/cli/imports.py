@@ -173,7 +173,7 @@ def discover(
         found = find_jobs(recorded.calls, support=support, callers=callers, progress=show)
     written: dict[int, tuple[Path, int]] = {}
     for number, job in enumerate(found.jobs, 1):
-        if out is not None and job.answers.shape == "labels":
+        if out is not None and job.answers.shape in {"labels", "lists"}:
             out.mkdir(parents=True, exist_ok=True)
             path = out / f"job-{number}.csv"
             written[number] = path, write_rows(path, job, found, recorded.calls)
@@ -220,8 +220,9 @@ def _show_jobs(recorded: Recorded, found: Discovery, written: dict[int, tuple[Pa
             say(f"{number}: {one_line(job.templates[0])[:_CHARACTERS]!r}; asks about {_example(job)!r}")
     if found.rest:
         say(f"{counted(len(found.rest), 'call')} of no job.")
-    for path, rows in written.values():
-        words = shlex.join([path.stem, "--task", "classify", "--data", str(path)])
+    for number, (path, rows) in written.items():
+        several = ["--multi-label"] if found.jobs[number - 1].answers.shape == "lists" else []
+        words = shlex.join([path.stem, "--task", "classify", *several, "--data", str(path)])
         say(f"{path}: {counted(rows, 'row')}. Next: coterie add {words}")
 
 

@@ -55,6 +55,8 @@ class Item:
     prompt: tuple[tuple[str, str], ...] = ()
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of objects: values that each field has had, from which another object is put together."""
+    several: tuple[str, ...] = ()
+    """Fields that have any number of these."""
 
     @property
     def choices(self) -> Sequence[str]:
@@ -147,6 +149,8 @@ async def answer(visit: Visit) -> Response:
 def _chosen(visit: Visit) -> dict[str, str]:
     """The JSON text that was chosen for each field of an object. Raises `InputError` if one has none."""
     chosen = {name.removeprefix(_FIELD): visit.value(name) for name in visit.fields if name.startswith(_FIELD)}
+    for name in visit.fields.get("several", []):
+        chosen[name] = f"[{', '.join(visit.fields.get(_FIELD + name, []))}]"
     if missing := [name for name, value in chosen.items() if not value]:
         raise InputError(f"Nothing was chosen for {', '.join(missing)}.", hint="Choose a value of each field.")
     return chosen
@@ -207,6 +211,7 @@ async def _readable(visit: Visit, book: ReviewQueue, items: Sequence[ReviewItem]
             labels=each.labels,
             prompt=each.prompt,
             fields=each.fields,
+            several=each.several,
         )
         for each in items
         if each.example in may

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from coterie.errors import InputError
+from coterie.flywheel.fields import ListForm
 from coterie.flywheel.templates import Template
 from coterie.protocols import Audit, FlywheelStore
 from coterie.runtime.codec import from_json, to_json
@@ -56,7 +57,7 @@ class KnownJob:
     task: str = "classify"
     shape: str = "labels"
     labels: Mapping[str, str] = field(default_factory=dict)
-    """How an answer is spelled, by the answer folded. Of a JSON object: its keys."""
+    """How an answer, or a label of a list, is spelled, by it folded. Of a JSON object: its keys."""
     templates: tuple[Template, ...] = ()
     examples: tuple[str, ...] = ()
     """Inputs, as they are stored."""
@@ -84,7 +85,9 @@ class Deployment:
     specialist: str
     version: str
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Of JSON objects: version of the specialist of each field, in the object's order."""
+    """Of JSON objects and lists: version of the specialist of each field, in the object's order."""
+    lists: Mapping[str, ListForm] = field(default_factory=dict)
+    """Fields whose values are lists of labels, and how those are written."""
     state: DeploymentState = "candidate"
     stage: int = 0
     """Of a canary: which of the shares."""
@@ -210,8 +213,10 @@ class Deployments:
         changed: KnownJob,
         accepts_from: float | None = None,
         fields: Mapping[str, str] | None = None,
+        lists: Mapping[str, ListForm] | None = None,
+        settled: Sequence[JobAlarm] = (),
     ) -> Deployment:
-        """Make a candidate of a version, in one transaction with what changed about its job."""
+        """Make a candidate of a version, in one transaction with what changed about its job, and alarms it settles."""
         now = self.clock()
         made = Deployment(
             id=f"dep-{self.new_id()}",
@@ -219,6 +224,7 @@ class Deployments:
             specialist=job.name,
             version=version,
             fields=fields or {},
+            lists=lists or {},
             accepts_from=accepts_from,
             created=now,
             since=now,
@@ -229,6 +235,7 @@ class Deployments:
             _written(_DEPLOYMENT, made, job=job.id, time=now),
             _written(_JOB, changed, job=job.id, time=changed.found),
             self._transition(step, made),
+            *(_written(_ALARM, replace(each, resolved=now), job=each.job, time=each.time) for each in settled),
         )
         return replace(made, revision=1)
 
@@ -244,7 +251,7 @@ class Deployments:
         figures: Mapping[str, Any] | None = None,
         alarm: JobAlarm | None = None,
     ) -> Deployment:
-        """Move a deployment on, or back. A new champion retires the one before, in the same transaction.
+        """Move a deployment on, or back. A new champion retires the one before and older shadows, in one transaction.
 
         Raises:
             InputError: it cannot go there from where it is.
@@ -260,7 +267,8 @@ class Deployments:
         changes = [(deployment, moved, reason)]
         others = [each for each in await self.deployments(deployment.job) if each.id != deployment.id]
         for other in others if state in SERVING else ():
-            if other.state == state:  # one canary and one champion a job
+            older = state == "champion" and other.state == "shadow" and other.created < deployment.created
+            if other.state == state or older:  # one canary and one champion a job
                 stepped_down = replace(other, state="retired", share=0.0, stage=0, since=now)
                 changes.append((other, stepped_down, f"replaced by {deployment.id}: {reason}"))
         records = [] if alarm is None else [_written(_ALARM, alarm, job=alarm.job, time=alarm.time)]

@@ -3,7 +3,7 @@
 1. A *template* is what many prompts have in common word for word, wherever it stands in a line. Shingles (runs of
    words) that many calls share are grouped by the calls that hold them, from the most shared to the least. A system
    prompt that several jobs share is refined by what each job adds. What a template leaves is the *input*.
-2. The *shape* of a template's answers: a closed set of labels, a JSON object, a number, or free text.
+2. The *shape* of a template's answers: a closed set of labels, lists of such, a JSON object, a number, or free text.
 3. Two templates are wordings of one job if their answers have the same shape and depend on the inputs in the same way:
    a classifier that learnt the answers of the one foresees those of the other. Equal label sets alone do not show it:
    two yes-or-no questions about the same e-mails are two jobs.
@@ -31,7 +31,7 @@ from coterie.logs.rows import folded
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-Shape = Literal["labels", "json", "number", "text"]
+Shape = Literal["labels", "lists", "json", "number", "text"]
 
 _BREAKS = re.compile(r"<[A-Z_]+_\d+>|\d+")
 """What differs from call to call inside a template: numbers, and what stands in for personal data."""
@@ -51,12 +51,24 @@ _FENCE = re.compile(r"\s*(?:```[a-z]*)?\s*(\[.*\])\s*(?:```)?\s*", re.DOTALL)
 _FOLDS = 3
 _CHANCE, _TELLING = 1e-6, 0.3
 """Words of a template foretell the answers where chance gives as much with this probability, and Cramer's V is this."""
+_NAMED, _LEARNABLE, _AS_WELL = 0.5, 0.3, 0.8
+"""Share of answers that what two wordings share names, or that both have; agreement above chance with which answers can
+be foreseen from texts, and part of it that is left without being told the wording, if they ask one question."""
 _SHOWN = 10_000
 """Calls between two signs of progress."""
 _OPENS = 40
 """Characters of an answer within which an object begins, if it is one."""
 _LONGEST_LIST = 2_000
 """Characters of an answer that may be a list of labels."""
+BETWEEN = re.compile(r"\s*(?:,(?!\d)|[;|\n])\s*(?:[-*•]\s+)?")
+BULLET = re.compile(r"\s*[-*•]\s+")
+"""What stands between labels in a text, and before the first one of a bulleted list."""
+FEWEST = 3
+"""Times that an answer comes back, or a label of lists; with fewer it is taken for a slip of the model."""
+_CLOSED, _SEVERAL = 0.8, 0.1
+"""Share of answers that are made of what comes back, if these are a closed set; of lists those with not one label."""
+_ONE_LENGTH = 0.95
+"""Share of lists with equally many labels from which their order may tell something."""
 _INPUTS = 600
 """Inputs of a template that are compared with those of others."""
 
@@ -82,7 +94,7 @@ class Answers:
 
     shape: Shape
     labels: dict[str, int] = field(default_factory=dict)
-    """Answers that come back, with their numbers; of a JSON object, its keys."""
+    """Answers that come back, with their numbers; of lists, their labels; of a JSON object, its keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +117,8 @@ class FoundJob:
     @property
     def task(self) -> str:
         """The task of a specialist that could take it over."""
-        return {"labels": "classify", "json": "extract", "number": "score", "text": "generate"}[self.answers.shape]
+        named = {"labels": "classify", "lists": "classify", "json": "extract", "number": "score", "text": "generate"}
+        return named[self.answers.shape]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +188,7 @@ def _recognised(
         progress(len(some))
     homes = np.asarray(found)
     groups = [TemplateGroup.of(calls, np.flatnonzero(homes == t), learnt, t) for t in range(len(learnt.constants))]
-    return homes, _merge([each for each in groups if len(each.members) >= support])
+    return homes, _merge([each for each in groups if len(each.members) >= support], learnt)
 
 
 # --- Templates ------------------------------------------------------------------------------------------
@@ -221,7 +234,7 @@ class _Templates:
             calls: All calls.
         """
         templates = [t for t in job.templates if t >= 0]
-        if len(templates) < 2 or job.answers.shape not in {"labels", "json"}:
+        if len(templates) < 2 or job.answers.shape not in {"labels", "lists", "json"}:
             return False
         within: dict[int, set[int]] = defaultdict(set)
         for t in templates:
@@ -300,6 +313,15 @@ class _Templates:
         if t < 0:
             return call.prompt[-1][1] if call.prompt else ""
         return left_over(call.prompt, _covered(call, self.constants[t]))
+
+    def shared(self, a: TemplateGroup, b: TemplateGroup) -> str | None:
+        """The words that the templates of two groups share, as `_words` writes them; None if they are few."""
+        both = [frozenset().union(*(self.constants[t] for t in each.templates if t >= 0)) for each in (a, b)]
+        held = both[0] & both[1]
+        if len(held) < _FEWEST_SHINGLES:
+            return None
+        call = self.sample[self.members[a.templates[0]][0]]
+        return "".join(f" {_words(call.prompt[m][1][start:end])} " for m, start, end in _covered(call, held))
 
     def template(self, t: int) -> Template:
         """A template as a value."""
@@ -413,9 +435,11 @@ def answers_of(answers: Sequence[str]) -> Answers:
         return Answers(shape="json", labels={k: n for k, n in counts.most_common() if n >= 0.2 * len(objects)})
     if ranked(answers):
         return Answers(shape="text")
+    if known := lists_of(answers):
+        return Answers(shape="lists", labels=known)
     folded = Counter(map(fold, answers))
-    back = {label: n for label, n in folded.most_common() if n >= 3 and len(label) <= 200}
-    if sum(back.values()) >= 0.8 * len(answers) and len(back) <= max(2, len(answers) // 5):
+    back = {label: n for label, n in folded.most_common() if n >= FEWEST and len(label) <= 200}
+    if sum(back.values()) >= _CLOSED * len(answers) and len(back) <= max(2, len(answers) // 5):
         return Answers(shape="labels", labels=back)
     if sum(_is_number(answer) for answer in answers) >= 0.9 * len(answers):
         return Answers(shape="number")
@@ -425,46 +449,74 @@ def answers_of(answers: Sequence[str]) -> Answers:
 def fold(answer: str) -> str:
     """An answer as labels are compared, without the asterisks of Markdown around it; an object by its values.
 
-    A list of plain values counts as a set: labels of one text come in any order.
+    A list of plain values counts as a set, also as text: labels of one text come in any order.
     """
     if "{" in answer[:_OPENS] and (found := json_object(answer)) is not None:
         return json.dumps(_folded_values(found), ensure_ascii=False, sort_keys=True)
-    if "[" in answer[:_OPENS] and (values := _plain_list(answer)) is not None:
-        return json.dumps(_folded_values(values), ensure_ascii=False)
-    return folded(answer.strip(" *"))
+    found_items = items_in(answer)
+    if found_items is not None and len(found_items) != 1:
+        return ", ".join(sorted(map(_folded_text, found_items))) or "[]"
+    return _folded_text(found_items[0] if found_items else answer)
+
+
+def _folded_text(value: object) -> str:
+    return folded(str(value).strip(" *"))
+
+
+def items_in(answer: str) -> tuple[Any, ...] | None:
+    """The labels of a list: of JSON plain values, in a fence or not, or a text with marks between them.
+
+    A text without such a mark is a list of one; None for an object, a list of other things, or no list at all.
+    """
+    if len(answer) > _LONGEST_LIST or not answer.strip():
+        return None
+    if "[" in answer[:_OPENS] and (fenced := _FENCE.fullmatch(answer)) is not None:
+        try:
+            value = json.loads(fenced[1])
+        except (ValueError, RecursionError):
+            return None
+        return tuple(value) if all(isinstance(each, str | int | float | None) for each in value) else None
+    if "{" in answer or "[" in answer:
+        return None
+    return tuple(filter(None, map(str.strip, BETWEEN.split(BULLET.sub("", answer, count=1)))))
+
+
+def lists_of(answers: Sequence[str]) -> dict[str, int] | None:
+    """The labels that lists are made of, folded, with their numbers; None if answers are better taken whole.
+
+    Labels recombine: there are more different sets than labels. "Health, Safety" beside "Legal" is one label with a
+    comma, and the few answers in which a model could not decide make no lists.
+    """
+    sets = [frozenset(map(_folded_text, found)) for each in answers if (found := items_in(each)) is not None]
+    counts = Counter(label for each in sets for label in each)
+    known = {label: n for label, n in counts.most_common() if n >= FEWEST and len(label) <= 200}
+    made = [each for each in sets if each <= known.keys()]
+    several = sum(len(each) != 1 for each in made)
+    closed = len(made) >= _CLOSED * len(answers) and len(known) <= max(2, len(answers) // 5)
+    return known if closed and several >= _SEVERAL * len(made) and len(set(made)) > len(known) else None
 
 
 def ranked(answers: Iterable[str]) -> bool:
-    """Whether answers are lists whose order may tell something: all of one length, and a set in several orders."""
+    """Whether the order of lists may tell something: most are of one length, and a set comes in several orders."""
     orders: dict[str, set[str]] = defaultdict(set)
-    lengths: set[int] = set()
-    for answer in answers:
-        values = _plain_list(answer) if "[" in answer[:_OPENS] else None
-        if values:
-            lengths.add(len(values))
-            orders[fold(answer)].add(json.dumps([_folded_values(each) for each in values]))
-    return len(lengths) == 1 and lengths != {1} and any(len(each) > 1 for each in orders.values())
+    lengths: Counter[int] = Counter()
+    for answer, times in Counter(answers).items():
+        if values := items_in(answer):
+            lengths[len(values)] += times
+            orders[fold(answer)].add(json.dumps(list(map(_folded_text, values))))
+    length, times = max(lengths.items(), key=lambda item: item[1], default=(1, 0))
+    return length > 1 and times >= _ONE_LENGTH * lengths.total() and any(len(each) > 1 for each in orders.values())
 
 
-def _plain_list(answer: str) -> list[Any] | None:
-    """The JSON list of plain values that an answer is, also in a fence; None if it is none."""
-    fenced = _FENCE.fullmatch(answer) if len(answer) <= _LONGEST_LIST else None
-    if fenced is None:
-        return None
-    try:
-        value = json.loads(fenced[1])
-    except (ValueError, RecursionError):
-        return None
-    return value if all(isinstance(each, str | int | float | None) for each in value) else None
-
-
-def _folded_values(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _folded_values(value: object) -> object:
+    """Texts of a value as labels are compared; a list of plain values as a set."""
     if isinstance(value, dict):
         return {key: _folded_values(each) for key, each in value.items()}
     if isinstance(value, list):
-        values = [_folded_values(each) for each in value]
-        return values if any(isinstance(each, dict | list) for each in values) else sorted(values, key=json.dumps)
-    return folded(value) if isinstance(value, str) else value
+        if any(isinstance(each, dict | list) for each in value):
+            return [_folded_values(each) for each in value]
+        return fold(json.dumps(value))
+    return fold(value) if isinstance(value, str) else value
 
 
 def json_object(answer: str) -> dict[str, Any] | None:
@@ -488,6 +540,9 @@ def _is_number(answer: str) -> bool:
 
 
 # --- Jobs ------------------------------------------------------------------------------------------------
+
+
+_CLOSED_SHAPES = frozenset({"labels", "lists"})
 
 
 @dataclass
@@ -537,11 +592,11 @@ def _shown(templates: _Templates, t: int) -> str:
     return " … ".join(pieces)
 
 
-def _merge(groups: list[TemplateGroup]) -> list[TemplateGroup]:
+def _merge(groups: list[TemplateGroup], templates: _Templates) -> list[TemplateGroup]:
     """Join wordings of one job, the largest first."""
     merged: list[TemplateGroup] = []
     for group in sorted(groups, key=lambda each: -len(each.members)):
-        same = next((each for each in merged if _same_job(each, group)), None)
+        same = next((each for each in merged if _same_job(each, group) or _one_question(each, group, templates)), None)
         if same is None:
             merged.append(group)
             continue
@@ -557,14 +612,72 @@ def _merge(groups: list[TemplateGroup]) -> list[TemplateGroup]:
 def _same_job(a: TemplateGroup, b: TemplateGroup) -> bool:
     """Whether two groups ask for the same thing."""
     ours, theirs = set(a.answers.labels), set(b.answers.labels)
-    if a.answers.shape == "labels":  # too few calls may hide that the answers of a wording are a closed set
-        known = sum(outcome in ours for outcome in b.outcomes)
+    if a.answers.shape in _CLOSED_SHAPES:  # too few calls may hide that the answers of a wording are a closed set
+        known = sum(_holds(a.answers, outcome) for outcome in b.outcomes)
         return known >= 0.8 * len(b.outcomes) and _transfers(a, b)
     if a.answers.shape != b.answers.shape:
         return False
     if a.answers.shape == "json":
         return len(ours & theirs) >= 0.7 * len(ours | theirs)
     return _alike(a, b)
+
+
+def _one_question(a: TemplateGroup, b: TemplateGroup, templates: _Templates) -> bool:
+    """Whether what both share asks the question, so that what they differ in is a part of their inputs.
+
+    A heading of a document or a note's channel stands in many prompts word for word, and other answers go with it. Then
+    the shared part names the answers, or both have some; and a classifier of both, who is told nothing of the heading,
+    foresees answers about as well as one of each. Who cannot, because one text has two answers, sees two questions.
+    """
+    if not {a.answers.shape, b.answers.shape} <= _CLOSED_SHAPES or (shared := templates.shared(a, b)) is None:
+        return False
+    ours, theirs = _told(a.answers, a.outcomes), _told(b.answers, b.outcomes)
+    in_both = np.intersect1d(ours, theirs)
+    named = [np.mean([f" {_words(each)} " in shared for each in side.tolist()]) for side in (ours, theirs)]
+    if min(named) < _NAMED and (
+        len(in_both) < 2 or min(np.isin(ours, in_both).mean(), np.isin(theirs, in_both).mean()) < _NAMED
+    ):
+        return False
+    x, y = _features([*a.inputs, *b.inputs]), np.concatenate([ours, theirs])
+    side = np.arange(len(y)) < len(ours)
+    apart = np.where(side, _foreseen(x, y, side), _foreseen(x, y, ~side))
+    together = _foreseen(x, y, np.ones(len(y), dtype=bool))
+    own = _kappa(y, apart)
+    return own >= _LEARNABLE and _kappa(y, together) >= _AS_WELL * own
+
+
+def _foreseen(x: csr_matrix, y: np.ndarray, rows: np.ndarray) -> np.ndarray:  # (N, F), (N,), (N,) bool -> (N,)
+    """What a classifier of some rows says of each of them, out of fold; nothing of others, or of rare answers."""
+    from sklearn.model_selection import cross_val_predict  # noqa: PLC0415 - serving needs none of it
+    from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415 - serving needs none of it
+
+    names, counts = np.unique(y[rows], return_counts=True)
+    kept = rows & np.isin(y, names[counts >= _FOLDS])
+    found = np.full(len(y), "", dtype=object)
+    if len(set(y[kept])) > 1:
+        found[kept] = cross_val_predict(ComplementNB(), x[kept], y[kept], cv=_FOLDS)
+    elif kept.any():
+        found[kept] = y[kept]
+    return found.astype(str)
+
+
+def _words(text: str) -> str:
+    return " ".join(words_of((("", text),))[1:]).casefold()
+
+
+def _holds(answers: Answers, outcome: str) -> bool:
+    """Whether an answer, folded, is one of a closed set, or a list of its labels."""
+    if answers.shape == "lists":
+        return outcome == "[]" or all(each in answers.labels for each in outcome.split(", "))
+    return outcome in answers.labels
+
+
+def _told(answers: Answers, outcomes: Sequence[str]) -> np.ndarray:
+    """Answers by which wordings are compared: of lists the rarest label that each has."""
+    if answers.shape != "lists":
+        return np.asarray(outcomes)
+    labels = answers.labels
+    return np.asarray([min(each.split(", "), key=lambda label: labels.get(label, 0)) for each in outcomes])
 
 
 def _features(texts: Sequence[str]) -> csr_matrix:
@@ -584,7 +697,7 @@ def _transfers(a: TemplateGroup, b: TemplateGroup) -> bool:
     from sklearn.model_selection import cross_val_predict  # noqa: PLC0415 - serving needs none of it
     from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415 - serving needs none of it
 
-    ours, theirs = np.asarray(a.outcomes), np.asarray(b.outcomes)
+    ours, theirs = _told(a.answers, a.outcomes), _told(a.answers, b.outcomes)
     counts = Counter(ours.tolist())
     kept = np.asarray([counts[each] >= _FOLDS for each in ours])
     here = np.isin(theirs, ours[kept])
@@ -629,14 +742,14 @@ def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[Templ
     Asked for calls without a template and those whose template is all that free text has in common, such as a system
     prompt that every call of a company begins with.
     """
-    closed = [group for group in groups if group.answers.shape == "labels"]
+    closed = [group for group in groups if group.answers.shape in _CLOSED_SHAPES]
     free = [group for group in groups if group.answers.shape == "text"]
-    homes: dict[str, list[int]] = defaultdict(list)
-    for g, group in enumerate(closed):
-        for label in group.answers.labels:
-            homes[label].append(g)
     asked = [*loose, *(i for group in free for i in group.members)]
-    candidates = [(i, at) for i in asked if (at := homes.get(fold(calls[i].answer)))]
+    homes = {
+        outcome: [g for g, group in enumerate(closed) if _holds(group.answers, outcome)]
+        for outcome in {fold(calls[i].answer) for i in asked}
+    }
+    candidates = [(i, at) for i in asked if (at := homes[fold(calls[i].answer)])]
     if not candidates:
         return
     texts = [text for group in closed for text in group.inputs[:600]]

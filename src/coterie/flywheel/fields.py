@@ -1,7 +1,9 @@
-"""Jobs whose answers are JSON objects: a `classify` specialist for each field of closed values, answered together.
+"""Jobs whose answers have several parts: JSON objects of closed fields, lists of labels, and objects with such lists.
 
-An object is compared by its values, whatever its spelling: keys in any order, in a fence or not. It is answered only if
-every field is: half of an object is no answer.
+Each field has a `classify` specialist, and all are answered together. One whose values are lists of labels has one that
+says of each label whether it holds. A bare list is an object whose only field has no name. Answers are compared by
+their values, whatever their spelling: keys and labels in any order, in a fence or not. Half of an answer is no answer:
+it is given only if every field and every label of it is sure enough, all together.
 """
 
 from __future__ import annotations
@@ -9,73 +11,184 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-from coterie.flywheel.discovery import fold, json_object, ranked
+from coterie.flywheel.discovery import BETWEEN, BULLET, FEWEST, fold, items_in, json_object, lists_of, ranked
 from coterie.protocols import Specialist
 from coterie.types import CallContext, ContextView, Finding, Reason, SpecialistCard, Task
 
-_FEWEST = 3
-"""Rows of a value; with fewer it is taken for a slip of the teacher."""
 CONSTANT = "="
 """Before the JSON text of a field that has one value only, in place of a version."""
 _SHOWN = 50
 """Values of a field that people choose from."""
+BARE = ("",)
+"""The fields of a list that is all of an answer."""
 _CLOSED = 0.8
 """Share of rows that frequent values of a field cover, if it is closed."""
 
 
+def keys_of(shape: str, labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the fields of a job's answers; none if an answer is one label."""
+    return BARE if shape == "lists" else tuple(labels) if shape == "json" else ()
+
+
 def values_of(answer: str, keys: Sequence[str]) -> dict[str, str] | None:
-    """Return the JSON text of each field's value; None if the answer is no object of exactly these keys."""
+    """Return the JSON text of each field's value; None if the answer is no object of exactly these keys, or no list."""
+    if tuple(keys) == BARE:
+        found_items = items_in(answer)
+        if found_items is None:
+            return None
+        return {"": _json(list(found_items) if "[" in answer else answer.strip())}
     found = json_object(answer)
     if found is None or set(found) != set(keys):
         return None
-    return {key: json.dumps(found[key], ensure_ascii=False, sort_keys=True) for key in keys}
-
-
-def closed_rows(
-    rows: Mapping[str, Mapping[str, str]], keys: Sequence[str]
-) -> tuple[dict[str, dict[str, str]], tuple[str, ...]]:
-    """Return rows with the usual spelling of each value, without those of rare ones, and the fields that are open.
-
-    Args:
-        rows: JSON texts by field, by example.
-        keys: The fields.
-    """
-    spelled: dict[str, dict[str, str]] = {}
-    open_fields = []
-    for key in keys:
-        spellings: dict[str, Counter[str]] = {}
-        for row in rows.values():
-            spellings.setdefault(fold(row[key]), Counter())[row[key]] += 1
-        known = {value: each.most_common(1)[0][0] for value, each in spellings.items() if each.total() >= _FEWEST}
-        covered = sum(spellings[value].total() for value in known)
-        some = covered < _CLOSED * len(rows) or len(known) > max(2, len(rows) // 5)
-        if some or ranked(row[key] for row in rows.values()):
-            open_fields.append(key)
-        spelled[key] = known
-    kept = {
-        example: {key: spelled[key][fold(row[key])] for key in keys}
-        for example, row in rows.items()
-        if all(fold(row[key]) in spelled[key] for key in keys)
-    }
-    return kept, tuple(open_fields)
-
-
-def seen_values(answers: Iterable[str], keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the JSON texts of the values that each field has in answers, the most frequent first, fifty at most."""
-    counts: dict[str, Counter[str]] = {key: Counter() for key in keys}
-    for answer, times in Counter(answers).items():
-        for key, value in (values_of(answer, keys) or {}).items():
-            counts[key][value] += times
-    return {key: tuple(value for value, _ in each.most_common(_SHOWN)) for key, each in counts.items()}
+    return {key: _json(found[key]) for key in keys}
 
 
 def object_of(values: Mapping[str, str]) -> str:
-    """Return a JSON object from the JSON texts of its values."""
-    return "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {value}" for key, value in values.items()) + "}"
+    """Return an answer from the JSON texts of its values: an object, or a list that is all of it."""
+    if tuple(values) == BARE:
+        value = json.loads(values[""])
+        return value if isinstance(value, str) else values[""]
+    return "{" + ", ".join(f"{_json(key)}: {value}" for key, value in values.items()) + "}"
+
+
+def labels_of(value: str) -> tuple[str, ...] | None:
+    """Return the JSON texts of the labels in the JSON text of a list, or of a text that lists them; None for others."""
+    read = json.loads(value)
+    found = items_in(read) if isinstance(read, str) else items_in(value) if isinstance(read, list) else None
+    return None if found is None else tuple(dict.fromkeys(map(_json, found)))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _plain(value: str) -> str:
+    """A JSON text as it is compared: a text without its quotes."""
+    read = json.loads(value)
+    return read if isinstance(read, str) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListForm:
+    """How the model of today writes a list of labels."""
+
+    order: tuple[str, ...]
+    """JSON texts of the labels, each before those that the model writes after it."""
+    between: str = ""
+    """What stands between labels in a text; empty for a JSON list."""
+    before: str = ""
+    """What stands before the first one."""
+    empty: bool = False
+    """Whether a list without labels is an answer."""
+
+    @classmethod
+    def of(cls, values: Sequence[str], spelled: Mapping[str, str]) -> ListForm:
+        """Read it off the JSON texts of lists, whose labels are `spelled` by their fold."""
+        found = [labels_of(value) or () for value in values]
+        rows = [[spelled[key] for each in row if (key := fold(_plain(each))) in spelled] for row in found]
+        ahead: dict[str, set[str]] = {label: set() for label in spelled.values()}
+        pairs = Counter((a, b) for row in rows for i, a in enumerate(row) for b in row[i + 1 :])
+        for (a, b), times in pairs.items():
+            if times > pairs[b, a]:
+                ahead[b].add(a)
+        order = []
+        while ahead:
+            order.append(first := min(ahead, key=lambda label: len(ahead[label])))
+            del ahead[first]
+            for each in ahead.values():
+                each.discard(first)
+        texts = [read for value in values if isinstance(read := json.loads(value), str)]
+        between = Counter(mark for text in texts for mark in BETWEEN.findall(text.strip()))
+        before = Counter(mark[0] if (mark := BULLET.match(text)) else "" for text in texts)
+        is_text = 2 * len(texts) > len(values)
+        return cls(
+            order=tuple(order),
+            between=between.most_common(1)[0][0] if is_text and between else "",
+            before=before.most_common(1)[0][0] if is_text and between else "",
+            empty=sum(not row for row in found) >= FEWEST,
+        )
+
+    def written(self, labels: Iterable[str]) -> str | None:
+        """Return the JSON text of a list as the model writes it; None for an empty one where those are no answers."""
+        held = set(labels)
+        some = [each for each in self.order if each in held]
+        if not (some or self.empty):
+            return None
+        if not self.between:
+            return "[" + ", ".join(some) + "]"
+        return _json(self.before + self.between.join(map(_plain, some)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedFields:
+    """What the fields of a job's answers may be."""
+
+    spelled: Mapping[str, Mapping[str, str]]
+    """By field the usual spelling of each value, or of each label of lists, by its fold. Rare ones are left out."""
+    lists: Mapping[str, ListForm]
+    """Fields whose values are lists of labels."""
+    open_fields: tuple[str, ...]
+    """Fields whose values are no closed set."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, str]], keys: Sequence[str]) -> ClosedFields:
+        """Read them off the JSON texts of the fields of rows."""
+        spelled: dict[str, Mapping[str, str]] = {}
+        lists: dict[str, ListForm] = {}
+        open_fields = []
+        for key in keys:
+            values = [row[key] for row in rows]
+            plain = list(map(_plain, values))
+            several = None if ranked(plain) else lists_of(plain)
+            parts = values if several is None else [each for value in values for each in labels_of(value) or ()]
+            spellings: dict[str, Counter[str]] = {}
+            for each, times in Counter(parts).items():
+                spellings.setdefault(fold(_plain(each)), Counter())[each] += times
+            known = {value: each.most_common(1)[0][0] for value, each in spellings.items() if each.total() >= FEWEST}
+            spelled[key] = known
+            if several is not None:
+                lists[key] = ListForm.of(values, known)
+                continue
+            covered = sum(spellings[value].total() for value in known)
+            if covered < _CLOSED * len(rows) or len(known) > max(2, len(rows) // 5) or ranked(plain):
+                open_fields.append(key)
+        return cls(spelled=spelled, lists=lists, open_fields=tuple(open_fields))
+
+    def row(self, values: Mapping[str, str] | None) -> dict[str, str] | None:
+        """Return values in their usual spelling; None if one is rare, or there are none."""
+        found = {}
+        for key, known in self.spelled.items() if values else ():
+            value = (values or {})[key]
+            form = self.lists.get(key)
+            parts = (value,) if form is None else labels_of(value)
+            folded = [fold(_plain(each)) for each in parts] if parts is not None else [None]
+            if not known.keys() >= set(folded):
+                return None
+            each = [known[part] for part in folded if part is not None]
+            written = each[0] if form is None else form.written(each)
+            if written is None:
+                return None
+            found[key] = written
+        return found or None
+
+
+def seen_values(answers: Iterable[str], keys: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return the JSON texts that each field has in answers, the most frequent first, fifty at most; which have several.
+
+    Of a field whose values are lists of labels it is the labels.
+    """
+    rows = [values for answer in answers if (values := values_of(answer, keys)) is not None]
+    lists = ClosedFields.of(rows, keys).lists
+    counts = {
+        key: Counter(each for row in rows for each in (labels_of(row[key]) or () if key in lists else (row[key],)))
+        for key in keys
+    }
+    seen = {key: tuple(value for value, _ in each.most_common(_SHOWN)) for key, each in counts.items()}
+    return seen, tuple(lists)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +202,8 @@ class FieldsSpecialist:
     """All fields, in the order of the object."""
     constants: Mapping[str, str]
     """JSON texts of fields that always have the same value."""
+    lists: Mapping[str, ListForm] = field(default_factory=dict)
+    """Fields whose specialist names several labels, or none."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext) -> Finding:
         """Answer with the object; accepted if each field is, and all together are sure enough."""
@@ -97,12 +212,13 @@ class FieldsSpecialist:
         found = {key: await part.consult(inner, view, call=call) for key, part in self.parts.items()}
         confidence = prod(each.confidence for each in found.values())
         enough = override is None or (override.confidence is not None and confidence >= override.confidence)
-        unsure = [key for key, each in found.items() if not each.accepted]
+        values = {key: self._written(key, each) for key, each in found.items()}
+        unsure = [key for key, each in found.items() if not each.accepted or values[key] is None]
         accepted = enough and not unsure
         about: dict[str, Any] = {"sure": len(found) - len(unsure), "fields": len(found), "unsure": ", ".join(unsure)}
         first = next(iter(found.values()))
-        values = {key: str(each.value or "null") for key, each in found.items()} | dict(self.constants)
-        text = object_of({key: values[key] for key in self.keys})
+        whole = {key: value or "null" for key, value in values.items()} | dict(self.constants)
+        text = object_of({key: whole[key] for key in self.keys})
         scopes = [each.in_scope for each in found.values() if each.in_scope is not None]
         return replace(
             first,
@@ -118,3 +234,9 @@ class FieldsSpecialist:
             form="text",
             steps=tuple(step for each in found.values() for step in each.steps),
         )
+
+    def _written(self, key: str, found: Finding) -> str | None:
+        """The JSON text of a field's value; None where there is none, or no label where a list always has one."""
+        if (form := self.lists.get(key)) is None:
+            return str(found.value) if found.value else None
+        return form.written(found.value) if isinstance(found.value, tuple) else None

@@ -31,7 +31,7 @@ from typing import Any
 from coterie.config.flywheel import CaptureSection, FlywheelSection
 from coterie.errors import CoterieError, InputError, SetupError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
-from coterie.flywheel.discovery import fold
+from coterie.flywheel.discovery import fold, items_in
 from coterie.flywheel.gates import drawn
 from coterie.flywheel.templates import Recogniser
 from coterie.flywheel.watch import CALIBRATION, DeploymentWatch, Drift
@@ -241,7 +241,7 @@ class LiveFlywheel:
         entered = EnteredCall(
             example=replace(example, job=job, template=number),
             raw_input=left,
-            plain=_is_plain(content, objects=self._snapshot.jobs[job].shape == "json"),
+            plain=_is_plain(content, objects=self._snapshot.jobs[job].shape in {"json", "lists"}),
         )
         self._choose(entered, self._session(principal, content, prompt))
         return entered
@@ -448,7 +448,7 @@ class LiveFlywheel:
             try:
                 if await self.store.revision() != self._revision:
                     await self.follow()
-            except CoterieError as error:  # the next look may do better
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may do better
                 _log.warning("The flywheel cannot read its store: %s", error)
 
     async def follow(self) -> None:
@@ -553,7 +553,9 @@ class LiveFlywheel:
         example = entered.example
         texts = [text for _, text in example.prompt]
         job = self._snapshot.jobs.get(example.job)
-        known = job is not None and fold(answer) in job.labels  # a label of the job, which stands in the store already
+        parts = items_in(answer) if job is not None and job.shape == "lists" else (answer,)
+        # Labels of the job stand in the store already.
+        known = job is not None and parts is not None and all(fold(str(each)) in job.labels for each in parts)
         *prompt, left, said = scrub([*texts, entered.raw_input, "" if known else answer], self._detector)
         roles = [role for role, _ in example.prompt]
         prompts = tuple(zip(roles, prompt, strict=True))

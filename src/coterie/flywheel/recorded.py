@@ -13,7 +13,7 @@ from pathlib import Path
 
 from coterie.accounting.meter import token_money
 from coterie.config.file import RemoteModel
-from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, fold
+from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, fold, items_in
 from coterie.flywheel.live import LONGEST_CALL, scrub
 from coterie.logs.exchanges import CallReader, LoggedCall
 from coterie.logs.records import read_log
@@ -67,15 +67,20 @@ def _call(logged: LoggedCall) -> RecordedCall:
 def write_rows(path: Path, job: FoundJob, found: Discovery, calls: Sequence[RecordedCall]) -> int:
     """Write a `classify` job's calls as a CSV with the columns text and label; return the number of rows.
 
-    A label is spelled as most answers spell it. Calls whose answer is none of the job's labels are left out, as are
-    repeated rows.
+    A label is spelled as most answers spell it; bars separate the labels of a list. Calls whose answer is none of the
+    job's labels are left out, as are repeated rows.
     """
+    several = job.answers.shape == "lists"
+    said = {i: (items_in(calls[i].answer) or ()) if several else (calls[i].answer,) for i in job.calls}
     spelled: dict[str, Counter[str]] = {}
-    for i in job.calls:
-        spelled.setdefault(fold(calls[i].answer), Counter())[" ".join(calls[i].answer.split()).strip(" .!\"'`*")] += 1
+    for each in (str(each) for parts in said.values() for each in parts):
+        spelled.setdefault(fold(each), Counter())[" ".join(each.split()).strip(" .!\"'`*")] += 1
     names = {label: spelled[label].most_common(1)[0][0] for label in job.answers.labels}
+    folded = {i: [fold(str(each)) for each in parts] for i, parts in said.items()}
     rows = dict.fromkeys(
-        (found.input_of(i), names[label]) for i in job.calls if (label := fold(calls[i].answer)) in names
+        (found.input_of(i), "|".join(names[label] for label in labels))
+        for i, labels in folded.items()
+        if names.keys() >= set(labels)
     )
     rows.pop(("", ""), None)
 

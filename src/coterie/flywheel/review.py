@@ -30,9 +30,9 @@ from typing import Any, TypeVar, cast
 from coterie.config.flywheel import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
-from coterie.flywheel.discovery import fold
+from coterie.flywheel.discovery import fold, items_in
 from coterie.flywheel.evidence import Estimate
-from coterie.flywheel.fields import object_of, seen_values, values_of
+from coterie.flywheel.fields import keys_of, object_of, seen_values, values_of
 from coterie.flywheel.gates import audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
 from coterie.flywheel.overview import served_share
 from coterie.flywheel.training import TRAINABLE
@@ -90,7 +90,10 @@ class ReviewItem:
     """All answers that the job has, most frequent first; empty for free text. Of objects those of `answers` that have
     the job's fields."""
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of objects: the JSON texts of the values that each field has had, the most frequent first."""
+    """Of objects: the JSON texts of the values that each field has had, the most frequent first. Of lists of labels the
+    labels; a list that is all of an answer is a field without a name."""
+    several: tuple[str, ...] = ()
+    """Fields that have any number of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,7 @@ class _Desk:
     """Those of the audit slice that are to have a label."""
     fields: Mapping[str, tuple[str, ...]]
     """Of objects: what each field has had."""
+    several: tuple[str, ...]
     live: list[Deployment]
     differing: list[ComparedAnswer]
     """Of deployments whose stream is open: of the one whose labels bring the most first, in order of time."""
@@ -274,12 +278,13 @@ class ReviewQueue:
                     hint="Use one of these, or null for none of them.",
                 )
             value = spelled
-        elif value is not None and job.shape == "json":
-            keys = tuple(job.labels)
-            if (values := values_of(value, keys)) is None:
+        elif value is not None and (keys := keys_of(job.shape, job.labels)):
+            values = values_of(value, keys)
+            known = job.shape == "json" or all(fold(str(each)) in job.labels for each in items_in(value) or ())
+            if values is None or not known:
                 raise InputError(
-                    f"{value[:200]!r} is no answer of {job.name!r}: those are JSON objects of {', '.join(keys)}.",
-                    hint="Give an object with these fields, or null for none of them.",
+                    f"{value[:200]!r} is no answer of {job.name!r}: those are {_form_of(job)}.",
+                    hint="Give one of this form, or null for none of them.",
                 )
             value = object_of({key: values[key] for key in keys})
         claim = await self.books.store.record(_CLAIM, example)  # what it was shown for
@@ -381,12 +386,13 @@ class ReviewQueue:
             else:
                 open_ += [(price, row) for row in waiting]
         unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
-        answered, sample, fields = await self._lately(("calls", job.id), partial(self._calls, job, live))
+        answered, sample, (fields, several) = await self._lately(("calls", job.id), partial(self._calls, job, live))
         return _Desk(
             job=job,
             answered=answered,
             sample=sample,
             fields=fields,
+            several=several,
             live=live,
             differing=[row for _, row in sorted(open_, key=lambda each: (each[0], each[1].time, each[1].example))],
             late=sorted(late, key=lambda row: (row.time, row.example)),
@@ -415,11 +421,11 @@ class ReviewQueue:
 
     async def _calls(
         self, job: KnownJob, live: Sequence[Deployment]
-    ) -> tuple[list[AnsweredCall], list[str], Mapping[str, tuple[str, ...]]]:
+    ) -> tuple[list[AnsweredCall], list[str], tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]]:
         """The newest calls of a job, those of the audit slice that are to have a label, and what fields have had."""
         answered = list(await self.books.store.answered(job.id, limit=_READ))
-        said = (each.answer for each in answered)
-        fields = await asyncio.to_thread(seen_values, said, tuple(job.labels)) if job.shape == "json" else {}
+        said = [each.answer for each in answered]
+        fields = await asyncio.to_thread(seen_values, said, keys_of(job.shape, job.labels))
         return answered, await asyncio.to_thread(self._sample, job, live, answered), fields
 
     async def _lately(self, key: tuple[str, ...], make: Callable[[], Awaitable[T]]) -> T:
@@ -440,8 +446,8 @@ class ReviewQueue:
         labels: Sequence[str] = ()
         if desk.job.shape == "labels":
             labels = tuple(desk.job.labels.values())
-        elif desk.job.shape == "json":
-            labels = [each for each in shown if values_of(each, tuple(desk.job.labels)) is not None]
+        elif keys := keys_of(desk.job.shape, desk.job.labels):
+            labels = [each for each in shown if values_of(each, keys) is not None]
         return ReviewItem(
             example=example.id,
             job=desk.job.id,
@@ -451,6 +457,7 @@ class ReviewQueue:
             answers=shown,
             labels=tuple(labels),
             fields=desk.fields,
+            several=desk.several,
         )
 
     async def _claim(
@@ -470,6 +477,12 @@ class ReviewQueue:
         except FlywheelChanged:
             return False
         return True
+
+
+def _form_of(job: KnownJob) -> str:
+    """What the answers of a job of several parts are."""
+    parts = ", ".join(job.labels.values())
+    return f"lists of {parts}" if job.shape == "lists" else f"JSON objects of {parts}"
 
 
 def _gone(example: str) -> InputError:

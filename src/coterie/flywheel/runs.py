@@ -39,7 +39,8 @@ from coterie.flywheel.acceptance import (
     unforeseen,
 )
 from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob
-from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, discover, fold
+from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, discover, fold, items_in
+from coterie.flywheel.fields import keys_of
 from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
 from coterie.flywheel.overview import (
     NEWEST_ROWS,
@@ -176,7 +177,10 @@ class FlywheelRunner:
             jobs = await self.books.jobs() if only is None else [await self._named(only)]
             for job in jobs:
                 if not job.ignored:
-                    await self._work_on(job, dry_run=dry_run, retrain=retrain)
+                    try:
+                        await self._work_on(job, dry_run=dry_run, retrain=retrain)
+                    except FlywheelChanged:
+                        self._note("wait", "somebody changed it at the same moment", job=job.name)
         finally:
             if not dry_run:
                 await self._give_lease()
@@ -184,7 +188,8 @@ class FlywheelRunner:
 
     async def _named(self, name: str) -> KnownJob:
         """The job of a name, which may be that of the specialist of one of its fields."""
-        parts = (job for job in await self.books.jobs() if name in {field_name(job, key) for key in job.labels})
+        jobs = await self.books.jobs()
+        parts = (j for j in jobs if name in {field_name(j, key) for key in keys_of(j.shape, j.labels)})
         return next(parts, None) or await self.books.job(name)
 
     def _note(self, kind: str, why: str, **about: Any) -> None:  # noqa: ANN401 - fields of a step
@@ -293,7 +298,8 @@ class FlywheelRunner:
             job = replace(old, templates=(*old.templates, *new), labels={**_spelled(found, calls), **old.labels})
             if old.merged_into:  # it stands apart again
                 job = replace(job, templates=new_job.templates, ignored=False, merged_into="")
-            if first not in deployed and old.shape != found.answers.shape:  # few calls do not show a closed set
+            better = (old.shape, found.answers.shape) == ("labels", "lists")  # what serves goes on as it was
+            if (first not in deployed or better) and old.shape != found.answers.shape:  # few calls do not show it
                 labels = _spelled(found, calls)
                 job = replace(job, shape=found.answers.shape, task=found.task, labels=labels)
         taken[job.id] = found
@@ -408,6 +414,7 @@ class FlywheelRunner:
             changed=job,
             accepts_from=old.accepts_from,
             fields=old.fields,
+            lists=old.lists,
         )
         await self._to_shadow(await self.books.job(job.id), begun, dry_run=False)
         return begun
@@ -503,7 +510,13 @@ class FlywheelRunner:
         versions = made.report.get("fields")
         fields = {str(key): str(each) for key, each in versions.items()} if isinstance(versions, Mapping) else {}
         tried = Deployment(
-            id="", job=job.id, specialist=job.name, version=made.version, fields=fields, accepts_from=0.0
+            id="",
+            job=job.id,
+            specialist=job.name,
+            version=made.version,
+            fields=fields,
+            lists=rows.lists,
+            accepts_from=0.0,
         )
         outcomes = await asyncio.to_thread(outcomes_of, self.folder, self.config, job, tried.version, tried.fields)
         if outcomes is not None and len(outcomes.right) != len(rows.rows):
@@ -514,7 +527,7 @@ class FlywheelRunner:
             odd = doubtful(outcomes.confidence, outcomes.right, [label for _, label in rows.rows])
         noisy = tuple(rows.examples[i] for i in odd if rows.examples[i] not in truths)
         changed = replace(job, trained=len(rows.rows), judged=len(truths), doubtful=noisy[:_DOUBTFUL])
-        lost = {each.deployment for each in alarms if each.kind == _DAMAGED}
+        lost = {each.deployment for each in await self.books.alarms() if each.kind == _DAMAGED}
         known = [
             each
             for each in await self.books.deployments(job.id)
@@ -542,10 +555,10 @@ class FlywheelRunner:
             changed=changed,
             accepts_from=even.confidence,
             fields=fields,
+            lists=rows.lists,
+            settled=alarms,
         )
         self._note("train", reason, job=job.name, deployment=begun.id, figures=figures, done=True)
-        for each in alarms:
-            await self.books.resolve(each)
         await self._to_shadow(job, begun, dry_run=False)
         return begun
 
@@ -590,9 +603,8 @@ class FlywheelRunner:
         served = {row.example: row.accepted for each in lanes if each.serves for row in compared[each.id]}
         said = await self._said(job, tried, truths)
         labels, right = [fold(label) for _, label in rows.rows], outcomes.right.tolist()
-        slips = unforeseen(labels, right)
-        known_labels = labels if job.shape == "json" else job.labels
-        formed = {label for label in known_labels if label not in slips}
+        slips = frozenset[str]() if rows.lists else unforeseen(labels, right)  # sets of labels are seldom, not slips
+        formed = rows.formed - slips
         model = model_slips(formed, examples, [*before, *said], truths)
         section = self.config.flywheel
         month = max(self._a_month_of(examples), _LEAST_MONTH * section.calls)
@@ -714,7 +726,7 @@ class FlywheelRunner:
         try:
             frozen = await self._frozen(job, deployment)
         except CoterieError as error:
-            await self._move(job, deployment, "retired", f"cannot be loaded: {error.code}", {})
+            await self._lose(job, deployment, error)
             return
         if frozen.passed:
             reason = f"not measurably worse on {frozen.rows} frozen rows" if frozen.rows else "no frozen rows yet"
@@ -722,6 +734,11 @@ class FlywheelRunner:
         else:
             reason = f"worse on frozen rows: {', '.join(frozen.worse)}"
             await self._move(job, deployment, "retired", reason, frozen.figures())
+
+    async def _lose(self, job: KnownJob, deployment: Deployment, error: CoterieError) -> None:
+        """Retire a version that cannot be loaded, with an alarm: the next run makes it again."""
+        alarm = self.books.alarm_of(deployment, _DAMAGED, figures={"code": error.code}, back=deployment.serves)
+        await self._move(job, deployment, "retired", f"cannot be loaded: {error.code}", {}, alarm=alarm)
 
     async def _advance(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> bool:
         """Move a shadow or a canary on, or back; whether it is still under way."""
@@ -742,7 +759,12 @@ class FlywheelRunner:
             self._note("wait", why, job=job.name, deployment=deployment.id, figures=figures)
             return True
         if deployment.state == "shadow":
-            frozen = await self._frozen(job, deployment)
+            try:
+                frozen = await self._frozen(job, deployment)
+            except CoterieError as error:
+                if not dry_run:
+                    await self._lose(job, deployment, error)
+                return False
             figures = {**figures, **frozen.figures()}
             if not frozen.passed:
                 reason = f"worse on frozen rows: {', '.join(frozen.worse)}"
@@ -824,16 +846,13 @@ class FlywheelRunner:
         *,
         stage: int = 0,
         share: float = 0.0,
+        alarm: JobAlarm | None = None,
         dry_run: bool = False,
     ) -> None:
         if not dry_run:
             await self.books.move(
-                deployment, state, by="flywheel", reason=reason, figures=figures, stage=stage, share=share
+                deployment, state, by="flywheel", reason=reason, figures=figures, stage=stage, share=share, alarm=alarm
             )
-        if state == "champion" and not dry_run:
-            for each in await self.books.deployments(job.id):
-                if each.state == "shadow" and each.created < deployment.created:
-                    await self._move(job, each, "retired", f"{deployment.id}, which is newer, answers", {})
         kind = "retire" if state == "retired" else state
         about = {**figures, **({"share": share} if share else {})}
         self._note(kind, reason, job=job.name, deployment=deployment.id, figures=about, done=not dry_run)
@@ -868,12 +887,14 @@ def _new_job(found: FoundJob, calls: Sequence[CapturedExample], *, taken: set[st
 
 
 def _spelled(found: FoundJob, calls: Sequence[CapturedExample]) -> dict[str, str]:
-    """How most answers spell each label; of a JSON object its keys."""
-    if found.answers.shape != "labels":
+    """How most answers spell each label, also of lists; of a JSON object its keys."""
+    if found.answers.shape not in {"labels", "lists"}:
         return {name: name for name in found.answers.labels}
     spellings: dict[str, Counter[str]] = {}
     for i in found.calls:
-        spellings.setdefault(fold(calls[i].answer), Counter())[" ".join(calls[i].answer.split())] += 1
+        answer = calls[i].answer
+        for each in (items_in(answer) or ()) if found.answers.shape == "lists" else (answer,):
+            spellings.setdefault(fold(str(each)), Counter())[" ".join(str(each).split())] += 1
     return {label: spellings[label].most_common(1)[0][0] for label in found.answers.labels if label in spellings}
 
 

@@ -2,8 +2,8 @@
 
 Rows are inputs with their answers: a person's label where there is one, else feedback, else the teacher's answer. The
 audit slice is left out, whoever labelled it. Which examples a version saw is written down. Closed sets of answers and
-typed questions are trained, as `classify`, and JSON objects of closed fields, as one `classify` a field; numbers and
-free text are shown, and people train for them.
+typed questions are trained, as `classify`, and JSON objects of closed fields and lists of labels, as one `classify` a
+field; numbers and free text are shown, and people train for them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -24,8 +24,17 @@ from coterie.config.flywheel import ROWS_FOLDER
 from coterie.config.specialists import TASKS, SpecialistSection
 from coterie.errors import ArtefactRefused, CoterieError
 from coterie.flywheel.deployments import Deployment, KnownJob
-from coterie.flywheel.discovery import fold, json_object
-from coterie.flywheel.fields import CONSTANT, FieldsSpecialist, closed_rows, object_of, values_of
+from coterie.flywheel.discovery import FEWEST, fold
+from coterie.flywheel.fields import (
+    CONSTANT,
+    ClosedFields,
+    FieldsSpecialist,
+    ListForm,
+    keys_of,
+    labels_of,
+    object_of,
+    values_of,
+)
 from coterie.flywheel.gates import is_audit
 from coterie.learning.job import TextEncoder
 from coterie.policy.acceptance import CalibrationOutcomes
@@ -37,10 +46,8 @@ from coterie.tasks.loading import load_specialist
 from coterie.training.train import TrainedSpecialist, train_candidate
 from coterie.types import CapturedExample, GivenLabel, LabelOrigin
 
-TRAINABLE = frozenset({"labels", "json"})
+TRAINABLE = frozenset({"labels", "lists", "json"})
 """Shapes of answers that a specialist is trained for."""
-_FEWEST = 3
-"""Rows of a label; with fewer an answer is taken for a slip of the teacher."""
 _ORDER: Mapping[LabelOrigin, int] = {"teacher": 0, "feedback": 1, "person": 2}
 
 
@@ -58,14 +65,17 @@ class JobRows:
     """Examples of the audit slice."""
     open_fields: tuple[str, ...] = ()
     """Of JSON objects: those whose values are no closed set, so that nothing can be trained."""
+    formed: frozenset[str] = frozenset()
+    """Answers of the job, folded: those of any call that are made of labels or values that rows have."""
+    lists: Mapping[str, ListForm] = field(default_factory=dict)
+    """Fields whose values are lists of labels."""
 
-    def of_field(self, key: str) -> tuple[tuple[str, str], ...]:
-        """Input and JSON text of one field's value, of rows whose labels are objects."""
-        return tuple(
-            (text, json.dumps(found[key], ensure_ascii=False, sort_keys=True))
-            for text, label in self.rows
-            if (found := json_object(label)) is not None
-        )
+    def of_field(self, key: str, keys: Sequence[str]) -> list[tuple[str, str | tuple[str, ...]]]:
+        """Input and JSON text of one field's value, or of the labels in it, of rows whose labels have these fields."""
+        values = [(text, (values_of(label, keys) or {})[key]) for text, label in self.rows]
+        if key not in self.lists:
+            return [*values]
+        return [(text, labels_of(value) or ()) for text, value in values]
 
 
 def rows_of(
@@ -97,29 +107,34 @@ def rows_of(
         if spelled is not None and each.input.strip():
             origin = next(name for name, order in _ORDER.items() if order == rank)
             found[each.id] = each.input, spelled, origin
-    open_fields: tuple[str, ...] = ()
-    if job.shape == "json":
-        keys = tuple(job.labels)
+    closed = None
+    if keys := keys_of(job.shape, job.labels):
         objects = {key: values_of(label, keys) or {} for key, (_, label, _) in found.items()}
-        closed, open_fields = closed_rows(objects, keys)
-        kept = {key: (found[key][0], object_of(row), found[key][2]) for key, row in closed.items()}
+        closed = ClosedFields.of(list(objects.values()), keys)
+        whole = {key: closed.row(each) for key, each in objects.items()}
+        kept = {key: (found[key][0], object_of(row), found[key][2]) for key, row in whole.items() if row is not None}
+        answers = {each.answer for each in examples if not each.failed}
+        formed = {fold(each) for each in answers if closed.row(values_of(each, keys)) is not None}
     else:
         counts = Counter(label for _, label, _ in found.values())
-        kept = {key: row for key, row in found.items() if counts[row[1]] >= _FEWEST}
+        kept = {key: row for key, row in found.items() if counts[row[1]] >= FEWEST}
+        formed = set(job.labels)
     return JobRows(
         rows=tuple((text, label) for text, label, _ in kept.values()),
         examples=tuple(kept),
         origins=dict(Counter(origin for _, _, origin in kept.values())),
         left_out=left_out,
-        open_fields=open_fields,
+        open_fields=closed.open_fields if closed else (),
+        formed=frozenset(formed),
+        lists=closed.lists if closed else {},
     )
 
 
 def _spelled(job: KnownJob, answer: str) -> str | None:
     """An answer as a training row's label; None if it is none of the job's."""
-    if job.shape != "json":
-        return job.labels.get(fold(answer))
-    return answer if job.labels and values_of(answer, tuple(job.labels)) is not None else None
+    if keys := keys_of(job.shape, job.labels):
+        return answer if values_of(answer, keys) is not None else None
+    return job.labels.get(fold(answer))
 
 
 def field_name(job: KnownJob, key: str) -> str:
@@ -128,14 +143,14 @@ def field_name(job: KnownJob, key: str) -> str:
     return f"{job.name[:40].strip('-')}-{short or 'field'}-{blake2b(key.encode(), digest_size=2).hexdigest()}"
 
 
-def section_of_job(job: KnownJob, name: str = "") -> SpecialistSection:
+def section_of_job(job: KnownJob, name: str = "", *, several: bool = False) -> SpecialistSection:
     """Return the section that the specialist of a job, or of a field of it, has, which stands in no file."""
     data = (ROWS_FOLDER / f"{name or job.name}.jsonl").as_posix()
     first = next((template.piece for template in job.templates if template.piece), job.name)
     described = " ".join(first.split())[:200]
     # What decides is how much it answers. Of few rows the cheaper rung may seem as good, and saves next to nothing
     # beside a call to a large model.
-    form = {"rungs": ["embedding"], "cross_validate": True}
+    form = {"rungs": ["embedding"], "cross_validate": True, "multi_label": several}
     section = TASKS.check({"task": "classify", "description": described, "data": data, **form})
     if not isinstance(section, SpecialistSection):
         raise TypeError(type(section).__name__)
@@ -151,19 +166,20 @@ def train_job(
         DataError: the rows cannot be trained on.
         SetupError: it cannot be stored.
     """
-    if job.shape != "json":
+    if not (keys := keys_of(job.shape, job.labels)):
         return _train_rows(folder, config, section_of_job(job), rows.rows, name=job.name, encoder=encoder)
     versions, rungs = {}, []
-    for key in job.labels:
-        name, some = field_name(job, key), rows.of_field(key)
-        values = {value for _, value in some}
-        if len(values) == 1:
-            versions[key] = CONSTANT + values.pop()
+    for key in keys:
+        name, some = field_name(job, key), rows.of_field(key, keys)
+        if len({value for _, value in some}) == 1:
+            versions[key] = CONSTANT + (values_of(rows.rows[0][1], keys) or {})[key]
             continue
-        made = _train_rows(folder, config, section_of_job(job, name), some, name=name, encoder=encoder)
+        section = section_of_job(job, name, several=key in rows.lists)
+        made = _train_rows(folder, config, section, some, name=name, encoder=encoder)
         versions[key] = made.version
         rungs.append(str(made.report.get("rung")))
-    digest = blake2b(repr(sorted(versions.items())).encode(), digest_size=8).hexdigest()
+    made_of = repr((sorted(versions.items()), sorted(rows.lists.items())) if rows.lists else sorted(versions.items()))
+    digest = blake2b(made_of.encode(), digest_size=8).hexdigest()
     return TrainedSpecialist(
         name=job.name, version=digest, promoted=False, report={"rung": ", ".join(rungs), "fields": versions}
     )
@@ -173,7 +189,7 @@ def _train_rows(
     folder: Path,
     config: Config,
     section: SpecialistSection,
-    rows: Sequence[tuple[str, str]],
+    rows: Sequence[tuple[str, str | tuple[str, ...]]],
     *,
     name: str,
     encoder: TextEncoder | None,
@@ -236,7 +252,7 @@ async def load_version(
                 hint=f"Train it again: coterie retrain {job.name}",
             )
         described = parse_json(stored.files["model.json"])
-        section = section_of_job(job, name)
+        section = section_of_job(job, name, several=bool(described.get("multi_label")))
         if described.get("task") != section.task:
             raise ArtefactRefused(f"Version {version} of {name!r} is of the task {described.get('task')!r}.")
         return load_specialist(
@@ -252,4 +268,6 @@ async def load_version(
         if key not in constants
     }
     card = replace(next(iter(parts.values())).card, name=job.name, version=deployment.version, options=(), form="text")
-    return FieldsSpecialist(card=card, parts=parts, keys=tuple(deployment.fields), constants=constants)
+    return FieldsSpecialist(
+        card=card, parts=parts, keys=tuple(deployment.fields), constants=constants, lists=deployment.lists
+    )

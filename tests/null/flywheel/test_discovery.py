@@ -99,6 +99,54 @@ def test_each_job_is_found(recorded, found, job):
     assert best_f1(found, recorded[0], job) >= 0.95
 
 
+@pytest.mark.parametrize(
+    ("listed", "mixed", "jobs"), [(True, 0.0, 1), (True, 0.3, 1), (False, 0.3, 1), (False, 0.0, 2)]
+)
+def test_the_heading_of_a_document_parts_no_job(listed, mixed, jobs):
+    """Other answers go with each heading: one question where the prompt names them all, or headings share answers.
+
+    What neither shows stays apart; and the heading, on which answers depend, stays in the input.
+    """
+    draw = random.Random(1)
+    headed = {
+        "INVOICE of our supplier, accounts office": {"pay": "sum due euro", "dispute": "wrong sum twice"},
+        "DELIVERY NOTE of our supplier, warehouse": {"store": "pallet crate dock", "return": "broken bent torn"},
+    }
+    words = {label: said for labels in headed.values() for label, said in labels.items()}
+    named = " Actions: pay, dispute, store, return." if listed else ""
+    calls = []
+    for _ in range(400):
+        heading, own = draw.choice(list(headed.items()))
+        label = draw.choice(list(words if draw.random() < mixed else own))
+        said = " ".join(draw.choice(words[label].split()) for _ in range(4))
+        asked = f"Say what the office has to do with this paper.{named} {heading}: {said} {draw.random()}"
+        calls.append(RecordedCall(prompt=(("user", asked),), answer=label))
+    found = discover(calls)
+    assert len(found.jobs) == jobs
+    if jobs == 1:
+        assert all(calls[i].prompt[0][1].split()[-2] in found.input_of(i) for i in range(9))
+        assert sum("INVOICE" in found.input_of(i) for i in range(400)) > 100
+
+
+def test_two_questions_about_the_same_texts_stay_apart_though_one_prompt_names_all_answers():
+    """Whether a text is answered with a mood or a desk depends on the question: no classifier of texts tells both."""
+    draw = random.Random(2)
+    moods, desks = (
+        {"angry": "awful worst never", "glad": "lovely great thanks"},
+        {"roof": "tile rain", "tap": "leak drip"},
+    )
+    system = ("system", "You help the landlord. Moods are angry and glad; desks are roof and tap. Be brief, please.")
+    calls = []
+    for i in range(400):
+        mood, desk = draw.choice(list(moods)), draw.choice(list(desks))
+        said = [*draw.choices(moods[mood].split(), k=3), *draw.choices(desks[desk].split(), k=3), str(draw.random())]
+        asked = "What is the mood of this tenant here:" if i % 2 else "To which desk does this letter go next:"
+        calls.append(
+            RecordedCall(prompt=(system, ("user", f"{asked} {' '.join(said)}")), answer=mood if i % 2 else desk)
+        )
+    assert sorted(len(job.calls) for job in discover(calls).jobs) == [200, 200]
+
+
 def test_two_questions_about_the_same_texts_stay_two_jobs(recorded, found):
     """Equal labels and equal inputs are not one job: what decides the answer differs."""
     homes = [

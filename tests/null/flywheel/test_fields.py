@@ -1,6 +1,5 @@
 """Jobs whose answers are JSON objects: found, trained field by field, answered whole, compared by values."""
 
-import itertools
 import json
 import random
 from dataclasses import dataclass, replace
@@ -10,9 +9,11 @@ import pytest
 from coterie.config.file import parse_config
 from coterie.config.flywheel import ROWS_FOLDER
 from coterie.engines.onnx import OnnxEncoder
+from coterie.errors import InputError
 from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.flywheel.discovery import RecordedCall, answers_of, discover, fold, ranked
-from coterie.flywheel.fields import FieldsSpecialist, closed_rows, object_of, values_of
+from coterie.flywheel.fields import BARE, ClosedFields, FieldsSpecialist, ListForm, object_of, values_of
+from coterie.flywheel.review import ReviewQueue
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.flywheel.training import field_name, load_version, rows_of
 from coterie.registry.registry import open_registry
@@ -63,6 +64,8 @@ def test_objects_are_compared_by_their_values():
 def test_a_list_of_labels_is_compared_as_a_set():
     """In any order, case and fence; text around it is part of an answer, and lists of objects keep their order."""
     assert fold('["slugs", "Mildew"]') == fold('```json\n["mildew", "slugs"]\n```') != fold('["slugs"]')
+    assert fold('["slugs", "Mildew"]') == fold("mildew, slugs") == fold("- Slugs\n- mildew")
+    assert fold("1,200") != fold("200,1")
     assert fold('{"found": ["b", "a"]}') == fold('{"found": ["a", "b"]}')
     assert fold("lost [1]") != fold("stolen [1]")
     assert fold('[{"a": 1}, {"a": 2}]') != fold('[{"a": 2}, {"a": 1}]')
@@ -73,6 +76,7 @@ def test_a_list_of_labels_is_compared_as_a_set():
     [
         (["[1, 2]", "[2, 1]", "[1, 3]"], True),
         (["[1, 2]", "[2, 1]", "[1]"], False),
+        (["a; b; c", "c; a; b", "d; a; b"], True),
         (["[1, 2]", "[1, 3]"], False),
         (["[1]", "[2]"], False),
         (["one", "two"], False),
@@ -103,20 +107,50 @@ def test_two_wordings_whose_lists_come_in_any_order_are_one_job():
         calls.append(RecordedCall(prompt=(("user", asked),), answer=json.dumps(labels)))
     (job,) = discover(calls).jobs
 
-    assert (job.answers.shape, len(job.templates), len(job.calls)) == ("labels", 2, 300)
-    assert set(map(fold, job.answers.labels)) <= {json.dumps(sorted(each)) for each in _sets(signs)}
+    assert (job.answers.shape, len(job.templates), len(job.calls)) == ("lists", 2, 300)
+    assert set(job.answers.labels) == set(signs)
 
 
-def _sets(names):
-    return [list(each) for size in (1, 2) for each in itertools.combinations(names, size)]
+@pytest.mark.parametrize(
+    ("answers", "shape"),
+    [
+        (["a", "b", "a, b", "c", "b, c"], "lists"),
+        (['["a"]', '["b"]', '["a", "b"]', "[]"], "lists"),
+        (["Health, Safety", "Legal", "Tax"], "labels"),
+        (["Austin, TX", "Buffalo, NY", "Albany, NY"], "labels"),
+        ([*"ab" * 20, "a, b"], "labels"),
+    ],
+)
+def test_answers_are_lists_where_labels_recombine(answers, shape):
+    """There are more sets than labels, and several labels are no exception; a label may have a comma."""
+    assert answers_of(answers * 10).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("answers", "written"),
+    [
+        (["c, a", "a, b", "c, b", "b"], "c, a, b"),
+        (["c; a", "a; b", "c; b", "b"], "c; a; b"),
+        (["- c\n- a", "- a\n- b", "- c\n- b", "- b"], "- c\n- a\n- b"),
+        (['["c","a"]', '["a", "b"]', '["c", "b"]', '["b"]'], '["c", "a", "b"]'),
+    ],
+)
+def test_a_list_is_written_as_the_model_writes_it(answers, written):
+    """In its order, also of labels that never stood together, and with its marks; none is empty if it never was."""
+    values = [values_of(each, BARE)[""] for each in answers * 5]
+    closed = ClosedFields.of([{"": each} for each in values], BARE)
+    form = closed.lists[""]
+    assert object_of({"": form.written(['"a"', '"b"', '"c"'])}) == written
+    assert form.written([]) is None
+    assert closed.row(values_of("b, zebra", BARE)) is None
 
 
 def test_a_field_of_free_text_is_open():
     """Its rows cannot be learnt; rare values of a closed one are left out, and spellings are the usual ones."""
-    rows = {f"e{i}": {"a": '"X"' if i % 4 == 0 else '"x"', "b": json.dumps(f"text {i}")} for i in range(40)}
-    assert closed_rows(rows, ("a", "b"))[1] == ("b",)
-    kept, found = closed_rows({**rows, "odd": {"a": '"y"', "b": "1"}}, ("a",))
-    assert (found, {row["a"] for row in kept.values()}, "odd" in kept) == ((), {'"x"'}, False)
+    rows = [{"a": '"X"' if i % 4 == 0 else '"x"', "b": json.dumps(f"text {i}")} for i in range(40)]
+    assert ClosedFields.of(rows, ("a", "b")).open_fields == ("b",)
+    found = ClosedFields.of([*rows, {"a": '"y"', "b": "1"}], ("a",))
+    assert (found.open_fields, found.row(rows[0]), found.row({"a": '"y"'})) == ((), {"a": '"x"'}, None)
 
 
 @pytest.mark.parametrize(
@@ -176,4 +210,66 @@ def test_rows_of_objects_have_the_usual_spelling():
     ]
     rows = rows_of(job, some, [], audit_share=0.1)
     assert {label for _, label in rows.rows} == {object_of({"intent": '"a"', "urgent": "true"})}
-    assert rows.of_field("urgent")[0][1] == "true"
+    assert rows.of_field("urgent", KEYS)[0][1] == "true"
+
+
+async def test_a_list_without_a_label_is_an_answer_only_where_the_model_gave_some():
+    """Otherwise the call goes on: that nothing holds may be that nothing is known."""
+    for empty in (True, False):
+        form = ListForm(order=('"a"', '"b"'), empty=empty)
+        made = FieldsSpecialist(card=CARD, parts={"": Part((), 0.9)}, keys=BARE, constants={}, lists={"": form})
+        found = await made.consult(Task(text="t"), ContextView(), call=SYSTEM)
+        assert found.accepted == empty
+    made = FieldsSpecialist(card=CARD, parts={"": Part(('"b"', '"a"'), 0.9)}, keys=BARE, constants={}, lists={"": form})
+    assert (await made.consult(Task(text="t"), ContextView(), call=SYSTEM)).text == '["a", "b"]'
+
+
+@pytest.mark.parametrize("form", ["text", "object"])
+async def test_from_captured_lists_to_a_shadow_that_answers_them(store, tmp_path, form):
+    """With real training: a decision for each label, whole answers as the model writes them, one job throughout."""
+    draw, order = random.Random(5), ("water", "light", "roof", "heating")
+    signs = {
+        "water": "tap leak pipe drip",
+        "light": "bulb switch lamp dark",
+        "roof": "tile rain attic gutter",
+        "heating": "radiator cold boiler valve",
+    }
+    some = []
+    for each in calls(400):
+        labels = sorted(draw.sample(order, draw.choice((1, 1, 2, 3))), key=order.index)
+        said = " ".join(draw.choice(signs[label].split()) for label in labels for _ in range(3))
+        answer = ", ".join(labels) if form == "text" else json.dumps({"trades": labels})
+        prompt = f"Which trades does this repair need? Several may. Tenant: {said} in flat {draw.random()}"
+        some.append(replace(each, prompt=(("user", prompt),), answer=answer))
+    await store.flywheel.add_examples(some)
+    config = parse_config("[capture]\nenabled = true\n[flywheel]\ncalls = 200\n")
+    books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW + 10_000))
+    encoder = OnnxEncoder.bundled(threads=1)
+
+    async def load(job, deployment):
+        registry = open_registry(tmp_path, config.registry)
+        return await load_version(registry, config, job, deployment, encoder=encoder, encoder_sha256=encoder.sha256)
+
+    runner = FlywheelRunner(books=books, config=config, folder=tmp_path, load=load, encoder=encoder)
+    assert [step.kind for step in (await runner.run()).steps] == ["discover", "train", "shadow"]
+    (job,), (made,) = await books.jobs(), await books.deployments()
+    assert (job.shape, set(job.labels)) == (("lists", set(order)) if form == "text" else ("json", {"trades"}))
+    found = await (await load(job, made)).consult(
+        Task(text="radiator boiler cold tap leak drip"), ContextView(), call=SYSTEM
+    )
+    assert found.text == ("water, heating" if form == "text" else '{"trades": ["water", "heating"]}')
+    assert found.accepted
+
+    queue = ReviewQueue(books, config.flywheel)
+    item = await queue.next(job.name, reviewer="ann")
+    key = "" if form == "text" else "trades"
+    assert (set(item.fields[key]), item.several) == ({json.dumps(each) for each in order}, (key,))
+    label = await queue.answer(
+        item.example, "Heating; water" if form == "text" else '{"trades": ["water"]}', reviewer="ann"
+    )
+    assert fold(label.value) == fold("water, heating" if form == "text" else '{"trades": ["water"]}')
+    with pytest.raises(InputError):
+        await queue.answer(item.example, "water, zebra" if form == "text" else '["water"]', reviewer="ann")
+    asked = await runner.run(only=field_name(job, key), retrain=True, dry_run=True)  # as erasure names it
+    assert ("train", job.name) in {(step.kind, step.job) for step in asked.steps}
+    await encoder.close()

@@ -491,6 +491,54 @@ async def test_a_version_that_is_gone_before_it_shadows(bench):
     assert ("retire", True) in await bench.run()
 
 
+async def test_a_version_that_is_erased_while_it_shadows_stops_no_run(bench):
+    """Its gate is passed and it cannot be loaded: it is retired with an alarm, and made again, twice if need be."""
+    made = await shadow(bench)
+    await label_all(bench)
+    bench.gone = True
+    bench.books.clock.advance(60)
+    bench.trained.clear()
+    await bench.run()
+    assert (await bench.books.deployment(made.id)).state == "retired"
+    assert {each.kind for each in await bench.books.alarms()} == {"damaged"}
+    bench.gone = False
+    bench.books.clock.advance(60)
+    bench.trained.clear()
+    await bench.run()
+    assert (await bench.books.deployments())[-1].state == "shadow"
+    assert await bench.books.alarms(open_only=True) == []
+
+
+async def test_a_run_that_is_killed_after_a_retraining_leaves_no_alarm_that_trains_again(bench, monkeypatch):
+    """The candidate and the end of the alarm are one write."""
+    await test_complaints_take_it_back(bench, None)
+    job = (await bench.books.jobs())[0]
+    bench.books.clock.advance(60)
+
+    async def shadowed(*_, **__):
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(bench.runner, "_to_shadow", shadowed)
+    with contextlib.suppress(asyncio.CancelledError):
+        await bench.runner.run(only=job.name, retrain=True)
+    assert [each.state for each in await bench.books.deployments()][-1] == "candidate"
+    assert await bench.books.alarms(open_only=True) == []
+
+
+async def test_a_job_that_somebody_changes_at_the_same_moment_ends_no_run(bench, monkeypatch):
+    """A person who leaves a job alone while it is trained is right; the next run sees it."""
+    await bench.books.store.add_examples(calls(300))
+    once = bench.runner._trained
+
+    async def ignored(job, *args):
+        await bench.books.put_job(replace(job, ignored=True))
+        return await once(job, *args)
+
+    monkeypatch.setattr(bench.runner, "_trained", ignored)
+    assert await bench.run() == [("discover", True), ("wait", False)]
+    assert (await bench.books.deployments(), (await bench.books.jobs())[0].ignored) == ([], True)
+
+
 async def test_the_weeks_cpu_time_ends_the_training(bench):
     """What trainings took is counted by week."""
     await bench.books.store.put(

@@ -6,7 +6,7 @@ POST /api/flywheel/alarms/ID        {"action": "resolve"}
 POST /api/flywheel/run              {"dry_run": true, "job": null, "retrain": false}
 GET  /api/flywheel/review?job=NAME  the next item, and the progress
 POST /api/flywheel/review           {"job": "...", "action": "answer" | "skip" | "undo", "example": ..., "value": ...}
-     `value` is a label, null for none of them, or an object with the fields of the job.
+     `value` is a label, null for none of them, an object with the fields of the job, or a list of labels.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ReviewAction(_Action):
     job: str
     action: Literal["answer", "skip", "undo"]
     example: str = ""
-    value: str | dict[str, object] | None = None
+    value: str | dict[str, object] | list[object] | None = None
 
 
 def _live(http: HTTPRequest) -> LiveFlywheel:
@@ -203,6 +203,6 @@ async def review_example(http: HTTPRequest) -> object:
     if wire.action == "skip":
         await queue.skip(wire.example, reviewer=_who(http))
     else:
-        value = encode(wire.value).decode() if isinstance(wire.value, dict) else wire.value
+        value = encode(wire.value).decode() if isinstance(wire.value, dict | list) else wire.value
         await queue.answer(wire.example, value, reviewer=_who(http))
     return {"item": await queue.next(wire.job, reviewer=_who(http)), "progress": await queue.progress(wire.job)}
