@@ -1,4 +1,4 @@
-"""Makes `src/coterie/answering/default.json`: what an `answer` specialist knows before it is trained.
+"""Makes `src/coterie/tasks/answer/default.json`: what an `answer` specialist knows before it is trained.
 
     COTERIE_DATA=FOLDER python benchmarks/answer/calibrate.py
 
@@ -319,7 +319,7 @@ def fit_support(cases: Sequence[tuple[str, list[str], bool, str, str]]) -> dict[
 def main() -> None:
     """Fit everything, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "src/coterie/answering" / DEFAULT_FILE)
+    parser.add_argument("--out", type=Path, default=ROOT / "src/coterie/tasks/answer" / DEFAULT_FILE)
     given = parser.parse_args()
     table, archive = find("cuad")
     (questions,) = find("medquad")
@@ -362,7 +362,8 @@ def main() -> None:
             "reached": {"readers": readers["reached"], "support": support["reached"]},
         },
     }
-    given.out.write_text(json.dumps(_rounded(stored), indent=1) + "\n", encoding="utf-8")
+    kept = json.loads(given.out.read_text(encoding="utf-8"))  # what is fitted on top of it, by `reread.py` and others
+    given.out.write_text(json.dumps(_rounded(kept | stored), indent=1) + "\n", encoding="utf-8")
     print(f"Written: {given.out.name}")
 
 

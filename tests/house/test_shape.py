@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1130,  # who is named; schemas read, checked, bounded for decoding; objects within objects filled in
-    "tasks": 18_940,  # languages have lines; rows and kinds of columns told apart; calls of a text; tags; tools
+    "tasks": 18_900,  # languages have lines; rows and kinds of columns told apart; calls of a text; tags; tools
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2395,  # tags; an automaton for n-grams, its words; a normaliser with the way back; tables are data; letters
     "training": 515,  # candidates that serve nobody

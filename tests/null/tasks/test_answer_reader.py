@@ -15,10 +15,8 @@ from coterie.tasks.answer.scoring import (
     ExpertGate,
     Experts,
     Known,
-    LinearScore,
     answer_directions,
     fit_metric,
-    in_own_words,
     open_gate,
     place_odds,
     place_of,
@@ -220,46 +218,6 @@ def test_what_all_sentences_vary_in_tells_questions_apart_least():
     assert whitened[0] @ whitened[2] > plain[0] @ plain[2]
     assert whitened[0] @ whitened[1] < plain[0] @ plain[1]
     assert np.allclose(np.linalg.norm(whitened, axis=1), 1.0)
-
-
-def test_under_a_heading_with_the_words_of_the_question_its_own_words_count():
-    """Where the heading has all that is asked, the sentence that says it goes before its neighbours."""
-    text = "The pool opens at 9:00 from Tuesday to Saturday. On Sundays it closes at 17:00."
-    passage = Passage(
-        document="pool.md",
-        start=0,
-        end=len(text),
-        text=text,
-        score=1.0,
-        label=Label.PUBLIC,
-        heading="Opening hours of the pool",
-    )
-    seen = survey("When does the pool open?", [passage])
-    lexical = load_defaults().readers["lexical"]
-    names = ("covered", "covered_heading", "length")
-    line = LinearScore(names=names, weights=np.array([-1.0, 6.0, 0.5]), bias=-3.0)  # what headings say counts for all
-    heading = replace(lexical, plain=replace(lexical.plain, sentence=line))
-
-    plain = line.of(seen.words[:, [LEXICAL.index(name) for name in names]])
-    read = heading.read(seen)
-
-    assert plain.argmax() == 1
-    assert read is not None
-    assert read.cited[0].text.startswith("The pool opens")
-    assert read.scores.max() == plain.max()
-
-
-def test_own_words_change_nothing_elsewhere():
-    """Another passage, a sentence far less likely, or one that lacks a word stays where it is."""
-    scores = np.array([1.0, 0.0, -1.0])
-    for covered, ranks, far in (
-        ([0.5, 1.0, 0.0], [0, 1, 0], 0.0),
-        ([0.5, 0.9, 0.0], [0, 0, 0], 0.0),
-        ([0.5, 1.0, 0.0], [0, 0, 0], 9.0),
-    ):
-        given = scores - far * np.array([0.0, 1.0, 1.0])
-        assert in_own_words(given, np.array(covered), ranks).tolist() == given.tolist()
-    assert in_own_words(scores, np.array([0.5, 1.0, 0.0]), [0, 0, 0]).tolist() == [0.0, 1.0, -1.0]
 
 
 def test_where_answers_stand_counts():

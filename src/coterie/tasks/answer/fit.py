@@ -47,7 +47,7 @@ from coterie.tasks.answer.metrics import judge, look_up_with, with_quotes
 from coterie.tasks.answer.model import AnswerSpecialist, Thresholds
 from coterie.tasks.answer.reader import MOST_CITED, AnswerReader
 from coterie.tasks.answer.rereading import Rereading
-from coterie.tasks.answer.scoring import SAME, ExpertGate, LinearScore, cited_rows, in_own_words, outcome_features
+from coterie.tasks.answer.scoring import SAME, ExpertGate, LinearScore, cited_rows, outcome_features
 from coterie.tasks.answer.section import AnswerSection
 from coterie.tasks.contract import HELD_OUT, Trained, Workplace
 from coterie.tasks.report import write_report
@@ -438,7 +438,6 @@ def _recalibrated(corpus: AnswerCorpus, columns: Columns, shipped: AnswerReader)
     scorer, outcomes, best, sound = shipped.plain, [], [], []
     for each, own in zip(corpus.asked, columns, strict=True):
         scores = scorer.sentence.of(np.column_stack([own[name] for name in scorer.sentence.names]))
-        scores = in_own_words(scores, own["covered"], each.ranks)
         outcomes.append(outcome_features(scores, own, cited_rows(scores, scorer.also, MOST_CITED)))
         best.append(bool(each.answers[scores.argmax()]))
         sound.append(is_sound(each, scores, scorer.also))

@@ -28,14 +28,17 @@ from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
+from coterie.specialists.artefacts import model_of
 from coterie.tasks.answer.cells import asks_for_another, named, other_number
-from coterie.tasks.answer.choosing import SentenceChooser
+from coterie.tasks.answer.choosing import Choosing, SentenceChooser
 from coterie.tasks.answer.contradictions import find_rivals, values_of
 from coterie.tasks.answer.default import load_defaults, proven_at
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
 from coterie.tasks.answer.rereading import PassageReader, Rereading
+from coterie.tasks.answer.section import AnswerSection
 from coterie.tasks.answer.sentences import Sentence
-from coterie.tasks.answer.writing import AnswerWriter, Written
+from coterie.tasks.answer.writing import INSTRUCTION, AnswerWriter, Written
+from coterie.tasks.contract import Parts
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -74,6 +77,8 @@ _LONG = 8_000
 """As so many characters of linear work a reading counts: it is never done on the event loop."""
 _READER = "reading"
 """The key of the reading model in the ledger."""
+_WINDOW = 2048
+"""Tokens that a model takes of which nobody says more."""
 _AT_ONCE = 16
 """Sentences that wait at the encoder together: others share its queue."""
 
@@ -490,3 +495,39 @@ def _as_shipped(both: Mapping[str, Acceptance]) -> tuple[Rereading, dict[str, Ac
     return defaults.rereading, {
         name: replace(both[name], threshold=step.confidence, target_risk=step.risk) for name, step in steps.items()
     }
+
+
+def writer_of(card: SpecialistCard, section: AnswerSection, parts: Parts) -> AnswerWriter | None:
+    """What words an answer from what was found; None on the rungs that quote. Raises `ConfigError`."""
+    if card.rung not in {"slm", "llm"}:
+        return None
+    defaults = load_defaults()
+    return AnswerWriter(
+        name=card.name,
+        engine=model_of(card, section, parts.models),
+        support=defaults.support,
+        least=defaults.supported,
+        window=parts.windows.get(section.model or "", _WINDOW),
+        instruction=section.instruction or INSTRUCTION,
+        max_tokens=section.max_tokens,
+    )
+
+
+def chooser_of(
+    card: SpecialistCard, section: AnswerSection, parts: Parts, described: Mapping[str, Any]
+) -> tuple[SentenceChooser, Acceptance, Acceptance] | None:
+    """What chooses among the likeliest sentences, and when its answers and its silence stand; None if nothing does.
+
+    Of a version whose choosing was fitted with another model than the section names now nothing is left.
+
+    Raises:
+        ConfigError: the model is not there.
+        LookupError, TypeError, ValueError: the version is none.
+    """
+    stored = described.get("choosing")
+    if stored is None or stored["model"] != section.model:
+        return None
+    answering, silence = (from_json(Acceptance, stored[name]) for name in ("answering", "silence"))
+    engine = model_of(card, section, parts.models)
+    chooser = SentenceChooser(name=card.name, engine=engine, choosing=Choosing.restore(stored["lines"]))
+    return chooser, answering, silence

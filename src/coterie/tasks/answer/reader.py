@@ -22,7 +22,6 @@ from coterie.tasks.answer.scoring import (
     ExpertGate,
     Experts,
     cited_rows,
-    in_own_words,
     mix_kinds,
     outcome_features,
     probability,
@@ -286,7 +285,6 @@ def weigh(
     if "table" in columns:
         scores = best_row(scores, columns["table"], columns["matched"])
     if asked is None:
-        scores = in_own_words(scores, columns["covered"], [each.rank for each in sentences])
         rows = cited_rows(scores, scorer.also, MOST_CITED)
         nearest, outcome = 0.0, outcome_features(scores, columns, rows)
     else:

@@ -40,9 +40,6 @@ OUTCOME: tuple[str, ...] = (
 _FIT = OUTCOME[9:-2]
 _RIVALS = 8
 """So few, so that the number of sentences found does not count."""
-_NEARLY = 1.5
-"""Log-odds by which a sentence may be less likely than the best one to go before it."""
-_ALL = 0.999
 _FAR = 12.0
 """Log-odds are cut at this distance from 0."""
 _LEAST = 1e-4
@@ -157,28 +154,6 @@ def mix_kinds(line: LinearScore, features: Floats, kinds: Floats, shares: Floats
     rest = float(features @ line.weights - features[places] @ weights) + line.bias
     probable = float(shares @ expit(np.clip(rest + weights @ kinds, -_FAR, _FAR)))
     return float(logit(np.clip(probable, _LEAST, 1 - _LEAST)))
-
-
-def in_own_words(scores: Floats, covered: Floats, ranks: Sequence[int]) -> Floats:  # (S,) -> (S,)
-    """The scores, those of two sentences exchanged where the best one leaves the question's words to its heading.
-
-    A heading speaks for every sentence under it: under "Opening hours of the pool" all of them share the words of "When
-    does the pool open?". Of those of one passage that are nearly as likely, one that has
-    all of the words itself goes first.
-
-    Args:
-        scores: (S,) log-odds.
-        covered: (S,) share of the question's words that each sentence has.
-        ranks: (S,) the place of each one's passage.
-    """
-    best = int(scores.argmax())
-    near = (np.asarray(ranks) == ranks[best]) & (scores >= scores[best] - _NEARLY) & (covered >= _ALL)
-    if covered[best] >= _ALL or not near.any():
-        return scores
-    other = int(np.where(near, scores, -np.inf).argmax())
-    exchanged = scores.copy()
-    exchanged[[best, other]] = scores[[other, best]]
-    return exchanged
 
 
 def cited_rows(scores: Floats, also: float, most: int) -> list[int]:

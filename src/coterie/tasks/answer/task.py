@@ -91,8 +91,7 @@ class AnswerTask(TaskType[AnswerSection]):
 
     def load(self, card: SpecialistCard, section: AnswerSection, stored: Stored, parts: Parts) -> Specialist:
         """The reader, with what words its findings on the rungs that do."""
-        from coterie.tasks.answer.loading import chooser_of, writer_of
-        from coterie.tasks.answer.model import load_answer
+        from coterie.tasks.answer.model import chooser_of, load_answer, writer_of
 
         return load_answer(
             card,
