@@ -9,6 +9,7 @@ from coterie.console.visits import Counted, Visit, chosen
 from coterie.errors import InputError, SetupError
 from coterie.flywheel.deployments import Deployments
 from coterie.flywheel.overview import deployment_views, job_views, promote, roll_back
+from coterie.governance.keys import OWN_TENANT
 from coterie.protocols import FlywheelStore
 from coterie.types import FlywheelChanged
 
@@ -19,12 +20,13 @@ _SECONDS = 60.0
 
 
 def books_of(visit: Visit) -> Deployments:
-    """The flywheel's books of this network. Raises `SetupError` where its store keeps none."""
+    """The flywheel's books, of the visitor's tenant. Raises `SetupError` where its store keeps none."""
     network = visit.gateway.network
     store = getattr(network.store, "flywheel", None)
     if not isinstance(store, FlywheelStore):
         raise SetupError("This network's store keeps no examples.", hint="The flywheel needs a store that does.")
-    return Deployments(store=store, audit=network.audit, clock=network.clock)
+    tenant = None if visit.caller.tenant == OWN_TENANT else visit.caller.tenant
+    return Deployments(store=store, audit=network.audit, clock=network.clock, tenant=tenant)
 
 
 async def show_flywheel(visit: Visit) -> Response:
@@ -62,9 +64,9 @@ async def _counted(visit: Visit, books: Deployments, section: FlywheelSection) -
     state = {each.id: each.revision for each in await books.deployments()}
     state |= {each.id: each.revision for each in await books.jobs()}
     state |= {each.id: each.revision for each in await books.alarms(open_only=True)}
-    held = visit.console.counted
+    held = visit.console.counted.get(books.tenant)
     if held is None or held.state != state or not 0 <= now - held.time < _SECONDS:
-        held = visit.console.counted = Counted(
+        held = visit.console.counted[books.tenant] = Counted(
             state=state,
             time=now,
             jobs=await job_views(books, section),

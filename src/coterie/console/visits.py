@@ -138,8 +138,8 @@ class Place:
         self.sessions = Sessions(folder / _SECRET, clock)
         self.reviewed: dict[tuple[str, ...], tuple[float, Any]] = {}
         """What pages of review remember for a minute."""
-        self.counted: Counted | None = None
-        """What the page of the flywheel has counted last."""
+        self.counted: dict[str | None, Counted] = {}
+        """What the page of the flywheel has counted last, by the tenant whose jobs they are; None for all."""
 
 
 T = TypeVar("T")

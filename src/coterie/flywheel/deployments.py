@@ -53,6 +53,8 @@ class KnownJob:
     id: str
     name: str
     """The name of its specialists in the registry."""
+    tenant: str = "default"
+    """Whose calls they are: two tenants with one template have a job each."""
     kind: JobKind = "relay"
     task: str = "classify"
     shape: str = "labels"
@@ -152,6 +154,9 @@ class JobAlarm:
     revision: int = 0
 
 
+S = TypeVar("S", Deployment, JobAlarm)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deployments:
     """Reads and writes jobs, deployments and alarms of one store.
@@ -161,18 +166,26 @@ class Deployments:
         audit: Where each step is written down; None keeps no log.
         clock: Seconds since the epoch.
         new_id: Makes ids.
+        tenant: The one whose jobs are seen, with what belongs to them; None sees all.
     """
 
     store: FlywheelStore
     audit: Audit | None = None
     clock: Callable[[], float] = time.time
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex[:16])
+    tenant: str | None = None
 
     # --- jobs ------------------------------------------------------------------------------------
 
     async def jobs(self) -> list[KnownJob]:
         """Return all jobs, the first found first."""
-        return [_read(KnownJob, each) for each in await self.store.records(_JOB)]
+        found = [_read(KnownJob, each) for each in await self.store.records(_JOB)]
+        return [each for each in found if self.tenant in {None, each.tenant}]
+
+    async def seen(self, found: Sequence[S]) -> list[S]:
+        """Return those of deployments or alarms that belong to a job that is seen."""
+        own = None if self.tenant is None else {each.id for each in await self.jobs()}
+        return [each for each in found if own is None or each.job in own]
 
     async def job(self, key: str) -> KnownJob:
         """Return a job by its id or its name. Raises `InputError` if there is none."""
@@ -192,15 +205,16 @@ class Deployments:
 
     async def deployments(self, job: str | None = None) -> list[Deployment]:
         """Return deployments, the oldest first."""
-        return [_read(Deployment, each) for each in await self.store.records(_DEPLOYMENT, job=job)]
+        return await self.seen([_read(Deployment, each) for each in await self.store.records(_DEPLOYMENT, job=job)])
 
     async def deployment(self, key: str) -> Deployment:
         """Return a deployment. Raises `InputError` if there is none."""
         record = await self.store.record(_DEPLOYMENT, key)
-        if record is None:
+        found = await self.seen([] if record is None else [_read(Deployment, record)])
+        if not found:
             known = [each.id for each in await self.deployments()]
             raise InputError(f"There is no deployment {key!r}; there are {known}.", hint="Use one of these ids.")
-        return _read(Deployment, record)
+        return found[0]
 
     async def begin(
         self,
@@ -300,7 +314,7 @@ class Deployments:
 
     async def alarms(self, *, open_only: bool = False) -> list[JobAlarm]:
         """Return alarms, the oldest first."""
-        found = [_read(JobAlarm, each) for each in await self.store.records(_ALARM)]
+        found = await self.seen([_read(JobAlarm, each) for each in await self.store.records(_ALARM)])
         return [each for each in found if each.resolved is None or not open_only]
 
     def alarm_of(

@@ -33,7 +33,7 @@ from coterie.errors import CoterieError, InputError, SetupError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold, items_in
 from coterie.flywheel.gates import drawn
-from coterie.flywheel.templates import Recogniser
+from coterie.flywheel.templates import Recogniser, Template
 from coterie.flywheel.watch import CALIBRATION, DeploymentWatch, Drift
 from coterie.learning.checks import count
 from coterie.logs.exchanges import read_answer, read_question
@@ -99,7 +99,8 @@ class Serving:
 class _Snapshot:
     """What a request goes by."""
 
-    recogniser: Recogniser = field(default_factory=lambda: Recogniser(()))
+    recognisers: Mapping[str, Recogniser] = field(default_factory=dict)
+    """By tenant."""
     jobs: Mapping[str, KnownJob] = field(default_factory=dict)
     live: Mapping[str, Sequence[Serving]] = field(default_factory=dict)
     """By job."""
@@ -234,7 +235,8 @@ class LiveFlywheel:
             policy=f"model:{model}",
             caller=self._hash(principal.tenant, principal.key, _user_of(content)),
         )
-        found = self._snapshot.recogniser.job_of(prompt)
+        recogniser = self._snapshot.recognisers.get(principal.tenant)
+        found = None if recogniser is None else recogniser.job_of(prompt)
         if found is None:
             return EnteredCall(example=example)
         job, number, left = found
@@ -258,7 +260,7 @@ class LiveFlywheel:
         label: Label,
     ) -> EnteredCall:
         """Look at a typed question."""
-        job = f"site-{site}"
+        job = f"site-{site}" + ("" if principal.tenant == KnownJob.tenant else f"-{_short(principal.tenant)}")
         example = CapturedExample(
             id=f"{trace_id}-{site}",
             request=trace_id,
@@ -461,9 +463,12 @@ class LiveFlywheel:
                 serving = await self._serving(jobs[each.job], each)
                 if serving is not None:
                     live.setdefault(each.job, []).append(serving)
-        templates = [(job.id, n, template) for job in jobs.values() for n, template in enumerate(job.templates)]
+        templates: dict[str, list[tuple[str, int, Template]]] = {}
+        for job in jobs.values():
+            templates.setdefault(job.tenant, []).extend((job.id, n, each) for n, each in enumerate(job.templates))
         self._loaded = {each.deployment.id: each for some in live.values() for each in some}
-        self._snapshot = _Snapshot(recogniser=Recogniser(templates), jobs=jobs, live=live)
+        recognisers = {tenant: Recogniser(some) for tenant, some in templates.items()}
+        self._snapshot = _Snapshot(recognisers=recognisers, jobs=jobs, live=live)
         self._revision = revision
 
     async def _serving(self, job: KnownJob, deployment: Deployment) -> Serving | None:
@@ -619,6 +624,10 @@ def _compared(
         in_scope=finding.in_scope,
         same=fold(text) == fold(answer),
     )
+
+
+def _short(tenant: str) -> str:
+    return hashlib.blake2b(tenant.encode("utf-8", "replace"), digest_size=4).hexdigest()
 
 
 def _user_of(content: Mapping[str, Any]) -> str:

@@ -266,10 +266,7 @@ class ReviewQueue:
         Raises:
             InputError: the example is gone (erased or expired), or the job has no such label.
         """
-        found = (await self.books.store.examples_of([example])).get(example)
-        if found is None or not found.job:
-            raise _gone(example)
-        job = await self.books.job(found.job)
+        job = await self._job_of(example)
         if value is not None and job.shape == "labels":
             spelled = job.labels.get(fold(value))
             if spelled is None:
@@ -297,20 +294,30 @@ class ReviewQueue:
         return label
 
     async def skip(self, example: str, *, reviewer: str) -> None:
-        """Leave an item to others: it is not shown to this reviewer again for a day."""
+        """Leave an item to others: it is not shown to this reviewer for a day. Raises `InputError` if it is gone."""
+        await self._job_of(example)
         await self._claim(example, reviewer, self.books.clock(), skipped=True)
 
     async def undo(self, *, reviewer: str) -> ReviewItem | None:
         """Take back the reviewer's last label of the week and return its item; None if there is none."""
         given = await self.books.store.labels(since=self.books.clock() - _WEEK, feedback=False)
-        last = next((each for each in reversed(given) if each.origin == "person" and each.by == reviewer), None)
+        said = [each for each in given if each.origin == "person" and each.by == reviewer]
+        jobs = {each.id for each in await self.books.jobs()}
+        found = await self.books.store.examples_of([each.example for each in said])
+        found = {key: each for key, each in found.items() if each.job in jobs}
+        last = next((each for each in reversed(said) if each.example in found), None)
         if last is None or not await self.books.store.drop_label(last):
-            return None
-        found = await self.books.store.examples_of([last.example])
-        if last.example not in found:
             return None
         desk = await self._desk(found[last.example].job)
         return self._item(desk, found[last.example], last.purpose or "margin")
+
+    async def _job_of(self, example: str) -> KnownJob:
+        """The job of an example. Raises `InputError` if the example is gone, or another tenant's."""
+        found = (await self.books.store.examples_of([example])).get(example)
+        job = next((each for each in await self.books.jobs() if found is not None and each.id == found.job), None)
+        if job is None:
+            raise _gone(example)
+        return job
 
     async def progress(self, job: str) -> ReviewProgress:
         """Return how far people are with a job. Raises `InputError` if there is no such job."""

@@ -250,16 +250,21 @@ class FlywheelRunner:
             why = f"{count(loose, 'call')} of no job yet" if more else "there are more calls by now"
             self._note("discover", why)
             return
-        calls = [each for each in await store.newest(limit=_LOOKED_AT) if each.api != "decisions"]
-        logged = [
-            RecordedCall(prompt=each.prompt, answer=each.answer, caller=each.caller, cost=each.cost) for each in calls
-        ]
-        found = await asyncio.to_thread(partial(discover, logged, support=section.support, callers=section.callers))
-        known = {job.id: job for job in await self.books.jobs()}
-        taken: dict[str, FoundJob] = {}
-        for each in found.jobs:  # the largest first; none takes the place of another one
-            await self._keep_job(each, found, calls, known, taken)
-        await self._part_wordings(known, taken)
+        by_tenant: dict[str, list[CapturedExample]] = {}
+        for call in await store.newest(limit=_LOOKED_AT):
+            if call.api != "decisions":
+                by_tenant.setdefault(call.tenant, []).append(call)
+        for tenant, calls in by_tenant.items():
+            logged = [
+                RecordedCall(prompt=each.prompt, answer=each.answer, caller=each.caller, cost=each.cost)
+                for each in calls
+            ]
+            found = await asyncio.to_thread(partial(discover, logged, support=section.support, callers=section.callers))
+            known = {job.id: job for job in await self.books.jobs()}
+            taken: dict[str, FoundJob] = {}
+            for each in found.jobs:  # the largest first; none takes the place of another one
+                await self._keep_job(each, found, calls, known, taken)
+            await self._part_wordings({key: job for key, job in known.items() if job.tenant == tenant}, taken)
         left = sum(each.calls for each in await store.volumes() if not each.job)
         looked = FlywheelRecord(
             kind=_LOOK,
@@ -353,6 +358,7 @@ class FlywheelRunner:
                 id=volume.job,
                 name=name,
                 kind="site",
+                tenant=some[-1].tenant,
                 labels={fold(answer): answer for answer, _ in answers.most_common()},
                 examples=tuple(dict.fromkeys(each.input for each in some[:5])),
                 found=self.books.clock(),
@@ -868,8 +874,9 @@ def _has_ended(owner: str) -> bool:
 
 
 def _new_job(found: FoundJob, calls: Sequence[CapturedExample], *, taken: set[str], now: float) -> KnownJob:
-    first = found.wordings[0] if found.wordings else None
-    key = hashlib.blake2b(repr(first.runs if first else found.inputs).encode(), digest_size=6).hexdigest()
+    first, tenant = found.wordings[0] if found.wordings else None, calls[found.calls[0]].tenant
+    known_by = repr((tenant, first.runs if first else found.inputs)).encode("utf-8", "replace")
+    key = hashlib.blake2b(known_by, digest_size=6).hexdigest()
     pieces = (first.piece if first else "job").split()
     cut = len(pieces) > 1 and len(_slug(pieces[0])) < 2  # what is left of a word, as of "Dr. Berg's desk"
     words = _slug(" ".join(pieces[cut : cut + _NAME_WORDS]))
@@ -877,6 +884,7 @@ def _new_job(found: FoundJob, calls: Sequence[CapturedExample], *, taken: set[st
     return KnownJob(
         id=f"job-{key}",
         name=name.strip("-"),
+        tenant=tenant,
         task=found.task,
         shape=found.answers.shape,
         labels=_spelled(found, calls),

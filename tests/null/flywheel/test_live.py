@@ -16,6 +16,7 @@ from coterie.flywheel.live import LiveFlywheel, scrub
 from coterie.flywheel.overview import promote, roll_back
 from coterie.flywheel.templates import Template
 from coterie.gateway.app import create_app
+from coterie.governance.keys import KeyRing
 from coterie.logs.exchanges import read_answer
 from coterie.network.network import Network
 from coterie.network.relaying import RelayModel
@@ -113,10 +114,11 @@ class World:
     narrow: Narrow
     section: FlywheelSection
 
-    def client(self):
-        """A client of the gateway."""
-        app = create_app(self.network, GatewaySection())
-        return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1")
+    def client(self, keys=None, token=""):
+        """A client of the gateway, with a key where it has keys."""
+        app = create_app(self.network, GatewaySection(relay=("*",)), keys)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1", headers=headers)
 
     async def ask(self, text, *, user="u", **more):
         """Ask the model for the intent of a text."""
@@ -414,6 +416,38 @@ async def test_the_api_shows_and_moves(world):
         assert (await client.get("/api/flywheel/alarms")).json() == {"alarms": []}
         world.network.flywheel = None
         assert (await client.get("/api/flywheel/jobs")).status_code == 404
+
+
+async def test_tenants_with_one_template_share_nothing(world, tmp_path):
+    """The deployment of one answers no call of the other, whose admin sees and moves nothing of it."""
+    made = await world.deploy(3)
+    await world.ask("what is this fee")
+    (example,) = await captured(world)
+    await world.books.raise_alarm(world.books.alarm_of(made, "scope", figures={}, back=False))
+    ring = KeyRing(tmp_path / "keys.json")
+    ours, theirs = (ring.create(name, role="admin", tenant=name).token for name in ("default", "acme"))
+    body = {"model": "large", "messages": [{"role": "user", "content": "Name the intent: what is this fee"}]}
+    path, said = f"/api/flywheel/deployments/{made.id}", {"job": "triage", "example": example.id}
+    async with world.client(ring, ours) as owner, world.client(ring, theirs) as other:
+        answers = [await each.post("/v1/chat/completions", json=body) for each in (owner, other)]
+        assert [each.json()["choices"][0]["message"]["content"] for each in answers] == ["fee", "lost"]
+        assert {each.tenant: each.job for each in await captured(world)} == {"default": "j1", "acme": ""}
+        assert len((await owner.get("/api/flywheel/jobs")).json()["jobs"]) == 1
+        assert (await other.get("/api/flywheel/jobs")).json() == {"jobs": [], "captured": {}}
+        assert (await other.get("/api/flywheel/deployments")).json() == {"deployments": []}
+        assert (await other.get("/api/flywheel/alarms")).json() == {"alarms": []}
+        for refused in (
+            await other.get(path),
+            await other.post(path, json={"action": "rollback", "reason": "mine"}),
+            await other.get("/api/flywheel/review", params={"job": "triage"}),
+            await other.post("/api/flywheel/review", json={**said, "action": "answer", "value": "fee"}),
+            await other.post("/api/flywheel/review", json={**said, "action": "skip"}),
+            await other.post("/api/flywheel/alarms/x", json={"action": "resolve"}),
+        ):
+            assert (refused.status_code, "triage" in refused.text.replace("'triage'", "", 1)) == (400, False)
+        assert (await other.post("/api/flywheel/run", json={})).status_code == 403
+        assert (await owner.get(path)).json()["deployment"]["state"] == "champion"
+        assert await world.books.store.labels(feedback=False) == []
 
 
 async def test_without_capture_nothing_is_written(world, store):

@@ -143,6 +143,27 @@ async def test_calls_become_a_job_and_a_shadow_in_one_run(bench):
     assert await bench.run() == [("wait", False)]
 
 
+async def test_two_tenants_with_one_template_have_a_job_each(bench):
+    """Each is trained on its own calls, and has a name of its own."""
+    await bench.books.store.add_examples(calls(300))
+    await bench.books.store.add_examples(
+        [replace(each, id=f"b{each.id}", tenant="acme", answer="x" + each.answer) for each in calls(300, 7)]
+    )
+    await bench.run()
+    jobs = {each.tenant: each for each in await bench.books.jobs()}
+    assert {tenant: set(job.labels) for tenant, job in jobs.items()} == {
+        "default": {"lost", "fee"},
+        "acme": {"xlost", "xfee"},
+    }
+    assert len({each.name for each in jobs.values()}) == 2
+    seen = [set(dict(rows.rows).values()) for rows in bench.trained]
+    assert sorted(map(sorted, seen)) == [["fee", "lost"], ["xfee", "xlost"]]
+    assert {each.job for each in await replace(bench.books, tenant="acme").deployments()} == {jobs["acme"].id}
+    assert {(each.tenant, each.job) for each in await bench.books.store.newest()} == {
+        (tenant, job.id) for tenant, job in jobs.items()
+    }
+
+
 async def two_wordings(bench):
     """Return a job that was found in 100 calls, and the calls of a job `job-b` of another wording."""
     await bench.books.store.add_examples(calls(100))

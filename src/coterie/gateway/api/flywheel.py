@@ -1,5 +1,7 @@
 """`/api/flywheel`: jobs, deployments with their evidence, alarms, and the review queue. For admins.
 
+They see what belongs to jobs of their tenant. The tenant that runs the network sees all, and it alone makes a run.
+
 GET  /api/flywheel/jobs · /deployments[?job=NAME] · /alarms · /deployments/ID (its steps)
 POST /api/flywheel/deployments/ID   {"action": "promote" | "rollback", "reason": "...", "force": false}
 POST /api/flywheel/alarms/ID        {"action": "resolve"}
@@ -12,6 +14,7 @@ POST /api/flywheel/review           {"job": "...", "action": "answer" | "skip" |
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from starlette.requests import Request as HTTPRequest
@@ -23,10 +26,12 @@ from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import WireError
 from coterie.gateway.wire import Wire, read_wire
 from coterie.gateway.work import Gateway
+from coterie.governance.keys import OWN_TENANT
 from coterie.runtime.codec import readable
 from coterie.types import FlywheelChanged
 
 if TYPE_CHECKING:
+    from coterie.flywheel.deployments import Deployments
     from coterie.flywheel.live import LiveFlywheel
 
 _LONGEST = 65_536
@@ -77,6 +82,12 @@ def _live(http: HTTPRequest) -> LiveFlywheel:
     return found
 
 
+def _books(http: HTTPRequest) -> Deployments:
+    """The jobs that the caller may see. Raises `WireError` if nothing is captured."""
+    tenant = Caller.of(http.scope).tenant
+    return replace(_live(http).books, tenant=None if tenant == OWN_TENANT else tenant)
+
+
 def _who(http: HTTPRequest) -> str:
     key = Caller.of(http.scope).key
     return key.name if key else "local"
@@ -112,8 +123,9 @@ async def list_jobs(http: HTTPRequest) -> object:
     """Jobs with volume, cost and state."""
     from coterie.flywheel.overview import job_views  # noqa: PLC0415
 
-    live = _live(http)
-    return {"jobs": await job_views(live.books, live.section), "captured": dict(live.counts)}
+    live, books = _live(http), _books(http)
+    counts = dict(live.counts) if books.tenant is None else {}
+    return {"jobs": await job_views(books, live.section), "captured": counts}
 
 
 @_shown
@@ -121,16 +133,16 @@ async def list_deployments(http: HTTPRequest) -> object:
     """Deployments with the evidence of their gates."""
     from coterie.flywheel.overview import deployment_views  # noqa: PLC0415
 
-    live = _live(http)
-    return {"deployments": await deployment_views(live.books, live.section, job=http.query_params.get("job"))}
+    section, job = _live(http).section, http.query_params.get("job")
+    return {"deployments": await deployment_views(_books(http), section, job=job)}
 
 
 @_shown
 async def show_deployment(http: HTTPRequest) -> object:
     """The steps of a deployment."""
-    live = _live(http)
-    found = await live.books.deployment(http.path_params["deployment"])
-    return {"deployment": found, "steps": await live.books.transitions(found.id)}
+    books = _books(http)
+    found = await books.deployment(http.path_params["deployment"])
+    return {"deployment": found, "steps": await books.transitions(found.id)}
 
 
 @_shown
@@ -138,12 +150,12 @@ async def move_deployment(http: HTTPRequest) -> object:
     """Promote a deployment, or roll it back."""
     from coterie.flywheel.overview import promote, roll_back  # noqa: PLC0415
 
-    live, key = _live(http), http.path_params["deployment"]
+    live, books, key = _live(http), _books(http), http.path_params["deployment"]
     wire = read_wire(DeploymentAction, await _body(http))
     if wire.action == "promote":
-        moved = await promote(live.books, live.section, key, by=_who(http), reason=wire.reason, force=wire.force)
+        moved = await promote(books, live.section, key, by=_who(http), reason=wire.reason, force=wire.force)
     else:
-        moved = await roll_back(live.books, key, by=_who(http), reason=wire.reason)
+        moved = await roll_back(books, key, by=_who(http), reason=wire.reason)
     await live.follow()
     return {"deployment": moved}
 
@@ -151,24 +163,25 @@ async def move_deployment(http: HTTPRequest) -> object:
 @_shown
 async def list_alarms(http: HTTPRequest) -> object:
     """Alarms; with `?open=true` those that nobody dealt with."""
-    return {"alarms": await _live(http).books.alarms(open_only=http.query_params.get("open") == "true")}
+    return {"alarms": await _books(http).alarms(open_only=http.query_params.get("open") == "true")}
 
 
 @_shown
 async def settle_alarm(http: HTTPRequest) -> object:
     """Say that an alarm is dealt with."""
-    live, key = _live(http), http.path_params["alarm"]
+    books, key = _books(http), http.path_params["alarm"]
     read_wire(AlarmAction, await _body(http))
-    found = next((each for each in await live.books.alarms() if each.id == key), None)
+    found = next((each for each in await books.alarms() if each.id == key), None)
     if found is None:
         raise InputError(f"There is no alarm {key!r}.")
-    await live.books.resolve(found)
-    return {"alarms": await live.books.alarms(open_only=True)}
+    await books.resolve(found)
+    return {"alarms": await books.alarms(open_only=True)}
 
 
 @_shown
 async def run_flywheel(http: HTTPRequest) -> object:
     """Do what is due, or say it: without `dry_run` in a process of its own, beside the server."""
+    Caller.of(http.scope).require("manage")  # it works on the jobs of all tenants
     live = _live(http)
     wire = read_wire(RunRequest, await _body(http))
     return await live.run(dry_run=wire.dry_run, job=wire.job, retrain=wire.retrain)
@@ -179,8 +192,7 @@ async def next_review(http: HTTPRequest) -> object:
     """The next item of a job, if none is named of the one whose labels bring most; and how far people are."""
     from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
 
-    live = _live(http)
-    queue = ReviewQueue(live.books, live.section)
+    queue = ReviewQueue(_books(http), _live(http).section)
     if job := http.query_params.get("job"):
         item = await queue.next(job, reviewer=_who(http))
     else:
@@ -193,9 +205,8 @@ async def review_example(http: HTTPRequest) -> object:
     """Keep a label, skip an item, or take the last label back; what comes next."""
     from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
 
-    live = _live(http)
     wire = read_wire(ReviewAction, await _body(http))
-    queue = ReviewQueue(live.books, live.section)
+    queue = ReviewQueue(_books(http), _live(http).section)
     if wire.action == "undo":
         return {"item": await queue.undo(reviewer=_who(http)), "progress": await queue.progress(wire.job)}
     if not wire.example:
