@@ -14,7 +14,7 @@ import platform
 import re
 import time as clocks
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,16 @@ from coterie.flywheel.acceptance import (
     unforeseen,
 )
 from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob
-from coterie.flywheel.discovery import Discovery, FoundJob, RecordedCall, discover, fold, items_in
+from coterie.flywheel.discovery import (
+    Answers,
+    Discovery,
+    FoundJob,
+    RecordedCall,
+    answers_of,
+    discover,
+    fold,
+    items_in,
+)
 from coterie.flywheel.fields import keys_of
 from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
 from coterie.flywheel.overview import (
@@ -300,12 +309,12 @@ class FlywheelRunner:
             job = new_job
         else:
             new = _unknown_wordings(found, discovery, calls, homes)
-            job = replace(old, templates=(*old.templates, *new), labels={**_spelled(found, calls), **old.labels})
+            labels = _spelled(found.answers, (calls[i].answer for i in found.calls))
+            job = replace(old, templates=(*old.templates, *new), labels={**labels, **old.labels})
             if old.merged_into:  # it stands apart again
                 job = replace(job, templates=new_job.templates, ignored=False, merged_into="")
             better = (old.shape, found.answers.shape) == ("labels", "lists")  # what serves goes on as it was
             if (first not in deployed or better) and old.shape != found.answers.shape:  # few calls do not show it
-                labels = _spelled(found, calls)
                 job = replace(job, shape=found.answers.shape, task=found.task, labels=labels)
         taken[job.id] = found
         for key in homes:  # wordings that were taken for jobs of their own while there were few calls
@@ -450,6 +459,7 @@ class FlywheelRunner:
             if alone:
                 self._note("wait", why, job=job.name)
             return
+        job = _with_new_labels(job, examples)
         rows = rows_of(job, examples, labels, audit_share=section.audit_share)
         if rows.open_fields:
             said = ", ".join(map(repr, rows.open_fields))
@@ -546,6 +556,8 @@ class FlywheelRunner:
         for name, version in parts_of(job, made.version, fields).items():
             await self.books.store.note_training(name, version, rows.examples)
         figures = self._training_figures(made, rows, even, took=took, doubtful_rows=len(odd))
+        if figures["accuracy"] is None and outcomes is not None:  # of several parts: whole answers, out of fold
+            figures["accuracy"] = round(float(outcomes.right.mean()), 4)
         section = self.config.flywheel
         sample = audit_sample(examples, section.audits, share=section.audit_share)
         teacher = teacher_accuracy(truths, examples, (), sample)
@@ -887,23 +899,31 @@ def _new_job(found: FoundJob, calls: Sequence[CapturedExample], *, taken: set[st
         tenant=tenant,
         task=found.task,
         shape=found.answers.shape,
-        labels=_spelled(found, calls),
+        labels=_spelled(found.answers, (calls[i].answer for i in found.calls)),
         templates=found.wordings,
         examples=found.inputs,
         found=now,
     )
 
 
-def _spelled(found: FoundJob, calls: Sequence[CapturedExample]) -> dict[str, str]:
+def _spelled(answers: Answers, said: Iterable[str]) -> dict[str, str]:
     """How most answers spell each label, also of lists; of a JSON object its keys."""
-    if found.answers.shape not in {"labels", "lists"}:
-        return {name: name for name in found.answers.labels}
+    if answers.shape not in {"labels", "lists"}:
+        return {name: name for name in answers.labels}
     spellings: dict[str, Counter[str]] = {}
-    for i in found.calls:
-        answer = calls[i].answer
-        for each in (items_in(answer) or ()) if found.answers.shape == "lists" else (answer,):
+    for answer in said:
+        for each in (items_in(answer) or ()) if answers.shape == "lists" else (answer,):
             spellings.setdefault(fold(str(each)), Counter())[" ".join(str(each).split())] += 1
-    return {label: spellings[label].most_common(1)[0][0] for label in found.answers.labels if label in spellings}
+    return {label: spellings[label].most_common(1)[0][0] for label in answers.labels if label in spellings}
+
+
+def _with_new_labels(job: KnownJob, examples: Sequence[CapturedExample]) -> KnownJob:
+    """The job with the labels that its answers have had since it was found: those that come back."""
+    said = [each.answer for each in examples if not each.failed and not each.by_specialist]
+    found = answers_of(said)
+    if found.shape != job.shape or job.shape == "json":
+        return job
+    return replace(job, labels={**_spelled(found, said), **job.labels})
 
 
 def _unknown_wordings(

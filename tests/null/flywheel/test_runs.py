@@ -405,6 +405,22 @@ async def test_retrain_is_done_at_once_and_settles_the_alarm(bench):
     assert await bench.books.alarms(open_only=True) == []
 
 
+async def test_a_retraining_learns_the_labels_that_are_new(bench):
+    """They make an alarm, and few calls are no reason to look for jobs again; what the model says once is none."""
+    made = await shadow(bench)
+    job = await bench.books.job(made.job)
+    new = [
+        replace(each, job=job.id, input=f"limit {i}", answer=" Limit." if i < 40 else f"sorry {i}")
+        for i, each in enumerate(calls(45, 4, 3000))
+    ]
+    await bench.books.store.add_examples(new)
+    bench.books.clock.advance(60)
+    assert ("discover", True) not in await bench.run(only=job.name, retrain=True)
+    said = [label for _, label in bench.trained[-1].rows]
+    assert (set(said), said.count("Limit.") > 20) == ({"lost", "fee", "Limit."}, True)
+    assert set((await bench.books.job(job.id)).labels) == {"lost", "fee", "limit"}
+
+
 async def test_what_drift_took_back_is_judged_anew_once(bench):
     """The same version in a shadow of its own, whose evidence begins with calls after the alarm."""
     made = await shadow(bench)
