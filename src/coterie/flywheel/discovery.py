@@ -21,6 +21,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -67,6 +68,10 @@ FEWEST = 3
 """Times that an answer comes back, or a label of lists; with fewer it is taken for a slip of the model."""
 _CLOSED, _SEVERAL = 0.8, 0.1
 """Share of answers that are made of what comes back, if these are a closed set; of lists those with not one label."""
+_LOOKED_AT = 2_000
+"""Answers, spread over all, that say whether the others need be read as lists."""
+_SHORT = 200
+"""Characters of answers that are remembered with what they are compared by: most come again."""
 _ONE_LENGTH = 0.95
 """Share of lists with equally many labels from which their order may tell something."""
 _INPUTS = 600
@@ -433,9 +438,10 @@ def answers_of(answers: Sequence[str]) -> Answers:
     if len(objects) >= 0.5 * len(answers[:2000]):
         counts = Counter(key for keys in objects for key in keys)
         return Answers(shape="json", labels={k: n for k, n in counts.most_common() if n >= 0.2 * len(objects)})
-    if ranked(answers):
+    some = answers[:: max(1, len(answers) // _LOOKED_AT)]  # whether it is worth while
+    if _usual_length(some) > 1 and ranked(answers):
         return Answers(shape="text")
-    if known := lists_of(answers):
+    if lists_of(some) and (known := lists_of(answers)):
         return Answers(shape="lists", labels=known)
     folded = Counter(map(fold, answers))
     back = {label: n for label, n in folded.most_common() if n >= FEWEST and len(label) <= 200}
@@ -451,12 +457,19 @@ def fold(answer: str) -> str:
 
     A list of plain values counts as a set, also as text: labels of one text come in any order.
     """
+    return _fold_again(answer) if len(answer) <= _SHORT else _fold(answer)
+
+
+def _fold(answer: str) -> str:
     if "{" in answer[:_OPENS] and (found := json_object(answer)) is not None:
         return json.dumps(_folded_values(found), ensure_ascii=False, sort_keys=True)
     found_items = items_in(answer)
     if found_items is not None and len(found_items) != 1:
         return ", ".join(sorted(map(_folded_text, found_items))) or "[]"
     return _folded_text(found_items[0] if found_items else answer)
+
+
+_fold_again = lru_cache(maxsize=1 << 14)(_fold)
 
 
 def _folded_text(value: object) -> str:
@@ -478,7 +491,8 @@ def items_in(answer: str) -> tuple[Any, ...] | None:
         return tuple(value) if all(isinstance(each, str | int | float | None) for each in value) else None
     if "{" in answer or "[" in answer:
         return None
-    return tuple(filter(None, map(str.strip, BETWEEN.split(BULLET.sub("", answer, count=1)))))
+    bullet = BULLET.match(answer)
+    return tuple(filter(None, map(str.strip, BETWEEN.split(answer[bullet.end() :] if bullet else answer))))
 
 
 def lists_of(answers: Sequence[str]) -> dict[str, int] | None:
@@ -498,14 +512,21 @@ def lists_of(answers: Sequence[str]) -> dict[str, int] | None:
 
 def ranked(answers: Iterable[str]) -> bool:
     """Whether the order of lists may tell something: most are of one length, and a set comes in several orders."""
+    distinct = Counter(answers)
+    if _usual_length(distinct.elements()) < 2:
+        return False
     orders: dict[str, set[str]] = defaultdict(set)
-    lengths: Counter[int] = Counter()
-    for answer, times in Counter(answers).items():
+    for answer in distinct:
         if values := items_in(answer):
-            lengths[len(values)] += times
             orders[fold(answer)].add(json.dumps(list(map(_folded_text, values))))
-    length, times = max(lengths.items(), key=lambda item: item[1], default=(1, 0))
-    return length > 1 and times >= _ONE_LENGTH * lengths.total() and any(len(each) > 1 for each in orders.values())
+    return any(len(each) > 1 for each in orders.values())
+
+
+def _usual_length(answers: Iterable[str]) -> int:
+    """The length of nearly all lists, if there is one; else 0."""
+    lengths = Counter(len(values) for each in answers if (values := items_in(each)))
+    ((length, times),) = lengths.most_common(1) or [(0, 0)]
+    return length if times >= _ONE_LENGTH * lengths.total() else 0
 
 
 def _folded_values(value: object) -> object:

@@ -66,6 +66,7 @@ def test_a_list_of_labels_is_compared_as_a_set():
     assert fold('["slugs", "Mildew"]') == fold('```json\n["mildew", "slugs"]\n```') != fold('["slugs"]')
     assert fold('["slugs", "Mildew"]') == fold("mildew, slugs") == fold("- Slugs\n- mildew")
     assert fold("1,200") != fold("200,1")
+    assert fold("post - letters") != fold("postletters")
     assert fold('{"found": ["b", "a"]}') == fold('{"found": ["a", "b"]}')
     assert fold("lost [1]") != fold("stolen [1]")
     assert fold('[{"a": 1}, {"a": 2}]') != fold('[{"a": 2}, {"a": 1}]')
