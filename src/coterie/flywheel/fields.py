@@ -17,6 +17,7 @@ from typing import Any
 
 from coterie.flywheel.discovery import BETWEEN, BULLET, FEWEST, fold, items_in, json_object, lists_of, ranked
 from coterie.protocols import Specialist
+from coterie.specialists.acceptance import overridden
 from coterie.types import CallContext, ContextView, Finding, Reason, SpecialistCard, Task
 
 CONSTANT = "="
@@ -211,11 +212,13 @@ class FieldsSpecialist:
         inner = task if override is None else replace(task, acceptance_override=replace(override, confidence=0.0))
         found = {key: await part.consult(inner, view, call=call) for key, part in self.parts.items()}
         confidence = prod(each.confidence for each in found.values())
-        enough = override is None or (override.confidence is not None and confidence >= override.confidence)
         values = {key: self._written(key, each) for key, each in found.items()}
         unsure = [key for key, each in found.items() if not each.accepted or values[key] is None]
-        accepted = enough and not unsure
-        about: dict[str, Any] = {"sure": len(found) - len(unsure), "fields": len(found), "unsure": ", ".join(unsure)}
+        named = ", ".join(key or "labels" for key in unsure)
+        about: dict[str, Any] = {"sure": len(found) - len(unsure), "fields": len(found), "unsure": named}
+        accepted, reason = not unsure, Reason("abstain.fields" if unsure else "accept.fields", **about)
+        if override is not None and not unsure:
+            accepted, reason = overridden(confidence, override)
         first = next(iter(found.values()))
         whole = {key: value or "null" for key, value in values.items()} | dict(self.constants)
         text = object_of({key: whole[key] for key in self.keys})
@@ -227,7 +230,7 @@ class FieldsSpecialist:
             text=text,
             confidence=confidence,
             accepted=accepted,
-            reason=Reason("accept.fields" if accepted else "abstain.fields", **about),
+            reason=reason,
             in_scope=min(scopes, default=None),
             evidence=(),
             distribution={},

@@ -54,7 +54,7 @@ class Acceptance:
             apart = _decimals(in_scope, self.scope_threshold)
             return False, Reason("abstain.out_of_scope", in_scope=in_scope, needed=self.scope_threshold, decimals=apart)
         if override is not None:
-            return _overridden(confidence, override, guess)
+            return overridden(confidence, override, guess)
         risk = 100 * self.target_risk
         if self.threshold is None:
             return False, Reason("abstain.no_threshold", guess=guess, confidence=confidence, risk_percent=risk)
@@ -68,7 +68,8 @@ class Acceptance:
         )
 
 
-def _overridden(confidence: float, override: AcceptanceOverride, guess: str) -> tuple[bool, Reason]:
+def overridden(confidence: float, override: AcceptanceOverride, guess: str = "") -> tuple[bool, Reason]:
+    """Return whether an acceptance override accepts an answer, and why."""
     if override.confidence is None:
         return False, Reason("abstain.override_accepts_nothing", why=override.reason)
     needed = override.confidence

@@ -155,16 +155,21 @@ def test_a_field_of_free_text_is_open():
 
 
 @pytest.mark.parametrize(
-    ("sure", "accepted_parts", "threshold", "accepted"),
-    [(0.9, True, None, True), (0.9, False, None, False), (0.9, True, 0.8, True), (0.9, True, 0.82, False)],
+    ("accepted_parts", "threshold", "accepted", "code"),
+    [
+        (True, None, True, "accept.fields"),
+        (False, None, False, "abstain.fields"),
+        (True, 0.8, True, "accept.above_override"),
+        (True, 0.82, False, "abstain.below_override"),
+    ],
 )
-async def test_an_object_is_answered_whole_or_not(sure, accepted_parts, threshold, accepted):
+async def test_an_object_is_answered_whole_or_not(accepted_parts, threshold, accepted, code):
     """Each field accepts; with a threshold of the deployment the product of confidences reaches it."""
-    parts = {"intent": Part('"lost"', sure), "urgent": Part("true", sure, accepted_parts)}
+    parts = {"intent": Part('"lost"', 0.9), "urgent": Part("true", 0.9, accepted_parts)}
     made = FieldsSpecialist(card=CARD, parts=parts, keys=("intent", "lang", "urgent"), constants={"lang": '"en"'})
     override = None if threshold is None else AcceptanceOverride(confidence=threshold, reason=Reason("x"))
     found = await made.consult(Task(text="t", acceptance_override=override), ContextView(), call=SYSTEM)
-    assert (found.accepted, found.confidence) == (accepted, pytest.approx(0.81))
+    assert (found.accepted, found.confidence, found.reason.code) == (accepted, pytest.approx(0.81), code)
     assert json.loads(found.text) == {"intent": "lost", "lang": "en", "urgent": True}
 
 
