@@ -31,6 +31,7 @@ from coterie.logs.rows import folded
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+    from sklearn.naive_bayes import ComplementNB
 
 Shape = Literal["labels", "lists", "json", "number", "text"]
 
@@ -661,24 +662,25 @@ def _one_question(a: TemplateGroup, b: TemplateGroup, templates: _Templates) -> 
         return False
     x, y = _features([*a.inputs, *b.inputs]), np.concatenate([ours, theirs])
     side = np.arange(len(y)) < len(ours)
-    apart = np.where(side, _foreseen(x, y, side), _foreseen(x, y, ~side))
-    together = _foreseen(x, y, np.ones(len(y), dtype=bool))
-    own = _kappa(y, apart)
-    return own >= _LEARNABLE and _kappa(y, together) >= _AS_WELL * own
+    own = _kappa(y, np.concatenate([_foreseen(x[side], y[side]), _foreseen(x[~side], y[~side])]))
+    return own >= _LEARNABLE and _kappa(y, _foreseen(x, y)) >= _AS_WELL * own
 
 
-def _foreseen(x: csr_matrix, y: np.ndarray, rows: np.ndarray) -> np.ndarray:  # (N, F), (N,), (N,) bool -> (N,)
-    """What a classifier of some rows says of each of them, out of fold; nothing of others, or of rare answers."""
-    from sklearn.model_selection import cross_val_predict  # noqa: PLC0415 - serving needs none of it
+def _naive_bayes() -> ComplementNB:
     from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415 - serving needs none of it
 
-    names, counts = np.unique(y[rows], return_counts=True)
-    kept = rows & np.isin(y, names[counts >= _FOLDS])
+    return ComplementNB()
+
+
+def _foreseen(x: csr_matrix, y: np.ndarray) -> np.ndarray:  # (N, F), (N,) -> (N,)
+    """What a classifier of rows says of each of them, out of fold; of rare answers nothing."""
+    from sklearn.model_selection import cross_val_predict  # noqa: PLC0415 - serving needs none of it
+
+    names, counts = np.unique(y, return_counts=True)
+    kept = np.isin(y, names[counts >= _FOLDS])
     found = np.full(len(y), "", dtype=object)
-    if len(set(y[kept])) > 1:
-        found[kept] = cross_val_predict(ComplementNB(), x[kept], y[kept], cv=_FOLDS)
-    elif kept.any():
-        found[kept] = y[kept]
+    several = len(set(y[kept])) > 1
+    found[kept] = cross_val_predict(_naive_bayes(), x[kept], y[kept], cv=_FOLDS) if several else y[kept]
     return found.astype(str)
 
 
@@ -715,21 +717,17 @@ def _transfers(a: TemplateGroup, b: TemplateGroup) -> bool:
     Its agreement above chance must be half of what it is on inputs of its own. Where nothing can be learnt from the
     inputs, what they are like decides.
     """
-    from sklearn.model_selection import cross_val_predict  # noqa: PLC0415 - serving needs none of it
-    from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415 - serving needs none of it
-
     ours, theirs = _told(a.answers, a.outcomes), _told(a.answers, b.outcomes)
     counts = Counter(ours.tolist())
     kept = np.asarray([counts[each] >= _FOLDS for each in ours])
     here = np.isin(theirs, ours[kept])
     if len(set(ours[kept])) < 2 or not here.any():
         return _alike(a, b)
-    model = ComplementNB()
     x, y = _features([t for t, k in zip(a.inputs, kept, strict=True) if k]), ours[kept]
-    own = _kappa(y, cross_val_predict(model, x, y, cv=_FOLDS))
+    own = _kappa(y, _foreseen(x, y))
     if own < 0.2:
         return _alike(a, b)
-    foreseen = model.fit(x, y).predict(_features(b.inputs))
+    foreseen = _naive_bayes().fit(x, y).predict(_features(b.inputs))
     return _kappa(theirs[here], foreseen[here]) >= 0.5 * own
 
 
@@ -749,12 +747,8 @@ def _alike(a: TemplateGroup, b: TemplateGroup) -> bool:
             f"{text}\n{answer[:500]}"
             for text, answer in zip(texts, [*a.outcomes[-size:], *b.outcomes[-size:]], strict=True)
         ]
-    from sklearn.model_selection import cross_val_predict  # noqa: PLC0415 - serving needs none of it
-    from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415 - serving needs none of it
-
-    side = np.repeat([0, 1], size)
-    model = ComplementNB()
-    return size >= _FOLDS and _kappa(side, cross_val_predict(model, _features(texts), side, cv=_FOLDS)) < 0.4
+    side = np.repeat(["a", "b"], size)
+    return size >= _FOLDS and _kappa(side, _foreseen(_features(texts), side)) < 0.4
 
 
 def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[TemplateGroup]) -> None:
@@ -777,9 +771,7 @@ def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[Templ
     side = np.repeat(np.arange(len(closed)), [len(group.inputs[:600]) for group in closed])
     likely = np.ones((len(candidates), 1))
     if len(closed) > 1:
-        from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415 - serving needs none of it
-
-        model = ComplementNB().fit(_features(texts), side)
+        model = _naive_bayes().fit(_features(texts), side)
         likely = model.predict_proba(_features(["\n".join(t for _, t in calls[i].prompt) for i, _ in candidates]))
     moved = set()
     for (i, at), row in zip(candidates, likely, strict=True):

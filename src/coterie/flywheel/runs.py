@@ -39,16 +39,7 @@ from coterie.flywheel.acceptance import (
     unforeseen,
 )
 from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob
-from coterie.flywheel.discovery import (
-    Answers,
-    Discovery,
-    FoundJob,
-    RecordedCall,
-    answers_of,
-    discover,
-    fold,
-    items_in,
-)
+from coterie.flywheel.discovery import Answers, Discovery, FoundJob, RecordedCall, answers_of, discover, fold, items_in
 from coterie.flywheel.fields import keys_of
 from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
 from coterie.flywheel.overview import (
