@@ -205,8 +205,8 @@ async def review_example(http: HTTPRequest) -> object:
     """Keep a label, skip an item, or take the last label back; what comes next."""
     from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
 
-    wire = read_wire(ReviewAction, await _body(http))
     queue = ReviewQueue(_books(http), _live(http).section)
+    wire = read_wire(ReviewAction, await _body(http))
     if wire.action == "undo":
         return {"item": await queue.undo(reviewer=_who(http)), "progress": await queue.progress(wire.job)}
     if not wire.example:
