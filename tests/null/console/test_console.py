@@ -23,6 +23,7 @@ from coterie.console.traffic import _append, _rows_of
 from coterie.console.visits import COOKIE, IDLE, LONGEST, Sessions, read_form
 from coterie.errors import InputError
 from coterie.flywheel.deployments import Deployments, KnownJob
+from coterie.flywheel.discovery import fold
 from coterie.gateway.app import create_app
 from coterie.gateway.errors import WireError
 from coterie.governance.audit import open_audit
@@ -328,6 +329,28 @@ async def test_an_object_is_put_together_on_the_page(console, network):
     (label,) = await network.store.flywheel.labels(job="j1")
     assert (label.example, label.value) == (item, '{"animal": "cat", "urgent": true}')
     assert (await console.get("/review", params={"queue": "job:gone"})).status_code == 400
+
+
+async def test_a_list_is_put_together_on_the_page(console, network):
+    """A box for each label, of which any number holds; what is kept is compared as a set."""
+    job = KnownJob(id="j1", name="desks", shape="lists", labels={"fee": "fee", "lost": "lost"})
+    await Deployments(store=network.store.flywheel).put_job(job)
+    answers = ("fee", "lost", "lost, fee")
+    calls = [
+        CapturedExample(id=f"e{i}", time=float(i), job="j1", input="a", answer=answers[i % 3], policy="model:large")
+        for i in range(400)
+    ]
+    await network.store.flywheel.add_examples(calls)
+    page = (await console.get("/review", params={"queue": "job:j1"})).text
+    assert set(re.findall(r'<input type="checkbox" name="field:" value="([^"]*)"', page)) == {
+        "&#34;fee&#34;",
+        "&#34;lost&#34;",
+    }
+    item = re.search(r'name="item" value="(\w+)"', page)[1]
+    form = {"queue": "job:j1", "item": item, "act": "object", "several": "", "field:": ['"fee"', '"lost"']}
+    assert (await console.post("/review", data=form, headers=SAME)).status_code == 303
+    (label,) = await network.store.flywheel.labels(job="j1")
+    assert (label.example, fold(label.value)) == (item, fold("lost, fee"))
 
 
 async def test_what_is_shown_is_escaped(console):
