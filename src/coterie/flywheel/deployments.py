@@ -61,8 +61,6 @@ class KnownJob:
     labels: Mapping[str, str] = field(default_factory=dict)
     """How an answer, or a label of a list, is spelled, by it folded. Of a JSON object: its keys."""
     templates: tuple[Template, ...] = ()
-    examples: tuple[str, ...] = ()
-    """Inputs, as they are stored."""
     found: float = 0.0
     """When, in seconds since the epoch."""
     ignored: bool = False

@@ -63,6 +63,7 @@ class JobView:
     labels: Mapping[str, str]
     wordings: int
     examples: tuple[str, ...]
+    """Inputs of the newest calls: an erased one is shown nowhere."""
     saves: float | None
     """Money a month that the furthest deployment would save: its coverage of the monthly cost."""
     deployment: str | None
@@ -97,6 +98,7 @@ class DeploymentView:
 
 _LATELY = 300
 """Calls of a job by which it is told how many are answered locally: comparisons know only those that went on."""
+_EXAMPLES = 5
 _ORDER = ("champion", "canary", "shadow", "candidate", "retired")
 
 
@@ -114,7 +116,8 @@ async def job_views(books: Deployments, section: FlywheelSection) -> list[JobVie
         if (volume.callers if volume else 0) >= section.callers or by_job.get(job.id):
             furthest = min(by_job.get(job.id, []), key=lambda d: (_ORDER.index(d.state), -d.since), default=None)
             coverage = await _coverage(books, furthest)
-            views.append(_job_view(job, volume, section, furthest, coverage))
+            newest = await books.store.newest(job=job.id, limit=_EXAMPLES)
+            views.append(_job_view(job, volume, section, furthest, coverage, inputs=[each.input for each in newest]))
     return sorted(views, key=lambda each: (-(each.monthly_cost or 0), -each.calls))
 
 
@@ -133,6 +136,8 @@ def _job_view(
     section: FlywheelSection,
     furthest: Deployment | None,
     coverage: float | None,
+    *,
+    inputs: Sequence[str],
 ) -> JobView:
     calls = volume.calls if volume else 0
     span = max(volume.last - volume.first, 86_400.0) if volume else 86_400.0
@@ -160,7 +165,7 @@ def _job_view(
         last=volume.last if volume else None,
         labels=job.labels,
         wordings=len(job.templates),
-        examples=job.examples,
+        examples=tuple(dict.fromkeys(inputs)),
         saves=None if cost is None or coverage is None else cost * coverage,
         deployment=furthest.id if furthest else None,
     )

@@ -360,7 +360,6 @@ class FlywheelRunner:
                 kind="site",
                 tenant=some[-1].tenant,
                 labels={fold(answer): answer for answer, _ in answers.most_common()},
-                examples=tuple(dict.fromkeys(each.input for each in some[:5])),
                 found=self.books.clock(),
             )
             if not dry_run:
@@ -892,7 +891,6 @@ def _new_job(found: FoundJob, calls: Sequence[CapturedExample], *, taken: set[st
         shape=found.answers.shape,
         labels=_spelled(found.answers, (calls[i].answer for i in found.calls)),
         templates=found.wordings,
-        examples=found.inputs,
         found=now,
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import platform
 import random
@@ -15,7 +16,7 @@ from coterie.config.file import parse_config
 from coterie.errors import ArtefactRefused
 from coterie.flywheel.deployments import Deployments, JobAlarm, KnownJob
 from coterie.flywheel.discovery import RecordedCall, discover
-from coterie.flywheel.overview import deployment_views
+from coterie.flywheel.overview import deployment_views, job_views
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.flywheel.training import rows_of
 from coterie.policy.acceptance import CalibrationOutcomes
@@ -279,6 +280,22 @@ async def test_jobs_that_looked_like_one_are_parted(bench):
     homes = {each.id: each.job for each in await bench.books.store.newest(limit=1000)}
     assert sum(homes[each.id] == jobs["labels"].id for each in asked) > 380
     assert sum(homes[each.id] != jobs["labels"].id for each in free) > 190
+
+
+async def test_what_is_written_of_a_job_holds_no_input(bench):
+    """Erasure and expiry delete examples; a job, its deployments and steps stay, and are shown with what is there."""
+    await bench.books.store.add_examples(calls(300))
+    await bench.run()
+    inputs = [each.input for each in await bench.books.store.newest(limit=1000)]
+    kinds = ("job", "deployment", "transition", "alarm", "look", "spent")
+    written = [json.dumps(each.body) for kind in kinds for each in await bench.books.store.records(kind)]
+    assert len(written) >= 6
+    assert not [each for each in inputs if any(each in body for body in written)]
+    (view,) = await job_views(bench.books, bench.runner.config.flywheel)
+    assert set(view.examples) < set(inputs)
+    await bench.books.store.drop_examples(before=bench.books.clock())
+    (view,) = await job_views(bench.books, bench.runner.config.flywheel)
+    assert view.examples == ()
 
 
 async def test_few_calls_wait_and_few_callers_train_nothing(bench):
