@@ -82,7 +82,7 @@ def test_who_made_them_is_told(made):
     report = made[1].specialists["help"].report
     [warning] = [each for each in report["warnings"] if "made from patterns" in each]
 
-    assert "200 rows of about 16" in warning
+    assert "200 rows of about 12" in warning
 
 
 def test_people_are_not_suspected(tmp_path, messages):

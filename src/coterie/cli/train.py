@@ -162,7 +162,10 @@ def _used(result: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
     rows = [result["data"][part]["rows"] for part in ("train", "held_out")]
     if "validation" not in taken.get("measured", ""):
         return f"Rows: {rows[0]:,} to train and, out of fold, to calibrate; {rows[1]:,} held out to measure."
-    each = f", {rows[0] / result['labels']:.0f} a label: too few to hold some out" if result.get("labels") else ""
+    from coterie.tasks.classify.task import FEW_OF_A_LABEL
+
+    of_label = rows[0] / (result.get("labels") or 1)
+    each = f", {of_label:.0f} a label: too few to hold some out" if of_label < FEW_OF_A_LABEL else ""
     return f"Rows: all {rows[0]:,} to train, calibrate and measure, each out of fold{each}."
 
 

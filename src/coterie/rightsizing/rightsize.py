@@ -138,7 +138,7 @@ def _result(
     if large is not None:
         others.append((large.name, large))
     comparisons = [each for name, row in others if (each := _beside(measure, taken, name, row)) is not None]
-    odd = _warnings(trained)
+    odd = (*trained.warnings, *_warnings(trained))
     return RightSizing(
         task=section.task,
         measure=measure,

@@ -39,7 +39,7 @@ from coterie.learning.asked import AskedModel, find_asked
 from coterie.learning.candidates import Candidate, RungChoice, choose, choose_chain, floor_of, why_floor
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job, TextEncoder, check_job
-from coterie.learning.measure import Encoded, encode
+from coterie.learning.measure import Encoded, encode, language_warnings
 from coterie.learning.numerics import one_thread
 from coterie.learning.progress import Progress, Silent
 from coterie.protocols import Retriever
@@ -64,6 +64,8 @@ class TrainedRungs:
     """Made on out-of-fold rows: the held-out ones choose nothing."""
     encoded: Encoded | None
     """Encodings of the training texts, of pairs the hypotheses; None where there are none."""
+    warnings: tuple[str, ...] = ()
+    """What is doubtful of all rungs alike."""
 
 
 def train_rungs(
@@ -108,7 +110,7 @@ def train_rungs(
     )
     job = check_job(job, Path(), models)
     with one_thread():
-        return fit_rungs(job)
+        return replace(fit_rungs(job), warnings=tuple(language_warnings(job)))
 
 
 def possible_rungs(section: SpecialistSection, train: Dataset) -> Sequence[str]:

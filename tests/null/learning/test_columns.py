@@ -90,6 +90,15 @@ def test_unclear_outcomes_are_refused(read, labels, found):
     assert found in str(caught.value)
 
 
+@pytest.mark.parametrize(("given", "proposed"), [("defualt", {"default"}), ("x", {"default", "paid"})])
+def test_a_positive_that_no_row_has_is_told_what_rows_have(read, given, proposed):
+    """The outcome that was probably meant is proposed, else both."""
+    with pytest.raises(DataError) as caught:
+        read(applicants("x", range(100, 110), labels=("default", "paid")), task="score", positive=given)
+
+    assert {label for label in ("default", "paid") if f"positive = {label!r}" in str(caught.value.hint)} == proposed
+
+
 def test_rows_without_an_outcome_are_refused_also_in_evaluation(read):
     """An applicant is never out of scope."""
     with pytest.raises(DataError, match="1 row without a label: line 12"):

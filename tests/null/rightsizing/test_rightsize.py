@@ -12,7 +12,7 @@ from coterie.registry.registry import Registry
 from coterie.rightsizing import rightsize as _rightsize
 from coterie.rightsizing.large import Prices, RecordedAnswer, judge_answers
 
-from .conftest import CONDITIONS
+from .conftest import CONDITIONS, HashEncoder
 
 
 def test_a_row_a_rung(job, size, texts):
@@ -200,3 +200,14 @@ def test_a_warning_names_the_rungs_it_is_of(job, size, texts, monkeypatch):
     assert "all do" in warnings
     assert "lexical: only lexical does" in warnings
     assert "embedding: only embedding does" in warnings
+
+
+def test_texts_in_a_language_that_the_encoder_does_not_know_are_said_once(job, size):
+    """Figures of rungs that use an encoder are of this encoder, so right-sizing warns as training does."""
+    asked = ("Warum ist die Rechnung vom {} so hoch?", "Wann wird der Zähler im {} wieder abgelesen?")
+    months = ("Januar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "Dezember")
+    rows = [{"text": text.format(month), "label": text[:4]} for text in asked for month in months]
+    encoder = HashEncoder()
+    encoder.languages, encoder.about = frozenset({"en"}), {"name": "hashes"}
+
+    assert sum("'de'" in warning for warning in size(job(rows), encoder=encoder).warnings) == 1

@@ -106,6 +106,24 @@ def test_texts_of_one_pattern_are_one_group():
     assert pattern_groups(["我要退货这个" + thing for thing in "灯椅桌杯碗盘"], ["退"] * 6) is not None
 
 
+BEFORE = ("", "Hello, ", "Good morning team, ", "Quick question: ", "Guten Tag, ")
+AFTER = ("", " Thanks in advance!", " My number is 48213.", " Kind regards, Petrov", " Please answer soon.")
+
+
+def test_greetings_and_endings_hide_no_pattern():
+    """What is said around patterns of every label, and numbers in them, part no two texts of one pattern."""
+    made = []
+    for label, patterns in PATTERNS.items():
+        for pattern in patterns:
+            for place, thing in enumerate(THINGS):
+                before, after = BEFORE[len(made) % len(BEFORE)], AFTER[len(made) * 3 // 2 % len(AFTER)]
+                made.append((f"{before}{pattern.format(f'{thing} {3000 + place}')}{after}", label))
+    texts, labels = zip(*made, strict=True)
+    groups = pattern_groups(texts, labels)
+    assert groups is not None
+    assert len(set(groups.tolist())) == 6
+
+
 def test_patterns_are_held_out_whole(tmp_path):
     """Each pattern is on one side of the split, and a warning says what the figures are about."""
     path = tmp_path / "rows.csv"

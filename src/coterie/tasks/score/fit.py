@@ -346,7 +346,7 @@ def exclusion(job: Job[ScoreSection], names: Sequence[str]) -> Exclusion:
     if absent := [name for name in named if name not in names]:
         raise ConfigError(
             f"specialists.{job.name} excludes {absent}, but {job.train.name} has the columns {list(names)}.",
-            hint="Correct `exclude` or `protected` in coterie.toml.",
+            hint="Name columns of the file in `exclude` and `protected`.",
         )
     excluded = dict.fromkeys(section.exclude, "excluded by coterie.toml")
     if section.protected is not None:

@@ -60,8 +60,10 @@ class CaseReader(RowReader):
         seen = listing((f"{quote(label)} ({count(n, 'row')})" for label, n in counts.most_common()), shown=5)
         positive_note = "" if self.positive is None else f", where positive = {self.positive!r}"
         hint = "A score is the probability of one of two outcomes: write 1 and 0, true and false or yes and no"
-        if len(counts) == 2 and self.positive is None:
-            hint = f"Say which of the two is predicted: positive = {min(counts)!r} or positive = {max(counts)!r}"
+        if len(counts) == 2:
+            meant = None if self.positive is None else checks.nearest(self.positive, counts)
+            either = " or ".join(f"positive = {label!r}" for label in ([meant] if meant else sorted(counts)))
+            hint = f"Say which of the two is predicted: {either}"
         yield Problem(f"outcomes that are not 1 and 0: {seen}{positive_note}", f"{hint}.")
 
     def _telling(self, found: ParsedRows) -> Iterator[str]:
