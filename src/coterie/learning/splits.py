@@ -99,8 +99,7 @@ _WORD, _DIGIT = re.compile(r"\w+"), re.compile(r"\d")
 _PIECE = 6  # characters that are compared at once, also over the end of a word: the order of words counts
 _ALIKE, _SURELY_ALIKE = 0.2, 0.4
 """Mean share of pieces in common from which texts of a label are of one pattern, and to say that there are patterns."""
-_OF_ONE = 3
-"""Texts from which a pattern counts as one."""
+_OF_ONE = 3  # texts from which a pattern counts as one
 _PATTERNED = 0.7
 """Share of texts in patterns from which the set was made of them: of made sets it is .9 to 1, with greetings, endings
 and mistyped words .71 to .98; of what people wrote, up to 100 rows a label, 0 to .65, once .70 (decision 496)."""
@@ -121,12 +120,10 @@ def pattern_groups(texts: Sequence[str], labels: Sequence[str]) -> Ints | None:
     for place, label in enumerate(labels):
         of_label.setdefault(label, []).append(place)
     pieces = [_pieces(text) for text in texts]
-    labels_with = Counter(
-        piece for rows in of_label.values() for piece in {each for row in rows for each in pieces[row]}
-    )
+    spread = Counter(piece for rows in of_label.values() for piece in {each for row in rows for each in pieces[row]})
     weights = {
         piece: 0.0 if _DIGIT.search(piece) else math.log(len(of_label) / several) + _COMMON
-        for piece, several in labels_with.items()
+        for piece, several in spread.items()
     }
     found, surely, start = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64), 0
     for rows in of_label.values():
