@@ -136,7 +136,7 @@ class Extension(Wire):
     """Language of the last user message, such as `de` or `en-GB`; without it, it is detected."""
     abstain: Literal["refusal", "content_filter", "text", "status"] | None = None
     """How an abstention looks, in place of `[gateway] abstain`; `content_filter`: a refusal with that finish reason."""
-    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    quality: Annotated[StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     """Share of the generalist's quality to keep at the least cost, in place of the network's."""
     budget: Money | None = None
     """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
@@ -167,7 +167,7 @@ class StreamOptions(Wire):
 
     model_config = ConfigDict(extra="allow")
 
-    include_usage: bool = False
+    include_usage: StrictBool = False
     """Send a last chunk with the token counts."""
 
 
@@ -180,9 +180,9 @@ class SamplingWire(Wire):
 
     model_config = ConfigDict(extra="allow")
 
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
+    temperature: Annotated[StrictFloat, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[StrictFloat, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    seed: Annotated[StrictInt, Field(ge=-_INT64, lt=_INT64)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     frequency_penalty: Penalty = None
     presence_penalty: Penalty = None
@@ -236,7 +236,7 @@ class NamedSchema(Wire):
 
     name: str = "answer"
     schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
-    strict: bool | None = None
+    strict: StrictBool | None = None
 
 
 class ChatResponseFormat(Wire):
@@ -273,21 +273,21 @@ class ChatRequest(SamplingWire):
     """`coterie` lets the router choose; `coterie/NAME` asks that specialist."""
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     """The last user message is what is asked; the others are its history."""
-    stream: bool | None = None
+    stream: StrictBool | None = None
     """Answer as server-sent events."""
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     """Longest generated text in tokens; the older name of `max_completion_tokens`."""
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     """Longest generated text in tokens."""
-    n: int | None = None
+    n: StrictInt | None = None
     """Only 1: there is one answer."""
     tools: Annotated[list[ToolWire], Field(max_length=128)] | None = None
     """Functions that a model may call. A forced call is also made by specialists whose answers are its arguments."""
     tool_choice: ToolChoice = None
     response_format: ChatResponseFormat | None = None
     """`json_schema` is answered by the specialists whose labels or fields it asks for, else by the generalist."""
-    logprobs: bool | None = None
+    logprobs: StrictBool | None = None
     """Only false: confidence is in the `coterie` object, calibrated."""
     modalities: list[str] | None = None
     """Only `["text"]`."""
@@ -322,7 +322,7 @@ class EmbeddingsRequest(Wire):
     """A text or a list of texts. Token ids are refused: they belong to another model's vocabulary."""
     encoding_format: Literal["float", "base64"] = "float"
     """`base64` is little-endian float32."""
-    dimensions: int | None = None
+    dimensions: StrictInt | None = None
     """Only the encoder's own number."""
 
 

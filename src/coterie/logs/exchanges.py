@@ -242,7 +242,7 @@ def _failed(record: Json) -> bool:
     return bool(
         record.get("error")
         or record.get("error_str")
-        or str(record.get("status")) in {"failure", "failed", "error"}
+        or record.get("status") in ("failure", "failed", "error")
         or str(record.get("level", "")).upper() == "ERROR"
         or (str(code).isdigit() and int(str(code)) >= 400)
     )
@@ -376,7 +376,7 @@ def _span_pair(span: dict[str, Any]) -> tuple[str, Any, Any, Json]:
     if not any(key.startswith(("gen_ai.", "llm.")) or key in {"events", "choice"} for key in span):
         raise _Passed("not_a_call")
     of_calls = str(span.get("gen_ai.operation.name", "")) in _CALLS
-    if not of_calls or str(span.get("llm.request.type")) in {"embedding", "rerank"}:
+    if not of_calls or span.get("llm.request.type") in ("embedding", "rerank"):
         raise _Passed("not_a_call")
     if span.get("failed") or span.get("error.type"):
         raise _Passed("error")
@@ -438,14 +438,14 @@ def _text(content: object) -> str:
     if isinstance(content, list):
         return "\n".join(filter(None, map(_text, content)))
     if isinstance(content, dict):
-        if str(content.get("type")) in {
+        if content.get("type") in (
             "image_url",
             "input_image",
             "input_audio",
             "tool_call",
             "tool_use",
             "reasoning",
-        }:
+        ):
             return ""
         keys = ("content", "parts", "text", "value", "contents")
         return next((_text(content[key]) for key in keys if content.get(key)), "")
@@ -488,7 +488,7 @@ def _answer(response: Any) -> Any:  # noqa: ANN401, PLR0911 - one return a shape
         raise _Passed("error")
     if "body" in response or ("response" in response and "choices" not in response):
         return _answered(response.get("body", response.get("response")))
-    if str(response.get("status")) in {"incomplete", "in_progress"} or response.get("stop_reason") == "max_tokens":
+    if response.get("status") in ("incomplete", "in_progress") or response.get("stop_reason") == "max_tokens":
         raise _Passed("cut")
     if "choices" in response or "candidates" in response:
         choices = response.get("choices") or response.get("candidates")
@@ -565,7 +565,7 @@ def _message(message: Json) -> Any:  # noqa: ANN401
     """The text of the model's message, or the arguments of the one tool it calls."""
     if message.get("refusal"):
         raise _Passed("refused")
-    if str(message.get("finish_reason")) in {"length", "content_filter"}:
+    if message.get("finish_reason") in ("length", "content_filter"):
         raise _Passed("cut")
     if message.get("weight") == 0:
         raise _Passed("no_answer")
@@ -577,7 +577,7 @@ def _message(message: Json) -> Any:  # noqa: ANN401
         return text
     parts = [*_listed({"all": content}, "all"), *_listed({"all": message.get("tool_calls")}, "all")]
     old = message.get("function_call")
-    calls = [each for each in parts if str(each.get("type") or "function") in {"tool_use", "tool_call", "function"}]
+    calls = [each for each in parts if (each.get("type") or "function") in ("tool_use", "tool_call", "function")]
     return _call([*calls, *([old] if isinstance(old, dict) else [])])
 
 

@@ -11,11 +11,11 @@ from decimal import Decimal
 from time import perf_counter
 from typing import Any, Protocol
 
-from coterie.errors import InputError
 from coterie.governance.audit_events import audit_request
 from coterie.limits.allowance import request_allowance
 from coterie.logs.exchanges import read_question
 from coterie.protocols import Audit, Flywheel, Limits, Meter, Store
+from coterie.runtime.codec import each_once
 from coterie.runtime.concurrency import aside, to_the_end
 from coterie.runtime.values import replace
 from coterie.types import (
@@ -330,25 +330,14 @@ def _collect(value: object, texts: list[str]) -> None:
 
 
 def read_body(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body. Raises `ValueError` if it is none.
-
-    Raises:
-        InputError: it has a name twice: what was looked at would not be what its server reads.
-    """
+    """The JSON object of a body. Raises `ValueError` if it is none or has a name twice."""
     content = _decoder.decode(body.decode(json.detect_encoding(body), "surrogatepass"))  # as `json.loads` does
     if not isinstance(content, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - a wrong body, not a mistake in our code
     return content
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise InputError("The request has a name twice in one object.", hint="Send each name once.")
-    return found
-
-
-_decoder = json.JSONDecoder(object_pairs_hook=_each_once)
+_decoder = json.JSONDecoder(object_pairs_hook=each_once)
 
 
 def with_model(body: bytes, name: str) -> bytes:

@@ -201,7 +201,7 @@ def strict_json(text: bytes) -> Any:  # noqa: ANN401 - JSON, whose shape the cal
     that is given twice in one object.
     """
     try:
-        found = json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_refuse, parse_int=_whole)
+        found = json.loads(text.decode(), object_pairs_hook=each_once, parse_constant=_refuse, parse_int=_whole)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if b"\\u" in text:  # only an escape can make one: bytes that hold one are no UTF-8
@@ -212,7 +212,8 @@ def strict_json(text: bytes) -> Any:  # noqa: ANN401 - JSON, whose shape the cal
     return found
 
 
-def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+def each_once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """An object of pairs. Raises `ValueError` for a name that is given twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

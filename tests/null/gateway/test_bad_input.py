@@ -137,7 +137,8 @@ _ENDLESS_FORM = {"format": {"type": "json_schema", "name": "x", "schema": {"$ref
         (_responses([{"type": "web_search_call"}]), "input"),
         (_responses(max_output_tokens=0), "max_output_tokens"),
         (_messages(tools=[{"name": "f", "input_schema": RECURSIVE}]), "tools[0].input_schema"),
-        (_messages(tools=[{"name": "f"}], tool_choice={"type": "tool"}), "tool_choice.name"),
+        (_messages(tools=[{"type": "web_search_20250305", "name": "w"}, {"name": "f"}]), "tools[1].input_schema"),
+        (_messages(tools=[{"name": "f", "input_schema": {}}], tool_choice={"type": "tool"}), "tool_choice.name"),
         (_messages(tool_choice={"type": "any"}), "tool_choice"),
         (_messages(stop_sequences=["a", ""]), "stop_sequences[1]"),
         (_messages(output_config={"format": "json"}), "output_config.format"),
@@ -238,6 +239,26 @@ _TWICE = {
         ("/v1/embeddings", {"model": "coterie", "input": "x"}),
     )
 }
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        *((_chat(**{name: value}), name) for name, value in (("max_tokens", "9"), ("stream", "yes"), ("n", True))),
+        *((_chat(**{name: value}), name) for name, value in (("temperature", "0.5"), ("seed", 1.5), ("top_p", True))),
+        *((_messages(**{name: value}), name) for name, value in (("max_tokens", "9"), ("temperature", "1"))),
+        *((_responses(**{name: value}), name) for name, value in (("max_output_tokens", "9"), ("store", 1))),
+        (("/v1/completions", {"model": "coterie", "prompt": "x", "max_tokens": "3"}), "max_tokens"),
+        (("/v1/embeddings", {"model": "coterie", "input": "x", "dimensions": "3"}), "dimensions"),
+        (("/v1/rerank", {"model": "coterie", "query": "x", "documents": ["y"], "top_n": "1"}), "top_n"),
+    ],
+)
+async def test_a_number_or_truth_value_is_no_text(client, network, asked, param):
+    """A value of another type is refused at each door, as the API that it belongs to does; none is guessed."""
+    path, body = asked
+    response = await client().post(path, json=body)
+    assert (response.status_code // 100, param in response.text) == (4, True), response.text
+    assert network.specialists["triage"].asked == []
 
 
 @pytest.mark.parametrize("path", _TWICE)

@@ -125,7 +125,7 @@ async def test_calls_are_streamed_at_each_door(client, large, door):
         "messages": {
             "max_tokens": 50,
             "messages": [{"role": "user", "content": "weather"}],
-            "tools": [{"name": f["name"], "input_schema": f.get("parameters")} for f in functions],
+            "tools": [{"name": f["name"], "input_schema": f.get("parameters", {"type": "object"})} for f in functions],
         },
     }[door]
     path = {"chat": "/v1/chat/completions"}.get(door, f"/v1/{door}")

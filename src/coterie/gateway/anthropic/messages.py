@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 from starlette.types import ASGIApp
 
 from coterie.gateway.access import Caller
@@ -50,13 +50,13 @@ class MessagesRequest(Wire):
     model_config = ConfigDict(extra="allow")
 
     model: str
-    max_tokens: Annotated[int, Field(ge=1)]
+    max_tokens: Annotated[StrictInt, Field(ge=1)]
     messages: Annotated[list[AnthropicMessage], Field(min_length=1)]
     system: str | list[dict[str, Any]] | None = None
-    stream: bool | None = None
+    stream: StrictBool | None = None
     stop_sequences: list[str] | None = None
-    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_p: float | None = None
+    temperature: Annotated[StrictFloat, Field(ge=0, le=1)] | None = None
+    top_p: StrictFloat | None = None
     tools: list[AnthropicTool] | None = None
     tool_choice: dict[str, Any] | None = None
     output_config: dict[str, Any] | None = None
@@ -150,7 +150,7 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
         "response_format": _form(wire.output_config),
     }
     if functions := [tool for tool in wire.tools or () if tool.type in _FUNCTIONS]:
-        told["tools"] = [_tool(tool) for tool in functions]
+        told["tools"] = [_tool(tool, place) for place, tool in enumerate(wire.tools or ()) if tool in functions]
         if (wire.tool_choice or {}).get("disable_parallel_tool_use") is True:
             told["parallel_tool_calls"] = False
     if functions or not wire.tools:
@@ -160,7 +160,10 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
     return checked.model_copy(update={"coterie": wire.coterie})
 
 
-def _tool(tool: AnthropicTool) -> dict[str, Any]:
+def _tool(tool: AnthropicTool, place: int) -> dict[str, Any]:
+    if tool.input_schema is None:
+        said = f"The tool {tool.name!r:.100} has no input_schema: write the JSON Schema of its arguments."
+        raise WireError("invalid_request", said, param=f"tools[{place}].input_schema")
     about = {"name": tool.name, "description": tool.description, "parameters": tool.input_schema}
     return {"type": "function", "function": about}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, StrictBool, StrictInt
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.gateway.access import Caller
@@ -123,13 +123,13 @@ class CompletionRequest(SamplingWire):
     model: str
     prompt: str | list[str] | list[int] | list[list[int]]
     """One text. Token ids are refused: they belong to another model's vocabulary."""
-    max_tokens: int | None = None
-    n: int | None = None
-    best_of: int | None = None
-    echo: bool | None = None
+    max_tokens: StrictInt | None = None
+    n: StrictInt | None = None
+    best_of: StrictInt | None = None
+    echo: StrictBool | None = None
     suffix: str | None = None
-    logprobs: int | None = None
-    stream: bool | None = None
+    logprobs: StrictInt | None = None
+    stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     coterie: Extension | None = None
 

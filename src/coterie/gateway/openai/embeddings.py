@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -192,9 +192,9 @@ class RerankRequest(Wire):
     """`coterie`: the encoder that router and specialists share."""
     query: Text
     documents: Annotated[list[Text | RerankDocument], Field(min_length=1, max_length=MOST_INPUTS - 1)]
-    top_n: Annotated[int, Field(ge=1)] | None = None
+    top_n: Annotated[StrictInt, Field(ge=1)] | None = None
     """Return so many, the best; left out, all."""
-    return_documents: bool = True
+    return_documents: StrictBool = True
 
 
 class RerankUsage(Wire):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.gateway.access import Caller
@@ -57,15 +57,15 @@ class ResponsesRequest(SamplingWire):
     """A text, or items: messages, calls of functions and their results; other items are left out."""
     instructions: str | None = None
     previous_response_id: Annotated[str, Field(max_length=200)] | None = None
-    stream: bool | None = None
-    store: bool | None = None
+    stream: StrictBool | None = None
+    store: StrictBool | None = None
     """False remembers nothing."""
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     text: ResponsesText | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     metadata: dict[str, str] | None = None
-    background: bool | None = None
+    background: StrictBool | None = None
     """Only false."""
     coterie: Extension | None = None
 
