@@ -278,11 +278,24 @@ class Waits:
             self._task.cancel()
 
 
-async def send_all(app: Any, given: Mapping[str, str], ways: Mapping[str, Any], record: Record) -> float:  # noqa: ANN401 - an ASGI app
-    """The longest wait of the other caller, of this process's doing."""
-    worst = 0.0
-    found: dict[str, dict[str, object]] = {}
+def _read(so_far: Path) -> dict[str, dict[str, Any]]:
+    return json.loads(so_far.read_text()) if so_far.exists() else {}
+
+
+async def send_all(
+    app: Any,  # noqa: ANN401 - an ASGI app
+    given: Mapping[str, str],
+    ways: Mapping[str, Any],
+    record: Record,
+    so_far: Path,
+) -> float:
+    """The longest wait of the other caller, of this process's doing. A run that was cut off goes on after its ways."""
+    found = await asyncio.to_thread(_read, so_far)
+    found = {way: sent for way, sent in found.items() if way in ways and sent.keys() == given.keys()}
     for way, (path, body) in ways.items():
+        if way in found:
+            continue
+        sent = {}
         for name, text in given.items():
             content = json.dumps(body(text), ensure_ascii=False).encode()
             caller = Caller(app)
@@ -294,8 +307,7 @@ async def send_all(app: Any, given: Mapping[str, str], ways: Mapping[str, Any], 
                 await asking
                 seconds, work = time.perf_counter() - start, time.process_time() - spent
             status = caller.status or GONE
-            worst = max(worst, waits.own)
-            found.setdefault(way, {})[name] = {
+            sent[name] = {
                 "status": status, "seconds": seconds, "cpu": work, "wait": waits.worst, "own": waits.own
             }  # fmt: skip
             print(
@@ -303,10 +315,16 @@ async def send_all(app: Any, given: Mapping[str, str], ways: Mapping[str, Any], 
                 f"own {1000 * waits.own:6.0f} ms",
                 flush=True,
             )
-            if status >= 500 or (status == GONE and way != "document"):
-                record.notes.append(f"{way}, {name}: {status}")
+        found[way] = sent
+        await asyncio.to_thread(so_far.write_text, json.dumps(found))
+    record.notes += [
+        f"{way}, {name}: {each['status']}"
+        for way, sent in found.items()
+        for name, each in sent.items()
+        if each["status"] >= 500 or (each["status"] == GONE and way != "document")
+    ]
     record.figures["sent"] = found
-    return worst
+    return max(float(each["own"]) for sent in found.values() for each in sent.values())
 
 
 async def growth(app: Any, small: Mapping[str, str], large: Mapping[str, str], rounds: int = 2) -> dict[str, float]:  # noqa: ANN401
@@ -363,6 +381,11 @@ def join(record: Record, kept: Mapping[str, Any]) -> None:
     ]
 
 
+def so_far_of(out: Path) -> Path:
+    """Where the ways are kept that a run has gone through."""
+    return out.with_name(f"{out.stem}.so-far.json")
+
+
 async def measure(options: Any, record: Record) -> None:  # noqa: ANN401 - of argparse
     """Everything, into the record."""
     with large_model() as url, tempfile.TemporaryDirectory() as place:
@@ -383,7 +406,7 @@ async def measure(options: Any, record: Record) -> None:  # noqa: ANN401 - of ar
             ways = {name: way for name, way in WAYS.items() if re.search(options.ways, name)}
             async with Waits(app) as idle:
                 await asyncio.sleep(2)
-            worst = await send_all(app, given, ways, record)
+            worst = await send_all(app, given, ways, record, so_far_of(options.out))
             grown = await growth(app, half, given)
             left = await leave(app, given)
         finally:
@@ -417,6 +440,7 @@ def main() -> int:
     if options.keep and options.out.exists():
         join(record, json.loads(options.out.read_text(encoding="utf-8")))
     record.write(options.out)
+    so_far_of(options.out).unlink(missing_ok=True)
     return 0
 
 
