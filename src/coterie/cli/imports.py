@@ -31,6 +31,7 @@ SKIPPED = {
     "not_utf8": "lines that are not UTF-8, read as Windows-1252",
     "refused": "answers that the model or its filter refused",
     "several_calls": "answers with several tool calls",
+    "stray_list": "answers that are lists, where next to all others are one label",
     "too_long": "lines longer than 64 MiB",
     "too_many_fields": "values of fields beyond the first 500",
     "unknown": "records of a shape that is not known",

@@ -321,6 +321,8 @@ def _count(exchange: LoggedCall, source: str, found: Imported, spool: IO[str]) -
 
 # --- Which files -----------------------------------------------------------------------------------
 
+_STRAY_LISTS = 0.1  # share of lists among a field's answers up to which the others are no lists of one label
+
 
 def _plans(found: Imported, task: str | None, only: Sequence[str]) -> list[ImportedFile]:
     """A file a field and call site; the fields of one call site that are quoted share a file."""
@@ -338,7 +340,7 @@ def _plans(found: Imported, task: str | None, only: Sequence[str]) -> list[Impor
                     name=_file_name(name, site, plans),
                     form=form,
                     types={name: "text"},
-                    multi_label=form == "label" and counts.lists > 0,
+                    multi_label=form == "label" and counts.lists > _STRAY_LISTS * counts.rows,
                     site=site,
                 )
                 plans.append(file)
@@ -438,6 +440,8 @@ def _row(
         return "empty"
     if plan.form == "reply":
         return {"reply": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
+    if isinstance(value, list) and not plan.multi_label and len(value) != 1:
+        return "stray_list"
     values = [written(each) for each in (value if isinstance(value, list) else [value])]
     labels = list(dict.fromkeys(spellings[name].get(folded(each), each) for each in values))
     return {"label": labels if plan.multi_label else labels[0]}

@@ -197,6 +197,17 @@ def test_answers_that_are_labels(tmp_path):
     assert (file.name, file.task, file.labels) == ("answer.jsonl", "classify", {"Refund": 30, "Delivery": 10})
 
 
+@pytest.mark.parametrize(("stray", "multi_label"), [(2, False), (20, True)])
+def test_a_few_lists_make_no_field_of_lists(tmp_path, stray, multi_label):
+    """A model that slips in a few answers does not turn labels into lists; those answers are counted and left out."""
+    answers = [["delivery"]] + [[], ["delivery", "card"]] * (stray // 2) + ["delivery", "refund", "card"] * 20
+    log = write(tmp_path / "log.jsonl", [call(f"message {i} of the day", answer) for i, answer in enumerate(answers)])
+    found = import_logs([log], tmp_path / "out")
+    [file] = found.files
+    assert (file.multi_label, found.skipped["stray_list"]) == (multi_label, 0 if multi_label else stray)
+    assert isinstance(lines(tmp_path / "out" / file.name)[0]["label"], list) is multi_label
+
+
 def test_the_same_text_with_another_answer_is_told(tmp_path):
     """Both rows stay, and the contradiction is counted."""
     records = [*calls(30), call("the same", {"intent": "card"}), call("the same", {"intent": "refund"})]
