@@ -127,3 +127,17 @@ def test_quotes_without_a_value_of_their_type(tmp_path, kind, told):
     ]
 
     assert bool(said) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "read", "told"), [("P7Y", "P7Y", False), ("7 years", "P7Y", False), ("P7", None, True)]
+)
+def test_a_value_that_is_none_of_its_type_is_told_as_such(tmp_path, value, read, told):
+    """The warning is about what stands beside the quote, and not about the quote, which can be read."""
+    stated = {"term": {"text": "seven years", "value": value}}
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps({"text": f"{n}: for seven years.", "fields": stated}) + "\n" for n in range(12)))
+    dataset = read_dataset(path, task="extract", fields={"term": "duration"})
+    assert dataset.rows[0].fields["term"].spans[0].value == read
+    assert any("12 values beside quotes" in warning for warning in dataset.warnings) == told
+    assert not any("12 of 12 quotes" in warning for warning in dataset.warnings)

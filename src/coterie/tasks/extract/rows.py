@@ -94,14 +94,20 @@ class StatedReader(RowReader):
             )
 
     def _without_value(self, found: ParsedRows) -> Iterator[str]:
-        """Fields of a type whose quotes mostly have no such value: another type may be meant."""
-        for name, kind in self.fields.items():
+        """Fields of a type whose quotes mostly have no such value: another type may be meant; values that are none."""
+        for name, kind in ((name, kind.removesuffix(MANY)) for name, kind in self.fields.items() if is_typed(kind)):
             spans = [(row, span) for row in found.rows if name in row.fields for span in row.fields[name].spans]
-            bare = [row.text[span.start : span.end] for row, span in spans if span.value is None]
-            if is_typed(kind) and len(bare) > len(spans) / 2:
+            valueless = [(row, row.text[span.start : span.end]) for row, span in spans if span.value is None]
+            bare = [words for row, words in valueless if _read(kind, words, row.text) is None]
+            if odd := [row.line for row, words in valueless if _read(kind, words, row.text) is not None]:
                 yield (
-                    f"field {name!r}: {len(bare):,} of {count(len(spans), 'quote')} can be read as no "
-                    f"{kind.removesuffix('*')}, such as {quote(bare[0])}: they are found, and their value stays empty"
+                    f"field {name!r}: {count(len(odd), 'value')} beside quotes are read as no {kind}: "
+                    f"{checks.lines(odd)}. Nothing is in their place, though the quotes can be read: correct them"
+                )
+            if len(bare) > len(spans) / 2:
+                yield (
+                    f"field {name!r}: {len(bare):,} of {count(len(spans), 'quote')} can be read as no {kind}, such as "
+                    f"{quote(bare[0])}: they are found, and their value stays empty"
                 )
 
 
@@ -187,8 +193,7 @@ class _Place:
             return None if written is None else " ".join(str(written).split()) or None
         if kind == "number" and type(written) in {int, float}:
             return as_plain(Decimal(str(written)))
-        language = language_of(self.text, "en")
-        return normalise_value(kind, words if written is None else str(written), language=language)
+        return _read(kind, words if written is None else str(written), self.text)
 
     def _offsets(self, name: str, item: Mapping[str, object]) -> tuple[int, int]:
         """Offsets as they are given, held against the text and the quote beside them."""
@@ -218,6 +223,10 @@ class _Place:
 
     def _error(self, found: str, hint: str = _HINT) -> DataError:
         return self.lines.error(found, hint, line=self.line)
+
+
+def _read(kind: str, words: str, text: str) -> Scalar:
+    return normalise_value(kind, words, language=language_of(text, "en"))
 
 
 def locate_quote(text: str, words: str) -> tuple[int, int] | None:

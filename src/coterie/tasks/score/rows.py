@@ -61,9 +61,8 @@ class CaseReader(RowReader):
         positive_note = "" if self.positive is None else f", where positive = {self.positive!r}"
         hint = "A score is the probability of one of two outcomes: write 1 and 0, true and false or yes and no"
         if len(counts) == 2:
-            meant = None if self.positive is None else checks.nearest(self.positive, counts)
-            either = " or ".join(f"positive = {label!r}" for label in ([meant] if meant else sorted(counts)))
-            hint = f"Say which of the two is predicted: {either}"
+            shown = {checks.nearest(self.positive or "", counts)} - {None} or sorted(counts)
+            hint = f"Say which of the two is predicted: {' or '.join(f'positive = {label!r}' for label in shown)}"
         yield Problem(f"outcomes that are not 1 and 0: {seen}{positive_note}", f"{hint}.")
 
     def _telling(self, found: ParsedRows) -> Iterator[str]:
