@@ -49,7 +49,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1785,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 640,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7520,  # changed documents; encoders by name; import, mcp; feedback; ledger, log; workers; rows of training
+    "cli": 7530,  # a teacher's share; documents; encoders by name; import, mcp; feedback; ledger, log; workers; rows of training
     "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3650,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 590,
@@ -57,7 +57,7 @@ BUDGETS = {
     "engines": 6_295,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
-    "flywheel": 5_880,  # lists label by label; headings; tenants; new labels; jobs, evidence, capture, review, runs
+    "flywheel": 5_890,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; calls checked
     "generalist": 1560,  # whole answers asked for whole; functions
     "governance": 3635,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned

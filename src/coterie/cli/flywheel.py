@@ -15,9 +15,11 @@ from coterie.errors import InputError, SetupError
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
+    from coterie.flywheel.bootstrap import Bootstrapped
     from coterie.flywheel.deployments import Deployments, JobAlarm
     from coterie.flywheel.overview import DeploymentView, JobView
     from coterie.flywheel.runs import FlywheelReport, FlywheelRunner
+    from coterie.learning.asked import AskedModel
 
 T = TypeVar("T")
 _LABELS = 4
@@ -413,7 +415,11 @@ def bootstrap(
     document = {
         "file": str(target),
         "rows": len(made.rows),
-        "asked": made.asked,
+        "asked": len(asked.bill),
+        "kept": made.asked - len(asked.bill),
+        "egress": {"engine": teacher, "label": asked.label.value, "prompts": len(asked.bill)}
+        if asked.is_remote
+        else None,
         "dropped": dict(made.dropped),
         "without_rows": made.without_rows(),
         "stopped": made.stopped,
@@ -427,6 +433,19 @@ def bootstrap(
         remark(f"The teacher gave no row of {', '.join(map(repr, bare))}: the specialist will hardly answer with it.")
     give(
         document,
-        f"{counted(len(made.rows), 'row')} in {target}; left out: {dict(made.dropped)}.\nNext: {shell(folder, *words)}",
+        f"{counted(len(made.rows), 'row')} in {target}; left out: {_counts(made.dropped)}.\n"
+        f"{_teachers_share(asked, made)}\nNext: {shell(folder, *words)}",
         as_json=as_json,
     )
+
+
+def _counts(dropped: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in dropped.items()) or "none"
+
+
+def _teachers_share(asked: AskedModel, made: Bootstrapped) -> str:
+    """What left this machine, and what it cost."""
+    new = len(asked.bill)
+    took = asked.in_words(sum(use.tokens_in for _, use in asked.bill), sum(use.tokens_out for _, use in asked.bill))
+    where = f"left for {asked.key!r} as {asked.label.value}" if asked.is_remote else f"went to {asked.key!r}"
+    return f"{counted(new, 'prompt')} {where}, {took}; {counted(made.asked - new, 'answer')} had been kept."

@@ -230,6 +230,10 @@ async def bootstrap(
         async with reporting_kept_answers(engine):
             for begin in range(0, len(plan), _BATCH):
                 some = plan[begin : begin + _BATCH]
+                least = _least(teacher, [prompt for prompt, _ in some if not engine.knows(prompt)])
+                if money is not None and least is not None and (made.cost or 0) + least > money:
+                    made.stopped = f"the next prompts cost {least} or more after {made.cost or 0}, the most is {money}"
+                    break
                 outputs = await engine.run([prompt for prompt, _ in some])
                 made.asked += len(some)
                 for output, (_, about) in zip(outputs, some, strict=True):
@@ -242,6 +246,11 @@ async def bootstrap(
         await engine.close()
     await asyncio.to_thread(_take_labels, made, examples, labels, encode)
     return made
+
+
+def _least(teacher: AskedModel, prompts: Sequence[Prompt]) -> Decimal | None:
+    """What prompts cost at least, by four characters a token and no answer; None where no price is set."""
+    return teacher.money(sum(len(message.text) // 4 for prompt in prompts for message in prompt.messages), 0)
 
 
 def _cost(teacher: AskedModel) -> Decimal | None:

@@ -136,8 +136,15 @@ async def test_malformed_answers_and_the_money(tmp_path):
     """Neither is a crash: one is counted, the other ends the run."""
     made = await bootstrap(asked(Teacher(lambda _: "sorry"), tmp_path), "x", EXAMPLES, rows=20)
     assert made.dropped == {"malformed": 2}
-    dear = await bootstrap(asked(Teacher(texts), tmp_path), "y", EXAMPLES, rows=400, money=Decimal("0.001"))
+    dear = await bootstrap(asked(Teacher(texts), tmp_path), "y", EXAMPLES, rows=400, money=Decimal("0.01"))
     assert (dear.asked, bool(dear.stopped), len(dear.rows) > 3) == (8, True, True)
+
+
+async def test_prompts_that_cost_more_than_the_limit_are_not_asked(tmp_path):
+    """What they cost at least is known before they leave, so nothing is asked, and nothing is left to pay."""
+    teacher = Teacher(texts)
+    made = await bootstrap(asked(teacher, tmp_path), "y", EXAMPLES, rows=400, money=Decimal("0.0001"))
+    assert (len(teacher.asked), made.asked, bool(made.stopped)) == (0, 0, True)
 
 
 @pytest.mark.parametrize("content", ["text;label\nmy card, gone;lost\n", '\ufefftext,label\n"my card, gone",lost\n'])
