@@ -57,7 +57,7 @@ BUDGETS = {
     "engines": 6_295,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
-    "flywheel": 5_890,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
+    "flywheel": 5_895,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; calls checked
     "generalist": 1560,  # whole answers asked for whole; functions
     "governance": 3635,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned

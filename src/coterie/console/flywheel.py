@@ -64,12 +64,13 @@ async def _counted(visit: Visit, books: Deployments, section: FlywheelSection) -
     state = {each.id: each.revision for each in await books.deployments()}
     state |= {each.id: each.revision for each in await books.jobs()}
     state |= {each.id: each.revision for each in await books.alarms(open_only=True)}
-    held = visit.console.counted.get(books.tenant)
+    key = books.tenant, visit.clearance
+    held = visit.console.counted.get(key)
     if held is None or held.state != state or not 0 <= now - held.time < _SECONDS:
-        held = visit.console.counted[books.tenant] = Counted(
+        held = visit.console.counted[key] = Counted(
             state=state,
             time=now,
-            jobs=await job_views(books, section),
+            jobs=await job_views(books, section, clearance=visit.clearance),
             deployments=await deployment_views(books, section),
         )
     return held

@@ -188,7 +188,7 @@ def _by(visit: Visit) -> str:
 
 
 def _book(visit: Visit) -> ReviewQueue:
-    return ReviewQueue(books_of(visit), visit.config.flywheel, visit.console.reviewed)
+    return ReviewQueue(books_of(visit), visit.config.flywheel, visit.console.reviewed, visit.clearance)
 
 
 async def _upcoming(visit: Visit, queue: Queue) -> list[Item]:
@@ -196,26 +196,19 @@ async def _upcoming(visit: Visit, queue: Queue) -> list[Item]:
         return await _spots(visit, queue.id.removeprefix(_SPOT))
     book = _book(visit)
     items = await book.upcoming(queue.id.removeprefix(_JOB), _AHEAD, reviewer=_by(visit))
-    return await _readable(visit, book, items)
+    return list(map(_shown, items))
 
 
-async def _readable(visit: Visit, book: ReviewQueue, items: Sequence[ReviewItem]) -> list[Item]:
-    """Items whose text the caller may see."""
-    rows = await book.books.store.examples_of([item.example for item in items])
-    may = {key for key, row in rows.items() if visit.clearance is None or row.label <= visit.clearance}
-    return [
-        Item(
-            id=each.example,
-            text=each.text,
-            answers=each.answers,
-            labels=each.labels,
-            prompt=each.prompt,
-            fields=each.fields,
-            several=each.several,
-        )
-        for each in items
-        if each.example in may
-    ]
+def _shown(item: ReviewItem) -> Item:
+    return Item(
+        id=item.example,
+        text=item.text,
+        answers=item.answers,
+        labels=item.labels,
+        prompt=item.prompt,
+        fields=item.fields,
+        several=item.several,
+    )
 
 
 async def _progress(visit: Visit, queue: Queue) -> dict[str, str]:
@@ -286,7 +279,7 @@ async def _undo(visit: Visit, wanted: str, looked: list[str]) -> Item | None:
     if wanted.startswith(_JOB):
         book = _book(visit)
         item = await book.undo(reviewer=_by(visit))
-        return next(iter(await _readable(visit, book, [] if item is None else [item])), None)
+        return None if item is None else _shown(item)
     if not looked:
         return None
     return await _spot_of(visit, looked.pop(), wanted)

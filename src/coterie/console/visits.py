@@ -138,8 +138,8 @@ class Place:
         self.sessions = Sessions(folder / _SECRET, clock)
         self.reviewed: dict[tuple[str, ...], tuple[float, Any]] = {}
         """What pages of review remember for a minute."""
-        self.counted: dict[str | None, Counted] = {}
-        """What the page of the flywheel has counted last, by the tenant whose jobs they are; None for all."""
+        self.counted: dict[tuple[str | None, Label | None], Counted] = {}
+        """What the page of the flywheel has counted last, by the tenant whose jobs are seen and the clearance."""
 
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob, next_step
 from coterie.flywheel.gates import StreamEvidence, audit_sample, judge_differences, truths_of
 from coterie.learning.checks import count
-from coterie.types import CapturedExample, DeploymentState, JobVolume
+from coterie.types import CapturedExample, DeploymentState, JobVolume, Label
 
 _DAY, _MONTH = 86_400.0, 30 * 86_400.0
 NEWEST_ROWS = 20_000
@@ -102,8 +102,11 @@ _EXAMPLES = 5
 _ORDER = ("champion", "canary", "shadow", "candidate", "retired")
 
 
-async def job_views(books: Deployments, section: FlywheelSection) -> list[JobView]:
-    """Return all jobs of enough callers, the most expensive first, then the largest."""
+async def job_views(books: Deployments, section: FlywheelSection, *, clearance: Label | None = None) -> list[JobView]:
+    """Return all jobs of enough callers, the most expensive first, then the largest.
+
+    Inputs are shown up to the clearance; None shows all.
+    """
     volumes = {each.job: each for each in await books.store.volumes()}
     by_job: dict[str, list[Deployment]] = {}
     for each in await books.deployments():
@@ -117,7 +120,8 @@ async def job_views(books: Deployments, section: FlywheelSection) -> list[JobVie
             furthest = min(by_job.get(job.id, []), key=lambda d: (_ORDER.index(d.state), -d.since), default=None)
             coverage = await _coverage(books, furthest)
             newest = await books.store.newest(job=job.id, limit=_EXAMPLES)
-            views.append(_job_view(job, volume, section, furthest, coverage, inputs=[each.input for each in newest]))
+            inputs = [each.input for each in newest if clearance is None or each.label <= clearance]
+            views.append(_job_view(job, volume, section, furthest, coverage, inputs=inputs))
     return sorted(views, key=lambda each: (-(each.monthly_cost or 0), -each.calls))
 
 

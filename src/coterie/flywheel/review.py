@@ -44,6 +44,7 @@ from coterie.types import (
     FlywheelRecord,
     GivenLabel,
     JobVolume,
+    Label,
     ReviewPurpose,
 )
 
@@ -165,6 +166,8 @@ class ReviewQueue:
     section: FlywheelSection
     memory: dict[tuple[str, ...], tuple[float, Any]] | None = None
     """What pages remember for a minute: newest calls, the audit slice, whether a gate is decided. None looks anew."""
+    clearance: Label | None = None
+    """The most sensitive label whose text the reviewer may see; None for all of it."""
 
     async def next(
         self, job: str, *, reviewer: str, now: float | None = None, waited_for: bool = False
@@ -191,10 +194,12 @@ class ReviewQueue:
         mine = {each.example for each in desk.labels if each.by == reviewer and each.origin == "person"}
         spare = left - int(_SPARED * self.section.labels)
         waited_for, others = await asyncio.to_thread(self._order, desk)
-        for place, (example, purpose) in enumerate([*waited_for, *(() if only_waited_for else others)]):
+        order = [*waited_for, *(() if only_waited_for else others)]
+        hidden = await self._hidden([example for example, _ in order])
+        for place, (example, purpose) in enumerate(order):
             if place >= len(waited_for) and purpose in {"audit", "doubt"} and len(found) >= spare:
                 continue
-            if example in mine or _is_taken(claims.get(example), reviewer, now):
+            if example in mine or example in hidden or _is_taken(claims.get(example), reviewer, now):
                 continue
             if _is_held(claims.get(example), reviewer, now, purpose) or await self._claim(
                 example, reviewer, now, purpose=purpose
@@ -204,6 +209,13 @@ class ReviewQueue:
                 break
         examples = await self.books.store.examples_of([example for example, _ in found])
         return [self._item(desk, examples[example], purpose) for example, purpose in found if example in examples]
+
+    async def _hidden(self, examples: Sequence[str]) -> set[str]:
+        """Those whose text the reviewer may not see."""
+        if self.clearance is None or self.clearance == max(Label):
+            return set()
+        rows = await self.books.store.examples_of(examples)
+        return {key for key, each in rows.items() if each.label > self.clearance}
 
     async def worth(self) -> list[JobWorth]:
         """Return the jobs that people can label, those first whose labels bring the most: a week has few of them."""
@@ -279,8 +291,9 @@ class ReviewQueue:
             values = values_of(value, keys)
             known = job.shape == "json" or all(fold(str(each)) in job.labels for each in items_in(value) or ())
             if values is None or not known:
+                form = "lists of" if job.shape == "lists" else "JSON objects of"
                 raise InputError(
-                    f"{value[:200]!r} is no answer of {job.name!r}: those are {_form_of(job)}.",
+                    f"{value[:200]!r} is no answer of {job.name!r}: those are {form} {', '.join(job.labels.values())}.",
                     hint="Give one of this form, or null for none of them.",
                 )
             value = object_of({key: values[key] for key in keys})
@@ -306,7 +319,7 @@ class ReviewQueue:
         found = await self.books.store.examples_of([each.example for each in said])
         found = {key: each for key, each in found.items() if each.job in jobs}
         last = next((each for each in reversed(said) if each.example in found), None)
-        if last is None or not await self.books.store.drop_label(last):
+        if last is None or not await self.books.store.drop_label(last) or await self._hidden([last.example]):
             return None
         desk = await self._desk(found[last.example].job)
         return self._item(desk, found[last.example], last.purpose or "margin")
@@ -484,12 +497,6 @@ class ReviewQueue:
         except FlywheelChanged:
             return False
         return True
-
-
-def _form_of(job: KnownJob) -> str:
-    """What the answers of a job of several parts are."""
-    parts = ", ".join(job.labels.values())
-    return f"lists of {parts}" if job.shape == "lists" else f"JSON objects of {parts}"
 
 
 def _gone(example: str) -> InputError:

@@ -371,16 +371,12 @@ class FlywheelRunner:
     async def _work_on(self, job: KnownJob, *, dry_run: bool, retrain: bool) -> None:
         under_way: list[Deployment] = []
         for each in await self.books.deployments(job.id):
-            try:
-                if each.state == "candidate":
-                    await self._to_shadow(job, each, dry_run=dry_run)
-                elif each.state in {"shadow", "canary"} and await self._advance(job, each, dry_run=dry_run):
-                    under_way.append(each)
-                elif each.state == "champion":
-                    await self._check_serving(job, each, dry_run=dry_run)
-            except FlywheelChanged:
-                self._note("wait", "somebody moved it at the same moment", job=job.name, deployment=each.id)
+            if each.state == "candidate":
+                await self._to_shadow(job, each, dry_run=dry_run)
+            elif each.state in {"shadow", "canary"} and await self._advance(job, each, dry_run=dry_run):
                 under_way.append(each)
+            elif each.state == "champion":
+                await self._check_serving(job, each, dry_run=dry_run)
         if (again := await self._after_alarm(job, dry_run=dry_run)) is not None:
             under_way.append(again)
             job = await self.books.job(job.id)

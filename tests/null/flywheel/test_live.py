@@ -446,6 +446,11 @@ async def test_tenants_with_one_template_share_nothing(world, tmp_path):
         ):
             assert (refused.status_code, "triage" in refused.text.replace("'triage'", "", 1)) == (400, False)
         assert (await other.post("/api/flywheel/run", json={})).status_code == 403
+        async with world.client(ring, ring.create("new", role="admin", clearance="public").token) as cleared:
+            (job,) = (await cleared.get("/api/flywheel/jobs")).json()["jobs"]
+            assert (job["calls"], job["examples"]) == (2, [])
+            item = await cleared.get("/api/flywheel/review", params={"job": "triage"})
+            assert (item.status_code, item.json()["item"]) == (200, None)
         assert (await owner.get(path)).json()["deployment"]["state"] == "champion"
         assert await world.books.store.labels(feedback=False) == []
 

@@ -28,7 +28,7 @@ from coterie.gateway.wire import Wire, read_wire
 from coterie.gateway.work import Gateway
 from coterie.governance.keys import OWN_TENANT
 from coterie.runtime.codec import readable
-from coterie.types import FlywheelChanged
+from coterie.types import FlywheelChanged, Label
 
 if TYPE_CHECKING:
     from coterie.flywheel.deployments import Deployments
@@ -88,6 +88,11 @@ def _books(http: HTTPRequest) -> Deployments:
     return replace(_live(http).books, tenant=None if tenant == OWN_TENANT else tenant)
 
 
+def _clearance(http: HTTPRequest) -> Label | None:
+    caller = Caller.of(http.scope)
+    return None if caller.key is None else caller.clearance(Gateway.of(http).network.default_label)
+
+
 def _who(http: HTTPRequest) -> str:
     key = Caller.of(http.scope).key
     return key.name if key else "local"
@@ -125,7 +130,7 @@ async def list_jobs(http: HTTPRequest) -> object:
 
     live, books = _live(http), _books(http)
     counts = dict(live.counts) if books.tenant is None else {}
-    return {"jobs": await job_views(books, live.section), "captured": counts}
+    return {"jobs": await job_views(books, live.section, clearance=_clearance(http)), "captured": counts}
 
 
 @_shown
@@ -192,7 +197,7 @@ async def next_review(http: HTTPRequest) -> object:
     """The next item of a job, if none is named of the one whose labels bring most; and how far people are."""
     from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
 
-    queue = ReviewQueue(_books(http), _live(http).section)
+    queue = ReviewQueue(_books(http), _live(http).section, clearance=_clearance(http))
     if job := http.query_params.get("job"):
         item = await queue.next(job, reviewer=_who(http))
     else:
@@ -205,7 +210,7 @@ async def review_example(http: HTTPRequest) -> object:
     """Keep a label, skip an item, or take the last label back; what comes next."""
     from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
 
-    queue = ReviewQueue(_books(http), _live(http).section)
+    queue = ReviewQueue(_books(http), _live(http).section, clearance=_clearance(http))
     wire = read_wire(ReviewAction, await _body(http))
     if wire.action == "undo":
         return {"item": await queue.undo(reviewer=_who(http)), "progress": await queue.progress(wire.job)}
