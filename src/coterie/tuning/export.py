@@ -73,7 +73,7 @@ class _Rewriter:
         return [node for node in found if len(self.weights[node.input[weight]].dims) == 2]
 
 
-def _round_to(values: np.ndarray, limit: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def round_to(values: np.ndarray, limit: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Round to int8 within plus or minus `limit`, one float32 scale for each slice along `axis`."""
     scale = np.maximum(np.abs(values).max(axis, keepdims=True), 1e-12).astype(np.float32) / np.float32(limit)
     return np.round(values / scale).astype(np.int8), scale
@@ -83,7 +83,7 @@ def _quantise_embeddings(rewriter: _Rewriter) -> None:
     """Store the token embeddings as int8 rows with a scale each; the looked-up rows are multiplied back."""
     for node in rewriter.nodes("Gather", weight=0):
         table, ids, out = node.input[0], node.input[1], node.output[0]
-        rows, scales = _round_to(rewriter.take(table), ACTIVATION_LIMIT, axis=1)
+        rows, scales = round_to(rewriter.take(table), ACTIVATION_LIMIT, axis=1)
         lookups = [
             helper.make_node("Gather", [rewriter.constant(f"{table}_int8", rows), ids], [f"{out}_int8"]),
             helper.make_node("Cast", [f"{out}_int8"], [f"{out}_float"], to=TensorProto.FLOAT),
@@ -107,7 +107,7 @@ def _quantise_tokens(source: str) -> list[onnx.NodeProto]:
 def _multiply(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Return the integer form of one matrix product whose activations are already uint8."""
     source, name, out = node.input[0], node.input[1], node.output[0]
-    weights, scales = _round_to(rewriter.take(name), WEIGHT_LIMIT, axis=0)
+    weights, scales = round_to(rewriter.take(name), WEIGHT_LIMIT, axis=0)
     inputs = [
         f"{source}_uint8",
         rewriter.constant(f"{name}_int8", weights),

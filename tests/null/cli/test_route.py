@@ -91,7 +91,7 @@ def test_whom_it_would_ask(run, preview):
     assert result.code == 0
     assert "triage -> reply" in result.out
     assert "triage: like its" in result.out
-    assert "second is clauses" in result.out
+    assert "second: clauses" in result.out
 
 
 def test_nobody(run, preview):

@@ -348,7 +348,8 @@ async def test_reader_and_generalist_are_allowed_too(house, network, allowed):
     assert (network.reader.asked > 0) == ("reader" in allowed)
     assert read.status_code == 200
     if "reader" not in allowed:
-        assert "it is for nobody that may be asked" in read.json()["choices"][0]["message"]["refusal"]
+        refusal = read.json()["choices"][0]["message"]["refusal"]
+        assert "no specialist that the caller may ask fits the request" in refusal
 
 
 async def test_the_reason_of_a_route_names_no_other(house, network):
@@ -366,7 +367,8 @@ async def test_the_reason_of_a_route_names_no_other(house, network):
     told = (await ask(http, "I lost my card")).json()["coterie"]["route"]
     nobody = (await ask(http, "what is the weather")).json()["coterie"]["route"]
 
-    assert (told["reason"], told["scores"]) == ("of those that may be asked, it is for triage", {})
+    assert (told["reason_code"], told["scores"]) == ("route.allowed", {})
+    assert "reply" not in told["reason"]
     assert "reply" not in json.dumps(nobody)
 
 

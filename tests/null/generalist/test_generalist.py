@@ -80,7 +80,7 @@ async def test_a_cut_answer_says_so():
     """An answer that ran out of tokens is given with a note."""
     finding = await ask(ScriptedEngine([Output(text="A lien is", finish="length")]))
 
-    assert "cut at its longest length" in str(finding.reason)
+    assert "note.answer_cut" in finding.reason.codes
     assert finding.cut
     assert not (await ask(ScriptedEngine(["A lien is a claim."]))).cut
 

@@ -99,7 +99,7 @@ async def test_an_empty_answer_is_a_failure(make):
     heard = await tries(make.candidates(ScriptedEngine([empty], name="a"), ScriptedEngine(["No."], name="b"))).ask()
 
     assert heard.text == "No."
-    assert (heard.steps[0].usage.tokens_out, heard.steps[0].note) == (2, "failed: 'a': its answer is empty")
+    assert (heard.steps[0].usage.tokens_out, heard.steps[0].note) == (2, "failed: 'a' returned an empty answer")
 
 
 async def test_what_is_refused_takes_nothing(make):
@@ -139,7 +139,7 @@ async def test_a_silent_model_has_another_asked_beside_it(make):
 
     assert (heard.text, heard.engine, slow.given_up) == ("No.", "b", 1)
     given_up, answered = heard.steps
-    assert (given_up.engine, given_up.note) == ("a", "given up: 'b' spoke first")
+    assert (given_up.engine, given_up.note) == ("a", "given up: 'b' answered first")
     assert given_up.usage.tokens_in > 0, "who was asked may bill"
     assert answered.note == "hedge: 'a' had said nothing after 0.01 s"
 

@@ -277,9 +277,9 @@ async def test_the_last_round_may_ask_for_nothing(bench, server, above, reader):
     ("script", "reason"),
     [
         ([ServerReply.refused(503), ServerReply.refused(503)], "status 503"),
-        ([planned(QUESTION), ServerReply(text="It is 12 pounds, I think.")], "did not answer in the form"),
-        ([ServerReply(text="[1, 2]"), ServerReply(text='{"answer": 12}')], "did not answer in the form"),
-        ([planned(QUESTION), concluded("It is 13 pounds [1].")], "its conclusion says what no quote says: '13'"),
+        ([planned(QUESTION), ServerReply(text="It is 12 pounds, I think.")], "did not answer in the requested form"),
+        ([ServerReply(text="[1, 2]"), ServerReply(text='{"answer": 12}')], "did not answer in the requested form"),
+        ([planned(QUESTION), concluded("It is 13 pounds [1].")], "no quote supports its conclusion: '13'"),
         ([planned(QUESTION), ServerReply(cut_after=3)], "broke off"),
     ],
     ids=["down", "no JSON", "other JSON", "made up", "cut"],

@@ -146,7 +146,7 @@ async def test_cited_passages_go_up(bench, server, above):
         (ServerReply.refused(401), "answered with status 401"),
         (ServerReply(body=b"<html>proxy</html>"), "sent what is no JSON object"),
         (ServerReply(cut_after=0), "broke off"),
-        (ServerReply(text=""), "its answer is empty"),
+        (ServerReply(text=""), "empty answer"),
     ],
 )
 async def test_without_it_the_best_local_finding_is_shown(bench, server, above, reply, reason):
@@ -263,7 +263,7 @@ async def test_a_hedge_is_seen(bench, server, above):
     assert (answer.text, answer.trace.degraded) == ("A claim on property.", None)
     steps = [step for step in answer.trace.steps if step.producer == "generalist"]
     assert [(step.engine, step.note) for step in steps] == [
-        ("large", "given up: 'other' spoke first"),
+        ("large", "given up: 'other' answered first"),
         ("other", "hedge: 'large' had said nothing after 0.05 s"),
     ]
     assert all(step.usage.tokens_in and step.usage.cost for step in steps)
@@ -337,14 +337,14 @@ LOCAL = (
 
 
 @pytest.mark.parametrize(
-    ("reply", "reason"),
+    ("reply", "named"),
     [
-        (ServerReply(text="The notice is 60 days."), "it says what no finding says: '60'"),
-        (ServerReply(text="The contract says \u201cat once\u201d."), "it says what no finding says: 'at once'"),
-        (ServerReply.refused(503), "status 503"),
+        (ServerReply(text="The notice is 60 days."), ("abstain.unsupported", "'60'")),
+        (ServerReply(text="The contract says \u201cat once\u201d."), ("abstain.unsupported", "'at once'")),
+        (ServerReply.refused(503), ("error.engine_unavailable", "status 503")),
     ],
 )
-async def test_what_it_makes_up_is_not_given(bench, above, two, reply, reason):
+async def test_what_it_makes_up_is_not_given(bench, above, two, reply, named):
     """A figure or quote that no finding has, or a failure, makes the answer the one composed here, and says so."""
     server = above.server
     server.default = reply
@@ -353,7 +353,9 @@ async def test_what_it_makes_up_is_not_given(bench, above, two, reply, reason):
     )
 
     assert answer.text == LOCAL
-    assert reason in str(answer.trace.degraded)
+    code, value = named
+    assert code in answer.trace.degraded.codes
+    assert value in str(answer.trace.degraded)
     assert any(s.name == "compose" and s.note.startswith("here, since ") for s in answer.trace.stages)
 
 

@@ -102,7 +102,8 @@ async def test_it_is_remarked(bench, where):
     said = {"document": "its document", "passage": "a passage"}.get(where, "what was asked")
     (remark,) = [verdict for verdict in trace.verdicts if verdict.rule == "injection.suspected"]
     assert remark.allowed
-    assert str(remark.reason).startswith(f"{said} gives orders to a model (override")
+    assert (remark.reason.code, remark.reason.values["where"]) == ("injection.suspected", said)
+    assert remark.reason.values["kinds"].startswith("override")
 
 
 async def test_passages_cannot_pose_as_the_pack(bench, server, large):

@@ -157,7 +157,8 @@ async def test_nothing_is_called_unstated_where_a_index_was_not_searched(bench):
 
     assert (known.trace.status, known.trace.findings[0].value) == ("accepted", NOT_STATED)
     assert unknown.trace.status == "abstained"
-    assert "what 'closed' would give is unknown" in unknown.text
+    reason = unknown.trace.findings[0].reason
+    assert (reason.code, reason.values["indexes"]) == ("abstain.not_searched", "'closed'")
 
 
 async def test_a_full_queue_of_a_index_is_told_to_the_caller(bench):

@@ -38,7 +38,7 @@ def test_words_come_of_code_and_values():
     second = Reason("route.second", specialist="b", fit=LIKE)
     reason = Reason("route.like", specialist="a", nearest="x", fit=LIKE).noting(second)
 
-    assert str(reason) == "a: like its 'x', similarity 0.50; second is b, similarity 0.50"
+    assert str(reason) == "a: like its example 'x', similarity 0.50; second: b, similarity 0.50"
     assert reason.codes == ("route.like", "fit.similarity", "route.second", "fit.similarity")
     assert reason == all_of([Reason("route.like", specialist="a", nearest="x", fit=LIKE), second])
     assert len({reason, reason.noting()}) == 1

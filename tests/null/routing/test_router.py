@@ -37,9 +37,9 @@ async def test_a_text_goes_to_the_specialist_whose_examples_it_is_like(tools, pr
     assert found.parts[0].vector is not None
     assert 0.03 <= found.parts[0].score <= 1.0
     assert found.scores["triage"] > found.scores["clauses"]
-    assert str(found.reason).startswith("triage: like its 'label")
-    assert "more typical than" in str(found.reason)
-    assert "second is clauses" in str(found.reason)
+    assert found.reason.code == "route.like"
+    assert found.reason.values["nearest"].startswith("label")
+    assert {"fit.typicality", "route.second"} <= set(found.reason.codes)
     assert found.steps[0].producer == "router"
 
 
@@ -117,7 +117,9 @@ async def test_cold_start_from_a_description(tools, clouds):
     by = tools.router({"triage": profile}, {"near": near, "far": far})
 
     assert (await tools.route(by, "near")).specialists == ("triage",)
-    assert "like its 'questions about cards', similarity 0.9" in str((await tools.route(by, "near")).reason)
+    reason = (await tools.route(by, "near")).reason
+    assert (reason.code, reason.values["nearest"]) == ("route.like", "questions about cards")
+    assert reason.values["fit"].values["similarity"] == pytest.approx(0.91, abs=0.01)
     assert (await tools.route(by, "far")).specialists == ()
     assert "needs 0.2" in str((await tools.route(by, "far")).reason)
 

@@ -79,7 +79,7 @@ async def test_a_text_longer_than_the_encoders_window():
 
     for finding in (shared, own):
         assert finding.truncated
-        assert str(finding.reason).endswith("; its neighbours were looked for by its beginning only")
+        assert finding.reason.codes[-1] == "note.neighbours_truncated"
     assert not (await ask(specialist(ScriptedEngine(["card"])))).truncated
 
 

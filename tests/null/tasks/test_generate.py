@@ -180,8 +180,9 @@ async def test_a_first_sentence_that_is_not_grounded_makes_the_source_the_reply(
     finding = await said("We have sent your card. It comes tomorrow.")
 
     assert finding.text == SOURCE
-    assert str(finding.reason).startswith("the draft said what the source does not ('We have sent your card.': ")
-    assert str(finding.reason).endswith(": replaced by the source text 'card_arrival'")
+    fault = finding.reason.values["fault"]
+    assert (finding.reason.code, finding.reason.values["source"]) == ("accept.replaced", "card_arrival")
+    assert (fault.code, fault.values["sentence"]) == ("draft.not_grounded", "We have sent your card.")
 
 
 async def test_after_a_courtesy_the_source_goes_on():
@@ -212,7 +213,7 @@ async def test_after_the_whole_source_nothing_more_is_said():
     finding = await said(f"{SOURCE} We will also refund your fees.")
 
     assert finding.text == SOURCE
-    assert str(finding.reason).endswith("by then the source text 'card_arrival' had been said in full")
+    assert finding.reason.code == "accept.source_complete"
 
 
 async def test_a_draft_that_loops_is_stopped():
@@ -243,21 +244,21 @@ async def test_a_stopped_generation_is_in_the_ledger():
 
 
 @pytest.mark.parametrize(
-    ("draft", "reason"),
+    ("draft", "code"),
     [
-        ("", "the draft is empty"),
-        ("  \n ", "the draft is empty"),
-        ("# card arrival", "the draft is empty"),
-        (THANKS, "the draft states nothing of the source text"),
-        ("You can track it under Cards", "breaks off"),
+        ("", "draft.empty"),
+        ("  \n ", "draft.empty"),
+        ("# card arrival", "draft.empty"),
+        (THANKS, "draft.states_nothing"),
+        ("You can track it under Cards", "grounding.breaks_off"),
     ],
 )
-async def test_a_draft_without_a_claim_is_no_answer(draft, reason):
+async def test_a_draft_without_a_claim_is_no_answer(draft, code):
     """An empty draft, or one that only thanks, is followed by the source."""
     finding = await said(draft)
 
     assert finding.text in (SOURCE, f"{THANKS} {SOURCE}")
-    assert reason in str(finding.reason)
+    assert code in finding.reason.codes
 
 
 async def test_a_sentence_cut_by_the_length_is_dropped():
@@ -266,7 +267,8 @@ async def test_a_sentence_cut_by_the_length_is_dropped():
     finding = await said(draft)
 
     assert finding.text == SOURCE
-    assert str(finding.reason).startswith("the draft was cut at its longest length: replaced from sentence 2 on")
+    assert finding.reason.codes == ("accept.replaced_from", "draft.cut")
+    assert finding.reason.values["sentence"] == 2
 
 
 async def test_a_last_sentence_that_is_whole_survives_the_cut():

@@ -251,7 +251,8 @@ async def test_no_text(note):
 
     assert not model.head.prompts
     assert Reason("note.missing", columns="text") in finding.reason.notes
-    assert "too little is known: 33%" in str(finding.reason)
+    assert finding.reason.code == "abstain.too_little_known"
+    assert finding.reason.values["unknown"] == pytest.approx(1 / 3, abs=0.01)
 
 
 async def test_a_sent_column_cannot_stand_in_for_the_text_s_score():
