@@ -109,8 +109,7 @@ def main() -> None:
     chain = NameDetector.bundled()
     tagger = NameTagger.bundled()
     if given.model:
-        classifier, head = load_tagger(given.model)
-        tagger = NameTagger(classifier, long_texts=chain, head=head)
+        tagger = NameTagger(load_tagger(given.model), long_texts=chain)
     detectors: dict[str, Detector] = {"tagger": tagger, "chain": chain}
     record = Record(claim=CLAIM)
     record.figures["milliseconds by characters"] = {name: latency(each) for name, each in detectors.items()}

@@ -610,8 +610,6 @@ class TokenTags(NamedTuple):
 
     offsets: np.ndarray  # (T, 2) characters
     logits: np.ndarray  # (T, L)
-    states: np.ndarray | None = None
-    """(T, D) of the layer below the logits, where the tagger gives them."""
 
 
 class OnnxTagger:
@@ -627,7 +625,6 @@ class OnnxTagger:
         place: str = "these files",
         max_batch: int = 32,
         max_waiting: int = 256,
-        states: bool = False,
     ) -> None:
         """Load it.
 
@@ -637,13 +634,12 @@ class OnnxTagger:
             place: Where the files come from, for errors.
             max_batch: Texts that are worked on together.
             max_waiting: Texts that may wait; one more is `Overloaded`.
-            states: Whether it also gives the states below the logits.
 
         Raises:
             ArtefactRefused: a file is missing or not what the provenance says.
         """
-        self.name, self._states = name, states
-        self._model = OnnxModel(files, place, None, states=states)
+        self.name = name
+        self._model = OnnxModel(files, place, None)
         self._batcher: Batcher[str, _Tagged] = Batcher(
             self._tag, engine=name, max_batch=max_batch, max_waiting=max_waiting
         )
@@ -681,19 +677,19 @@ class OnnxTagger:
             encodings = [self._model.tokenizer.encode(valid_text(text)) for text in texts]
             cut = [windows(each.ids, self._model.max_tokens) for each in encodings]
             every = [ids for each in cut for ids in each]
-            read: list[tuple[np.ndarray, ...]] = [()] * len(every)
+            read: list[np.ndarray] = [np.empty(0)] * len(every)
             for rows in group_rows([len(ids) for ids in every], max(len(every), 1)):
                 ids = [every[row] for row in rows]
-                found = self._model.states(ids, TAGS_OUTPUT) if self._states else (self._model.call(ids, TAGS_OUTPUT),)
+                logits = self._model.call(ids, TAGS_OUTPUT)
                 for at, row in enumerate(rows):
-                    read[row] = tuple(each[at, 1 : len(every[row]) - 1] for each in found)
+                    read[row] = logits[at, 1 : len(every[row]) - 1]
         spent = took.cpu_seconds / max(sum(map(len, every)), 1)
         ends = np.cumsum([0, *map(len, cut)])
         return [
             _Tagged(
                 TokenTags(
                     np.array(encoding.offsets[1:-1], dtype=np.int64).reshape(-1, 2),
-                    *(np.concatenate(each) for each in zip(*read[first:last], strict=True)),
+                    np.concatenate(read[first:last]),
                 ),
                 tokens := sum(map(len, every[first:last])),
                 spent * tokens,

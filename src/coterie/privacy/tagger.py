@@ -1,33 +1,25 @@
 """Names, places, organisations, nationalities, addresses, dates and ages in many languages, by a token classifier.
 
 The classifier is a transformer of six layers over pieces of words, fitted on public texts in twenty-odd languages
-(`scripts/tagger_build.py`). A small head over the states of three neighbouring pieces mends what it says of persons,
-places and organisations (`scripts/tagger_head.py`). What has a form is found by the patterns, and what both find is the
-patterns'.
+(`scripts/tagger_build.py`, `scripts/tagger_on.py`). What has a form is found by the patterns, and what both find is
+the patterns'.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 
-from coterie.engines.comparing import gelu
-from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, OnnxTagger, TokenTags
+from coterie.engines.onnx import ENCODER_FILES, OnnxTagger, TokenTags
 from coterie.errors import ArtefactRefused
 from coterie.privacy.detection import Kind, PersonalData, settle
 from coterie.privacy.forms import find_in_forms
 from coterie.privacy.names import NAME_KINDS, TAGS, NameDetector
 from coterie.privacy.patterns import find_exact, find_folded
-from coterie.runtime.codec import parse_json
 
 FOLDER = Path(__file__).parent / "tagger"
-HEAD_FILE = "head.safetensors"
 LEAST = 0.5
 """Probability below which a name is left out."""
 LONGEST = 8_000
@@ -43,9 +35,7 @@ class NameTagger:
     quick = 100
     """Characters that take it at most about five milliseconds."""
 
-    def __init__(
-        self, tagger: OnnxTagger, *, long_texts: NameDetector, least: float = LEAST, head: NameHead | None = None
-    ) -> None:
+    def __init__(self, tagger: OnnxTagger, *, long_texts: NameDetector, least: float = LEAST) -> None:
         """Serve a classifier.
 
         Args:
@@ -53,20 +43,18 @@ class NameTagger:
                 goes on.
             long_texts: Reads texts of more than `LONGEST` characters.
             least: Names less likely than this are left out: less finds more and takes more for names.
-            head: Mends the logits; the classifier must give its states.
 
         Raises:
             ArtefactRefused: the classifier tells other tags apart.
         """
         if tagger.size != TAGS:
             raise ArtefactRefused(f"The model of names has {tagger.size} tags; {TAGS} are needed.")
-        self._tagger, self._long, self._least, self._head = tagger, long_texts, least, head
+        self._tagger, self._long, self._least = tagger, long_texts, least
 
     @classmethod
     def bundled(cls) -> NameTagger:
         """The one that comes with Coterie. Raises `ArtefactRefused` if a file is not what its checksum says."""
-        tagger, head = _bundled_tagger()
-        return cls(tagger, long_texts=NameDetector.bundled(), head=head)
+        return cls(_bundled_tagger(), long_texts=NameDetector.bundled())
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
@@ -82,8 +70,6 @@ class NameTagger:
 
     def _names(self, text: str) -> list[PersonalData]:
         (tags,) = self._tagger.tag([text])
-        if self._head is not None:
-            tags = self._head.mend(tags)
         names: list[PersonalData] = []
         for each in named_spans(text, tags):
             if each.score < self._least:
@@ -182,71 +168,21 @@ def _is_kept(text: str, end: int) -> bool:
 _ABBREVIATION = 5
 
 
-class NameHead:
-    """A perceptron over the states of a piece and both its neighbours: what to add to the logits of three kinds.
-
-    Args:
-        arrays: `first` (3 D, H), `bias` (H,), `second` (H, M), `last` (M,), and `scale` (1,) of the logits themselves.
-
-    Raises:
-        KeyError: one is missing.
-        ValueError: one does not fit the others, or is not finite.
-    """
-
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        names = ("first", "bias", "second", "last", "scale")
-        self._first, self._bias, self._second, self._last, self._scale = (arrays[n].astype(np.float32) for n in names)
-        if self._first.shape[1] != len(self._bias) or self._second.shape != (len(self._bias), len(MENDED)):
-            raise ValueError("its parts do not fit each other")
-        if not all(np.isfinite(arrays[name]).all() for name in names):
-            raise ValueError("a weight is not finite")
-
-    def mend(self, tags: TokenTags) -> TokenTags:
-        """The tags with other logits, by their states; those of a piece that is of another kind stay as they are."""
-        if tags.states is None or not len(tags.states):
-            return tags
-        logits, theirs = tags.logits * self._scale, np.isin(tags.logits.argmax(axis=1), MENDED)
-        inner = gelu(beside(tags.states.astype(np.float32)) @ self._first + self._bias)
-        logits[:, MENDED] += np.where(theirs[:, None], inner @ self._second + self._last, 0.0)
-        return tags._replace(logits=logits)
-
-
-def beside(states: np.ndarray) -> np.ndarray:  # (T, D) -> (T, 3 D)
-    """Each state between that of the piece before and that of the piece behind."""
-    none = np.zeros_like(states[:1])
-    return np.concatenate([np.concatenate([none, states[:-1]]), states, np.concatenate([states[1:], none])], axis=1)
-
-
-MENDED = [
-    0,
-    *(1 + 2 * NAME_KINDS.index(k) + m for k in (Kind.PERSON, Kind.LOCATION, Kind.ORGANIZATION) for m in (0, 1)),
-]
-"""The tags whose logits the head adds to: none, and those of the kinds that public sets mark."""
-
-
 @lru_cache(maxsize=1)
-def _bundled_tagger() -> tuple[OnnxTagger, NameHead | None]:
+def _bundled_tagger() -> OnnxTagger:
     return load_tagger(FOLDER)
 
 
-def load_tagger(folder: Path) -> tuple[OnnxTagger, NameHead | None]:
-    """A classifier and its head from their folder; one without a head has None.
+def load_tagger(folder: Path) -> OnnxTagger:
+    """Load a classifier from its folder.
 
-    Raises `ArtefactRefused` if a file is not there or not what its checksum says.
+    Raises:
+        ArtefactRefused: a file is missing or does not match its checksum.
     """
     try:
         files = {name: (folder / name).read_bytes() for name in ENCODER_FILES}
-        named = parse_json(files[PROVENANCE_FILE])["sha256"].get(HEAD_FILE)
-        head = None if named is None else NameHead(_checked(folder / HEAD_FILE, named))
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except OSError as error:
         raise ArtefactRefused(
             f"The model of names in {str(folder)!r} cannot be used: {error}.", hint="Install Coterie again."
         ) from error
-    return OnnxTagger(files, name="names", place=str(folder), states=head is not None), head
-
-
-def _checked(file: Path, checksum: str) -> dict[str, np.ndarray]:
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != checksum:
-        raise ValueError(f"{file.name} is not what {PROVENANCE_FILE} says")
-    return load_arrays(content)
+    return OnnxTagger(files, name="names", place=str(folder))

@@ -1,20 +1,14 @@
 """Names by a token classifier: from logits to spans, and beside the patterns."""
 
-import json
-
 import numpy as np
 import pytest
-from safetensors.numpy import save
 
-from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, TokenTags
+from coterie.engines.onnx import TokenTags
 from coterie.errors import ArtefactRefused
 from coterie.privacy.detection import Kind
 from coterie.privacy.names import NAME_KINDS, TAGS, NameDetector
 from coterie.privacy.tagger import (
-    HEAD_FILE,
     LONGEST,
-    MENDED,
-    NameHead,
     NameTagger,
     best_tags,
     load_tagger,
@@ -134,56 +128,6 @@ def test_least():
 def test_files_that_are_not_there(tmp_path):
     """A folder without a classifier is refused."""
     with pytest.raises(ArtefactRefused):
-        load_tagger(tmp_path)
-
-
-WIDE, INNER = 4, 2
-
-
-@pytest.fixture
-def head_arrays():
-    """A head that adds 3 to a piece's person where the piece before it has the first mark in its state."""
-    arrays = {
-        "first": np.zeros((3 * WIDE, INNER)), "bias": np.zeros(INNER), "second": np.zeros((INNER, len(MENDED))),
-        "last": np.zeros(len(MENDED)), "scale": np.ones(1),
-    }  # fmt: skip
-    arrays["first"][0, 0] = 9.0
-    arrays["second"][0, MENDED.index(PERSON)] = 1 / 3
-    return {name: each.astype(np.float32) for name, each in arrays.items()}
-
-
-def test_a_head_reads_the_pieces_beside(head_arrays):
-    """It adds to the logits of the kinds that it knows, by the states around a piece, and leaves the others."""
-    states = np.eye(WIDE, dtype=np.float32)[[0, 1, 2]]
-    told = TokenTags(np.array([[0, 3], [4, 9], [10, 12]]), np.zeros((3, TAGS), dtype=np.float32), states)
-    mended = NameHead(head_arrays).mend(told).logits
-
-    assert mended[1, PERSON] == pytest.approx(3.0, abs=1e-4)
-    assert np.abs(np.delete(mended, PERSON, axis=1)).max() < 1e-4
-    assert np.abs(mended[[0, 2]]).max() < 1e-4
-    assert not told.logits.any()  # what the classifier said stays as it is
-
-
-def test_without_states_a_head_mends_nothing(head_arrays):
-    """A text without a piece, or a classifier that gives none."""
-    bare = TokenTags(np.empty((0, 2)), np.empty((0, TAGS)))
-    assert NameHead(head_arrays).mend(bare) is bare
-
-
-@pytest.mark.parametrize(("name", "value"), [("second", np.zeros((INNER, 3))), ("bias", np.full(INNER, np.nan))])
-def test_a_head_that_does_not_fit_is_refused(head_arrays, name, value):
-    """Parts of another size, or weights that are no numbers."""
-    with pytest.raises(ValueError, match=r"fit|finite"):
-        NameHead(head_arrays | {name: value})
-
-
-def test_a_changed_head_is_refused(tmp_path, head_arrays):
-    """The head is held against its checksum, like the classifier."""
-    for name in ENCODER_FILES:
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / PROVENANCE_FILE).write_text(json.dumps({"sha256": {HEAD_FILE: "0" * 64}}), encoding="utf-8")
-    (tmp_path / HEAD_FILE).write_bytes(save(head_arrays))
-    with pytest.raises(ArtefactRefused, match=HEAD_FILE):
         load_tagger(tmp_path)
 
 
