@@ -49,7 +49,7 @@ BUDGETS = {
     "accounting": 1100,
     "api": 1785,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 640,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7530,  # a teacher's share; encoders by name; import, mcp; feedback; ledger, log; workers; rows of training
+    "cli": 7535,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
     "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3650,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 590,

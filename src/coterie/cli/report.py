@@ -146,8 +146,8 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     def money(key: str, known: str) -> str:
         whole, part = document[key], document["total"][known]
         if whole is None:  # of some requests it is not known
-            return f"at least {part:,.6f} {currency}" if part else "unknown"
-        return f"{whole:,.6f} {currency}"
+            return f"at least {_amount(part, currency)}" if part else "unknown"
+        return _amount(whole, currency)
 
     return [
         ("requests", f"{requests:,}"),
@@ -164,6 +164,12 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _amount(value: float, currency: str) -> str:
+    from coterie.accounting.breakdown import format_money
+
+    return format_money(Decimal(str(value)), currency)
+
+
 def _questions(asked: Mapping[str, int] | None) -> list[tuple[str, str]]:
     """Typed questions, if any was asked; a command of its own lists them."""
     if asked is None:
@@ -177,7 +183,7 @@ def _further(total: Mapping[str, Any], currency: str) -> list[tuple[str, str]]:
     found = []
     if total["unpriced"]:
         known = total["known_cost"]
-        others = "" if known is None else f"; the others {known:,.6f} {currency}"
+        others = "" if known is None else f"; the others {_amount(known, currency)}"
         found.append(("of unknown cost", f"{total['unpriced']:,}{others}"))
     if total["joules_low"] != total["joules_high"]:
         found.append(("energy, range", f"{total['joules_low']:,.2f} to {total['joules_high']:,.2f} J"))
@@ -200,7 +206,7 @@ def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
         f"{row['requests']:,}",
         "-" if row["local_share"] is None else f"{row['local_share']:.1%}",
         f"{row['joules']:,.2f}",
-        "-" if row["known_cost"] is None else f"{row['known_cost']:,.6f} {currency}",
+        "-" if row["known_cost"] is None else _amount(row["known_cost"], currency),
         f"{row['unpriced']:,}",
         figure("joules_per_answer"),
         figure("cost_per_answer"),

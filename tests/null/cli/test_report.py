@@ -49,8 +49,19 @@ def test_as_a_table(run, folder, network):
     out = run("-C", folder, "report").out
 
     assert "1 (100.0%)" in out
-    assert "0.010000 USD" in out
+    assert "0.0100 USD" in out
     assert "J estimated" in out
+
+
+def test_a_small_sum_is_not_shown_as_none(run, folder, network):
+    """What a specialist's answer costs is a millionth of a dollar and less, and has its first digits."""
+    network()
+    run("-C", folder, "ask", "one")
+    (database,) = folder.glob("state/*.db")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE requests SET cost = '0.0000000123'")
+    assert run("-C", folder, "report", "--json").json["cost"] == pytest.approx(1.2e-8, rel=0.1)
+    assert "0.0000000120 USD" in run("-C", folder, "report").out
 
 
 def test_of_a_sum_that_is_known_in_part_the_part_is_shown(run, folder, network):
@@ -67,7 +78,7 @@ def test_of_a_sum_that_is_known_in_part_the_part_is_shown(run, folder, network):
 
     assert (document["cost"], document["counterfactual_cost"]) == (None, None)
     figures = [line for line in lines if "at least" in line]
-    assert [line.split("at least ")[1].split()[0] for line in figures] == ["0.010000", "0.500000"]
+    assert [line.split("at least ")[1].split()[0] for line in figures] == ["0.0100", "0.500"]
 
 
 @pytest.mark.parametrize(("by", "keys"), [("tenant", ["default"]), ("specialist", ["triage"]), ("model", ["linear"])])
