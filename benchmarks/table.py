@@ -26,8 +26,10 @@ ORDER = (
     "extract",
     "answer",
     "everyday",
+    "across",
     "tables",
     "wording",
+    "drafts",
     "underwriting",
     "abstention",
     "scope",
@@ -189,7 +191,7 @@ def claim_rows() -> Iterator[Row]:
 
 
 def _bar(bar: Figures | None, name: str) -> str:
-    if bar is None and name in {"everyday", "tables", "wording"}:
+    if bar is None and name in {"across", "drafts", "everyday", "tables", "wording"}:
         return "none"
     if bar is None:
         return "none: the floor is printed beside it"
@@ -200,6 +202,15 @@ def _shares(name: str, figures: Figures) -> str:
     if name == "tables":
         answered, right = (figures[each]["share"] for each in ("answered_of_stated", "right_of_stated"))
         return f"of what the tables state {answered:.2f} answered, {right:.2f} with the right row"
+    if name == "across":
+        right, wrong, refused = (figures[each] for each in ("right", "wrong", "refused"))
+        return f"of {figures['answerable']} questions {right} right, {wrong} wrong, {refused} refused"
+    if name == "drafts":
+        others = figures["test"]["with_models"]["others"]
+        return (
+            f"of sentences held out in five languages {others['wrong']:.2f} of the wrong ones said, "
+            f"{others['right']:.2f} of the right ones, {others['courtesy']:.2f} of the courtesies"
+        )
     right, wrong = (figures["held_out"][f"{each}_ones_said"]["share"] for each in ("right", "wrong"))
     return f"of sentences held out, {wrong:.2f} of the wrong ones said, {right:.2f} of the right ones"
 
@@ -218,7 +229,7 @@ def _result(bar: Figures | None, name: str, figures: Figures) -> str:
             f"{answered:.2f} of what is stated answered, {right:.2f} of the answers right; "
             f"of three documents with tables {also:.2f} and {rightly:.2f}"
         )
-    if bar is None and name in {"tables", "wording"}:
+    if bar is None and name in {"across", "drafts", "tables", "wording"}:
         return _shares(name, figures)
     if bar is None:
         ours = figures.get("embedding") or figures.get("lexical")

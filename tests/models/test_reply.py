@@ -13,7 +13,7 @@ from coterie.config.file import LlamaModel
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import ModelMissing
 from coterie.models.catalogue import locate
-from coterie.tasks.generate.grounding import EXCHANGES, INSTRUCTION, Drafting, check_grounding
+from coterie.tasks.generate.grounding import EXCHANGES, INSTRUCTION, Drafting, bundled_models, check_grounding
 from coterie.tasks.generate.model import GenerateSpecialist
 from coterie.testing import check_specialist
 from coterie.text.segmentation import split_sentences
@@ -74,7 +74,7 @@ async def test_a_reply_says_what_the_help_text_says(reply, intent, text):
     assert finding.accepted
     assert "".join(pieces) == finding.text
     for sentence in split_sentences(finding.text):
-        assert check_grounding(sentence, reply.sources[intent], asked=text).ok, sentence
+        assert check_grounding(sentence, reply.sources[intent], asked=text, models=bundled_models()).ok, sentence
 
 
 async def test_the_model_writes_and_does_not_merely_fall_back(reply):

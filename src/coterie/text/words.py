@@ -131,3 +131,13 @@ def negation_pattern(language: str) -> re.Pattern[str]:
 def count_negations(text: str, language: str) -> int:
     """How often a text denies."""
     return len(negation_pattern(language).findall(text))
+
+
+_PERSONS: Mapping[str, tuple[str, str]] = table("persons")
+
+
+def persons(text: str, language: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The words of a text that say "we" and those that say "you" in its language; none if it has no table."""
+    said = set(re.findall(r"\w+", text.casefold()))
+    first, second = (frozenset(said.intersection(words.split())) for words in _PERSONS.get(base(language), ("", "")))
+    return first, second

@@ -264,7 +264,7 @@ class StatementLine:
         """How well sources bear a sentence out; a number that does not stand in what was read is doubtful."""
         said = self.load().judge(sentence, sources)
         support = probability(self.weight * said.odds + self.bias)
-        if not _figures([sentence]) <= _figures(sources[row] for row in said.read):
+        if not figures([sentence]) <= figures(sources[row] for row in said.read):
             support = min(support, _DOUBTFUL)
         return SupportVerdict(support=support, sources=said.sources)
 
@@ -273,7 +273,7 @@ class StatementLine:
         return self.load().judge(sentence, sources).odds < self.refuses
 
 
-def _figures(texts: Iterable[str]) -> set[str]:
+def figures(texts: Iterable[str]) -> set[str]:
     """The numbers in digits, by their digits alone: "1.000" is "1,000"."""
     return {re.sub(r"\D", "", found) for text in texts for found in _NUMBER.findall(text)}
 

@@ -30,7 +30,7 @@ from coterie.runtime.bridge import run
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
 from coterie.tasks.classify.prompted import Agreement
-from coterie.tasks.generate.grounding import EXCHANGES, HEADING, Drafting, SupportedDraft, one_line
+from coterie.tasks.generate.grounding import EXCHANGES, HEADING, Drafting, SupportedDraft, bundled_models, one_line
 from coterie.tasks.generate.metrics import judge
 from coterie.tasks.generate.model import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
 from coterie.tasks.generate.rows import read_messages
@@ -346,7 +346,7 @@ class _Drafter:
     def _judge(self, row: Row) -> tuple[float, float, float]:
         key = _cell(row, self.job.section.reads[0])
         text, cut = self._draft(row, key)
-        draft = SupportedDraft(source=self.sources[key], asked=one_line(row.text))
+        draft = SupportedDraft(source=self.sources[key], asked=one_line(row.text), models=bundled_models())
         for _ in (*draft.read(text), *draft.end(cut=cut)):
             pass
         self.job.progress.advance(1)

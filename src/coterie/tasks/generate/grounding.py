@@ -1,27 +1,34 @@
-"""Does a source say what a sentence says? A check by words, with no model.
+"""Does a source say what a sentence says? A check by words in English, by the statement model elsewhere.
 
-A sentence is grounded when its words are, in order, those of whole clauses of the source: nothing added, nothing left
-out that narrows the claim (a number, a "not", an "if", a "from another country"), nothing recombined. The differences
-that are let pass are small and listed (`_wording`, a fronted clause, "you can" before an advice); sentences that need
-no source are a closed list (`_courtesy`). The customer's words never support a claim.
+In English a sentence is grounded when its words are, in order, those of whole clauses of the source: nothing added,
+nothing left out that narrows the claim (a number, a "not", an "if", a "from another country"), nothing recombined. The
+differences that are let pass are small and listed (a fronted clause, "you can" before an advice).
 
-The check errs on the side of refusal: a refused true sentence costs a plain source text, an accepted false one a
-promise. It knows English; of a source in another language it lets sentences pass word for word, and nothing else.
+In other languages it is grounded when the statement model finds that it and a sentence of the source say the same,
+each read as the source of the other, so that nothing is added and nothing left out. Numbers, quotations and denials
+must be those of that sentence, and nobody's part may become ours. Without the model only the source's sentences pass.
+
+Sentences that need no source (thanks, greetings) are told by a small network. The customer's words never support a
+claim. The check errs on the side of refusal: a refused true sentence costs a plain source text, an accepted false one
+a promise.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from coterie.text.language import is_english, language_of
+from coterie.engines.statements import bundled_checker, has_checker
+from coterie.tasks.answer.support import StatementJudge, figures
+from coterie.tasks.generate.courtesy import CourtesyModel, bundled_courtesies
+from coterie.text.language import base, is_english, language_of
 from coterie.text.numerals import cardinals
 from coterie.text.segmentation import SentenceStream, split_sentences
-from coterie.text.words import negations
+from coterie.text.words import count_negations, negation_pattern, negations, persons, terms
 from coterie.types import Message, Reason
 
 # --- The words of an English text that carry its claim, in a form in which harmless differences are gone.
@@ -110,62 +117,16 @@ def _without_ending(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("e") else word
 
 
-# --- Sentences that need no source: courtesy, and the customer's words said back as the customer's.
+# --- The customer's words said back as the customer's, in English.
 #
-# Courtesy is a closed list of patterns. The topic of a thanks may use the customer's words, but no number, outcome or
-# denial, and nothing that is "ours". Said back means attributed ("You asked whether ..."): "We understand that ..."
-# and "We are sorry that ..." would make a fact of what somebody only wrote.
+# Said back means attributed ("You asked whether ..."): "We understand that ..." and "We are sorry that ..." would make
+# a fact of what somebody only wrote.
 
-_COURTESY = re.compile(
-    r"(?:hello|hi|dear customer|good (?:morning|afternoon|evening)|kind regards|best (?:regards|wishes)"
-    r"|have a (?:nice|good|great) day"
-    r"|(?:(?:i am|we are) )?(?:very |so |really )?sorry(?: to (?:hear|read) (?:that|this|about this))?"
-    r"|(?:i am|we are) sorry for the (?:trouble|inconvenience|delay)"
-    r"|(?:i|we) hope (?:that )?(?:this|it) helps(?: you)?"
-    r"|here is (?:what (?:we can tell you|you can do|our help page says|you need to know)|(?:our|the) answer)"
-    r"|(?:i am|we are) (?:happy|glad) to help(?: you)?"
-    r"|(?:please )?let (?:us|me) know if you have any (?:other |more |further )?questions"
-    r"|if you have any (?:other |more |further )?questions please (?:ask(?: us)?|let us know))"
-)
-_THANKS = re.compile(
-    r"(?:thank you|thanks|many thanks)(?: (?:very|so) much)?"
-    r"(?: for (?:your (?:message|question|request|enquiry|inquiry|patience)|contacting us|writing(?: to us)?"
-    r"|getting in touch|reaching out(?: to us)?|asking(?: us)?|letting us know|telling us))?"
-    r"(?: (?:about|regarding) (?P<topic>.+))?"
-)
-_TOPIC_WORDS = 6
-_OUTCOMES = folded("free approval confirmation compensation success new guaranteed sent paid done")
-_OURS = re.compile(r"\b(?:our|ours|we|us|i|my)\b")
 _ATTRIBUTED = re.compile(
     r"you (?:asked|wrote|told|want|would like|say|said)(?: us| to know| to ask)?"
     r" (?:that|whether|if|about) (?P<words>.+)"
 )
 _AUXILIARIES = folded("has have had been was were did would could")
-
-
-def is_courtesy(sentence: str) -> bool:
-    """Whether the sentence is one of the patterns; a thanks may still have a topic that says too much."""
-    flat = _flat(sentence)
-    return bool(_COURTESY.fullmatch(flat) or _THANKS.fullmatch(flat))
-
-
-def fault_of_courtesy(sentence: str, source: str, asked: str) -> Reason | None:
-    """Why the topic of a thanks says more than what the letter is about, or nothing."""
-    match = _THANKS.fullmatch(_flat(sentence))
-    topic = (match.group("topic") if match else "") or ""
-    words = keys(topic)
-    if len(words) > _TOPIC_WORDS:
-        return Reason("grounding.long_topic", words=len(words), most=_TOPIC_WORDS)
-    if found := _OURS.search(topic):
-        return Reason("grounding.courtesy_claim", found=found.group())
-    known, stated = {*keys(source), *keys(asked)}, keys(source)
-    for word in words:
-        if word not in known and not any(_are_kin(word, other) for other in known):
-            return Reason("grounding.unknown_topic", found=word)
-        outcome = word[0].isdigit() or word in NEGATIONS or word in _OUTCOMES
-        if outcome or (word.endswith("ed") and word not in stated):
-            return Reason("grounding.courtesy_claim", found=word)
-    return None
 
 
 def is_said_back(sentence: str, asked: str) -> bool:
@@ -180,11 +141,6 @@ def is_said_back(sentence: str, asked: str) -> bool:
 
 def _flat(text: str) -> str:
     return " ".join(re.sub(r"[^\w\s-]+", " ", plain(text)).split())
-
-
-def _are_kin(word: str, other: str) -> bool:
-    """Words of one root: "verification" and "verify", "activation" and "activate"."""
-    return len(word) > 5 and len(other) > 4 and word[:5] == other[:5]
 
 
 def _as_asked(text: str) -> tuple[str, ...]:
@@ -205,7 +161,10 @@ _CLOSED = re.compile(
     r"(?<![,;:\s])(?<!\b(?:and|the))(?<!\b(?:or|so|an))(?<!\band it)(?<!\bso that)[.!?]+[\"'\u2019\u201d)\]]*\s*$",
     re.IGNORECASE,
 )
-_SIGNS = frozenset(".,;:!?'\"()-\u2013\u2014\u2018\u2019\u201c\u201d\u2026/&")  # they may differ; any other may not
+_SIGNS = frozenset(
+    ".,;:!?'\"()-\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2026/&\u00a1\u00bf\u00ab\u00bb\u2039\u203a"
+)  # they may differ; any other may not
+_QUOTED = re.compile(r"[\"\u201c\u201e\u00ab]\s?([^\"\u201c\u201d\u201e\u00ab\u00bb]+?)\s?[\"\u201c\u201d\u00bb]")
 _MINUS = re.compile(r"(?<!\w)-\d")
 _POSSESSIVE = re.compile(r"\b(?:our|your|their|my)\b")
 
@@ -222,8 +181,25 @@ class Grounding:
     """The source's sentences that a claim states, by number from 0."""
 
 
-def check_grounding(sentence: str, source: str, *, asked: str = "", after: int | None = None) -> Grounding:
-    """Judge one sentence against its source.
+@dataclass(frozen=True, kw_only=True)
+class DraftModels:
+    """The models that judge sentences. Each is loaded when it is first asked."""
+
+    courtesies: Callable[[], CourtesyModel | None] = lambda: None
+    """Tells sentences that claim nothing; without it none is."""
+    statements: Callable[[], StatementJudge] | None = None
+    """Tells whether two sentences say the same; None without its files."""
+
+
+def bundled_models() -> DraftModels:
+    """Those of the package."""
+    return DraftModels(courtesies=bundled_courtesies, statements=bundled_checker if has_checker() else None)
+
+
+def check_grounding(
+    sentence: str, source: str, *, asked: str = "", after: int | None = None, models: DraftModels | None = None
+) -> Grounding:
+    """Judge one sentence against its source. Blocks where it asks a model.
 
     Args:
         sentence: What is about to be said.
@@ -231,27 +207,81 @@ def check_grounding(sentence: str, source: str, *, asked: str = "", after: int |
         asked: The customer's message. Its words may be said back as the customer's, and never as a fact.
         after: The number of the source's sentence stated last (-1: none yet), to see whether "it" still points at
             what the source means; `None` leaves that unchecked.
+        models: What else judges; without them no courtesy passes, nor other words of another language.
     """
-    language = language_of(source, "en")
-    if not is_english(language):
-        return _check_verbatim(sentence, source, language)
-    if fault := _fault_of_form(sentence, source):
+    language, models = language_of(source, "en"), models or DraftModels()
+    if not is_english(language) and (said := _verbatim(sentence, source, language)):
+        return said
+    fault = _fault_of_form(sentence, source)
+    if (fault is None or fault.code == "grounding.breaks_off") and _is_courtesy(sentence, source, language, models):
+        return _courtesy(sentence, language)  # a greeting may end with a comma
+    if fault:
         return Grounding(ok=False, reason=fault)
-    if is_courtesy(sentence):
-        fault = fault_of_courtesy(sentence, source, asked)
-        return Grounding(ok=not fault, reason=fault or Reason("grounding.courtesy"), kind="courtesy")
+    if not is_english(language):
+        return _check_same(sentence, source, language, models.statements)
     if is_said_back(sentence, asked):
         return Grounding(ok=True, reason=Reason("grounding.echo"), kind="echo")
     return _check_claim(sentence, source, after)
 
 
-def _check_verbatim(sentence: str, source: str, language: str) -> Grounding:
-    """Whether a sentence is one of the source, white space aside."""
+def _is_courtesy(sentence: str, source: str, language: str, models: DraftModels) -> bool:
+    """Whether the model takes it for one: what has a word of the source is surer to be, what is said back is none."""
+    courtesies = models.courtesies()
+    if courtesies is None or _ATTRIBUTED.fullmatch(_flat(sentence)):
+        return False
+    apart = {*terms(sentence, language)}.isdisjoint(terms(source, language))
+    return courtesies.is_courtesy(sentence, language, surely=not apart)
+
+
+def _courtesy(sentence: str, language: str) -> Grounding:
+    """A courtesy in the language of the source; one in another is no part of the reply."""
+    same = base(language_of(sentence, language)) == base(language)
+    reason = Reason("grounding.courtesy") if same else Reason("grounding.other_language", language=language)
+    return Grounding(ok=same, reason=reason, kind="courtesy")
+
+
+def _verbatim(sentence: str, source: str, language: str) -> Grounding | None:
+    """A sentence that is one of the source, white space aside."""
     said = " ".join(sentence.split())
     for number, each in enumerate(split_sentences(source, language)):
         if said and said == " ".join(each.split()):
             return Grounding(ok=True, reason=Reason("grounding.stated"), evidence=(number,))
-    return Grounding(ok=False, reason=Reason("grounding.not_verbatim", language=language))
+    return None
+
+
+def _check_same(
+    sentence: str, source: str, language: str, statements: Callable[[], StatementJudge] | None
+) -> Grounding:
+    """Whether a sentence and one of the source say the same, each read as the source of the other."""
+    sources = split_sentences(source, language)
+    if statements is None or not sources:
+        return Grounding(ok=False, reason=Reason("grounding.not_verbatim", language=language))
+    said = statements().judge(sentence, sources)
+    if not said.sources:
+        return Grounding(ok=False, reason=Reason("grounding.not_same", language=language))
+    nearest = sources[said.sources[0]]
+    if fault := _fault_beside(sentence, nearest, language):
+        return Grounding(ok=False, reason=fault)
+    odds = [said.odds, statements().judge(nearest, [sentence]).odds]
+    if len(said.read) > 1:
+        odds.append(statements().judge(sentence, [nearest]).odds)
+    if min(odds) < 0:
+        return Grounding(ok=False, reason=Reason("grounding.not_same", language=language))
+    return Grounding(ok=True, reason=Reason("grounding.stated"), evidence=said.sources[:1])
+
+
+def _fault_beside(sentence: str, nearest: str, language: str) -> Reason | None:
+    """What of a sentence is not as in the one that it is nearest to: numbers, quotations, who does it."""
+    if changed := figures([sentence]) ^ figures([nearest]):
+        return Reason("grounding.other_number", words=_listed(sorted(changed)))
+    if astray := [match[1] for match in _QUOTED.finditer(sentence) if match[1] not in nearest]:
+        return Reason("grounding.other_words", words=_listed(astray))
+    if count_negations(sentence, language) != count_negations(nearest, language):
+        return Reason("grounding.negation", words=_listed(negation_pattern(language).findall(f"{sentence} {nearest}")))
+    (we, you), (ours, yours) = persons(sentence, language), persons(nearest, language)
+    if moved := (we - ours) or (you if ours and not yours and not we else frozenset()):
+        return Reason("grounding.owner", words=_listed(sorted(moved)))
+    return None
 
 
 def _fault_of_form(sentence: str, source: str) -> Reason | None:
@@ -491,25 +521,37 @@ class SupportedDraft:
     else as a whole.
     """
 
-    def __init__(self, *, source: str, asked: str) -> None:
+    def __init__(self, *, source: str, asked: str, models: DraftModels | None = None) -> None:
         self.said: list[str] = []
         self.fault: Reason | None = None
         """Why it was given up; None as long as it stands."""
         self._source = source
         self._asked = asked
+        self._models = models
         self._language = language_of(source, "en")
         self._splitter = SentenceStream(self._language)
         self._claims: list[str] = []
+        self._endless = False
         self._stated = -1  # number of the source's sentence that was stated last
 
     def read(self, piece: str) -> Iterator[str]:
-        """The sentences that this piece completes and that may be said."""
-        yield from self._judge(self._splitter.feed(piece))
-        if self._splitter.unfinished > len(self._source) + len(self._asked) + _SLACK:
+        """The sentences that this piece completes and that may be said. Blocks."""
+        yield from self.judge(self.completed(piece))
+
+    def completed(self, piece: str) -> Sequence[str]:
+        """The sentences that this piece completes, which are to be judged. Does not block."""
+        found = self._splitter.feed(piece)
+        self._endless = self._splitter.unfinished > len(self._source) + len(self._asked) + _SLACK
+        return found
+
+    def judge(self, sentences: Sequence[str]) -> Iterator[str]:
+        """Those of them that may be said, up to the first that may not. Blocks."""
+        yield from self._judge(sentences)
+        if self._endless:
             self.give_up(Reason("draft.long_sentence"))
 
     def end(self, *, cut: bool = False) -> Iterator[str]:
-        """What is left at the end of the draft, as far as it may be said; a sentence that was cut is dropped."""
+        """What is left at the end, as far as it may be said; a sentence that was cut is dropped. Blocks."""
         rest = self._splitter.close()
         if cut and not self.fault:
             yield from self._judge([sentence for sentence in rest if self._ground(sentence).ok])
@@ -551,6 +593,8 @@ class SupportedDraft:
             if sentence.startswith(HEADING):
                 continue
             judged = self._ground(sentence)
+            if judged.reason.code == "grounding.other_language":
+                continue
             if not judged.ok:
                 self.give_up(Reason("draft.not_grounded", sentence=_shortened(sentence), why=judged.reason))
                 return
@@ -561,7 +605,7 @@ class SupportedDraft:
             yield sentence
 
     def _ground(self, sentence: str) -> Grounding:
-        judged = check_grounding(sentence, self._source, asked=self._asked, after=self._stated)
+        judged = check_grounding(sentence, self._source, asked=self._asked, after=self._stated, models=self._models)
         if judged.ok and keys(sentence) in map(keys, self.said):
             return Grounding(ok=False, reason=Reason("grounding.repeated"), kind=judged.kind)
         return judged

@@ -31,7 +31,7 @@ from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.classify.prompted import Agreement
 from coterie.tasks.generate.calling import Calling
-from coterie.tasks.generate.grounding import Drafting, SupportedDraft, one_line
+from coterie.tasks.generate.grounding import Drafting, DraftModels, SupportedDraft, bundled_models, one_line
 from coterie.text.folding import estimate_tokens
 from coterie.types import (
     SYSTEM,
@@ -78,6 +78,8 @@ class GenerateSpecialist:
     """Sensitivity of the source texts."""
     calling: Calling | None = None
     """Calls functions; None where it only drafts."""
+    models: DraftModels = field(default_factory=bundled_models)
+    """What judges sentences beside the check by words."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """All of what `speak` says."""
@@ -106,7 +108,7 @@ class GenerateSpecialist:
             unknown = Reason("abstain.no_source", fact=fact.name, value=key)
             yield replace(abstention(self.card.name, task, unknown), steps=asked, offered=bool(asked))
             return
-        draft = SupportedDraft(source=source, asked=one_line(task.text))
+        draft = SupportedDraft(source=source, asked=one_line(task.text), models=self.models)
         prompt = replace(
             self._prompt(task, key),
             label=max(task.label, entry.label, self.label),
@@ -163,7 +165,7 @@ class GenerateSpecialist:
                 while not (draft.fault or run.output):
                     async with asyncio.timeout(self.patience - run.silence()):
                         event = await anext(events, None)
-                    for sentence in run.take(event, draft):
+                    for sentence in await run.take(event, draft):
                         yield sentence
                         run.heard()
         except TimeoutError:
@@ -189,18 +191,19 @@ class _Run:
     start: float = field(default_factory=time.perf_counter)
     last: float = field(default_factory=time.perf_counter)
 
-    def take(self, event: Delta | Output | None, draft: SupportedDraft) -> list[str]:
-        """Hand what came to the draft: the sentences that may be said."""
+    async def take(self, event: Delta | Output | None, draft: SupportedDraft) -> list[str]:
+        """Hand what came to the draft: the sentences that may be said, which models judge in a thread."""
         if isinstance(event, Delta):
             self.pieces += 1
-            return list(draft.read(event.text))
+            whole = draft.completed(event.text)
+            return await asyncio.to_thread(list, draft.judge(whole)) if whole else list(draft.judge(()))
         if event is None:
             draft.give_up(Reason("draft.no_result"))
             return []
         self.output = event
         if event.verdict is not None:
             self.verdicts.append(event.verdict)
-        return list(draft.end(cut=event.finish != "stop"))
+        return await asyncio.to_thread(list, draft.end(cut=event.finish != "stop"))
 
     def heard(self) -> None:
         """A sentence was taken by whoever listens."""
