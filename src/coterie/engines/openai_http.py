@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, suppress
+from urllib.parse import urlsplit
 
 from coterie.config.file import ServerModel
 from coterie.config.section import EnvSecret
@@ -161,7 +162,9 @@ class ModelConnection:
                     body += chunk
                     if len(body) > _LONGEST_REFUSAL:
                         break
-        return self.scrubbed(body[:_LONGEST_REFUSAL].decode("utf-8", "replace"))
+        said = self.scrubbed(body[:_LONGEST_REFUSAL].decode("utf-8", "replace"))
+        path = urlsplit(self._url).path  # beyond its first part it may be a key: some servers repeat what they lack
+        return said.replace(path, "[path]") if path.count("/") > 1 else said
 
     async def close(self) -> None:
         """Close what is open; a later request opens it again."""

@@ -80,6 +80,16 @@ async def test_never_in_an_error(connect, server, ask, log, reply):
     assert KEY not in repr(engine) + repr(vars(engine)) + repr(engine._connection._headers)
 
 
+async def test_a_key_in_the_address_is_not_repeated(connect, server, ask):
+    """A server that says which address it lacks tells no caller the part that may be a key."""
+    address = f"{server.base_url}/keys/{KEY}"
+    server.default = ServerReply.refused(404, f"no route /v1/keys/{KEY}/chat/completions")
+    with pytest.raises(CoterieError) as failure:
+        await connect(base_url=address).run([ask()])
+    assert KEY not in str(failure.value)
+    assert server.requests
+
+
 async def test_never_in_an_event(connect, server, ask, log):
     """Nor does a stream that fails after its first piece."""
     server.default = ServerReply(pieces=[KEY, "b"], cut_after=1)
