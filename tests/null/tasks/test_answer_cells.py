@@ -391,6 +391,7 @@ async def test_documents_that_contradict_each_other_are_both_shown(dates, marks)
         ("What does a day ticket cost?", "A day ticket costs 5 euro.", "A day ticket costs 5.00 EUR.", False),
         ("What does a day ticket cost?", "A day ticket costs 5 euro.", "A week ticket costs 9 euro.", False),
         ("What does a day ticket cost?", "A day ticket costs 5 euro.", "A day ticket lasts 24 hours.", False),
+        ("What does a ticket cost?", "A ticket costs 5 euro until 18:00.", "A ticket costs 6 euro until 18:00.", True),
         ("When does the pool open?", "The pool opens at 9:00.", "The pool opens at 10:00.", True),
         (
             "What is the discount for students?",
