@@ -16,7 +16,7 @@ from coterie.errors import (
 )
 from coterie.governance.egress import ClearancePolicy
 from coterie.runtime.codec import to_json
-from coterie.tasks.generate.grounding import Drafting, Example
+from coterie.tasks.generate.grounding import Drafting, DraftModels, Example
 from coterie.tasks.generate.model import GenerateSpecialist, load_generate, written
 from coterie.testing import ScriptedEngine, check_specialist
 from coterie.types import (
@@ -515,3 +515,13 @@ def test_findings_are_findings():
 
     assert isinstance(finding, Finding)
     assert finding.task == "generate"
+
+
+async def test_what_judges_a_first_sentence_is_loaded_before_it_is_asked():
+    """Warming up loads the model of courtesies, so that the first caller does not wait for it."""
+    loaded = []
+    specialist = reply(ScriptedEngine(["x"]), models=DraftModels(courtesies=lambda: loaded.append(True)))
+
+    await specialist.warm()
+
+    assert loaded == [True]

@@ -141,13 +141,14 @@ class GenerateSpecialist:
         )
 
     async def warm(self, *, slots: int = 1) -> None:
-        """Load the model and let it read what all prompts begin with, so that the first caller does not wait for that.
+        """Load the models and let one read what all prompts begin with, so that the first caller does not wait for it.
 
         Args:
             slots: Requests that the engine works on side by side; each has a memory of its own to fill.
         """
         messages = self.drafting.messages(asked="", key="", source="")
         prompt = Prompt(messages=messages, label=Label.PUBLIC, max_tokens=1, adapter=self.adapter)
+        await asyncio.to_thread(self.models.courtesies)
         await self.engine.run([prompt] * slots, call=SYSTEM)
 
     def _prompt(self, task: Task, key: str) -> Prompt:
