@@ -74,19 +74,19 @@ async def test_a_reply_that_is_unsure_is_kept_and_not_accepted(logprob, vector):
 
 
 @pytest.mark.parametrize(
-    ("output", "reason"),
+    ("output", "code"),
     [
-        (written("", -0.1), "wrote nothing"),
-        (written("and so on", -0.1, finish="length"), "did not end within its tokens"),
-        (TooLong("The prompt has 9 tokens; the window is 8."), "the window is 8"),
+        (written("", -0.1), "abstain.empty_answer"),
+        (written("and so on", -0.1, finish="length"), "abstain.reply_cut"),
+        (TooLong("The prompt has 9 tokens; the window is 8."), "error.too_long"),
     ],
 )
-async def test_what_is_no_whole_reply_is_an_abstention(output, reason):
+async def test_what_is_no_whole_reply_is_an_abstention(output, code):
     """Nothing, half a reply, a text that does not fit: nothing is said, and why."""
     finding = await ask(writer(ScriptedEngine([output])))
 
     assert (finding.value, finding.accepted) == (None, False)
-    assert reason in str(finding.reason)
+    assert code in finding.reason.codes
 
 
 async def test_it_does_not_speak_before_it_knows():

@@ -383,7 +383,7 @@ def test_a_larger_model_is_asked_what_its_choice_is_worth(tmp_path, encoder, gia
     [
         (ServerReply(text="Dear customer,"), "0 of its 60 answers name a sentence"),
         (ServerReply(text="1"), "answers no more of them"),
-        (ServerReply.refused(500, "out of order"), "could not be asked what its choice is worth"),
+        (ServerReply.refused(500, "out of order"), "its choices could not be measured"),
     ],
 )
 def test_a_larger_model_that_is_not_up_to_it_only_words(tmp_path, encoder, giant, says, why):

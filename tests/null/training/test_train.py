@@ -260,7 +260,7 @@ def test_the_same_version_goes_on_serving(trained, texts):
 
     assert first.version == again.version
     assert again.promoted
-    assert "serves already" in again.promotion
+    assert "already serves" in again.promotion
 
 
 def test_a_damaged_champion_is_replaced(trained, texts, tmp_path):
