@@ -303,11 +303,17 @@ def _asked(path: str, serve: Callable[..., ASGIApp], summary: str, **wire: Any) 
 
 
 def _flywheel(
-    method: str, path: str, serve: Callable[..., Any], summary: str, request: type[BaseModel] | None = None
+    method: str,
+    path: str,
+    serve: Callable[..., Any],
+    summary: str,
+    request: type[BaseModel] | None = None,
+    *,
+    needs: Permission = "flywheel",
 ) -> Endpoint:
     """What shows or moves jobs and deployments."""
     return Endpoint(
-        method=method, path=f"/api/flywheel/{path}", serve=serve, summary=summary, request=request, needs="flywheel"
+        method=method, path=f"/api/flywheel/{path}", serve=serve, summary=summary, request=request, needs=needs
     )
 
 
@@ -418,7 +424,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     _flywheel("GET", "alarms", list_alarms, "Alarms, with what, since when and the command."),
     _flywheel("POST", "alarms/{alarm}", settle_alarm, "Say that an alarm is dealt with.", AlarmAction),
-    _flywheel("POST", "run", run_flywheel, "Do what is due, or say it.", RunRequest),
+    _flywheel("POST", "run", run_flywheel, "Do what is due, or say it.", RunRequest, needs="manage"),
     _flywheel("GET", "review", next_review, "The next example that a person is asked about."),
     _flywheel("POST", "review", review_example, "Keep a label, skip an example, or take a label back.", ReviewAction),
     Endpoint(
